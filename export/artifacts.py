@@ -1,0 +1,36 @@
+"""What export made: a file or folder per variant and target."""
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+
+class Exported(BaseModel):
+    """A file or folder that runs somewhere.
+
+    Args:
+        path: relative to the folder of all exported files.
+        bytes: of the file, or of all files of the folder.
+        operators: name to number, where the format has them.
+    """
+
+    variant: str
+    target: str
+    path: str
+    bytes: int
+    operators: dict[str, int] = {}
+
+    @property
+    def name(self) -> str:
+        """How gates and predictions call it: the variant's name on phones, else the target's."""
+        return self.variant if self.target == "litert" else self.target
+
+    @property
+    def title(self) -> str:
+        """How tables call it."""
+        return f"{self.target} {self.variant}" if self.target == "litert" else self.target
+
+
+class ExportedList(BaseModel):
+    """All that was exported from one trained model."""
+
+    artifacts: list[Exported]

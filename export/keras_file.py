@@ -1,0 +1,49 @@
+"""Keras' own file format, written so that the same model gives the same bytes."""
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from export.archive import write_zip
+
+with epy.lazy_imports():
+    import keras
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Saves a model as a .keras file without the moment of saving and the memory addresses that Keras writes into it.
+
+    Args:
+        model: any Keras 3 model.
+        path: ends in .keras.
+    """
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    metadata = json.loads(members["metadata.json"])
+    members["metadata.json"] = json.dumps({"keras_version": metadata["keras_version"], "date_saved": ""}).encode()
+    members["config.json"] = json.dumps(_renumber(json.loads(members["config.json"]), {})).encode()
+    write_zip(path, members)
+
+
+def _renumber(config: Any, numbers: dict[int, int]) -> Any:
+    """The configuration with the identifiers of shared objects, which are memory addresses, counted from 0 instead."""
+    if isinstance(config, list):
+        return [_renumber(value, numbers) for value in config]
+    if isinstance(config, dict):
+        return {key: numbers.setdefault(value, len(numbers)) if key == "shared_object_id" else _renumber(value, numbers)
+                for key, value in config.items()}
+    return config
+
+
+def load(path: Path) -> keras.Model:
+    """The model in a .keras file, uncompiled. Raises ValueError where the file cannot be read."""
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} cannot be read as a Keras model: {reason[0]}") from error

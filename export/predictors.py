@@ -1,0 +1,153 @@
+"""One `predict` over every format: a Keras model, a TFLite file, a SavedModel."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from etils import epy
+
+from export import keras_file
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+IMAGE, LOGITS = "image", "logits"
+
+
+class Predictor(Protocol):
+    """Anything that predicts."""
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs by name for a batch of inputs by name; the first axis of each array counts the examples.
+
+        Pictures are raw pixels, uint8 (examples, height, width, channels).
+        """
+        ...
+
+    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        """One inference on one example whose input is in place already: what a benchmark times."""
+        ...
+
+
+class KerasPredictor:
+    """A Keras model, from its .keras file.
+
+    Args:
+        path: the file.
+        batch: examples at a time.
+    """
+
+    def __init__(self, path: Path, batch: int = 256):
+        self.model, self.batch = keras_file.load(path), batch
+        self._answer = tf.function(lambda image: self.model(image, training=False), reduce_retracing=True)
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        images = inputs[IMAGE]
+        parts = [self._answer(tf.constant(images[start:start + self.batch], tf.float32)).numpy()
+                 for start in range(0, len(images), self.batch)]
+        return {LOGITS: np.concatenate(parts)}
+
+    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        image = tf.constant(inputs[IMAGE], tf.float32)
+        return lambda: self._answer(image).numpy()
+
+
+class LiteRTPredictor:
+    """A TFLite file, one picture at a time as on a phone, through its first signature.
+
+    Integer inputs and outputs are quantized and dequantized by the scale and zero point that the file states.
+
+    Args:
+        path: the file.
+        threads: processor threads to use.
+
+    Raises:
+        ValueError: the file is no TFLite model.
+    """
+
+    def __init__(self, path: Path, threads: int = 1):
+        self.path, self.threads = path, threads
+        interpreter = self._interpreter()
+        self.runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+        self.inputs, self.outputs = self.runner.get_input_details(), self.runner.get_output_details()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example, (height, width, channels)."""
+        return tuple(int(size) for size in next(iter(self.inputs.values()))["shape"][1:])
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        prepared = {name: self._to_tensor(inputs[name], detail) for name, detail in self.inputs.items()}
+        answers: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
+        for place in range(len(next(iter(prepared.values())))):
+            answer = self.runner(**{name: values[place:place + 1] for name, values in prepared.items()})
+            for name, value in answer.items():
+                answers[name].append(value)
+        return {name: self._from_tensor(np.concatenate(values), self.outputs[name]) for name, values in answers.items()}
+
+    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        interpreter = self._interpreter()
+        for name, detail in self.inputs.items():
+            interpreter.set_tensor(detail["index"], self._to_tensor(inputs[name], detail))
+        return interpreter.invoke
+
+    def _interpreter(self):
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            interpreter = Interpreter(model_path=str(self.path), num_threads=self.threads)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{self.path} is no TFLite model that LiteRT can run: {str(error).splitlines()[0]}") from error
+        return interpreter
+
+    @staticmethod
+    def _to_tensor(values: np.ndarray, detail: dict) -> np.ndarray:
+        scale, zero = detail["quantization"]
+        if not scale:
+            return values.astype(detail["dtype"])
+        limits = np.iinfo(detail["dtype"])
+        return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+
+    @staticmethod
+    def _from_tensor(values: np.ndarray, detail: dict) -> np.ndarray:
+        scale, zero = detail["quantization"]
+        return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
+
+
+class SavedModelPredictor:
+    """A SavedModel folder, through its `serving_default` signature.
+
+    Args:
+        folder: the version folder.
+        batch: examples at a time.
+    """
+
+    def __init__(self, folder: Path, batch: int = 256):
+        try:
+            self.loaded = tf.saved_model.load(str(folder))
+        except OSError as error:
+            raise ValueError(f"{folder} is no SavedModel: {str(error).splitlines()[0]}") from error
+        self.signature, self.batch = self.loaded.signatures["serving_default"], batch
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        images = inputs[IMAGE]
+        parts = [self.signature(image=tf.constant(images[start:start + self.batch])) for start in range(0, len(images), self.batch)]
+        return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+
+    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        image = tf.constant(inputs[IMAGE])
+        return lambda: self.signature(image=image)[LOGITS].numpy()
+
+
+def open_predictor(path: Path) -> Predictor:
+    """The predictor for a file or folder, by its kind. Raises ValueError for a kind that is not known."""
+    if path.suffix == ".tflite":
+        return LiteRTPredictor(path)
+    if path.suffix == ".keras":
+        return KerasPredictor(path)
+    if (path / "saved_model.pb").exists():
+        return SavedModelPredictor(path)
+    raise ValueError(f"{path} is nothing that can predict: give a .tflite or .keras file, or a SavedModel's version folder")

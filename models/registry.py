@@ -1,0 +1,94 @@
+"""The registry of model builders: functions from a name and settings to a Keras model."""
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, get_type_hints
+
+from etils import epy
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+with epy.lazy_imports():
+    import keras
+
+#: Settings that come from the data and not from the recipe's model section.
+FROM_DATA = ("input_shape", "classes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Builder:
+    """A registered builder: ``build(input_shape, classes, **settings)`` gives a model from raw pixels to logits."""
+
+    name: str
+    paper: str
+    build: Callable[..., keras.Model]
+
+    @property
+    def summary(self) -> str:
+        return (self.build.__doc__ or "").strip().split("\n")[0]
+
+    def settings(self) -> type[BaseModel]:
+        """A pydantic model of what the builder can be told, read off its signature."""
+        hints = get_type_hints(self.build, include_extras=True, localns={"keras": SimpleNamespace(Model=object)})
+        fields: dict[str, Any] = {
+            name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+            for name, parameter in inspect.signature(self.build).parameters.items() if name not in FROM_DATA}
+        return create_model(f"{self.name} settings", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+_builders: dict[str, Builder] = {}
+
+
+def register(name: str, *, paper: str) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
+    """Decorator: makes a function known as the builder `name`."""
+    def add(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+        if name in _builders:
+            raise ValueError(f"two builders are called {name}")
+        _builders[name] = Builder(name, paper, build)
+        return build
+    return add
+
+
+def builders() -> list[Builder]:
+    """All registered builders, by name."""
+    return [_builders[name] for name in sorted(_builders)]
+
+
+def builder(name: str) -> Builder:
+    """The builder called `name`. Raises ValueError that names the nearest one."""
+    if name not in _builders:
+        near = difflib.get_close_matches(name, _builders, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(_builders))}."
+        raise ValueError(f"no model builder is called {name!r}. {hint}")
+    return _builders[name]
+
+
+def build(name: str, *, input_shape: tuple[int, int, int], classes: int, **settings: Any) -> keras.Model:
+    """A Keras model with fresh weights.
+
+    Args:
+        name: a registered builder, see `builders`.
+        input_shape: (height, width, channels) of the pictures, in pixels.
+        classes: number of classes.
+        settings: what the builder takes beyond that.
+
+    Returns:
+        A functional model from raw pixels 0..255, (batch, height, width, channels), to logits (batch, classes).
+
+    Raises:
+        ValueError: the builder or a setting is not known, or does not fit the input shape.
+
+    Example:
+        >>> build("resnet8", input_shape=(32, 32, 3), classes=10).count_params()
+        78666
+    """
+    found = builder(name)
+    try:
+        checked = found.settings().model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"model {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return found.build(input_shape=input_shape, classes=classes, **checked.model_dump())

@@ -1,0 +1,1 @@
+"""From a recipe to verified models: what runs, in what order, tracked."""

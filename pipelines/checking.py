@@ -1,0 +1,84 @@
+"""`litepress check`: everything a run would do, on a handful of examples."""
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from etils import epy
+
+import models
+from export import litert
+from pipelines import workers
+from pipelines.errors import StageError, UserError
+from pipelines.ingest.augment import augment
+from pipelines.ingest.pictures import decode
+from pipelines.ingest.stock import fault
+from pipelines.recipe import Recipe
+
+with epy.lazy_imports():
+    import keras
+    import numpy as np
+
+EXAMPLES = 8
+
+
+def check(recipe: Recipe) -> Iterator[str]:
+    """Yields a line for each thing that is in order. Raises UserError at the first that is not."""
+    recipe.data.source.fingerprint()
+    with tempfile.TemporaryDirectory(prefix="litepress-check-") as folder:
+        examples = Path(folder) / "examples.npz"
+        yield "data     " + workers.call(take_examples, recipe.written(), examples, what="check: data")
+        yield "model    " + workers.call(train_one_step, recipe.written(), examples, Path(folder) / "graph", what="check: model")
+        sizes = []
+        for variant in recipe.compress.variants:
+            try:
+                size = workers.call(convert, Path(folder) / "graph", variant, examples, what=f"check: export {variant}")
+            except StageError as error:
+                raise UserError(f"compress.variants: {variant} cannot be made of {recipe.model.builder}: {error}") from error
+            sizes.append(f"{variant} {size / 1000:,.0f} kB")
+        yield "export   " + " · ".join(sizes)
+
+
+def take_examples(written: dict, path: Path) -> str:
+    """Saves a few decoded training examples; a line about them."""
+    recipe = Recipe.model_validate(written)
+    source, image = recipe.data.source, recipe.data.image
+    if not source.ready():
+        count, classes = EXAMPLES, source.classes()
+        np.savez(path, images=np.random.default_rng(0).integers(0, 256, (count, *image.shape)).astype("uint8"),
+                 labels=np.arange(count) % len(classes), classes=len(classes))
+        return f"{len(classes)} classes; not downloaded yet, so the rest is tried on random pictures"
+    source.prepare()
+    classes, images, labels = source.classes(), [], []
+    for encoded, label, _ in source.raw("train").take(4 * EXAMPLES).as_numpy_iterator():
+        if len(images) < EXAMPLES and fault(encoded, image) is None:
+            images.append(decode(encoded, image).numpy())
+            labels.append(label)
+    if not images:
+        raise UserError(f"data: none of the first {4 * EXAMPLES} pictures could be read")
+    np.savez(path, images=np.stack(images), labels=np.array(labels), classes=len(classes))
+    return f"{len(classes)} classes, pictures {' x '.join(map(str, image.shape))}"
+
+
+def train_one_step(written: dict, path: Path, graph: Path) -> str:
+    """Builds the model, trains it for one step and writes its graph; a line about it."""
+    recipe, data = Recipe.model_validate(written), np.load(path)
+    keras.utils.set_random_seed(recipe.seed)
+    try:
+        model = models.build(recipe.model.builder, input_shape=recipe.data.image.shape, classes=int(data["classes"]),
+                             **recipe.model.settings)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+    images, targets = augment(recipe.data.augment, data["images"], np.eye(int(data["classes"]))[data["labels"]], np.array([0, 0]))
+    model.compile(recipe.train.optimizer.build(recipe.train.schedule.build(100)), recipe.train.loss.build())
+    loss = float(model.train_on_batch(images, targets))
+    if not np.isfinite(loss):
+        raise UserError(f"train: the loss of the first step is {loss}")
+    litert.float_graph(model, graph)
+    return f"{recipe.model.builder}, {model.count_params():,} weights; one training step, loss {loss:.3f}"
+
+
+def convert(graph: Path, variant: str, path: Path) -> int:
+    """Bytes of a variant."""
+    return len(litert.convert(graph, variant, np.load(path)["images"]))

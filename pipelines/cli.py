@@ -1,0 +1,196 @@
+"""The commands of `litepress`. What they need is imported when they run, so that `--help` answers at once."""
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from pipelines.errors import GateError, StageError, UserError
+
+app = typer.Typer(
+    name="litepress", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Train a Keras model from one recipe file, and press it for the phone, the NPU and TF Serving, proven equal to what was trained.",
+    epilog="Exit codes: 0 all well, 1 a gate was missed, 2 something in your hands to mend, 3 a stage crashed, 130 interrupted.")
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe file, for instance recipes/vision/digits.yaml")]
+Overrides = Annotated[Optional[list[str]], typer.Option(
+    "--set", metavar="A.B=VALUE", help="change a setting of the recipe, for instance train.epochs=30; may be repeated")]
+RunsFolder = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="where runs and artifacts are kept")]
+
+
+class StageName(str, enum.Enum):
+    """The stages of a run."""
+
+    ingest = "ingest"
+    train = "train"
+    evaluate = "evaluate"
+    compress = "compress"
+    export = "export"
+    verify = "verify"
+    package = "package"
+
+
+class Kind(str, enum.Enum):
+    """What `litepress list` can list."""
+
+    recipes = "recipes"
+    models = "models"
+    sources = "sources"
+    variants = "variants"
+    targets = "targets"
+
+
+@app.command()
+def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+        start: Annotated[Optional[StageName], typer.Option("--from", help="make this stage and those after it anew")] = None,
+        until: Annotated[Optional[StageName], typer.Option("--until", help="stop after this stage")] = None,
+        force: Annotated[bool, typer.Option("--force", help="make every stage anew")] = False,
+        track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
+        json_: Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="write the results for machines")] = None) -> None:
+    """Run a recipe through all stages: from data to verified models. Stages that have run before are not run again."""
+    from rich.console import Console
+
+    from pipelines import recipe_file, results, runs as records
+    from pipelines.display import Display
+    from pipelines.runner import Options, Runner
+
+    display = Display(Console())
+    read = recipe_file.read(recipe, set_ or [])
+    if json_ is not None and not json_.absolute().parent.is_dir():
+        raise UserError(f"--json {json_}: there is no folder {json_.parent}")
+    display.line(f"{read.name} · {read.model.builder} on {read.data.source.entry_name} · seed {read.seed}")
+    options = Options(runs, "ingest" if force else start.value if start else None, until.value if until else None, track)
+    runner = Runner(read, str(recipe), options, display, sys.argv)
+    try:
+        runner()
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run again to go on", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        found = runner.found
+        if found is not None:
+            if json_ is not None:
+                records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
+            _show(display, found, results.table(found))
+
+
+def _show(display, found, table: str) -> None:
+    if table:
+        display.line("\n" + table + "\n")
+    if found.gates:
+        display.line("  gates   " + "   ".join(str(gate) for gate in found.gates))
+    if found.report:
+        folder = Path(found.report).parent
+        display.line(f"  report  {found.report}   tracking  make ui   predict  litepress predict {folder} PICTURE")
+
+
+@app.command()
+def check(recipe: RecipePath, set_: Overrides = None) -> None:
+    """Try everything dry: the recipe, the data, one training step on a few examples, one export."""
+    from pipelines import checking, recipe_file
+
+    read = recipe_file.read(recipe, set_ or [])
+    typer.echo(f"recipe   {recipe} is well-formed")
+    for line in checking.check(read):
+        typer.echo(line)
+
+
+@app.command()
+def show(recipe: RecipePath, set_: Overrides = None) -> None:
+    """Print a recipe with every default filled in."""
+    from pipelines import recipe_file
+
+    typer.echo(recipe_file.write(recipe_file.read(recipe, set_ or [])), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, with which editors complete and check them."""
+    from pipelines import recipe_schema
+
+    typer.echo(recipe_schema.text(), nl=False)
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
+    """List the recipes, models, sources, variants or targets there are."""
+    from pipelines import listing
+
+    for name, summary in listing.rows(kind.value):
+        typer.echo(f"{name:<28}  {summary}".rstrip())
+
+
+@app.command()
+def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
+            files: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="picture files")]) -> None:
+    """Classify pictures with a model."""
+    from pipelines import predicting
+
+    for line in predicting.predict(artifact, files):
+        typer.echo(line)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
+    """Write a run's report anew and say where it is."""
+    from pipelines import report as reporting, runs, workers
+
+    loaded = runs.load(run)
+    workers.call(reporting.write, loaded.folder, what="report")
+    typer.echo(loaded.folder / reporting.NAME)
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, devices, and which targets are ready here or what to install for them."""
+    from pipelines import doctoring
+
+    for line in doctoring.lines():
+        typer.echo(line)
+
+
+@app.command()
+def gc(runs: RunsFolder = Path("runs"),
+       dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False) -> None:
+    """Free what no run refers to: artifacts, interrupted work, the trash. Delete a run's folder first to free what it alone needs."""
+    from pipelines import garbage
+
+    for line in garbage.collect(runs, dry_run):
+        typer.echo(line)
+
+
+@app.command()
+def track(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
+    """Send a run to MLflow, or the rest of it: for runs whose tracking failed or was left out."""
+    from pipelines import runs, tracking
+
+    loaded = runs.load(run)
+    try:
+        parent = tracking.upload(loaded.folder)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"tracking: {tracking.uri(loaded.folder.parent.parent)} does not take the run: "
+                        f"{' '.join(str(error).split())[:200]}") from error
+    typer.echo(f"tracked as {parent} in {tracking.uri(loaded.folder.parent.parent)}")
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except UserError as error:
+        _end(error, 2)
+    except GateError as error:
+        _end(error, 1)
+    except StageError as error:
+        _end(error, 3)
+
+
+def _end(error: Exception, code: int) -> None:
+    sys.stdout.flush()
+    print(error, file=sys.stderr)
+    sys.exit(code)

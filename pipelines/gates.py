@@ -1,0 +1,55 @@
+"""Gates: thresholds of the recipe that a model must pass to be shipped."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from pydantic import BaseModel
+
+from pipelines.entries import nearest
+
+LIMIT = re.compile(r"^\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*$")
+#: What a gate can ask of an artifact beside the task's metrics.
+ARTIFACT_VALUES = ("drop", "bytes", "size_ratio", "latency_ms", "max_logit_error", "top1_agreement")
+
+
+class Gate(BaseModel):
+    """A gate that has been looked at: `value` against `limit`."""
+
+    name: str
+    value: float
+    limit: str
+    passed: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.4g} {self.limit.replace('>=', '≥').replace('<=', '≤')} {'✓' if self.passed else '✗'}"
+
+
+def parse_limit(text: str) -> tuple[str, float]:
+    """The comparison and the number in ``">= 0.985"``. Raises ValueError."""
+    match = LIMIT.match(str(text))
+    if not match:
+        raise ValueError(f'is {text!r}; give a comparison and a number, for instance ">= 0.985" or "<= 0.005"')
+    return match[1], float(match[2])
+
+
+def check_name(name: str, metrics: Iterable[str], artifacts: Iterable[str]) -> None:
+    """Raises ValueError where no value of a run is called `name`."""
+    metrics, artifacts = list(metrics), list(artifacts)
+    known = metrics + [f"{artifact}.{value}" for artifact in artifacts for value in (*metrics, *ARTIFACT_VALUES)]
+    if name not in known:
+        near = nearest(name, known)
+        hint = f"Did you mean {near}?" if near else f"Known: {', '.join(metrics)}, and <artifact>.<value> with {', '.join(ARTIFACT_VALUES)}."
+        raise ValueError(f"no value of this run is called {name}. {hint}")
+
+
+def look(gates: Mapping[str, str], values: Mapping[str, float]) -> list[Gate]:
+    """The gates whose values are known, each against its limit; in the recipe's order."""
+    looked = []
+    for name, limit in gates.items():
+        if name in values:
+            comparison, bound = parse_limit(limit)
+            value = values[name]
+            passed = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[comparison]
+            looked.append(Gate(name=name, value=value, limit=limit, passed=passed))
+    return looked

@@ -1,0 +1,175 @@
+"""Augmentation of a batch of pictures, as recipe entries.
+
+Every random number comes from a stateless seed made of (recipe seed, epoch, batch, entry), so that the same seed gives the same
+pictures, whatever was asked before, and an interrupted training goes on with exactly the pictures it would have had. That is why
+these are not Keras' preprocessing layers, which carry their random state with them.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from etils import epy
+from pydantic import Field
+
+from pipelines.entries import Entry
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+
+class Augmentation(Entry):
+    """A random change of training pictures (batch, height, width, channels), float32 0..255, and their one-hot targets."""
+
+    def apply(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The changed pictures and targets. `seed` is two int32 numbers."""
+        raise NotImplementedError
+
+
+class Geometric(Augmentation):
+    """An augmentation that moves pixels by an affine map. Neighbours in the recipe's list become one map: one interpolation."""
+
+    def matrix(self, count: tf.Tensor, height: int, width: int, seed: tf.Tensor) -> tf.Tensor:
+        """(count, 3, 3) maps from output to input pixel positions, about the picture's centre."""
+        raise NotImplementedError
+
+    def apply(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return warp(images, self.matrix(tf.shape(images)[0], images.shape[1], images.shape[2], seed)), targets
+
+
+Geometric.choices = Augmentation.choices
+Geometric.kind = Augmentation.kind
+
+
+class Rotate(Geometric, name="rotate", shorthand="degrees"):
+    """A rotation by an angle between -degrees and degrees."""
+
+    degrees: float = Field(15, gt=0, le=180)
+
+    def matrix(self, count, height, width, seed):
+        angle = _uniform(count, seed) * (self.degrees * math.pi / 180)
+        return _affine(tf.cos(angle), -tf.sin(angle), tf.sin(angle), tf.cos(angle))
+
+
+class Shift(Geometric, name="shift", shorthand="share"):
+    """A shift of up to `share` of the height and of the width."""
+
+    share: float = Field(0.1, gt=0, lt=1)
+
+    def matrix(self, count, height, width, seed):
+        one, zero = tf.ones([count]), tf.zeros([count])
+        return _affine(one, zero, zero, one, _uniform(count, seed) * self.share * width,
+                       _uniform(count, seed + 1) * self.share * height)
+
+
+class Zoom(Geometric, name="zoom", shorthand="share"):
+    """An enlargement or reduction by up to `share`."""
+
+    share: float = Field(0.1, gt=0, lt=1)
+
+    def matrix(self, count, height, width, seed):
+        scale = 1 + _uniform(count, seed) * self.share
+        return _affine(scale, tf.zeros([count]), tf.zeros([count]), scale)
+
+
+class Flip(Geometric, name="flip", shorthand="axis"):
+    """A mirror image, for every second picture."""
+
+    axis: str = Field("horizontal", pattern="^(horizontal|vertical)$")
+
+    def matrix(self, count, height, width, seed):
+        mirrored, zero, one = tf.sign(_uniform(count, seed)), tf.zeros([count]), tf.ones([count])
+        return _affine(mirrored, zero, zero, one) if self.axis == "horizontal" else _affine(one, zero, zero, mirrored)
+
+
+class Crop(Geometric, name="crop", shorthand="padding"):
+    """A crop of the picture's size out of the picture padded by whole pixels on each side (He et al. 2016, section 4.2)."""
+
+    padding: int = Field(4, ge=1)
+
+    def matrix(self, count, height, width, seed):
+        one, zero = tf.ones([count]), tf.zeros([count])
+        return _affine(one, zero, zero, one, tf.round(_uniform(count, seed) * self.padding),
+                       tf.round(_uniform(count, seed + 1) * self.padding))
+
+
+class Cutout(Augmentation, name="cutout", shorthand="share"):
+    """A black square, its side `share` of the shorter side, anywhere in the picture (DeVries & Taylor 2017)."""
+
+    share: float = Field(0.3, gt=0, lt=1)
+
+    def apply(self, images, targets, seed):
+        count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+        half = self.share * min(height, width) / 2
+
+        def outside(size, seed):
+            centre = (_uniform(count, seed) + 1) / 2 * size
+            return tf.abs(tf.range(size, dtype=tf.float32)[None] + 0.5 - centre[:, None]) > half
+
+        keep = outside(height, seed)[:, :, None] | outside(width, seed + 1)[:, None, :]
+        return images * tf.cast(keep, images.dtype)[..., None], targets
+
+
+class Mixup(Augmentation, name="mixup", shorthand="alpha"):
+    """Pictures and targets mixed with another of the batch, in a share drawn from Beta(alpha, alpha) (Zhang et al. 2018)."""
+
+    alpha: float = Field(0.2, gt=0)
+
+    def apply(self, images, targets, seed):
+        count = tf.shape(images)[0]
+        first, second = (tf.random.stateless_gamma([count], seed + offset, alpha=self.alpha) + 1e-20 for offset in (0, 1))
+        share = first / (first + second)
+        partner = tf.random.experimental.stateless_shuffle(tf.range(count), seed + 2)
+
+        def mix(values):
+            weight = tf.reshape(share, [-1] + [1] * (values.shape.rank - 1))
+            return weight * values + (1 - weight) * tf.gather(values, partner)
+
+        return mix(images), mix(targets)
+
+
+def augment(entries: Sequence[Augmentation], images: tf.Tensor, targets: tf.Tensor,
+            seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Applies the entries in their order.
+
+    Args:
+        entries: the recipe's list.
+        images: (batch, height, width, channels), 0..255.
+        targets: (batch, classes), one-hot.
+        seed: two int32 numbers; the same seed gives the same result.
+
+    Returns:
+        Pictures as float32 0..255 and targets as float32.
+    """
+    images, targets = tf.cast(images, tf.float32), tf.cast(targets, tf.float32)
+    pending = None
+    for number, entry in enumerate(entries):
+        own_seed = seed + 1000 * (number + 1)
+        if isinstance(entry, Geometric):
+            matrix = entry.matrix(tf.shape(images)[0], images.shape[1], images.shape[2], own_seed)
+            pending = matrix if pending is None else tf.matmul(matrix, pending)
+            continue
+        if pending is not None:
+            images, pending = warp(images, pending), None
+        images, targets = entry.apply(images, targets, own_seed)
+    return (images if pending is None else warp(images, pending)), targets
+
+
+def warp(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+    """Pictures under affine maps (batch, 3, 3) about their centre, bilinear; what comes from outside is black."""
+    height, width = images.shape[1], images.shape[2]
+    to_centre = tf.constant([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]], tf.float32)
+    back = tf.constant([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]], tf.float32)
+    rows = tf.reshape(back @ matrix @ to_centre, [-1, 9])[:, :8]
+    return tf.raw_ops.ImageProjectiveTransformV3(images=images, transforms=rows, output_shape=[height, width], fill_value=0.0,
+                                                 interpolation="BILINEAR", fill_mode="CONSTANT")
+
+
+def _uniform(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_uniform([count], seed, -1.0, 1.0)
+
+
+def _affine(a, b, c, d, x=None, y=None) -> tf.Tensor:
+    zero, one = tf.zeros_like(a), tf.ones_like(a)
+    flat = [a, b, zero if x is None else x, c, d, zero if y is None else y, zero, zero, one]
+    return tf.reshape(tf.stack(flat, axis=1), [-1, 3, 3])

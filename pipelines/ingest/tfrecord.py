@@ -1,0 +1,90 @@
+"""Sharded TFRecord files of tf.train.Example."""
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Sequence
+
+from etils import epy
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from pipelines.entries import Section
+from pipelines.errors import UserError
+from pipelines.ingest.source import Part, Source, select
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+
+class Features(Section):
+    """The names of the features in each tf.train.Example."""
+
+    image: str = Field("image/encoded", description="bytes of an encoded picture")
+    label: str = Field("image/class/label", description="int64, the class, counted from 0")
+
+
+class TfRecord(Source, name="tfrecord"):
+    """Sharded TFRecord files of tf.train.Example with an encoded picture and an integer label.
+
+    Args:
+        train, validation, test: the shards, as a glob; validation and test are cut from train where not given.
+        classes: the class names, or how many there are.
+        features: the names of the features.
+    """
+
+    train: str = Field(min_length=1)
+    validation: str | None = None
+    test: str | None = None
+    class_names: list[str] = Field(alias="classes")
+    features: Features = Features()
+
+    @field_validator("class_names", mode="before")
+    @classmethod
+    def read_classes(cls, given: object) -> object:
+        if isinstance(given, int):
+            given = [str(number) for number in range(given)]
+        if not isinstance(given, list) or len(given) < 2:
+            raise PydanticCustomError("classes", "give the names of at least two classes, or their number")
+        return [str(name) for name in given]
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for part in self.parts():
+            for name in self.shards(part):
+                status = os.stat(name)
+                digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def classes(self) -> list[str]:
+        return self.class_names
+
+    def parts(self) -> list[Part]:
+        return [part for part in ("train", "validation", "test") if getattr(self, part)]
+
+    def shards(self, part: Part) -> list[str]:
+        """The files of a part, sorted."""
+        pattern = getattr(self, part)
+        found = sorted(glob.glob(pattern, recursive=True))
+        if not found:
+            raise UserError(f"data.source.tfrecord.{part}: no file matches {pattern}")
+        return found
+
+    def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
+        spec = {self.features.image: tf.io.FixedLenFeature([], tf.string),
+                self.features.label: tf.io.FixedLenFeature([], tf.int64)}
+
+        def named(shard: tf.Tensor) -> tf.data.Dataset:
+            return tf.data.TFRecordDataset(shard).enumerate().map(
+                lambda place, record: (record, tf.strings.join([shard, "#", tf.strings.as_string(place)])))
+
+        shards = self.shards(part)
+        records = tf.data.Dataset.from_tensor_slices(shards).interleave(
+            named, cycle_length=min(16, len(shards)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+        def parse(record: tf.Tensor, name: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            example = tf.io.parse_single_example(record, spec)
+            return example[self.features.image], example[self.features.label], name
+
+        return select(records, positions).map(parse, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,0 +1,120 @@
+"""The pictures of the report: each function draws one PNG file."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from etils import epy
+
+with epy.lazy_imports():
+    import matplotlib
+    import matplotlib.figure
+    import numpy as np
+
+COLORS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#dc2626", "#0891b2", "#ca8a04")
+
+
+def grid(images: np.ndarray, titles: Sequence[str], path: Path, columns: int = 5) -> None:
+    """Pictures, uint8 (examples, height, width, channels), in a grid with a title each."""
+    rows = max(1, -(-len(images) // columns))
+    figure = _figure(columns * 1.5, rows * 1.75)
+    for number, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=8)
+        axes.axis("off")
+    _save(figure, path)
+
+
+def curves(series: Mapping[str, Mapping[int, float]], path: Path) -> None:
+    """The loss, the accuracy and the learning rate over the epochs, each in a panel of its own."""
+    panels = (("loss", ("loss", "val_loss")), ("accuracy", ("accuracy", "val_accuracy")), ("learning rate", ("learning_rate",)))
+    figure = _figure(12, 3.2)
+    for number, (title, names) in enumerate(panels):
+        axes = figure.add_subplot(1, 3, number + 1)
+        for color, name in zip(COLORS, names, strict=False):
+            points = series.get(name, {})
+            axes.plot([step + 1 for step in points], list(points.values()), color=color,
+                      label="validation" if name.startswith("val_") else "training")
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        if len(names) > 1:
+            axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Counts of true class (rows) against predicted class (columns)."""
+    side = max(4.0, min(14.0, 0.45 * len(classes) + 2))
+    figure = _figure(side, side)
+    axes = figure.add_subplot()
+    axes.imshow(matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if len(classes) <= 40:
+        axes.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
+        axes.set_yticks(range(len(classes)), classes)
+    if len(classes) <= 20:
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8,
+                          color="white" if count > 0.5 * matrix[row].sum() else "black")
+    _save(figure, path)
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray, path: Path, bins: int = 15) -> None:
+    """How often the model is right against how sure it is, by bins of confidence."""
+    edges = np.linspace(0, 1, bins + 1)
+    places = np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1)
+    figure = _figure(4, 4)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="gray", linewidth=1, linestyle="--")
+    filled = [number for number in range(bins) if (places == number).any()]
+    axes.bar([(edges[number] + edges[number + 1]) / 2 for number in filled],
+             [correct[places == number].mean() for number in filled], width=1 / bins, color=COLORS[0], edgecolor="white")
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share correct")
+    _save(figure, path)
+
+
+def logit_errors(errors: Mapping[str, np.ndarray], path: Path) -> None:
+    """The distribution of |logit - logit of the Keras model| over all test examples, one line per artifact, on a log scale."""
+    figure = _figure(8, 3.6)
+    axes = figure.add_subplot()
+    bins = np.logspace(-8, 2, 81)
+    for number, (name, values) in enumerate(errors.items()):
+        axes.hist(np.clip(values.ravel(), bins[0], bins[-1]), bins=bins, histtype="step", linewidth=1.5, label=name,
+                  color=COLORS[number % len(COLORS)])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("difference of a logit from the Keras model's")
+    axes.set_ylabel("logits")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def pareto(points: Sequence[tuple[str, float, float, float]], metric: str, path: Path) -> None:
+    """Artifacts (name, metric, bytes, latency in ms): the metric against the size and against the latency."""
+    figure = _figure(10, 3.6)
+    for panel, (column, label) in enumerate(((2, "size in kB"), (3, "latency p50 in ms"))):
+        axes = figure.add_subplot(1, 2, panel + 1)
+        for number, point in enumerate(points):
+            value = point[column] / 1000 if column == 2 else point[column]
+            axes.scatter(value, point[1], color=COLORS[number % len(COLORS)], s=50, zorder=3)
+            axes.annotate(point[0], (value, point[1]), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        axes.set_xlabel(label)
+        axes.set_ylabel(metric)
+        axes.set_xscale("log")
+        axes.margins(0.2)
+        axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> matplotlib.figure.Figure:
+    return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: matplotlib.figure.Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -1,0 +1,175 @@
+"""The schema of a recipe: one YAML file that says what to train and what to ship."""
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+import models
+import pipelines.ingest  # noqa: F401  makes the sources known
+from export.variants import VARIANTS
+from pipelines import gates
+from pipelines.entries import Section, nearest, unknown_key
+from pipelines.ingest.augment import Augmentation
+from pipelines.ingest.pictures import ImageSettings
+from pipelines.ingest.source import Source
+from pipelines.training.callbacks import Callback
+from pipelines.training.losses import CrossEntropy, Loss
+from pipelines.training.optimizers import AdamW, Optimizer
+from pipelines.training.schedules import Cosine, Schedule
+
+#: Where a model can run; each is an artifact per variant, or one for all.
+TARGETS = {"litert": "TFLite files for phones and small devices, one per variant",
+           "saved_model": "a TF SavedModel for TF Serving"}
+METRICS = ("accuracy", "top3", "macro_f1", "calibration_error")
+Variant = Literal["float32", "float16", "dynamic", "int8"]
+
+
+class DataSection(Section):
+    """What the model learns from.
+
+    Args:
+        source: a name, tfds:<name>, or image_folder / tfrecord with settings.
+        image: the pictures as the model sees them.
+        augment: random changes of training pictures, in order.
+        batch: examples per training step.
+        validation: share of the training part to hold out for validation, where the source has no such part.
+        test: the same for the test part.
+        max_unreadable: the largest share of unreadable pictures to go on with.
+    """
+
+    source: Source
+    image: ImageSettings = ImageSettings()
+    augment: list[Augmentation] = []
+    batch: int = Field(64, ge=1)
+    validation: float = Field(0.1, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    max_unreadable: float = Field(0.01, ge=0, le=1)
+
+
+class ModelSection(Section):
+    """The network: a builder's name, and what the builder can be told."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    builder: str
+
+    @field_validator("builder")
+    @classmethod
+    def must_be_known(cls, name: str) -> str:
+        known = [builder.name for builder in models.builders()]
+        if name not in known:
+            raise PydanticCustomError("unknown_entry", "no such builder", {
+                "kind": "builder", "entry": name, "nearest": nearest(name, known), "known": known})
+        return name
+
+    @model_validator(mode="after")
+    def fill_settings(self) -> ModelSection:
+        extra = self.__pydantic_extra__
+        assert extra is not None
+        settings = models.builder(self.builder).settings()
+        for key in extra:
+            if key not in settings.model_fields:
+                raise unknown_key(key, ["builder", *settings.model_fields])
+        extra.update(settings.model_validate(extra).model_dump())
+        return self
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        choices = []
+        for builder in models.builders():
+            one = builder.settings().model_json_schema()
+            one["properties"] = {"builder": {"const": builder.name, "description": builder.summary}, **one.get("properties", {})}
+            one["required"] = ["builder", *one.get("required", [])]
+            choices.append(one)
+        return {"anyOf": choices}
+
+
+class TrainSection(Section):
+    """How the model learns.
+
+    Args:
+        deterministic: the same seed gives the same weights, bit for bit; a little slower on a GPU.
+        checkpoint_every: epochs between two checkpoints; an interrupted training goes on from the last.
+    """
+
+    epochs: int = Field(10, ge=1)
+    loss: Loss = CrossEntropy()
+    optimizer: Optimizer = AdamW()
+    schedule: Schedule = Cosine()
+    callbacks: list[Callback] = []
+    deterministic: bool = True
+    checkpoint_every: int = Field(1, ge=1)
+
+
+class CompressSection(Section):
+    """What to make of the trained model.
+
+    Args:
+        variants: float32, float16, dynamic, int8.
+        calibration: training pictures that integer variants find their ranges with.
+    """
+
+    variants: list[Variant] = Field(list(VARIANTS), min_length=1)  # type: ignore[arg-type]
+    calibration: int = Field(200, ge=1)
+
+    @field_validator("variants")
+    @classmethod
+    def once_each(cls, variants: list[str]) -> list[str]:
+        if len(set(variants)) < len(variants):
+            raise PydanticCustomError("repeated", "name each variant once")
+        return variants
+
+
+class ExportSection(Section):
+    """Where the model must run."""
+
+    targets: list[Literal["litert", "saved_model"]] = Field(["litert", "saved_model"], min_length=1)
+
+
+class VerifySection(Section):
+    """How the artifacts are measured.
+
+    Args:
+        runs: timed runs for the latency, after a warm-up.
+        threads: processor threads an artifact may use while it is timed.
+    """
+
+    runs: int = Field(300, ge=10)
+    threads: int = Field(1, ge=1)
+
+
+class Recipe(Section):
+    """From data to verified models."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    seed: int = Field(7, ge=0, lt=2**31)
+    task: Literal["image_classification"] = "image_classification"
+    data: DataSection
+    model: ModelSection
+    train: TrainSection = TrainSection()
+    compress: CompressSection = CompressSection()
+    export: ExportSection = ExportSection()
+    verify: VerifySection = VerifySection()
+    gates: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def gates_must_be_measurable(self) -> Recipe:
+        artifacts = list(self.compress.variants) if "litert" in self.export.targets else []
+        if "saved_model" in self.export.targets:
+            artifacts.append("saved_model")
+        for name, limit in self.gates.items():
+            try:
+                gates.check_name(name, METRICS, artifacts)
+                gates.parse_limit(limit)
+            except ValueError as error:
+                raise PydanticCustomError("gate", "{reason}", {"reason": str(error), "at": ["gates", name]}) from None
+        return self
+
+    def written(self) -> dict[str, Any]:
+        """The recipe as plain data with every default filled in."""
+        return self.model_dump(by_alias=True, mode="json")

@@ -1,0 +1,88 @@
+"""The report: one HTML file that opens offline."""
+from __future__ import annotations
+
+import base64
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from pipelines import pictures, recipe_file, results, runs
+from pipelines.recipe import Recipe
+from pipelines.runs import Run
+
+with epy.lazy_imports():
+    import jinja2
+
+NAME = "report.html"
+
+
+def write(folder: Path) -> None:
+    """Writes `report.html` into a run's folder, from what its stages have made so far."""
+    run = runs.load(folder)
+    found = results.collect(run)
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("report.html.j2").read_text())
+    runs.write_whole(run.folder / NAME, template.render(
+        run=run.record, results=found, advice=results.recommendations(found), sentence=_sentence(found),
+        pictures=_pictures(run, found), details=_details(run), recipe=recipe_file.write(Recipe.model_validate(run.record.recipe)),
+        environment=_environment(), stages=run.record.stages))
+
+
+def _sentence(found: results.Results) -> str:
+    """Two sentences for a reader who was not there."""
+    if found.reference is None:
+        return "The run stopped before the model was evaluated."
+    text = f"The trained model answers {found.reference.metrics['accuracy']:.2%} of the held-out test examples correctly."
+    advice = results.recommendations(found)
+    for one in found.artifacts:
+        if one.name in advice:
+            text += (f" {one.title} is {advice[one.name]}: {one.bytes / 1000:,.0f} kB, {one.metrics['accuracy']:.2%} correct, "
+                     f"{one.latency_ms.p50:.2f} ms.")
+    if found.failed_gates:
+        text += " It must not ship as it is: " + "; ".join(f"{gate.name} is {gate.value:.4g}, the limit {gate.limit}"
+                                                           for gate in found.failed_gates) + "."
+    elif found.gates:
+        text += f" All {len(found.gates)} gates passed." if len(found.gates) > 1 else " Its gate passed."
+    return text
+
+
+def _pictures(run: Run, found: results.Results) -> dict[str, str]:
+    """Every picture of the run, by name, as a data URI."""
+    drawn = {path.stem: path for stage in ("ingest", "train", "evaluate", "verify") for path in sorted(run.path(stage, "").glob("*.png"))}
+    encoded = {name: _data_uri(path) for name, path in drawn.items()}
+    if found.artifacts:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "pareto.png"
+            pictures.pareto([(one.title, one.metrics["accuracy"], one.bytes, one.latency_ms.p50) for one in found.artifacts],
+                            "accuracy", path)
+            encoded["pareto"] = _data_uri(path)
+    return encoded
+
+
+def _details(run: Run) -> dict[str, Any]:
+    """The tables behind the pictures, as far as the run came."""
+    known: dict[str, Any] = {"classes": [], "index": None}
+    if (path := run.path("evaluate", "evaluation.json")).exists():
+        known["classes"] = runs.read_json(path)["classes"]
+    if (path := run.path("ingest", "index.json")).exists():
+        index = runs.read_json(path)
+        known["index"] = {"source": index["source"], "digest": index["digest"], "unreadable": index["unreadable"][:20],
+                          "classes": index["classes"],
+                          "counts": {name: split["class_counts"] for name, split in index["splits"].items()}}
+    return known
+
+
+def _environment() -> dict[str, str]:
+    import importlib.metadata
+    import os
+    import platform
+
+    libraries = ("tensorflow", "keras", "ai-edge-litert", "numpy", "tensorflow-datasets", "mlflow")
+    return {"python": platform.python_version(), "platform": platform.platform(), "processors": str(os.cpu_count()),
+            **{name: importlib.metadata.version(name) for name in libraries}}
+
+
+def _data_uri(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,163 @@
+"""What a run found: the numbers for machines, and the table for people."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from export.artifacts import ExportedList
+from export.variants import VARIANTS
+from pipelines.gates import Gate, look
+from pipelines.runs import Run, read_json
+
+MAIN_METRIC = "accuracy"
+#: An artifact that loses no more than this is worth recommending.
+ACCEPTABLE_DROP = 0.005
+
+
+class StageResult(BaseModel):
+    """A stage: how long it took in this run, and whether its artifact was there already."""
+
+    name: str
+    seconds: float
+    cached: bool
+
+
+class Reference(BaseModel):
+    """The trained Keras model on the test set."""
+
+    metrics: dict[str, float]
+    order_independent: bool
+
+
+class Milliseconds(BaseModel):
+    """Latency of one inference."""
+
+    p50: float
+    p95: float
+    threads: int
+    runs: int
+
+
+class ArtifactResult(BaseModel):
+    """A file that ships, measured on the whole test set. Metrics and drops are fractions."""
+
+    variant: str
+    target: str
+    path: str
+    bytes: int
+    metrics: dict[str, float]
+    drop: dict[str, float]
+    max_logit_error: float
+    mean_logit_error: float
+    top1_agreement: float
+    order_independent: bool
+    latency_ms: Milliseconds
+
+    @property
+    def name(self) -> str:
+        return self.variant if self.target == "litert" else self.target
+
+    @property
+    def title(self) -> str:
+        return f"{self.target} {self.variant}" if self.target == "litert" else self.target
+
+
+class Results(BaseModel):
+    """All that a run found so far. Paths are relative to the working folder."""
+
+    recipe: str
+    run_id: str
+    stages: list[StageResult]
+    reference: Reference | None = None
+    artifacts: list[ArtifactResult] = []
+    gates: list[Gate] = []
+    bundle: str | None = None
+    report: str | None = None
+
+    @property
+    def failed_gates(self) -> list[Gate]:
+        return [gate for gate in self.gates if not gate.passed]
+
+
+def collect(run: Run) -> Results:
+    """Reads the results out of a run's artifacts, as far as there are any."""
+    record, done = run.record, {name for name, stage in run.record.stages.items() if stage.state == "done"}
+    results = Results(recipe=record.recipe_path, run_id=record.id, stages=[
+        StageResult(name=name, seconds=stage.seconds, cached=stage.cached) for name, stage in record.stages.items()])
+    if "evaluate" in done:
+        evaluation = read_json(run.path("evaluate", "evaluation.json"))
+        results.reference = Reference(metrics=evaluation["metrics"], order_independent=evaluation["order_independent"])
+    if "verify" in done:
+        results.artifacts = _artifacts(run)
+    if "package" in done:
+        results.bundle = _relative(next(run.path("package", "").glob("*.zip")))
+    report = run.folder / "report.html"
+    results.report = _relative(report) if report.exists() else None
+    results.gates = look(record.recipe["gates"], _values(results))
+    return results
+
+
+def _artifacts(run: Run) -> list[ArtifactResult]:
+    exported = ExportedList.model_validate(read_json(run.path("export", "exported.json"))).artifacts
+    latencies = read_json(run.path("verify", "latency.json"))
+    verified = {one["name"]: one for one in read_json(run.path("verify", "verified.json"))["artifacts"]}
+    return [ArtifactResult.model_validate(
+        {**verified[one.name], "variant": one.variant, "target": one.target, "bytes": one.bytes,
+         "path": _relative(run.path("export", one.path)), "latency_ms": latencies[one.name]}) for one in exported]
+
+
+def _values(results: Results) -> dict[str, float]:
+    """Every number that a gate can ask for, by the name that recipes call it."""
+    values: dict[str, float] = dict(results.reference.metrics) if results.reference else {}
+    largest = next((one.bytes for one in results.artifacts if one.name == "float32"), None)
+    for one in results.artifacts:
+        values |= {f"{one.name}.{name}": value for name, value in one.metrics.items()}
+        values |= {f"{one.name}.drop": one.drop[MAIN_METRIC], f"{one.name}.bytes": one.bytes,
+                   f"{one.name}.latency_ms": one.latency_ms.p50, f"{one.name}.max_logit_error": one.max_logit_error,
+                   f"{one.name}.top1_agreement": one.top1_agreement}
+        if largest:
+            values[f"{one.name}.size_ratio"] = round(one.bytes / largest, 6)
+    return values
+
+
+def recommendations(results: Results) -> dict[str, str]:
+    """Artifact name to what it is recommended for: the fastest that loses little, and the integer one that loses little."""
+    good = [one for one in results.artifacts if one.target == "litert" and one.drop[MAIN_METRIC] <= ACCEPTABLE_DROP
+            and one.order_independent and not any(gate.name.startswith(f"{one.name}.") for gate in results.failed_gates)]
+    found: dict[str, str] = {}
+    for one in good:
+        if VARIANTS[one.variant].integer:
+            found[one.name] = "recommended for NPUs"
+            break
+    if good:
+        fastest = min(good, key=lambda one: one.latency_ms.p50).name
+        found[fastest] = "recommended for phones' CPUs and NPUs" if fastest in found else "recommended for phones' CPUs"
+    return found
+
+
+def table(results: Results) -> str:
+    """The table of all artifacts, for a terminal."""
+    if results.reference is None:
+        return ""
+    advice = recommendations(results)
+    rows = [("artifact", "bytes", "accuracy", "drop", "logits ±", "p50 ms", "order-free", "")]
+    rows.append(("keras (reference)", "–", f"{results.reference.metrics[MAIN_METRIC]:.4f}", "–", "–", "–",
+                 _yes(results.reference.order_independent), ""))
+    for one in results.artifacts:
+        rows.append((one.title, f"{one.bytes:,}", f"{one.metrics[MAIN_METRIC]:.4f}", f"{one.drop[MAIN_METRIC]:.4f}",
+                     f"{one.max_logit_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
+                     f"← {advice[one.name]}" if one.name in advice else ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  " + "  ".join(
+        cell.ljust(width) if column in (0, 7) else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ).rstrip() for row in rows)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "NO"
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)

@@ -1,0 +1,77 @@
+"""Train: from a builder and the training split to a trained Keras model."""
+from __future__ import annotations
+
+from etils import epy
+
+import models
+from export import keras_file
+from pipelines import journal, pictures
+from pipelines.errors import UserError
+from pipelines.ingest import stream
+from pipelines.stages.context import Context
+from pipelines.training import checkpoint, loop
+
+with epy.lazy_imports():
+    import keras
+    import tensorflow as tf
+
+MODEL = "model.keras"
+
+
+def run(context: Context) -> str:
+    recipe, index = context.recipe, context.index()
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    steps = index.splits["train"].examples // recipe.data.batch
+    if not steps:
+        raise UserError(f"data.batch is {recipe.data.batch}, but there are only {index.splits['train'].examples} training examples; "
+                        "give a smaller batch")
+    model = build(context)
+    training = stream.examples(recipe.data.source, index, recipe.data.image, "train")
+    validation = stream.examples(recipe.data.source, index, recipe.data.image, "validation")
+    context.journal.parameters({
+        "builder": recipe.model.builder, "weights": model.count_params(), "steps_per_epoch": steps, **_flat(recipe.train.model_dump())})
+    for part in ("train", "validation"):
+        context.journal.dataset(f"{index.source}/{part}", index.digest, index.splits[part].examples, part)
+    loop.fit(
+        model, recipe.train, steps=steps, folder=context.work, journal=context.journal,
+        batches=lambda epoch: stream.training_batches(
+            training, classes=len(index.classes), batch=recipe.data.batch, augmentations=recipe.data.augment, seed=recipe.seed,
+            first_epoch=epoch, epochs=recipe.train.epochs),
+        validation=stream.evaluation_batches(validation, classes=len(index.classes), batch=256),
+        progress=lambda epoch, done, metrics: context.progress(done, f"epoch {epoch}/{recipe.train.epochs}  {_told(metrics)}"))
+    keras.backend.clear_session()
+    shipped = build(context)
+    shipped.set_weights(model.get_weights())
+    keras_file.save(shipped, context.work / MODEL)
+    series = journal.series(context.journal.path)
+    pictures.curves(series, context.work / "curves.png")
+    (context.work / checkpoint.NAME).unlink(missing_ok=True)
+    epochs = len(series["loss"])
+    best = max(series["val_accuracy"].values())
+    return f"{epochs} epochs, loss {series['loss'][epochs - 1]:.3f}, best val accuracy {best:.3f}, {model.count_params():,} weights"
+
+
+def build(context: Context) -> keras.Model:
+    """The recipe's model with fresh weights. Raises UserError where it does not fit the data."""
+    recipe, index = context.recipe, context.index()
+    try:
+        return models.build(recipe.model.builder, input_shape=index.shape, classes=len(index.classes), **recipe.model.settings)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+
+
+def _told(metrics: dict[str, float]) -> str:
+    shown = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "val accuracy"}
+    return "  ".join(f"{label} {float(metrics[name]):.3f}" for name, label in shown.items() if name in metrics)
+
+
+def _flat(values: dict, prefix: str = "") -> dict[str, str]:
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = str(value)
+    return flat

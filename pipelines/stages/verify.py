@@ -1,0 +1,100 @@
+"""Verify: every artifact on the whole test set, against the trained Keras model."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from etils import epy
+from pydantic import BaseModel
+
+from export.artifacts import Exported, ExportedList
+from export.benchmark import latency
+from export.predictors import IMAGE, LiteRTPredictor, Predictor, SavedModelPredictor
+from export.verify import compare, order_independent
+from pipelines import pictures, workers
+from pipelines.errors import StageError
+from pipelines.ingest import stream
+from pipelines.ingest.source import Index
+from pipelines.recipe import Recipe
+from pipelines.stages.context import Context
+from pipelines.stages.evaluate import PROBE, REFERENCE
+from pipelines.stages.export import LISTING
+from pipelines.tasks import image_classification as task
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+LOGITS_FILE = "logits.npz"
+
+
+class Verified(BaseModel):
+    """What an artifact is worth. Metrics and drops are fractions; a drop is what the trained model has more."""
+
+    name: str
+    metrics: dict[str, float]
+    drop: dict[str, float]
+    max_logit_error: float
+    mean_logit_error: float
+    top1_agreement: float
+    order_independent: bool
+
+
+class VerifiedList(BaseModel):
+    """All artifacts of a model."""
+
+    artifacts: list[Verified]
+
+
+def run(context: Context) -> str:
+    exported = ExportedList.model_validate_json((context.inputs["export"] / LISTING).read_bytes()).artifacts
+    verified, latencies, logits = [], {}, {}
+    examples = context.index().splits["test"].examples
+    for number, one in enumerate(exported):
+        context.progress(number / len(exported), f"{one.title} on {examples:,} examples")
+        result, own_logits, time = workers.isolated(
+            verify_one, context.recipe.written(), context.index(), one, context.inputs, what=f"verify {one.title}")
+        verified.append(result)
+        latencies[one.name], logits[one.name] = time, own_logits
+        context.journal.metrics({f"{name}.{one.name}": value for name, value in result.metrics.items()})
+        context.journal.metrics({f"drop.{one.name}": result.drop[task.MAIN_METRIC], f"latency_ms_p50.{one.name}": time["p50"],
+                                 f"latency_ms_p95.{one.name}": time["p95"], f"max_logit_error.{one.name}": result.max_logit_error,
+                                 f"top1_agreement.{one.name}": result.top1_agreement,
+                                 f"order_independent.{one.name}": result.order_independent})
+    (context.work / "verified.json").write_text(VerifiedList(artifacts=verified).model_dump_json(indent=1))
+    (context.work / "latency.json").write_text(json.dumps(latencies, indent=1))
+    np.savez(context.work / LOGITS_FILE, **logits)
+    reference = np.load(context.inputs["evaluate"] / REFERENCE)["logits"]
+    pictures.logit_errors({name: np.abs(values - reference) for name, values in logits.items()}, context.work / "logit_errors.png")
+    return f"{len(exported)} artifacts × {examples:,} examples"
+
+
+def verify_one(written: dict, index: Index, exported: Exported, inputs: dict[str, Path]) -> tuple[Verified, np.ndarray, dict]:
+    """Verifies one artifact: its worth, its logits, its latency."""
+    recipe = Recipe.model_validate(written)
+    predictor = _open(exported, inputs["export"], recipe.verify.threads)
+    reference = np.load(inputs["evaluate"] / REFERENCE)
+    expected = task.measure(task.Answers(reference["logits"], reference["labels"]), index.classes).metrics
+    test = stream.examples(recipe.data.source, index, recipe.data.image, "test")
+    answers = task.ask(predictor, test.batch(256).as_numpy_iterator())
+    try:
+        comparison = compare(answers.logits, reference["logits"])
+    except ValueError as error:
+        raise StageError(f"verify {exported.title}: {error}") from error
+    metrics = task.measure(answers, index.classes).metrics
+    probe, _ = stream.arrays(test.take(PROBE))
+    verified = Verified(
+        name=exported.name, metrics=metrics, drop={name: round(expected[name] - value, 6) for name, value in metrics.items()},
+        max_logit_error=comparison.max_logit_error, mean_logit_error=comparison.mean_logit_error,
+        top1_agreement=comparison.top1_agreement,
+        order_independent=order_independent(predictor, probe, answers.logits[:len(probe)]))
+    time = latency(predictor.prepared({IMAGE: probe[:1]}), runs=recipe.verify.runs, threads=recipe.verify.threads)
+    return verified, answers.logits, vars(time)
+
+
+def _open(exported: Exported, folder: Path, threads: int) -> Predictor:
+    if exported.target == "litert":
+        return LiteRTPredictor(folder / exported.path, threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return SavedModelPredictor(folder / exported.path)

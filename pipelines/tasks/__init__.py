@@ -1,0 +1,1 @@
+"""What examples, outputs and metrics mean, one file per task."""

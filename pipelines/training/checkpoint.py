@@ -1,0 +1,73 @@
+"""Checkpoints: everything a training needs to go on as if it had never been interrupted."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+with epy.lazy_imports():
+    import keras
+    import numpy as np
+
+NAME = "checkpoint.npz"
+
+
+def save(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback], epochs_done: int) -> None:
+    """Writes the weights, the optimizer's state and what the callbacks remember, in one rename."""
+    arrays = {f"variable.{number}": np.asarray(variable) for number, variable in enumerate(_variables(model))}
+    memories = []
+    for number, callback in enumerate(callbacks):
+        memories.append({name: value for name, value in vars(callback).items()
+                         if isinstance(value, (bool, int, float)) and not name.startswith("_")})
+        for place, weight in enumerate(getattr(callback, "best_weights", None) or []):
+            arrays[f"best.{number}.{place}"] = weight
+    state = {"epochs_done": epochs_done, "stopped": bool(model.stop_training), "memories": memories}
+    arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    beside = folder / f"{NAME}.part"
+    with open(beside, "wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(folder / NAME)
+
+
+def restore(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Brings back what `save` wrote, if anything."""
+    found = _read(folder)
+    if found is None:
+        return
+    arrays, known = found
+    for number, variable in enumerate(_variables(model)):
+        variable.assign(arrays[f"variable.{number}"])
+    for number, (callback, memory) in enumerate(zip(callbacks, known["memories"], strict=True)):
+        for name, value in memory.items():
+            setattr(callback, name, value)
+        best = [arrays[name] for name in sorted((name for name in arrays if name.startswith(f"best.{number}.")),
+                                                key=lambda name: int(name.rpartition(".")[2]))]
+        if best:
+            callback.best_weights = best
+
+
+def progress(folder: Path) -> tuple[int, bool]:
+    """How many epochs the checkpoint in `folder` stands for, 0 where there is none, and whether training had stopped by itself."""
+    found = _read(folder)
+    return (found[1]["epochs_done"], found[1]["stopped"]) if found else (0, False)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    path = folder / NAME
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    return arrays, json.loads(arrays["state"].tobytes())
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """The model's variables, random seeds included, and the optimizer's."""
+    model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]

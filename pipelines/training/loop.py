@@ -1,0 +1,78 @@
+"""The training loop: Keras' fit, watched."""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from etils import epy
+
+from pipelines.errors import UserError
+from pipelines.journal import Journal
+from pipelines.recipe import TrainSection
+from pipelines.training import checkpoint
+
+with epy.lazy_imports():
+    import keras
+    import tensorflow as tf
+
+#: Called with (epoch from 1, share of all steps done, the epoch's metrics so far).
+Progress = Callable[[int, float, dict[str, float]], None]
+
+
+def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
+        validation: tf.data.Dataset, folder: Path, journal: Journal, progress: Progress) -> None:
+    """Trains a model, going on from the checkpoint in `folder` if there is one.
+
+    Args:
+        model: from pictures to logits, fresh. Afterwards it has the last weights, or the best where early stopping keeps them.
+        batches: gives the training batches from an epoch (counted from 0) to the last.
+        steps: batches per epoch.
+        validation: batches for the metrics after each epoch.
+        folder: for checkpoints.
+        journal: receives the metrics of each epoch, the learning rate included.
+        progress: told every now and then how far it is.
+
+    Raises:
+        UserError: the loss is no longer a number.
+    """
+    model.compile(optimizer=settings.optimizer.build(settings.schedule.build(steps * settings.epochs)), loss=settings.loss.build(),
+                  metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
+    asked = [entry.build() for entry in settings.callbacks]
+    first_epoch, stopped = checkpoint.progress(folder)
+    if first_epoch:
+        journal.note(f"going on after epoch {first_epoch}")
+    watcher = _watcher(asked, settings, folder, journal, progress, steps)
+    model.fit(batches(first_epoch), initial_epoch=first_epoch, epochs=first_epoch if stopped else settings.epochs,
+              steps_per_epoch=steps, validation_data=validation, callbacks=[*asked, watcher], verbose=0)
+
+
+def _watcher(others: Sequence[keras.callbacks.Callback], settings: TrainSection, folder: Path, journal: Journal, progress: Progress,
+             steps: int) -> keras.callbacks.Callback:
+    """The callback that checkpoints, writes the journal and reports; the last of all, so that it sees what the others did."""
+
+    class Watcher(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            checkpoint.restore(folder, self.model, others)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch, self.told = epoch, 0.0
+
+        def on_train_batch_end(self, batch, logs=None):
+            if time.monotonic() - self.told > 0.25:
+                self.told = time.monotonic()
+                progress(self.epoch + 1, (self.epoch + (batch + 1) / steps) / settings.epochs, logs or {})
+
+        def on_epoch_end(self, epoch, logs=None):
+            rate = float(self.model.optimizer.learning_rate)
+            journal.metrics({**(logs or {}), "learning_rate": rate}, step=epoch)
+            progress(epoch + 1, (epoch + 1) / settings.epochs, logs or {})
+            if not math.isfinite((logs or {}).get("loss", 0.0)):
+                raise UserError(f"train: the loss is {logs['loss']} after epoch {epoch + 1}. Try a lower peak in train.schedule, or "
+                                "clip_norm: 1 in train.optimizer")
+            last = epoch + 1 == settings.epochs or self.model.stop_training
+            if last or (epoch + 1) % settings.checkpoint_every == 0:
+                checkpoint.save(folder, self.model, others, epoch + 1)
+
+    return Watcher()

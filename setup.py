@@ -1,0 +1,27 @@
+"""litepress: train a Keras model from one recipe file, and press it for the phone, the NPU and TF Serving."""
+import sys
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    sys.exit(f"litepress needs Python 3.11 to 3.13, this is {sys.version.split()[0]}. "
+             "Name another with: make PYTHON=python3.11 setup")
+
+setup(
+    name="litepress",
+    version="0.1.0",
+    description=__doc__.strip(),
+    long_description=Path(__file__).with_name("README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["pipelines*", "models*", "export*"]),
+    package_data={"pipelines": ["report.html.j2"]},
+    install_requires=[
+        "ai-edge-litert>=2.3,<3", "etils[epy]", "importlib_resources", "jinja2", "keras>=3.15,<4", "matplotlib", "mlflow>=3.17,<4",
+        "mlxtend", "numpy>=2.4,<2.5", "pillow", "pydantic>=2.12,<3", "rich", "ruamel.yaml", "scikit-learn", "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10", "typer"],
+    extras_require={"dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff"]},
+    entry_points={"console_scripts": ["litepress = pipelines.cli:main"]},
+)
