@@ -35,4 +35,5 @@ def latency(run: Callable[[], object], *, runs: int, threads: int) -> Latency:
         started = time.perf_counter_ns()
         run()
         times.append((time.perf_counter_ns() - started) / 1e6)
-    return Latency(*(round(float(value), 4) for value in np.percentile(times, (50, 95))), runs, threads)
+    p50, p95 = (round(float(value), 4) for value in np.percentile(times, (50, 95)))
+    return Latency(p50, p95, runs, threads)

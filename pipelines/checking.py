@@ -50,7 +50,9 @@ def take_examples(written: dict, path: Path) -> str:
                  labels=np.arange(count) % len(classes), classes=len(classes))
         return f"{len(classes)} classes; not downloaded yet, so the rest is tried on random pictures"
     source.prepare()
-    classes, images, labels = source.classes(), [], []
+    classes = source.classes()
+    images: list[np.ndarray] = []
+    labels: list[int] = []
     for encoded, label, _ in source.raw("train").take(4 * EXAMPLES).as_numpy_iterator():
         if len(images) < EXAMPLES and fault(encoded, image) is None:
             images.append(decode(encoded, image).numpy())

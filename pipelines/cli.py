@@ -53,7 +53,8 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
     """Run a recipe through all stages: from data to verified models. Stages that have run before are not run again."""
     from rich.console import Console
 
-    from pipelines import recipe_file, results, runs as records
+    from pipelines import recipe_file, results
+    from pipelines import runs as records
     from pipelines.display import Display
     from pipelines.runner import Options, Runner
 
@@ -136,7 +137,8 @@ def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tf
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Write a run's report anew and say where it is."""
-    from pipelines import report as reporting, runs, workers
+    from pipelines import report as reporting
+    from pipelines import runs, workers
 
     loaded = runs.load(run)
     workers.call(reporting.write, loaded.folder, what="report")

@@ -39,7 +39,8 @@ def check_name(name: str, metrics: Iterable[str], artifacts: Iterable[str]) -> N
     known = metrics + [f"{artifact}.{value}" for artifact in artifacts for value in (*metrics, *ARTIFACT_VALUES)]
     if name not in known:
         near = nearest(name, known)
-        hint = f"Did you mean {near}?" if near else f"Known: {', '.join(metrics)}, and <artifact>.<value> with {', '.join(ARTIFACT_VALUES)}."
+        values = ", ".join((*metrics, *ARTIFACT_VALUES))
+        hint = f"Did you mean {near}?" if near else f"Known: {', '.join(metrics)}, and <artifact>.<value> with {values}."
         raise ValueError(f"no value of this run is called {name}. {hint}")
 
 

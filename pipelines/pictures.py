@@ -82,7 +82,7 @@ def logit_errors(errors: Mapping[str, np.ndarray], path: Path) -> None:
     """The distribution of |logit - logit of the Keras model| over all test examples, one line per artifact, on a log scale."""
     figure = _figure(8, 3.6)
     axes = figure.add_subplot()
-    bins = np.logspace(-8, 2, 81)
+    bins = np.logspace(-8, 2, 81).tolist()
     for number, (name, values) in enumerate(errors.items()):
         axes.hist(np.clip(values.ravel(), bins[0], bins[-1]), bins=bins, histtype="step", linewidth=1.5, label=name,
                   color=COLORS[number % len(COLORS)])
@@ -98,12 +98,15 @@ def logit_errors(errors: Mapping[str, np.ndarray], path: Path) -> None:
 def pareto(points: Sequence[tuple[str, float, float, float]], metric: str, path: Path) -> None:
     """Artifacts (name, metric, bytes, latency in ms): the metric against the size and against the latency."""
     figure = _figure(10, 3.6)
-    for panel, (column, label) in enumerate(((2, "size in kB"), (3, "latency p50 in ms"))):
+    panels = (("size in kB", [size / 1000 for _, _, size, _ in points]), ("latency p50 in ms", [time for *_, time in points]))
+    lowest, highest = min(worth for _, worth, _, _ in points), max(worth for _, worth, _, _ in points)
+    for panel, (label, places) in enumerate(panels):
         axes = figure.add_subplot(1, 2, panel + 1)
-        for number, point in enumerate(points):
-            value = point[column] / 1000 if column == 2 else point[column]
-            axes.scatter(value, point[1], color=COLORS[number % len(COLORS)], s=50, zorder=3)
-            axes.annotate(point[0], (value, point[1]), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        for number, ((name, worth, _, _), place) in enumerate(zip(points, places, strict=True)):
+            axes.scatter(place, worth, color=COLORS[number % len(COLORS)], s=50, zorder=3, label=name)
+        axes.set_ylim(lowest - 0.01, highest + 0.01)
+        if panel == 0:
+            axes.legend(frameon=False, fontsize=8)
         axes.set_xlabel(label)
         axes.set_ylabel(metric)
         axes.set_xscale("log")

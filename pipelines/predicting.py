@@ -30,7 +30,7 @@ def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
         scores = np.exp(row - row.max())
         scores /= scores.sum()
         best = np.argsort(-scores, kind="stable")[:BEST]
-        yield f"{str(file):<{width}}  " + "  ".join(f"{labels[place] if labels else place} {scores[place]:.1%}" for place in best)
+        yield f"{file!s:<{width}}  " + "  ".join(f"{labels[place] if labels else place} {scores[place]:.1%}" for place in best)
 
 
 def find_model(artifact: Path) -> tuple[Path, list[str]]:
@@ -65,8 +65,8 @@ def read_picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """A picture file as raw pixels of the model's shape (height, width, channels). Raises UserError."""
     height, width, channels = shape
     try:
-        with PIL.Image.open(path) as picture:
-            picture = picture.convert("L" if channels == 1 else "RGB")
+        with PIL.Image.open(path) as file:
+            picture = file.convert("L" if channels == 1 else "RGB")
             if picture.size != (width, height):
                 picture = picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
             return np.asarray(picture, np.uint8).reshape(shape)

@@ -159,7 +159,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def gates_must_be_measurable(self) -> Recipe:
-        artifacts = list(self.compress.variants) if "litert" in self.export.targets else []
+        artifacts: list[str] = list(self.compress.variants) if "litert" in self.export.targets else []
         if "saved_model" in self.export.targets:
             artifacts.append("saved_model")
         for name, limit in self.gates.items():

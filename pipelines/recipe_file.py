@@ -32,7 +32,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        found = [_in_words(str(path), document, overridden, one) for one in error.errors(include_url=False)]
+        found = [_in_words(str(path), document, overridden, dict(one)) for one in error.errors(include_url=False)]
         raise UserError("\n".join(dict.fromkeys(found))) from None
 
 
@@ -111,7 +111,7 @@ def _locate(document: Any, location: Sequence[str | int], key: str | None) -> tu
             line = _line(node, name) or line
             node = node[name]
         names.append(str(item))
-        if isinstance(node, dict) and item in node or isinstance(node, list) and isinstance(item, int) and item < len(node):
+        if (isinstance(node, dict) and item in node) or (isinstance(node, list) and isinstance(item, int) and item < len(node)):
             line = _line(node, item) or line
             node = node[item]  # type: ignore[index]
     return names, line

@@ -25,6 +25,7 @@ from pipelines.journal import NAME as JOURNAL
 from pipelines.journal import read
 from pipelines.recipe import Recipe
 from pipelines.runs import Run
+from pipelines.store import MANIFEST
 
 with epy.lazy_imports():
     import mlflow
@@ -94,14 +95,13 @@ class Upload:
     def __init__(self, run: Run):
         self.run = run
         root = run.folder.parent.parent
+        server, path = uri(root), run.folder / STATE
         with _alone(root / ".mlflow.lock"):
-            mlflow.set_tracking_uri(uri(root))
-            self.client = mlflow.MlflowClient()
+            self.client = mlflow.MlflowClient(server, server)
             self.experiment = self._experiment(root)
-        path = run.folder / STATE
         self.state: dict[str, Any] = runs.read_json(path) if path.exists() else {}
-        if self.state.get("uri") != uri(root):
-            self.state = {"uri": uri(root), "parent": None, "read": 0, "stages": {}, "done": False}
+        if self.state.get("uri") != server:
+            self.state = {"uri": server, "parent": None, "read": 0, "stages": {}, "done": False}
 
     def send(self, follow: bool) -> str:
         running: tuple[str, Path] | None = None
@@ -188,7 +188,7 @@ class Upload:
     def _send_files(self, stage: str, run: str, folder: Path) -> None:
         for pattern in UPLOADED[stage]:
             for path in sorted(folder.glob(pattern)):
-                if path.is_file() and path.name != "artifact.json":
+                if path.is_file() and path.name not in (MANIFEST, JOURNAL, "log.txt"):
                     place = path.relative_to(folder).parent.as_posix()
                     self.client.log_artifact(run, str(path), None if place == "." else place)
 

@@ -180,7 +180,7 @@ def _print_to(log: Path) -> None:
 
 
 def _full_disk(error: BaseException, log: Path | None) -> UserError | None:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
+    full = (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left on device" in str(error)
     if not full:
         return None
     place = log.parent if log else Path.cwd()

@@ -7,7 +7,7 @@ from etils import epy
 
 from pipelines.ingest.augment import Augmentation, augment
 from pipelines.ingest.pictures import ImageSettings, decode
-from pipelines.ingest.source import Index, Part, Source, select
+from pipelines.ingest.source import Index, Part, Source
 
 with epy.lazy_imports():
     import numpy as np

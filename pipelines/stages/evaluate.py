@@ -9,6 +9,7 @@ from export.predictors import KerasPredictor
 from export.verify import order_independent
 from pipelines import pictures
 from pipelines.ingest import stream
+from pipelines.ingest.source import select
 from pipelines.stages.context import Context
 from pipelines.stages.train import MODEL
 from pipelines.tasks import image_classification as task
@@ -50,7 +51,7 @@ def _draw_worst(context: Context, answers: task.Answers) -> None:
     wrong, sure = answers.predicted != answers.labels, answers.scores.max(axis=1)
     order = np.lexsort((np.arange(len(sure)), np.where(wrong, -sure, sure), ~wrong))
     chosen = [int(place) for place in order[:WORST] if wrong[place] or not wrong.any()]
-    test = stream.select(stream.examples(recipe.data.source, index, recipe.data.image, "test"), chosen)
+    test = select(stream.examples(recipe.data.source, index, recipe.data.image, "test"), chosen)
     images, _ = stream.arrays(test)
     shown = sorted(chosen)
     titles = [f"{index.classes[answers.labels[place]]} taken for\n{index.classes[answers.predicted[place]]} ({sure[place]:.0%})"

@@ -68,7 +68,7 @@ def _told(metrics: dict[str, float]) -> str:
 
 
 def _flat(values: dict, prefix: str = "") -> dict[str, str]:
-    flat = {}
+    flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")

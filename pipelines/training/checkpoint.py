@@ -29,7 +29,7 @@ def save(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.C
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     beside = folder / f"{NAME}.part"
     with open(beside, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
     beside.rename(folder / NAME)

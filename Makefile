@@ -1,0 +1,59 @@
+# litepress. `make` alone lists the targets.
+RECIPE ?= recipes/vision/digits.yaml
+ARGS ?=
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; do \
+	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$name" && break; done)
+BIN := .venv/bin
+UV := 0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all lint ui bench lock schema clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@echo
+	@echo "RECIPE=file picks another recipe for run, ARGS='--set train.epochs=3' adds to its command line."
+
+setup: .venv/.ready ## make .venv from the pinned requirements
+
+run: .venv/.ready ## run RECIPE (digits by default) from data to verified models
+	@$(BIN)/litepress run $(RECIPE) $(ARGS)
+
+test: .venv/.ready ## the tests that take minutes
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: .venv/.ready ## all tests, the long ones too
+	@$(BIN)/python -m pytest -m '' $(ARGS)
+
+lint: .venv/.ready ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/mypy
+
+ui: .venv/.ready ## show the tracked runs in a browser
+	@$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///runs/mlflow.db}" --host 127.0.0.1 --port 5000
+
+bench: .venv/.ready ## measure what a run must reach (half an hour)
+	@$(BIN)/python benchmarks/spine.py
+
+lock: .venv/.ready ## pin the newest versions that setup.py allows
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		setup.py --output-file requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		--extra dev --constraint requirements.txt setup.py --output-file requirements-dev.txt
+
+schema: .venv/.ready ## write recipe.schema.json anew
+	@$(BIN)/litepress schema > recipe.schema.json
+
+clean: ## remove .venv and what tools leave behind; runs/ stays
+	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: requirements.txt requirements-dev.txt setup.py
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "litepress needs Python 3.11 to 3.13, and none is on the PATH. Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; fi
+	@"$(PYTHON)" -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("litepress needs Python 3.11 to 3.13; $(PYTHON) is " + sys.version.split()[0])'
+	@printf 'setting up .venv … '; start=$$(date +%s); \
+	if ! [ -x $(BIN)/python ]; then "$(PYTHON)" -m venv .venv || exit 2; fi; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV) && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . && \
+	touch $@ && echo "done in $$(( $$(date +%s) - start )) s"

@@ -1,0 +1,95 @@
+"""What tests share: a small recipe on real digits, one run of it, and the command line."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipelines import workers
+
+os.environ.update({**workers.ENVIRONMENT, "MLFLOW_DISABLE_TELEMETRY": "true"})
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = """\
+name: tiny
+data:
+  source: digits
+  image: {size: 8, channels: 3}
+  augment: [{shift: 0.1}, {rotate: 10}]
+  batch: 64
+model:
+  builder: resnet8
+  width: 8
+train:
+  epochs: 4
+  schedule: {one_cycle: {peak: 0.02}}
+  callbacks: [{early_stopping: {patience: 3}}]
+verify: {runs: 20}
+gates:
+  accuracy: ">= 0.8"
+  int8.drop: "<= 0.02"
+"""
+
+
+class Said(NamedTuple):
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def litepress(capfd, monkeypatch) -> Callable[..., Said]:
+    """Runs the command line in this process, where the server of workers is kept from one test to the next."""
+    from pipelines import cli
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["litepress", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            cli.main()
+            code: object = 0
+        except SystemExit as ended:
+            code = ended.code
+        out, err = capfd.readouterr()
+        return Said(int(code or 0), out, err)  # type: ignore[call-overload]
+
+    return run
+
+
+def command(*arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess:
+    """Runs the installed command in a process of its own."""
+    return subprocess.run([str(Path(sys.executable).with_name("litepress")), *map(str, arguments)], cwd=cwd, capture_output=True,
+                          text=True, timeout=600, **options)
+
+
+@pytest.fixture
+def recipe_file_of(tmp_path) -> Callable[..., Path]:
+    """Writes the small recipe with some text replaced."""
+    def write(*replacements: tuple[str, str]) -> Path:
+        text = TINY
+        for old, new in replacements:
+            assert old in text, old
+            text = text.replace(old, new, 1)
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> Path:
+    """A working folder in which the small recipe was run once: recipe.yaml, results.json, runs/. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "recipe.yaml").write_text(TINY)
+    done = command("run", "recipe.yaml", "--json", "results.json", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "printed.txt").write_text(done.stdout)
+    return folder
