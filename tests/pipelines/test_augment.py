@@ -1,0 +1,91 @@
+"""Augmentation against closed forms."""
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.ingest import augment
+
+
+def entry(written):
+    return augment.Augmentation.read(written)
+
+
+def apply(entries, images, seed=(1, 2), targets=None):
+    targets = np.eye(2, dtype="float32")[np.arange(len(images)) % 2] if targets is None else targets
+    changed, mixed = augment.augment([entry(one) for one in entries], tf.constant(images), tf.constant(targets), tf.constant(seed))
+    return changed.numpy(), mixed.numpy()
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (64, 9, 9, 3)).astype("uint8")
+
+
+@pytest.mark.parametrize("written", [{"rotate": 20}, {"shift": 0.2}, {"zoom": 0.3}, "flip", {"crop": 2}, {"cutout": 0.4}, {"mixup": 0.4}])
+def test_the_same_seed_gives_the_same_pictures_and_another_others(images, written):
+    first, again, other = apply([written], images), apply([written], images), apply([written], images, seed=(1, 3))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert (first[0] != other[0]).any()
+
+
+def test_nothing_asked_changes_nothing(images):
+    changed, _ = apply([], images)
+    np.testing.assert_array_equal(changed, images)
+
+
+def test_flip_mirrors_about_half_of_the_pictures_and_leaves_the_others(images):
+    changed, _ = apply([{"flip": "horizontal"}], images)
+    mirrored = [np.allclose(after, before[:, ::-1], atol=1e-3) for before, after in zip(images, changed, strict=True)]
+    kept = [np.allclose(after, before, atol=1e-3) for before, after in zip(images, changed, strict=True)]
+    assert all(one != other for one, other in zip(mirrored, kept, strict=True))
+    assert 16 <= sum(mirrored) <= 48
+
+
+def test_crop_moves_by_whole_pixels_and_fills_with_black(images):
+    changed, _ = apply([{"crop": 2}], images)
+    for before, after in zip(images, changed, strict=True):
+        padded = np.pad(before, ((2, 2), (2, 2), (0, 0)))
+        candidates = [padded[top:top + 9, left:left + 9] for top in range(5) for left in range(5)]
+        assert any(np.allclose(after, candidate, atol=0.05) for candidate in candidates)
+
+
+def test_a_rotation_of_ninety_degrees_is_one():
+    picture = np.arange(25, dtype="uint8").reshape(1, 5, 5, 1)
+    quarter = augment._affine(*(tf.constant([value]) for value in (0.0, -1.0, 1.0, 0.0)))
+    turned = augment.warp(tf.cast(picture, tf.float32), quarter).numpy()[0, ..., 0]
+    assert np.allclose(turned, np.rot90(picture[0, ..., 0])) or np.allclose(turned, np.rot90(picture[0, ..., 0], -1))
+
+
+def test_zoom_stays_within_its_share():
+    matrices = entry({"zoom": 0.25}).matrix(tf.constant(500), 8, 8, tf.constant([3, 4])).numpy()
+    scales = matrices[:, 0, 0]
+    assert 0.75 <= scales.min() < 0.8 and 1.2 < scales.max() <= 1.25
+
+
+def test_cutout_blackens_a_square_of_its_share():
+    changed, _ = apply([{"cutout": 0.5}], np.full((200, 20, 20, 1), 255, "uint8"))
+    black = (changed[..., 0] == 0)
+    assert black.any(axis=(1, 2)).all()
+    rows, columns = black.any(axis=2).sum(axis=1), black.any(axis=1).sum(axis=1)
+    assert rows.max() == 10 and columns.max() == 10, "10 of 20 pixels where it lies wholly inside"
+    np.testing.assert_array_equal(black.sum(axis=(1, 2)), rows * columns)
+
+
+def test_mixup_mixes_pictures_and_targets_in_the_same_share():
+    images = np.zeros((100, 4, 4, 1), "uint8")
+    images[::2] = 200
+    changed, targets = apply([{"mixup": 1.0}], images)
+    np.testing.assert_allclose(changed[:, 0, 0, 0] / 200, targets[:, 0], atol=1e-5)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
+    assert ((targets > 0.05) & (targets < 0.95)).any()
+
+
+def test_neighbouring_maps_become_one_interpolation(images):
+    """Half a pixel there and half a pixel back is the identity as one map, and a blur as two."""
+    there, back = ([[1, 0, shift], [0, 1, 0], [0, 0, 1]] for shift in (0.5, -0.5))
+    inner = tf.cast(images[:1], tf.float32)
+    once = augment.warp(inner, tf.matmul(tf.constant([there]), tf.constant([back])))
+    twice = augment.warp(augment.warp(inner, tf.constant([there])), tf.constant([back]))
+    np.testing.assert_allclose(once, inner, atol=1e-3)
+    assert np.abs(twice - inner).max() > 10
