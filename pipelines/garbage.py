@@ -17,9 +17,9 @@ def collect(root: Path, dry_run: bool) -> Iterator[str]:
     """
     if not root.is_dir():
         raise UserError(f"{root}: there is no such folder of runs. Give it with --runs")
-    store, needed = Store(root / ".store"), set()
+    store, needed = Store(root / runs.STORE), set()
     for run in runs.all_runs(root):
-        needed |= {record.folder.name for record in run.record.stages.values()}
+        needed |= {record.artifact for record in run.record.stages.values()}
     freed = 0
     for folder in _candidates(store):
         if folder.parent != store.root / ".trash" and folder.name in needed:

@@ -87,7 +87,8 @@ def _override(document: dict, override: str) -> tuple[str, ...]:
         if not isinstance(held, dict):
             raise UserError(f"--set {override}: {name.rpartition('.')[0]} has no settings of its own; it is {held!r}")
         place = held
-    place[keys[-1]] = _parse(value, f"--set {override}")
+    is_limit = keys[0] == "gates" and len(keys) > 1  # in YAML, > would begin a block of text
+    place[keys[-1]] = value.strip() if is_limit else _parse(value, f"--set {override}")
     return tuple(keys)
 
 

@@ -52,7 +52,7 @@ class Runner:
     def __init__(self, recipe: Recipe, recipe_path: str, options: Options, display: Display, command: Sequence[str] = ()):
         self.recipe, self.recipe_path, self.options, self.display, self.command = recipe, recipe_path, options, display, list(command)
         self.written = recipe.written()
-        self.store = Store(options.runs / ".store")
+        self.store = Store(options.runs / runs.STORE)
         self.artifacts: dict[str, Artifact] = {}
         self.stages: dict[str, StageRecord] = {}
         self.run: Run | None = None
@@ -100,7 +100,8 @@ class Runner:
     def _do(self, stage: Stage, anew: bool) -> None:
         started, key = time.monotonic(), self.key(stage)
         artifact = None if anew else self.store.find(stage.name, key)
-        record = self.stages[stage.name] = StageRecord(key=key, folder=self.store.folder(stage.name, key), cached=artifact is not None)
+        record = self.stages[stage.name] = StageRecord(
+            key=key, artifact=self.store.folder(stage.name, key).name, cached=artifact is not None)
         if artifact is None:
             self._open_run()
             artifact = self._make(stage, key, record, anew)
@@ -115,10 +116,10 @@ class Runner:
         work = self.store.work(stage.name, key)
         self.run.record.stages[stage.name] = record
         self.run.save()
-        self._say("stage", stage=stage.name, state="running", folder=str(work))
+        self._say("stage", stage=stage.name, state="running", folder=str(work.absolute()))
         self.display.begin(stage.name)
-        self.display.progress(0, "starting TensorFlow" if not any(not other.cached for name, other in self.stages.items()
-                                                                  if name != stage.name) else "")
+        first = all(record.cached for name, record in self.stages.items() if name != stage.name)
+        self.display.progress(0, "starting TensorFlow" if first else "")
         inputs = {name: self.artifacts[name].path for name in stage.needs}
         try:
             return workers.call(perform, stage.name, key, self.written, self.store, inputs, anew, log=work / "log.txt",
@@ -140,7 +141,7 @@ class Runner:
         if record.state == "done":
             self.run.link(stage)
         self.run.save()
-        self._say("stage", stage=stage, state=record.state, folder=str(record.folder), cached=record.cached, seconds=record.seconds)
+        self._say("stage", stage=stage, state=record.state, cached=record.cached, seconds=record.seconds)
 
     def _open_run(self) -> None:
         """Makes the run's folder, when it is known that there is something to do or to record."""

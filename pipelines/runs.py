@@ -14,13 +14,15 @@ from pipelines.errors import UserError
 from pipelines.store import writable
 
 RECORD = "run.json"
+#: Folder of all artifacts, beside the runs' folders.
+STORE = ".store"
 
 
 class StageRecord(BaseModel):
-    """A stage of a run: the artifact it made or found."""
+    """A stage of a run: the artifact it made or found, by the name of its folder in the store."""
 
     key: str
-    folder: Path
+    artifact: str
     state: Literal["running", "done", "failed"] = "running"
     cached: bool = False
     seconds: float = 0.0
@@ -61,7 +63,7 @@ class Run:
         target = self.folder / stage
         beside = self.folder / f".{stage}.part"
         beside.unlink(missing_ok=True)
-        beside.symlink_to(os.path.relpath(self.record.stages[stage].folder, self.folder))
+        beside.symlink_to(Path("..", "..", STORE, self.record.stages[stage].artifact))
         beside.rename(target)
 
     def path(self, stage: str, name: str) -> Path:

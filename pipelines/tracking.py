@@ -147,14 +147,16 @@ class Upload:
 
     def _stage(self, event: dict[str, Any]) -> tuple[str, Path] | None:
         """A stage began, or ended; what is running now."""
-        name, folder = event["stage"], Path(event["folder"])
+        name = event["stage"]
         if name not in self.state["stages"]:
             tags = {"mlflow.parentRunId": self.state["parent"], "mlflow.runName": name, "cached": str(event.get("cached", False)).lower()}
             created = self.client.create_run(self.experiment, start_time=int(event["time"] * 1000), tags=tags)
             self.state["stages"][name] = {"run": created.info.run_id, "read": 0}
             self._save()
         if event["state"] == "running":
-            return name, folder
+            self.state["stages"][name]["work"] = event["folder"]
+            return name, Path(event["folder"])
+        folder = self.run.folder / name if event["state"] == "done" else Path(self.state["stages"][name]["work"])
         self._send_journal(name, folder)
         run = self.state["stages"][name]["run"]
         if event["state"] == "done":

@@ -35,7 +35,7 @@ def warm_up() -> None:
     """Starts the server, so that TensorFlow is being imported while the caller does something else."""
     from multiprocessing import forkserver
 
-    _context()
+    server()
     with quiet():
         forkserver.ensure_running()
 
@@ -56,7 +56,7 @@ def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None,
     """
     warm_up()
     ours, theirs = multiprocessing.Pipe()
-    process = _context().Process(target=_work, args=(theirs, function, arguments, log), daemon=False)
+    process = server().Process(target=_work, args=(theirs, function, arguments, log), daemon=False)
     process.start()
     theirs.close()
     try:
@@ -85,7 +85,8 @@ def say(**values: Any) -> None:
         _to_parent.send(("said", values))
 
 
-def _context() -> multiprocessing.context.ForkServerContext:
+def server() -> multiprocessing.context.ForkServerContext:
+    """The multiprocessing context whose processes are forked from the server."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["KERAS_BACKEND"] = "tensorflow"

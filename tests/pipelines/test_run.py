@@ -1,0 +1,301 @@
+"""A run from end to end, with the real parts: TFDS, Keras, LiteRT, MLflow on SQLite."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import runs
+from tests.conftest import TINY, command
+
+NO_SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+
+
+@pytest.fixture
+def work(tiny_run, tmp_path, monkeypatch) -> Path:
+    """A working folder of one's own with the small recipe's run in it; the test runs there."""
+    shutil.copytree(tiny_run, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Stage to the digest of its artifact, of the latest run."""
+    latest = folder / "runs" / "tiny" / "latest"
+    return {name: json.loads((latest / name / "artifact.json").read_text())["digest"]
+            for name in ("ingest", "train", "evaluate", "compress", "export", "verify", "package")}
+
+
+def test_the_results_have_the_promised_fields(tiny_run):
+    found = json.loads((tiny_run / "results.json").read_text())
+    assert found["recipe"] == "recipe.yaml"
+    assert [stage["name"] for stage in found["stages"]] == ["ingest", "train", "evaluate", "compress", "export", "verify", "package"]
+    assert all(stage["cached"] is False and stage["seconds"] > 0 for stage in found["stages"])
+    assert 0.8 <= found["reference"]["metrics"]["accuracy"] <= 1
+    assert [(one["variant"], one["target"]) for one in found["artifacts"]] == [
+        ("float32", "litert"), ("float16", "litert"), ("dynamic", "litert"), ("int8", "litert"), ("float32", "saved_model")]
+    for one in found["artifacts"]:
+        path = tiny_run / one["path"]
+        assert not os.path.isabs(one["path"])
+        assert one["bytes"] == (path.stat().st_size if path.is_file() else sum(
+            file.stat().st_size for file in path.rglob("*") if file.is_file()))
+        assert one["drop"]["accuracy"] == pytest.approx(
+            found["reference"]["metrics"]["accuracy"] - one["metrics"]["accuracy"], abs=1e-6)
+        assert 0 < one["latency_ms"]["p50"] <= one["latency_ms"]["p95"]
+        assert one["order_independent"] is True
+    exact = [one for one in found["artifacts"] if one["variant"] == "float32"]
+    assert all(one["max_logit_error"] < 1e-4 and one["top1_agreement"] == 1 and one["drop"]["accuracy"] == 0 for one in exact)
+    assert [(gate["name"], gate["passed"]) for gate in found["gates"]] == [("accuracy", True), ("int8.drop", True)]
+    assert (tiny_run / found["bundle"]).suffix == ".zip"
+    assert (tiny_run / found["report"]).exists()
+
+
+def test_the_table_shows_every_artifact_and_gate(tiny_run):
+    printed = (tiny_run / "printed.txt").read_text()
+    for word in ("keras (reference)", "litert float32", "litert int8", "saved_model", "order-free", "recommended", "gates   accuracy",
+                 "report.html"):
+        assert word in printed
+
+
+def test_the_report_is_one_file_that_needs_no_network(tiny_run):
+    text = (tiny_run / "runs" / "tiny" / "latest" / "report.html").read_text()
+    assert "http://" not in text and "https://" not in text and "<script" not in text
+    assert text.count("data:image/png;base64,") == 8, "samples twice, curves, confusion, reliability, worst, logit errors, pareto"
+    for word in ("litert int8", "one_cycle", "tensorflow", "Where it is wrong"):
+        assert word in text
+
+
+def test_the_run_is_a_tree_in_mlflow(tiny_run, monkeypatch):
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{tiny_run / 'runs' / 'mlflow.db'}", f"sqlite:///{tiny_run / 'runs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny")
+    found = client.search_runs([experiment.experiment_id])
+    parent = next(run for run in found if "mlflow.parentRunId" not in run.data.tags)
+    children = {run.info.run_name: run for run in found if run is not parent}
+    assert set(children) == {"ingest", "train", "evaluate", "compress", "export", "verify", "package"}
+    assert all(run.info.status == "FINISHED" for run in found)
+    assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
+    epochs = client.get_metric_history(children["train"].info.run_id, "val_accuracy")
+    assert len({one.step for one in epochs}) == 4
+    assert parent.data.params["train.epochs"] == "4"
+    assert parent.data.metrics["gate.int8.drop"] == 1
+    assert {one.dataset.name for one in children["ingest"].inputs.dataset_inputs} == {"digits/train", "digits/validation", "digits/test"}
+    files = {one.path for one in client.list_artifacts(parent.info.run_id)}
+    assert {"recipe.yaml", "environment.txt", "report.html", "results.json"} <= files
+    assert {"samples.png", "samples_augmented.png"} <= {one.path for one in client.list_artifacts(children["ingest"].info.run_id)}
+    assert client.get_model_version_by_alias("tiny", "champion").run_id == children["package"].info.run_id
+    assert not (tiny_run / "mlruns").exists()
+
+
+def test_a_second_run_is_cached_and_answers_at_once(work):
+    started = time.monotonic()
+    again = command("run", "recipe.yaml", "--json", "again.json", cwd=work)
+    seconds = time.monotonic() - started
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("cached") == 7
+    assert seconds < 2
+    first, second = (json.loads((work / name).read_text()) for name in ("results.json", "again.json"))
+    assert second["run_id"] == first["run_id"] and second["artifacts"] == first["artifacts"]
+    assert all(stage["cached"] for stage in second["stages"])
+    assert len(runs.all_runs(work / "runs")) == 1
+
+
+def test_only_what_a_change_concerns_runs_again(work, litepress):
+    said = litepress("run", "recipe.yaml", "--set", "verify.runs=10", "--no-track", "--json", "r.json")
+    assert said.code == 0, said.err
+    assert [stage["name"] for stage in json.loads(Path("r.json").read_text())["stages"] if not stage["cached"]] == ["verify"]
+
+
+def test_from_and_until_choose_the_stages(work, litepress):
+    before = digests(work)
+    said = litepress("run", "recipe.yaml", "--from", "compress", "--until", "export", "--no-track", "--json", "r.json")
+    assert said.code == 0, said.err
+    stages = json.loads(Path("r.json").read_text())["stages"]
+    assert [(stage["name"], stage["cached"]) for stage in stages] == [
+        ("ingest", True), ("train", True), ("evaluate", True), ("compress", False), ("export", False)]
+    assert list(work.glob("runs/.store/.trash/*")), "what stood there before is in the trash"
+    assert litepress("run", "recipe.yaml", "--no-track").code == 0
+    assert digests(work) == before
+
+
+def test_force_trains_the_very_same_model_again(work, litepress):
+    before = digests(work)
+    said = litepress("run", "recipe.yaml", "--force", "--no-track")
+    assert said.code == 0, said.err
+    assert "cached" not in said.out
+    assert digests(work) == before
+
+
+def test_a_missed_gate_ends_with_one_and_says_value_and_limit(work, litepress):
+    said = litepress("run", "recipe.yaml", "--set", "gates.int8.bytes=< 1000", "--json", "r.json")
+    found = json.loads(Path("r.json").read_text())
+    size = next(one["bytes"] for one in found["artifacts"] if one["variant"] == "int8")
+    assert said.code == 1
+    assert said.err.strip() == f"gate int8.bytes: {size:.4g} misses the limit < 1000"
+    assert found["bundle"] is None and [gate["passed"] for gate in found["gates"]] == [True, True, False]
+    assert "must not ship" in Path(found["report"]).read_text()
+    again = litepress("run", "recipe.yaml", "--set", "gates.int8.bytes=< 1000")
+    assert again.code == 1 and again.err == said.err
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{work}/runs/mlflow.db", f"sqlite:///{work}/runs/mlflow.db")
+    assert len(client.search_model_versions("name='tiny'")) <= 1, "the model that missed a gate is not registered"
+
+
+def test_a_gate_on_the_trained_model_stops_the_run_before_compression(work, litepress):
+    said = litepress("run", "recipe.yaml", "--set", "gates.accuracy=> 1", "--no-track", "--json", "r.json")
+    assert said.code == 1 and "gate accuracy: " in said.err
+    assert [stage["name"] for stage in json.loads(Path("r.json").read_text())["stages"]] == ["ingest", "train", "evaluate"]
+
+
+@pytest.mark.parametrize(("stage", "file"), [("train", "model.keras"), ("export", "litert/int8.tflite")])
+def test_an_altered_artifact_stops_the_run_and_from_makes_it_anew(work, litepress, stage, file):
+    path = (work / "runs" / "tiny" / "latest" / stage / file).resolve()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    said = litepress("run", "recipe.yaml", "--no-track")
+    assert said.code == 2
+    assert f"{file} has been altered" in said.err and f"--from {stage}" in said.err and said.err.count("\n") == 1
+    if stage == "export":
+        assert litepress("run", "recipe.yaml", "--from", stage, "--no-track").code == 0
+
+
+def test_a_deleted_artifact_is_made_again(work, litepress):
+    before = digests(work)
+    shutil.rmtree((work / "runs" / "tiny" / "latest" / "compress").resolve())
+    said = litepress("run", "recipe.yaml", "--no-track")
+    assert said.code == 0 and said.out.count("cached") == 6
+    assert digests(work) == before
+
+
+def test_gc_frees_what_no_run_refers_to(work, litepress):
+    assert litepress("gc").out == "0.0 MB freed\n"
+    assert litepress("run", "recipe.yaml", "--set", "verify.runs=10", "--no-track").code == 0
+    shutil.rmtree(max(run.folder for run in runs.all_runs(work / "runs")))
+    (work / "runs" / "tiny" / "latest").unlink()
+    dry = litepress("gc", "--dry-run")
+    assert dry.out.count("would free") == 1 and "verify-" in dry.out
+    assert litepress("gc").out.count("freed") == 2
+    assert litepress("run", "recipe.yaml", "--no-track").out.count("cached") == 7
+
+
+def test_a_run_without_its_tracking_server_is_not_lost(work, monkeypatch):
+    done = command("run", "recipe.yaml", "--set", "verify.runs=10", cwd=work, env={**os.environ, **NO_SERVER})
+    assert done.returncode == 0
+    assert "The run is not lost: send it later with litepress track runs/tiny/" in done.stdout
+    sent = command("track", "runs/tiny/latest", cwd=work)
+    assert sent.returncode == 0 and sent.stdout.startswith("tracked as ")
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{work}/runs/mlflow.db", f"sqlite:///{work}/runs/mlflow.db")
+    parent = sent.stdout.split()[2]
+    children = client.search_runs([client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert len(children) == 7 and all(run.info.status == "FINISHED" for run in children)
+    assert sum(run.data.tags["cached"] == "true" for run in children) == 6
+    again = command("track", "runs/tiny/latest", cwd=work)
+    assert again.stdout == sent.stdout, "what was sent is not sent twice"
+
+
+def test_predict_names_the_classes_of_pictures(work, litepress):
+    samples = Path("runs/tiny/latest/package/bundle/samples")
+    expected = json.loads((samples / "expected.json").read_text())
+    files = [samples / one["file"] for one in expected]
+    for model, name in (("runs/tiny/latest/export/litert/float32.tflite", "float32"), ("runs/tiny/latest/train/model.keras", "keras")):
+        said = litepress("predict", model, *files)
+        assert said.code == 0, said.err
+        assert [line.split()[1] for line in said.out.splitlines()] == [one["expected"][name]["class"] for one in expected]
+    assert litepress("predict", "runs/tiny/latest", files[0]).code == 0
+
+
+def test_check_tries_everything_and_leaves_nothing(work, litepress):
+    said = litepress("check", "recipe.yaml")
+    assert said.code == 0, said.err
+    assert [line.split()[0] for line in said.out.splitlines()] == ["recipe", "data", "model", "export"]
+    assert "one training step, loss" in said.out and "int8" in said.out
+    assert len(runs.all_runs(work / "runs")) == 1
+
+
+def test_report_is_written_anew(work, litepress):
+    (work / "runs" / "tiny" / "latest" / "report.html").unlink()
+    said = litepress("report", "runs/tiny/latest")
+    assert said.code == 0 and Path(said.out.strip()).exists()
+
+
+def test_doctor_tells_versions_devices_and_targets(litepress):
+    said = litepress("doctor")
+    assert said.code == 0
+    for word in ("python", "tensorflow 2.", "CPU:0", "litert", "saved_model", "TFDS_DATA_DIR"):
+        assert word in said.out
+
+
+@pytest.mark.parametrize(("kind", "name"), [
+    ("models", "resnet8"), ("sources", "image_folder"), ("variants", "int8"), ("targets", "saved_model")])
+def test_lists_name_what_there_is(litepress, kind, name):
+    assert any(line.startswith(f"{name} ") for line in litepress("list", kind).out.splitlines())
+
+
+def test_help_answers_at_once(tmp_path):
+    command("--help", cwd=tmp_path)
+    best = min(_seconds(lambda: command("--help", cwd=tmp_path)) for _ in range(5))
+    assert best < 0.3
+
+
+def _seconds(action) -> float:
+    started = time.monotonic()
+    action()
+    return time.monotonic() - started
+
+
+def launch(folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([str(Path(sys.executable).with_name("litepress")), "run", "recipe.yaml", *arguments], cwd=folder,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def test_two_runs_at_once_share_the_work_and_harm_nothing(tmp_path, tiny_run):
+    (tmp_path / "recipe.yaml").write_text(TINY)
+    first, second = launch(tmp_path, "--no-track"), launch(tmp_path, "--no-track")
+    for process in (first, second):
+        printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, printed
+    assert digests(tmp_path) == digests(tiny_run)
+    assert len(list(tmp_path.glob("runs/.store/train-*"))) == 1
+    assert len(runs.all_runs(tmp_path / "runs")) == 2
+
+
+def kill_and_go_on(folder: Path, seconds: float, whole_group: bool) -> None:
+    """Starts the small recipe, kills it with SIGKILL after some seconds, and runs it to its end."""
+    process = launch(folder, "--no-track")
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL) if whole_group else process.kill()
+    process.communicate(timeout=60)
+    done = command("run", "recipe.yaml", "--no-track", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("seconds", "whole_group"), [(20, False), (28, True)])
+def test_a_killed_run_goes_on_to_the_same_artifacts(tmp_path, tiny_run, seconds, whole_group):
+    (tmp_path / "recipe.yaml").write_text(TINY)
+    kill_and_go_on(tmp_path, seconds, whole_group)
+    assert digests(tmp_path) == digests(tiny_run)
+    assert not [path for path in tmp_path.glob("runs/.store/.work/*") if path.is_dir()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_twenty_kills_at_random_moments_leave_nothing_corrupt(tmp_path, tiny_run):
+    expected, generator = digests(tiny_run), np.random.default_rng(0)
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "recipe.yaml").write_text(TINY)
+        kill_and_go_on(folder, generator.uniform(0.2, 45), bool(number % 2))
+        assert digests(folder) == expected, number
+        shutil.rmtree(folder)
