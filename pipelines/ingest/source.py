@@ -53,6 +53,10 @@ class Source(Entry):
         """
         raise NotImplementedError
 
+    def diagnose(self, part: Part, error: Exception) -> str:
+        """What is wrong with a part that could not be read to its end, and what to do."""
+        return f"data.source: {self.entry_name} {part} cannot be read: {str(error).splitlines()[0]}"
+
 
 class Split(BaseModel):
     """A set of examples: some positions of a part of a source."""

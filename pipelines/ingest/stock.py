@@ -44,17 +44,20 @@ def take_stock(source: Source, image: ImageSettings, *, validation: float, test:
         progress: called with the number of examples seen so far.
 
     Raises:
-        UserError: a label outside the classes, or a split that would be empty.
+        UserError: data that cannot be read, a label outside the classes, or a split that would be empty.
     """
     classes, digest, seen = source.classes(), hashlib.sha256(), 0
     stocks: dict[Part, Stock] = {}
     for part in source.parts():
         stock = stocks[part] = Stock()
         digest.update(part.encode())
-        for chunk in source.raw(part).batch(CHUNK).prefetch(1).as_numpy_iterator():
-            _look_at(chunk, image, classes, stock, digest)
-            seen += len(chunk[0])
-            progress(seen)
+        try:
+            for chunk in source.raw(part).batch(CHUNK).prefetch(1).as_numpy_iterator():
+                _look_at(chunk, image, classes, stock, digest)
+                seen += len(chunk[0])
+                progress(seen)
+        except tf.errors.OpError as error:
+            raise UserError(source.diagnose(part, error)) from error
     splits = {part: _split(part, stock.positions, stock.labels, classes) for part, stock in stocks.items()}
     generator = np.random.default_rng(seed)
     parts: tuple[tuple[Part, float], ...] = (("test", test), ("validation", validation))

@@ -88,3 +88,17 @@ class TfRecord(Source, name="tfrecord"):
             return example[self.features.image], example[self.features.label], name
 
         return select(records, positions).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def diagnose(self, part: Part, error: Exception) -> str:
+        wanted = f"{self.features.image} (bytes) and {self.features.label} (int64)"
+        for shard in self.shards(part):
+            try:
+                for record in tf.data.TFRecordDataset(shard).as_numpy_iterator():
+                    found = tf.train.Example.FromString(record).features.feature
+                    if not (found[self.features.image].bytes_list.value and found[self.features.label].int64_list.value):
+                        return (f"data.source.tfrecord: {shard} has an example without {wanted}; its features are "
+                                f"{', '.join(sorted(name for name in found if found[name].WhichOneof('kind')))}. "
+                                "Name yours in data.source.tfrecord.features")
+            except tf.errors.DataLossError:
+                return f"data.source.tfrecord: {shard} is damaged; make the shard again, or take it out of the pattern"
+        return super().diagnose(part, error)
