@@ -173,7 +173,7 @@ class Runner:
 
     def _same_run(self) -> Run | None:
         """An earlier run with the very artifacts of this one, so that nothing needs to be recorded again."""
-        for run in reversed(runs.all_runs(self.options.runs, self.recipe.name)):
+        for run in reversed(runs.all_runs(self.options.runs, self.recipe.name, skip_unreadable=True)):
             known = run.record
             if known.recipe == self.written and known.status in ("done", "gate") and all(
                     name in known.stages and known.stages[name].key == record.key for name, record in self.stages.items()):

@@ -1,6 +1,7 @@
 """The record of a run: a folder with what was asked, what was made, and how good it is."""
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -108,9 +109,14 @@ def load(folder: Path) -> Run:
         raise UserError(f"{folder / RECORD} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def all_runs(root: Path, name: str = "*") -> list[Run]:
-    """The runs below a folder, oldest first."""
-    return [load(path.parent) for path in sorted(root.glob(f"{name}/*/{RECORD}")) if not path.parent.is_symlink()]
+def all_runs(root: Path, name: str = "*", skip_unreadable: bool = False) -> list[Run]:
+    """The runs below a folder, oldest first. Raises UserError at a record that cannot be read, unless told to skip it."""
+    found = []
+    for path in sorted(root.glob(f"{name}/*/{RECORD}")):
+        if not path.parent.is_symlink():
+            with contextlib.suppress(*([UserError] if skip_unreadable else [])):
+                found.append(load(path.parent))
+    return found
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -194,9 +194,9 @@ def test_a_full_disk_loses_nothing(litepress, working_folder):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", "small"], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount")
     try:
-        refused(litepress(*RUN, "--runs", "small/runs"), "the disk is full", "run again")
+        refused(litepress(*RUN, "--runs", "small/runs", "--until", "train"), "the disk is full", "run again")
         subprocess.run(["mount", "-o", "remount,size=100m", "small"], check=True)
-        said = litepress(*RUN, "--runs", "small/runs")
+        said = litepress(*RUN, "--runs", "small/runs", "--until", "train")
         assert said.code == 0, said.err
         assert "cached" in said.out, "what was made before the disk was full is still there"
     finally:

@@ -207,7 +207,8 @@ def test_an_epoch_shows_every_example_once():
 
 
 @pytest.mark.parametrize(("settings", "expected"), [
-    (ImageSettings(size=(4, 6)), (4, 6, 3)), (ImageSettings(size=20, fit="pad"), (20, 20, 3)), (ImageSettings(size=5, channels=1), (5, 5, 1))])
+    (ImageSettings(size=(4, 6)), (4, 6, 3)), (ImageSettings(size=20, fit="pad"), (20, 20, 3)),
+    (ImageSettings(size=5, channels=1), (5, 5, 1))])
 def test_pictures_come_out_in_the_shape_that_was_asked_for(settings, expected):
     grey, colour, with_alpha = (np.zeros((10, 8, channels), "uint8") for channels in (1, 3, 4))
     for picture in (grey, colour, with_alpha):

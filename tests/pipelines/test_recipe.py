@@ -123,7 +123,8 @@ def test_the_schema_accepts_what_recipes_write():
     names, mapping = train["schedule"]["anyOf"]
     assert names["enum"] == ["constant", "cosine"], "one_cycle needs its peak, so it is no mere name"
     assert mapping["properties"]["one_cycle"]["anyOf"][0]["exclusiveMinimum"] == 0
-    builders = schema["properties"]["model"]["anyOf"] if "anyOf" in schema["properties"]["model"] else schema["$defs"]["ModelSection"]["anyOf"]
+    model = schema["properties"]["model"]
+    builders = model.get("anyOf") or schema["$defs"]["ModelSection"]["anyOf"]
     assert {choice["properties"]["builder"]["const"] for choice in builders} == {"lenet5", "mobilenet_v2", "resnet8"}
 
 

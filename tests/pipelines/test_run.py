@@ -14,6 +14,7 @@ import pytest
 from pipelines import runs
 from tests.conftest import TINY, command
 
+STAGES = ("ingest", "train", "evaluate", "compress", "export", "verify", "package")
 NO_SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 
@@ -28,14 +29,13 @@ def work(tiny_run, tmp_path, monkeypatch) -> Path:
 def digests(folder: Path) -> dict[str, str]:
     """Stage to the digest of its artifact, of the latest run."""
     latest = folder / "runs" / "tiny" / "latest"
-    return {name: json.loads((latest / name / "artifact.json").read_text())["digest"]
-            for name in ("ingest", "train", "evaluate", "compress", "export", "verify", "package")}
+    return {name: json.loads((latest / name / "artifact.json").read_text())["digest"] for name in STAGES if (latest / name).exists()}
 
 
 def test_the_results_have_the_promised_fields(tiny_run):
     found = json.loads((tiny_run / "results.json").read_text())
     assert found["recipe"] == "recipe.yaml"
-    assert [stage["name"] for stage in found["stages"]] == ["ingest", "train", "evaluate", "compress", "export", "verify", "package"]
+    assert [stage["name"] for stage in found["stages"]] == list(STAGES)
     assert all(stage["cached"] is False and stage["seconds"] > 0 for stage in found["stages"])
     assert 0.8 <= found["reference"]["metrics"]["accuracy"] <= 1
     assert [(one["variant"], one["target"]) for one in found["artifacts"]] == [
@@ -79,7 +79,7 @@ def test_the_run_is_a_tree_in_mlflow(tiny_run, monkeypatch):
     found = client.search_runs([experiment.experiment_id])
     parent = next(run for run in found if "mlflow.parentRunId" not in run.data.tags)
     children = {run.info.run_name: run for run in found if run is not parent}
-    assert set(children) == {"ingest", "train", "evaluate", "compress", "export", "verify", "package"}
+    assert set(children) == set(STAGES)
     assert all(run.info.status == "FINISHED" for run in found)
     assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
     epochs = client.get_metric_history(children["train"].info.run_id, "val_accuracy")
@@ -261,11 +261,13 @@ def launch(folder: Path, *arguments: str) -> subprocess.Popen:
 
 def test_two_runs_at_once_share_the_work_and_harm_nothing(tmp_path, tiny_run):
     (tmp_path / "recipe.yaml").write_text(TINY)
-    first, second = launch(tmp_path, "--no-track"), launch(tmp_path, "--no-track")
+    first, second = (launch(tmp_path, "--no-track", "--until", "compress") for _ in range(2))
     for process in (first, second):
         printed, _ = process.communicate(timeout=300)
         assert process.returncode == 0, printed
-    assert digests(tmp_path) == digests(tiny_run)
+    made = digests(tmp_path)
+    assert list(made) == ["ingest", "train", "evaluate", "compress"]
+    assert made.items() <= digests(tiny_run).items()
     assert len(list(tmp_path.glob("runs/.store/train-*"))) == 1
     assert len(runs.all_runs(tmp_path / "runs")) == 2
 
@@ -280,7 +282,7 @@ def kill_and_go_on(folder: Path, seconds: float, whole_group: bool) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("seconds", "whole_group"), [(20, False), (28, True)])
+@pytest.mark.parametrize(("seconds", "whole_group"), [(20, False), pytest.param(28, True, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_to_the_same_artifacts(tmp_path, tiny_run, seconds, whole_group):
     (tmp_path / "recipe.yaml").write_text(TINY)
     kill_and_go_on(tmp_path, seconds, whole_group)

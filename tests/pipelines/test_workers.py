@@ -66,7 +66,7 @@ def test_a_death_has_a_name(function, how, tmp_path):
 
 
 def test_a_users_mistake_stays_one():
-    with pytest.raises(UserError, match="^give another$"):
+    with pytest.raises(UserError, match=r"^give another$"):
         workers.call(raise_error, UserError("give another"))
 
 
