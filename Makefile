@@ -35,9 +35,9 @@ bench: .venv/.ready ## measure what a run must reach (half an hour)
 	@$(BIN)/python benchmarks/spine.py
 
 lock: .venv/.ready ## pin the newest versions that setup.py allows
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		setup.py --output-file requirements.txt
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		--extra dev --constraint requirements.txt setup.py --output-file requirements-dev.txt
 
 schema: .venv/.ready ## write recipe.schema.json anew

@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 
 from etils import epy
+from pydantic import BaseModel
 
 from export.predictors import IMAGE, LOGITS, Predictor
 
@@ -13,6 +14,17 @@ with epy.lazy_imports():
 #: Two answers to one question count as the same within this share of the largest logit: float sums of batches of another size
 #: differ by rounding, a state that is kept between calls by far more.
 SAME = 1e-5
+
+
+class Worth(BaseModel):
+    """What an artifact is worth. Metrics and drops are fractions; a drop is what the trained model has more."""
+
+    metrics: dict[str, float]
+    drop: dict[str, float]
+    max_logit_error: float
+    mean_logit_error: float
+    top1_agreement: float
+    order_independent: bool
 
 
 @dataclasses.dataclass(frozen=True)

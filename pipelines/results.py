@@ -6,12 +6,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from export.artifacts import ExportedList
+from export.artifacts import Exported, ExportedList
 from export.variants import VARIANTS
+from export.verify import Worth
 from pipelines.gates import Gate, look
 from pipelines.runs import Run, read_json
+from pipelines.tasks.image_classification import MAIN_METRIC
 
-MAIN_METRIC = "accuracy"
 #: An artifact that loses no more than this is worth recommending.
 ACCEPTABLE_DROP = 0.005
 
@@ -40,28 +41,10 @@ class Milliseconds(BaseModel):
     runs: int
 
 
-class ArtifactResult(BaseModel):
-    """A file that ships, measured on the whole test set. Metrics and drops are fractions."""
+class ArtifactResult(Exported, Worth):
+    """A file that ships, measured on the whole test set."""
 
-    variant: str
-    target: str
-    path: str
-    bytes: int
-    metrics: dict[str, float]
-    drop: dict[str, float]
-    max_logit_error: float
-    mean_logit_error: float
-    top1_agreement: float
-    order_independent: bool
     latency_ms: Milliseconds
-
-    @property
-    def name(self) -> str:
-        return self.variant if self.target == "litert" else self.target
-
-    @property
-    def title(self) -> str:
-        return f"{self.target} {self.variant}" if self.target == "litert" else self.target
 
 
 class Results(BaseModel):
@@ -104,8 +87,8 @@ def _artifacts(run: Run) -> list[ArtifactResult]:
     latencies = read_json(run.path("verify", "latency.json"))
     verified = {one["name"]: one for one in read_json(run.path("verify", "verified.json"))["artifacts"]}
     return [ArtifactResult.model_validate(
-        {**verified[one.name], "variant": one.variant, "target": one.target, "bytes": one.bytes,
-         "path": _relative(run.path("export", one.path)), "latency_ms": latencies[one.name]}) for one in exported]
+        {**one.model_dump(), **verified[one.name], "path": _relative(run.path("export", one.path)), "latency_ms": latencies[one.name]})
+        for one in exported]
 
 
 def _values(results: Results) -> dict[str, float]:

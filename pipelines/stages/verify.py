@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
 from export.predictors import IMAGE, LiteRTPredictor, Predictor, SavedModelPredictor
-from export.verify import compare, order_independent
+from export.verify import Worth, compare, order_independent
 from pipelines import pictures, workers
 from pipelines.errors import StageError
 from pipelines.ingest import stream
@@ -28,16 +28,10 @@ with epy.lazy_imports():
 LOGITS_FILE = "logits.npz"
 
 
-class Verified(BaseModel):
-    """What an artifact is worth. Metrics and drops are fractions; a drop is what the trained model has more."""
+class Verified(Worth):
+    """An artifact by its name, and what it is worth."""
 
     name: str
-    metrics: dict[str, float]
-    drop: dict[str, float]
-    max_logit_error: float
-    mean_logit_error: float
-    top1_agreement: float
-    order_independent: bool
 
 
 class VerifiedList(BaseModel):
