@@ -19,7 +19,7 @@ setup: .venv/.ready ## make .venv from the pinned requirements
 run: .venv/.ready ## run RECIPE (digits by default) from data to verified models
 	@$(BIN)/litepress run $(RECIPE) $(ARGS)
 
-test: .venv/.ready ## the tests that take minutes
+test: .venv/.ready ## the tests, but for those that take long
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-all: .venv/.ready ## all tests, the long ones too
@@ -53,7 +53,7 @@ clean: ## remove .venv and what tools leave behind; runs/ stays
 	@"$(PYTHON)" -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("litepress needs Python 3.11 to 3.13; $(PYTHON) is " + sys.version.split()[0])'
 	@printf 'setting up .venv … '; start=$$(date +%s); \
 	if ! [ -x $(BIN)/python ]; then "$(PYTHON)" -m venv .venv || exit 2; fi; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV) && \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check uv==$(UV) && \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt && \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . && \
 	touch $@ && echo "done in $$(( $$(date +%s) - start )) s"
