@@ -73,7 +73,7 @@ def train_one_step(written: dict, path: Path, graph: Path) -> str:
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     images, targets = augment(recipe.data.augment, data["images"], np.eye(int(data["classes"]))[data["labels"]], np.array([0, 0]))
-    model.compile(recipe.train.optimizer.build(recipe.train.schedule.build(100)), recipe.train.loss.build())
+    model.compile(recipe.train.optimizer.build(recipe.train.schedule.build(100)), recipe.train.loss.build([1] * int(data["classes"])))
     loss = float(model.train_on_batch(images, targets))
     if not np.isfinite(loss):
         raise UserError(f"train: the loss of the first step is {loss}")

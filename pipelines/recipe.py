@@ -93,6 +93,8 @@ class TrainSection(Section):
     """How the model learns.
 
     Args:
+        precision: of the computation; weights are kept in float32, and exported models compute in float32.
+        compile: let XLA compile the training step.
         deterministic: the same seed gives the same weights, bit for bit; a little slower on a GPU.
         checkpoint_every: epochs between two checkpoints; an interrupted training goes on from the last.
     """
@@ -102,8 +104,22 @@ class TrainSection(Section):
     optimizer: Optimizer = AdamW()
     schedule: Schedule = Cosine()
     callbacks: list[Callback] = []
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    compile: bool = False
     deterministic: bool = True
     checkpoint_every: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def must_go_together(self) -> TrainSection:
+        names = [callback.entry_name for callback in self.callbacks]
+        if "reduce_on_plateau" in names and (self.schedule.entry_name != "constant" or self.schedule.warmup):
+            raise PydanticCustomError("combination", "reduce_on_plateau changes the rate itself; it goes with schedule: constant only, "
+                                      "without a warm-up", {"at": ["train", "callbacks", names.index("reduce_on_plateau")]})
+        repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
+        if repeated:
+            raise PydanticCustomError("combination", "{name} is given twice", {
+                "name": repeated, "at": ["train", "callbacks", len(names) - 1 - names[::-1].index(repeated)]})
+        return self
 
 
 class CompressSection(Section):

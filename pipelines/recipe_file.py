@@ -138,6 +138,8 @@ def _message(setting: str, found: dict[str, Any], context: dict[str, Any]) -> st
         return f"{setting}: there is no {context['kind']} called {context['entry']}. {hint}"
     if kind == "missing":
         return f"{setting} is missing"
+    if kind == "combination":
+        return f"{setting}: {found['msg']}"
     if kind == "gate":
         return f"{setting}: {context['reason']}" if "no value" in context["reason"] else f"{setting} {context['reason']}"
     return f"{setting} is {_shown(given)}; {_wanted(kind, found['msg'], context)}"

@@ -27,6 +27,7 @@ def run(context: Context) -> str:
     if not steps:
         raise UserError(f"data.batch is {recipe.data.batch}, but there are only {index.splits['train'].examples} training examples; "
                         "give a smaller batch")
+    keras.config.set_dtype_policy(recipe.train.precision)
     model = build(context)
     training = stream.examples(recipe.data.source, index, recipe.data.image, "train")
     validation = stream.examples(recipe.data.source, index, recipe.data.image, "validation")
@@ -34,14 +35,20 @@ def run(context: Context) -> str:
         "builder": recipe.model.builder, "weights": model.count_params(), "steps_per_epoch": steps, **_flat(recipe.train.model_dump())})
     for part in ("train", "validation"):
         context.journal.dataset(f"{index.source}/{part}", index.digest, index.splits[part].examples, part)
+    counts = index.splits["train"].class_counts
+    try:
+        recipe.train.loss.build(counts)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     loop.fit(
-        model, recipe.train, steps=steps, folder=context.work, journal=context.journal,
+        model, recipe.train, steps=steps, class_counts=counts, folder=context.work, journal=context.journal,
         batches=lambda epoch: stream.training_batches(
             training, classes=len(index.classes), batch=recipe.data.batch, augmentations=recipe.data.augment, seed=recipe.seed,
             first_epoch=epoch, epochs=recipe.train.epochs),
         validation=stream.evaluation_batches(validation, classes=len(index.classes), batch=256),
         progress=lambda epoch, done, metrics: context.progress(done, f"epoch {epoch}/{recipe.train.epochs}  {_told(metrics)}"))
     keras.backend.clear_session()
+    keras.config.set_dtype_policy("float32")
     shipped = build(context)
     shipped.set_weights(model.get_weights())
     keras_file.save(shipped, context.work / MODEL)

@@ -21,8 +21,7 @@ def save(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.C
     arrays = {f"variable.{number}": np.asarray(variable) for number, variable in enumerate(_variables(model))}
     memories = []
     for number, callback in enumerate(callbacks):
-        memories.append({name: value for name, value in vars(callback).items()
-                         if isinstance(value, (bool, int, float)) and not name.startswith("_")})
+        memories.append({name: value for name, value in vars(callback).items() if isinstance(value, (bool, int, float))})
         for place, weight in enumerate(getattr(callback, "best_weights", None) or []):
             arrays[f"best.{number}.{place}"] = weight
     state = {"epochs_done": epochs_done, "stopped": bool(model.stop_training), "memories": memories}

@@ -22,7 +22,7 @@ Progress = Callable[[int, float, dict[str, float]], None]
 
 
 def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
-        validation: tf.data.Dataset, folder: Path, journal: Journal, progress: Progress) -> None:
+        validation: tf.data.Dataset, class_counts: Sequence[int], folder: Path, journal: Journal, progress: Progress) -> None:
     """Trains a model, going on from the checkpoint in `folder` if there is one.
 
     Args:
@@ -30,15 +30,18 @@ def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], 
         batches: gives the training batches from an epoch (counted from 0) to the last.
         steps: batches per epoch.
         validation: batches for the metrics after each epoch.
+        class_counts: training examples of each class.
         folder: for checkpoints.
         journal: receives the metrics of each epoch, the learning rate included.
         progress: told every now and then how far it is.
 
     Raises:
         UserError: the loss is no longer a number.
+        ValueError: a setting does not fit the classes.
     """
-    model.compile(optimizer=settings.optimizer.build(settings.schedule.build(steps * settings.epochs)), loss=settings.loss.build(),
-                  metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
+    model.compile(optimizer=settings.optimizer.build(settings.schedule.build(steps * settings.epochs)),
+                  loss=settings.loss.build(class_counts), metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+                  jit_compile=settings.compile)
     asked = [entry.build() for entry in settings.callbacks]
     first_epoch, stopped = checkpoint.progress(folder)
     if first_epoch:

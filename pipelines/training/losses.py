@@ -1,20 +1,34 @@
-"""Losses as recipe entries, each from Keras where Keras has it."""
+"""Losses as recipe entries, each from Keras where Keras has it.
+
+A model answers with logits and its targets are one-hot, so losses that Keras defines on probabilities see the softmax, and those on several
+yes-or-no questions the sigmoid, one question per class.
+"""
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 from etils import epy
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from pipelines.entries import Entry
 
 with epy.lazy_imports():
     import keras
 
+Smoothing = Field(0.0, ge=0, lt=1)
+
 
 class Loss(Entry):
     """What training makes small."""
 
-    def build(self) -> keras.losses.Loss:
-        """The Keras loss of (targets, model outputs)."""
+    def build(self, class_counts: Sequence[int]) -> Any:
+        """The Keras loss of (one-hot targets, logits), both (batch, classes).
+
+        Args:
+            class_counts: training examples of each class. Raises ValueError where the loss has another number of classes.
+        """
         raise NotImplementedError
 
 
@@ -23,9 +37,110 @@ class CrossEntropy(Loss, name="cross_entropy", shorthand="label_smoothing"):
 
     Args:
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2016, section 7).
+        class_weights: a factor per class, or `balanced`: examples / (classes * examples of the class), as scikit-learn has it.
     """
 
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Smoothing
+    class_weights: Literal["balanced"] | list[float] | None = None
 
-    def build(self) -> keras.losses.Loss:
-        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+    @field_validator("class_weights")
+    @classmethod
+    def must_be_positive(cls, given: Any) -> Any:
+        if isinstance(given, list) and min(given, default=0) <= 0:
+            raise PydanticCustomError("class_weights", "give balanced, or a number above 0 for each class")
+        return given
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        if self.class_weights is None:
+            return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing, reduction="none")
+        if self.class_weights == "balanced":
+            weights = [sum(class_counts) / (len(class_counts) * count) for count in class_counts]
+        elif len(self.class_weights) == len(class_counts):
+            weights = list(self.class_weights)
+        else:
+            raise ValueError(f"train.loss.cross_entropy.class_weights: {len(self.class_weights)} weights for {len(class_counts)} classes")
+
+        def weighted(targets: Any, logits: Any) -> Any:
+            return keras.ops.mean(loss(targets, logits) * keras.ops.sum(targets * keras.ops.convert_to_tensor(weights, targets.dtype), -1))
+
+        return weighted
+
+
+class Focal(Loss, name="focal", shorthand="gamma"):
+    """Cross-entropy that looks away from what is easy (Lin et al. 2017).
+
+    Args:
+        gamma: how much.
+        alpha: factor on the loss.
+    """
+
+    gamma: float = Field(2.0, ge=0)
+    alpha: float = Field(0.25, gt=0)
+    label_smoothing: float = Smoothing
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        return keras.losses.CategoricalFocalCrossentropy(self.alpha, self.gamma, from_logits=True, label_smoothing=self.label_smoothing)
+
+
+class BinaryCrossEntropy(Loss, name="binary_cross_entropy", shorthand="label_smoothing"):
+    """Cross-entropy of a yes-or-no question per class."""
+
+    label_smoothing: float = Smoothing
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+
+
+class BinaryFocal(Loss, name="binary_focal", shorthand="gamma"):
+    """Focal loss of a yes-or-no question per class (Lin et al. 2017); alpha weighs the yes."""
+
+    gamma: float = Field(2.0, ge=0)
+    alpha: float = Field(0.25, gt=0, lt=1)
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        return keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=self.alpha, gamma=self.gamma, from_logits=True)
+
+
+class MeanSquaredError(Loss, name="mse"):
+    """Mean squared difference of targets and probabilities: the Brier score over the classes (Brier 1950)."""
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        return _on_probabilities(keras.losses.MeanSquaredError())
+
+
+class MeanAbsoluteError(Loss, name="mae"):
+    """Mean absolute difference of targets and probabilities."""
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        return _on_probabilities(keras.losses.MeanAbsoluteError())
+
+
+class Huber(Loss, name="huber", shorthand="delta"):
+    """Squared difference of targets and probabilities up to delta, linear beyond (Huber 1964)."""
+
+    delta: float = Field(0.5, gt=0)
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        return _on_probabilities(keras.losses.Huber(self.delta))
+
+
+class Dice(Loss, name="dice"):
+    """One minus twice the overlap of targets and probabilities over their sum (Milletari et al. 2016)."""
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        return _on_probabilities(keras.losses.Dice())
+
+
+class KullbackLeibler(Loss, name="kl"):
+    """Divergence of the probabilities from the targets."""
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        return _on_probabilities(keras.losses.KLDivergence())
+
+
+def _on_probabilities(loss: Any) -> Any:
+    def of_logits(targets: Any, logits: Any) -> Any:
+        return loss(targets, keras.ops.softmax(logits))
+
+    return of_logits

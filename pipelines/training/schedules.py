@@ -1,59 +1,164 @@
-"""Learning-rate schedules: the rate as a function of the training step, in closed form."""
+"""Learning-rate schedules: the rate as a function of the training step, in closed form.
+
+Positions within a training are shares of it, 0 at its first step and 1 at its last, so that a schedule means the same for any number of
+epochs. Every schedule can begin with a linear warm-up.
+"""
 from __future__ import annotations
 
 import math
 
 from etils import epy
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from pipelines.entries import Entry
 
 with epy.lazy_imports():
     import keras
+    import numpy as np
+
+Rate = Field(0.001, gt=0)
 
 
 class Schedule(Entry):
-    """How the learning rate goes over the training."""
+    """How the learning rate goes over the training.
 
-    def build(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
-        """The Keras schedule for a training of `steps` optimizer steps."""
+    Args:
+        warmup: share of all steps in which the rate first rises in a line, from zero to the schedule's first rate.
+    """
+
+    warmup: float = Field(0.0, ge=0, lt=1)
+
+    def rate(self, done: float) -> float:
+        """The rate when the share `done` of the steps after the warm-up is behind."""
         raise NotImplementedError
 
+    def rates(self, steps: int) -> np.ndarray:
+        """The rate of each of `steps` optimizer steps, float32 (steps,)."""
+        rising = int(self.warmup * steps)
+        first, last = self.rate(0.0), max(1, steps - rising - 1)
+        return np.array([first * step / rising if step < rising else self.rate((step - rising) / last) for step in range(steps)], "float32")
 
-class Constant(Schedule, name="constant", shorthand="rate"):
+    def build(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
+        """The Keras schedule for a training of `steps` optimizer steps; a number where the rate never changes."""
+        return _tabulated(self.rates(steps))
+
+
+class Constant(Schedule, name="constant", shorthand="peak"):
     """The same rate at every step."""
 
-    rate: float = Field(0.001, gt=0)
+    peak: float = Rate
 
-    def build(self, steps: int) -> float:
-        return self.rate
+    def rate(self, done: float) -> float:
+        return self.peak
+
+    def build(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
+        return super().build(steps) if self.warmup else self.peak
+
+
+class Step(Schedule, name="step", shorthand="peak"):
+    """The rate times `factor` after every `every` of the training: He et al. 2016 divide by 10 after each third."""
+
+    peak: float = Rate
+    factor: float = Field(0.1, gt=0, lt=1)
+    every: float = Field(1 / 3, gt=0, lt=1)
+
+    def rate(self, done: float) -> float:
+        return self.peak * self.factor ** math.floor(min(done, 1 - 1e-9) / self.every + 1e-9)
+
+
+class Piecewise(Schedule, name="piecewise"):
+    """One rate up to the first boundary, the next up to the second, and so on.
+
+    Args:
+        boundaries: shares of the training, rising.
+        rates_between: one more than boundaries; recipes call it `rates`.
+    """
+
+    boundaries: list[float]
+    rates_between: list[float] = Field(alias="rates")
+
+    @field_validator("boundaries")
+    @classmethod
+    def must_rise(cls, given: list[float]) -> list[float]:
+        if not given or sorted(set(given)) != given or not 0 < given[0] <= given[-1] < 1:
+            raise PydanticCustomError("boundaries", "give rising shares between 0 and 1, for instance [0.5, 0.75]")
+        return given
+
+    @model_validator(mode="after")
+    def must_match(self) -> Piecewise:
+        if len(self.rates_between) != len(self.boundaries) + 1 or min(self.rates_between) <= 0:
+            raise PydanticCustomError("rates", "give one more rate than boundaries, each above 0")
+        return self
+
+    def rate(self, done: float) -> float:
+        return self.rates_between[sum(done >= boundary for boundary in self.boundaries)]
+
+
+class Exponential(Schedule, name="exponential", shorthand="peak"):
+    """The rate falls by the same factor at every step, to `end` times the peak."""
+
+    peak: float = Rate
+    end: float = Field(0.01, gt=0, le=1)
+
+    def rate(self, done: float) -> float:
+        return self.peak * self.end ** done
+
+
+class Polynomial(Schedule, name="polynomial", shorthand="peak"):
+    """The rate falls to `end` times the peak along (1 - done) to the `power`; a line by default."""
+
+    peak: float = Rate
+    power: float = Field(1.0, gt=0)
+    end: float = Field(0.0, ge=0, le=1)
+
+    def rate(self, done: float) -> float:
+        return self.peak * (self.end + (1 - self.end) * (1 - done) ** self.power)
 
 
 class Cosine(Schedule, name="cosine", shorthand="peak"):
-    """A linear warm-up to the peak, then half a cosine down to the floor (SGDR without restarts, Loshchilov & Hutter 2017).
+    """Half a cosine from the peak down to `end` times the peak (SGDR without restarts, Loshchilov & Hutter 2017), after a warm-up."""
+
+    peak: float = Rate
+    warmup: float = Field(0.05, ge=0, lt=1)
+    end: float = Field(0.0, ge=0, le=1)
+
+    def rate(self, done: float) -> float:
+        return self.peak * (self.end + (1 - self.end) * (1 + math.cos(math.pi * done)) / 2)
+
+
+class CosineRestarts(Schedule, name="cosine_restarts", shorthand="peak"):
+    """Cosines that begin again (SGDR, Loshchilov & Hutter 2017).
 
     Args:
-        peak: the highest rate.
-        warmup: share of all steps taken by the warm-up.
-        floor: the last rate, as a share of the peak.
+        cycles: how many.
+        stretch: how much longer each is than the one before.
+        decay: each peak as a share of the one before.
+        end: the lowest rate, as a share of the peak.
     """
 
-    peak: float = Field(0.001, gt=0)
-    warmup: float = Field(0.05, ge=0, lt=1)
-    floor: float = Field(0.0, ge=0, le=1)
+    peak: float = Rate
+    cycles: int = Field(3, ge=1)
+    stretch: float = Field(1.0, gt=0)
+    decay: float = Field(1.0, gt=0, le=1)
+    end: float = Field(0.0, ge=0, le=1)
 
-    def build(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-        warmup = int(self.warmup * steps)
-        return keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else self.peak, decay_steps=max(1, steps - warmup), alpha=self.floor,
-            warmup_target=self.peak if warmup else None, warmup_steps=warmup)
+    def rate(self, done: float) -> float:
+        lengths = [self.stretch ** cycle for cycle in range(self.cycles)]
+        place = min(done, 1 - 1e-12) * sum(lengths)
+        cycle = 0
+        while place >= lengths[cycle] and cycle < self.cycles - 1:
+            place -= lengths[cycle]
+            cycle += 1
+        peak, fallen = self.peak * self.decay ** cycle, (1 + math.cos(math.pi * place / lengths[cycle])) / 2
+        return self.peak * self.end + (peak - self.peak * self.end) * fallen
 
 
 class OneCycle(Schedule, name="one_cycle", shorthand="peak"):
-    """Up along half a cosine and down along another (Smith & Topin 2018, in the two-phase form that fast.ai uses).
+    """Up along half a cosine and down along another (Smith & Topin 2018, in the two-phase form of fast.ai).
 
     Args:
-        peak: the highest rate, reached after the warm-up.
+        peak: the highest rate.
         warmup: share of all steps on the way up.
         start: the first rate, as a share of the peak.
         end: the last rate, as a share of the peak.
@@ -64,26 +169,24 @@ class OneCycle(Schedule, name="one_cycle", shorthand="peak"):
     start: float = Field(0.04, gt=0, le=1)
     end: float = Field(1e-4, ge=0, le=1)
 
-    def build(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-        return _one_cycle_class()(self.peak, self.warmup, self.start, self.end, steps)
+    def rates(self, steps: int) -> np.ndarray:
+        done = np.arange(steps) / max(1, steps - 1)
+        up = self.start + (1 - self.start) * (1 - np.cos(np.pi * done / self.warmup)) / 2
+        down = self.end + (1 - self.end) * (1 + np.cos(np.pi * (done - self.warmup) / (1 - self.warmup))) / 2
+        return (self.peak * np.where(done < self.warmup, up, down)).astype("float32")
 
 
-def _one_cycle_class() -> type:
-    """Made on demand: its base class is Keras', which a recipe can be read without."""
+def _tabulated(rates: np.ndarray) -> keras.optimizers.schedules.LearningRateSchedule:
+    """A Keras schedule that looks the rate of a step up; a step beyond the last has the last one's."""
 
-    class OneCycleRate(keras.optimizers.schedules.LearningRateSchedule):
-        def __init__(self, peak: float, warmup: float, start: float, end: float, steps: int):
-            self.peak, self.warmup, self.start, self.end, self.steps = peak, warmup, start, end, steps
+    class Tabulated(keras.optimizers.schedules.LearningRateSchedule):
+        def __init__(self, table):
+            self.table = keras.ops.convert_to_tensor(table)
 
         def __call__(self, step):
-            ops = keras.ops
-            done = ops.minimum(ops.cast(step, "float32") / max(1, self.steps - 1), 1.0)
-            up, down = done / self.warmup, (done - self.warmup) / (1 - self.warmup)
-            rising = self.start + (1 - self.start) * (1 - ops.cos(math.pi * up)) / 2
-            falling = self.end + (1 - self.end) * (1 + ops.cos(math.pi * down)) / 2
-            return self.peak * ops.where(done < self.warmup, rising, falling)
+            return keras.ops.take(self.table, keras.ops.minimum(keras.ops.cast(step, "int32"), len(rates) - 1))
 
         def get_config(self):
-            return {"peak": self.peak, "warmup": self.warmup, "start": self.start, "end": self.end, "steps": self.steps}
+            return {"table": rates.tolist()}
 
-    return OneCycleRate
+    return Tabulated(rates)

@@ -33,10 +33,33 @@ def test_one_cycle_follows_its_formula():
 
 
 def test_cosine_warms_up_in_a_line_and_falls_to_its_floor():
-    found = rates({"cosine": {"peak": 0.1, "warmup": 0.1, "floor": 0.2}}, 100)
+    found = rates({"cosine": {"peak": 0.1, "warmup": 0.1, "end": 0.2}}, 100)
     np.testing.assert_allclose(found[:10], 0.1 * np.arange(10) / 10, atol=1e-7)
-    expected = [0.1 * (0.2 + 0.8 * (1 + math.cos(math.pi * step / 90)) / 2) for step in range(90)]
+    expected = [0.1 * (0.2 + 0.8 * (1 + math.cos(math.pi * step / 89)) / 2) for step in range(90)]
     np.testing.assert_allclose(found[10:], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("written", "independent"), [
+    ({"exponential": {"peak": 0.1, "end": 0.01}}, lambda k: k.ExponentialDecay(0.1, 99, 0.01)),
+    ({"polynomial": {"peak": 0.1, "power": 2, "end": 0.1}}, lambda k: k.PolynomialDecay(0.1, 99, 0.01, power=2)),
+    ({"cosine": {"peak": 0.1, "warmup": 0, "end": 0.1}}, lambda k: k.CosineDecay(0.1, 99, alpha=0.1)),
+    ({"cosine_restarts": {"peak": 0.1, "cycles": 3, "stretch": 2, "decay": 0.5}},
+     lambda k: k.CosineDecayRestarts(0.1, 99 / 7, t_mul=2, m_mul=0.5)),
+    ({"piecewise": {"boundaries": [0.25, 0.5], "rates": [0.1, 0.01, 0.001]}},
+     lambda k: k.PiecewiseConstantDecay([24, 49], [0.1, 0.01, 0.001])),
+    ({"step": {"peak": 0.1, "every": 0.5}}, lambda k: k.PiecewiseConstantDecay([49], [0.1, 0.01])),
+])
+def test_a_schedule_is_keras_own_point_by_point(written, independent):
+    import keras
+
+    expected = independent(keras.optimizers.schedules)
+    np.testing.assert_allclose(rates(written, 100)[:99], [float(expected(step)) for step in range(99)], rtol=2e-4, atol=1e-8)
+
+
+def test_any_schedule_can_begin_with_a_warm_up():
+    found = rates({"polynomial": {"peak": 0.1, "warmup": 0.2}}, 100)
+    np.testing.assert_allclose(found[:20], 0.1 * np.arange(20) / 20, atol=1e-7)
+    np.testing.assert_allclose(found[20:], 0.1 * (1 - np.arange(80) / 79), atol=1e-7)
 
 
 def test_constant_is_a_number():
@@ -65,7 +88,67 @@ def test_cross_entropy_with_smoothed_labels_is_the_closed_form():
     smoothed = targets * 0.9 + 0.1 / 3
     log_scores = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     expected = -(smoothed * log_scores).sum(axis=1).mean()
-    assert float(Loss.read({"cross_entropy": 0.1}).build()(targets, logits)) == pytest.approx(expected, rel=1e-6)
+    assert float(Loss.read({"cross_entropy": 0.1}).build([1, 1, 1])(targets, logits)) == pytest.approx(expected, rel=1e-6)
+
+
+LOGITS = np.random.default_rng(1).normal(size=(6, 3)).astype("float32")
+TARGETS = np.eye(3, dtype="float32")[[0, 1, 2, 0, 0, 1]]
+SCORES = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+SIGMOIDS = 1 / (1 + np.exp(-LOGITS))
+TRUE = (SCORES * TARGETS).sum(axis=1)
+
+
+@pytest.mark.parametrize(("written", "expected"), [
+    ("cross_entropy", -np.log(TRUE).mean()),
+    ({"cross_entropy": {"class_weights": [1, 2, 3]}}, (-np.log(TRUE) * (TARGETS @ [1, 2, 3])).mean()),
+    ({"cross_entropy": {"class_weights": "balanced"}}, (-np.log(TRUE) * (TARGETS @ [10 / 18, 10 / 9, 10 / 3])).mean()),
+    ({"focal": {"gamma": 2, "alpha": 0.25}}, (-0.25 * (1 - TRUE) ** 2 * np.log(TRUE)).mean()),
+    ("binary_cross_entropy", -(TARGETS * np.log(SIGMOIDS) + (1 - TARGETS) * np.log(1 - SIGMOIDS)).mean()),
+    ({"binary_focal": {"gamma": 2, "alpha": 0.25}}, -(0.25 * TARGETS * (1 - SIGMOIDS) ** 2 * np.log(SIGMOIDS)
+                                                     + 0.75 * (1 - TARGETS) * SIGMOIDS ** 2 * np.log(1 - SIGMOIDS)).mean()),
+    ("mse", ((TARGETS - SCORES) ** 2).mean()),
+    ("mae", np.abs(TARGETS - SCORES).mean()),
+    ({"huber": 0.3}, np.where(np.abs(TARGETS - SCORES) <= 0.3, (TARGETS - SCORES) ** 2 / 2, 0.3 * np.abs(TARGETS - SCORES) - 0.045).mean()),
+    ("dice", 1 - 2 * (TARGETS * SCORES).sum() / (TARGETS.sum() + SCORES.sum())),
+    ("kl", -np.log(TRUE).mean()),
+])
+def test_a_loss_is_its_closed_form(written, expected):
+    assert float(Loss.read(written).build([6, 3, 1])(TARGETS, LOGITS)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_class_weights_must_be_as_many_as_classes():
+    with pytest.raises(ValueError, match="2 weights for 3 classes"):
+        Loss.read({"cross_entropy": {"class_weights": [1, 2]}}).build([6, 3, 1])
+
+
+@pytest.mark.parametrize("name", sorted(Optimizer.choices))
+def test_every_optimizer_learns(name):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(3)])
+    inputs = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+    targets = np.eye(3, dtype="float32")[(inputs[:, :3]).argmax(axis=1)]
+    rate = {"sgd": 0.1, "adagrad": 0.1, "lion": 0.003}.get(name, 0.01)
+    model.compile(Optimizer.read(name).build(rate), Loss.read("cross_entropy").build([1] * 3))
+    history = model.fit(inputs, targets, epochs=20, batch_size=32, verbose=0).history["loss"]
+    assert history[-1] < 0.5 * history[0]
+
+
+def test_accumulated_gradients_are_one_large_batch():
+    import keras
+
+    def trained(accumulate, batch):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        inputs = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+        targets = np.eye(3, dtype="float32")[inputs[:, :3].argmax(axis=1)]
+        model.compile(Optimizer.read({"sgd": {"accumulate": accumulate}}).build(0.1), Loss.read("cross_entropy").build([1] * 3))
+        model.fit(inputs, targets, epochs=2, batch_size=batch, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    for one, other in zip(trained(4, 8), trained(1, 32), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def train(folder, kill_after, out):
@@ -94,7 +177,7 @@ def train(folder, kill_after, out):
         if epoch == kill_after and done == epoch / 6:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    loop.fit(model, settings, steps=6, folder=folder, journal=Journal(folder / "journal.jsonl"), progress=progress,
+    loop.fit(model, settings, steps=6, class_counts=[20] * 10, folder=folder, journal=Journal(folder / "journal.jsonl"), progress=progress,
              batches=lambda epoch: stream.training_batches(
                  dataset, classes=10, batch=32, augmentations=[Augmentation.read("shift")], seed=1, first_epoch=epoch, epochs=6),
              validation=stream.evaluation_batches(dataset, classes=10, batch=64))
