@@ -170,6 +170,15 @@ def test_a_tfrecord_pattern_without_files_is_refused(tmp_path):
         Source.read({"tfrecord": {"train": str(tmp_path / "*.tfrecord"), "classes": 2}}).fingerprint()
 
 
+def test_a_prepared_tfds_set_is_read_by_its_name(tmp_path):
+    own = Source.read({"digits": {"data_dir": str(tmp_path)}})
+    own.prepare()
+    by_name = Source.read({"tfds": {"name": "digits:1.0.0", "data_dir": str(tmp_path)}})
+    assert by_name.ready()
+    assert stock(by_name).model_copy(update={"source": "digits"}) == stock(own)
+    assert Source.read("tfds:cifar10:3.0.2").name == "cifar10:3.0.2"
+
+
 def test_an_unknown_tfds_set_is_refused():
     with pytest.raises(UserError, match="no set called 'no_such_set_at_all'"):
         Source.read("tfds:no_such_set_at_all").prepare()
