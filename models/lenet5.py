@@ -14,7 +14,7 @@ C3_INPUTS = ((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5),
              (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5))
 
 
-@register("lenet5", paper="http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf")
+@register("lenet5", paper="http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf", at=((32, 32, 1), 10))
 def lenet5(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """LeNet-5 as in the paper, with a dense layer of logits in the place of its radial basis functions.
 

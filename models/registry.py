@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
@@ -20,35 +20,56 @@ FROM_DATA = ("input_shape", "classes")
 
 @dataclasses.dataclass(frozen=True)
 class Builder:
-    """A registered builder: ``build(input_shape, classes, **settings)`` gives a model from raw pixels to logits."""
+    """A registered builder: ``build(input_shape, classes, **settings)`` gives a model from raw pixels to logits.
+
+    Args:
+        name: as recipes call it.
+        family: the function that builds it, which other variants share.
+        paper: where it is described.
+        at: the paper's setting: input shape (height, width, channels) and number of classes.
+        fixed: the settings that make it this variant of its family.
+    """
 
     name: str
+    family: str
     paper: str
-    build: Callable[..., keras.Model]
+    at: tuple[tuple[int, int, int], int]
+    function: Callable[..., keras.Model]
+    fixed: Mapping[str, Any]
 
     @property
     def summary(self) -> str:
-        return (self.build.__doc__ or "").strip().split("\n")[0]
+        return (self.function.__doc__ or "").strip().split("\n")[0]
+
+    def build(self, **settings: Any) -> keras.Model:
+        """The model, with settings that have been checked."""
+        return self.function(**self.fixed, **settings)
 
     def settings(self) -> type[BaseModel]:
         """A pydantic model of what the builder can be told, read off its signature."""
-        hints = get_type_hints(self.build, include_extras=True, localns={"keras": SimpleNamespace(Model=object)})
+        hints = get_type_hints(self.function, include_extras=True, localns={"keras": SimpleNamespace(Model=object)})
         fields: dict[str, Any] = {
             name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-            for name, parameter in inspect.signature(self.build).parameters.items() if name not in FROM_DATA}
+            for name, parameter in inspect.signature(self.function).parameters.items()
+            if name not in FROM_DATA and name not in self.fixed}
         return create_model(f"{self.name} settings", __config__=ConfigDict(extra="forbid"), **fields)
 
 
 _builders: dict[str, Builder] = {}
 
 
-def register(name: str, *, paper: str) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
-    """Decorator: makes a function known as the builder `name`."""
-    def add(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+#: The setting of papers that measure on ImageNet.
+IMAGENET = ((224, 224, 3), 1000)
+
+
+def register(name: str, *, paper: str, at: tuple[tuple[int, int, int], int] = IMAGENET,
+             **fixed: Any) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
+    """Decorator: makes a function, with some of its settings fixed, known as the builder `name`. A family has several."""
+    def add(function: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         if name in _builders:
             raise ValueError(f"two builders are called {name}")
-        _builders[name] = Builder(name, paper, build)
-        return build
+        _builders[name] = Builder(name, function.__name__, paper, at, function, fixed)
+        return function
     return add
 
 

@@ -125,6 +125,15 @@ def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
 
 
 @app.command()
+def models() -> None:
+    """Show every model at its paper's setting: weights, multiply-adds, size as float32 and as int8."""
+    from pipelines import listing, workers
+
+    for line in workers.call(listing.model_table, what="models"):
+        typer.echo(line)
+
+
+@app.command()
 def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
             files: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="picture files")]) -> None:
     """Classify pictures with a model."""

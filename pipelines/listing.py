@@ -5,6 +5,7 @@ from pathlib import Path
 
 import models
 from export.variants import VARIANTS
+from models.census import census
 from pipelines.ingest import Source
 from pipelines.recipe import TARGETS
 
@@ -20,6 +21,17 @@ def rows(kind: str) -> list[tuple[str, str]]:
     if kind == "variants":
         return [(variant.name, variant.summary) for variant in VARIANTS.values()]
     return list(TARGETS.items())
+
+
+def model_table() -> list[str]:
+    """The table of all models, a line each."""
+    lines = [f"{'family':<18}  {'model':<18}  {'input':>13}  {'parameters':>11}  {'multiply-adds':>13}  {'float32':>9}  {'int8':>9}  paper"]
+    for one in census():
+        shape, _ = one.builder.at
+        lines.append(f"{one.builder.family:<18}  {one.builder.name:<18}  {' x '.join(map(str, shape)):>13}  {one.parameters:>11,}  "
+                     f"{one.multiply_adds / 1e6:>11,.1f} M  {one.parameters * 4 / 1e6:>6,.1f} MB  {one.parameters / 1e6:>6,.1f} MB  "
+                     f"{one.builder.paper}")
+    return lines
 
 
 def _first_comment(path: Path) -> str:

@@ -4,14 +4,52 @@ import pytest
 
 import models
 
+#: All parameters, and those that training changes, at the paper's setting.
+PARAMETERS = {
+    "resnet8": (78_666, None),  # MLPerf Tiny, github.com/mlcommons/tiny
+    "ds_cnn": (24_908, 23_756),  # MLPerf Tiny
+    "lenet5": (60_000 + 850, None),  # the paper's C1 to F6, and ten logits in the place of its RBF units
+    "resnet20": (None, 269_722), "resnet56": (None, 853_018), "resnet110": (None, 1_727_962),  # 0.27, 0.85, 1.7 M: table 6 of the paper
+    "resnet18": (None, 11_689_512), "resnet34": (None, 21_797_672),  # torchvision
+    "resnet50": (25_636_712, None), "resnet101": (44_707_176, None), "resnet152": (60_419_944, None),  # keras.applications, as all below
+    "resnet50_v2": (25_613_800, None), "resnet101_v2": (44_675_560, None), "resnet152_v2": (60_380_648, None),
+    "vgg11": (132_863_336, None), "vgg13": (133_047_848, None),  # torchvision
+    "vgg16": (138_357_544, None), "vgg19": (143_667_240, None),
+    "squeezenet": (1_235_496, None),  # torchvision
+    "mobilenet_v1": (4_253_864, None), "mobilenet_v2": (3_538_984, None),
+    "mobilenet_v3_small": (2_554_968, None), "mobilenet_v3_large": (5_507_432, None),
+}
+#: Multiply-adds in millions that the papers or benchmarks state, and how far theirs may be rounded.
+MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": (3_800, 0.05), "resnet152": (11_300, 0.05),
+                 "mobilenet_v1": (569, 0.01), "mobilenet_v2": (300, 0.05), "mobilenet_v3_large": (219, 0.05),
+                 "mobilenet_v3_small": (56, 0.05),
+                 "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05)}
 
-@pytest.mark.parametrize(("name", "shape", "classes", "weights"), [
-    ("resnet8", (32, 32, 3), 10, 78_666),  # MLPerf Tiny, github.com/mlcommons/tiny
-    ("lenet5", (32, 32, 1), 10, 60_000 + 850),  # the paper's C1 to F6, and ten logits in the place of its RBF units
-    ("mobilenet_v2", (224, 224, 3), 1000, 3_538_984),  # keras.applications
-])
-def test_has_the_papers_number_of_weights(name, shape, classes, weights):
-    assert models.build(name, input_shape=shape, classes=classes).count_params() == weights
+
+@pytest.fixture(scope="module")
+def counted():
+    return {one.builder.name: one for one in models.census.census()}
+
+
+def test_every_builder_has_the_papers_number_of_parameters(counted):
+    assert set(counted) == set(PARAMETERS)
+    for name, (parameters, trainable) in PARAMETERS.items():
+        assert parameters in (None, counted[name].parameters), name
+        assert trainable in (None, counted[name].trainable), name
+
+
+def test_multiply_adds_are_the_papers(counted):
+    for name, (millions, tolerance) in MULTIPLY_ADDS.items():
+        assert counted[name].multiply_adds / 1e6 == pytest.approx(millions, rel=tolerance), name
+
+
+@pytest.mark.parametrize("builder", models.builders(), ids=lambda builder: builder.name)
+def test_the_docstring_states_parameters_and_multiply_adds(builder):
+    text = builder.function.__doc__
+    assert "multiply-adds" in text and "Args:" in text
+    parameters, trainable = PARAMETERS[builder.name]
+    if builder.name not in ("lenet5", "resnet50_v2", "resnet101_v2", "resnet152_v2"):
+        assert f"{trainable or parameters:,}" in text or f"{parameters:,}" in text
 
 
 def test_lenet_c3_is_connected_as_in_table_1_of_the_paper():
@@ -25,12 +63,16 @@ def test_lenet_c3_is_connected_as_in_table_1_of_the_paper():
     assert len(set(C3_INPUTS)) == 16
 
 
-@pytest.mark.parametrize("name", [builder.name for builder in models.builders()])
+#: One of each family: the larger ones differ by their repetitions alone.
+SMALL = ("ds_cnn", "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "resnet8", "resnet18", "resnet20", "resnet50",
+         "squeezenet", "vgg11")
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_takes_raw_pixels_and_gives_finite_logits(name):
     model = models.build(name, input_shape=(32, 32, 3), classes=7)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
-    first = model.layers[1]
-    assert type(first).__name__ == "Rescaling"
+    first = next(layer for layer in model.layers if type(layer).__name__ == "Rescaling")
     assert abs(np.asarray(first(pixels))).max() <= 1.2
     logits = np.asarray(model(pixels, training=False))
     assert logits.shape == (2, 7)

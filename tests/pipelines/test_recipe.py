@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import models
 from pipelines import recipe_file, recipe_schema
 from pipelines.errors import UserError
 from tests.conftest import ROOT, TINY
@@ -133,7 +134,7 @@ def test_the_schema_accepts_what_recipes_write():
     assert mapping["properties"]["one_cycle"]["anyOf"][0]["exclusiveMinimum"] == 0
     model = schema["properties"]["model"]
     builders = model.get("anyOf") or schema["$defs"]["ModelSection"]["anyOf"]
-    assert {choice["properties"]["builder"]["const"] for choice in builders} == {"lenet5", "mobilenet_v2", "resnet8"}
+    assert {choice["properties"]["builder"]["const"] for choice in builders} == {builder.name for builder in models.builders()}
 
 
 def test_reading_a_recipe_needs_no_tensorflow(tmp_path):

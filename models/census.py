@@ -1,0 +1,51 @@
+"""How large a model is and how much it computes."""
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from etils import epy
+
+from models.registry import Builder, builders
+
+with epy.lazy_imports():
+    import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class Census:
+    """A builder at its paper's setting.
+
+    Args:
+        parameters: all of them, moving statistics of batch normalization included.
+        trainable: those that training changes.
+        multiply_adds: of one example, in convolutions and dense layers.
+    """
+
+    builder: Builder
+    parameters: int
+    trainable: int
+    multiply_adds: int
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Multiply-adds of one example in convolutions and dense layers, those of nested models included."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            total += multiply_adds(layer)
+        elif (kernel := getattr(layer, "kernel", None)) is not None:
+            positions = layer.output.shape[1:-1]
+            total += math.prod(kernel.shape) * math.prod(positions)
+    return total
+
+
+def census() -> Iterator[Census]:
+    """Builds every model at its paper's setting, one after the other."""
+    for builder in sorted(builders(), key=lambda one: (one.family, one.name)):
+        keras.backend.clear_session()
+        input_shape, classes = builder.at
+        model = builder.build(input_shape=input_shape, classes=classes)
+        trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+        yield Census(builder, model.count_params(), trainable, multiply_adds(model))
