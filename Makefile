@@ -7,10 +7,10 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint ui bench lock schema clean
+.PHONY: help setup run recipes-vision test test-all lint ui bench lock schema clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 	@echo
 	@echo "RECIPE=file picks another recipe for run, ARGS='--set train.epochs=3' adds to its command line."
 
@@ -18,6 +18,9 @@ setup: .venv/.ready ## make .venv from the pinned requirements
 
 run: .venv/.ready ## run RECIPE (digits by default) from data to verified models
 	@$(BIN)/litepress run $(RECIPE) $(ARGS)
+
+recipes-vision: .venv/.ready ## run every recipe of recipes/vision and print one table (half an hour)
+	@$(BIN)/python benchmarks/recipes.py recipes/vision
 
 test: .venv/.ready ## the tests, but for those that take long
 	@$(BIN)/python -m pytest $(ARGS)

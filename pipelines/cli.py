@@ -134,6 +134,17 @@ def models() -> None:
 
 
 @app.command()
+def benchmark_input(recipe: RecipePath, set_: Overrides = None,
+                    seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
+    """Measure the examples per second of the input pipeline and of the training step, and say which is the bottleneck."""
+    from pipelines import input_speed, recipe_file, workers
+
+    read = recipe_file.read(recipe, set_ or [])
+    for line in workers.call(input_speed.measure, read.written(), seconds, what="benchmark-input").lines():
+        typer.echo(line)
+
+
+@app.command()
 def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
             files: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="picture files")]) -> None:
     """Classify pictures with a model."""

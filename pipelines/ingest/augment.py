@@ -110,6 +110,65 @@ class Cutout(Augmentation, name="cutout", shorthand="share"):
         return images * tf.cast(keep, images.dtype)[..., None], targets
 
 
+class RandomErasing(Augmentation, name="random_erasing", shorthand="share"):
+    """A rectangle of noise in every second picture, its area up to `share`, its sides up to 1 : 3 (Zhong et al. 2020)."""
+
+    share: float = Field(0.2, gt=0, lt=1)
+
+    def apply(self, images, targets, seed):
+        count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+        area = (0.02 + (_uniform(count, seed) + 1) / 2 * (self.share - 0.02)) * height * width
+        ratio = tf.exp(_uniform(count, seed + 1) * math.log(3.0))
+        chosen = _uniform(count, seed + 2) > 0
+
+        def inside(size, side, seed):
+            side = tf.minimum(side, float(size))
+            start = (_uniform(count, seed) + 1) / 2 * (size - side)
+            place = tf.range(size, dtype=tf.float32)[None] + 0.5
+            return (place >= start[:, None]) & (place < (start + side)[:, None])
+
+        erased = inside(height, tf.sqrt(area * ratio), seed + 3)[:, :, None] & inside(width, tf.sqrt(area / ratio), seed + 4)[:, None, :]
+        noise = tf.random.stateless_uniform(tf.shape(images), seed + 5, 0.0, 255.0)
+        return tf.where((erased & chosen[:, None, None])[..., None], noise, images), targets
+
+
+class CutMix(Augmentation, name="cutmix", shorthand="alpha"):
+    """A rectangle out of another picture of the batch, and as much of its target, in a share from Beta(alpha, alpha) (Yun et al. 2019)."""
+
+    alpha: float = Field(1.0, gt=0)
+
+    def apply(self, images, targets, seed):
+        count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+        side = tf.sqrt(1 - _beta(count, self.alpha, seed))
+        partner = tf.random.experimental.stateless_shuffle(tf.range(count), seed + 2)
+
+        def inside(size, seed):
+            centre, half = (_uniform(count, seed) + 1) / 2 * size, side * size / 2
+            return tf.abs(tf.range(size, dtype=tf.float32)[None] + 0.5 - centre[:, None]) < half[:, None]
+
+        other = tf.cast(inside(height, seed + 3)[:, :, None] & inside(width, seed + 4)[:, None, :], images.dtype)
+        share = 1 - tf.reduce_mean(other, axis=(1, 2))[:, None]
+        mixed = images * (1 - other[..., None]) + tf.gather(images, partner) * other[..., None]
+        return mixed, share * targets + (1 - share) * tf.gather(targets, partner)
+
+
+class ColorJitter(Augmentation, name="color_jitter", shorthand="strength"):
+    """Brightness and contrast by up to `strength`, and in colour pictures the saturation too, in that order."""
+
+    strength: float = Field(0.2, gt=0, lt=1)
+
+    def apply(self, images, targets, seed):
+        count = tf.shape(images)[0]
+        brightness, contrast, saturation = (1 + _uniform(count, seed + offset)[:, None, None, None] * self.strength for offset in range(3))
+        images = images * brightness
+        mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+        images = mean + (images - mean) * contrast
+        if images.shape[-1] == 3:
+            grey = tf.image.rgb_to_grayscale(images)
+            images = grey + (images - grey) * saturation
+        return tf.clip_by_value(images, 0.0, 255.0), targets
+
+
 class Mixup(Augmentation, name="mixup", shorthand="alpha"):
     """Pictures and targets mixed with another of the batch, in a share drawn from Beta(alpha, alpha) (Zhang et al. 2018)."""
 
@@ -117,8 +176,7 @@ class Mixup(Augmentation, name="mixup", shorthand="alpha"):
 
     def apply(self, images, targets, seed):
         count = tf.shape(images)[0]
-        first, second = (tf.random.stateless_gamma([count], seed + offset, alpha=self.alpha) + 1e-20 for offset in (0, 1))
-        share = first / (first + second)
+        share = _beta(count, self.alpha, seed)
         partner = tf.random.experimental.stateless_shuffle(tf.range(count), seed + 2)
 
         def mix(values):
@@ -167,6 +225,12 @@ def warp(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
 
 def _uniform(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([count], seed, -1.0, 1.0)
+
+
+def _beta(count: tf.Tensor, alpha: float, seed: tf.Tensor) -> tf.Tensor:
+    """Draws from Beta(alpha, alpha), as the share of one Gamma draw in the sum of two."""
+    first, second = (tf.random.stateless_gamma([count], seed + offset, alpha=alpha) + 1e-20 for offset in (0, 1))
+    return first / (first + second)
 
 
 def _affine(a, b, c, d, x=None, y=None) -> tf.Tensor:

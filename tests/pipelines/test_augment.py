@@ -21,7 +21,8 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (64, 9, 9, 3)).astype("uint8")
 
 
-@pytest.mark.parametrize("written", [{"rotate": 20}, {"shift": 0.2}, {"zoom": 0.3}, "flip", {"crop": 2}, {"cutout": 0.4}, {"mixup": 0.4}])
+@pytest.mark.parametrize("written", [{"rotate": 20}, {"shift": 0.2}, {"zoom": 0.3}, "flip", {"crop": 2}, {"cutout": 0.4}, {"mixup": 0.4},
+                                     "cutmix", "random_erasing", "color_jitter"])
 def test_the_same_seed_gives_the_same_pictures_and_another_others(images, written):
     first, again, other = apply([written], images), apply([written], images), apply([written], images, seed=(1, 3))
     np.testing.assert_array_equal(first[0], again[0])
@@ -79,6 +80,35 @@ def test_mixup_mixes_pictures_and_targets_in_the_same_share():
     np.testing.assert_allclose(changed[:, 0, 0, 0] / 200, targets[:, 0], atol=1e-5)
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
     assert ((targets > 0.05) & (targets < 0.95)).any()
+
+
+def test_cutmix_mixes_targets_by_the_pixels_it_pastes():
+    images = np.zeros((100, 10, 10, 1), "uint8")
+    images[::2] = 200
+    changed, targets = apply(["cutmix"], images)
+    np.testing.assert_allclose((changed == 200).mean(axis=(1, 2, 3)), targets[:, 0], atol=1e-5)
+    assert set(np.unique(changed)) == {0, 200}
+    assert ((targets > 0.05) & (targets < 0.95)).any()
+
+
+def test_random_erasing_replaces_a_rectangle_in_half_of_the_pictures():
+    changed, _ = apply([{"random_erasing": 0.3}], np.full((300, 20, 20, 1), 255, "uint8"))
+    erased = changed[..., 0] != 255
+    touched = erased.any(axis=(1, 2))
+    assert 0.4 < touched.mean() < 0.6
+    rows, columns = erased.any(axis=2).sum(axis=1), erased.any(axis=1).sum(axis=1)
+    np.testing.assert_array_equal(erased.sum(axis=(1, 2)), rows * columns)
+    assert (rows * columns).max() <= 0.3 * 400 * 1.2
+    assert (rows[touched] / columns[touched]).max() < 4
+
+
+def test_color_jitter_stays_in_range_and_within_its_strength(images):
+    flat = np.full((100, 4, 4, 3), 100, "uint8")
+    changed, _ = apply([{"color_jitter": 0.2}], flat)
+    np.testing.assert_allclose(changed.min(axis=(1, 2, 3)), changed.max(axis=(1, 2, 3)), atol=1e-3)
+    assert 80 <= changed.min() < 85 and 115 < changed.max() <= 120.001, "a grey picture has neither contrast nor saturation"
+    wild, _ = apply([{"color_jitter": 0.9}], images)
+    assert wild.min() >= 0 and wild.max() <= 255
 
 
 def test_neighbouring_maps_become_one_interpolation(images):

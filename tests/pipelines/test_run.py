@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import models
 from pipelines import runs
 from tests.conftest import TINY, command
 
@@ -221,6 +222,25 @@ def test_check_tries_everything_and_leaves_nothing(work, litepress):
     assert [line.split()[0] for line in said.out.splitlines()] == ["recipe", "data", "model", "export"]
     assert "one training step, loss" in said.out and "int8" in said.out
     assert len(runs.all_runs(work / "runs")) == 1
+
+
+def test_input_and_step_are_measured_apart(work, litepress):
+    said = litepress("benchmark-input", "recipe.yaml", "--seconds", "0.5")
+    assert said.code == 0, said.err
+    rates = [float(line.split()[-2].replace(",", "")) for line in said.out.splitlines()[:3]]
+    assert all(rate > 0 for rate in rates)
+    assert rates[2] <= 1.2 * min(rates[:2]), "together they are no faster than the slower"
+    slower = "input pipeline" if rates[0] < rates[1] else "training step"
+    assert said.out.splitlines()[3].startswith(f"The {slower} is the bottleneck")
+
+
+@pytest.mark.slow
+def test_models_are_shown_at_their_papers_setting(litepress):
+    said = litepress("models")
+    assert said.code == 0, said.err
+    row = next(line for line in said.out.splitlines() if " vgg16 " in line)
+    assert "138,357,544" in row and "15,470" in row and "arxiv.org" in row
+    assert len(said.out.splitlines()) == 1 + len(models.builders())
 
 
 def test_report_is_written_anew(work, litepress):

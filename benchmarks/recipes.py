@@ -1,0 +1,52 @@
+"""Runs every recipe of a folder and prints one table: what each family is worth as it ships.
+
+    make recipes-vision
+    python benchmarks/recipes.py recipes/vision --runs runs
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LITEPRESS = str(Path(sys.executable).with_name("litepress"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    rows, failed = [], 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for recipe in sorted(options.folder.glob("*.yaml")):
+            results = Path(scratch) / f"{recipe.stem}.json"
+            code = subprocess.run([LITEPRESS, "run", str(recipe), "--runs", str(options.runs), "--json", str(results)]).returncode
+            failed += code != 0
+            rows.append(row(recipe, code, results))
+    print(f"\n{'recipe':<14}  {'float':>7}  {'float16':>7}  {'int8':>7}  {'int8 drop':>9}  {'float32 kB':>10}  {'int8 kB':>8}  "
+          f"{'int8 ms':>8}  {'float logits ±':>14}  gates")
+    print("\n".join(rows))
+    sys.exit(failed > 0)
+
+
+def row(recipe: Path, code: int, results: Path) -> str:
+    """A line of the table."""
+    if not results.exists():
+        return f"{recipe.stem:<14}  ended with exit code {code}"
+    found = json.loads(results.read_text())
+    of = {one["variant"]: one for one in found["artifacts"] if one["target"] == "litert"}
+    if not of:
+        return f"{recipe.stem:<14}  {found['reference']['metrics']['accuracy']:>7.4f}  stopped: gate missed"
+    passed = all(gate["passed"] for gate in found["gates"])
+    return (f"{recipe.stem:<14}  {found['reference']['metrics']['accuracy']:>7.4f}  {of['float16']['metrics']['accuracy']:>7.4f}  "
+            f"{of['int8']['metrics']['accuracy']:>7.4f}  {of['int8']['drop']['accuracy']:>9.4f}  {of['float32']['bytes'] / 1000:>10,.0f}  "
+            f"{of['int8']['bytes'] / 1000:>8,.0f}  {of['int8']['latency_ms']['p50']:>8.3f}  {of['float32']['max_logit_error']:>14.0e}  "
+            f"{'passed' if passed else 'MISSED'}")
+
+
+if __name__ == "__main__":
+    main()
