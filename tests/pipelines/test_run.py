@@ -177,6 +177,20 @@ def test_a_deleted_artifact_is_made_again(work, litepress):
     assert digests(work) == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [("train.precision=mixed_bfloat16",), ("train.compile=true",),
+                                      ("train.loss=focal", "train.optimizer={lion: {weight_decay: 0.1}}", "train.schedule={cosine: 0.003}"),
+                                      ("train.loss={cross_entropy: {class_weights: balanced}}", "data.augment=[cutmix]")])
+def test_other_ways_to_train_learn_too(tmp_path, monkeypatch, litepress, settings):
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_text(TINY)
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    said = litepress("run", "recipe.yaml", "--set", "train.epochs=8", *overrides, "--no-track", "--json", "r.json")
+    assert said.code == 0, said.out + said.err
+    exact = [one for one in json.loads(Path("r.json").read_text())["artifacts"] if one["variant"] == "float32"]
+    assert all(one["max_logit_error"] < 1e-4 for one in exact)
+
+
 def test_gc_frees_what_no_run_refers_to(work, litepress):
     assert litepress("gc").out == "0.0 MB freed\n"
     assert litepress("run", "recipe.yaml", "--set", "verify.runs=10", "--no-track").code == 0

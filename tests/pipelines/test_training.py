@@ -224,3 +224,35 @@ def test_early_stopping_stops_and_brings_the_best_weights_back():
     history = model.fit(inputs, targets, validation_data=(inputs, targets), epochs=20, verbose=0, callbacks=[Spoil(), stopping])
     assert len(history.history["loss"]) == 4
     assert model.evaluate(inputs, targets, verbose=0) == pytest.approx(min(history.history["val_loss"]), rel=1e-5)
+
+
+def linear_fit(callbacks, epochs=12, rate=0.1):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    inputs = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    noise = np.random.default_rng(1).normal(size=(64, 1)).astype("float32")
+    history = model.fit(inputs, noise, validation_data=(inputs, noise), epochs=epochs, verbose=0, callbacks=callbacks)
+    return model, history.history
+
+
+def test_a_plateau_lowers_the_rate_by_the_factor():
+    built = Callback.read({"reduce_on_plateau": {"patience": 2, "factor": 0.5, "monitor": "loss"}}).build()
+    built.min_delta = 1.0  # nothing counts as an improvement
+    model, _ = linear_fit([built], epochs=7)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.1 * 0.5**3)
+
+
+def test_a_time_budget_ends_after_the_epoch_in_which_it_is_spent():
+    import time
+
+    import keras
+
+    class Slow(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            time.sleep(0.3)
+
+    _, history = linear_fit([Slow(), Callback.read({"time_budget": 0.5 / 60}).build()], epochs=50)
+    assert 1 <= len(history["loss"]) <= 2
