@@ -191,6 +191,32 @@ def test_other_ways_to_train_learn_too(tmp_path, monkeypatch, litepress, setting
     assert all(one["max_logit_error"] < 1e-4 for one in exact)
 
 
+@pytest.mark.slow
+def test_a_folder_of_the_users_own_pictures_becomes_a_bundle(tmp_path, monkeypatch, litepress):
+    import PIL.Image
+    import sklearn.datasets
+
+    monkeypatch.chdir(tmp_path)
+    digits = sklearn.datasets.load_digits()
+    for number, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        folder = Path("photos") / f"digit {label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray((picture * 15.9).astype("uint8")).resize((20, 16)).convert("RGB").save(
+            folder / f"{number}.{('png', 'jpg', 'bmp', 'gif')[number % 4]}")
+    Path("photos/digit 0/broken.jpg").write_text("no picture")
+    Path("recipe.yaml").write_text(TINY.replace("source: digits", "source: {image_folder: photos}").replace("size: 8", "size: [12, 16]"))
+    said = litepress("run", "recipe.yaml", "--no-track", "--json", "r.json")
+    assert said.code == 0, said.out + said.err
+    assert "10 classes, 1 unreadable" in said.out
+    found = json.loads(Path("r.json").read_text())
+    assert all(one["max_logit_error"] < 1e-4 for one in found["artifacts"] if one["variant"] == "float32")
+    picture = next(Path("photos/digit 3").iterdir())
+    assert "digit " in litepress("predict", "runs/tiny/latest", picture).out
+    Path("photos/digit 3/new.png").write_bytes(Path("photos/digit 3").joinpath(picture.name).read_bytes())
+    again = litepress("run", "recipe.yaml", "--no-track", "--until", "ingest", "--json", "r.json")
+    assert again.code == 0 and not json.loads(Path("r.json").read_text())["stages"][0]["cached"], "new pictures are noticed"
+
+
 def test_gc_frees_what_no_run_refers_to(work, litepress):
     assert litepress("gc").out == "0.0 MB freed\n"
     assert litepress("run", "recipe.yaml", "--set", "verify.runs=10", "--no-track").code == 0
