@@ -1,7 +1,9 @@
 """What tests share: a small recipe on real digits, one run of it, and the command line."""
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from pipelines import workers
 
 os.environ.update({**workers.ENVIRONMENT, "MLFLOW_DISABLE_TELEMETRY": "true"})
 
+STAGES = ("ingest", "train", "evaluate", "compress", "export", "verify", "package")
 ROOT = Path(__file__).resolve().parent.parent
 TINY = """\
 name: tiny
@@ -93,3 +96,17 @@ def tiny_run(tmp_path_factory) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "printed.txt").write_text(done.stdout)
     return folder
+
+
+@pytest.fixture
+def work(tiny_run, tmp_path, monkeypatch) -> Path:
+    """A working folder of one's own with the small recipe's run in it; the test runs there."""
+    shutil.copytree(tiny_run, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Stage to the digest of its artifact, of the latest run."""
+    latest = folder / "runs" / "tiny" / "latest"
+    return {name: json.loads((latest / name / "artifact.json").read_text())["digest"] for name in STAGES if (latest / name).exists()}

@@ -2,35 +2,15 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import models
 from pipelines import runs
-from tests.conftest import TINY, command
+from tests.conftest import STAGES, TINY, command, digests
 
-STAGES = ("ingest", "train", "evaluate", "compress", "export", "verify", "package")
 NO_SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-
-
-@pytest.fixture
-def work(tiny_run, tmp_path, monkeypatch) -> Path:
-    """A working folder of one's own with the small recipe's run in it; the test runs there."""
-    shutil.copytree(tiny_run, tmp_path / "work", symlinks=True)
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Stage to the digest of its artifact, of the latest run."""
-    latest = folder / "runs" / "tiny" / "latest"
-    return {name: json.loads((latest / name / "artifact.json").read_text())["digest"] for name in STAGES if (latest / name).exists()}
 
 
 def test_the_results_have_the_promised_fields(tiny_run):
@@ -243,121 +223,3 @@ def test_a_run_without_its_tracking_server_is_not_lost(work, monkeypatch):
     assert sum(run.data.tags["cached"] == "true" for run in children) == 6
     again = command("track", "runs/tiny/latest", cwd=work)
     assert again.stdout == sent.stdout, "what was sent is not sent twice"
-
-
-def test_predict_names_the_classes_of_pictures(work, litepress):
-    samples = Path("runs/tiny/latest/package/bundle/samples")
-    expected = json.loads((samples / "expected.json").read_text())
-    files = [samples / one["file"] for one in expected]
-    for model, name in (("runs/tiny/latest/export/litert/float32.tflite", "float32"), ("runs/tiny/latest/train/model.keras", "keras")):
-        said = litepress("predict", model, *files)
-        assert said.code == 0, said.err
-        assert [line.split()[1] for line in said.out.splitlines()] == [one["expected"][name]["class"] for one in expected]
-    assert litepress("predict", "runs/tiny/latest", files[0]).code == 0
-
-
-def test_check_tries_everything_and_leaves_nothing(work, litepress):
-    said = litepress("check", "recipe.yaml")
-    assert said.code == 0, said.err
-    assert [line.split()[0] for line in said.out.splitlines()] == ["recipe", "data", "model", "export"]
-    assert "one training step, loss" in said.out and "int8" in said.out
-    assert len(runs.all_runs(work / "runs")) == 1
-
-
-def test_input_and_step_are_measured_apart(work, litepress):
-    said = litepress("benchmark-input", "recipe.yaml", "--seconds", "0.5")
-    assert said.code == 0, said.err
-    rates = [float(line.split()[-2].replace(",", "")) for line in said.out.splitlines()[:3]]
-    assert all(rate > 0 for rate in rates)
-    assert rates[2] <= 1.2 * min(rates[:2]), "together they are no faster than the slower"
-    slower = "input pipeline" if rates[0] < rates[1] else "training step"
-    assert said.out.splitlines()[3].startswith(f"The {slower} is the bottleneck")
-
-
-@pytest.mark.slow
-def test_models_are_shown_at_their_papers_setting(litepress):
-    said = litepress("models")
-    assert said.code == 0, said.err
-    row = next(line for line in said.out.splitlines() if " vgg16 " in line)
-    assert "138,357,544" in row and "15,470" in row and "arxiv.org" in row
-    assert len(said.out.splitlines()) == 1 + len(models.builders())
-
-
-def test_report_is_written_anew(work, litepress):
-    (work / "runs" / "tiny" / "latest" / "report.html").unlink()
-    said = litepress("report", "runs/tiny/latest")
-    assert said.code == 0 and Path(said.out.strip()).exists()
-
-
-def test_doctor_tells_versions_devices_and_targets(litepress):
-    said = litepress("doctor")
-    assert said.code == 0
-    for word in ("python", "tensorflow 2.", "CPU:0", "litert", "saved_model", "TFDS_DATA_DIR"):
-        assert word in said.out
-
-
-@pytest.mark.parametrize(("kind", "name"), [
-    ("models", "resnet8"), ("sources", "image_folder"), ("variants", "int8"), ("targets", "saved_model")])
-def test_lists_name_what_there_is(litepress, kind, name):
-    assert any(line.startswith(f"{name} ") for line in litepress("list", kind).out.splitlines())
-
-
-def test_help_answers_at_once(tmp_path):
-    command("--help", cwd=tmp_path)
-    best = min(_seconds(lambda: command("--help", cwd=tmp_path)) for _ in range(5))
-    assert best < 0.3
-
-
-def _seconds(action) -> float:
-    started = time.monotonic()
-    action()
-    return time.monotonic() - started
-
-
-def launch(folder: Path, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([str(Path(sys.executable).with_name("litepress")), "run", "recipe.yaml", *arguments], cwd=folder,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-
-
-def test_two_runs_at_once_share_the_work_and_harm_nothing(tmp_path, tiny_run):
-    (tmp_path / "recipe.yaml").write_text(TINY)
-    first, second = (launch(tmp_path, "--no-track", "--until", "compress") for _ in range(2))
-    for process in (first, second):
-        printed, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, printed
-    made = digests(tmp_path)
-    assert list(made) == ["ingest", "train", "evaluate", "compress"]
-    assert made.items() <= digests(tiny_run).items()
-    assert len(list(tmp_path.glob("runs/.store/train-*"))) == 1
-    assert len(runs.all_runs(tmp_path / "runs")) == 2
-
-
-def kill_and_go_on(folder: Path, seconds: float, whole_group: bool) -> None:
-    """Starts the small recipe, kills it with SIGKILL after some seconds, and runs it to its end."""
-    process = launch(folder, "--no-track")
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL) if whole_group else process.kill()
-    process.communicate(timeout=60)
-    done = command("run", "recipe.yaml", "--no-track", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(("seconds", "whole_group"), [(20, False), pytest.param(28, True, marks=pytest.mark.slow)])
-def test_a_killed_run_goes_on_to_the_same_artifacts(tmp_path, tiny_run, seconds, whole_group):
-    (tmp_path / "recipe.yaml").write_text(TINY)
-    kill_and_go_on(tmp_path, seconds, whole_group)
-    assert digests(tmp_path) == digests(tiny_run)
-    assert not [path for path in tmp_path.glob("runs/.store/.work/*") if path.is_dir()]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_twenty_kills_at_random_moments_leave_nothing_corrupt(tmp_path, tiny_run):
-    expected, generator = digests(tiny_run), np.random.default_rng(0)
-    for number in range(20):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / "recipe.yaml").write_text(TINY)
-        kill_and_go_on(folder, generator.uniform(0.2, 45), bool(number % 2))
-        assert digests(folder) == expected, number
-        shutil.rmtree(folder)
