@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from etils import epy
 
@@ -41,9 +41,9 @@ def multiply_adds(model: keras.Model) -> int:
     return total
 
 
-def census() -> Iterator[Census]:
-    """Builds every model at its paper's setting, one after the other."""
-    for builder in sorted(builders(), key=lambda one: (one.family, one.name)):
+def census(chosen: Iterable[Builder] | None = None) -> Iterator[Census]:
+    """Builds models, all by default, at their papers' settings, one after the other."""
+    for builder in sorted(builders() if chosen is None else chosen, key=lambda one: (one.family, one.name)):
         keras.backend.clear_session()
         input_shape, classes = builder.at
         model = builder.build(input_shape=input_shape, classes=classes)
