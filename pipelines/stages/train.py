@@ -35,13 +35,8 @@ def run(context: Context) -> str:
         "builder": recipe.model.builder, "weights": model.count_params(), "steps_per_epoch": steps, **_flat(recipe.train.model_dump())})
     for part in ("train", "validation"):
         context.journal.dataset(f"{index.source}/{part}", index.digest, index.splits[part].examples, part)
-    counts = index.splits["train"].class_counts
-    try:
-        recipe.train.loss.build(counts)
-    except ValueError as error:
-        raise UserError(str(error)) from error
     loop.fit(
-        model, recipe.train, steps=steps, class_counts=counts, folder=context.work, journal=context.journal,
+        model, recipe.train, steps=steps, class_counts=index.splits["train"].class_counts, folder=context.work, journal=context.journal,
         batches=lambda epoch: stream.training_batches(
             training, classes=len(index.classes), batch=recipe.data.batch, augmentations=recipe.data.augment, seed=recipe.seed,
             first_epoch=epoch, epochs=recipe.train.epochs),

@@ -36,8 +36,7 @@ def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], 
         progress: told every now and then how far it is.
 
     Raises:
-        UserError: the loss is no longer a number.
-        ValueError: a setting does not fit the classes.
+        UserError: the loss is no longer a number, or a setting does not fit the classes.
     """
     model.compile(optimizer=settings.optimizer.build(settings.schedule.build(steps * settings.epochs)),
                   loss=settings.loss.build(class_counts), metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],

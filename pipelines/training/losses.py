@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.entries import Entry
+from pipelines.errors import UserError
 
 with epy.lazy_imports():
     import keras
@@ -27,7 +28,7 @@ class Loss(Entry):
         """The Keras loss of (one-hot targets, logits), both (batch, classes).
 
         Args:
-            class_counts: training examples of each class. Raises ValueError where the loss has another number of classes.
+            class_counts: training examples of each class. Raises UserError where the loss has another number of classes.
         """
         raise NotImplementedError
 
@@ -59,7 +60,7 @@ class CrossEntropy(Loss, name="cross_entropy", shorthand="label_smoothing"):
         elif len(self.class_weights) == len(class_counts):
             weights = list(self.class_weights)
         else:
-            raise ValueError(f"train.loss.cross_entropy.class_weights: {len(self.class_weights)} weights for {len(class_counts)} classes")
+            raise UserError(f"train.loss.cross_entropy.class_weights: {len(self.class_weights)} weights for {len(class_counts)} classes")
 
         def weighted(targets: Any, logits: Any) -> Any:
             return keras.ops.mean(loss(targets, logits) * keras.ops.sum(targets * keras.ops.convert_to_tensor(weights, targets.dtype), -1))

@@ -209,6 +209,11 @@ def test_a_model_that_does_not_fit_the_pictures(litepress):
     refused(litepress(*RUN, "--set", "model={builder: mobilenet_v2}"), "at least 32 x 32 pixels, got 8 x 8", "data.image.size")
 
 
+@pytest.mark.parametrize("command", [RUN, ("check", "recipe.yaml")])
+def test_class_weights_that_are_not_as_many_as_the_classes(litepress, command):
+    refused(litepress(*command, "--set", "train.loss={cross_entropy: {class_weights: [1, 2]}}"), "2 weights for 10 classes")
+
+
 def test_a_loss_that_is_no_longer_a_number(litepress):
     refused(litepress(*RUN, "--set", "train.schedule={constant: 1e30}", "--set", "train.optimizer=sgd"), "the loss is nan", "lower")
 

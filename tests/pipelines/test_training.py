@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines import workers
+from pipelines.errors import UserError
 from pipelines.training import checkpoint
 from pipelines.training.callbacks import Callback
 from pipelines.training.losses import Loss
@@ -117,7 +118,7 @@ def test_a_loss_is_its_closed_form(written, expected):
 
 
 def test_class_weights_must_be_as_many_as_classes():
-    with pytest.raises(ValueError, match="2 weights for 3 classes"):
+    with pytest.raises(UserError, match="2 weights for 3 classes"):
         Loss.read({"cross_entropy": {"class_weights": [1, 2]}}).build([6, 3, 1])
 
 
