@@ -1,6 +1,8 @@
 """Building blocks that families share, with the names their papers give them."""
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from etils import epy
@@ -15,6 +17,8 @@ WidthMultiplier = Annotated[float, Field(gt=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 WeightDecay = Annotated[float, Field(ge=0)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+SkipHalvings = Annotated[int, Field(ge=0, le=4)]
+DepthMultiplier = Annotated[float, Field(gt=0)]
 
 
 def picture(input_shape: tuple[int, int, int], smallest: int, name: str) -> Any:
@@ -30,6 +34,11 @@ def scaled(pixels: Any) -> Any:
     return keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
 
 
+def repeats(counts: Sequence[int], depth: float) -> tuple[int, ...]:
+    """Blocks per stage under a depth multiplier, at least one each, rounded up (Tan & Le 2019)."""
+    return tuple(max(1, math.ceil(count * depth)) for count in counts)
+
+
 def convolution_norm(x: Any, filters: int, kernel: int, strides: int = 1, *, activation: str | None = "relu", momentum: float = 0.9,
                      weight_decay: float = 0.0) -> Any:
     """A convolution without bias, batch normalization, and an activation."""
@@ -39,9 +48,52 @@ def convolution_norm(x: Any, filters: int, kernel: int, strides: int = 1, *, act
     return keras.layers.Activation(activation)(x) if activation else x
 
 
+def stochastic_depth(x: Any, rate: float) -> Any:
+    """Leaves a residual branch out for a whole example, with probability `rate` (Huang et al. 2016)."""
+    return keras.layers.Dropout(rate, noise_shape=(None, *(1,) * (len(x.shape) - 1)))(x) if rate else x
+
+
+def shuffled_channels(x: Any, groups: int) -> Any:
+    """Channels in the order that mixes `groups` of them (Zhang et al. 2018)."""
+    height, width, channels = x.shape[1:]
+    x = keras.layers.Reshape((height, width, groups, channels // groups))(x)
+    return keras.layers.Reshape((height, width, channels))(keras.layers.Permute((1, 2, 4, 3))(x))
+
+
 def logits(x: Any, classes: int, dropout: float = 0.0) -> Any:
     """Global average pooling, dropout, and a dense layer of logits."""
     x = keras.layers.GlobalAveragePooling2D()(x)
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
     return keras.layers.Dense(classes, name="logits")(x)
+
+
+def encoder_block(x: Any, heads: int, hidden: int, activation: str, *, epsilon: float, dropout: float = 0.0, drop: float = 0.0) -> Any:
+    """A Transformer encoder block, normalized before attention and before the two dense layers (Dosovitskiy et al. 2021, figure 1).
+
+    Args:
+        x: (batch, tokens, units), or (batch, groups, tokens, units) where tokens attend within their group.
+        heads: of the attention.
+        hidden: units between the two dense layers.
+        activation: after the first of them.
+        epsilon: of the layer normalization.
+        dropout: rate after attention and after each dense layer.
+        drop: rate of stochastic depth.
+    """
+    layers, units = keras.layers, x.shape[-1]
+
+    def dropped(y):
+        return layers.Dropout(dropout)(y) if dropout else y
+
+    y = layers.LayerNormalization(epsilon=epsilon)(x)
+    y = dropped(layers.MultiHeadAttention(heads, units // heads, attention_axes=len(x.shape) - 2)(y, y))
+    x = layers.Add()([x, stochastic_depth(y, drop)])
+    y = layers.LayerNormalization(epsilon=epsilon)(x)
+    y = dropped(layers.Activation(activation)(layers.Dense(hidden)(y)))
+    y = dropped(layers.Dense(units)(y))
+    return layers.Add()([x, stochastic_depth(y, drop)])
+
+
+def with_auxiliary(main: Any, heads: Sequence[Any]) -> Any:
+    """The training form of a model with auxiliary classifiers: logits (batch, 1 + heads, classes), the main ones first."""
+    return keras.ops.stack([main, *heads], axis=1) if heads else main

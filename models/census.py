@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from etils import epy
 
-from models.registry import Builder, builders
+from models.registry import Builder, builders, main_output
 
 with epy.lazy_imports():
     import keras
@@ -35,10 +35,19 @@ def multiply_adds(model: keras.Model) -> int:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             total += multiply_adds(layer)
+        elif isinstance(layer, keras.layers.MultiHeadAttention):
+            total += _attention(layer)
         elif (kernel := getattr(layer, "kernel", None)) is not None:
             positions = layer.output.shape[1:-1]
             total += math.prod(kernel.shape) * math.prod(positions)
     return total
+
+
+def _attention(layer: keras.layers.MultiHeadAttention) -> int:
+    """Projections of queries, keys, values and output, then the products of all pairs of positions, twice."""
+    *groups, tokens, _ = layer.output.shape[1:]
+    projections = sum(math.prod(weight.shape) for weight in layer.weights if weight.name == "kernel")
+    return math.prod(groups) * (tokens * projections + 2 * tokens**2 * layer.num_heads * layer.key_dim)
 
 
 def census(chosen: Iterable[Builder] | None = None) -> Iterator[Census]:
@@ -46,6 +55,6 @@ def census(chosen: Iterable[Builder] | None = None) -> Iterator[Census]:
     for builder in sorted(builders() if chosen is None else chosen, key=lambda one: (one.family, one.name)):
         keras.backend.clear_session()
         input_shape, classes = builder.at
-        model = builder.build(input_shape=input_shape, classes=classes)
+        model = main_output(builder.build(input_shape=input_shape, classes=classes))
         trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
         yield Census(builder, model.count_params(), trainable, multiply_adds(model))

@@ -19,6 +19,20 @@ FROM_DATA = ("input_shape", "classes")
 
 
 @dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """Where ImageNet weights of a builder come from.
+
+    Args:
+        application: the function of keras.applications.
+        pixels: what these weights expect as pixels: `tf` -1..1, `caffe` BGR less the mean, `torch` normalized by mean and deviation,
+            None where the scaling is in the network itself.
+    """
+
+    application: str
+    pixels: str | None = "tf"
+
+
+@dataclasses.dataclass(frozen=True)
 class Builder:
     """A registered builder: ``build(input_shape, classes, **settings)`` gives a model from raw pixels to logits.
 
@@ -36,6 +50,7 @@ class Builder:
     at: tuple[tuple[int, int, int], int]
     function: Callable[..., keras.Model]
     fixed: Mapping[str, Any]
+    pretrained: Pretrained | None = None
 
     @property
     def summary(self) -> str:
@@ -62,13 +77,13 @@ _builders: dict[str, Builder] = {}
 IMAGENET = ((224, 224, 3), 1000)
 
 
-def register(name: str, *, paper: str, at: tuple[tuple[int, int, int], int] = IMAGENET,
+def register(name: str, *, paper: str, at: tuple[tuple[int, int, int], int] = IMAGENET, pretrained: Pretrained | None = None,
              **fixed: Any) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
     """Decorator: makes a function, with some of its settings fixed, known as the builder `name`. A family has several."""
     def add(function: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         if name in _builders:
             raise ValueError(f"two builders are called {name}")
-        _builders[name] = Builder(name, function.__name__, paper, at, function, fixed)
+        _builders[name] = Builder(name, function.__name__, paper, at, function, fixed, pretrained)
         return function
     return add
 
@@ -113,3 +128,10 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int, **setti
         first = error.errors()[0]
         raise ValueError(f"model {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     return found.build(input_shape=input_shape, classes=classes, **checked.model_dump())
+
+
+def main_output(model: keras.Model) -> keras.Model:
+    """What ships of a model: a training form with auxiliary heads, logits (batch, heads, classes), without them. It shares layers."""
+    if len(model.output.shape) == 2:
+        return model
+    return keras.Model(model.input, model.get_layer("logits").output, name=model.name)

@@ -15,6 +15,7 @@ from pipelines.ingest.augment import augment
 from pipelines.ingest.pictures import decode
 from pipelines.ingest.stock import fault
 from pipelines.recipe import Recipe
+from pipelines.training import loop
 
 with epy.lazy_imports():
     import keras
@@ -73,11 +74,12 @@ def train_one_step(written: dict, path: Path, graph: Path) -> str:
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     images, targets = augment(recipe.data.augment, data["images"], np.eye(int(data["classes"]))[data["labels"]], np.array([0, 0]))
-    model.compile(recipe.train.optimizer.build(recipe.train.schedule.build(100)), recipe.train.loss.build([1] * int(data["classes"])))
-    loss = float(model.train_on_batch(images, targets))
+    loop.compile_for(model, recipe.train, steps=100, class_counts=[1] * int(data["classes"]),
+                     auxiliary=recipe.model.settings.get("auxiliary", 0.0))
+    loss = float(model.train_on_batch(images, targets)[0])
     if not np.isfinite(loss):
         raise UserError(f"train: the loss of the first step is {loss}")
-    litert.float_graph(model, graph)
+    litert.float_graph(models.main_output(model), graph)
     return f"{recipe.model.builder}, {model.count_params():,} weights; one training step, loss {loss:.3f}"
 
 

@@ -13,6 +13,7 @@ from pipelines.errors import UserError
 from pipelines.ingest import stream
 from pipelines.ingest.stock import take_stock
 from pipelines.recipe import Recipe
+from pipelines.training import loop
 
 with epy.lazy_imports():
     import keras
@@ -45,9 +46,8 @@ def measure(written: dict, seconds: float) -> Speed:
         raise UserError(f"data.batch is {data.batch}, but there are only {count} training examples; give a smaller batch")
     keras.utils.set_random_seed(recipe.seed)
     model = models.build(recipe.model.builder, input_shape=index.shape, classes=classes, **recipe.model.settings)
-    train = recipe.train
-    model.compile(train.optimizer.build(train.schedule.build(1000)), train.loss.build(index.splits["train"].class_counts),
-                  jit_compile=train.compile)
+    loop.compile_for(model, recipe.train, steps=1000, class_counts=index.splits["train"].class_counts,
+                     auxiliary=recipe.model.settings.get("auxiliary", 0.0))
     examples = stream.examples(source, index, data.image, "train")
     batches = iter(stream.training_batches(examples, classes=classes, batch=data.batch, augmentations=data.augment, seed=recipe.seed,
                                            first_epoch=0, epochs=1_000_000))

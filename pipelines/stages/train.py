@@ -36,7 +36,8 @@ def run(context: Context) -> str:
     for part in ("train", "validation"):
         context.journal.dataset(f"{index.source}/{part}", index.digest, index.splits[part].examples, part)
     loop.fit(
-        model, recipe.train, steps=steps, class_counts=index.splits["train"].class_counts, folder=context.work, journal=context.journal,
+        model, recipe.train, steps=steps, class_counts=index.splits["train"].class_counts,
+        auxiliary=recipe.model.settings.get("auxiliary", 0.0), folder=context.work, journal=context.journal,
         batches=lambda epoch: stream.training_batches(
             training, classes=len(index.classes), batch=recipe.data.batch, augmentations=recipe.data.augment, seed=recipe.seed,
             first_epoch=epoch, epochs=recipe.train.epochs),
@@ -46,7 +47,7 @@ def run(context: Context) -> str:
     keras.config.set_dtype_policy("float32")
     shipped = build(context)
     shipped.set_weights(model.get_weights())
-    keras_file.save(shipped, context.work / MODEL)
+    keras_file.save(models.main_output(shipped), context.work / MODEL)
     series = journal.series(context.journal.path)
     pictures.curves(series, context.work / "curves.png")
     (context.work / checkpoint.NAME).unlink(missing_ok=True)

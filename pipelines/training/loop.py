@@ -12,6 +12,7 @@ from pipelines.errors import UserError
 from pipelines.journal import Journal
 from pipelines.recipe import TrainSection
 from pipelines.training import checkpoint
+from pipelines.training.losses import on_heads
 
 with epy.lazy_imports():
     import keras
@@ -21,16 +22,38 @@ with epy.lazy_imports():
 Progress = Callable[[int, float, dict[str, float]], None]
 
 
+def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class_counts: Sequence[int], auxiliary: float) -> None:
+    """Compiles a model with a recipe's loss, optimizer and schedule; `accuracy` is of the main head where it has several.
+
+    Args:
+        model: from pictures to logits (batch, classes), or (batch, heads, classes) with auxiliary heads.
+        steps: of the whole training.
+        class_counts: training examples of each class.
+        auxiliary: weight of each auxiliary head's loss.
+
+    Raises:
+        UserError: a setting does not fit the classes.
+    """
+    loss, accuracy = settings.loss.build(class_counts), keras.metrics.CategoricalAccuracy(name="accuracy")
+    if len(model.output.shape) == 3:
+        loss = on_heads(loss, auxiliary)
+        accuracy = keras.metrics.MeanMetricWrapper(
+            lambda targets, logits: keras.metrics.categorical_accuracy(targets, logits[:, 0]), name="accuracy")
+    model.compile(optimizer=settings.optimizer.build(settings.schedule.build(steps)), loss=loss, metrics=[accuracy],
+                  jit_compile=settings.compile)
+
+
 def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
-        validation: tf.data.Dataset, class_counts: Sequence[int], folder: Path, journal: Journal, progress: Progress) -> None:
+        validation: tf.data.Dataset, class_counts: Sequence[int], auxiliary: float = 0.0, folder: Path, journal: Journal, progress: Progress) -> None:
     """Trains a model, going on from the checkpoint in `folder` if there is one.
 
     Args:
-        model: from pictures to logits, fresh. Afterwards it has the last weights, or the best where early stopping keeps them.
+        model: as for `compile_for`, fresh. Afterwards it has the last weights, or the best where early stopping keeps them.
         batches: gives the training batches from an epoch (counted from 0) to the last.
         steps: batches per epoch.
         validation: batches for the metrics after each epoch.
         class_counts: training examples of each class.
+        auxiliary: weight of each auxiliary head's loss.
         folder: for checkpoints.
         journal: receives the metrics of each epoch, the learning rate included.
         progress: told every now and then how far it is.
@@ -38,9 +61,7 @@ def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], 
     Raises:
         UserError: the loss is no longer a number, or a setting does not fit the classes.
     """
-    model.compile(optimizer=settings.optimizer.build(settings.schedule.build(steps * settings.epochs)),
-                  loss=settings.loss.build(class_counts), metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-                  jit_compile=settings.compile)
+    compile_for(model, settings, steps=steps * settings.epochs, class_counts=class_counts, auxiliary=auxiliary)
     asked = [entry.build() for entry in settings.callbacks]
     first_epoch, stopped = checkpoint.progress(folder)
     if first_epoch:

@@ -145,3 +145,17 @@ def _on_probabilities(loss: Any) -> Any:
         return loss(targets, keras.ops.softmax(logits))
 
     return of_logits
+
+
+def on_heads(loss: Any, auxiliary: float) -> Any:
+    """A loss on the main logits, plus `auxiliary` times that on each auxiliary head's (Szegedy et al. 2015, section 5).
+
+    The model answers with logits (batch, heads, classes), the main ones first.
+    """
+    def of_all(targets: Any, logits: Any) -> Any:
+        total = loss(targets, logits[:, 0])
+        for head in range(1, logits.shape[1]):
+            total = total + auxiliary * loss(targets, logits[:, head])
+        return total
+
+    return of_all

@@ -1,0 +1,73 @@
+"""Published backbones, made narrower or kept finer, for smaller tasks than those they were drawn for."""
+from __future__ import annotations
+
+from typing import Any
+
+from etils import epy
+
+with epy.lazy_imports():
+    import keras
+
+
+def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: int = 0, momentum: float | None = 0.9) -> Any:
+    """A network played on `x` with other settings, layer by layer; names stay, weights are fresh.
+
+    Args:
+        network: a functional backbone of 2-D convolutions, such as those of keras.applications.
+        width: multiplier of the filters of every convolution.
+        skip_halvings: how many of the first halvings of the resolution to leave out: their strides become 1. A network drawn for
+            224 pixels then sees pictures of 224 / 2**skip_halvings as its own.
+        momentum: of batch normalization. keras.applications has 0.99 and 0.999, meant for trainings of a hundred thousand steps;
+            None leaves it.
+
+    Returns:
+        The network's output.
+    """
+    unstrided = _unstrided(network, skip_halvings)
+    unpadded = {_sources(layer)[0].name for layer in network.layers
+                if layer.name in unstrided and isinstance(_sources(layer)[0], keras.layers.ZeroPadding2D)}
+
+    new: dict[str, Any] = {}
+
+    def adapt(layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):
+            return layer
+        if layer.name not in new:
+            new[layer.name] = type(layer).from_config(changed(layer))
+        return new[layer.name]
+
+    def changed(layer: keras.layers.Layer) -> dict[str, Any]:
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Conv2D):
+            config["filters"] = max(1, round(config["filters"] * width))
+        if isinstance(layer, keras.layers.Reshape) and config["target_shape"][:2] == (1, 1):
+            config["target_shape"] = (1, 1, -1)
+        if isinstance(layer, keras.layers.BatchNormalization) and momentum is not None:
+            config["momentum"] = momentum
+        if layer.name in unstrided:
+            config |= {"strides": (1, 1), "padding": "same"}
+        if layer.name in unpadded:
+            config["padding"] = ((0, 0), (0, 0))
+        return config
+
+    return network._run_through_graph(x, operation_fn=adapt)
+
+
+def _unstrided(network: keras.Model, skip_halvings: int) -> set[str]:
+    """The layers that halve the resolution while it is still above 1 / 2**skip_halvings of the picture's."""
+    reduced: dict[int, int] = {}
+    found = set()
+    for operation in network.operations:
+        before = max((reduced[id(source)] for source in _sources(operation)), default=1)
+        strides = getattr(operation, "strides", 1)
+        by = strides[0] if isinstance(strides, tuple) else strides
+        reduced[id(operation)] = before * by
+        if by == 2 and before < 2**skip_halvings:
+            found.add(operation.name)
+            reduced[id(operation)] = before * 2  # what it stands for in the drawing
+    return found
+
+
+def _sources(operation: Any) -> list[Any]:
+    """The operations that a node's inputs come from."""
+    return [tensor._keras_history.operation for tensor in operation._inbound_nodes[0].input_tensors]
