@@ -4,6 +4,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
@@ -28,7 +29,35 @@ def float_graph(model: keras.Model, folder: Path) -> None:
             gives `logits`, float32 (1, classes). The batch is fixed: that is what NPU compilers take.
     """
     specification = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, INPUT)
+    model = _with_plain_normalization(model)
     graph.write(model, folder, {SIGNATURE: (lambda image: {OUTPUT: model(image, training=False)}, [specification])})
+
+
+def _with_plain_normalization(model: keras.Model) -> keras.Model:
+    """The same model, its layer normalization written in operations that have integer kernels: Keras' way needs NEG, which has none."""
+    if not any(isinstance(layer, keras.layers.LayerNormalization) for layer in model.layers):
+        return model
+
+    class PlainNormalization(keras.layers.LayerNormalization):
+        def call(self, inputs):
+            centred = inputs - keras.ops.mean(inputs, axis=self.axis, keepdims=True)
+            variance = keras.ops.mean(centred * centred, axis=self.axis, keepdims=True)
+            outputs = centred * keras.ops.rsqrt(variance + self.epsilon)
+            return (outputs * self.gamma if self.scale else outputs) + (self.beta if self.center else 0)
+
+    plain: dict[int, keras.layers.Layer] = {}
+
+    def rewritten(operation: Any) -> Any:
+        if type(operation) is not keras.layers.LayerNormalization or operation.rms_scaling:
+            return operation
+        if id(operation) not in plain:
+            plain[id(operation)] = PlainNormalization.from_config(operation.get_config())
+            plain[id(operation)].build(operation.input.shape)
+            plain[id(operation)].set_weights(operation.get_weights())
+        return plain[id(operation)]
+
+    image = keras.Input(model.input_shape[1:], name=INPUT)
+    return keras.Model(image, model._run_through_graph(image, operation_fn=rewritten))
 
 
 def convert(source: Path, variant: str, calibration: np.ndarray | None = None) -> bytes:

@@ -3,8 +3,24 @@
 Every model takes raw pixels 0..255: scaling is its first layer, so that what is exported needs no preprocessing in an app.
 Every model ends in logits.
 """
-from models import (alexnet, census, convnext, densenet, ds_cnn, efficientnet, googlenet, inception, lenet5, mobilenet, mobilevit, resnet,
-                    shufflenet, squeezenet, vgg, vit)
+from models import (
+    alexnet,
+    census,
+    convnext,
+    densenet,
+    ds_cnn,
+    efficientnet,
+    googlenet,
+    inception,
+    lenet5,
+    mobilenet,
+    mobilevit,
+    resnet,
+    shufflenet,
+    squeezenet,
+    vgg,
+    vit,
+)
 from models.registry import Builder, build, builder, builders, main_output, register
 
 __all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "densenet", "ds_cnn", "efficientnet", "googlenet",

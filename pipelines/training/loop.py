@@ -44,7 +44,8 @@ def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class
 
 
 def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
-        validation: tf.data.Dataset, class_counts: Sequence[int], auxiliary: float = 0.0, folder: Path, journal: Journal, progress: Progress) -> None:
+        validation: tf.data.Dataset, class_counts: Sequence[int], folder: Path, journal: Journal, progress: Progress,
+        auxiliary: float = 0.0) -> None:
     """Trains a model, going on from the checkpoint in `folder` if there is one.
 
     Args:
@@ -53,10 +54,10 @@ def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], 
         steps: batches per epoch.
         validation: batches for the metrics after each epoch.
         class_counts: training examples of each class.
-        auxiliary: weight of each auxiliary head's loss.
         folder: for checkpoints.
         journal: receives the metrics of each epoch, the learning rate included.
         progress: told every now and then how far it is.
+        auxiliary: weight of each auxiliary head's loss.
 
     Raises:
         UserError: the loss is no longer a number, or a setting does not fit the classes.
