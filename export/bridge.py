@@ -18,7 +18,8 @@ with epy.lazy_imports():
     import tf_keras
 
 #: Settings that are no part of what a layer computes once its weights are set, or that the other library writes differently.
-DROPPED = ("dtype", "build_config", "batch_input_shape", "batch_shape", "quantization_config", "shared_object_id")
+DROPPED = ("dtype", "build_config", "batch_input_shape", "batch_shape", "quantization_config", "shared_object_id",
+           "query_shape", "key_shape", "value_shape", "softmax_robust_masking")
 #: Settings that the other library calls by another name: (class, its name) to the other's, in both directions.
 RENAMED = {("LeakyReLU", "negative_slope"): "alpha", ("LeakyReLU", "alpha"): "negative_slope"}
 #: Activations of one name that are two functions: x / 6 + 1 / 2 in Keras 3, x / 5 + 1 / 2 in tf_keras.
@@ -159,7 +160,8 @@ def _namesake(layer: Any, library: Any, name: str) -> Any:
         config["activation"] = _activation(layer, name)
     if name == "tf_keras" and type(layer).__name__ == "BatchNormalization":
         config["fused"] = False  # the fused kernel estimates the moving variance without bias, Keras 3 with
-    rebuilt = kind.from_config(config)
+    # tf_keras' attention asks from_config for shapes; without them it is built when it is called, as every other layer
+    rebuilt = kind(**config) if type(layer).__name__ == "MultiHeadAttention" else kind.from_config(config)
     rebuilt.trainable = layer.trainable
     return rebuilt
 

@@ -57,6 +57,7 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
     from pipelines import runs as records
     from pipelines.display import Display
     from pipelines.runner import Options, Runner
+    from pipelines.training import distribution
 
     display = Display(Console())
     read = recipe_file.read(recipe, set_ or [])
@@ -64,6 +65,10 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
         raise UserError(f"--json {json_}: there is no folder {json_.parent}")
     display.line(f"{read.name} · {read.model.builder} on {read.data.source.entry_name} · seed {read.seed}")
     options = Options(runs, "ingest" if force else start.value if start else None, until.value if until else None, track)
+    worker = distribution.role() if read.train.strategy in ("auto", "multi_worker") else distribution.Role()
+    if not worker.is_chief:
+        display.line(f"  worker {worker.index} of {worker.count}: trains with the others; worker 0 does the rest")
+        options = Options(runs / f"worker-{worker.index}", options.start, "train", track=False)
     runner = Runner(read, str(recipe), options, display, sys.argv)
     try:
         runner()

@@ -15,6 +15,7 @@ from pipelines.ingest.augment import Augmentation
 from pipelines.ingest.pictures import ImageSettings
 from pipelines.ingest.source import Source
 from pipelines.training.callbacks import Callback
+from pipelines.training.distribution import Strategy
 from pipelines.training.losses import CrossEntropy, Loss
 from pipelines.training.optimizers import AdamW, Optimizer
 from pipelines.training.schedules import Cosine, Schedule
@@ -97,6 +98,9 @@ class TrainSection(Section):
         compile: let XLA compile the training step.
         deterministic: the same seed gives the same weights, bit for bit; a little slower on a GPU.
         checkpoint_every: epochs between two checkpoints; an interrupted training goes on from the last.
+        strategy: one device, all GPUs of this machine (mirrored), several machines as TF_CONFIG says (multi_worker), a tpu, or what is
+            found (auto). data.batch is the batch of all of them together.
+        sync_batch_norm: batch normalization takes its statistics from all devices together, so that many train as one would.
     """
 
     epochs: int = Field(10, ge=1)
@@ -108,6 +112,8 @@ class TrainSection(Section):
     compile: bool = False
     deterministic: bool = True
     checkpoint_every: int = Field(1, ge=1)
+    strategy: Strategy = "auto"
+    sync_batch_norm: bool = True
 
     @model_validator(mode="after")
     def must_go_together(self) -> TrainSection:
@@ -115,6 +121,9 @@ class TrainSection(Section):
         if "reduce_on_plateau" in names and (self.schedule.entry_name != "constant" or self.schedule.warmup):
             raise PydanticCustomError("combination", "reduce_on_plateau changes the rate itself; it goes with schedule: constant only, "
                                       "without a warm-up", {"at": ["train", "callbacks", names.index("reduce_on_plateau")]})
+        if getattr(self.schedule, "momentum", None) and not self.optimizer.momentum_can_cycle:
+            raise PydanticCustomError("combination", "one_cycle.momentum goes with sgd, adam, adamw, lamb and lion only, not with {name}", {
+                "name": str(self.optimizer.entry_name), "at": ["train", "schedule"]})
         repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
         if repeated:
             raise PydanticCustomError("combination", "{name} is given twice", {
@@ -172,6 +181,15 @@ class Recipe(Section):
     export: ExportSection = ExportSection()
     verify: VerifySection = VerifySection()
     gates: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def distances_want_whole_classes(self) -> Recipe:
+        mixing = next((number for number, entry in enumerate(self.data.augment) if entry.entry_name in ("mixup", "cutmix")), None)
+        if mixing is not None and self.train.loss.entry_name in ("triplet", "contrastive"):
+            raise PydanticCustomError("combination", "{name} mixes classes, and the {loss} loss wants each picture to have one: leave one "
+                                      "of the two out", {"name": str(self.data.augment[mixing].entry_name),
+                                                     "loss": str(self.train.loss.entry_name), "at": ["data", "augment", mixing]})
+        return self
 
     @model_validator(mode="after")
     def gates_must_be_measurable(self) -> Recipe:

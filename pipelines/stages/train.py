@@ -10,6 +10,7 @@ from pipelines.errors import UserError
 from pipelines.ingest import stream
 from pipelines.stages.context import Context
 from pipelines.training import checkpoint, loop
+from pipelines.training.distribution import Distribution
 
 with epy.lazy_imports():
     import keras
@@ -20,6 +21,7 @@ MODEL = "model.keras"
 
 def run(context: Context) -> str:
     recipe, index = context.recipe, context.index()
+    distribution = Distribution(recipe.train.strategy)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.train.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -27,12 +29,16 @@ def run(context: Context) -> str:
     if not steps:
         raise UserError(f"data.batch is {recipe.data.batch}, but there are only {index.splits['train'].examples} training examples; "
                         "give a smaller batch")
+    if recipe.data.batch % distribution.replicas:
+        raise UserError(f"data.batch is {recipe.data.batch}, which does not divide among {distribution.replicas} devices; "
+                        f"give a multiple of {distribution.replicas}")
     keras.config.set_dtype_policy(recipe.train.precision)
-    model = build(context)
+    model = distribution.model(lambda: build(context), recipe.train.sync_batch_norm)
     training = stream.examples(recipe.data.source, index, recipe.data.image, "train")
     validation = stream.examples(recipe.data.source, index, recipe.data.image, "validation")
     context.journal.parameters({
-        "builder": recipe.model.builder, "weights": model.count_params(), "steps_per_epoch": steps, **_flat(recipe.train.model_dump())})
+        "builder": recipe.model.builder, "weights": model.count_params(), "steps_per_epoch": steps, "strategy": distribution.kind,
+        "replicas": distribution.replicas, **_flat(recipe.train.model_dump())})
     for part in ("train", "validation"):
         context.journal.dataset(f"{index.source}/{part}", index.digest, index.splits[part].examples, part)
     loop.fit(
@@ -42,11 +48,13 @@ def run(context: Context) -> str:
             training, classes=len(index.classes), batch=recipe.data.batch, augmentations=recipe.data.augment, seed=recipe.seed,
             first_epoch=epoch, epochs=recipe.train.epochs),
         validation=stream.evaluation_batches(validation, classes=len(index.classes), batch=256),
+        distribution=distribution,
         progress=lambda epoch, done, metrics: context.progress(done, f"epoch {epoch}/{recipe.train.epochs}  {_told(metrics)}"))
+    trained = distribution.keras_model(model).get_weights()
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
     shipped = build(context)
-    shipped.set_weights(model.get_weights())
+    shipped.set_weights(trained)
     keras_file.save(models.main_output(shipped), context.work / MODEL)
     series = journal.series(context.journal.path)
     pictures.curves(series, context.work / "curves.png")

@@ -2,16 +2,11 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
-from etils import epy
 from pydantic import Field
 
 from pipelines.entries import Entry
-
-with epy.lazy_imports():
-    import keras
-
 
 Monitored = Literal["val_accuracy", "val_loss", "accuracy", "loss"]
 
@@ -19,8 +14,8 @@ Monitored = Literal["val_accuracy", "val_loss", "accuracy", "loss"]
 class Callback(Entry):
     """Something that watches the training, epoch by epoch."""
 
-    def build(self) -> keras.callbacks.Callback:
-        """The Keras callback."""
+    def build(self, library: Any) -> Any:
+        """The callback, of the library that trains: keras, or tf_keras."""
         raise NotImplementedError
 
 
@@ -37,8 +32,8 @@ class EarlyStopping(Callback, name="early_stopping", shorthand="patience"):
     patience: int = Field(5, ge=1)
     min_delta: float = Field(0.0, ge=0)
 
-    def build(self) -> keras.callbacks.Callback:
-        return keras.callbacks.EarlyStopping(
+    def build(self, library: Any) -> Any:
+        return library.callbacks.EarlyStopping(
             monitor=self.monitor, patience=self.patience, min_delta=self.min_delta, restore_best_weights=True,
             mode=_direction(self.monitor))
 
@@ -54,8 +49,8 @@ class ReduceOnPlateau(Callback, name="reduce_on_plateau", shorthand="patience"):
     factor: float = Field(0.3, gt=0, lt=1)
     lowest: float = Field(1e-6, ge=0)
 
-    def build(self) -> keras.callbacks.Callback:
-        return keras.callbacks.ReduceLROnPlateau(
+    def build(self, library: Any) -> Any:
+        return library.callbacks.ReduceLROnPlateau(
             monitor=self.monitor, factor=self.factor, patience=self.patience, min_lr=self.lowest, mode=_direction(self.monitor))
 
 
@@ -67,10 +62,10 @@ class TimeBudget(Callback, name="time_budget", shorthand="minutes"):
 
     minutes: float = Field(gt=0)
 
-    def build(self) -> keras.callbacks.Callback:
+    def build(self, library: Any) -> Any:
         budget = 60 * self.minutes
 
-        class Budget(keras.callbacks.Callback):
+        class Budget(library.callbacks.Callback):
             spent = 0.0
 
             def on_train_begin(self, logs=None):

@@ -18,7 +18,7 @@ NAME = "checkpoint.npz"
 
 def save(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback], epochs_done: int) -> None:
     """Writes the weights, the optimizer's state and what the callbacks remember, in one rename."""
-    arrays = {f"variable.{number}": np.asarray(variable) for number, variable in enumerate(_variables(model))}
+    arrays = {f"variable.{number}": variable.numpy() for number, variable in enumerate(_variables(model))}
     memories = []
     for number, callback in enumerate(callbacks):
         memories.append({name: value for name, value in vars(callback).items() if isinstance(value, (bool, int, float))})
@@ -67,6 +67,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    """The model's variables, random seeds included, and the optimizer's."""
-    model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
+    """The model's variables, random seeds included, and the optimizer's, in either Keras."""
+    own = model.optimizer
+    own.build(model.trainable_variables)
+    return [*model.variables, *(own.variables() if callable(own.variables) else own.variables)]

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
@@ -12,6 +13,7 @@ from pipelines.errors import UserError
 from pipelines.journal import Journal
 from pipelines.recipe import TrainSection
 from pipelines.training import checkpoint
+from pipelines.training.distribution import Distribution
 from pipelines.training.losses import on_heads
 
 with epy.lazy_imports():
@@ -22,7 +24,8 @@ with epy.lazy_imports():
 Progress = Callable[[int, float, dict[str, float]], None]
 
 
-def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class_counts: Sequence[int], auxiliary: float) -> None:
+def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class_counts: Sequence[int], auxiliary: float,
+                library: Any = None) -> None:
     """Compiles a model with a recipe's loss, optimizer and schedule; `accuracy` is of the main head where it has several.
 
     Args:
@@ -30,22 +33,27 @@ def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class
         steps: of the whole training.
         class_counts: training examples of each class.
         auxiliary: weight of each auxiliary head's loss.
+        library: that of the model: keras, which is the default, or tf_keras.
 
     Raises:
         UserError: a setting does not fit the classes.
     """
-    loss, accuracy = settings.loss.build(class_counts), keras.metrics.CategoricalAccuracy(name="accuracy")
+    library = library or keras
+    loss, metrics = settings.loss.build(class_counts), library.metrics
+    accuracy = metrics.CategoricalAccuracy(name="accuracy")
     if len(model.output.shape) == 3:
         loss = on_heads(loss, auxiliary)
-        accuracy = keras.metrics.MeanMetricWrapper(
-            lambda targets, logits: keras.metrics.categorical_accuracy(targets, logits[:, 0]), name="accuracy")
-    model.compile(optimizer=settings.optimizer.build(settings.schedule.build(steps)), loss=loss, metrics=[accuracy],
+        accuracy = metrics.MeanMetricWrapper(
+            lambda targets, logits: metrics.categorical_accuracy(targets, logits[:, 0]), name="accuracy")
+    rates = settings.schedule.rates(steps) if settings.schedule.changes else settings.schedule.peak
+    model.compile(optimizer=settings.optimizer.build(rates, library, settings.schedule.momenta(steps)),
+                  loss=lambda targets, logits: loss(targets, logits), metrics=[accuracy],
                   jit_compile=settings.compile)
 
 
-def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
+def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
         validation: tf.data.Dataset, class_counts: Sequence[int], folder: Path, journal: Journal, progress: Progress,
-        auxiliary: float = 0.0) -> None:
+        auxiliary: float = 0.0, distribution: Distribution | None = None) -> None:
     """Trains a model, going on from the checkpoint in `folder` if there is one.
 
     Args:
@@ -58,25 +66,32 @@ def fit(model: keras.Model, settings: TrainSection, *, batches: Callable[[int], 
         journal: receives the metrics of each epoch, the learning rate included.
         progress: told every now and then how far it is.
         auxiliary: weight of each auxiliary head's loss.
+        distribution: over which devices; one by default. The model must have been made with it.
 
     Raises:
         UserError: the loss is no longer a number, or a setting does not fit the classes.
+        StageError: another worker is gone.
     """
-    compile_for(model, settings, steps=steps * settings.epochs, class_counts=class_counts, auxiliary=auxiliary)
-    asked = [entry.build() for entry in settings.callbacks]
-    first_epoch, stopped = checkpoint.progress(folder)
-    if first_epoch:
-        journal.note(f"going on after epoch {first_epoch}")
-    watcher = _watcher(asked, settings, folder, journal, progress, steps)
-    model.fit(batches(first_epoch), initial_epoch=first_epoch, epochs=first_epoch if stopped else settings.epochs,
-              steps_per_epoch=steps, validation_data=validation, callbacks=[*asked, watcher], verbose=0)
+    where = distribution or Distribution("one")
+    with where.scope():
+        compile_for(model, settings, steps=steps * settings.epochs, class_counts=class_counts, auxiliary=auxiliary, library=where.library)
+    asked = [entry.build(where.library) for entry in settings.callbacks]
+    with where.watched(lambda: checkpoint.progress(folder)[0]):
+        where.share_file(folder / checkpoint.NAME)
+        first_epoch, stopped = checkpoint.progress(folder)
+        if first_epoch:
+            journal.note(f"going on after epoch {first_epoch}")
+        watcher = _watcher(where.library, asked, settings, folder, journal, progress, steps)
+        model.fit(where.distributed(batches(first_epoch)), initial_epoch=first_epoch, epochs=first_epoch if stopped else settings.epochs,
+                  steps_per_epoch=steps, validation_data=where.distributed(validation, whole=True), callbacks=[*asked, watcher], verbose=0,
+                  **({"validation_steps": len(validation)} if where.library is not keras else {}))
 
 
-def _watcher(others: Sequence[keras.callbacks.Callback], settings: TrainSection, folder: Path, journal: Journal, progress: Progress,
-             steps: int) -> keras.callbacks.Callback:
+def _watcher(library: Any, others: Sequence[Any], settings: TrainSection, folder: Path, journal: Journal, progress: Progress,
+             steps: int) -> Any:
     """The callback that checkpoints, writes the journal and reports; the last of all, so that it sees what the others did."""
 
-    class Watcher(keras.callbacks.Callback):
+    class Watcher(library.callbacks.Callback):
         def on_train_begin(self, logs=None):
             checkpoint.restore(folder, self.model, others)
 
@@ -89,7 +104,8 @@ def _watcher(others: Sequence[keras.callbacks.Callback], settings: TrainSection,
                 progress(self.epoch + 1, (self.epoch + (batch + 1) / steps) / settings.epochs, logs or {})
 
         def on_epoch_end(self, epoch, logs=None):
-            rate = float(self.model.optimizer.learning_rate)
+            rate = self.model.optimizer.learning_rate
+            rate = float(rate.numpy() if isinstance(rate, tf.Variable) else rate)
             journal.metrics({**(logs or {}), "learning_rate": rate}, step=epoch)
             progress(epoch + 1, (epoch + 1) / settings.epochs, logs or {})
             if not math.isfinite((logs or {}).get("loss", 0.0)):

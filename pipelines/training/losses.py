@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.entries import Entry
 from pipelines.errors import UserError
+from pipelines.training import metric_learning
 
 with epy.lazy_imports():
     import keras
@@ -25,7 +26,9 @@ class Loss(Entry):
     """What training makes small."""
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        """The Keras loss of (one-hot targets, logits), both (batch, classes).
+        """A function of (one-hot targets, logits), both (batch, classes), that gives the loss of each example, (batch,), or of all, ().
+
+        It neither averages over the batch nor divides among devices: the library that trains does that, once.
 
         Args:
             class_counts: training examples of each class. Raises UserError where the loss has another number of classes.
@@ -52,9 +55,9 @@ class CrossEntropy(Loss, name="cross_entropy", shorthand="label_smoothing"):
         return given
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        if self.class_weights is None:
-            return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing, reduction="none")
+        if self.class_weights is None:
+            return loss
         if self.class_weights == "balanced":
             weights = [sum(class_counts) / (len(class_counts) * count) for count in class_counts]
         elif len(self.class_weights) == len(class_counts):
@@ -63,7 +66,7 @@ class CrossEntropy(Loss, name="cross_entropy", shorthand="label_smoothing"):
             raise UserError(f"train.loss.cross_entropy.class_weights: {len(self.class_weights)} weights for {len(class_counts)} classes")
 
         def weighted(targets: Any, logits: Any) -> Any:
-            return keras.ops.mean(loss(targets, logits) * keras.ops.sum(targets * keras.ops.convert_to_tensor(weights, targets.dtype), -1))
+            return loss(targets, logits) * keras.ops.sum(targets * keras.ops.convert_to_tensor(weights, targets.dtype), -1)
 
         return weighted
 
@@ -81,7 +84,8 @@ class Focal(Loss, name="focal", shorthand="gamma"):
     label_smoothing: float = Smoothing
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        return keras.losses.CategoricalFocalCrossentropy(self.alpha, self.gamma, from_logits=True, label_smoothing=self.label_smoothing)
+        return keras.losses.CategoricalFocalCrossentropy(
+            self.alpha, self.gamma, from_logits=True, label_smoothing=self.label_smoothing, reduction="none")
 
 
 class BinaryCrossEntropy(Loss, name="binary_cross_entropy", shorthand="label_smoothing"):
@@ -90,7 +94,7 @@ class BinaryCrossEntropy(Loss, name="binary_cross_entropy", shorthand="label_smo
     label_smoothing: float = Smoothing
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=self.label_smoothing, reduction="none")
 
 
 class BinaryFocal(Loss, name="binary_focal", shorthand="gamma"):
@@ -100,21 +104,22 @@ class BinaryFocal(Loss, name="binary_focal", shorthand="gamma"):
     alpha: float = Field(0.25, gt=0, lt=1)
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        return keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=self.alpha, gamma=self.gamma, from_logits=True)
+        return keras.losses.BinaryFocalCrossentropy(
+            apply_class_balancing=True, alpha=self.alpha, gamma=self.gamma, from_logits=True, reduction="none")
 
 
 class MeanSquaredError(Loss, name="mse"):
     """Mean squared difference of targets and probabilities: the Brier score over the classes (Brier 1950)."""
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.MeanSquaredError())
+        return _on_probabilities(keras.losses.MeanSquaredError(reduction="none"))
 
 
 class MeanAbsoluteError(Loss, name="mae"):
     """Mean absolute difference of targets and probabilities."""
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.MeanAbsoluteError())
+        return _on_probabilities(keras.losses.MeanAbsoluteError(reduction="none"))
 
 
 class Huber(Loss, name="huber", shorthand="delta"):
@@ -123,21 +128,58 @@ class Huber(Loss, name="huber", shorthand="delta"):
     delta: float = Field(0.5, gt=0)
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.Huber(self.delta))
+        return _on_probabilities(keras.losses.Huber(self.delta, reduction="none"))
 
 
 class Dice(Loss, name="dice"):
     """One minus twice the overlap of targets and probabilities over their sum (Milletari et al. 2016)."""
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.Dice())
+        return _on_probabilities(keras.losses.Dice(reduction="none"))
 
 
 class KullbackLeibler(Loss, name="kl"):
     """Divergence of the probabilities from the targets."""
 
     def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.KLDivergence())
+        return _on_probabilities(keras.losses.KLDivergence(reduction="none"))
+
+
+class MetricLearning(Loss):
+    """Cross-entropy of the logits, and a loss on the distances between them, as between embeddings.
+
+    Args:
+        margin: the distance that classes should keep.
+        weight: of the loss on distances.
+    """
+
+    margin: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0)
+
+    def distance_loss(self, targets: Any, embeddings: Any) -> Any:
+        raise NotImplementedError
+
+    def build(self, class_counts: Sequence[int]) -> Any:
+        cross_entropy = CrossEntropy().build(class_counts)
+        return lambda targets, logits: cross_entropy(targets, logits) + self.weight * self.distance_loss(targets, logits)
+
+
+MetricLearning.choices = Loss.choices
+MetricLearning.kind = Loss.kind
+
+
+class Triplet(MetricLearning, name="triplet", shorthand="margin"):
+    """Cross-entropy, and for each example its farthest likeness nearer than its nearest other (Hermans et al. 2017)."""
+
+    def distance_loss(self, targets: Any, embeddings: Any) -> Any:
+        return metric_learning.batch_hard_triplet(targets, embeddings, self.margin)
+
+
+class Contrastive(MetricLearning, name="contrastive", shorthand="margin"):
+    """Cross-entropy, and likenesses pulled together, others pushed apart (Hadsell et al. 2006)."""
+
+    def distance_loss(self, targets: Any, embeddings: Any) -> Any:
+        return metric_learning.contrastive(targets, embeddings, self.margin)
 
 
 def _on_probabilities(loss: Any) -> Any:

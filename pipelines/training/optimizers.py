@@ -8,9 +8,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.entries import Entry
+from pipelines.errors import UserError
+from pipelines.training.momentum import cycled
 
 with epy.lazy_imports():
     import keras
+    import numpy as np
+    import tensorflow as tf
 
 Momentum = Field(0.9, ge=0, lt=1)
 #: Parameters that weight decay leaves alone, by name: biases, and the scales and offsets of normalization.
@@ -45,15 +49,58 @@ class Optimizer(Entry):
         """The settings that only this optimizer has, by Keras' names."""
         return {name: value for name, value in self.model_dump().items() if name not in Optimizer.model_fields}
 
-    def build(self, learning_rate: Any) -> keras.optimizers.Optimizer:
-        """The Keras optimizer with `learning_rate`, a number or a Keras schedule."""
-        decay = self.weight_decay if self.weight_decay or self.keras_name == "AdamW" else None
-        optimizer = getattr(keras.optimizers, self.keras_name)(
-            learning_rate, weight_decay=decay, global_clipnorm=self.clip_norm, clipvalue=self.clip_value,
-            gradient_accumulation_steps=self.accumulate if self.accumulate > 1 else None, loss_scale_factor=self.loss_scale, **self.own())
+    def build(self, rates: np.ndarray | float, library: Any = None, momenta: np.ndarray | None = None) -> Any:
+        """The optimizer.
+
+        Args:
+            rates: the learning rate of every step, float32 (steps,), the last one's for any beyond; or one number for all.
+            library: keras, which is the default, or tf_keras.
+            momenta: the momentum of every step, for optimizers that have one.
+
+        Raises:
+            UserError: tf_keras has no such optimizer, or not that setting.
+        """
+        library = library or keras
+        settings: dict[str, Any] = {
+            "learning_rate": rates if isinstance(rates, float) else _tabulated(rates, library),
+            "weight_decay": self.weight_decay if self.weight_decay or self.keras_name == "AdamW" else None,
+            "global_clipnorm": self.clip_norm, "clipvalue": self.clip_value, **self.own()}
+        if library is keras:
+            settings |= {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
+                         "loss_scale_factor": self.loss_scale}
+        else:
+            self._must_be_known(library)
+        kind = getattr(library.optimizers, self.keras_name)
+        optimizer = (kind if momenta is None else cycled(kind, momenta))(**settings)
         if self.weight_decay:
             optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
         return optimizer
+
+    def _must_be_known(self, library: Any) -> None:
+        if not hasattr(library.optimizers, self.keras_name):
+            raise UserError(f"train.optimizer: {self.entry_name} does not go with several workers, which train in tf_keras; take "
+                            "sgd, adam, adamw, lion, rmsprop, adagrad or adafactor")
+        for name, default in (("accumulate", 1), ("loss_scale", None)):
+            if getattr(self, name) != default:
+                raise UserError(f"train.optimizer.{self.entry_name}.{name}: does not go with several workers, which train in tf_keras; "
+                                "leave it out")
+
+    @property
+    def momentum_can_cycle(self) -> bool:
+        return self.keras_name == "SGD" or "beta_1" in type(self).model_fields
+
+
+def _tabulated(rates: np.ndarray, library: Any) -> Any:
+    """A schedule that looks the rate of a step up."""
+
+    class Tabulated(library.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return tf.gather(rates, tf.minimum(tf.cast(step, tf.int32), len(rates) - 1))
+
+        def get_config(self):
+            return {}
+
+    return Tabulated()
 
 
 class Sgd(Optimizer, name="sgd", shorthand="momentum"):

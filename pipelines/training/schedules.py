@@ -14,7 +14,6 @@ from pydantic_core import PydanticCustomError
 from pipelines.entries import Entry
 
 with epy.lazy_imports():
-    import keras
     import numpy as np
 
 Rate = Field(0.001, gt=0)
@@ -39,9 +38,14 @@ class Schedule(Entry):
         first, last = self.rate(0.0), max(1, steps - rising - 1)
         return np.array([first * step / rising if step < rising else self.rate((step - rising) / last) for step in range(steps)], "float32")
 
-    def build(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
-        """The Keras schedule for a training of `steps` optimizer steps; a number where the rate never changes."""
-        return _tabulated(self.rates(steps))
+    @property
+    def changes(self) -> bool:
+        """Whether the rate differs from step to step. One that does not can be lowered by a callback."""
+        return True
+
+    def momenta(self, steps: int) -> np.ndarray | None:
+        """The momentum of each step, float32 (steps,); None where it stays as the optimizer has it."""
+        return None
 
 
 class Constant(Schedule, name="constant", shorthand="peak"):
@@ -52,8 +56,9 @@ class Constant(Schedule, name="constant", shorthand="peak"):
     def rate(self, done: float) -> float:
         return self.peak
 
-    def build(self, steps: int) -> keras.optimizers.schedules.LearningRateSchedule | float:
-        return super().build(steps) if self.warmup else self.peak
+    @property
+    def changes(self) -> bool:
+        return self.warmup > 0
 
 
 class Step(Schedule, name="step", shorthand="peak"):
@@ -162,31 +167,34 @@ class OneCycle(Schedule, name="one_cycle", shorthand="peak"):
         warmup: share of all steps on the way up.
         start: the first rate, as a share of the peak.
         end: the last rate, as a share of the peak.
+        momentum: the highest and the lowest momentum (Adam's beta_1), between which it goes down while the rate goes up and back up
+            while it goes down; the optimizer's own, unchanged, where not given. Smith has [0.95, 0.85].
     """
 
     peak: float = Field(gt=0)
     warmup: float = Field(0.25, gt=0, lt=1)
     start: float = Field(0.04, gt=0, le=1)
     end: float = Field(1e-4, ge=0, le=1)
+    momentum: tuple[float, float] | None = None
+
+    @field_validator("momentum")
+    @classmethod
+    def must_fall(cls, given: tuple[float, float] | None) -> tuple[float, float] | None:
+        if given and not 1 > given[0] >= given[1] >= 0:
+            raise PydanticCustomError("momentum", "give the highest, then the lowest momentum, for instance [0.95, 0.85]")
+        return given
+
+    def momenta(self, steps: int) -> np.ndarray | None:
+        if self.momentum is None:
+            return None
+        high, low = self.momentum
+        done = np.arange(steps) / max(1, steps - 1)
+        down = low + (high - low) * (1 + np.cos(np.pi * done / self.warmup)) / 2
+        up = low + (high - low) * (1 - np.cos(np.pi * (done - self.warmup) / (1 - self.warmup))) / 2
+        return np.where(done < self.warmup, down, up).astype("float32")
 
     def rates(self, steps: int) -> np.ndarray:
         done = np.arange(steps) / max(1, steps - 1)
         up = self.start + (1 - self.start) * (1 - np.cos(np.pi * done / self.warmup)) / 2
         down = self.end + (1 - self.end) * (1 + np.cos(np.pi * (done - self.warmup) / (1 - self.warmup))) / 2
         return (self.peak * np.where(done < self.warmup, up, down)).astype("float32")
-
-
-def _tabulated(rates: np.ndarray) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A Keras schedule that looks the rate of a step up; a step beyond the last has the last one's."""
-
-    class Tabulated(keras.optimizers.schedules.LearningRateSchedule):
-        def __init__(self, table):
-            self.table = keras.ops.convert_to_tensor(table)
-
-        def __call__(self, step):
-            return keras.ops.take(self.table, keras.ops.minimum(keras.ops.cast(step, "int32"), len(rates) - 1))
-
-        def get_config(self):
-            return {"table": rates.tolist()}
-
-    return Tabulated(rates)
