@@ -72,7 +72,7 @@ def efficientnet_v2(input_shape: tuple[int, int, int], classes: int, *, variant:
 
     Tan & Le, "EfficientNetV2: Smaller Models and Faster Training", 2021. At the paper's settings and 1000 classes, parameters and
     multiply-adds: b0 (224 pixels) 7,200,312 and 0.72 G, b1 (240) 8,212,124 and 1.2 G, b2 (260) 10,178,374 and 1.7 G, b3 (300)
-    14,486,374 and 3.0 G, s (384) 21,612,360 and 8.4 G.
+    14,467,622 and 3.0 G, s (384) 21,612,360 and 8.4 G.
 
     Args:
         input_shape: (height, width, channels) in pixels; at least 32 x 32.

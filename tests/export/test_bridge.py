@@ -8,10 +8,18 @@ import tf_keras
 import models
 from export import bridge
 
-FAMILIES = ("ds_cnn", "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "resnet8", "resnet18", "resnet20", "resnet50",
-            "resnet50_v2", "squeezenet", "vgg11")
+FAMILIES = ("alexnet", "convnext_tiny", "densenet121", "ds_cnn", "efficientnet_b0", "efficientnet_v2_b0", "googlenet", "inception_v3",
+            "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilevit_xxs", "resnet8", "resnet18", "resnet20", "resnet50",
+            "resnet50_v2", "shufflenet_v2_x0_5", "squeezenet", "vgg11", "vit_tiny")
 QUICK = ("lenet5", "resnet8", "resnet20")
-SETTINGS = {"vgg11": {"width": 0.25, "head": 64, "batch_norm": True}, "squeezenet": {"batch_norm": True}, "resnet18": {"width": 16}}
+SETTINGS = {
+    "alexnet": {"width": 0.25, "head": 64}, "convnext_tiny": {"width": 0.25, "depth": 0.3, "patch": 2, "layer_scale": 0.1},
+    "densenet121": {"width": 0.5, "depth": 0.25}, "efficientnet_b0": {"width": 0.5, "depth": 0.5},
+    "efficientnet_v2_b0": {"width": 0.5, "depth": 0.5}, "googlenet": {"width": 0.25, "batch_norm": True, "auxiliary": 0.0},
+    "inception_v3": {"width": 0.25, "skip_halvings": 2}, "mobilevit_xxs": {"skip_halvings": 1}, "resnet18": {"width": 16},
+    "squeezenet": {"batch_norm": True}, "vgg11": {"width": 0.25, "head": 64, "batch_norm": True},
+    "vit_tiny": {"patch": 8, "depth": 3, "width": 0.5}}
+SIDES = {"alexnet": 96}
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +33,17 @@ def digits():
 
 def trained(name, digits, steps=25):
     keras.utils.set_random_seed(1)
-    model = models.build(name, input_shape=(32, 32, 3), classes=10, **SETTINGS.get(name, {}))
+    side = SIDES.get(name, 32)
+    model = models.build(name, input_shape=(side, side, 3), classes=10, **SETTINGS.get(name, {}))
     model.compile(keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True))
-    images, targets, _, _ = digits
+    images, targets = resized(digits[0], name), digits[1]
     model.fit(images[:32 * steps], targets[:32 * steps], batch_size=32, epochs=1, verbose=0)
     return model
+
+
+def resized(images, name):
+    factor = SIDES.get(name, 32) // 32
+    return np.kron(images, np.ones((1, factor, factor, 1), "float32"))
 
 
 def close(one, other):
@@ -41,7 +55,7 @@ def close(one, other):
 
 @pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES])
 def test_every_family_crosses_both_ways(name, digits):
-    model, held_out = trained(name, digits), digits[2]
+    model, held_out = trained(name, digits), resized(digits[2], name)
     there = bridge.to_tf_keras(model)
     back = bridge.to_keras(there)
     assert isinstance(there, tf_keras.Model) and isinstance(back, keras.Model)

@@ -18,16 +18,35 @@ PARAMETERS = {
     "squeezenet": (1_235_496, None),  # torchvision
     "mobilenet_v1": (4_253_864, None), "mobilenet_v2": (3_538_984, None),
     "mobilenet_v3_small": (2_554_968, None), "mobilenet_v3_large": (5_507_432, None),
+    "alexnet": (60_965_224, None), "googlenet": (6_998_552, None),  # the authors' and Berkeley's Caffe models
+    "inception_v3": (23_851_784, None), "densenet121": (8_062_504, None), "densenet169": (14_307_880, None),
+    "densenet201": (20_242_984, None), "convnext_tiny": (28_589_128, None), "convnext_small": (50_223_688, None),
+    "convnext_base": (88_591_464, None),
+    "efficientnet_b0": (5_330_571, None), "efficientnet_b1": (7_856_239, None), "efficientnet_b2": (9_177_569, None),
+    "efficientnet_b3": (12_320_535, None), "efficientnet_b4": (19_466_823, None), "efficientnet_b5": (30_562_527, None),
+    "efficientnet_b6": (43_265_143, None), "efficientnet_b7": (66_658_687, None),
+    "efficientnet_v2_b0": (7_200_312, None), "efficientnet_v2_b1": (8_212_124, None), "efficientnet_v2_b2": (10_178_374, None),
+    "efficientnet_v2_b3": (14_467_622, None), "efficientnet_v2_s": (21_612_360, None),
+    "shufflenet_v2_x0_5": (None, 1_366_792), "shufflenet_v2": (None, 2_278_604), "shufflenet_v2_x1_5": (None, 3_503_624),
+    "shufflenet_v2_x2": (None, 7_393_996),  # torchvision
+    "vit_tiny": (5_717_416, None), "vit_small": (22_050_664, None), "vit_base": (86_567_656, None),  # timm, as all below
+    "mobilevit_xxs": (None, 1_272_024), "mobilevit_xs": (None, 2_317_848), "mobilevit_s": (None, 5_578_632),
 }
 #: Multiply-adds in millions that the papers or benchmarks state, and how far theirs may be rounded.
 MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": (3_800, 0.05), "resnet152": (11_300, 0.05),
                  "mobilenet_v1": (569, 0.01), "mobilenet_v2": (300, 0.05), "mobilenet_v3_large": (219, 0.05),
                  "mobilenet_v3_small": (56, 0.05),
-                 "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05)}
+                 "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05), "alexnet": (720, 0.02), "inception_v3": (5_700, 0.02),
+                 "efficientnet_b0": (390, 0.02), "convnext_tiny": (4_500, 0.02), "shufflenet_v2": (146, 0.02), "densenet121": (2_800, 0.03),
+                 "mobilevit_s": (2_000, 0.02), "mobilevit_xxs": (400, 0.03), "vit_tiny": (1_300, 0.05)}
 
 
 #: Those that take seconds to build.
-LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "resnet152_v2", "resnet110", "vgg11", "vgg13", "vgg19")
+LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "resnet152_v2", "resnet110", "vgg11", "vgg13", "vgg19",
+         "densenet169", "densenet201", "convnext_small", "convnext_base", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
+         "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2",
+         "efficientnet_v2_b3", "efficientnet_v2_s", "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
+         "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet")
 
 
 def test_every_builder_has_a_reference():
@@ -66,13 +85,13 @@ def test_lenet_c3_is_connected_as_in_table_1_of_the_paper():
 
 
 #: One of each family: the larger ones differ by their repetitions alone.
-SMALL = ("ds_cnn", "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "resnet8", "resnet18", "resnet20", "resnet50",
-         "squeezenet", "vgg11")
+SMALL = ("convnext_tiny", "googlenet", "shufflenet_v2", "ds_cnn", "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small",
+         "resnet8", "resnet18", "resnet20", "resnet50", "squeezenet", "vgg11")
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_takes_raw_pixels_and_gives_finite_logits(name):
-    model = models.build(name, input_shape=(32, 32, 3), classes=7)
+    model = models.main_output(models.build(name, input_shape=(32, 32, 3), classes=7))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
     first = next(layer for layer in model.layers if type(layer).__name__ == "Rescaling")
     assert abs(np.asarray(first(pixels))).max() <= 1.2

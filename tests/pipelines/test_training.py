@@ -131,7 +131,7 @@ def test_every_optimizer_learns(name):
     inputs = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
     targets = np.eye(3, dtype="float32")[(inputs[:, :3]).argmax(axis=1)]
     rate = {"sgd": 0.1, "adagrad": 0.1, "lion": 0.003}.get(name, 0.01)
-    model.compile(Optimizer.read(name).build(rate), Loss.read("cross_entropy").build([1] * 3))
+    model.compile(Optimizer.read(name).build(rate), keras.losses.CategoricalCrossentropy(from_logits=True))
     history = model.fit(inputs, targets, epochs=20, batch_size=32, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]
 
@@ -144,7 +144,8 @@ def test_accumulated_gradients_are_one_large_batch():
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         inputs = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
         targets = np.eye(3, dtype="float32")[inputs[:, :3].argmax(axis=1)]
-        model.compile(Optimizer.read({"sgd": {"accumulate": accumulate}}).build(0.1), Loss.read("cross_entropy").build([1] * 3))
+        optimizer = Optimizer.read({"sgd": {"accumulate": accumulate}}).build(0.1)
+        model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
         model.fit(inputs, targets, epochs=2, batch_size=batch, shuffle=False, verbose=0)
         return model.get_weights()
 
@@ -259,3 +260,45 @@ def test_a_time_budget_ends_after_the_epoch_in_which_it_is_spent():
 
     _, history = linear_fit([Slow(), Callback.read({"time_budget": 0.5 / 60}).build(keras)], epochs=50)
     assert 1 <= len(history["loss"]) <= 2
+
+
+def test_momentum_cycles_against_the_rate():
+    schedule = Schedule.read({"one_cycle": {"peak": 0.1, "momentum": [0.95, 0.85]}})
+    momenta, places = schedule.momenta(101), schedule.rates(101)
+    assert momenta[0] == pytest.approx(0.95) and momenta[-1] == pytest.approx(0.95)
+    assert momenta[places.argmax()] == pytest.approx(0.85)
+
+
+@pytest.mark.parametrize("written", ["sgd", {"sgd": {"nesterov": True}}, "adam", "adamw", "lion"])
+def test_a_constant_cycle_is_the_optimizer_itself(written):
+    """With the same momentum at every step, the cycled class must do what Keras' own does."""
+    import keras
+
+    def trained(momenta):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        inputs = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+        model.compile(Optimizer.read(written).build(0.01, None, momenta), "mse")
+        model.fit(inputs, inputs[:, :3], epochs=3, batch_size=16, verbose=0)
+        return model.get_weights()
+
+    cycled = trained(np.full(5, 0.9, "float32"))
+    for one, other in zip(trained(None), cycled, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    moved = max(np.abs(one - two).max() for one, two in zip(cycled, trained(np.full(5, 0.2, "float32")), strict=True))
+    assert moved > 1e-4
+
+
+def test_triplet_and_contrastive_are_their_closed_forms():
+    from pipelines.training import metric_learning
+
+    distances = np.sqrt(((LOGITS[:, None] - LOGITS[None]) ** 2).sum(-1))
+    labels = TARGETS.argmax(1)
+    triplet, contrastive = [], []
+    for one in range(6):
+        alike = [distances[one, two] for two in range(6) if two != one and labels[two] == labels[one]]
+        other = [distances[one, two] for two in range(6) if labels[two] != labels[one]]
+        triplet.append(max(0, max(alike) - min(other) + 0.7) if alike else 0)
+        contrastive.append((sum(d**2 for d in alike) + sum(max(0, 2 - d) ** 2 for d in other)) / 10)
+    np.testing.assert_allclose(metric_learning.batch_hard_triplet(TARGETS, LOGITS, 0.7), triplet, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(metric_learning.contrastive(TARGETS, LOGITS, 2.0), contrastive, rtol=1e-4)

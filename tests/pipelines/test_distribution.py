@@ -1,0 +1,126 @@
+"""Training on several devices and by several workers, on loopback: the same curve as one, and a clear end when one dies."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import journal
+from pipelines.errors import UserError
+from pipelines.training import distribution
+from pipelines.training.optimizers import Optimizer
+
+RECIPE = """
+name: shared
+data:
+  source: digits
+  image: {size: 32, channels: 1}
+  augment: [{shift: 0.1}]
+  batch: 64
+model: {builder: lenet5}
+train:
+  epochs: 4
+  optimizer: {sgd: {momentum: 0.9}}
+  schedule: {cosine: 0.01}
+"""
+
+
+def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("litepress")), "run", "recipe.yaml", "--no-track", "--until", "train", *arguments], cwd=folder,
+        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def workers(folder: Path, *arguments: str) -> list[subprocess.Popen]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return [launch(folder, *arguments, TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}))
+            for number in range(2)]
+
+
+def losses(folder: Path) -> list[float]:
+    found = journal.series(folder / "runs/shared/latest/train/journal.jsonl")["loss"]
+    return [found[epoch] for epoch in sorted(found)]
+
+
+def finish(process: subprocess.Popen) -> str:
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def test_two_workers_have_the_loss_curve_of_one(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir(), two.mkdir()
+    finish(launch(one))
+    printed = [finish(process) for process in workers(two)]
+    assert "worker 1 of 2: trains with the others" in printed[1]
+    assert len(losses(one)) == 4 and losses(one)[-1] < 0.7 * losses(one)[0]
+    np.testing.assert_allclose(losses(two), losses(one), atol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_virtual_devices_have_the_loss_curve_of_one(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir(), two.mkdir()
+    finish(launch(one))
+    finish(launch(two, "--set", "train.strategy=mirrored", LITEPRESS_VIRTUAL_CPUS="2"))
+    np.testing.assert_allclose(losses(two), losses(one), atol=1e-3)
+
+
+@pytest.mark.slow
+def test_when_a_worker_dies_the_other_says_so_and_all_go_on_from_the_checkpoint(tmp_path):
+    settings = ("--set", "train.epochs=40")
+    first, second = workers(tmp_path, *settings)
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("runs/.store/.work/train-*/checkpoint.npz")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(second.pid, signal.SIGKILL)
+    printed, _ = first.communicate(timeout=200)
+    assert first.returncode == 3, printed
+    assert "worker 0 of 2 lost another worker. Start all of them again: the training goes on after epoch" in printed
+    for process in workers(tmp_path, *settings):
+        finish(process)
+    notes = [event for event in journal.read(tmp_path / "runs/shared/latest/train/journal.jsonl") if event["event"] == "note"]
+    assert any("going on after epoch" in str(note) for note in notes)
+    assert len(losses(tmp_path)) == 40
+
+
+@pytest.mark.parametrize("written", ["no json", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 3}}'])
+def test_a_tf_config_that_cannot_be_read_is_refused(monkeypatch, written):
+    monkeypatch.setenv("TF_CONFIG", written)
+    with pytest.raises(UserError, match="TF_CONFIG cannot be read; it should look like"):
+        distribution.role()
+
+
+def test_a_chief_is_the_first_worker(monkeypatch):
+    cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+    assert distribution.role() == distribution.Role(2, 3)
+    assert distribution.resolved("auto") == "multi_worker"
+
+
+@pytest.mark.parametrize(("strategy", "message"), [
+    ("mirrored", "at least two devices"), ("multi_worker", "at least two workers"), ("tpu", "finds no TPU")])
+def test_devices_that_are_not_there_are_asked_for(monkeypatch, strategy, message):
+    for name in ("TF_CONFIG", "TPU_NAME", distribution.VIRTUAL):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=message):
+        distribution.Distribution(strategy)
+
+
+@pytest.mark.parametrize("written", ["lamb", "muon", {"sgd": {"accumulate": 2}}])
+def test_an_optimizer_that_several_workers_cannot_have_is_refused(written):
+    import tf_keras
+
+    with pytest.raises(UserError, match="does not go with several workers"):
+        Optimizer.read(written).build(0.1, tf_keras)
