@@ -19,7 +19,7 @@ setup: .venv/.ready ## make .venv from the pinned requirements
 run: .venv/.ready ## run RECIPE (digits by default) from data to verified models
 	@$(BIN)/litepress run $(RECIPE) $(ARGS)
 
-recipes-vision: .venv/.ready ## run every recipe of recipes/vision and print one table (half an hour)
+recipes-vision: .venv/.ready ## run every recipe of recipes/vision and print one table (two hours)
 	@$(BIN)/python benchmarks/recipes.py recipes/vision
 
 test: .venv/.ready ## the tests, but for those that take long

@@ -1,7 +1,7 @@
 """ShuffleNet v2."""
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from etils import epy
 
@@ -20,7 +20,7 @@ FILTERS = {0.5: (48, 96, 192, 1024), 1.0: (116, 232, 464, 1024), 1.5: (176, 352,
 @register("shufflenet_v2", paper=PAPER, scale=1.0)
 @register("shufflenet_v2_x1_5", paper=PAPER, scale=1.5)
 @register("shufflenet_v2_x2", paper=PAPER, scale=2.0)
-def shufflenet_v2(input_shape: tuple[int, int, int], classes: int, *, scale: Literal[0.5, 1.0, 1.5, 2.0], dropout: blocks.Dropout = 0.0,
+def shufflenet_v2(input_shape: tuple[int, int, int], classes: int, *, scale: float, dropout: blocks.Dropout = 0.0,
                   skip_halvings: blocks.SkipHalvings = 0) -> keras.Model:
     """ShuffleNet v2: half of the channels pass each block untouched, then both halves are shuffled.
 

@@ -45,7 +45,7 @@ def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class
         loss = on_heads(loss, auxiliary)
         accuracy = metrics.MeanMetricWrapper(
             lambda targets, logits: metrics.categorical_accuracy(targets, logits[:, 0]), name="accuracy")
-    rates = settings.schedule.rates(steps) if settings.schedule.changes else settings.schedule.peak
+    rates = settings.schedule.rates(steps) if settings.schedule.changes else float(settings.schedule.rates(1)[0])
     model.compile(optimizer=settings.optimizer.build(rates, library, settings.schedule.momenta(steps)),
                   loss=lambda targets, logits: loss(targets, logits), metrics=[accuracy],
                   jit_compile=settings.compile)

@@ -43,8 +43,8 @@ def workers(folder: Path, *arguments: str) -> list[subprocess.Popen]:
     addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
     for one in sockets:
         one.close()
-    return [launch(folder, *arguments, TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}))
-            for number in range(2)]
+    return [launch(folder, *arguments, TF_CONFIG=json.dumps(
+        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}})) for number in range(2)]
 
 
 def losses(folder: Path) -> list[float]:
