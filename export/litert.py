@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,16 +46,14 @@ def _with_plain_normalization(model: keras.Model) -> keras.Model:
             outputs = centred * keras.ops.rsqrt(variance + self.epsilon)
             return (outputs * self.gamma if self.scale else outputs) + (self.beta if self.center else 0)
 
-    plain: dict[int, keras.layers.Layer] = {}
-
+    @functools.cache
     def rewritten(operation: Any) -> Any:
         if type(operation) is not keras.layers.LayerNormalization or operation.rms_scaling:
             return operation
-        if id(operation) not in plain:
-            plain[id(operation)] = PlainNormalization.from_config(operation.get_config())
-            plain[id(operation)].build(operation.input.shape)
-            plain[id(operation)].set_weights(operation.get_weights())
-        return plain[id(operation)]
+        plain = PlainNormalization.from_config(operation.get_config())
+        plain.build(operation.input.shape)
+        plain.set_weights(operation.get_weights())
+        return plain
 
     image = keras.Input(model.input_shape[1:], name=INPUT)
     return keras.Model(image, model._run_through_graph(image, operation_fn=rewritten))

@@ -1,6 +1,7 @@
 """Published backbones, made narrower or kept finer, for smaller tasks than those they were drawn for."""
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from etils import epy
@@ -9,16 +10,17 @@ with epy.lazy_imports():
     import keras
 
 
-def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: int = 0, momentum: float | None = 0.9) -> Any:
+def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: int = 0) -> Any:
     """A network played on `x` with other settings, layer by layer; names stay, weights are fresh.
+
+    The moving statistics of batch normalization follow within a few hundred steps: the momentum of keras.applications, 0.99 and 0.999, is
+    meant for trainings of a hundred thousand.
 
     Args:
         network: a functional backbone of 2-D convolutions, such as those of keras.applications.
         width: multiplier of the filters of every convolution.
         skip_halvings: how many of the first halvings of the resolution to leave out: their strides become 1. A network drawn for
             224 pixels then sees pictures of 224 / 2**skip_halvings as its own.
-        momentum: of batch normalization. keras.applications has 0.99 and 0.999, meant for trainings of a hundred thousand steps;
-            None leaves it.
 
     Returns:
         The network's output.
@@ -27,14 +29,9 @@ def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: 
     unpadded = {_sources(layer)[0].name for layer in network.layers
                 if layer.name in unstrided and isinstance(_sources(layer)[0], keras.layers.ZeroPadding2D)}
 
-    new: dict[str, Any] = {}
-
-    def adapt(layer: Any) -> Any:
-        if not isinstance(layer, keras.layers.Layer):
-            return layer
-        if layer.name not in new:
-            new[layer.name] = type(layer).from_config(changed(layer))
-        return new[layer.name]
+    @functools.cache
+    def adapt(operation: Any) -> Any:
+        return type(operation).from_config(changed(operation)) if isinstance(operation, keras.layers.Layer) else operation
 
     def changed(layer: keras.layers.Layer) -> dict[str, Any]:
         config = layer.get_config()
@@ -42,8 +39,8 @@ def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: 
             config["filters"] = max(1, round(config["filters"] * width))
         if isinstance(layer, keras.layers.Reshape) and config["target_shape"][:2] == (1, 1):
             config["target_shape"] = (1, 1, -1)
-        if isinstance(layer, keras.layers.BatchNormalization) and momentum is not None:
-            config["momentum"] = momentum
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config["momentum"] = 0.9
         if layer.name in unstrided:
             config |= {"strides": (1, 1), "padding": "same"}
         if layer.name in unpadded:
@@ -64,7 +61,6 @@ def _unstrided(network: keras.Model, skip_halvings: int) -> set[str]:
         reduced[id(operation)] = before * by
         if by == 2 and before < 2**skip_halvings:
             found.add(operation.name)
-            reduced[id(operation)] = before * 2  # what it stands for in the drawing
     return found
 
 

@@ -1,7 +1,7 @@
 """AlexNet."""
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from etils import epy
 from pydantic import Field
@@ -50,29 +50,12 @@ def alexnet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.Wi
         return layers.MaxPooling2D(3, 2)(x)
 
     def normalize(x):
-        return x if batch_norm else local_response_normalization(x)
+        return x if batch_norm else blocks.local_response_normalization(x)
 
     pixels = blocks.picture(input_shape, 67, "alexnet")
     x = pool(normalize(convolution(blocks.scaled(pixels), 96, 11, 4)))
     x = pool(normalize(convolution(x, 256, 5, halves=2)))
     x = convolution(x, 384, 3)
     x = convolution(x, 384, 3, halves=2)
-    x = layers.Flatten()(pool(convolution(x, 256, 3, halves=2)))
-    for _ in range(2):
-        x = layers.Dropout(dropout)(layers.Dense(head, "relu")(x))
-    return keras.Model(pixels, layers.Dense(classes, name="logits")(x), name="alexnet")
-
-
-def local_response_normalization(x: Any, window: int = 5, bias: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Any:
-    """Activations over a power of the squares of their neighbours among the channels (section 3.3 of the AlexNet paper).
-
-    Args:
-        x: (batch, height, width, channels).
-        window, bias, alpha, beta: n, k, alpha and beta of the paper.
-    """
-    channels, half = x.shape[-1], window // 2
-    squares = keras.ops.pad(x * x, ((0, 0), (0, 0), (0, 0), (half, half)))
-    near = squares[..., :channels]
-    for offset in range(1, window):
-        near = near + squares[..., offset:offset + channels]
-    return x * keras.ops.power(bias + alpha * near, -beta)
+    x = pool(convolution(x, 256, 3, halves=2))
+    return keras.Model(pixels, blocks.dense_logits(x, classes, head, dropout), name="alexnet")

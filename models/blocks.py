@@ -48,6 +48,21 @@ def convolution_norm(x: Any, filters: int, kernel: int, strides: int = 1, *, act
     return keras.layers.Activation(activation)(x) if activation else x
 
 
+def local_response_normalization(x: Any, window: int = 5, bias: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Any:
+    """Activations over a power of the squares of their neighbours among the channels (section 3.3 of the AlexNet paper).
+
+    Args:
+        x: (batch, height, width, channels).
+        window, bias, alpha, beta: n, k, alpha and beta of the paper.
+    """
+    channels, half = x.shape[-1], window // 2
+    squares = keras.ops.pad(x * x, ((0, 0), (0, 0), (0, 0), (half, half)))
+    near = squares[..., :channels]
+    for offset in range(1, window):
+        near = near + squares[..., offset:offset + channels]
+    return x * keras.ops.power(bias + alpha * near, -beta)
+
+
 def stochastic_depth(x: Any, rate: float) -> Any:
     """Leaves a residual branch out for a whole example, with probability `rate` (Huang et al. 2016)."""
     return keras.layers.Dropout(rate, noise_shape=(None, *(1,) * (len(x.shape) - 1)))(x) if rate else x
@@ -65,6 +80,14 @@ def logits(x: Any, classes: int, dropout: float = 0.0) -> Any:
     x = keras.layers.GlobalAveragePooling2D()(x)
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
+    return keras.layers.Dense(classes, name="logits")(x)
+
+
+def dense_logits(x: Any, classes: int, units: int, dropout: float) -> Any:
+    """Two dense layers of `units`, each with dropout, and a dense layer of logits: the head of AlexNet and VGG."""
+    x = keras.layers.Flatten()(x)
+    for _ in range(2):
+        x = keras.layers.Dropout(dropout)(keras.layers.Dense(units, "relu")(x))
     return keras.layers.Dense(classes, name="logits")(x)
 
 

@@ -7,7 +7,7 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks
-from models.registry import Pretrained, register
+from models.registry import register
 
 with epy.lazy_imports():
     import keras
@@ -18,9 +18,9 @@ STAGES = {"tiny": ((3, 3, 9, 3), (96, 192, 384, 768)), "small": ((3, 3, 27, 3), 
           "base": ((3, 3, 27, 3), (128, 256, 512, 1024))}
 
 
-@register("convnext_tiny", paper=PAPER, pretrained=Pretrained("ConvNeXtTiny", "torch"), variant="tiny")
-@register("convnext_small", paper=PAPER, pretrained=Pretrained("ConvNeXtSmall", "torch"), variant="small")
-@register("convnext_base", paper=PAPER, pretrained=Pretrained("ConvNeXtBase", "torch"), variant="base")
+@register("convnext_tiny", paper=PAPER, variant="tiny")
+@register("convnext_small", paper=PAPER, variant="small")
+@register("convnext_base", paper=PAPER, variant="base")
 def convnext(input_shape: tuple[int, int, int], classes: int, *, variant: Literal["tiny", "small", "base"],
              width: blocks.WidthMultiplier = 1.0, depth: blocks.DepthMultiplier = 1.0, patch: Annotated[int, Field(ge=1)] = 4,
              dropout: blocks.Dropout = 0.0, stochastic_depth: blocks.Dropout = 0.1,

@@ -7,7 +7,7 @@ from etils import epy
 
 from models import blocks
 from models.adapt import adapted
-from models.registry import Pretrained, register
+from models.registry import register
 
 with epy.lazy_imports():
     import keras
@@ -18,9 +18,9 @@ PAPER = "https://arxiv.org/abs/1608.06993"
 LAYERS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}
 
 
-@register("densenet121", paper=PAPER, pretrained=Pretrained("DenseNet121", "torch"), variant=121)
-@register("densenet169", paper=PAPER, pretrained=Pretrained("DenseNet169", "torch"), variant=169)
-@register("densenet201", paper=PAPER, pretrained=Pretrained("DenseNet201", "torch"), variant=201)
+@register("densenet121", paper=PAPER, variant=121)
+@register("densenet169", paper=PAPER, variant=169)
+@register("densenet201", paper=PAPER, variant=201)
 def densenet(input_shape: tuple[int, int, int], classes: int, *, variant: Literal[121, 169, 201], width: blocks.WidthMultiplier = 1.0,
              depth: blocks.DepthMultiplier = 1.0, dropout: blocks.Dropout = 0.0,
              skip_halvings: blocks.SkipHalvings = 0) -> keras.Model:

@@ -5,7 +5,7 @@ from etils import epy
 
 from models import blocks
 from models.adapt import adapted
-from models.registry import Pretrained, register
+from models.registry import register
 
 with epy.lazy_imports():
     import keras
@@ -19,18 +19,14 @@ def _at(side: int) -> tuple[tuple[int, int, int], int]:
     return (side, side, 3), 1000
 
 
-def _from(application: str) -> Pretrained:
-    return Pretrained(f"EfficientNet{application}", None)
-
-
-@register("efficientnet_b0", paper=PAPER, at=_at(224), pretrained=_from("B0"), variant="b0")
-@register("efficientnet_b1", paper=PAPER, at=_at(240), pretrained=_from("B1"), variant="b1")
-@register("efficientnet_b2", paper=PAPER, at=_at(260), pretrained=_from("B2"), variant="b2")
-@register("efficientnet_b3", paper=PAPER, at=_at(300), pretrained=_from("B3"), variant="b3")
-@register("efficientnet_b4", paper=PAPER, at=_at(380), pretrained=_from("B4"), variant="b4")
-@register("efficientnet_b5", paper=PAPER, at=_at(456), pretrained=_from("B5"), variant="b5")
-@register("efficientnet_b6", paper=PAPER, at=_at(528), pretrained=_from("B6"), variant="b6")
-@register("efficientnet_b7", paper=PAPER, at=_at(600), pretrained=_from("B7"), variant="b7")
+@register("efficientnet_b0", paper=PAPER, at=_at(224), variant="b0")
+@register("efficientnet_b1", paper=PAPER, at=_at(240), variant="b1")
+@register("efficientnet_b2", paper=PAPER, at=_at(260), variant="b2")
+@register("efficientnet_b3", paper=PAPER, at=_at(300), variant="b3")
+@register("efficientnet_b4", paper=PAPER, at=_at(380), variant="b4")
+@register("efficientnet_b5", paper=PAPER, at=_at(456), variant="b5")
+@register("efficientnet_b6", paper=PAPER, at=_at(528), variant="b6")
+@register("efficientnet_b7", paper=PAPER, at=_at(600), variant="b7")
 def efficientnet(input_shape: tuple[int, int, int], classes: int, *, variant: str, width: blocks.WidthMultiplier = 1.0,
                  depth: blocks.DepthMultiplier = 1.0, dropout: blocks.Dropout | None = None, stochastic_depth: blocks.Dropout = 0.2,
                  skip_halvings: blocks.SkipHalvings = 0) -> keras.Model:
@@ -60,11 +56,11 @@ def efficientnet(input_shape: tuple[int, int, int], classes: int, *, variant: st
     return keras.Model(pixels, blocks.logits(x, classes, rate if dropout is None else dropout), name=f"efficientnet_{variant}")
 
 
-@register("efficientnet_v2_b0", paper=PAPER_V2, at=_at(224), pretrained=_from("V2B0"), variant="b0")
-@register("efficientnet_v2_b1", paper=PAPER_V2, at=_at(240), pretrained=_from("V2B1"), variant="b1")
-@register("efficientnet_v2_b2", paper=PAPER_V2, at=_at(260), pretrained=_from("V2B2"), variant="b2")
-@register("efficientnet_v2_b3", paper=PAPER_V2, at=_at(300), pretrained=_from("V2B3"), variant="b3")
-@register("efficientnet_v2_s", paper=PAPER_V2, at=_at(384), pretrained=_from("V2S"), variant="s")
+@register("efficientnet_v2_b0", paper=PAPER_V2, at=_at(224), variant="b0")
+@register("efficientnet_v2_b1", paper=PAPER_V2, at=_at(240), variant="b1")
+@register("efficientnet_v2_b2", paper=PAPER_V2, at=_at(260), variant="b2")
+@register("efficientnet_v2_b3", paper=PAPER_V2, at=_at(300), variant="b3")
+@register("efficientnet_v2_s", paper=PAPER_V2, at=_at(384), variant="s")
 def efficientnet_v2(input_shape: tuple[int, int, int], classes: int, *, variant: str, width: blocks.WidthMultiplier = 1.0,
                     depth: blocks.DepthMultiplier = 1.0, dropout: blocks.Dropout = 0.2, stochastic_depth: blocks.Dropout = 0.2,
                     skip_halvings: blocks.SkipHalvings = 0) -> keras.Model:

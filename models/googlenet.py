@@ -7,7 +7,6 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks
-from models.alexnet import local_response_normalization
 from models.registry import register
 
 with epy.lazy_imports():
@@ -51,7 +50,7 @@ def googlenet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.
         return layers.MaxPooling2D(3, strides, padding="same")(x)
 
     def normalize(x):
-        return x if batch_norm else local_response_normalization(x, bias=1.0)
+        return x if batch_norm else blocks.local_response_normalization(x, bias=1.0)
 
     def inception_module(x, ones: int, reduce_3: int, threes: int, reduce_5: int, fives: int, projection: int):
         return layers.Concatenate()([

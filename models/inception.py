@@ -5,13 +5,13 @@ from etils import epy
 
 from models import blocks
 from models.adapt import adapted
-from models.registry import Pretrained, register
+from models.registry import register
 
 with epy.lazy_imports():
     import keras
 
 
-@register("inception_v3", paper="https://arxiv.org/abs/1512.00567", at=((299, 299, 3), 1000), pretrained=Pretrained("InceptionV3"))
+@register("inception_v3", paper="https://arxiv.org/abs/1512.00567", at=((299, 299, 3), 1000))
 def inception_v3(input_shape: tuple[int, int, int], classes: int, *, width: blocks.WidthMultiplier = 1.0, dropout: blocks.Dropout = 0.2,
                  skip_halvings: blocks.SkipHalvings = 0) -> keras.Model:
     """Inception v3 of keras.applications, with the pixel scaling inside.

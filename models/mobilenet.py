@@ -7,14 +7,14 @@ from etils import epy
 
 from models import blocks
 from models.adapt import adapted
-from models.registry import Pretrained, register
+from models.registry import register
 
 with epy.lazy_imports():
     import keras
 
 
-@register("mobilenet_v1", paper="https://arxiv.org/abs/1704.04861", pretrained=Pretrained("MobileNet"), version=1)
-@register("mobilenet_v2", paper="https://arxiv.org/abs/1801.04381", pretrained=Pretrained("MobileNetV2"), version=2)
+@register("mobilenet_v1", paper="https://arxiv.org/abs/1704.04861", version=1)
+@register("mobilenet_v2", paper="https://arxiv.org/abs/1801.04381", version=2)
 def mobilenet(input_shape: tuple[int, int, int], classes: int, *, version: Literal[1, 2], alpha: blocks.WidthMultiplier = 1.0,
               dropout: blocks.Dropout = 0.2, skip_halvings: blocks.SkipHalvings = 0) -> keras.Model:
     """MobileNet and MobileNetV2 of keras.applications, with the pixel scaling inside.
@@ -37,8 +37,8 @@ def mobilenet(input_shape: tuple[int, int, int], classes: int, *, version: Liter
     return keras.Model(pixels, blocks.logits(x, classes, dropout), name=f"mobilenet_v{version}")
 
 
-@register("mobilenet_v3_small", paper="https://arxiv.org/abs/1905.02244", pretrained=Pretrained("MobileNetV3Small"), size="small")
-@register("mobilenet_v3_large", paper="https://arxiv.org/abs/1905.02244", pretrained=Pretrained("MobileNetV3Large"), size="large")
+@register("mobilenet_v3_small", paper="https://arxiv.org/abs/1905.02244", size="small")
+@register("mobilenet_v3_large", paper="https://arxiv.org/abs/1905.02244", size="large")
 def mobilenet_v3(input_shape: tuple[int, int, int], classes: int, *, size: Literal["small", "large"], alpha: blocks.WidthMultiplier = 1.0,
                  minimalistic: bool = False, dropout: blocks.Dropout = 0.2, skip_halvings: blocks.SkipHalvings = 0) -> keras.Model:
     """MobileNetV3 of keras.applications, with the pixel scaling inside.

@@ -19,20 +19,6 @@ FROM_DATA = ("input_shape", "classes")
 
 
 @dataclasses.dataclass(frozen=True)
-class Pretrained:
-    """Where ImageNet weights of a builder come from.
-
-    Args:
-        application: the function of keras.applications.
-        pixels: what these weights expect as pixels: `tf` -1..1, `caffe` BGR less the mean, `torch` normalized by mean and deviation,
-            None where the scaling is in the network itself.
-    """
-
-    application: str
-    pixels: str | None = "tf"
-
-
-@dataclasses.dataclass(frozen=True)
 class Builder:
     """A registered builder: ``build(input_shape, classes, **settings)`` gives a model from raw pixels to logits.
 
@@ -50,7 +36,6 @@ class Builder:
     at: tuple[tuple[int, int, int], int]
     function: Callable[..., keras.Model]
     fixed: Mapping[str, Any]
-    pretrained: Pretrained | None = None
 
     @property
     def summary(self) -> str:
@@ -77,13 +62,13 @@ _builders: dict[str, Builder] = {}
 IMAGENET = ((224, 224, 3), 1000)
 
 
-def register(name: str, *, paper: str, at: tuple[tuple[int, int, int], int] = IMAGENET, pretrained: Pretrained | None = None,
+def register(name: str, *, paper: str, at: tuple[tuple[int, int, int], int] = IMAGENET,
              **fixed: Any) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
     """Decorator: makes a function, with some of its settings fixed, known as the builder `name`. A family has several."""
     def add(function: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         if name in _builders:
             raise ValueError(f"two builders are called {name}")
-        _builders[name] = Builder(name, function.__name__, paper, at, function, fixed, pretrained)
+        _builders[name] = Builder(name, function.__name__, paper, at, function, fixed)
         return function
     return add
 

@@ -36,8 +36,7 @@ def shufflenet_v2(input_shape: tuple[int, int, int], classes: int, *, scale: flo
     """
     layers = keras.layers
     strides = [1 if number < skip_halvings else 2 for number in range(5)]
-    name = {0.5: "shufflenet_v2_x0_5", 1.0: "shufflenet_v2", 1.5: "shufflenet_v2_x1_5", 2.0: "shufflenet_v2_x2"}[scale]
-    pixels = blocks.picture(input_shape, 32, name)
+    pixels = blocks.picture(input_shape, 32, "shufflenet_v2")
     x = blocks.convolution_norm(blocks.scaled(pixels), 24, 3, strides[0])
     x = layers.MaxPooling2D(3, strides[1], padding="same")(x)
     for stage, (filters, count) in enumerate(zip(FILTERS[scale], (4, 8, 4), strict=False)):
@@ -45,7 +44,7 @@ def shufflenet_v2(input_shape: tuple[int, int, int], classes: int, *, scale: flo
         for _ in range(count - 1):
             x = unit(x, filters)
     x = blocks.convolution_norm(x, FILTERS[scale][3], 1)
-    return keras.Model(pixels, blocks.logits(x, classes, dropout), name=name)
+    return keras.Model(pixels, blocks.logits(x, classes, dropout), name="shufflenet_v2")
 
 
 def unit(x: Any, filters: int) -> Any:

@@ -48,7 +48,4 @@ def vgg(input_shape: tuple[int, int, int], classes: int, *, depth: Literal[11, 1
                 x = layers.BatchNormalization(momentum=0.9)(x)
             x = layers.ReLU()(x)
         x = layers.MaxPooling2D(2)(x)
-    x = layers.Flatten()(x)
-    for _ in range(2):
-        x = layers.Dropout(dropout)(layers.Dense(head, "relu")(x))
-    return keras.Model(pixels, layers.Dense(classes, name="logits")(x), name=f"vgg{depth}")
+    return keras.Model(pixels, blocks.dense_logits(x, classes, head, dropout), name=f"vgg{depth}")

@@ -75,7 +75,7 @@ def train_one_step(written: dict, path: Path, graph: Path) -> str:
         raise UserError(f"model: {error}") from error
     images, targets = augment(recipe.data.augment, data["images"], np.eye(int(data["classes"]))[data["labels"]], np.array([0, 0]))
     loop.compile_for(model, recipe.train, steps=100, class_counts=[1] * int(data["classes"]),
-                     auxiliary=recipe.model.settings.get("auxiliary", 0.0))
+                     auxiliary=recipe.model.auxiliary)
     loss = float(model.train_on_batch(images, targets)[0])
     if not np.isfinite(loss):
         raise UserError(f"train: the loss of the first step is {loss}")

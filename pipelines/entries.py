@@ -83,7 +83,8 @@ class Entry(Section):
     def __init_subclass__(cls, name: str | None = None, shorthand: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name is None:
-            cls.kind, cls.choices, cls.entry_name = cls.__name__.lower(), {}, None
+            if _is_kind(cls):  # else it is what some choices of a kind have in common
+                cls.kind, cls.choices, cls.entry_name = cls.__name__.lower(), {}, None
         else:
             cls.entry_name, cls.shorthand = name, shorthand
             cls.choices[name] = cls

@@ -47,7 +47,7 @@ def measure(written: dict, seconds: float) -> Speed:
     keras.utils.set_random_seed(recipe.seed)
     model = models.build(recipe.model.builder, input_shape=index.shape, classes=classes, **recipe.model.settings)
     loop.compile_for(model, recipe.train, steps=1000, class_counts=index.splits["train"].class_counts,
-                     auxiliary=recipe.model.settings.get("auxiliary", 0.0))
+                     auxiliary=recipe.model.auxiliary)
     examples = stream.examples(source, index, data.image, "train")
     batches = iter(stream.training_batches(examples, classes=classes, batch=data.batch, augmentations=data.augment, seed=recipe.seed,
                                            first_epoch=0, epochs=1_000_000))

@@ -79,6 +79,11 @@ class ModelSection(Section):
     def settings(self) -> dict[str, Any]:
         return dict(self.__pydantic_extra__ or {})
 
+    @property
+    def auxiliary(self) -> float:
+        """The weight of each auxiliary head's loss, for builders that have such heads."""
+        return self.settings.get("auxiliary", 0.0)
+
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
         choices = []

@@ -37,10 +37,6 @@ class Geometric(Augmentation):
         return warp(images, self.matrix(tf.shape(images)[0], images.shape[1], images.shape[2], seed)), targets
 
 
-Geometric.choices = Augmentation.choices
-Geometric.kind = Augmentation.kind
-
-
 class Rotate(Geometric, name="rotate", shorthand="degrees"):
     """A rotation by an angle between -degrees and degrees."""
 

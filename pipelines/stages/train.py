@@ -43,7 +43,7 @@ def run(context: Context) -> str:
         context.journal.dataset(f"{index.source}/{part}", index.digest, index.splits[part].examples, part)
     loop.fit(
         model, recipe.train, steps=steps, class_counts=index.splits["train"].class_counts,
-        auxiliary=recipe.model.settings.get("auxiliary", 0.0), folder=context.work, journal=context.journal,
+        auxiliary=recipe.model.auxiliary, folder=context.work, journal=context.journal,
         batches=lambda epoch: stream.training_batches(
             training, classes=len(index.classes), batch=recipe.data.batch, augmentations=recipe.data.augment, seed=recipe.seed,
             first_epoch=epoch, epochs=recipe.train.epochs),

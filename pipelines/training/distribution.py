@@ -84,9 +84,6 @@ class Distribution:
 
     def __init__(self, wanted: Strategy):
         self.kind, self.role = resolved(wanted), Role()
-        if virtual := int(os.environ.get(VIRTUAL, 0)):
-            tf.config.set_logical_device_configuration(
-                tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * virtual)
         self.strategy: Any = getattr(self, f"_{self.kind}")()
         self.library: Any = tf_keras if self.kind in ("multi_worker", "tpu") else keras
 
@@ -94,6 +91,9 @@ class Distribution:
         return None
 
     def _mirrored(self) -> Any:
+        if virtual := int(os.environ.get(VIRTUAL, 0)):
+            tf.config.set_logical_device_configuration(
+                tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * virtual)
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
             raise UserError(f"train.strategy: mirrored wants at least two devices, here is {devices[0].name}. Use strategy: one, or set "

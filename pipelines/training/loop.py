@@ -46,6 +46,7 @@ def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class
         accuracy = metrics.MeanMetricWrapper(
             lambda targets, logits: metrics.categorical_accuracy(targets, logits[:, 0]), name="accuracy")
     rates = settings.schedule.rates(steps) if settings.schedule.changes else float(settings.schedule.rates(1)[0])
+    # the loss as a function: what a Loss object gives per example, Keras would not average
     model.compile(optimizer=settings.optimizer.build(rates, library, settings.schedule.momenta(steps)),
                   loss=lambda targets, logits: loss(targets, logits), metrics=[accuracy],
                   jit_compile=settings.compile)

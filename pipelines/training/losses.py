@@ -164,10 +164,6 @@ class MetricLearning(Loss):
         return lambda targets, logits: cross_entropy(targets, logits) + self.weight * self.distance_loss(targets, logits)
 
 
-MetricLearning.choices = Loss.choices
-MetricLearning.kind = Loss.kind
-
-
 class Triplet(MetricLearning, name="triplet", shorthand="margin"):
     """Cross-entropy, and for each example its farthest likeness nearer than its nearest other (Hermans et al. 2017)."""
 
