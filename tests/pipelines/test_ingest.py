@@ -1,4 +1,5 @@
 """Sources, splits and streams, on real digits and on pictures written here."""
+import gzip
 import itertools
 import os
 
@@ -11,6 +12,7 @@ import tensorflow_datasets as tfds
 from pipelines.errors import UserError
 from pipelines.ingest import Source, stream
 from pipelines.ingest.augment import Augmentation
+from pipelines.ingest.idx_files import FashionMnist
 from pipelines.ingest.pictures import ImageSettings, decode, fit
 from pipelines.ingest.stock import take_stock
 
@@ -229,3 +231,49 @@ def test_padding_keeps_the_pixels_in_the_middle():
     padded = fit(tf.constant(picture), ImageSettings(size=32, channels=1, fit="pad")).numpy()
     np.testing.assert_array_equal(padded[2:30, 2:30], picture)
     assert padded.sum() == picture.astype(int).sum()
+
+
+def write_idx(path, array, packed=False):
+    content = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.astype("uint8").tobytes()
+    path.write_bytes(gzip.compress(content) if packed else content)
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    """Forty pictures of four classes; the class is the grey level. The test part is packed."""
+    for prefix, count, packed in (("train", 40, False), ("t10k", 8, True)):
+        labels = np.arange(count) % 4
+        ending = ".gz" if packed else ""
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte{ending}", np.broadcast_to(60 * labels[:, None, None], (count, 8, 8)), packed)
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte{ending}", labels, packed)
+    return tmp_path
+
+
+def test_idx_files_are_read_and_split(idx_folder):
+    source = Source.read({"idx": str(idx_folder)})
+    index = stock(source)
+    assert index.classes == ["0", "1", "2", "3"]
+    assert index.splits["test"].class_counts == [2, 2, 2, 2]
+    assert index.splits["train"].examples + index.splits["validation"].examples == 40
+    pictures, labels = stream.arrays(stream.examples(source, index, EIGHT, "test"))
+    assert (pictures[:, 0, 0, 0] == 60 * labels).all()
+
+
+@pytest.mark.parametrize("harm, expected", [
+    (lambda folder: (folder / "train-labels-idx1-ubyte").unlink(), "lacks the train labels"),
+    (lambda folder: (folder / "train-images-idx3-ubyte").unlink(), "has no train-images-idx3-ubyte"),
+    (lambda folder: (folder / "train-images-idx3-ubyte").write_bytes(b"GIF89a"), "is no IDX file"),
+    (lambda folder: (folder / "t10k-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8bnothing"), "cannot be read"),
+    (lambda folder: write_idx(folder / "train-labels-idx1-ubyte", np.zeros(7)), "do not belong together"),
+])
+def test_idx_files_that_cannot_serve_are_refused(idx_folder, harm, expected):
+    harm(idx_folder)
+    with pytest.raises(UserError, match=expected):
+        stock(Source.read({"idx": str(idx_folder)}))
+
+
+def test_fashion_mnist_comes_from_idx_files_or_from_tfds(idx_folder):
+    assert stock(Source.read({"fashion_mnist": str(idx_folder)})).classes[9] == "Ankle boot"
+    missing = FashionMnist.model_construct(path="/nowhere")
+    with pytest.raises(UserError, match="/nowhere is no folder"):
+        missing.fingerprint()

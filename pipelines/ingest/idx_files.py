@@ -1,0 +1,138 @@
+"""Pictures in IDX files, the format of MNIST and its successors, and Fashion-MNIST, which comes in it."""
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from etils import epy
+from pydantic import Field
+
+from pipelines.errors import UserError
+from pipelines.ingest.source import Part, Source, select
+from pipelines.ingest.tfds_source import TfdsSource
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+#: What the files of each part begin with.
+PREFIXES: dict[Part, tuple[str, ...]] = {"train": ("train",), "validation": ("validation", "val"), "test": ("t10k", "test")}
+UNSIGNED_BYTES = 8
+
+
+class Idx(Source, name="idx", shorthand="path"):
+    """IDX files (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-…), packed with gzip or not.
+
+    The format is described at http://yann.lecun.com/exdb/mnist.
+
+    Args:
+        path: the folder of the files.
+        class_names: in the order of the labels; their numbers where not given.
+    """
+
+    path: str = Field(min_length=1)
+    class_names: list[str] | None = Field(None, min_length=2)
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for part in self.parts():
+            for path in self.files(part):
+                status = path.stat()
+                digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def parts(self) -> list[Part]:
+        found: list[Part] = [part for part in PREFIXES if self._find(part, "images")]
+        if "train" not in found:
+            raise UserError(f"data.source.idx.path: {self.path} has no train-images-idx3-ubyte, with or without .gz")
+        return found
+
+    def files(self, part: Part) -> tuple[Path, Path]:
+        """The files of a part's pictures and of their labels."""
+        images, labels = self._find(part, "images"), self._find(part, "labels")
+        if images is None or labels is None:
+            raise UserError(f"data.source.idx.path: {self.path} lacks the {part} {'labels' if images else 'images'}")
+        return images, labels
+
+    def classes(self) -> list[str]:
+        return self.class_names or [str(label) for label in range(int(read_idx(self.files("train")[1]).max(initial=1)) + 1)]
+
+    def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
+        images, labels = (read_idx(path) for path in self.files(part))
+        if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
+            raise UserError(f"data.source.idx.path: the {part} files of {self.path} do not belong together: "
+                            f"pictures {images.shape}, labels {labels.shape}")
+        channelled = images.reshape(*images.shape[:3], -1)
+        pairs = tf.data.Dataset.from_tensor_slices((channelled, labels.astype("int64"))).enumerate()
+        return select(pairs, positions).map(lambda place, pair: (
+            tf.io.encode_png(pair[0], compression=0), pair[1], tf.strings.join([f"{part}#", tf.strings.as_string(place)])),
+            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def _find(self, part: Part, what: str) -> Path | None:
+        folder = Path(self.path)
+        if not folder.is_dir():
+            raise UserError(f"data.source.idx.path: {self.path} is no folder; give the one with train-images-idx3-ubyte in it")
+        return next((path for prefix in PREFIXES[part] for path in sorted(folder.glob(f"{prefix}-{what}*idx*"))), None)
+
+
+class FashionMnist(Source, name="fashion_mnist", shorthand="path"):
+    """Zalando's 70,000 pictures of clothes in 10 classes, from IDX files if they are there, else from TensorFlow Datasets.
+
+    Xiao et al. 2017, https://arxiv.org/abs/1708.07747.
+
+    Args:
+        path: the folder of the IDX files; where Debian's package dataset-fashion-mnist puts them, by default.
+    """
+
+    path: str = "/usr/share/datasets/fashion-mnist"
+
+    @property
+    def origin(self) -> Source:
+        """Where the pictures are taken from."""
+        if os.path.isdir(self.path):
+            return Idx(path=self.path, class_names=["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
+                                                    "Bag", "Ankle boot"])
+        if self.path != type(self).model_fields["path"].default:
+            raise UserError(f"data.source.fashion_mnist.path: {self.path} is no folder; give the one with the IDX files, or leave it out")
+        return TfdsSource(name="fashion_mnist")
+
+    def fingerprint(self) -> str:
+        return self.origin.fingerprint()
+
+    def prepare(self) -> None:
+        origin = self.origin
+        try:
+            origin.prepare()
+        except UserError as error:
+            raise UserError(f"{error} Or: apt install dataset-fashion-mnist") from error
+
+    def ready(self) -> bool:
+        return self.origin.ready()
+
+    def classes(self) -> list[str]:
+        return self.origin.classes()
+
+    def parts(self) -> list[Part]:
+        return self.origin.parts()
+
+    def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
+        return self.origin.raw(part, positions)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The unsigned bytes of an IDX file, in its shape. Raises UserError where it is none."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"data.source: {path} cannot be read: {error}") from error
+    dimensions = content[3] if len(content) > 3 else 0
+    shape = np.frombuffer(content[4:4 + 4 * dimensions], ">u4").astype(int).tolist()
+    if content[:3] != bytes([0, 0, UNSIGNED_BYTES]) or len(content) != 4 + 4 * dimensions + math.prod(shape):
+        raise UserError(f"data.source: {path} is no IDX file of unsigned bytes, or not all of one")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
