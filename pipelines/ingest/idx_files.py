@@ -131,8 +131,9 @@ def read_idx(path: Path) -> np.ndarray:
         content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"data.source: {path} cannot be read: {error}") from error
-    dimensions = content[3] if len(content) > 3 else 0
-    shape = np.frombuffer(content[4:4 + 4 * dimensions], ">u4").astype(int).tolist()
-    if content[:3] != bytes([0, 0, UNSIGNED_BYTES]) or len(content) != 4 + 4 * dimensions + math.prod(shape):
+    dimensions = content[3] if content[:3] == bytes([0, 0, UNSIGNED_BYTES]) and len(content) > 3 else 0
+    header = 4 + 4 * dimensions
+    shape = [int.from_bytes(content[place:place + 4], "big") for place in range(4, header, 4)]
+    if not dimensions or len(content) != header + math.prod(shape):
         raise UserError(f"data.source: {path} is no IDX file of unsigned bytes, or not all of one")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -261,7 +261,7 @@ def test_idx_files_are_read_and_split(idx_folder):
 
 @pytest.mark.parametrize("harm, expected", [
     (lambda folder: (folder / "train-labels-idx1-ubyte").unlink(), "lacks the train labels"),
-    (lambda folder: (folder / "train-images-idx3-ubyte").unlink(), "has no train-images-idx3-ubyte"),
+    (lambda folder: (folder / "train-images-idx3-ubyte").unlink(), "lacks the train images"),
     (lambda folder: (folder / "train-images-idx3-ubyte").write_bytes(b"GIF89a"), "is no IDX file"),
     (lambda folder: (folder / "t10k-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8bnothing"), "cannot be read"),
     (lambda folder: write_idx(folder / "train-labels-idx1-ubyte", np.zeros(7)), "do not belong together"),
