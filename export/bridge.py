@@ -202,6 +202,8 @@ def _copy_weights(source: Any, target: Any) -> None:
         raise BridgeError(f"layer {source.name} ({type(source).__name__}) has weights {shapes}, its replacement {wanted}: "
                           f"{_with_a_rule(source)}")
     target.set_weights(weights)
+    if type(target).__name__ == "Normalization" and weights:
+        target.finalize_state()
 
 
 def _operation_class() -> type:

@@ -15,13 +15,15 @@ from models import (
     lenet5,
     mobilenet,
     mobilevit,
+    pretrained,
     resnet,
     shufflenet,
     squeezenet,
     vgg,
     vit,
 )
-from models.registry import Builder, build, builder, builders, main_output, register
+from models.registry import Builder, build, builder, builders, features, main_output, register
 
-__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "densenet", "ds_cnn", "efficientnet", "googlenet",
-           "inception", "lenet5", "main_output", "mobilenet", "mobilevit", "register", "resnet", "shufflenet", "squeezenet", "vgg", "vit"]
+__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "densenet", "ds_cnn", "efficientnet", "features",
+           "googlenet", "inception", "lenet5", "main_output", "mobilenet", "mobilevit", "pretrained", "register", "resnet", "shufflenet",
+           "squeezenet", "vgg", "vit"]

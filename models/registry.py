@@ -87,13 +87,14 @@ def builder(name: str) -> Builder:
     return _builders[name]
 
 
-def build(name: str, *, input_shape: tuple[int, int, int], classes: int, **settings: Any) -> keras.Model:
+def build(name: str, *, input_shape: tuple[int, int, int], classes: int, include_top: bool = True, **settings: Any) -> keras.Model:
     """A Keras model with fresh weights.
 
     Args:
         name: a registered builder, see `builders`.
         input_shape: (height, width, channels) of the pictures, in pixels.
         classes: number of classes.
+        include_top: with the classifier; without it, see `features`.
         settings: what the builder takes beyond that.
 
     Returns:
@@ -112,7 +113,26 @@ def build(name: str, *, input_shape: tuple[int, int, int], classes: int, **setti
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"model {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    return found.build(input_shape=input_shape, classes=classes, **checked.model_dump())
+    model = found.build(input_shape=input_shape, classes=classes, **checked.model_dump())
+    return model if include_top else features(model)
+
+
+def features(model: keras.Model) -> keras.Model:
+    """What a classifier sees: the model up to its last pooling or flattening, or, where it has none, up to its logits. It shares layers.
+
+    Returns:
+        A model to features (batch, height, width, channels), or (batch, units) where the classifier sees no picture.
+    """
+    operation, classified = main_output(model).output._keras_history.operation, None
+    while not isinstance(operation, keras.layers.InputLayer):
+        if operation.weights and classified is None:
+            classified = operation.input  # what the logits are made of
+        if classified is not None and isinstance(operation, (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten)):
+            return keras.Model(model.input, operation.input, name=model.name)
+        if isinstance(operation.input, (list, tuple)):
+            break
+        operation = operation.input._keras_history.operation
+    return keras.Model(model.input, classified, name=model.name)
 
 
 def main_output(model: keras.Model) -> keras.Model:

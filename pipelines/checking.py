@@ -9,7 +9,7 @@ from etils import epy
 
 import models
 from export import litert
-from pipelines import workers
+from pipelines import network, workers
 from pipelines.errors import StageError, UserError
 from pipelines.ingest.augment import augment
 from pipelines.ingest.pictures import decode
@@ -68,19 +68,19 @@ def train_one_step(written: dict, path: Path, graph: Path) -> str:
     """Builds the model, trains it for one step and writes its graph; a line about it."""
     recipe, data = Recipe.model_validate(written), np.load(path)
     keras.utils.set_random_seed(recipe.seed)
-    try:
-        model = models.build(recipe.model.builder, input_shape=recipe.data.image.shape, classes=int(data["classes"]),
-                             **recipe.model.settings)
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
+    model = network.build(recipe.model, recipe.data.image.shape, int(data["classes"]))
+    pretrained = network.load_weights(model, recipe.model)
     images, targets = augment(recipe.data.augment, data["images"], np.eye(int(data["classes"]))[data["labels"]], np.array([0, 0]))
+    if recipe.train.transfer is not None:
+        recipe.train.transfer.freeze(model, pretrained, 1.0)
     loop.compile_for(model, recipe.train, steps=100, class_counts=[1] * int(data["classes"]),
                      auxiliary=recipe.model.auxiliary)
     loss = float(model.train_on_batch(images, targets)[0])
     if not np.isfinite(loss):
         raise UserError(f"train: the loss of the first step is {loss}")
     litert.float_graph(models.main_output(model), graph)
-    return f"{recipe.model.builder}, {model.count_params():,} weights; one training step, loss {loss:.3f}"
+    started = f", {len(pretrained)} layers pretrained" if pretrained else ""
+    return f"{recipe.model.builder}, {model.count_params():,} weights{started}; one training step, loss {loss:.3f}"
 
 
 def convert(graph: Path, variant: str, path: Path) -> int:

@@ -49,7 +49,7 @@ def _is_kind(cls: type[Entry]) -> bool:
     return any("is_root" in vars(base) for base in cls.__bases__)
 
 
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
     """A JSON Schema with its definitions put where they are referred to."""
     definitions = schema.pop("$defs", {})
 
@@ -136,7 +136,7 @@ class Entry(Section):
                    if not any(field.is_required() for field in choice.model_fields.values())]
         properties = {}
         for name, choice in sorted(cls.choices.items()):
-            settings = _inlined(choice.model_json_schema())
+            settings = inlined(choice.model_json_schema())
             settings["description"] = (choice.__doc__ or "").split("\n")[0]
             if choice.shorthand:
                 settings = {"anyOf": [settings["properties"][choice.shorthand], settings]}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from etils import epy
 from pydantic import BaseModel
 
-import models
+from pipelines import network
 from pipelines.errors import UserError
 from pipelines.ingest import stream
 from pipelines.ingest.stock import take_stock
@@ -45,7 +45,7 @@ def measure(written: dict, seconds: float) -> Speed:
     if count < data.batch:
         raise UserError(f"data.batch is {data.batch}, but there are only {count} training examples; give a smaller batch")
     keras.utils.set_random_seed(recipe.seed)
-    model = models.build(recipe.model.builder, input_shape=index.shape, classes=classes, **recipe.model.settings)
+    model = network.build(recipe.model, index.shape, classes)
     loop.compile_for(model, recipe.train, steps=1000, class_counts=index.splits["train"].class_counts,
                      auxiliary=recipe.model.auxiliary)
     examples = stream.examples(source, index, data.image, "train")

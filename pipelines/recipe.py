@@ -3,14 +3,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
-import pipelines.ingest  # noqa: F401  makes the sources known
+import pipelines.ingest
+import pipelines.training.averaging  # noqa: F401  makes these callbacks known
 from export.variants import VARIANTS
 from pipelines import gates
-from pipelines.entries import Section, nearest, unknown_key
+from pipelines.entries import Section, inlined, nearest, unknown_key
 from pipelines.ingest.augment import Augmentation
 from pipelines.ingest.pictures import ImageSettings
 from pipelines.ingest.source import Source
@@ -19,6 +20,8 @@ from pipelines.training.distribution import Strategy
 from pipelines.training.losses import CrossEntropy, Loss
 from pipelines.training.optimizers import AdamW, Optimizer
 from pipelines.training.schedules import Cosine, Schedule
+from pipelines.training.transfer import Transfer
+from pipelines.training.weights import Weights
 
 #: Where a model can run; each is an artifact per variant, or one for all.
 TARGETS = {"litert": "TFLite files for phones and small devices, one per variant",
@@ -50,10 +53,11 @@ class DataSection(Section):
 
 
 class ModelSection(Section):
-    """The network: a builder's name, and what the builder can be told."""
+    """The network: a builder's name, what its weights start from, and what the builder can be told."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     builder: str
+    weights: Weights | None = None
 
     @field_validator("builder")
     @classmethod
@@ -71,7 +75,7 @@ class ModelSection(Section):
         settings = models.builder(self.builder).settings()
         for key in extra:
             if key not in settings.model_fields:
-                raise unknown_key(key, ["builder", *settings.model_fields])
+                raise unknown_key(key, ["builder", "weights", *settings.model_fields])
         extra.update(settings.model_validate(extra).model_dump())
         return self
 
@@ -86,10 +90,11 @@ class ModelSection(Section):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        choices = []
+        choices, weights = [], inlined(TypeAdapter(Weights).json_schema())
         for builder in models.builders():
             one = builder.settings().model_json_schema()
-            one["properties"] = {"builder": {"const": builder.name, "description": builder.summary}, **one.get("properties", {})}
+            one["properties"] = {"builder": {"const": builder.name, "description": builder.summary}, "weights": weights,
+                                 **one.get("properties", {})}
             one["required"] = ["builder", *one.get("required", [])]
             choices.append(one)
         return {"anyOf": choices}
@@ -106,6 +111,11 @@ class TrainSection(Section):
         strategy: one device, all GPUs of this machine (mirrored), several machines as TF_CONFIG says (multi_worker), a tpu, or what is
             found (auto). data.batch is the batch of all of them together.
         sync_batch_norm: batch normalization takes its statistics from all devices together, so that many train as one would.
+        transfer: how the layers with pretrained weights (model.weights) learn; as all others where not given.
+        l1: factor of the sum of all kernels' absolute values, added to the loss.
+        l2: factor of the sum of all kernels' squares, added to the loss.
+        batch_norm_momentum: of the moving statistics; the builder's where not given.
+        freeze_batch_norm: batch normalization keeps its statistics and parameters.
     """
 
     epochs: int = Field(10, ge=1)
@@ -119,6 +129,11 @@ class TrainSection(Section):
     checkpoint_every: int = Field(1, ge=1)
     strategy: Strategy = "auto"
     sync_batch_norm: bool = True
+    transfer: Transfer | None = None
+    l1: float = Field(0.0, ge=0)
+    l2: float = Field(0.0, ge=0)
+    batch_norm_momentum: float | None = Field(None, ge=0, lt=1)
+    freeze_batch_norm: bool = False
 
     @model_validator(mode="after")
     def must_go_together(self) -> TrainSection:
@@ -194,6 +209,13 @@ class Recipe(Section):
             raise PydanticCustomError("combination", "{name} mixes classes, and the {loss} loss wants each picture to have one: leave one "
                                       "of the two out", {"name": str(self.data.augment[mixing].entry_name),
                                                      "loss": str(self.train.loss.entry_name), "at": ["data", "augment", mixing]})
+        return self
+
+    @model_validator(mode="after")
+    def transfer_wants_weights(self) -> Recipe:
+        if self.train.transfer is not None and self.model.weights is None:
+            raise PydanticCustomError("combination", "says how pretrained layers learn, and model.weights names none: give model.weights, "
+                                      "for instance imagenet, or leave it out", {"at": ["train", "transfer"]})
         return self
 
     @model_validator(mode="after")

@@ -95,6 +95,8 @@ class Runner:
                      "inputs": {name: self.artifacts[name].digest for name in stage.needs}}
         if not stage.needs:
             made_from["data"] = self.recipe.data.source.fingerprint()
+        if stage.name == "train" and self.recipe.model.weights is not None:
+            made_from["weights"] = self.recipe.model.weights.fingerprint()
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
     def _do(self, stage: Stage, anew: bool) -> None:

@@ -5,7 +5,7 @@ from etils import epy
 
 import models
 from export import keras_file
-from pipelines import journal, pictures
+from pipelines import journal, network, pictures
 from pipelines.errors import UserError
 from pipelines.ingest import stream
 from pipelines.stages.context import Context
@@ -33,12 +33,16 @@ def run(context: Context) -> str:
         raise UserError(f"data.batch is {recipe.data.batch}, which does not divide among {distribution.replicas} devices; "
                         f"give a multiple of {distribution.replicas}")
     keras.config.set_dtype_policy(recipe.train.precision)
-    model = distribution.model(lambda: build(context), recipe.train.sync_batch_norm)
+    pretrained: list[str] = []
+    model = distribution.model(lambda: network.build(recipe.model, index.shape, len(index.classes)), recipe.train.sync_batch_norm,
+                               lambda built: pretrained.extend(network.load_weights(built, recipe.model)))
+    if pretrained:
+        context.journal.note(f"{len(pretrained)} layers start from {recipe.model.weights.entry_name} weights")  # type: ignore[union-attr]
     training = stream.examples(recipe.data.source, index, recipe.data.image, "train")
     validation = stream.examples(recipe.data.source, index, recipe.data.image, "validation")
     context.journal.parameters({
-        "builder": recipe.model.builder, "weights": model.count_params(), "steps_per_epoch": steps, "strategy": distribution.kind,
-        "replicas": distribution.replicas, **_flat(recipe.train.model_dump())})
+        "builder": recipe.model.builder, "weights": model.count_params(), "pretrained_layers": len(pretrained), "steps_per_epoch": steps,
+        "strategy": distribution.kind, "replicas": distribution.replicas, **_flat(recipe.train.model_dump())})
     for part in ("train", "validation"):
         context.journal.dataset(f"{index.source}/{part}", index.digest, index.splits[part].examples, part)
     loop.fit(
@@ -48,13 +52,15 @@ def run(context: Context) -> str:
             training, classes=len(index.classes), batch=recipe.data.batch, augmentations=recipe.data.augment, seed=recipe.seed,
             first_epoch=epoch, epochs=recipe.train.epochs),
         validation=stream.evaluation_batches(validation, classes=len(index.classes), batch=256),
-        distribution=distribution,
+        distribution=distribution, pretrained=pretrained,
         progress=lambda epoch, done, metrics: context.progress(done, f"epoch {epoch}/{recipe.train.epochs}  {_told(metrics)}"))
     trained = distribution.keras_model(model).get_weights()
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
-    shipped = build(context)
+    shipped = network.build(recipe.model, index.shape, len(index.classes))
     shipped.set_weights(trained)
+    for layer in shipped.layers:
+        models.pretrained.finalize(layer)
     keras_file.save(models.main_output(shipped), context.work / MODEL)
     series = journal.series(context.journal.path)
     pictures.curves(series, context.work / "curves.png")
@@ -62,15 +68,6 @@ def run(context: Context) -> str:
     epochs = len(series["loss"])
     best = max(series["val_accuracy"].values())
     return f"{epochs} epochs, loss {series['loss'][epochs - 1]:.3f}, best val accuracy {best:.3f}, {model.count_params():,} weights"
-
-
-def build(context: Context) -> keras.Model:
-    """The recipe's model with fresh weights. Raises UserError where it does not fit the data."""
-    recipe, index = context.recipe, context.index()
-    try:
-        return models.build(recipe.model.builder, input_shape=index.shape, classes=len(index.classes), **recipe.model.settings)
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
 
 
 def _told(metrics: dict[str, float]) -> str:

@@ -14,17 +14,24 @@ with epy.lazy_imports():
     import numpy as np
 
 NAME = "checkpoint.npz"
+#: Lists of arrays that callbacks may have.
+REMEMBERED = ("best_weights", "averages")
 
 
-def save(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback], epochs_done: int) -> None:
-    """Writes the weights, the optimizer's state and what the callbacks remember, in one rename."""
+def save(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback], epochs_done: int, phase: int = 0) -> None:
+    """Writes the weights, the optimizer's state and what the callbacks remember, in one rename.
+
+    Args:
+        phase: of the training; each has an optimizer of its own.
+    """
     arrays = {f"variable.{number}": variable.numpy() for number, variable in enumerate(_variables(model))}
     memories = []
     for number, callback in enumerate(callbacks):
         memories.append({name: value for name, value in vars(callback).items() if isinstance(value, (bool, int, float))})
-        for place, weight in enumerate(getattr(callback, "best_weights", None) or []):
-            arrays[f"best.{number}.{place}"] = weight
-    state = {"epochs_done": epochs_done, "stopped": bool(model.stop_training), "memories": memories}
+        for remembered in REMEMBERED:
+            for place, weight in enumerate(getattr(callback, remembered, None) or []):
+                arrays[f"{remembered}.{number}.{place}"] = weight
+    state = {"epochs_done": epochs_done, "stopped": bool(model.stop_training), "memories": memories, "phase": phase}
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     beside = folder / f"{NAME}.part"
     with open(beside, "wb") as file:
@@ -34,21 +41,22 @@ def save(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.C
     beside.rename(folder / NAME)
 
 
-def restore(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Brings back what `save` wrote, if anything."""
+def restore(folder: Path, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback], phase: int = 0) -> None:
+    """Brings back what `save` wrote, if anything; the optimizer's state only into the phase that it is of."""
     found = _read(folder)
     if found is None:
         return
     arrays, known = found
-    for number, variable in enumerate(_variables(model)):
+    for number, variable in enumerate(_variables(model) if known["phase"] == phase else model.variables):
         variable.assign(arrays[f"variable.{number}"])
     for number, (callback, memory) in enumerate(zip(callbacks, known["memories"], strict=True)):
         for name, value in memory.items():
             setattr(callback, name, value)
-        best = [arrays[name] for name in sorted((name for name in arrays if name.startswith(f"best.{number}.")),
-                                                key=lambda name: int(name.rpartition(".")[2]))]
-        if best:
-            callback.best_weights = best
+        for remembered in REMEMBERED:
+            places = sorted((name for name in arrays if name.startswith(f"{remembered}.{number}.")),
+                            key=lambda name: int(name.rpartition(".")[2]))
+            if places:
+                setattr(callback, remembered, [arrays[name] for name in places])
 
 
 def progress(folder: Path) -> tuple[int, bool]:

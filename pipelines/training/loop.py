@@ -13,8 +13,10 @@ from pipelines.errors import UserError
 from pipelines.journal import Journal
 from pipelines.recipe import TrainSection
 from pipelines.training import checkpoint
+from pipelines.training.callbacks import Surroundings
 from pipelines.training.distribution import Distribution
 from pipelines.training.losses import on_heads
+from pipelines.training.transfer import Phase
 
 with epy.lazy_imports():
     import keras
@@ -25,7 +27,7 @@ Progress = Callable[[int, float, dict[str, float]], None]
 
 
 def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class_counts: Sequence[int], auxiliary: float,
-                library: Any = None) -> None:
+                library: Any = None, first_step: int = 0, shares: Sequence[float] | None = None) -> None:
     """Compiles a model with a recipe's loss, optimizer and schedule; `accuracy` is of the main head where it has several.
 
     Args:
@@ -34,6 +36,8 @@ def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class
         class_counts: training examples of each class.
         auxiliary: weight of each auxiliary head's loss.
         library: that of the model: keras, which is the default, or tf_keras.
+        first_step: of the whole training, at which this model goes on.
+        shares: of the learning rate, for each trainable variable; the whole for all by default.
 
     Raises:
         UserError: a setting does not fit the classes.
@@ -45,16 +49,30 @@ def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class
         loss = on_heads(loss, auxiliary)
         accuracy = metrics.MeanMetricWrapper(
             lambda targets, logits: metrics.categorical_accuracy(targets, logits[:, 0]), name="accuracy")
-    rates = settings.schedule.rates(steps) if settings.schedule.changes else float(settings.schedule.rates(1)[0])
+    schedule = settings.schedule
+    rates = schedule.rates(steps)[first_step:] if schedule.changes else float(schedule.rates(1)[0])
+    momenta = schedule.momenta(steps)
+    penalty = _penalty(model, settings.l1, settings.l2)
     # the loss as a function: what a Loss object gives per example, Keras would not average
-    model.compile(optimizer=settings.optimizer.build(rates, library, settings.schedule.momenta(steps)),
-                  loss=lambda targets, logits: loss(targets, logits), metrics=[accuracy],
+    model.compile(optimizer=settings.optimizer.build(rates, library, None if momenta is None else momenta[first_step:], shares),
+                  loss=lambda targets, logits: loss(targets, logits) + penalty(), metrics=[accuracy],
                   jit_compile=settings.compile)
+
+
+def _penalty(model: Any, l1: float, l2: float) -> Callable[[], Any]:
+    """What the loss adds for the sizes of the model's trainable kernels."""
+    kernels = [variable for variable in model.trainable_variables if "kernel" in variable.name] if l1 or l2 else []
+
+    def penalty() -> Any:
+        values = [tf.cast(tf.convert_to_tensor(kernel), tf.float32) for kernel in kernels]
+        return sum((l1 * tf.reduce_sum(tf.abs(value)) + l2 * tf.reduce_sum(value * value) for value in values), 0.0)
+
+    return penalty
 
 
 def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
         validation: tf.data.Dataset, class_counts: Sequence[int], folder: Path, journal: Journal, progress: Progress,
-        auxiliary: float = 0.0, distribution: Distribution | None = None) -> None:
+        auxiliary: float = 0.0, distribution: Distribution | None = None, pretrained: Sequence[str] = ()) -> None:
     """Trains a model, going on from the checkpoint in `folder` if there is one.
 
     Args:
@@ -68,33 +86,61 @@ def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.
         progress: told every now and then how far it is.
         auxiliary: weight of each auxiliary head's loss.
         distribution: over which devices; one by default. The model must have been made with it.
+        pretrained: the layers that settings.transfer is about.
 
     Raises:
         UserError: the loss is no longer a number, or a setting does not fit the classes.
         StageError: another worker is gone.
     """
     where = distribution or Distribution("one")
-    with where.scope():
-        compile_for(model, settings, steps=steps * settings.epochs, class_counts=class_counts, auxiliary=auxiliary, library=where.library)
-    asked = [entry.build(where.library) for entry in settings.callbacks]
+    around = Surroundings(where.library, settings.epochs, folder,
+                          lambda epoch, place: next(batches(epoch).skip(place).take(1).as_numpy_iterator()))
+    asked = [entry.build(around) for entry in settings.callbacks]
+    phases = settings.transfer.phases(settings.epochs) if settings.transfer else [Phase(0, settings.epochs, 1.0)]
     with where.watched(lambda: checkpoint.progress(folder)[0]):
         where.share_file(folder / checkpoint.NAME)
-        first_epoch, stopped = checkpoint.progress(folder)
-        if first_epoch:
-            journal.note(f"going on after epoch {first_epoch}")
-        watcher = _watcher(where.library, asked, settings, folder, journal, progress, steps)
-        model.fit(where.distributed(batches(first_epoch)), initial_epoch=first_epoch, epochs=first_epoch if stopped else settings.epochs,
-                  steps_per_epoch=steps, validation_data=where.distributed(validation, whole=True), callbacks=[*asked, watcher], verbose=0,
-                  **({"validation_steps": len(validation)} if where.library is not keras else {}))
+        if done := checkpoint.progress(folder)[0]:
+            journal.note(f"going on after epoch {done}")
+        for number, phase in enumerate(phases):
+            done, stopped = checkpoint.progress(folder)
+            if done >= phase.last and phase is not phases[-1]:
+                continue
+            with where.scope():
+                shares = _settle(model, settings, phase, pretrained)
+                compile_for(model, settings, steps=steps * settings.epochs, class_counts=class_counts, auxiliary=auxiliary,
+                            library=where.library, first_step=steps * phase.first, shares=shares)
+            watcher = _watcher(where.library, asked, settings, folder, journal, progress, steps, (number, phase.last))
+            model.fit(where.distributed(batches(done)), initial_epoch=done, epochs=done if stopped else phase.last,
+                      steps_per_epoch=steps, validation_data=where.distributed(validation, whole=True), callbacks=[*asked, watcher],
+                      verbose=0, **({"validation_steps": len(validation)} if where.library.__name__ != "keras" else {}))
+            if checkpoint.progress(folder)[1]:
+                break
+
+
+def _settle(model: Any, settings: TrainSection, phase: Phase, pretrained: Sequence[str]) -> list[float] | None:
+    """Freezes what does not learn in a phase; the rates of what does, as shares, where they differ."""
+    if settings.transfer is not None:
+        settings.transfer.freeze(model, pretrained, phase.unfrozen)
+    for layer in model.layers:
+        if type(layer).__name__ == "BatchNormalization":
+            if settings.batch_norm_momentum is not None:
+                layer.momentum = settings.batch_norm_momentum
+            if settings.freeze_batch_norm:
+                layer.trainable = False
+    return settings.transfer.shares(model, pretrained) if settings.transfer is not None else None
 
 
 def _watcher(library: Any, others: Sequence[Any], settings: TrainSection, folder: Path, journal: Journal, progress: Progress,
-             steps: int) -> Any:
-    """The callback that checkpoints, writes the journal and reports; the last of all, so that it sees what the others did."""
+             steps: int, phase: tuple[int, int]) -> Any:
+    """The callback that checkpoints, writes the journal and reports; the last of all, so that it sees what the others did.
+
+    Args:
+        phase: its number, and the epoch at which it ends.
+    """
 
     class Watcher(library.callbacks.Callback):
         def on_train_begin(self, logs=None):
-            checkpoint.restore(folder, self.model, others)
+            checkpoint.restore(folder, self.model, others, phase[0])
 
         def on_epoch_begin(self, epoch, logs=None):
             self.epoch, self.told = epoch, 0.0
@@ -111,9 +157,9 @@ def _watcher(library: Any, others: Sequence[Any], settings: TrainSection, folder
             progress(epoch + 1, (epoch + 1) / settings.epochs, logs or {})
             if not math.isfinite((logs or {}).get("loss", 0.0)):
                 raise UserError(f"train: the loss is {logs['loss']} after epoch {epoch + 1}. Try a lower peak in train.schedule, or "
-                                "clip_norm: 1 in train.optimizer")
-            last = epoch + 1 == settings.epochs or self.model.stop_training
+                                "clip_norm: 1 in train.optimizer; callbacks: [terminate_on_nan] finds the batch")
+            last = epoch + 1 == phase[1] or self.model.stop_training
             if last or (epoch + 1) % settings.checkpoint_every == 0:
-                checkpoint.save(folder, self.model, others, epoch + 1)
+                checkpoint.save(folder, self.model, others, epoch + 1, phase[0])
 
     return Watcher()

@@ -1,6 +1,7 @@
 """Optimizers as recipe entries, each Keras' own. The learning rate belongs to the schedule."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from etils import epy
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from pipelines.entries import Entry
 from pipelines.errors import UserError
 from pipelines.training.momentum import cycled
+from pipelines.training.transfer import at_own_rates
 
 with epy.lazy_imports():
     import keras
@@ -49,13 +51,15 @@ class Optimizer(Entry):
         """The settings that only this optimizer has, by Keras' names."""
         return {name: value for name, value in self.model_dump().items() if name not in Optimizer.model_fields}
 
-    def build(self, rates: np.ndarray | float, library: Any = None, momenta: np.ndarray | None = None) -> Any:
+    def build(self, rates: np.ndarray | float, library: Any = None, momenta: np.ndarray | None = None,
+              shares: Sequence[float] | None = None) -> Any:
         """The optimizer.
 
         Args:
             rates: the learning rate of every step, float32 (steps,), the last one's for any beyond; or one number for all.
             library: keras, which is the default, or tf_keras.
             momenta: the momentum of every step, for optimizers that have one.
+            shares: of the rate, for each trainable variable; the whole for all by default.
 
         Raises:
             UserError: tf_keras has no such optimizer, or not that setting.
@@ -65,13 +69,18 @@ class Optimizer(Entry):
             "learning_rate": rates if isinstance(rates, float) else _tabulated(rates, library),
             "weight_decay": self.weight_decay if self.weight_decay or self.keras_name == "AdamW" else None,
             "global_clipnorm": self.clip_norm, "clipvalue": self.clip_value, **self.own()}
-        if library is keras:
+        if library.__name__ == "keras":
             settings |= {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
                          "loss_scale_factor": self.loss_scale}
         else:
             self._must_be_known(library)
         kind = getattr(library.optimizers, self.keras_name)
-        optimizer = (kind if momenta is None else cycled(kind, momenta))(**settings)
+        kind = kind if momenta is None else cycled(kind, momenta)
+        if shares is not None:
+            if library.__name__ != "keras":
+                raise UserError("train.transfer: does not go with several workers, which train in tf_keras; use strategy: one or mirrored")
+            kind = at_own_rates(kind, shares)
+        optimizer = kind(**settings)
         if self.weight_decay:
             optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
         return optimizer

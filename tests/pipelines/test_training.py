@@ -9,7 +9,7 @@ import pytest
 from pipelines import workers
 from pipelines.errors import UserError
 from pipelines.training import checkpoint
-from pipelines.training.callbacks import Callback
+from pipelines.training.callbacks import Callback, Surroundings
 from pipelines.training.losses import Loss
 from pipelines.training.optimizers import Optimizer
 from pipelines.training.schedules import Schedule
@@ -153,8 +153,12 @@ def test_accumulated_gradients_are_one_large_batch():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def around(library, epochs=10, folder=None, batch_at=None):
+    return Surroundings(library, epochs, folder, batch_at)
+
+
 def train(folder, kill_after, out):
-    """Trains a small model; kills its own process at the end of an epoch where told to."""
+    """Trains a small model; kills its own process where told to: after so many epochs, or in the middle of one."""
     import keras
     import tensorflow as tf
 
@@ -173,10 +177,10 @@ def train(folder, kill_after, out):
     generator = np.random.default_rng(0)
     dataset = tf.data.Dataset.from_tensor_slices((generator.integers(0, 256, (200, 8, 8, 1)).astype("uint8"), np.arange(200) % 10))
     settings = TrainSection.model_validate(
-        {"epochs": 6, "schedule": {"one_cycle": 0.01}, "callbacks": [{"early_stopping": {"monitor": "accuracy", "patience": 5}}]})
+        {"epochs": 6, "schedule": {"one_cycle": 0.01}, "callbacks": ["ema", {"early_stopping": {"monitor": "accuracy", "patience": 5}}]})
 
     def progress(epoch, done, metrics):
-        if epoch == kill_after and done == epoch / 6:
+        if kill_after is not None and done >= kill_after / 6:
             os.kill(os.getpid(), signal.SIGKILL)
 
     loop.fit(model, settings, steps=6, class_counts=[20] * 10, folder=folder, journal=Journal(folder / "journal.jsonl"), progress=progress,
@@ -193,14 +197,14 @@ def in_a_process(*arguments):
     return process.exitcode
 
 
-@pytest.mark.parametrize("kills", [(3,), pytest.param((2, 5), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [(2.5,), pytest.param((2, 3.1, 5), marks=pytest.mark.slow)])
 def test_a_killed_training_ends_with_the_very_weights_of_one_that_was_not(tmp_path, kills):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     assert in_a_process(tmp_path / "whole", None, tmp_path / "whole.npz") == 0
-    for epoch in kills:
-        assert in_a_process(tmp_path / "killed", epoch, tmp_path / "killed.npz") == -signal.SIGKILL
-        assert checkpoint.progress(tmp_path / "killed")[0] == epoch - 1
+    for moment in kills:
+        assert in_a_process(tmp_path / "killed", moment, tmp_path / "killed.npz") == -signal.SIGKILL
+        assert checkpoint.progress(tmp_path / "killed")[0] == math.ceil(moment) - 1
     assert in_a_process(tmp_path / "killed", None, tmp_path / "killed.npz") == 0
     whole, killed = np.load(tmp_path / "whole.npz"), np.load(tmp_path / "killed.npz")
     for name in whole.files:
@@ -222,7 +226,7 @@ def test_early_stopping_stops_and_brings_the_best_weights_back():
     model.compile("sgd", "mse")
     inputs = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
     targets = inputs.sum(axis=1, keepdims=True)
-    stopping = Callback.read({"early_stopping": {"monitor": "val_loss", "patience": 2}}).build(keras)
+    stopping = Callback.read({"early_stopping": {"monitor": "val_loss", "patience": 2}}).build(around(keras))
     history = model.fit(inputs, targets, validation_data=(inputs, targets), epochs=20, verbose=0, callbacks=[Spoil(), stopping])
     assert len(history.history["loss"]) == 4
     assert model.evaluate(inputs, targets, verbose=0) == pytest.approx(min(history.history["val_loss"]), rel=1e-5)
@@ -243,7 +247,7 @@ def linear_fit(callbacks, epochs=12, rate=0.1):
 def test_a_plateau_lowers_the_rate_by_the_factor():
     import keras
 
-    built = Callback.read({"reduce_on_plateau": {"patience": 2, "factor": 0.5, "monitor": "loss"}}).build(keras)
+    built = Callback.read({"reduce_on_plateau": {"patience": 2, "factor": 0.5, "monitor": "loss"}}).build(around(keras))
     built.min_delta = 1.0  # nothing counts as an improvement
     model, _ = linear_fit([built], epochs=7)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1 * 0.5**3)
@@ -258,7 +262,7 @@ def test_a_time_budget_ends_after_the_epoch_in_which_it_is_spent():
         def on_epoch_end(self, epoch, logs=None):
             time.sleep(0.3)
 
-    _, history = linear_fit([Slow(), Callback.read({"time_budget": 0.5 / 60}).build(keras)], epochs=50)
+    _, history = linear_fit([Slow(), Callback.read({"time_budget": 0.5 / 60}).build(around(keras))], epochs=50)
     assert 1 <= len(history["loss"]) <= 2
 
 
@@ -302,3 +306,78 @@ def test_triplet_and_contrastive_are_their_closed_forms():
         contrastive.append((sum(d**2 for d in alike) + sum(max(0, 2 - d) ** 2 for d in other)) / 10)
     np.testing.assert_allclose(metric_learning.batch_hard_triplet(TARGETS, LOGITS, 0.7), triplet, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(metric_learning.contrastive(TARGETS, LOGITS, 2.0), contrastive, rtol=1e-4)
+
+
+def fit_digits(folder, **settings):
+    """Trains a small model on forty grey pictures; the model."""
+    import keras
+    import tensorflow as tf
+
+    from pipelines.ingest import stream
+    from pipelines.journal import Journal
+    from pipelines.recipe import TrainSection
+    from pipelines.training import loop
+
+    keras.utils.set_random_seed(3)
+    pixels = keras.Input((4, 4, 1))
+    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(4, name="logits")(keras.layers.Flatten()(x)))
+    labels = np.arange(40) % 4
+    dataset = tf.data.Dataset.from_tensor_slices((np.broadcast_to(60 * labels[:, None, None, None], (40, 4, 4, 1)).astype("uint8"), labels))
+    spoil = settings.pop("spoil", None)
+
+    def batches(epoch):
+        found = stream.training_batches(dataset, classes=4, batch=8, augmentations=[], seed=1, first_epoch=epoch, epochs=4)
+        return found if spoil is None else found.enumerate().map(
+            lambda place, example: (tf.where(place == spoil, np.nan * example[0], example[0]), example[1]))
+
+    loop.fit(model, TrainSection.model_validate({"epochs": 4, "schedule": {"constant": 0.01}, **settings}), steps=5, class_counts=[10] * 4,
+             folder=folder, journal=Journal(folder / "journal.jsonl"), progress=lambda *told: None, batches=batches,
+             validation=stream.evaluation_batches(dataset, classes=4, batch=20))
+    return model
+
+
+def test_the_batch_that_made_the_loss_no_number_is_kept(tmp_path):
+    with pytest.raises(UserError, match=r"batch 3 of epoch 2.*nan_batch.npz"):
+        fit_digits(tmp_path, callbacks=["terminate_on_nan"], spoil=7)
+    kept = np.load(tmp_path / "nan_batch.npz")
+    assert kept["images"].shape == (8, 4, 4, 1) and kept["targets"].shape == (8, 4)
+
+
+def test_penalties_make_kernels_smaller(tmp_path):
+    sizes = {}
+    for name, settings in {"plain": {}, "l2": {"l2": 0.1}, "l1": {"l1": 0.1}}.items():
+        (tmp_path / name).mkdir()
+        sizes[name] = np.abs(fit_digits(tmp_path / name, **settings).get_layer("logits").get_weights()[0]).sum()
+    assert sizes["l1"] < sizes["plain"] and sizes["l2"] < sizes["plain"]
+
+
+def test_a_penalty_is_its_closed_form(tmp_path):
+    import keras
+
+    from pipelines.training.loop import _penalty
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    kernel = model.get_weights()[0]
+    assert float(_penalty(model, 0.3, 0.2)()) == pytest.approx(0.3 * np.abs(kernel).sum() + 0.2 * (kernel**2).sum(), rel=1e-5)
+    assert _penalty(model, 0, 0)() == 0
+
+
+def test_frozen_batch_normalization_keeps_its_statistics(tmp_path):
+    (tmp_path / "frozen").mkdir()
+    (tmp_path / "quick").mkdir()
+    frozen = fit_digits(tmp_path / "frozen", freeze_batch_norm=True).get_layer("norm").get_weights()
+    np.testing.assert_array_equal(np.concatenate(frozen), [1, 0, 0, 1])
+    quick = fit_digits(tmp_path / "quick", batch_norm_momentum=0.0).get_layer("norm").get_weights()
+    assert quick[2][0] == pytest.approx(90 / 255, abs=0.1)
+
+
+@pytest.mark.parametrize("optimizer", [{"sgd": {"accumulate": 2}}, {"adam": {"loss_scale": 128}}])
+def test_a_recipe_can_accumulate_and_scale(tmp_path, optimizer):
+    model = fit_digits(tmp_path, optimizer=optimizer)
+    assert model.optimizer.gradient_accumulation_steps == optimizer.get("sgd", {}).get("accumulate")
+
+
+def test_tensorboard_gets_its_curves(tmp_path):
+    fit_digits(tmp_path, callbacks=[{"tensorboard": str(tmp_path / "board")}])
+    assert {path.parent.name for path in (tmp_path / "board").rglob("events*")} == {"train", "validation"}

@@ -1,0 +1,33 @@
+"""From a recipe to its Keras model."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import models
+from pipelines.errors import UserError
+from pipelines.recipe import ModelSection
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(section: ModelSection, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """The recipe's model with fresh weights, and pixels scaled as pretrained weights want them. Raises UserError where it cannot be."""
+    try:
+        model = models.build(section.builder, input_shape=input_shape, classes=classes, **section.settings)
+        if section.weights is not None:
+            section.weights.suit(model, section.builder, section.settings)
+        return model
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+
+
+def load_weights(model: keras.Model, section: ModelSection) -> Sequence[str]:
+    """Loads the recipe's pretrained weights, if any; the names of the layers that have some. Raises UserError."""
+    if section.weights is None:
+        return []
+    try:
+        return section.weights.load(model, section.builder, section.settings)
+    except ValueError as error:
+        raise UserError(f"model.weights: {error}") from error

@@ -1,0 +1,93 @@
+"""What a training starts from: weights that were learnt elsewhere, as recipe entries."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from models import pretrained
+from pipelines.entries import Entry
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Weights(Entry):
+    """Where the weights come from before the training begins. All methods raise ValueError where they do not fit."""
+
+    def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
+        """Makes a fresh model take its pixels as the weights want them."""
+
+    def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
+        """Loads the weights; the names of the layers that have some now, from input to output."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Changes when the weights do."""
+        return ""
+
+
+class Imagenet(Weights, name="imagenet", shorthand="path"):
+    """What keras.applications learnt on ImageNet, all but the classifier.
+
+    Args:
+        path: its file of weights without top; downloaded where not given.
+    """
+
+    path: str | None = Field(None, min_length=1)
+
+    def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
+        found = pretrained.application(builder, settings, model.input.shape[-1])
+        pretrained.adopt_scaling(model, found.pixels)
+
+    def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
+        found = pretrained.application(builder, settings, model.input.shape[-1])
+        return pretrained.load_imagenet(model, found, settings, _here(self.path) if self.path else None)
+
+    def fingerprint(self) -> str:
+        return _stamp(self.path)
+
+
+class WeightsFile(Weights, name="file", shorthand="path"):
+    """A .keras file, such as the train stage leaves, or a .weights.h5 file, of the same builder with any number of classes."""
+
+    path: str = Field(min_length=1)
+
+    def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
+        return pretrained.load_file(model, _here(self.path))
+
+    def fingerprint(self) -> str:
+        return _stamp(self.path)
+
+
+class KerasHub(Weights, name="keras_hub", shorthand="preset"):
+    """The backbone of a KerasHub preset, by name (vit_base_patch16_224_imagenet) or from a folder; for the vit builders.
+
+    Args:
+        preset: the name or the folder.
+    """
+
+    preset: str = Field(min_length=1)
+
+    def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
+        if not builder.startswith("vit_"):
+            raise ValueError(f"weights from KerasHub are for the vit builders, not for {builder}: give weights: imagenet")
+        pretrained.adopt_scaling(model, "tf")
+
+    def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
+        return pretrained.load_hub(model, self.preset)
+
+
+def _here(path: str) -> Path:
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise ValueError(f"there is no file {path}")
+    return found
+
+
+def _stamp(path: str | None) -> str:
+    if path is None or not Path(path).expanduser().is_file():
+        return path or ""
+    status = Path(path).expanduser().stat()
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
