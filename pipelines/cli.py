@@ -139,6 +139,46 @@ def models() -> None:
 
 
 @app.command()
+def tune(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+         trials: Annotated[Optional[int], typer.Option(min=1, help="how many, instead of tune.trials")] = None,
+         track: Annotated[bool, typer.Option(help="send each trial to MLflow")] = True) -> None:
+    """Search the settings that train best over the recipe's tune.ranges. Run it again to go on, with more --trials too."""
+    from rich.console import Console
+
+    from pipelines import display, tuning
+    from pipelines.runner import Options
+
+    overrides = [*(set_ or []), *([f"tune.trials={trials}"] if trials else [])]
+    search = tuning.Search(recipe, overrides, Options(runs, track=track), sys.argv, display.TrialDisplay(Console()))
+    try:
+        found = search(typer.echo)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run again to go on", err=True)
+        raise typer.Exit(130) from None
+    failed = f"; {found.failed} trials failed" if found.failed else ""
+    typer.echo(f"\nbest  {search.section.metric} {found.value:.4f}{failed}\n      {'  '.join(found.settings)}\n"
+               f"run   litepress run {found.folder / tuning.BEST}\nsee   {found.folder / tuning.PICTURE}")
+
+
+@app.command()
+def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+              steps: Annotated[int, typer.Option(min=20, help="training steps to take")] = 200) -> None:
+    """Try learning rates from small to large on the recipe's model, draw the loss against them, and suggest a peak."""
+    from pipelines import rate_finder, recipe_file, workers
+
+    read = recipe_file.read(recipe, set_ or [])
+    path = runs / read.name / "learning_rate.png"
+    found = workers.call(rate_finder.find, read.written(), steps, path, listen=_counted, what="find-rate")
+    typer.echo(f"suggested peak  {found.suggested:.2g}   the loss was lowest at {found.lowest:.2g}"
+               f"{f', and grew out of bounds at {found.diverged:.2g}' if found.diverged else ''}\nsee             {path}")
+
+
+def _counted(said: dict) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r{said['text']}\033[K", nl=False, err=True)
+
+
+@app.command()
 def benchmark_input(recipe: RecipePath, set_: Overrides = None,
                     seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
     """Measure the examples per second of the input pipeline and of the training step, and say which is the bottleneck."""

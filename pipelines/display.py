@@ -54,3 +54,14 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class TrialDisplay(Display):
+    """Shows only the progress of what is running, and leaves no lines of its own about stages."""
+
+    def line(self, text: str) -> None:
+        """Nothing: a trial has one line, which is not the run's."""
+
+    def end(self, stage: str, summary: str, seconds: float, cached: bool) -> None:
+        """The stage is done."""
+        self.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
@@ -112,6 +113,65 @@ def pareto(points: Sequence[tuple[str, float, float, float]], metric: str, path:
         axes.set_xscale("log")
         axes.margins(0.2)
         axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def study(trials: Sequence[tuple[int, float, Mapping[str, Any]]], metric: str, logarithmic: Sequence[str], path: Path) -> None:
+    """A search: the metric of each trial with the best so far, and each setting against the metric.
+
+    Args:
+        trials: number, metric and settings of each trial that came to its end.
+        metric: its name.
+        logarithmic: settings whose axis is so.
+    """
+    names = sorted({name for _, _, settings in trials for name in settings})
+    figure = _figure(4.5 * (1 + len(names)), 3.5)
+    numbers, values = [number for number, _, _ in trials], [value for _, value, _ in trials]
+    best = np.minimum.accumulate(values) if metric.endswith("loss") else np.maximum.accumulate(values)
+    axes = figure.add_subplot(1, 1 + len(names), 1)
+    axes.plot(numbers, values, "o", label="trial")
+    axes.step(numbers, best, where="post", label="best so far")
+    axes.set(xlabel="trial", ylabel=metric)
+    axes.legend()
+    for place, name in enumerate(names, 2):
+        axes = figure.add_subplot(1, 1 + len(names), place)
+        chosen = [settings[name] for _, _, settings in trials]
+        numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in chosen)
+        axes.plot(chosen if numeric else [str(value) for value in chosen], values, "o")
+        axes.set(xlabel=name, ylabel=metric)
+        if name in logarithmic:
+            axes.set_xscale("log")
+    _save(figure, path)
+
+
+def schedule(rates: np.ndarray, momenta: np.ndarray | None, steps_per_epoch: int, path: Path) -> None:
+    """The learning rate of each training step, and the momentum where it changes.
+
+    Args:
+        rates: of every step.
+        momenta: of every step, or None.
+        steps_per_epoch: the axis is in epochs.
+    """
+    figure = _figure(6, 3)
+    axes = figure.add_subplot()
+    epochs = np.arange(len(rates)) / steps_per_epoch
+    axes.plot(epochs, rates)
+    axes.set(xlabel="epoch", ylabel="learning rate")
+    if momenta is not None:
+        beside = axes.twinx()
+        beside.plot(epochs, momenta, color="tab:orange")
+        beside.set_ylabel("momentum", color="tab:orange")
+    _save(figure, path)
+
+
+def rate_range(rates: Sequence[float], losses: Sequence[float], suggested: float, path: Path) -> None:
+    """A learning-rate range test: the smoothed loss against the rate, and the rate that it suggests."""
+    figure = _figure(6, 3.5)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses)
+    axes.axvline(suggested, color="tab:green", linestyle="--", label=f"suggested peak {suggested:.2g}")
+    axes.set(xlabel="learning rate", ylabel="loss, smoothed", xscale="log")
+    axes.legend()
     _save(figure, path)
 
 

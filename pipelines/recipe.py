@@ -22,6 +22,7 @@ from pipelines.training.optimizers import AdamW, Optimizer
 from pipelines.training.schedules import Cosine, Schedule
 from pipelines.training.transfer import Transfer
 from pipelines.training.weights import Weights
+from pipelines.tune_section import TuneSection
 
 #: Where a model can run; each is an artifact per variant, or one for all.
 TARGETS = {"litert": "TFLite files for phones and small devices, one per variant",
@@ -201,6 +202,7 @@ class Recipe(Section):
     export: ExportSection = ExportSection()
     verify: VerifySection = VerifySection()
     gates: dict[str, str] = {}
+    tune: TuneSection | None = None
 
     @model_validator(mode="after")
     def distances_want_whole_classes(self) -> Recipe:

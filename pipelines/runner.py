@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines import results, runs, tracking, workers
@@ -30,12 +30,14 @@ class Options:
         start: make the artifacts from this stage on anew.
         until: stop after this stage.
         track: send the run to MLflow.
+        watch: told the epoch, counted from 1, and its metrics while a model trains; may raise UserError to give it up.
     """
 
     runs: Path = Path("runs")
     start: str | None = None
     until: str | None = None
     track: bool = True
+    watch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None
 
 
 class Runner:
@@ -132,6 +134,8 @@ class Runner:
             raise
 
     def _listen(self, said: dict) -> None:
+        if "metrics" in said:
+            self.options.watch(said["epoch"], said["metrics"])
         if "done" in said:
             self.display.progress(said["done"], said["text"])
 

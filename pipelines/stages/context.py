@@ -29,6 +29,10 @@ class Context:
         """Tells whoever watches the share that is done, 0 to 1, and what is being done."""
         workers.say(done=done, text=text)
 
+    def measured(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Tells whoever watches the metrics of an epoch, counted from 1."""
+        workers.say(epoch=epoch, metrics=metrics)
+
     def index(self) -> Index:
         """The index that ingest drew up."""
         return Index.model_validate_json((self.inputs["ingest"] / "index.json").read_bytes())

@@ -53,7 +53,7 @@ def run(context: Context) -> str:
             first_epoch=epoch, epochs=recipe.train.epochs),
         validation=stream.evaluation_batches(validation, classes=len(index.classes), batch=256),
         distribution=distribution, pretrained=pretrained,
-        progress=lambda epoch, done, metrics: context.progress(done, f"epoch {epoch}/{recipe.train.epochs}  {_told(metrics)}"))
+        progress=lambda epoch, done, metrics: _tell(context, epoch, done, metrics))
     trained = distribution.keras_model(model).get_weights()
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
@@ -64,10 +64,18 @@ def run(context: Context) -> str:
     keras_file.save(models.main_output(shipped), context.work / MODEL)
     series = journal.series(context.journal.path)
     pictures.curves(series, context.work / "curves.png")
+    total = steps * recipe.train.epochs
+    pictures.schedule(recipe.train.schedule.rates(total), recipe.train.schedule.momenta(total), steps, context.work / "schedule.png")
     (context.work / checkpoint.NAME).unlink(missing_ok=True)
     epochs = len(series["loss"])
     best = max(series["val_accuracy"].values())
     return f"{epochs} epochs, loss {series['loss'][epochs - 1]:.3f}, best val accuracy {best:.3f}, {model.count_params():,} weights"
+
+
+def _tell(context: Context, epoch: int, done: float, metrics: dict[str, float]) -> None:
+    context.progress(done, f"epoch {epoch}/{context.recipe.train.epochs}  {_told(metrics)}")
+    if "val_loss" in metrics:
+        context.measured(epoch, {name: float(value) for name, value in metrics.items()})
 
 
 def _told(metrics: dict[str, float]) -> str:

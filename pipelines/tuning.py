@@ -1,0 +1,182 @@
+"""`litepress tune`: many short trainings of a recipe, in search of the settings that train best."""
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from pipelines import recipe_file, runs
+from pipelines.display import Display
+from pipelines.errors import StageError, UserError
+from pipelines.journal import NAME as JOURNAL
+from pipelines.journal import series
+from pipelines.recipe import Recipe
+from pipelines.runner import Options, Runner
+from pipelines.tune_section import TuneSection
+
+with epy.lazy_imports():
+    import optuna
+
+STUDY, BEST, PICTURE = "study.db", "tuned.yaml", "study.png"
+
+
+class GivenUp(UserError):
+    """A trial that is not worth its remaining epochs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a search has come to.
+
+    Args:
+        value: the metric of the best trial.
+        settings: its settings, as --set takes them.
+        folder: where the study, its picture and the best recipe are.
+        failed: trials that ended with an error.
+    """
+
+    value: float
+    settings: list[str]
+    folder: Path
+    failed: int
+
+
+class Search:
+    """A search over the ranges of a recipe. It is kept in SQLite, trial by trial, and goes on where it was.
+
+    Args:
+        path: the recipe's file.
+        overrides: as --set gives them.
+        options: how to run the trials.
+        command: the command line, for the record.
+        display: shows the progress of a trial.
+
+    Raises:
+        UserError: the recipe names no ranges, or one that it cannot take.
+    """
+
+    def __init__(self, path: Path, overrides: list[str], options: Options, command: list[str], display: Display):
+        self.path, self.overrides, self.options, self.command, self.display = path, overrides, options, command, display
+        self.recipe = recipe_file.read(path, overrides)
+        if self.recipe.tune is None:
+            raise UserError(f"{path}: tune is missing: give tune.ranges, for instance tune: {{ranges: {{train.schedule.one_cycle.peak: "
+                            "{log: [0.001, 0.1]}}}")
+        self.section: TuneSection = self.recipe.tune
+        for name, values in self.section.ranges.items():
+            for value in values.examples():
+                self.with_settings({name: value})
+        self.folder = options.runs / f"{self.recipe.name}-tune"
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.study = self._study()
+
+    def with_settings(self, settings: dict[str, Any]) -> Recipe:
+        """The recipe of a trial, under a name that keeps trials apart from runs. Raises UserError where it cannot take a setting."""
+        return recipe_file.read(self.path, [*self.overrides, *_written(settings), f"name={self.recipe.name}-tune", "tune=null"])
+
+    def __call__(self, told: Callable[[str], None]) -> Outcome:
+        """Runs the trials that are missing.
+
+        Args:
+            told: receives a line for each trial.
+
+        Raises:
+            UserError: no trial came to its end.
+        """
+        for trial in self._interrupted():
+            told(f"trial {trial.number + 1} was interrupted and is run again")
+        while len(self._done()) < self.section.trials:
+            trial = self.study.ask()
+            settings = {name: values.suggest(trial, name) for name, values in self.section.ranges.items()}
+            started = time.monotonic()
+            said = self._run(trial, settings)
+            told(f"trial {len(self._done())}/{self.section.trials}  {said}  {'  '.join(_written(settings))}  "
+                 f"{time.monotonic() - started:.0f} s")
+        completed = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        if not completed:
+            raise UserError(f"tune: none of {self.section.trials} trials came to its end. See runs in {self.folder}")
+        return self._outcome()
+
+    def _run(self, trial: optuna.Trial, settings: dict[str, Any]) -> str:
+        """Trains with some settings, and tells the study; what came of it."""
+        def watch(epoch: int, metrics: dict[str, float]) -> None:
+            trial.report(metrics[self.section.metric], epoch)
+            if trial.should_prune():
+                raise GivenUp(f"given up after epoch {epoch}: {self.section.metric} {metrics[self.section.metric]:.4f}")
+
+        options = dataclasses.replace(self.options, until="train", watch=watch)
+        try:
+            runner = Runner(self.with_settings(settings), str(self.path), options, self.display, self.command)
+            runner()
+        except GivenUp as error:
+            self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return str(error)
+        except (UserError, StageError) as error:
+            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return f"failed: {str(error).splitlines()[0]}"
+        curve = series(runner.artifacts["train"].path / JOURNAL)[self.section.metric].values()
+        value = min(curve) if self.section.metric.endswith("loss") else max(curve)
+        self.study.tell(trial, value)
+        return f"{self.section.metric} {value:.4f}"
+
+    def _study(self) -> optuna.Study:
+        section = self.section
+        direction = optuna.study.StudyDirection.MINIMIZE if section.metric.endswith("loss") else optuna.study.StudyDirection.MAXIMIZE
+        pruners: dict[str, Callable[[], Any]] = {
+            "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=section.warmup),
+            "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=max(1, section.warmup), max_resource=self.recipe.train.epochs),
+            "none": optuna.pruners.NopPruner}
+        name = f"{section.metric} over {', '.join(sorted(section.ranges))}"
+        storage = f"sqlite:///{(self.folder / STUDY).absolute()}"
+        earlier = {study.study_name: study.n_trials for study in optuna.get_all_study_summaries(storage)}.get(name, 0)
+        samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+        sampler = samplers[section.sampler](seed=self.recipe.seed + earlier)  # a search that goes on must not draw the same values again
+        return optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction=direction, sampler=sampler,
+                                   pruner=pruners[section.pruner]())
+
+    def _interrupted(self) -> list[Any]:
+        """Puts trials that a dead process left running first in the queue; these trials."""
+        found = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        for trial in found:
+            self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            if set(trial.params) == set(self.section.ranges):
+                self.study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+        again = {trial.number for trial in found}
+        for number in again:
+            self.study.set_user_attr(f"interrupted.{number}", True)
+        return found
+
+    def _done(self) -> list[Any]:
+        """The trials that count: those that were told to the study, without the interrupted ones."""
+        states = optuna.trial.TrialState
+        known = self.study.user_attrs
+        return [trial for trial in self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
+                if f"interrupted.{trial.number}" not in known]
+
+    def _outcome(self) -> Outcome:
+        best = self.study.best_trial
+        tuned = recipe_file.read(self.path, [*self.overrides, *_written(best.params), "tune=null"])
+        runs.write_whole(self.folder / BEST, recipe_file.write(tuned))
+        self._draw()
+        failed = [trial for trial in self._done() if trial.state == optuna.trial.TrialState.FAIL]
+        return Outcome(float(self.study.best_value), _written(best.params), self.folder, len(failed))
+
+    def _draw(self) -> None:
+        """The metric of each trial, the best so far, and each setting against the metric."""
+        from pipelines import pictures
+
+        trials = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        pictures.study([(trial.number + 1, float(trial.value or 0), trial.params) for trial in trials], self.section.metric,
+                       [name for name, values in self.section.ranges.items() if values.entry_name == "log"], self.folder / PICTURE)
+
+
+def _written(settings: dict[str, Any]) -> list[str]:
+    """Settings as --set takes them."""
+    return [f"{name}={json.dumps(float(f'{value:.4g}') if isinstance(value, float) else value)}" for name, value in settings.items()]
