@@ -43,8 +43,8 @@ class Rotate(Geometric, name="rotate", shorthand="degrees"):
     degrees: float = Field(15, gt=0, le=180)
 
     def matrix(self, count, height, width, seed):
-        angle = _uniform(count, seed) * (self.degrees * math.pi / 180)
-        return _affine(tf.cos(angle), -tf.sin(angle), tf.sin(angle), tf.cos(angle))
+        angle = uniform(count, seed) * (self.degrees * math.pi / 180)
+        return affine(tf.cos(angle), -tf.sin(angle), tf.sin(angle), tf.cos(angle))
 
 
 class Shift(Geometric, name="shift", shorthand="share"):
@@ -54,8 +54,8 @@ class Shift(Geometric, name="shift", shorthand="share"):
 
     def matrix(self, count, height, width, seed):
         one, zero = tf.ones([count]), tf.zeros([count])
-        return _affine(one, zero, zero, one, _uniform(count, seed) * self.share * width,
-                       _uniform(count, seed + 1) * self.share * height)
+        return affine(one, zero, zero, one, uniform(count, seed) * self.share * width,
+                       uniform(count, seed + 1) * self.share * height)
 
 
 class Zoom(Geometric, name="zoom", shorthand="share"):
@@ -64,8 +64,8 @@ class Zoom(Geometric, name="zoom", shorthand="share"):
     share: float = Field(0.1, gt=0, lt=1)
 
     def matrix(self, count, height, width, seed):
-        scale = 1 + _uniform(count, seed) * self.share
-        return _affine(scale, tf.zeros([count]), tf.zeros([count]), scale)
+        scale = 1 + uniform(count, seed) * self.share
+        return affine(scale, tf.zeros([count]), tf.zeros([count]), scale)
 
 
 class Flip(Geometric, name="flip", shorthand="axis"):
@@ -74,8 +74,8 @@ class Flip(Geometric, name="flip", shorthand="axis"):
     axis: str = Field("horizontal", pattern="^(horizontal|vertical)$")
 
     def matrix(self, count, height, width, seed):
-        mirrored, zero, one = tf.sign(_uniform(count, seed)), tf.zeros([count]), tf.ones([count])
-        return _affine(mirrored, zero, zero, one) if self.axis == "horizontal" else _affine(one, zero, zero, mirrored)
+        mirrored, zero, one = tf.sign(uniform(count, seed)), tf.zeros([count]), tf.ones([count])
+        return affine(mirrored, zero, zero, one) if self.axis == "horizontal" else affine(one, zero, zero, mirrored)
 
 
 class Crop(Geometric, name="crop", shorthand="padding"):
@@ -85,8 +85,22 @@ class Crop(Geometric, name="crop", shorthand="padding"):
 
     def matrix(self, count, height, width, seed):
         one, zero = tf.ones([count]), tf.zeros([count])
-        return _affine(one, zero, zero, one, tf.round(_uniform(count, seed) * self.padding),
-                       tf.round(_uniform(count, seed + 1) * self.padding))
+        return affine(one, zero, zero, one, tf.round(uniform(count, seed) * self.padding),
+                       tf.round(uniform(count, seed + 1) * self.padding))
+
+
+class ResizedCrop(Geometric, name="resized_crop", shorthand="smallest"):
+    """A part of the picture enlarged to all of it: of an area from `smallest` up, 3 : 4 to 4 : 3 (Szegedy et al. 2015, section 6)."""
+
+    smallest: float = Field(0.08, gt=0, le=1)
+
+    def matrix(self, count, height, width, seed):
+        area = self.smallest + (1 - self.smallest) * (uniform(count, seed) + 1) / 2
+        ratio = tf.exp(uniform(count, seed + 1) * math.log(4 / 3))
+        across, down = tf.minimum(tf.sqrt(area * ratio), 1.0), tf.minimum(tf.sqrt(area / ratio), 1.0)
+        zero = tf.zeros([count])
+        return affine(across, zero, zero, down, uniform(count, seed + 2) * (1 - across) * width / 2,
+                       uniform(count, seed + 3) * (1 - down) * height / 2)
 
 
 class Cutout(Augmentation, name="cutout", shorthand="share"):
@@ -99,7 +113,7 @@ class Cutout(Augmentation, name="cutout", shorthand="share"):
         half = self.share * min(height, width) / 2
 
         def outside(size, seed):
-            centre = (_uniform(count, seed) + 1) / 2 * size
+            centre = (uniform(count, seed) + 1) / 2 * size
             return tf.abs(tf.range(size, dtype=tf.float32)[None] + 0.5 - centre[:, None]) > half
 
         keep = outside(height, seed)[:, :, None] | outside(width, seed + 1)[:, None, :]
@@ -113,13 +127,13 @@ class RandomErasing(Augmentation, name="random_erasing", shorthand="share"):
 
     def apply(self, images, targets, seed):
         count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-        area = (0.02 + (_uniform(count, seed) + 1) / 2 * (self.share - 0.02)) * height * width
-        ratio = tf.exp(_uniform(count, seed + 1) * math.log(3.0))
-        chosen = _uniform(count, seed + 2) > 0
+        area = (0.02 + (uniform(count, seed) + 1) / 2 * (self.share - 0.02)) * height * width
+        ratio = tf.exp(uniform(count, seed + 1) * math.log(3.0))
+        chosen = uniform(count, seed + 2) > 0
 
         def inside(size, side, seed):
             side = tf.minimum(side, float(size))
-            start = (_uniform(count, seed) + 1) / 2 * (size - side)
+            start = (uniform(count, seed) + 1) / 2 * (size - side)
             place = tf.range(size, dtype=tf.float32)[None] + 0.5
             return (place >= start[:, None]) & (place < (start + side)[:, None])
 
@@ -135,11 +149,11 @@ class CutMix(Augmentation, name="cutmix", shorthand="alpha"):
 
     def apply(self, images, targets, seed):
         count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-        side = tf.sqrt(1 - _beta(count, self.alpha, seed))
+        side = tf.sqrt(1 - beta(count, self.alpha, seed))
         partner = tf.random.experimental.stateless_shuffle(tf.range(count), seed + 2)
 
         def inside(size, seed):
-            centre, half = (_uniform(count, seed) + 1) / 2 * size, side * size / 2
+            centre, half = (uniform(count, seed) + 1) / 2 * size, side * size / 2
             return tf.abs(tf.range(size, dtype=tf.float32)[None] + 0.5 - centre[:, None]) < half[:, None]
 
         other = tf.cast(inside(height, seed + 3)[:, :, None] & inside(width, seed + 4)[:, None, :], images.dtype)
@@ -155,7 +169,7 @@ class ColorJitter(Augmentation, name="color_jitter", shorthand="strength"):
 
     def apply(self, images, targets, seed):
         count = tf.shape(images)[0]
-        brightness, contrast, saturation = (1 + _uniform(count, seed + offset)[:, None, None, None] * self.strength for offset in range(3))
+        brightness, contrast, saturation = (1 + uniform(count, seed + offset)[:, None, None, None] * self.strength for offset in range(3))
         images = images * brightness
         mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
         images = mean + (images - mean) * contrast
@@ -172,7 +186,7 @@ class Mixup(Augmentation, name="mixup", shorthand="alpha"):
 
     def apply(self, images, targets, seed):
         count = tf.shape(images)[0]
-        share = _beta(count, self.alpha, seed)
+        share = beta(count, self.alpha, seed)
         partner = tf.random.experimental.stateless_shuffle(tf.range(count), seed + 2)
 
         def mix(values):
@@ -219,17 +233,17 @@ def warp(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
                                                  interpolation="BILINEAR", fill_mode="CONSTANT")
 
 
-def _uniform(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def uniform(count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([count], seed, -1.0, 1.0)
 
 
-def _beta(count: tf.Tensor, alpha: float, seed: tf.Tensor) -> tf.Tensor:
+def beta(count: tf.Tensor, alpha: float, seed: tf.Tensor) -> tf.Tensor:
     """Draws from Beta(alpha, alpha), as the share of one Gamma draw in the sum of two."""
     first, second = (tf.random.stateless_gamma([count], seed + offset, alpha=alpha) + 1e-20 for offset in (0, 1))
     return first / (first + second)
 
 
-def _affine(a, b, c, d, x=None, y=None) -> tf.Tensor:
+def affine(a, b, c, d, x=None, y=None) -> tf.Tensor:
     zero, one = tf.zeros_like(a), tf.ones_like(a)
     flat = [a, b, zero if x is None else x, c, d, zero if y is None else y, zero, zero, one]
     return tf.reshape(tf.stack(flat, axis=1), [-1, 3, 3])

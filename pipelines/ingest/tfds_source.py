@@ -20,13 +20,20 @@ with epy.lazy_imports():
 
 
 class TfdsSource(Source, name="tfds", shorthand="name"):
-    """Any image classification set of TensorFlow Datasets, by name: `tfds:cifar10`, `tfds:cifar10:3.0.2`."""
+    """Any image classification set of TensorFlow Datasets, by name: `tfds:cifar10`, `tfds:cifar10:3.0.2`.
+
+    Args:
+        name: of the set, with a version if it matters.
+        test_on: the split to test on where it is not called test, as ImageNet's, which is tested on `validation`; what is validated on
+            during the training is then taken from the training part.
+    """
 
     name: str = Field(min_length=1)
+    test_on: str | None = Field(None, min_length=1)
     data_dir: str | None = Field(None, description="where TFDS keeps its data; its own default where not given")
 
     def fingerprint(self) -> str:
-        return f"tfds {self.name} {self.data_dir or ''} {importlib.metadata.version('tensorflow-datasets')}"
+        return f"tfds {self.name} {self.data_dir or ''} {self.test_on or ''} {importlib.metadata.version('tensorflow-datasets')}"
 
     def builder(self) -> Any:
         """The TFDS builder."""
@@ -65,12 +72,16 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
         known = self.builder().info.splits
         if "train" not in known:
             raise UserError(f"data.source: {self.name} has no split called train; it has {', '.join(known)}")
+        if self.test_on is not None:
+            if self.test_on not in known:
+                raise UserError(f"data.source.tfds.test_on: {self.name} has no split {self.test_on}; it has {', '.join(known)}")
+            return ["train", "test"]
         return [part for part in ("train", "validation", "test") if part in known]
 
     def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         image, label = self.keys()
         examples = self.builder().as_dataset(
-            split=part, shuffle_files=False, decoders={image: tfds.decode.SkipDecoding()},
+            split=self.test_on or part if part == "test" else part, shuffle_files=False, decoders={image: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(interleave_cycle_length=16, try_autocache=False))
         named = examples.enumerate().map(lambda place, example: (
             example[image], example[label], tf.strings.join([f"{part}#", tf.strings.as_string(place)])))

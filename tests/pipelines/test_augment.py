@@ -1,9 +1,13 @@
 """Augmentation against closed forms."""
 import numpy as np
+import PIL.Image
+import PIL.ImageEnhance
+import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
 from pipelines.ingest import augment
+from pipelines.ingest.augment_policies import PHOTOMETRIC
 
 
 def entry(written):
@@ -22,7 +26,7 @@ def images():
 
 
 @pytest.mark.parametrize("written", [{"rotate": 20}, {"shift": 0.2}, {"zoom": 0.3}, "flip", {"crop": 2}, {"cutout": 0.4}, {"mixup": 0.4},
-                                     "cutmix", "random_erasing", "color_jitter"])
+                                     "cutmix", "random_erasing", "color_jitter", "rand_augment", "augmix", "resized_crop"])
 def test_the_same_seed_gives_the_same_pictures_and_another_others(images, written):
     first, again, other = apply([written], images), apply([written], images), apply([written], images, seed=(1, 3))
     np.testing.assert_array_equal(first[0], again[0])
@@ -53,7 +57,7 @@ def test_crop_moves_by_whole_pixels_and_fills_with_black(images):
 
 def test_a_rotation_of_ninety_degrees_is_one():
     picture = np.arange(25, dtype="uint8").reshape(1, 5, 5, 1)
-    quarter = augment._affine(*(tf.constant([value]) for value in (0.0, -1.0, 1.0, 0.0)))
+    quarter = augment.affine(*(tf.constant([value]) for value in (0.0, -1.0, 1.0, 0.0)))
     turned = augment.warp(tf.cast(picture, tf.float32), quarter).numpy()[0, ..., 0]
     assert np.allclose(turned, np.rot90(picture[0, ..., 0])) or np.allclose(turned, np.rot90(picture[0, ..., 0], -1))
 
@@ -119,3 +123,42 @@ def test_neighbouring_maps_become_one_interpolation(images):
     twice = augment.warp(augment.warp(inner, tf.constant([there])), tf.constant([back]))
     np.testing.assert_allclose(once, inner, atol=1e-3)
     assert np.abs(twice - inner).max() > 10
+
+
+PHOTO = np.floor(255 * np.random.default_rng(5).uniform(0.05, 1, (4, 96, 96, 3)) ** 2).astype("float32")
+
+
+@pytest.mark.parametrize(("name", "reference"), [
+    ("equalize", PIL.ImageOps.equalize), ("auto_contrast", PIL.ImageOps.autocontrast),
+    ("posterize", lambda picture: PIL.ImageOps.posterize(picture, 6)), ("solarize", lambda picture: PIL.ImageOps.solarize(picture, 128)),
+    ("color", lambda picture: PIL.ImageEnhance.Color(picture).enhance(1.45)),
+    ("contrast", lambda picture: PIL.ImageEnhance.Contrast(picture).enhance(1.45)),
+    ("brightness", lambda picture: PIL.ImageEnhance.Brightness(picture).enhance(1.45)),
+    ("sharpness", lambda picture: PIL.ImageEnhance.Sharpness(picture).enhance(1.45))])
+def test_a_change_of_the_bank_is_pils(name, reference):
+    found = np.clip(PHOTOMETRIC[name](PHOTO, 0.5, np.ones((4, 1, 1, 1), "float32")), 0, 255)
+    expected = np.stack([np.asarray(reference(PIL.Image.fromarray(picture.astype("uint8")))) for picture in PHOTO]).astype("float32")
+    inner = np.abs(found - expected)[:, 1:-1, 1:-1]
+    assert inner.max() <= (8 if name == "equalize" else 2)
+
+
+def test_each_picture_gets_a_change_of_its_own():
+    same = np.repeat(PHOTO[:1], 64, axis=0)
+    found, _ = apply([{"rand_augment": {"magnitude": 8, "changes": 1}}], same)
+    kinds = {picture.tobytes() for picture in np.asarray(found)}
+    assert len(kinds) > 10 and PHOTO[0].tobytes() in kinds
+
+
+def test_augmix_stays_between_pictures_and_changes_them():
+    found, _ = apply([{"augmix": 5}], PHOTO)
+    assert np.min(found) >= 0 and np.max(found) <= 255 and np.abs(found - PHOTO).max() > 5
+    mild, _ = apply([{"augmix": {"severity": 0}}], PHOTO)
+    assert np.abs(mild - PHOTO).mean() < np.abs(found - PHOTO).mean()
+
+
+def test_a_resized_crop_is_a_part_enlarged():
+    ramp = np.broadcast_to(np.arange(32, dtype="float32")[None, None, :, None] * 8, (200, 32, 32, 1))
+    found, _ = apply([{"resized_crop": 0.25}], ramp)
+    steps = np.diff(np.asarray(found)[:, 16, 4:-4, 0], axis=1).mean(axis=1) / 8
+    assert steps.min() > 0.4 and steps.max() <= 1.001 and steps.mean() < 0.95
+    assert (np.asarray(found)[:, 2:-2, 2:-2] > 0).mean() > 0.98, "nothing comes from outside the picture"
