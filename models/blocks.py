@@ -68,6 +68,11 @@ def stochastic_depth(x: Any, rate: float) -> Any:
     return keras.layers.Dropout(rate, noise_shape=(None, *(1,) * (len(x.shape) - 1)))(x) if rate else x
 
 
+def spatial_dropout(x: Any, rate: float) -> Any:
+    """Leaves whole channels out (Tompson et al. 2015)."""
+    return keras.layers.SpatialDropout2D(rate)(x) if rate else x
+
+
 def shuffled_channels(x: Any, groups: int) -> Any:
     """Channels in the order that mixes `groups` of them (Zhang et al. 2018)."""
     height, width, channels = x.shape[1:]

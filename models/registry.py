@@ -125,7 +125,7 @@ def features(model: keras.Model) -> keras.Model:
     """
     operation, classified = main_output(model).output._keras_history.operation, None
     while not isinstance(operation, keras.layers.InputLayer):
-        if operation.weights and classified is None:
+        if getattr(operation, "weights", None) and classified is None:
             classified = operation.input  # what the logits are made of
         if classified is not None and isinstance(operation, (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten)):
             return keras.Model(model.input, operation.input, name=model.name)

@@ -62,8 +62,8 @@ def resnet8(input_shape: tuple[int, int, int], classes: int, *, width: blocks.Fi
 @register("resnet56", paper=RESNET, at=CIFAR, depth=56)
 @register("resnet110", paper=RESNET, at=CIFAR, depth=110)
 def resnet_cifar(input_shape: tuple[int, int, int], classes: int, *, depth: Literal[20, 56, 110], width: blocks.Filters = 16,
-                 weight_decay: blocks.WeightDecay = 1e-4, batch_norm_momentum: blocks.Momentum = 0.9,
-                 dropout: blocks.Dropout = 0.0) -> keras.Model:
+                 weight_decay: blocks.WeightDecay = 1e-4, batch_norm_momentum: blocks.Momentum = 0.9, dropout: blocks.Dropout = 0.0,
+                 spatial_dropout: blocks.Dropout = 0.0, stochastic_depth: blocks.Dropout = 0.0) -> keras.Model:
     """The residual networks for CIFAR-10: three stages of basic blocks, shortcuts without parameters.
 
     He et al., "Deep Residual Learning for Image Recognition", 2016, section 4.2, with shortcut option A. At the paper's
@@ -77,6 +77,8 @@ def resnet_cifar(input_shape: tuple[int, int, int], classes: int, *, depth: Lite
         weight_decay: L2 penalty on convolution kernels.
         batch_norm_momentum: of the moving statistics.
         dropout: rate before the classifier.
+        spatial_dropout: rate at which whole channels are left out between the two convolutions of a block (Tompson et al. 2015).
+        stochastic_depth: rate at which the last residual branch is left out; earlier ones less, in proportion.
     """
     layers = keras.layers
 
@@ -84,27 +86,30 @@ def resnet_cifar(input_shape: tuple[int, int, int], classes: int, *, depth: Lite
         return blocks.convolution_norm(x, filters, 3, strides, activation=activation, momentum=batch_norm_momentum,
                                        weight_decay=weight_decay)
 
-    def basic_block(x, filters: int, strides: int):
+    def basic_block(x, filters: int, strides: int, drop: float):
         shortcut = x
         if strides != 1:
             missing = filters - x.shape[-1]
             shortcut = keras.ops.pad(x[:, ::strides, ::strides], ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
-        x = convolution(convolution(x, filters, strides), filters, activation=None)
+        x = blocks.spatial_dropout(convolution(x, filters, strides), spatial_dropout)
+        x = blocks.stochastic_depth(convolution(x, filters, activation=None), drop)
         return layers.ReLU()(layers.Add()([x, shortcut]))
 
     pixels = keras.Input(input_shape, name="image")
     x = convolution(blocks.scaled(pixels), width)
+    per_stage = (depth - 2) // 6
     for stage in range(3):
-        for block in range((depth - 2) // 6):
-            x = basic_block(x, width * 2**stage, 2 if stage and not block else 1)
+        for block in range(per_stage):
+            x = basic_block(x, width * 2**stage, 2 if stage and not block else 1,
+                            stochastic_depth * (stage * per_stage + block + 1) / (3 * per_stage))
     return keras.Model(pixels, blocks.logits(x, classes, dropout), name=f"resnet{depth}")
 
 
 @register("resnet18", paper=RESNET, depth=18)
 @register("resnet34", paper=RESNET, depth=34)
 def resnet_basic(input_shape: tuple[int, int, int], classes: int, *, depth: Literal[18, 34], width: blocks.Filters = 64,
-                 weight_decay: blocks.WeightDecay = 1e-4, batch_norm_momentum: blocks.Momentum = 0.9,
-                 dropout: blocks.Dropout = 0.0) -> keras.Model:
+                 weight_decay: blocks.WeightDecay = 1e-4, batch_norm_momentum: blocks.Momentum = 0.9, dropout: blocks.Dropout = 0.0,
+                 spatial_dropout: blocks.Dropout = 0.0, stochastic_depth: blocks.Dropout = 0.0) -> keras.Model:
     """The residual networks of basic blocks for ImageNet.
 
     He et al., "Deep Residual Learning for Image Recognition", 2016, table 1, with shortcut option B. At the paper's setting,
@@ -118,6 +123,8 @@ def resnet_basic(input_shape: tuple[int, int, int], classes: int, *, depth: Lite
         weight_decay: L2 penalty on convolution kernels.
         batch_norm_momentum: of the moving statistics.
         dropout: rate before the classifier.
+        spatial_dropout: rate at which whole channels are left out between the two convolutions of a block (Tompson et al. 2015).
+        stochastic_depth: rate at which the last residual branch is left out; earlier ones less, in proportion.
     """
     layers = keras.layers
 
@@ -125,18 +132,21 @@ def resnet_basic(input_shape: tuple[int, int, int], classes: int, *, depth: Lite
         return blocks.convolution_norm(x, filters, kernel, strides, activation=activation, momentum=batch_norm_momentum,
                                        weight_decay=weight_decay)
 
-    def basic_block(x, filters: int, strides: int):
+    def basic_block(x, filters: int, strides: int, drop: float):
         shortcut = x
         if strides != 1:
             shortcut = convolution(x, filters, 1, strides, activation=None)
-        x = convolution(convolution(x, filters, 3, strides), filters, 3, activation=None)
+        x = blocks.spatial_dropout(convolution(x, filters, 3, strides), spatial_dropout)
+        x = blocks.stochastic_depth(convolution(x, filters, 3, activation=None), drop)
         return layers.ReLU()(layers.Add()([x, shortcut]))
 
     pixels = blocks.picture(input_shape, 32, f"resnet{depth}")
     x = layers.MaxPooling2D(3, 2, padding="same")(convolution(blocks.scaled(pixels), width, 7, 2))
-    for stage, count in enumerate({18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[depth]):
+    counts, done = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[depth], 0
+    for stage, count in enumerate(counts):
         for block in range(count):
-            x = basic_block(x, width * 2**stage, 2 if stage and not block else 1)
+            done += 1
+            x = basic_block(x, width * 2**stage, 2 if stage and not block else 1, stochastic_depth * done / sum(counts))
     return keras.Model(pixels, blocks.logits(x, classes, dropout), name=f"resnet{depth}")
 
 

@@ -23,7 +23,8 @@ CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 1
 @register("vgg19", paper=PAPER, depth=19)
 def vgg(input_shape: tuple[int, int, int], classes: int, *, depth: Literal[11, 13, 16, 19],
         width: blocks.WidthMultiplier = 1.0, head: Annotated[int, Field(ge=1)] = 4096,
-        dropout: blocks.Dropout = 0.5, batch_norm: bool = False) -> keras.Model:
+        dropout: blocks.Dropout = 0.5, batch_norm: bool = False,
+        spatial_dropout: blocks.Dropout = 0.0) -> keras.Model:
     """VGG: stacks of 3 x 3 convolutions, each stack followed by a pooling.
 
     Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. At the paper's setting,
@@ -37,6 +38,7 @@ def vgg(input_shape: tuple[int, int, int], classes: int, *, depth: Literal[11, 1
         head: units of the two dense layers before the logits.
         dropout: rate after each of them.
         batch_norm: normalize after each convolution, without which a deep one hardly starts to learn from random weights.
+        spatial_dropout: rate at which whole channels are left out after each pooling.
     """
     layers = keras.layers
     pixels = blocks.picture(input_shape, 32, f"vgg{depth}")
@@ -47,5 +49,5 @@ def vgg(input_shape: tuple[int, int, int], classes: int, *, depth: Literal[11, 1
             if batch_norm:
                 x = layers.BatchNormalization(momentum=0.9)(x)
             x = layers.ReLU()(x)
-        x = layers.MaxPooling2D(2)(x)
+        x = blocks.spatial_dropout(layers.MaxPooling2D(2)(x), spatial_dropout)
     return keras.Model(pixels, blocks.dense_logits(x, classes, head, dropout), name=f"vgg{depth}")

@@ -52,6 +52,9 @@ def take_examples(written: dict, path: Path) -> str:
         return f"{len(classes)} classes; not downloaded yet, so the rest is tried on random pictures"
     source.prepare()
     classes = source.classes()
+    there = source.size("train")
+    if there is not None and recipe.data.batch > there:
+        raise UserError(f"data.batch is {recipe.data.batch}, but there are only {there} training examples; give a smaller batch")
     images: list[np.ndarray] = []
     labels: list[int] = []
     for encoded, label, _ in source.raw("train").take(4 * EXAMPLES).as_numpy_iterator():

@@ -145,6 +145,14 @@ class TrainSection(Section):
         if getattr(self.schedule, "momentum", None) and not self.optimizer.momentum_can_cycle:
             raise PydanticCustomError("combination", "one_cycle.momentum goes with sgd, adam, adamw, lamb and lion only, not with {name}", {
                 "name": str(self.optimizer.entry_name), "at": ["train", "schedule"]})
+        if self.strategy == "multi_worker" and (reason := self.optimizer.alone()):
+            raise PydanticCustomError("combination", "{reason}", {"reason": reason, "at": ["train", "optimizer"]})
+        if self.strategy == "multi_worker" and self.transfer is not None:
+            raise PydanticCustomError("combination", "does not go with several workers, which train in tf_keras; use strategy: one or "
+                                      "mirrored", {"at": ["train", "transfer"]})
+        if "ema" in names and "swa" in names:
+            raise PydanticCustomError("combination", "ema and swa each ship their own average of the weights: leave one of the two out", {
+                "at": ["train", "callbacks", names.index("swa")]})
         repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
         if repeated:
             raise PydanticCustomError("combination", "{name} is given twice", {

@@ -62,6 +62,9 @@ class Idx(Source, name="idx", shorthand="path"):
     def classes(self) -> list[str]:
         return self.class_names or [str(label) for label in range(int(read_idx(self.files("train")[1]).max(initial=1)) + 1)]
 
+    def size(self, part: Part) -> int | None:
+        return len(read_idx(self.files(part)[1]))
+
     def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         images, labels = (read_idx(path) for path in self.files(part))
         if images.ndim not in (3, 4) or labels.ndim != 1 or len(images) != len(labels):
@@ -119,6 +122,9 @@ class FashionMnist(Source, name="fashion_mnist", shorthand="path"):
 
     def parts(self) -> list[Part]:
         return self.origin.parts()
+
+    def size(self, part: Part) -> int | None:
+        return self.origin.size(part)
 
     def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         return self.origin.raw(part, positions)

@@ -66,6 +66,9 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
             found += [(str(path), label) for path in pictures]
         return found
 
+    def size(self, part: Part) -> int | None:
+        return len(self.files(part))
+
     def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         files = self.files(part)
         chosen = files if positions is None else [files[position] for position in positions]

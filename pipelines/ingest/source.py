@@ -44,6 +44,10 @@ class Source(Entry):
         """The parts that the source comes in; at least "train"."""
         raise NotImplementedError
 
+    def size(self, part: Part) -> int | None:
+        """How many examples a part has, those that cannot be read among them; None where only reading it would tell."""
+        return None
+
     def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         """Encoded examples of a part, always in the same order: (bytes of a picture, label, name), all scalars.
 

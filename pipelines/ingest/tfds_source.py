@@ -78,10 +78,17 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
             return ["train", "test"]
         return [part for part in ("train", "validation", "test") if part in known]
 
+    def size(self, part: Part) -> int | None:
+        return int(self.builder().info.splits[self._split(part)].num_examples)
+
+    def _split(self, part: Part) -> str:
+        """The name that the set has for a part."""
+        return self.test_on if part == "test" and self.test_on else part
+
     def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         image, label = self.keys()
         examples = self.builder().as_dataset(
-            split=self.test_on or part if part == "test" else part, shuffle_files=False, decoders={image: tfds.decode.SkipDecoding()},
+            split=self._split(part), shuffle_files=False, decoders={image: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(interleave_cycle_length=16, try_autocache=False))
         named = examples.enumerate().map(lambda place, example: (
             example[image], example[label], tf.strings.join([f"{part}#", tf.strings.as_string(place)])))

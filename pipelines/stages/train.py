@@ -26,9 +26,6 @@ def run(context: Context) -> str:
     if recipe.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     steps = index.splits["train"].examples // recipe.data.batch
-    if not steps:
-        raise UserError(f"data.batch is {recipe.data.batch}, but there are only {index.splits['train'].examples} training examples; "
-                        "give a smaller batch")
     if recipe.data.batch % distribution.replicas:
         raise UserError(f"data.batch is {recipe.data.batch}, which does not divide among {distribution.replicas} devices; "
                         f"give a multiple of {distribution.replicas}")

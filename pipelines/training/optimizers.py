@@ -21,6 +21,8 @@ with epy.lazy_imports():
 Momentum = Field(0.9, ge=0, lt=1)
 #: Parameters that weight decay leaves alone, by name: biases, and the scales and offsets of normalization.
 UNDECAYED = ["bias", "gamma", "beta"]
+#: Optimizers that tf_keras, in which several workers train, does not have.
+KERAS_3_ONLY = {"lamb", "muon"}
 
 
 class Optimizer(Entry):
@@ -73,7 +75,8 @@ class Optimizer(Entry):
             settings |= {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
                          "loss_scale_factor": self.loss_scale}
         else:
-            self._must_be_known(library)
+            if reason := self.alone():
+                raise UserError(f"train.optimizer: {reason}")
         kind = getattr(library.optimizers, self.keras_name)
         kind = kind if momenta is None else cycled(kind, momenta)
         if shares is not None:
@@ -85,14 +88,15 @@ class Optimizer(Entry):
             optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
         return optimizer
 
-    def _must_be_known(self, library: Any) -> None:
-        if not hasattr(library.optimizers, self.keras_name):
-            raise UserError(f"train.optimizer: {self.entry_name} does not go with several workers, which train in tf_keras; take "
-                            "sgd, adam, adamw, lion, rmsprop, adagrad or adafactor")
+    def alone(self) -> str:
+        """Why this optimizer does not go with several workers, which train in tf_keras; empty where it does."""
+        if self.entry_name in KERAS_3_ONLY:
+            return (f"{self.entry_name} does not go with several workers, which train in tf_keras; take "
+                    f"{', '.join(sorted(set(Optimizer.choices) - KERAS_3_ONLY))}")
         for name, default in (("accumulate", 1), ("loss_scale", None)):
             if getattr(self, name) != default:
-                raise UserError(f"train.optimizer.{self.entry_name}.{name}: does not go with several workers, which train in tf_keras; "
-                                "leave it out")
+                return f"{name} does not go with several workers, which train in tf_keras; leave it out"
+        return ""
 
     @property
     def momentum_can_cycle(self) -> bool:

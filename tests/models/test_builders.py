@@ -114,3 +114,25 @@ def test_an_unknown_setting_is_refused():
 def test_pictures_that_are_too_small_are_refused_with_what_to_set(name):
     with pytest.raises(ValueError, match=r"at least 32 x 32 pixels, got 28 x 28.*data\.image\.size"):
         models.build(name, input_shape=(28, 28, 3), classes=10)
+
+
+@pytest.mark.parametrize(("name", "settings", "kind"), [
+    ("resnet20", {"spatial_dropout": 0.3}, "SpatialDropout2D"), ("resnet18", {"spatial_dropout": 0.3}, "SpatialDropout2D"),
+    ("vgg11", {"spatial_dropout": 0.3, "width": 0.25}, "SpatialDropout2D"), ("resnet20", {"stochastic_depth": 0.5}, "Dropout"),
+    ("resnet18", {"stochastic_depth": 0.5}, "Dropout")])
+def test_what_is_left_out_is_left_out_in_training_alone(name, settings, kind):
+    model = models.build(name, input_shape=(32, 32, 3), classes=7, **settings)
+    rates = [layer.rate for layer in model.layers if type(layer).__name__ == kind]
+    assert len(rates) >= 5 and rates == sorted(rates) and rates[-1] == next(iter(settings.values()))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    still, again = (np.asarray(model(pixels, training=False)) for _ in range(2))
+    np.testing.assert_array_equal(still, again)
+    assert not np.array_equal(np.asarray(model(pixels, training=True)), np.asarray(model(pixels, training=True)))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("vgg11", (1, 1, 512)), ("resnet50", (1, 1, 2048)), ("mobilenet_v3_small", (1, 1, 576)),
+                                            ("googlenet", (1, 1, 1024)), ("vit_tiny", (192,))])
+def test_without_the_top_there_are_the_features_that_it_sees(name, shape):
+    model = models.build(name, input_shape=(32, 32, 3), classes=7, include_top=False)
+    assert model.output.shape[1:] == shape
+    assert not any(layer.name == "logits" for layer in model.layers)

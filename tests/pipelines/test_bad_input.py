@@ -124,6 +124,11 @@ def test_a_batch_larger_than_the_data(litepress, working_folder):
     refused(litepress(*RUN, *photos_recipe(data__batch=5000)), "data.batch is 5000", "training examples", "smaller batch")
 
 
+@pytest.mark.parametrize("source", ["digits", "mnist_5k"])
+def test_a_batch_larger_than_the_data_is_refused_by_a_check(litepress, source):
+    refused(litepress("check", "recipe.yaml", "--set", f"data.source={source}", "--set", "data.batch=5000"), "data.batch is 5000")
+
+
 def test_an_unknown_tfds_set(litepress):
     refused(litepress(*RUN, "--set", "data.source=tfds:no_such_set"), "no set called 'no_such_set'")
 

@@ -124,3 +124,11 @@ def test_an_optimizer_that_several_workers_cannot_have_is_refused(written):
 
     with pytest.raises(UserError, match="does not go with several workers"):
         Optimizer.read(written).build(0.1, tf_keras)
+
+
+def test_the_optimizers_that_only_keras_3_has_are_known():
+    import tf_keras
+
+    from pipelines.training.optimizers import KERAS_3_ONLY
+
+    assert {name for name, choice in Optimizer.choices.items() if not hasattr(tf_keras.optimizers, choice.keras_name)} == KERAS_3_ONLY
