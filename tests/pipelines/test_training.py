@@ -1,4 +1,4 @@
-"""The training loop: schedules by their formulas, exact resumption."""
+"""The training loop: optimizers, callbacks, penalties, exact resumption."""
 import math
 import os
 import signal
@@ -10,61 +10,7 @@ from pipelines import workers
 from pipelines.errors import UserError
 from pipelines.training import checkpoint
 from pipelines.training.callbacks import Callback, Surroundings
-from pipelines.training.losses import Loss
 from pipelines.training.optimizers import Optimizer
-from pipelines.training.schedules import Schedule
-
-
-def rates(written, steps):
-    return Schedule.read(written).rates(steps)
-
-
-def test_one_cycle_follows_its_formula():
-    peak, warmup, steps = 0.01, 0.25, 200
-    expected = []
-    for step in range(steps):
-        done = step / (steps - 1)
-        if done < warmup:
-            expected.append(peak * (0.04 + 0.96 * (1 - math.cos(math.pi * done / warmup)) / 2))
-        else:
-            expected.append(peak * (1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2))
-    np.testing.assert_allclose(rates({"one_cycle": peak}, steps), expected, rtol=1e-4)
-    assert max(expected) == pytest.approx(peak, rel=1e-3)
-
-
-def test_cosine_warms_up_in_a_line_and_falls_to_its_floor():
-    found = rates({"cosine": {"peak": 0.1, "warmup": 0.1, "end": 0.2}}, 100)
-    np.testing.assert_allclose(found[:10], 0.1 * np.arange(10) / 10, atol=1e-7)
-    expected = [0.1 * (0.2 + 0.8 * (1 + math.cos(math.pi * step / 89)) / 2) for step in range(90)]
-    np.testing.assert_allclose(found[10:], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("written", "independent"), [
-    ({"exponential": {"peak": 0.1, "end": 0.01}}, lambda k: k.ExponentialDecay(0.1, 99, 0.01)),
-    ({"polynomial": {"peak": 0.1, "power": 2, "end": 0.1}}, lambda k: k.PolynomialDecay(0.1, 99, 0.01, power=2)),
-    ({"cosine": {"peak": 0.1, "warmup": 0, "end": 0.1}}, lambda k: k.CosineDecay(0.1, 99, alpha=0.1)),
-    ({"cosine_restarts": {"peak": 0.1, "cycles": 3, "stretch": 2, "decay": 0.5}},
-     lambda k: k.CosineDecayRestarts(0.1, 99 / 7, t_mul=2, m_mul=0.5)),
-    ({"piecewise": {"boundaries": [0.25, 0.5], "rates": [0.1, 0.01, 0.001]}},
-     lambda k: k.PiecewiseConstantDecay([24, 49], [0.1, 0.01, 0.001])),
-    ({"step": {"peak": 0.1, "every": 0.5}}, lambda k: k.PiecewiseConstantDecay([49], [0.1, 0.01])),
-])
-def test_a_schedule_is_keras_own_point_by_point(written, independent):
-    import keras
-
-    expected = independent(keras.optimizers.schedules)
-    np.testing.assert_allclose(rates(written, 100)[:99], [float(expected(step)) for step in range(99)], rtol=2e-4, atol=1e-8)
-
-
-def test_any_schedule_can_begin_with_a_warm_up():
-    found = rates({"polynomial": {"peak": 0.1, "warmup": 0.2}}, 100)
-    np.testing.assert_allclose(found[:20], 0.1 * np.arange(20) / 20, atol=1e-7)
-    np.testing.assert_allclose(found[20:], 0.1 * (1 - np.arange(80) / 79), atol=1e-7)
-
-
-def test_a_rate_that_never_changes_is_left_to_callbacks():
-    assert not Schedule.read({"constant": 0.3}).changes
-    assert Schedule.read({"constant": {"peak": 0.3, "warmup": 0.1}}).changes
 
 
 def test_adamw_leaves_biases_and_normalization_alone():
@@ -81,45 +27,6 @@ def test_adamw_leaves_biases_and_normalization_alone():
     for variable, value in zip(model.trainable_variables, before, strict=True):
         decayed = value * (1 - 0.1 * 0.5) if variable.name == "kernel" else value
         np.testing.assert_allclose(np.asarray(variable), decayed, rtol=1e-6, err_msg=variable.path)
-
-
-def test_cross_entropy_with_smoothed_labels_is_the_closed_form():
-    logits = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]], "float32")
-    targets = np.array([[1, 0, 0], [0, 0, 1]], "float32")
-    smoothed = targets * 0.9 + 0.1 / 3
-    log_scores = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    expected = -(smoothed * log_scores).sum(axis=1).mean()
-    assert np.mean(Loss.read({"cross_entropy": 0.1}).build([1, 1, 1])(targets, logits)) == pytest.approx(expected, rel=1e-6)
-
-
-LOGITS = np.random.default_rng(1).normal(size=(6, 3)).astype("float32")
-TARGETS = np.eye(3, dtype="float32")[[0, 1, 2, 0, 0, 1]]
-SCORES = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
-SIGMOIDS = 1 / (1 + np.exp(-LOGITS))
-TRUE = (SCORES * TARGETS).sum(axis=1)
-
-
-@pytest.mark.parametrize(("written", "expected"), [
-    ("cross_entropy", -np.log(TRUE).mean()),
-    ({"cross_entropy": {"class_weights": [1, 2, 3]}}, (-np.log(TRUE) * (TARGETS @ [1, 2, 3])).mean()),
-    ({"cross_entropy": {"class_weights": "balanced"}}, (-np.log(TRUE) * (TARGETS @ [10 / 18, 10 / 9, 10 / 3])).mean()),
-    ({"focal": {"gamma": 2, "alpha": 0.25}}, (-0.25 * (1 - TRUE) ** 2 * np.log(TRUE)).mean()),
-    ("binary_cross_entropy", -(TARGETS * np.log(SIGMOIDS) + (1 - TARGETS) * np.log(1 - SIGMOIDS)).mean()),
-    ({"binary_focal": {"gamma": 2, "alpha": 0.25}}, -(0.25 * TARGETS * (1 - SIGMOIDS) ** 2 * np.log(SIGMOIDS)
-                                                     + 0.75 * (1 - TARGETS) * SIGMOIDS ** 2 * np.log(1 - SIGMOIDS)).mean()),
-    ("mse", ((TARGETS - SCORES) ** 2).mean()),
-    ("mae", np.abs(TARGETS - SCORES).mean()),
-    ({"huber": 0.3}, np.where(np.abs(TARGETS - SCORES) <= 0.3, (TARGETS - SCORES) ** 2 / 2, 0.3 * np.abs(TARGETS - SCORES) - 0.045).mean()),
-    ("dice", 1 - 2 * (TARGETS * SCORES).sum() / (TARGETS.sum() + SCORES.sum())),
-    ("kl", -np.log(TRUE).mean()),
-])
-def test_a_loss_is_its_closed_form(written, expected):
-    assert np.mean(Loss.read(written).build([6, 3, 1])(TARGETS, LOGITS)) == pytest.approx(expected, rel=1e-4)
-
-
-def test_class_weights_must_be_as_many_as_classes():
-    with pytest.raises(UserError, match="2 weights for 3 classes"):
-        Loss.read({"cross_entropy": {"class_weights": [1, 2]}}).build([6, 3, 1])
 
 
 @pytest.mark.parametrize("name", sorted(Optimizer.choices))
@@ -266,13 +173,6 @@ def test_a_time_budget_ends_after_the_epoch_in_which_it_is_spent():
     assert 1 <= len(history["loss"]) <= 2
 
 
-def test_momentum_cycles_against_the_rate():
-    schedule = Schedule.read({"one_cycle": {"peak": 0.1, "momentum": [0.95, 0.85]}})
-    momenta, places = schedule.momenta(101), schedule.rates(101)
-    assert momenta[0] == pytest.approx(0.95) and momenta[-1] == pytest.approx(0.95)
-    assert momenta[places.argmax()] == pytest.approx(0.85)
-
-
 @pytest.mark.parametrize("written", ["sgd", {"sgd": {"nesterov": True}}, "adam", "adamw", "lion"])
 def test_a_constant_cycle_is_the_optimizer_itself(written):
     """With the same momentum at every step, the cycled class must do what Keras' own does."""
@@ -291,21 +191,6 @@ def test_a_constant_cycle_is_the_optimizer_itself(written):
         np.testing.assert_allclose(one, other, atol=1e-6)
     moved = max(np.abs(one - two).max() for one, two in zip(cycled, trained(np.full(5, 0.2, "float32")), strict=True))
     assert moved > 1e-4
-
-
-def test_triplet_and_contrastive_are_their_closed_forms():
-    from pipelines.training import metric_learning
-
-    distances = np.sqrt(((LOGITS[:, None] - LOGITS[None]) ** 2).sum(-1))
-    labels = TARGETS.argmax(1)
-    triplet, contrastive = [], []
-    for one in range(6):
-        alike = [distances[one, two] for two in range(6) if two != one and labels[two] == labels[one]]
-        other = [distances[one, two] for two in range(6) if labels[two] != labels[one]]
-        triplet.append(max(0, max(alike) - min(other) + 0.7) if alike else 0)
-        contrastive.append((sum(d**2 for d in alike) + sum(max(0, 2 - d) ** 2 for d in other)) / 10)
-    np.testing.assert_allclose(metric_learning.batch_hard_triplet(TARGETS, LOGITS, 0.7), triplet, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(metric_learning.contrastive(TARGETS, LOGITS, 2.0), contrastive, rtol=1e-4)
 
 
 def fit_digits(folder, **settings):
