@@ -6,6 +6,7 @@ network's way, and what ships still takes raw pixels 0..255.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,7 +148,7 @@ def load_file(model: keras.Model, path: Path) -> list[str]:
 
 
 def load_hub(model: keras.Model, preset: str) -> list[str]:
-    """Loads the backbone of a KerasHub preset, by name or from a folder, into a model of the same architecture.
+    """Loads the backbone of a KerasHub ViT preset, by name or from a folder, into a ViT of the same size and picture size.
 
     Returns:
         The names of the layers that have weights now, in the model's order.
@@ -163,7 +164,17 @@ def load_hub(model: keras.Model, preset: str) -> list[str]:
         backbone = keras_hub.models.Backbone.from_preset(preset)
     except Exception as error:
         raise ValueError(f"the preset {preset} cannot be had: {_first_line(error)}. Give a folder that is here") from error
-    return _in_order(backbone, model)
+    class_token, kernel, bias, *rest = backbone.weights
+    theirs = [kernel, bias, class_token, *rest]  # ours come in the order in which they are used
+    own = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
+    ours = [weight for layer in own for weight in layer.weights]
+    for mine, other in itertools.zip_longest(ours, theirs):
+        if mine is None or other is None or _plain(mine.shape) != _plain(other.shape):
+            raise ValueError(f"the preset {preset} has weights {'none' if other is None else tuple(other.shape)} where this model has "
+                             f"{'none' if mine is None else tuple(mine.shape)}: it wants the same variant, patch and data.image.size")
+    for mine, other in zip(ours, theirs, strict=True):
+        mine.assign(np.asarray(other).reshape(mine.shape))
+    return [layer.name for layer in weighted(model) if layer.name != "logits"]
 
 
 def weighted(model: Any) -> list[Any]:

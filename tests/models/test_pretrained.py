@@ -1,4 +1,6 @@
 """Weights from elsewhere: what comes in computes what it computed where it comes from."""
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -86,3 +88,40 @@ def test_weights_of_another_model_are_refused(tmp_path):
     model = models.build("resnet8", input_shape=(32, 32, 3), classes=10)
     with pytest.raises(ValueError, match="of another model"):
         Weights.read({"file": str(tmp_path / "lenet5.keras")}).load(model, "resnet8", {})
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """A small ViT as KerasHub keeps it."""
+    keras_hub = pytest.importorskip("keras_hub", reason="wants the extra hub")
+    backbone = keras_hub.models.ViTBackbone(image_shape=(32, 32, 3), patch_size=8, num_layers=2, num_heads=3, hidden_dim=48, mlp_dim=192)
+    for weight in backbone.weights:
+        weight.assign(np.random.default_rng(len(weight.path)).normal(0, 0.2, weight.shape))
+    backbone.save_to_preset(str(tmp_path / "preset"))
+    return tmp_path / "preset", backbone
+
+
+def test_a_hub_preset_computes_what_it_does_there(preset):
+    folder, backbone = preset
+    settings = {"patch": 8, "depth": 2, "width": 0.25}
+    model = models.build("vit_tiny", input_shape=(32, 32, 3), classes=5, **settings)
+    entry = Weights.read({"keras_hub": str(folder)})
+    entry.suit(model, "vit_tiny", settings)
+    loaded = entry.load(model, "vit_tiny", settings)
+    assert "logits" not in loaded and len(loaded) > 10
+    pixels = PIXELS[:, :32, :32]
+    expected = backbone.predict(pixels / 127.5 - 1, verbose=0)[:, 0]
+    np.testing.assert_allclose(models.features(model).predict(pixels, verbose=0), expected, atol=1e-4)
+
+
+def test_a_hub_preset_of_another_size_is_refused(preset):
+    model = models.build("vit_tiny", input_shape=(48, 48, 3), classes=5, patch=8, depth=2, width=0.25)
+    with pytest.raises(ValueError, match=r"the same variant, patch and data\.image\.size"):
+        Weights.read({"keras_hub": str(preset[0])}).load(model, "vit_tiny", {})
+
+
+def test_the_hub_is_asked_for_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    model = models.build("vit_tiny", input_shape=(32, 32, 3), classes=5, patch=16, depth=1, width=0.1)
+    with pytest.raises(ValueError, match="pip install"):
+        Weights.read({"keras_hub": "vit_base_patch16_224_imagenet"}).load(model, "vit_tiny", {})
