@@ -78,20 +78,21 @@ def train(folder, kill_after, out):
     keras.utils.set_random_seed(3)
     tf.config.experimental.enable_op_determinism()
     pixels = keras.Input((8, 8, 1))
-    x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(pixels))
+    x = keras.layers.Conv2D(4, 3, name="conv")(keras.layers.Rescaling(1 / 255)(pixels))
     x = keras.layers.Dropout(0.3)(keras.layers.Flatten()(keras.layers.BatchNormalization()(x)))
     model = keras.Model(pixels, keras.layers.Dense(10)(x))
     generator = np.random.default_rng(0)
     dataset = tf.data.Dataset.from_tensor_slices((generator.integers(0, 256, (200, 8, 8, 1)).astype("uint8"), np.arange(200) % 10))
     settings = TrainSection.model_validate(
-        {"epochs": 6, "schedule": {"one_cycle": 0.01}, "callbacks": ["ema", {"early_stopping": {"monitor": "accuracy", "patience": 5}}]})
+        {"epochs": 6, "schedule": {"one_cycle": 0.01}, "transfer": {"unfreeze": {3: 1}},
+         "callbacks": ["ema", {"early_stopping": {"monitor": "accuracy", "patience": 5}}]})
 
     def progress(epoch, done, metrics):
         if kill_after is not None and done >= kill_after / 6:
             os.kill(os.getpid(), signal.SIGKILL)
 
     loop.fit(model, settings, steps=6, class_counts=[20] * 10, folder=folder, journal=Journal(folder / "journal.jsonl"), progress=progress,
-             batches=lambda epoch: stream.training_batches(
+             pretrained=["conv"], batches=lambda epoch: stream.training_batches(
                  dataset, classes=10, batch=32, augmentations=[Augmentation.read("shift")], seed=1, first_epoch=epoch, epochs=6),
              validation=stream.evaluation_batches(dataset, classes=10, batch=64))
     np.savez(out, *model.get_weights())

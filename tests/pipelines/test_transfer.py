@@ -8,7 +8,7 @@ from pipelines import recipe_file
 from pipelines.errors import UserError
 from pipelines.training.optimizers import Optimizer
 from pipelines.training.transfer import Transfer
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 
 
 def small():
@@ -105,3 +105,24 @@ def test_even_digits_teach_odd_ones(tmp_path, monkeypatch, litepress):
     assert said.code == 0, said.out + said.err
     journal = next((tmp_path / "runs" / "odd").rglob("train/journal.jsonl")).read_text()
     assert "layers start from file weights" in journal
+
+
+@pytest.mark.slow
+def test_the_template_for_ones_own_photos_ends_as_a_bundle(tmp_path, monkeypatch, litepress):
+    """Small and with weights that taught it nothing, but with every step that a user's photos take."""
+    import sklearn.datasets
+    import tensorflow as tf
+
+    monkeypatch.chdir(tmp_path)
+    digits = sklearn.datasets.load_digits()
+    for number, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        folder = tmp_path / "photos" / f"digit {label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.jpg").write_bytes(tf.io.encode_jpeg((picture[..., None] * 15.9).astype("uint8"), quality=95).numpy())
+    keras.applications.MobileNetV2(include_top=False, alpha=0.35, weights=None).save_weights(tmp_path / "notop.weights.h5")
+    overrides = ["data.image.size=32", "model.skip_halvings=3", "model.alpha=0.35", "model.weights.imagenet=notop.weights.h5",
+                 "data.augment=[{shift: 0.05}]", "train.transfer={unfreeze: {1: 1}, rates: [1, 1], batch_norm: learn}"]
+    said = litepress("run", ROOT / "recipes/vision/my_photos.yaml", "--no-track",
+                     *(part for override in overrides for part in ("--set", override)))
+    assert said.code == 0, said.out + said.err
+    assert list((tmp_path / "runs" / "my_photos" / "latest" / "package").glob("*.zip"))
