@@ -11,6 +11,7 @@ import models
 from export import litert
 from pipelines import network, workers
 from pipelines.errors import StageError, UserError
+from pipelines.ingest import stream
 from pipelines.ingest.augment import augment
 from pipelines.ingest.pictures import decode
 from pipelines.ingest.stock import fault
@@ -18,7 +19,6 @@ from pipelines.recipe import Recipe
 from pipelines.training import loop
 
 with epy.lazy_imports():
-    import keras
     import numpy as np
 
 EXAMPLES = 8
@@ -70,7 +70,7 @@ def take_examples(written: dict, path: Path) -> str:
 def train_one_step(written: dict, path: Path, graph: Path) -> str:
     """Builds the model, trains it for one step and writes its graph; a line about it."""
     recipe, data = Recipe.model_validate(written), np.load(path)
-    keras.utils.set_random_seed(recipe.seed)
+    stream.set_seed(recipe.seed)
     model = network.build(recipe.model, recipe.data.image.shape, int(data["classes"]))
     pretrained = network.load_weights(model, recipe.model)
     images, targets = augment(recipe.data.augment, data["images"], np.eye(int(data["classes"]))[data["labels"]], np.array([0, 0]))

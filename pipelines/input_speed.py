@@ -16,7 +16,7 @@ from pipelines.recipe import Recipe
 from pipelines.training import loop
 
 with epy.lazy_imports():
-    import keras
+    pass
 
 
 class Speed(BaseModel):
@@ -44,7 +44,7 @@ def measure(written: dict, seconds: float) -> Speed:
     count, classes = index.splits["train"].examples, len(index.classes)
     if count < data.batch:
         raise UserError(f"data.batch is {data.batch}, but there are only {count} training examples; give a smaller batch")
-    keras.utils.set_random_seed(recipe.seed)
+    stream.set_seed(recipe.seed)
     model = network.build(recipe.model, index.shape, classes)
     loop.compile_for(model, recipe.train, steps=1000, class_counts=index.splits["train"].class_counts,
                      auxiliary=recipe.model.auxiliary)

@@ -16,7 +16,7 @@ from pipelines.training import loop
 from pipelines.training.schedules import Exponential
 
 with epy.lazy_imports():
-    import keras
+    pass
 
 LOWEST, HIGHEST = 1e-6, 10.0
 #: The loss is smoothed exponentially with this factor; the test ends when it is so many times its lowest.
@@ -55,7 +55,7 @@ def find(written: dict, steps: int, path: Path) -> Found:
     train, classes = index.splits["train"], len(index.classes)
     if train.examples < data.batch:
         raise UserError(f"data.batch is {data.batch}, but there are only {train.examples} training examples; give a smaller batch")
-    keras.utils.set_random_seed(recipe.seed)
+    stream.set_seed(recipe.seed)
     model = network.build(recipe.model, index.shape, classes)
     network.load_weights(model, recipe.model)
     rising = Exponential.model_construct(peak=LOWEST, end=HIGHEST / LOWEST, warmup=0.0)

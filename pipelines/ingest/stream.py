@@ -10,12 +10,20 @@ from pipelines.ingest.pictures import ImageSettings, decode
 from pipelines.ingest.source import Index, Part, Source
 
 with epy.lazy_imports():
+    import keras
     import numpy as np
     import tensorflow as tf
 
 #: A split whose pictures take less than this is kept in memory once it has been decoded.
 MEMORY = 2 * 1024**3
 SHUFFLE_BUFFER = 16_384
+
+
+def set_seed(seed: int) -> None:
+    """Seeds everything that is random: weights, dropout, and the order of training batches."""
+    keras.utils.set_random_seed(seed)
+    if seed == 0:
+        tf.random.set_seed(2**31 - 1)  # under 0, shuffling with a seed that depends on the epoch does not trace
 
 
 def examples(source: Source, index: Index, image: ImageSettings, part: Part) -> tf.data.Dataset:

@@ -22,7 +22,7 @@ MODEL = "model.keras"
 def run(context: Context) -> str:
     recipe, index = context.recipe, context.index()
     distribution = Distribution(recipe.train.strategy)
-    keras.utils.set_random_seed(recipe.seed)
+    stream.set_seed(recipe.seed)
     if recipe.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     steps = index.splits["train"].examples // recipe.data.batch

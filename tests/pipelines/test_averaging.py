@@ -27,7 +27,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 def trained(*written, epochs=4):
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.BatchNormalization()])
     model.compile(keras.optimizers.Adam(0.05), "mse")
     recorder = Recorder()

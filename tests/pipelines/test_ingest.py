@@ -206,6 +206,12 @@ def test_the_same_seed_gives_the_same_batches_wherever_training_starts():
     assert (whole[0][0] != whole[steps][0]).any(), "every epoch has an order and an augmentation of its own"
 
 
+def test_the_seed_may_be_zero():
+    stream.set_seed(0)
+    assert next(batches(0, 1, seed=0).as_numpy_iterator())[0].shape[0] > 0
+    stream.set_seed(1)
+
+
 def test_an_epoch_shows_every_example_once():
     source = Source.read("digits")
     index = stock(source)
