@@ -22,8 +22,8 @@ SHUFFLE_BUFFER = 16_384
 def set_seed(seed: int) -> None:
     """Seeds everything that is random: weights, dropout, and the order of training batches."""
     keras.utils.set_random_seed(seed)
-    if seed == 0:
-        tf.random.set_seed(2**31 - 1)  # under 0, shuffling with a seed that depends on the epoch does not trace
+    if seed % (2**31 - 1) == 0:  # which TensorFlow takes for 0, and under 0 a shuffle whose seed depends on the epoch does not trace
+        tf.random.set_seed(1)
 
 
 def examples(source: Source, index: Index, image: ImageSettings, part: Part) -> tf.data.Dataset:
