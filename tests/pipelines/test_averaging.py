@@ -3,6 +3,7 @@ import keras
 import numpy as np
 import pytest
 
+from pipelines.training import averaging  # noqa: F401  makes its callbacks known
 from pipelines.training.callbacks import Callback, Surroundings
 
 INPUTS = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
