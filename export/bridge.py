@@ -48,11 +48,12 @@ def crosses_as(class_name: str) -> Callable[[Callable[[Any], Any]], Callable[[An
     return add
 
 
-def to_tf_keras(model: keras.Model) -> tf_keras.Model:
+def to_tf_keras(model: keras.Model, operation_layer: Callable[[Any], Any] | None = None) -> tf_keras.Model:
     """The same model in tf_keras: names, weights, trainable flags, regularizers and moving statistics.
 
     Args:
         model: functional or Sequential, built; nested models and shared layers included.
+        operation_layer: gives what is called in place of a `keras.ops` node; by default a layer that runs it.
 
     Raises:
         BridgeError: a subclassed model, a layer that tf_keras does not have, or weights that do not fit.
@@ -62,7 +63,7 @@ def to_tf_keras(model: keras.Model) -> tf_keras.Model:
 
     def replaced(operation: Any) -> Any:
         if id(operation) not in layers:
-            layers[id(operation)] = _to_tf_keras_layer(operation)
+            layers[id(operation)] = _to_tf_keras_layer(operation, operation_layer)
         return layers[id(operation)]
 
     inputs = [tf_keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name.split(":")[0]) for tensor in graph.inputs]
@@ -117,14 +118,14 @@ def _with_a_rule(layer: Any) -> str:
     return f'register a replacement for it with export.bridge.crosses_as("{type(layer).__name__}")'
 
 
-def _to_tf_keras_layer(operation: Any) -> Any:
+def _to_tf_keras_layer(operation: Any, operation_layer: Callable[[Any], Any] | None) -> Any:
     kind = type(operation).__name__
     if kind in _own_rules:
         return _own_rules[kind](operation)
     if isinstance(operation, keras.Model):
-        return to_tf_keras(operation)
+        return to_tf_keras(operation, operation_layer)
     if not isinstance(operation, keras.layers.Layer):
-        return _operation_class()(operation, name=operation.name)
+        return operation_layer(operation) if operation_layer else _operation_class()(operation, name=operation.name)
     return _namesake(operation, tf_keras.layers, "tf_keras")
 
 

@@ -21,12 +21,12 @@ def write(model: keras.Model, folder: Path, endpoints: Mapping[str, tuple[Callab
     """Writes a SavedModel.
 
     Args:
-        model: the Keras model that the endpoints call.
+        model: the Keras 3 or tf_keras model that the endpoints call.
         folder: to be made.
         endpoints: signature name to (function from tensors to a dict of tensors, the specification of its arguments).
     """
     module = tf.Module()
-    module.model_variables = [variable.value for variable in model.variables]
+    module.model_variables = [variable if isinstance(variable, tf.Variable) else variable.value for variable in model.variables]
     signatures = {}
     for name, (function, specification) in endpoints.items():
         traced = tf.function(function, input_signature=list(specification), autograph=False)

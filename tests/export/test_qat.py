@@ -1,0 +1,55 @@
+"""Quantization-aware training: the file that ships is wholly integer and answers as the trained model does."""
+import keras
+import numpy as np
+import pytest
+import sklearn.datasets
+import tf_keras
+
+import models
+from export import litert, qat
+from export.predictors import LiteRTPredictor
+
+DIGITS = sklearn.datasets.load_digits()
+IMAGES = np.repeat(np.repeat(np.repeat((DIGITS.images * 15.9).astype("uint8")[..., None], 3, axis=3), 4, axis=1), 4, axis=2)
+TRAIN, TEST = slice(0, 1400), slice(1400, None)
+
+
+def trained(name, **settings):
+    """A model that has learnt the digits at 32 pixels."""
+    keras.utils.set_random_seed(1)
+    model = models.build(name, input_shape=(32, 32, 3), classes=10, **settings)
+    model.compile(keras.optimizers.Adam(2e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(IMAGES[TRAIN].astype("float32"), DIGITS.target[TRAIN], batch_size=64, epochs=6, verbose=0)
+    return model
+
+
+def accuracy(logits):
+    return float((logits.argmax(axis=1) == DIGITS.target[TEST]).mean())
+
+
+SLOW = [("mobilenet_v2", {"alpha": 0.35, "skip_halvings": 3}), ("mobilenet_v3_small", {"skip_halvings": 3, "alpha": 0.75}),
+        ("efficientnet_b0", {"skip_halvings": 3, "width": 0.35, "depth": 0.5})]
+
+
+@pytest.mark.parametrize(("name", "settings"), [("resnet20", {"width": 8}), *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW)])
+def test_a_model_learns_with_its_rounding_and_ends_wholly_integer(name, settings, tmp_path):
+    model = trained(name, **settings)
+    reference = accuracy(model.predict(IMAGES[TEST].astype("float32"), verbose=0))
+    aware = qat.prepare(model)
+    aware.compile(tf_keras.optimizers.Adam(1e-4), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    aware.fit(IMAGES[TRAIN].astype("float32"), DIGITS.target[TRAIN], batch_size=64, epochs=2, verbose=0)
+    qat.float_graph(aware, tmp_path / "graph")
+    content = litert.convert(tmp_path / "graph", "int8", IMAGES[TRAIN][:100])
+    assert not litert.float_tensors(content)
+    path = tmp_path / "qat.tflite"
+    path.write_bytes(content)
+    found = accuracy(LiteRTPredictor(path).predict({"image": IMAGES[TEST]})["logits"])
+    assert reference > 0.85
+    assert found >= reference - 0.01
+
+
+def test_the_weights_come_over_as_they_are():
+    model = models.build("mobilenet_v3_small", input_shape=(32, 32, 3), classes=10, skip_halvings=3, alpha=0.35)
+    kernels = [np.asarray(weight) for weight in model.weights if len(weight.shape) > 1]
+    held = [weight.numpy() for weight in qat.prepare(model).weights]
+    assert kernels and all(any(kernel.shape == other.shape and np.array_equal(kernel, other) for other in held) for kernel in kernels)
