@@ -60,13 +60,12 @@ def test_a_search_keeps_its_trials_and_goes_on(recipe, litepress):
 
 @pytest.mark.slow
 def test_a_killed_search_runs_the_interrupted_trial_again(recipe):
-    command = [str(Path(sys.executable).with_name("litepress")), "tune", str(recipe), "--no-track", "--set", "train.epochs=30"]
+    command = [str(Path(sys.executable).with_name("litepress")), "tune", str(recipe), "--no-track", "--set", "train.epochs=300"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list(Path("runs").glob("tiny-tune/*/train")) and not list(
-            Path("runs").glob(".store/*train*")):
-        time.sleep(0.5)
-    time.sleep(15)
+    while time.monotonic() < deadline and not (Path("runs/tiny-tune").exists() and list(Path("runs/tiny-tune").glob("*/run.json"))):
+        time.sleep(0.2)
+    time.sleep(3)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     before = trials()
