@@ -59,15 +59,15 @@ def prepare(model: keras.Model, keep_float: Collection[str] = ()) -> Any:
         if isinstance(layer, _bound_operation()):
             return layer
         if isinstance(layer, tf_keras.layers.Activation) and getattr(layer.activation, "__module__", "").startswith("keras."):
-            return _rounded_activation()(layer.activation.__name__, name=layer.name)
+            operation = getattr(keras.ops, layer.activation.__name__)(keras.KerasTensor(layer.input.shape))._keras_history.operation
+            return _bound_operation()(operation, keras.saving.serialize_keras_object(([{PLACE: 0}], {})), name=layer.name)
         if registry.supports(layer) and not isinstance(layer, tf_keras.layers.BatchNormalization) and _knows_activation(layer):
             return quantize.quantize_annotate_layer(layer)
         if type(layer).__name__ not in (*TRANSPARENT, "MultiHeadAttention"):
             return quantize.quantize_annotate_layer(layer, _output_only()())
         return layer
 
-    with quantize.quantize_scope({"OutputOnly": _output_only(), "BoundOperation": _bound_operation(),
-                                  "RoundedActivation": _rounded_activation()}):
+    with quantize.quantize_scope({"OutputOnly": _output_only(), "BoundOperation": _bound_operation()}):
         marked = tf_keras.models.clone_model(carried, clone_function=annotated)
         return quantize.quantize_apply(marked)
 
@@ -167,31 +167,6 @@ def _bound_operation() -> type:
             return {**super().get_config(), "operation": keras.saving.serialize_keras_object(self.operation), "template": self.template}
 
     return BoundOperation
-
-
-@functools.cache
-def _rounded_activation() -> type:
-    """An activation of Keras 3 that tf_keras does not have, which rounds what it gives, with a range that it learns."""
-    from tensorflow_model_optimization.python.core.quantization.keras import quantizers
-
-    class RoundedActivation(tf_keras.layers.Layer):
-        def __init__(self, function: str, **settings: Any):
-            super().__init__(**settings)
-            self.function = function
-
-        def build(self, shape: Any) -> None:
-            self.quantizer = quantizers.MovingAverageQuantizer(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)
-            self.ranges = self.quantizer.build(None, "output", self)
-            super().build(shape)
-
-        def call(self, inputs: Any, training: Any = None) -> Any:
-            training = tf_keras.backend.learning_phase() if training is None else training
-            return self.quantizer(keras.activations.get(self.function)(inputs), training, weights=self.ranges)
-
-        def get_config(self) -> dict[str, Any]:
-            return {**super().get_config(), "function": self.function}
-
-    return RoundedActivation
 
 
 def _filled(value: Any, tensors: Sequence[Any]) -> Any:

@@ -14,7 +14,7 @@ from pipelines.errors import StageError, UserError
 from pipelines.ingest import stream
 from pipelines.ingest.augment import augment
 from pipelines.ingest.pictures import decode
-from pipelines.ingest.stock import fault
+from pipelines.ingest.stock import check_batch, fault
 from pipelines.recipe import Recipe
 from pipelines.training import loop
 
@@ -53,8 +53,8 @@ def take_examples(written: dict, path: Path) -> str:
     source.prepare()
     classes = source.classes()
     there = source.size("train")
-    if there is not None and recipe.data.batch > there:
-        raise UserError(f"data.batch is {recipe.data.batch}, but there are only {there} training examples; give a smaller batch")
+    if there is not None:
+        check_batch(recipe.data.batch, there)
     images: list[np.ndarray] = []
     labels: list[int] = []
     for encoded, label, _ in source.raw("train").take(4 * EXAMPLES).as_numpy_iterator():

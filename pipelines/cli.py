@@ -164,18 +164,21 @@ def tune(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("ru
 def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
               steps: Annotated[int, typer.Option(min=20, help="training steps to take")] = 200) -> None:
     """Try learning rates from small to large on the recipe's model, draw the loss against them, and suggest a peak."""
-    from pipelines import rate_finder, recipe_file, workers
+    from rich.console import Console
+
+    from pipelines import display, rate_finder, recipe_file, workers
 
     read = recipe_file.read(recipe, set_ or [])
+    shown = display.Display(Console(stderr=True))
     path = runs / read.name / "learning_rate.png"
-    found = workers.call(rate_finder.find, read.written(), steps, path, listen=_counted, what="find-rate")
+    shown.begin("find-rate")
+    try:
+        found = workers.call(rate_finder.find, read.written(), steps, path, what="find-rate",
+                             listen=lambda said: shown.progress(said["done"], said["text"]))
+    finally:
+        shown.close()
     typer.echo(f"suggested peak  {found.suggested:.2g}   the loss was lowest at {found.lowest:.2g}"
                f"{f', and grew out of bounds at {found.diverged:.2g}' if found.diverged else ''}\nsee             {path}")
-
-
-def _counted(said: dict) -> None:
-    if sys.stderr.isatty():
-        typer.echo(f"\r{said['text']}\033[K", nl=False, err=True)
 
 
 @app.command()

@@ -9,9 +9,8 @@ from etils import epy
 from pydantic import BaseModel
 
 from pipelines import network
-from pipelines.errors import UserError
 from pipelines.ingest import stream
-from pipelines.ingest.stock import take_stock
+from pipelines.ingest.stock import check_batch, take_stock
 from pipelines.recipe import Recipe
 from pipelines.training import loop
 
@@ -42,8 +41,7 @@ def measure(written: dict, seconds: float) -> Speed:
     source.prepare()
     index = take_stock(source, data.image, validation=data.validation, test=data.test, seed=recipe.seed)
     count, classes = index.splits["train"].examples, len(index.classes)
-    if count < data.batch:
-        raise UserError(f"data.batch is {data.batch}, but there are only {count} training examples; give a smaller batch")
+    check_batch(data.batch, count)
     stream.set_seed(recipe.seed)
     model = network.build(recipe.model, index.shape, classes)
     loop.compile_for(model, recipe.train, steps=1000, class_counts=index.splits["train"].class_counts,

@@ -8,9 +8,8 @@ from etils import epy
 from pydantic import BaseModel
 
 from pipelines import network, pictures, workers
-from pipelines.errors import UserError
 from pipelines.ingest import stream
-from pipelines.ingest.stock import take_stock
+from pipelines.ingest.stock import check_batch, take_stock
 from pipelines.recipe import Recipe
 from pipelines.training import loop
 from pipelines.training.schedules import Exponential
@@ -53,8 +52,7 @@ def find(written: dict, steps: int, path: Path) -> Found:
     source.prepare()
     index = take_stock(source, data.image, validation=data.validation, test=data.test, seed=recipe.seed)
     train, classes = index.splits["train"], len(index.classes)
-    if train.examples < data.batch:
-        raise UserError(f"data.batch is {data.batch}, but there are only {train.examples} training examples; give a smaller batch")
+    check_batch(data.batch, train.examples)
     stream.set_seed(recipe.seed)
     model = network.build(recipe.model, index.shape, classes)
     network.load_weights(model, recipe.model)
@@ -71,7 +69,7 @@ def find(written: dict, steps: int, path: Path) -> Found:
         loss = float(model.train_on_batch(images, targets, return_dict=True)["loss"])
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
         losses.append(average / (1 - SMOOTHING ** (step + 1)))
-        workers.say(text=f"step {step + 1}/{steps}  rate {rates[step]:.2g}  loss {losses[-1]:.3f}")
+        workers.say(done=(step + 1) / steps, text=f"step {step + 1}/{steps}  rate {rates[step]:.2g}  loss {losses[-1]:.3f}")
         if not math.isfinite(loss) or losses[-1] > DIVERGED * min(losses):
             break
     found = suggest(rates.tolist(), losses)

@@ -146,11 +146,9 @@ class Search:
         found = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
         for trial in found:
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            self.study.set_user_attr(f"interrupted.{trial.number}", True)
             if set(trial.params) == set(self.section.ranges):
-                self.study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
-        again = {trial.number for trial in found}
-        for number in again:
-            self.study.set_user_attr(f"interrupted.{number}", True)
+                self.study.enqueue_trial(trial.params)
         return found
 
     def _done(self) -> list[Any]:

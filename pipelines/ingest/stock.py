@@ -73,6 +73,12 @@ def take_stock(source: Source, image: ImageSettings, *, validation: float, test:
                  unreadable=[one for stock in stocks.values() for one in stock.unreadable], digest=digest.hexdigest())
 
 
+def check_batch(batch: int, examples: int) -> None:
+    """Raises UserError where there are not enough training examples for one batch."""
+    if examples < batch:
+        raise UserError(f"data.batch is {batch}, but there are only {examples} training examples; give a smaller batch")
+
+
 def _look_at(chunk: tuple, image: ImageSettings, classes: Sequence[str], stock: Stock, digest: hashlib._Hash) -> None:
     pictures, labels, names = chunk
     with ThreadPoolExecutor() as pool:

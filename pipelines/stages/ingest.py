@@ -7,7 +7,7 @@ from pipelines import pictures
 from pipelines.errors import UserError
 from pipelines.ingest import stream
 from pipelines.ingest.source import Index
-from pipelines.ingest.stock import take_stock
+from pipelines.ingest.stock import check_batch, take_stock
 from pipelines.stages.context import Context
 
 with epy.lazy_imports():
@@ -23,8 +23,7 @@ def run(context: Context) -> str:
     index = take_stock(data.source, data.image, validation=data.validation, test=data.test, seed=context.recipe.seed,
                        progress=lambda seen: context.progress(0.5, f"{seen:,} pictures looked at"))
     _check_unreadable(context, index)
-    if (there := index.splits["train"].examples) < data.batch:
-        raise UserError(f"data.batch is {data.batch}, but there are only {there} training examples; give a smaller batch")
+    check_batch(data.batch, index.splits["train"].examples)
     (context.work / "index.json").write_text(index.model_dump_json())
     journal.parameters({"source": index.source, "image": "x".join(map(str, index.shape)), "batch": data.batch,
                         "classes": len(index.classes)})

@@ -31,8 +31,13 @@ def run(context: Context) -> str:
                         f"give a multiple of {distribution.replicas}")
     keras.config.set_dtype_policy(recipe.train.precision)
     pretrained: list[str] = []
-    model = distribution.model(lambda: network.build(recipe.model, index.shape, len(index.classes)), recipe.train.sync_batch_norm,
-                               lambda built: pretrained.extend(network.load_weights(built, recipe.model)))
+
+    def start() -> keras.Model:
+        fresh = network.build(recipe.model, index.shape, len(index.classes))
+        pretrained.extend(network.load_weights(fresh, recipe.model))
+        return fresh
+
+    model = distribution.model(start, recipe.train.sync_batch_norm)
     if pretrained:
         context.journal.note(f"{len(pretrained)} layers start from {recipe.model.weights.entry_name} weights")  # type: ignore[union-attr]
     training = stream.examples(recipe.data.source, index, recipe.data.image, "train")

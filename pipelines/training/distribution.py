@@ -122,21 +122,18 @@ class Distribution:
     def scope(self) -> contextlib.AbstractContextManager:
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
-    def model(self, build: Callable[[], keras.Model], synchronized: bool, prepare: Callable[[keras.Model], object] = bool) -> Any:
+    def model(self, build: Callable[[], keras.Model], synchronized: bool) -> Any:
         """The model to train, in the library that trains it.
 
         Args:
             build: makes the Keras model.
             synchronized: batch normalization takes its statistics from the batches of all replicas together.
-            prepare: told the Keras model before it is trained, to load weights.
         """
         if self.library.__name__ == "keras":
             with self.scope():
                 model = build()
-            prepare(model)
         else:
             built = build()
-            prepare(built)
             with self.scope():
                 model = bridge.to_tf_keras(built)
         for layer in model.layers:
