@@ -19,10 +19,10 @@ setup(
     packages=find_packages(include=["pipelines*", "models*", "export*"]),
     package_data={"pipelines": ["report.html.j2"]},
     install_requires=[
-        "ai-edge-litert>=2.3,<3", "etils[epy]", "importlib_resources", "jinja2", "keras>=3.15,<4", "matplotlib", "mlflow>=3.17,<4",
-        "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "pillow", "pydantic>=2.12,<3", "rich", "ruamel.yaml", "scikit-learn", "tensorboard",
-        "tensorflow>=2.21,<2.22", "tensorflow-datasets>=4.9.10", "tensorflow-model-optimization>=0.8.1,<0.9",
-        "tf-keras>=2.21,<2.22", "typer"],
+        "ai-edge-litert>=2.3,<3", "etils[epy]", "flatbuffers", "importlib_resources", "jinja2", "keras>=3.15,<4",
+        "litert-quantizer>=0.11,<0.12", "matplotlib", "mlflow>=3.17,<4", "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "pillow",
+        "pydantic>=2.12,<3", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10", "tensorflow-model-optimization>=0.8.1,<0.9", "tf-keras>=2.21,<2.22", "typer"],
     extras_require={"dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff"], "hub": ["keras-hub>=0.32,<0.33"]},
     entry_points={"console_scripts": ["litepress = pipelines.cli:main"]},
 )

@@ -9,14 +9,20 @@ class Exported(BaseModel):
 
     Args:
         path: relative to the folder of all exported files.
+        summary: what it is, in a line.
+        integer: whether every tensor of it is an integer.
         bytes: of the file, or of all files of the folder.
+        zipped: of the same in a zip archive.
         operators: name to number, where the format has them.
     """
 
     variant: str
     target: str
     path: str
+    summary: str = ""
+    integer: bool = False
     bytes: int
+    zipped: int
     operators: dict[str, int] = {}
 
     @property

@@ -102,6 +102,16 @@ def to_keras(model: tf_keras.Model) -> keras.Model:
     return rebuilt
 
 
+def copy_by_name(source: Any, target: Any) -> None:
+    """Gives the layers of a model the weights of their namesakes in another, of either library. Raises BridgeError."""
+    held = {layer.name: layer for layer in source.layers}
+    for layer in target.layers:
+        if layer.weights:
+            if layer.name not in held:
+                raise BridgeError(f"layer {layer.name} ({type(layer).__name__}) has no namesake in {source.name}")
+            _copy_weights(held[layer.name], layer)
+
+
 def _keras_graph(model: Any) -> Any:
     graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
     if not isinstance(graph, keras.src.models.functional.Functional):

@@ -1,16 +1,14 @@
-"""TFLite files: conversion, and what is in them."""
+"""From a Keras model to TFLite files."""
 from __future__ import annotations
 
-import collections
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
-from export import graph
-from export.variants import VARIANTS
+from export import graph, tflite_file, weight_only
+from export.encodings import ENCODINGS
 
 with epy.lazy_imports():
     import keras
@@ -59,64 +57,53 @@ def _with_plain_normalization(model: keras.Model) -> keras.Model:
     return keras.Model(image, model._run_through_graph(image, operation_fn=rewritten))
 
 
-def convert(source: Path, variant: str, calibration: np.ndarray | None = None) -> bytes:
+def convert(source: Path, encoding: str, calibration: np.ndarray | None = None, *, per_channel: bool = True,
+            integer_ends: bool = True, all_integer: bool = True, sparse: bool = False) -> bytes:
     """Converts a float graph to a TFLite file.
 
     A conversion can crash the process: call this in one of its own.
 
     Args:
         source: a folder that `float_graph` wrote.
-        variant: a name in `export.variants.VARIANTS`.
-        calibration: uint8 pictures (examples, height, width, channels) out of the training set, for variants that need them.
+        encoding: a name in `export.encodings.ENCODINGS`.
+        calibration: uint8 pictures (examples, height, width, channels) out of the training set, for encodings that need them.
+        per_channel: integer weights have a scale per output channel, not one for all.
+        integer_ends: integer encodings take and give integers, not float32.
+        all_integer: an integer encoding with an operator that has no integer form is an error; otherwise that one stays float.
+        sparse: weights with many zeros are stored without them, where LiteRT has kernels that leave them out.
 
     Returns:
-        The file. Integer variants take uint8 pixels and give int8 logits, the others float32 in and out.
+        The file. Integer encodings take uint8 pixels and give int8 logits (int16x8: int16 both), the others float32 in and out.
 
     Raises:
-        ValueError: calibration pictures are missing, or the result is not what the variant promises.
+        ValueError: calibration pictures are missing, or the result is not what the encoding promises.
     """
-    wanted = VARIANTS[variant]
+    if encoding in weight_only.BITS:
+        return tflite_file.slim(weight_only.quantize(convert(source, "float32"), weight_only.BITS[encoding]))
+    wanted = ENCODINGS[encoding]
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[SIGNATURE])
-    if variant != "float32":
+    if encoding != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if variant == "float16":
+        converter._experimental_disable_per_channel = not per_channel
+    if sparse:
+        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    if encoding == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if wanted.calibrated:
         if calibration is None or not len(calibration):
-            raise ValueError(f"variant {variant} needs calibration pictures")
+            raise ValueError(f"{encoding} needs calibration pictures")
         converter.representative_dataset = lambda: ([picture[None].astype("float32")] for picture in calibration)
     if wanted.integer:
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
-    content = converter.convert()
-    if wanted.integer:
-        left = float_tensors(content)
+        wide = encoding == "int16x8"
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8 if wide else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        if not all_integer:
+            converter.target_spec.supported_ops = [*converter.target_spec.supported_ops, tf.lite.OpsSet.TFLITE_BUILTINS]
+        if integer_ends:
+            converter.inference_input_type, converter.inference_output_type = (tf.int16, tf.int16) if wide else (tf.uint8, tf.int8)
+    content = tflite_file.slim(converter.convert())
+    if wanted.integer and integer_ends and all_integer:
+        left = tflite_file.float_tensors(content)
         if left:
-            raise ValueError(f"variant {variant} still has float tensors: {', '.join(left[:3])}")
+            raise ValueError(f"{encoding} still has float tensors: {', '.join(left[:3])}")
     return content
-
-
-def operators(content: bytes) -> dict[str, int]:
-    """How often each operator stands in a TFLite file, most frequent first."""
-    schema, model = _read(content)
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    counts: collections.Counter[str] = collections.Counter()
-    for subgraph in model.subgraphs:
-        for operator in subgraph.operators or []:
-            code = model.operatorCodes[operator.opcodeIndex]
-            number = max(code.builtinCode, code.deprecatedBuiltinCode)
-            counts[code.customCode.decode() if code.customCode else names[number]] += 1
-    return dict(counts.most_common())
-
-
-def float_tensors(content: bytes) -> Sequence[str]:
-    """The names of the tensors that are not integers."""
-    schema, model = _read(content)
-    floats = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64}
-    return [tensor.name.decode() for subgraph in model.subgraphs for tensor in subgraph.tensors if tensor.type in floats]
-
-
-def _read(content: bytes):
-    from ai_edge_litert import schema_py_generated as schema
-
-    return schema, schema.ModelT.InitFromPackedBuf(content, 0)

@@ -1,9 +1,9 @@
 """One `predict` over every format: a Keras model, a TFLite file, a SavedModel."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from etils import epy
 
@@ -79,18 +79,18 @@ class LiteRTPredictor:
         return tuple(int(size) for size in next(iter(self.inputs.values()))["shape"][1:])
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        prepared = {name: self._to_tensor(inputs[name], detail) for name, detail in self.inputs.items()}
+        prepared = {name: to_tensor(inputs[name], detail) for name, detail in self.inputs.items()}
         answers: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
         for place in range(len(next(iter(prepared.values())))):
             answer = self.runner(**{name: values[place:place + 1] for name, values in prepared.items()})
             for name, value in answer.items():
                 answers[name].append(value)
-        return {name: self._from_tensor(np.concatenate(values), self.outputs[name]) for name, values in answers.items()}
+        return {name: to_real(np.concatenate(values), self.outputs[name]) for name, values in answers.items()}
 
     def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
         interpreter = self._interpreter()
         for name, detail in self.inputs.items():
-            interpreter.set_tensor(detail["index"], self._to_tensor(inputs[name], detail))
+            interpreter.set_tensor(detail["index"], to_tensor(inputs[name], detail))
         return interpreter.invoke
 
     def _interpreter(self):
@@ -103,18 +103,20 @@ class LiteRTPredictor:
             raise ValueError(f"{self.path} is no TFLite model that LiteRT can run: {str(error).splitlines()[0]}") from error
         return interpreter
 
-    @staticmethod
-    def _to_tensor(values: np.ndarray, detail: dict) -> np.ndarray:
-        scale, zero = detail["quantization"]
-        if not scale:
-            return values.astype(detail["dtype"])
-        limits = np.iinfo(detail["dtype"])
-        return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
 
-    @staticmethod
-    def _from_tensor(values: np.ndarray, detail: dict) -> np.ndarray:
-        scale, zero = detail["quantization"]
-        return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
+def to_tensor(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """Real numbers as a tensor of LiteRT's wants them: quantized by the scale and zero point that its file states."""
+    scale, zero = detail["quantization"]
+    if not scale:
+        return values.astype(detail["dtype"])
+    limits = np.iinfo(detail["dtype"])
+    return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+
+
+def to_real(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """What the numbers in a tensor of LiteRT's stand for."""
+    scale, zero = detail["quantization"]
+    return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
 
 
 class SavedModelPredictor:

@@ -6,6 +6,7 @@ converter the range that it needs.
 """
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -32,12 +33,29 @@ MOVING = ("GetItem", "Pad", "Reshape", "Transpose", "Repeat", "ExpandDims", "Squ
 PLACE = "tensor"
 
 
-def prepare(model: keras.Model, keep_float: Collection[str] = ()) -> Any:
+#: What the training can keep of the weights' form, and the scheme of tfmot that does.
+PRESERVED = ("", "sparsity", "clusters", "both")
+
+
+def kept(model: keras.Model, only: Collection[str], keep_float: Collection[str]) -> list[str]:
+    """The names of the layers that stay float: all but `only`, where it names any, and those of `keep_float`.
+
+    Raises ValueError where the model has no such layer.
+    """
+    names = [layer.name for layer in model.layers]
+    if strange := [name for name in (*only, *keep_float) if name not in names]:
+        near = difflib.get_close_matches(strange[0], names, n=1)
+        raise ValueError(f"the model has no layer {strange[0]}." + (f" Did you mean {near[0]}?" if near else ""))
+    return [name for name in names if name in keep_float or (only and name not in only)]
+
+
+def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str = "") -> Any:
     """The tf_keras model that learns with the rounding of its integer form.
 
     Args:
         model: trained; its weights are where the training goes on from.
         keep_float: names of layers that get no rounding.
+        preserve: what the training keeps of the weights: zeros (sparsity), shared values (clusters), or both.
 
     Returns:
         A tf_keras model from raw pixels (batch, height, width, channels) to logits, not compiled.
@@ -69,7 +87,7 @@ def prepare(model: keras.Model, keep_float: Collection[str] = ()) -> Any:
 
     with quantize.quantize_scope({"OutputOnly": _output_only(), "BoundOperation": _bound_operation()}):
         marked = tf_keras.models.clone_model(carried, clone_function=annotated)
-        return quantize.quantize_apply(marked)
+        return quantize.quantize_apply(marked, _scheme(preserve))
 
 
 def float_graph(model: Any, folder: Any) -> None:
@@ -82,6 +100,23 @@ def _tfmot() -> Any:
     from tensorflow_model_optimization.python.core.quantization.keras import quantize
 
     return quantize
+
+
+def _scheme(preserve: str) -> Any:
+    """tfmot's scheme of 8-bit quantization that keeps what is asked for."""
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
+        default_8bit_cluster_preserve_quantize_scheme as clusters,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (
+        default_8bit_prune_preserve_quantize_scheme as zeros,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_scheme as plain
+
+    if preserve == "sparsity":
+        return zeros.Default8BitPrunePreserveQuantizeScheme()
+    if preserve:
+        return clusters.Default8BitClusterPreserveQuantizeScheme(preserve == "both")
+    return plain.Default8BitQuantizeScheme()
 
 
 @functools.cache

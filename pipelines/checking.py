@@ -2,19 +2,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
 import models
-from export import litert
+from export import keras_file, litert
 from pipelines import network, workers
+from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
 from pipelines.errors import StageError, UserError
 from pipelines.ingest import stream
 from pipelines.ingest.augment import augment
 from pipelines.ingest.pictures import decode
+from pipelines.ingest.source import Index, Split
 from pipelines.ingest.stock import check_batch, fault
+from pipelines.journal import NAME, Journal
 from pipelines.recipe import Recipe
 from pipelines.training import loop
 
@@ -22,22 +26,23 @@ with epy.lazy_imports():
     import numpy as np
 
 EXAMPLES = 8
+EXAMPLES_FILE, MODEL = "examples.npz", "model.keras"
 
 
 def check(recipe: Recipe) -> Iterator[str]:
     """Yields a line for each thing that is in order. Raises UserError at the first that is not."""
     recipe.data.source.fingerprint()
     with tempfile.TemporaryDirectory(prefix="litepress-check-") as folder:
-        examples = Path(folder) / "examples.npz"
+        examples = Path(folder) / EXAMPLES_FILE
         yield "data     " + workers.call(take_examples, recipe.written(), examples, what="check: data")
-        yield "model    " + workers.call(train_one_step, recipe.written(), examples, Path(folder) / "graph", what="check: model")
+        yield "model    " + workers.call(train_one_step, recipe.written(), examples, Path(folder), what="check: model")
         sizes = []
         for variant in recipe.compress.variants:
             try:
-                size = workers.call(convert, Path(folder) / "graph", variant, examples, what=f"check: export {variant}")
+                size = workers.call(write_variant, recipe.written(), variant.written(), Path(folder), what=f"check: {variant.title}")
             except StageError as error:
-                raise UserError(f"compress.variants: {variant} cannot be made of {recipe.model.builder}: {error}") from error
-            sizes.append(f"{variant} {size / 1000:,.0f} kB")
+                raise UserError(f"compress.variants: {variant.title} cannot be made of {recipe.model.builder}: {error}") from error
+            sizes.append(f"{variant.title} {size / 1000:,.0f} kB")
         yield "export   " + " · ".join(sizes)
 
 
@@ -67,8 +72,8 @@ def take_examples(written: dict, path: Path) -> str:
     return f"{len(classes)} classes, pictures {' x '.join(map(str, image.shape))}"
 
 
-def train_one_step(written: dict, path: Path, graph: Path) -> str:
-    """Builds the model, trains it for one step and writes its graph; a line about it."""
+def train_one_step(written: dict, path: Path, folder: Path) -> str:
+    """Builds the model, trains it for one step, writes it and its graph; a line about it."""
     recipe, data = Recipe.model_validate(written), np.load(path)
     stream.set_seed(recipe.seed)
     model = network.build(recipe.model, recipe.data.image.shape, int(data["classes"]))
@@ -81,11 +86,41 @@ def train_one_step(written: dict, path: Path, graph: Path) -> str:
     loss = float(model.train_on_batch(images, targets)[0])
     if not np.isfinite(loss):
         raise UserError(f"train: the loss of the first step is {loss}")
-    litert.float_graph(models.main_output(model), graph)
+    shipped = models.main_output(model)
+    keras_file.save(shipped, folder / MODEL)
+    litert.float_graph(shipped, folder / "graph")
     started = f", {len(pretrained)} layers pretrained" if pretrained else ""
     return f"{recipe.model.builder}, {model.count_params():,} weights{started}; one training step, loss {loss:.3f}"
 
 
-def convert(graph: Path, variant: str, path: Path) -> int:
-    """Bytes of a variant."""
-    return len(litert.convert(graph, variant, np.load(path)["images"]))
+class DryWorkshop(Workshop):
+    """A workshop of a few examples, in which nothing is trained."""
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        with np.load(self.folder / EXAMPLES_FILE) as file:
+            return file["images"], file["labels"]
+
+    def pictures(self, wanted: Calibration | None = None) -> np.ndarray:
+        return self._arrays()[0]
+
+    def validation(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._arrays()
+
+    def fit(self, model: Any, learning: Learning, part: str, others: Sequence[Any] = ()) -> None:
+        """The model answers; that is all."""
+        model(self._arrays()[0].astype("float32"), training=False)
+
+    @property
+    def steps(self) -> int:
+        return 10
+
+
+def write_variant(written: dict, variant: dict, folder: Path) -> int:
+    """Makes a variant of the model that has learnt next to nothing; its bytes."""
+    recipe, labels = Recipe.model_validate(written), np.load(folder / EXAMPLES_FILE)["classes"]
+    names = [str(number) for number in range(int(labels))]
+    index = Index(source="", classes=names, shape=recipe.data.image.shape, unreadable=[], digest="", splits={
+        "train": Split(part="train", positions=None, class_counts=[1] * len(names))})
+    shop = DryWorkshop(recipe.data, recipe.train, recipe.seed, index, folder / MODEL, folder / "graph", folder,
+                       recipe.compress.calibration, Journal(folder / NAME))
+    return len(Variant.read(variant).content(shop))  # type: ignore[attr-defined]

@@ -71,7 +71,9 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
         options = Options(runs / f"worker-{worker.index}", options.start, "train", track=False)
     runner = Runner(read, str(recipe), options, display, sys.argv)
     try:
-        runner()
+        if failed := runner().failed:
+            log = runs / read.name / "latest" / "compress" / "log.txt"
+            raise StageError("\n".join(failed.values()) + f"\nThe other variants went on. See {log}; --from compress tries again.")
     except KeyboardInterrupt:
         typer.echo("interrupted; run again to go on", err=True)
         raise typer.Exit(130) from None

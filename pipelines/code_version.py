@@ -1,5 +1,5 @@
-"""The version of the code that makes an artifact: a digest of a module and of all it imports from this project, and the versions of
-the libraries that numbers depend on."""
+"""The version of the code that makes an artifact: a digest of a module and of all it imports from this project, but for the schema of
+whole recipes, and the versions of the libraries that numbers depend on."""
 from __future__ import annotations
 
 import ast
@@ -10,7 +10,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("pipelines", "models", "export", "serving")
-LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "scikit-learn", "matplotlib")
+#: The schema of whole recipes: a stage is told the sections that it names as its own, and imports those whose code it runs.
+SCHEMA = "pipelines.recipe"
+LIBRARIES = ("tensorflow", "keras", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy", "scikit-learn", "matplotlib")
 
 
 @functools.cache
@@ -21,7 +23,7 @@ def code_version(module: str) -> str:
     while waiting:
         name = waiting.pop()
         path = _file(name)
-        if name in seen or path is None:
+        if name in seen or path is None or name == SCHEMA:
             continue
         digest, imported = _look(path)
         seen[name] = digest

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from pydantic import BaseModel
 
@@ -10,19 +10,24 @@ from pipelines.entries import nearest
 
 LIMIT = re.compile(r"^\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*$")
 #: What a gate can ask of an artifact beside the task's metrics.
-ARTIFACT_VALUES = ("drop", "bytes", "size_ratio", "latency_ms", "max_logit_error", "top1_agreement")
+ARTIFACT_VALUES = ("drop", "bytes", "zipped_bytes", "size_ratio", "zipped_ratio", "latency_ms", "max_logit_error", "top1_agreement")
 
 
 class Gate(BaseModel):
-    """A gate that has been looked at: `value` against `limit`."""
+    """A gate that has been looked at: `value` against `limit`. It has no value, and is missed, where its artifact could not be made."""
 
     name: str
-    value: float
+    value: float | None
     limit: str
     passed: bool
 
+    @property
+    def shown(self) -> str:
+        """The value, for people."""
+        return "not made" if self.value is None else f"{self.value:.4g}"
+
     def __str__(self) -> str:
-        return f"{self.name} {self.value:.4g} {self.limit.replace('>=', '≥').replace('<=', '≤')} {'✓' if self.passed else '✗'}"
+        return f"{self.name} {self.shown} {self.limit.replace('>=', '≥').replace('<=', '≤')} {'✓' if self.passed else '✗'}"
 
 
 def parse_limit(text: str) -> tuple[str, float]:
@@ -44,8 +49,8 @@ def check_name(name: str, metrics: Iterable[str], artifacts: Iterable[str]) -> N
         raise ValueError(f"no value of this run is called {name}. {hint}")
 
 
-def look(gates: Mapping[str, str], values: Mapping[str, float]) -> list[Gate]:
-    """The gates whose values are known, each against its limit; in the recipe's order."""
+def look(gates: Mapping[str, str], values: Mapping[str, float], failed: Collection[str] = ()) -> list[Gate]:
+    """The gates whose values are known, each against its limit, and those of artifacts that failed; in the recipe's order."""
     looked = []
     for name, limit in gates.items():
         if name in values:
@@ -53,4 +58,6 @@ def look(gates: Mapping[str, str], values: Mapping[str, float]) -> list[Gate]:
             value = values[name]
             passed = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[comparison]
             looked.append(Gate(name=name, value=value, limit=limit, passed=passed))
+        elif name.partition(".")[0] in failed:
+            looked.append(Gate(name=name, value=None, limit=limit, passed=False))
     return looked

@@ -13,10 +13,15 @@ NAME = "journal.jsonl"
 
 
 class Journal:
-    """Appends events to a file. Each is one line and written at once, so that a kill loses at most the line being written."""
+    """Appends events to a file. Each is one line and written at once, so that a kill loses at most the line being written.
 
-    def __init__(self, path: Path):
-        self.path = path
+    Args:
+        path: the file.
+        prefix: put before the names of metrics and parameters, where several things share a journal.
+    """
+
+    def __init__(self, path: Path, prefix: str = ""):
+        self.path, self.prefix = path, prefix
         _drop_half_line(path)
 
     def write(self, event: str, **values: Any) -> None:
@@ -27,11 +32,11 @@ class Journal:
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Settings that something was done with."""
-        self.write("parameters", values=dict(values))
+        self.write("parameters", values={self.prefix + name: value for name, value in values.items()})
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Measured numbers; a later event with the same name and step stands for the earlier one."""
-        self.write("metrics", values={name: float(value) for name, value in values.items()}, step=step)
+        self.write("metrics", values={self.prefix + name: float(value) for name, value in values.items()}, step=step)
 
     def dataset(self, name: str, digest: str, examples: int, context: str) -> None:
         """A set of examples that was used, and for what."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import models
-from export.variants import VARIANTS
 from models.census import census
+from pipelines.compressing.variant import Variant
 from pipelines.ingest import Source
 from pipelines.recipe import TARGETS
 
@@ -19,7 +19,7 @@ def rows(kind: str) -> list[tuple[str, str]]:
     if kind == "sources":
         return [(name, _summary(source)) for name, source in sorted(Source.choices.items())]
     if kind == "variants":
-        return [(variant.name, variant.summary) for variant in VARIANTS.values()]
+        return [(name, _summary(variant)) for name, variant in Variant.choices.items()]
     return list(TARGETS.items())
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import models
 from export.artifacts import Exported
-from export.variants import VARIANTS
 from pipelines.ingest.source import Index
 from pipelines.recipe import Recipe
 from pipelines.stages.verify import Verified
@@ -19,7 +18,7 @@ def write(recipe: Recipe, index: Index, evaluation: Evaluation, exported: Sequen
     rows = "\n".join(
         f"| {one.title} | {one.bytes:,} | {worth[one.name].metrics['accuracy']:.4f} | {worth[one.name].drop['accuracy']:.4f} | "
         f"{worth[one.name].max_logit_error:.0e} | {worth[one.name].top1_agreement:.4f} | "
-        f"{VARIANTS[one.variant].summary if one.target == 'litert' else 'for TF Serving'} |" for one in exported)
+        f"{one.summary} |" for one in exported)
     splits = "\n".join(f"| {name} | {split.examples:,} |" for name, split in index.splits.items())
     weakest = sorted(evaluation.classes, key=lambda one: one.f1)[:3]
     return f"""# {recipe.name}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import models
 from pipelines.errors import UserError
-from pipelines.recipe import ModelSection
+from pipelines.sections.model import ModelSection
 
 if TYPE_CHECKING:
     import keras

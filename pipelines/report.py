@@ -41,7 +41,7 @@ def _sentence(found: results.Results) -> str:
             text += (f" {one.title} is {advice[one.name]}: {one.bytes / 1000:,.0f} kB, {one.metrics['accuracy']:.2%} correct, "
                      f"{one.latency_ms.p50:.2f} ms.")
     if found.failed_gates:
-        text += " It must not ship as it is: " + "; ".join(f"{gate.name} is {gate.value:.4g}, the limit {gate.limit}"
+        text += " It must not ship as it is: " + "; ".join(f"{gate.name} is {gate.shown}, the limit {gate.limit}"
                                                            for gate in found.failed_gates) + "."
     elif found.gates:
         text += f" All {len(found.gates)} gates passed." if len(found.gates) > 1 else " Its gate passed."

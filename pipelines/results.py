@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from export.artifacts import Exported, ExportedList
-from export.variants import VARIANTS
 from export.verify import Worth
+from pipelines.compressing.made import MadeList
 from pipelines.gates import Gate, look
 from pipelines.runs import Run, read_json
 from pipelines.tasks.image_classification import MAIN_METRIC
@@ -48,13 +48,18 @@ class ArtifactResult(Exported, Worth):
 
 
 class Results(BaseModel):
-    """All that a run found so far. Paths are relative to the working folder."""
+    """All that a run found so far. Paths are relative to the working folder.
+
+    Args:
+        failed: variants that could not be made, each with what happened; the others went on.
+    """
 
     recipe: str
     run_id: str
     stages: list[StageResult]
     reference: Reference | None = None
     artifacts: list[ArtifactResult] = []
+    failed: dict[str, str] = {}
     gates: list[Gate] = []
     bundle: str | None = None
     report: str | None = None
@@ -72,13 +77,15 @@ def collect(run: Run) -> Results:
     if "evaluate" in done:
         evaluation = read_json(run.path("evaluate", "evaluation.json"))
         results.reference = Reference(metrics=evaluation["metrics"], order_independent=evaluation["order_independent"])
+    if "compress" in done:
+        results.failed = MadeList.model_validate(read_json(run.path("compress", "compress.json"))).failed
     if "verify" in done:
         results.artifacts = _artifacts(run)
     if "package" in done:
         results.bundle = _relative(next(run.path("package", "").glob("*.zip")))
     report = run.folder / "report.html"
     results.report = _relative(report) if report.exists() else None
-    results.gates = look(record.recipe["gates"], _values(results))
+    results.gates = look(record.recipe["gates"], _values(results), set(results.failed) if "verify" in done else ())
     return results
 
 
@@ -94,14 +101,16 @@ def _artifacts(run: Run) -> list[ArtifactResult]:
 def _values(results: Results) -> dict[str, float]:
     """Every number that a gate can ask for, by the name that recipes call it."""
     values: dict[str, float] = dict(results.reference.metrics) if results.reference else {}
-    largest = next((one.bytes for one in results.artifacts if one.name == "float32"), None)
+    whole = next((one for one in results.artifacts if one.name == "float32"), None)
     for one in results.artifacts:
         values |= {f"{one.name}.{name}": value for name, value in one.metrics.items()}
         values |= {f"{one.name}.drop": one.drop[MAIN_METRIC], f"{one.name}.bytes": one.bytes,
+                   f"{one.name}.zipped_bytes": one.zipped,
                    f"{one.name}.latency_ms": one.latency_ms.p50, f"{one.name}.max_logit_error": one.max_logit_error,
                    f"{one.name}.top1_agreement": one.top1_agreement}
-        if largest:
-            values[f"{one.name}.size_ratio"] = round(one.bytes / largest, 6)
+        if whole:
+            values[f"{one.name}.size_ratio"] = round(one.bytes / whole.bytes, 6)
+            values[f"{one.name}.zipped_ratio"] = round(one.zipped / whole.zipped, 6)
     return values
 
 
@@ -111,7 +120,7 @@ def recommendations(results: Results) -> dict[str, str]:
             and one.order_independent and not any(gate.name.startswith(f"{one.name}.") for gate in results.failed_gates)]
     found: dict[str, str] = {}
     for one in good:
-        if VARIANTS[one.variant].integer:
+        if one.integer:
             found[one.name] = "recommended for NPUs"
             break
     if good:
@@ -125,16 +134,17 @@ def table(results: Results) -> str:
     if results.reference is None:
         return ""
     advice = recommendations(results)
-    rows = [("artifact", "bytes", "accuracy", "drop", "logits ±", "p50 ms", "order-free", "")]
-    rows.append(("keras (reference)", "–", f"{results.reference.metrics[MAIN_METRIC]:.4f}", "–", "–", "–",
+    rows = [("artifact", "bytes", "zipped", "accuracy", "drop", "logits ±", "p50 ms", "order-free", "")]
+    rows.append(("keras (reference)", "–", "–", f"{results.reference.metrics[MAIN_METRIC]:.4f}", "–", "–", "–",
                  _yes(results.reference.order_independent), ""))
     for one in results.artifacts:
-        rows.append((one.title, f"{one.bytes:,}", f"{one.metrics[MAIN_METRIC]:.4f}", f"{one.drop[MAIN_METRIC]:.4f}",
-                     f"{one.max_logit_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
+        rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[MAIN_METRIC]:.4f}",
+                     f"{one.drop[MAIN_METRIC]:.4f}", f"{one.max_logit_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
                      f"← {advice[one.name]}" if one.name in advice else ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    last = len(widths) - 1
     return "\n".join("  " + "  ".join(
-        cell.ljust(width) if column in (0, 7) else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        cell.ljust(width) if column in (0, last) else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     ).rstrip() for row in rows)
 
 

@@ -175,7 +175,7 @@ class Runner:
         assert run is not None
         failed = results.collect(self._as_now(run)).failed_gates
         if failed:
-            raise GateError("\n".join(f"gate {gate.name}: {gate.value:.4g} misses the limit {gate.limit}" for gate in failed))
+            raise GateError("\n".join(f"gate {gate.name}: {gate.shown} misses the limit {gate.limit}" for gate in failed))
 
     def _same_run(self) -> Run | None:
         """An earlier run with the very artifacts of this one, so that nothing needs to be recorded again."""

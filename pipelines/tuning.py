@@ -18,7 +18,7 @@ from pipelines.journal import NAME as JOURNAL
 from pipelines.journal import series
 from pipelines.recipe import Recipe
 from pipelines.runner import Options, Runner
-from pipelines.tune_section import TuneSection
+from pipelines.sections.tune import TuneSection
 
 with epy.lazy_imports():
     import optuna

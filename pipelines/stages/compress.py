@@ -1,50 +1,52 @@
 """Compress: makes the variants of the trained model, each in a process of its own."""
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from pathlib import Path
 
-from etils import epy
-
 from export import keras_file, litert
-from export.variants import VARIANTS
 from pipelines import workers
+from pipelines.compressing.made import Made, MadeList
+from pipelines.compressing.variant import Variant, Workshop
 from pipelines.errors import StageError
-from pipelines.ingest import stream
-from pipelines.ingest.source import Index, select
-from pipelines.recipe import Recipe
+from pipelines.journal import Journal
 from pipelines.stages.context import Context
 from pipelines.stages.train import MODEL
 
-with epy.lazy_imports():
-    import numpy as np
+LISTING = "compress.json"
+#: Where a variant works, in the stage's work folder, until the stage is done.
+DESKS = "desks"
 
 
 def run(context: Context) -> str:
     recipe, model = context.recipe, context.inputs["train"] / MODEL
-    graph, calibration = context.work / "graph", context.work / "calibration.npy"
+    graph, desks, journal = context.work / "graph", context.work / DESKS, context.journal
     shutil.rmtree(graph, ignore_errors=True)
     context.progress(0, "tracing the graph")
     layers = workers.isolated(trace, model, graph, what="compress: tracing the model")
-    if any(VARIANTS[name].calibrated for name in recipe.compress.variants):
-        digest = workers.isolated(draw_calibration, recipe.written(), context.index(), calibration, what="compress: calibration set")
-        context.journal.dataset(f"{context.index().source}/calibration", digest, recipe.compress.calibration, "calibration")
-        context.journal.parameters({"calibration": recipe.compress.calibration, "calibration_digest": digest})
-    sizes = {}
-    for number, name in enumerate(recipe.compress.variants):
-        context.progress((number + 1) / (len(recipe.compress.variants) + 1), name)
-        target = context.work / f"{name}.tflite"
+    made, failed = [], {}
+    for number, variant in enumerate(recipe.compress.variants):
+        span = (number / len(recipe.compress.variants), (number + 1) / len(recipe.compress.variants))
+        context.progress(span[0], variant.title)
+        shop = Workshop(recipe.data, recipe.train, recipe.seed, context.index(), model, graph, desks / variant.title,
+                        recipe.compress.calibration, Journal(journal.path, f"{variant.title}."), span)
+        one = _finished(desks / variant.title)
         try:
-            workers.isolated(convert, graph, name, calibration, target, what=f"compress {name}: the converter")
+            one = one or workers.isolated(make, variant.written(), shop, context.work, what=f"compress {variant.title}")
         except StageError as error:
-            raise StageError(f"{error} (layer types: {', '.join(layers)})") from None
-        sizes[name] = target.stat().st_size
-        context.journal.metrics({f"bytes.{name}": sizes[name]})
+            said = str(error).removesuffix(f". See {context.work / 'log.txt'}")  # which moves with the artifact
+            failed[variant.title] = f"{said} (layer types: {', '.join(layers)})"
+            journal.note(f"failed: {failed[variant.title]}")
+            continue
+        made.append(one)
+        _record(context, one)
+    if not made:
+        raise StageError("\n".join(failed.values()))
     shutil.rmtree(graph)
-    (context.work / "compress.json").write_text(json.dumps({"bytes": sizes}, indent=1))
-    return " · ".join(f"{name} {size / 1000:,.0f} kB" for name, size in sizes.items())
+    shutil.rmtree(desks, ignore_errors=True)
+    (context.work / LISTING).write_text(MadeList(made=made, failed=failed).model_dump_json(indent=1))
+    told = " · ".join(f"{one.name} {one.bytes / 1000:,.0f} kB" for one in made)
+    return told + (f" · FAILED: {', '.join(failed)}" if failed else "")
 
 
 def trace(model: Path, graph: Path) -> list[str]:
@@ -54,18 +56,31 @@ def trace(model: Path, graph: Path) -> list[str]:
     return sorted({type(layer).__name__ for layer in loaded.layers})
 
 
-def draw_calibration(written: dict, index: Index, path: Path) -> str:
-    """Draws pictures out of the training split, by the recipe's seed; their digest."""
-    recipe = Recipe.model_validate(written)
-    count = index.splits["train"].examples
-    generator = np.random.default_rng(recipe.seed)
-    chosen = np.sort(generator.choice(count, min(count, recipe.compress.calibration), replace=False)).tolist()
-    images, _ = stream.arrays(select(stream.examples(recipe.data.source, index, recipe.data.image, "train"), chosen))
-    np.save(path, images)
-    return hashlib.sha256(images.tobytes()).hexdigest()
+def make(written: dict, shop: Workshop, folder: Path) -> Made:
+    """Makes one variant's file in a folder."""
+    variant: Variant = Variant.read(written)  # type: ignore[assignment]
+    shop.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        made = variant.make(shop, folder / f"{variant.title}.tflite")
+    except ValueError as error:
+        raise StageError(f"compress {variant.title}: {' '.join(str(error).split())[:500]}") from error
+    beside = shop.folder / "made.json.part"
+    beside.write_text(made.model_dump_json())
+    beside.rename(shop.folder / "made.json")
+    return made
 
 
-def convert(graph: Path, variant: str, calibration: Path, target: Path) -> None:
-    """Converts one variant and writes its file."""
-    images = np.load(calibration) if VARIANTS[variant].calibrated else None
-    target.write_bytes(litert.convert(graph, variant, images))
+def _finished(desk: Path) -> Made | None:
+    """What an interrupted run had already made."""
+    path = desk / "made.json"
+    return Made.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def _record(context: Context, made: Made) -> None:
+    journal = Journal(context.journal.path, f"{made.name}.")
+    journal.metrics({"bytes": made.bytes, "zipped": made.zipped})
+    journal.parameters({"summary": made.summary, **{name: value for name, value in made.details.items() if name != "rungs"}})
+    if digest := made.details.get("calibration_digest"):
+        context.journal.dataset(f"{context.index().source}/calibration", digest, made.details["calibration"], "calibration")
+    for place, rung in enumerate(made.details.get("rungs", [])):
+        journal.metrics({f"rung.{name}": rung[name] for name in ("drop", "bytes", "latency_ms")}, step=place)

@@ -77,15 +77,16 @@ class Distribution:
 
     Args:
         wanted: as the recipe says.
+        library: that trains on one device: keras, which is the default, or tf_keras.
 
     Raises:
         UserError: the devices or the workers that the strategy needs are not there.
     """
 
-    def __init__(self, wanted: Strategy):
+    def __init__(self, wanted: Strategy, library: Any = None):
         self.kind, self.role = resolved(wanted), Role()
         self.strategy: Any = getattr(self, f"_{self.kind}")()
-        self.library: Any = tf_keras if self.kind in ("multi_worker", "tpu") else keras
+        self.library: Any = tf_keras if self.kind in ("multi_worker", "tpu") else library or keras
 
     def _one(self) -> None:
         return None

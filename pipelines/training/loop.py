@@ -11,11 +11,12 @@ from etils import epy
 
 from pipelines.errors import UserError
 from pipelines.journal import Journal
-from pipelines.recipe import TrainSection
+from pipelines.sections.train import TrainSection
 from pipelines.training import checkpoint
 from pipelines.training.callbacks import Surroundings
+from pipelines.training.distillation import Lesson
 from pipelines.training.distribution import Distribution
-from pipelines.training.losses import on_heads
+from pipelines.training.losses import on_heads, taught
 from pipelines.training.transfer import Phase
 
 with epy.lazy_imports():
@@ -27,7 +28,7 @@ Progress = Callable[[int, float, dict[str, float]], None]
 
 
 def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class_counts: Sequence[int], auxiliary: float,
-                library: Any = None, first_step: int = 0, shares: Sequence[float] | None = None) -> None:
+                library: Any = None, first_step: int = 0, shares: Sequence[float] | None = None, lesson: Lesson | None = None) -> None:
     """Compiles a model with a recipe's loss, optimizer and schedule; `accuracy` is of the main head where it has several.
 
     Args:
@@ -38,17 +39,22 @@ def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class
         library: that of the model: keras, which is the default, or tf_keras.
         first_step: of the whole training, at which this model goes on.
         shares: of the learning rate, for each trainable variable; the whole for all by default.
+        lesson: how much a teacher says, whose logits follow the one-hot targets; nothing by default.
 
     Raises:
         UserError: a setting does not fit the classes.
     """
     library = library or keras
-    loss, metrics = settings.loss.build(class_counts), library.metrics
+    loss, metrics, classes = settings.loss.build(class_counts), library.metrics, len(class_counts)
+    if lesson is not None:
+        loss = taught(loss, classes, lesson.temperature, lesson.weight)
     accuracy = metrics.CategoricalAccuracy(name="accuracy")
-    if len(model.output.shape) == 3:
+    heads = len(model.output.shape) == 3
+    if heads:
         loss = on_heads(loss, auxiliary)
-        accuracy = metrics.MeanMetricWrapper(
-            lambda targets, logits: metrics.categorical_accuracy(targets, logits[:, 0]), name="accuracy")
+    if heads or lesson is not None:
+        accuracy = metrics.MeanMetricWrapper(lambda targets, logits: metrics.categorical_accuracy(
+            targets[:, :classes], logits[:, 0] if heads else logits), name="accuracy")
     schedule = settings.schedule
     rates = schedule.rates(steps)[first_step:] if schedule.changes else float(schedule.rates(1)[0])
     momenta = schedule.momenta(steps)
@@ -72,7 +78,8 @@ def _penalty(model: Any, l1: float, l2: float) -> Callable[[], Any]:
 
 def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
         validation: tf.data.Dataset, class_counts: Sequence[int], folder: Path, journal: Journal, progress: Progress,
-        auxiliary: float = 0.0, distribution: Distribution | None = None, pretrained: Sequence[str] = ()) -> None:
+        auxiliary: float = 0.0, distribution: Distribution | None = None, pretrained: Sequence[str] = (), lesson: Lesson | None = None,
+        others: Sequence[Any] = ()) -> None:
     """Trains a model, going on from the checkpoint in `folder` if there is one.
 
     Args:
@@ -87,6 +94,8 @@ def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.
         auxiliary: weight of each auxiliary head's loss.
         distribution: over which devices; one by default. The model must have been made with it.
         pretrained: the layers that settings.transfer is about.
+        lesson: how much a teacher says, whose logits follow the one-hot targets of all batches.
+        others: callbacks beside those of the settings, of the library that trains.
 
     Raises:
         UserError: the loss is no longer a number, or a setting does not fit the classes.
@@ -95,7 +104,7 @@ def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.
     where = distribution or Distribution("one")
     around = Surroundings(where.library, settings.epochs, folder,
                           lambda epoch, place: next(batches(epoch).skip(place).take(1).as_numpy_iterator()))
-    asked = [entry.build(around) for entry in settings.callbacks]
+    asked = [*(entry.build(around) for entry in settings.callbacks), *others]
     phases = settings.transfer.phases(settings.epochs) if settings.transfer else [Phase(0, settings.epochs, 1.0)]
     with where.watched(lambda: checkpoint.progress(folder)[0]):
         where.share_file(folder / checkpoint.NAME)
@@ -108,7 +117,7 @@ def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.
             with where.scope():
                 shares = _settle(model, settings, phase, pretrained)
                 compile_for(model, settings, steps=steps * settings.epochs, class_counts=class_counts, auxiliary=auxiliary,
-                            library=where.library, first_step=steps * phase.first, shares=shares)
+                            library=where.library, first_step=steps * phase.first, shares=shares, lesson=lesson)
             watcher = _watcher(where.library, asked, settings, folder, journal, progress, steps, (number, phase.last))
             model.fit(where.distributed(batches(done)), initial_epoch=done, epochs=done if stopped else phase.last,
                       steps_per_epoch=steps, validation_data=where.distributed(validation, whole=True), callbacks=[*asked, watcher],

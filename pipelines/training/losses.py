@@ -197,3 +197,18 @@ def on_heads(loss: Any, auxiliary: float) -> Any:
         return total
 
     return of_all
+
+
+def taught(loss: Any, classes: int, temperature: float, weight: float) -> Any:
+    """A loss on the truth, and on a teacher's answers: (1 - weight) loss + weight temperature^2 KL(teacher, student), both softened by
+    the temperature (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
+
+    Its targets are one-hot classes followed by the teacher's logits: (batch, 2 classes).
+    """
+    def of_both(targets: Any, logits: Any) -> Any:
+        softened = keras.ops.log_softmax(targets[:, classes:] / temperature)
+        difference = softened - keras.ops.log_softmax(logits / temperature)
+        divergence = keras.ops.sum(keras.ops.exp(softened) * difference, axis=-1)
+        return (1 - weight) * loss(targets[:, :classes], logits) + weight * temperature**2 * divergence
+
+    return of_both

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import bundle, graph, keras_file, litert, saved_model
+from export import bundle, graph, keras_file, litert, saved_model, tflite_file
 from export.artifacts import Exported
 from export.benchmark import latency
 from export.predictors import IMAGE, LOGITS, KerasPredictor, LiteRTPredictor, SavedModelPredictor, open_predictor
-from export.variants import VARIANTS
 from export.verify import compare, order_independent
 from pipelines.ingest import Index, Source, pictures, stream
 
+VARIANTS = ("float32", "float16", "dynamic", "int8")
 EIGHT = pictures.ImageSettings(size=8)
 
 
@@ -72,7 +72,7 @@ def test_the_classify_signature_has_the_method_name_that_tf_serving_asks_for(run
 
 def test_int8_is_integer_throughout_and_takes_raw_pixels(run):
     file = run / "export" / "litert" / "int8.tflite"
-    assert not litert.float_tensors(file.read_bytes())
+    assert not tflite_file.float_tensors(file.read_bytes())
     predictor = LiteRTPredictor(file)
     assert predictor.inputs[IMAGE]["dtype"] == np.uint8
     assert predictor.inputs[IMAGE]["quantization"][0] == pytest.approx(1, rel=0.01)
@@ -80,11 +80,11 @@ def test_int8_is_integer_throughout_and_takes_raw_pixels(run):
 
 
 def test_float_files_are_told_from_integer_ones(run):
-    assert litert.float_tensors((run / "export" / "litert" / "dynamic.tflite").read_bytes())
+    assert tflite_file.float_tensors((run / "export" / "litert" / "dynamic.tflite").read_bytes())
 
 
 def test_operators_are_counted(run):
-    counts = litert.operators((run / "export" / "litert" / "float32.tflite").read_bytes())
+    counts = tflite_file.operators((run / "export" / "litert" / "float32.tflite").read_bytes())
     assert counts == {"CONV_2D": 9, "ADD": 3, "MEAN": 1, "FULLY_CONNECTED": 1}
 
 

@@ -6,7 +6,7 @@ import sklearn.datasets
 import tf_keras
 
 import models
-from export import litert, qat
+from export import litert, qat, tflite_file
 from export.predictors import LiteRTPredictor
 
 DIGITS = sklearn.datasets.load_digits()
@@ -40,7 +40,7 @@ def test_a_model_learns_with_its_rounding_and_ends_wholly_integer(name, settings
     aware.fit(IMAGES[TRAIN].astype("float32"), DIGITS.target[TRAIN], batch_size=64, epochs=2, verbose=0)
     qat.float_graph(aware, tmp_path / "graph")
     content = litert.convert(tmp_path / "graph", "int8", IMAGES[TRAIN][:100])
-    assert not litert.float_tensors(content)
+    assert not tflite_file.float_tensors(content)
     path = tmp_path / "qat.tflite"
     path.write_bytes(content)
     found = accuracy(LiteRTPredictor(path).predict({"image": IMAGES[TEST]})["logits"])

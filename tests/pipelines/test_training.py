@@ -72,7 +72,7 @@ def train(folder, kill_after, out):
     from pipelines.ingest import stream
     from pipelines.ingest.augment import Augmentation
     from pipelines.journal import Journal
-    from pipelines.recipe import TrainSection
+    from pipelines.sections.train import TrainSection
     from pipelines.training import loop
 
     keras.utils.set_random_seed(3)
@@ -201,7 +201,7 @@ def fit_digits(folder, **settings):
 
     from pipelines.ingest import stream
     from pipelines.journal import Journal
-    from pipelines.recipe import TrainSection
+    from pipelines.sections.train import TrainSection
     from pipelines.training import loop
 
     keras.utils.set_random_seed(3)

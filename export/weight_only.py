@@ -1,0 +1,27 @@
+"""Weights in few bits, with computation in float32: smaller files that need no calibration (litert-quantizer)."""
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+#: Encodings that are made here, and how many bits a weight has.
+BITS = {"int8_weights": 8, "int4_weights": 4}
+
+
+def quantize(content: bytes, bits: int) -> bytes:
+    """A float32 TFLite file with the weights of convolutions and dense layers in 4 or 8 bits, a scale per output channel.
+
+    Args:
+        content: a float32 TFLite file.
+        bits: 4 or 8.
+    """
+    from litert_quantizer import quantizer, recipe
+
+    chosen = {4: recipe.weight_only_wi4_afp32, 8: recipe.weight_only_wi8_afp32}[bits]()
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "float32.tflite"
+        source.write_bytes(content)
+        with contextlib.redirect_stdout(io.StringIO()):
+            return bytes(quantizer.Quantizer(str(source), chosen).quantize().quantized_model)

@@ -1,0 +1,46 @@
+"""What came of a recipe's variants."""
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from pydantic import BaseModel
+
+from export.encodings import ENCODINGS
+
+
+class Made(BaseModel):
+    """A variant that was made.
+
+    Args:
+        name: of its file, without .tflite.
+        encoding: one of `export.encodings.ENCODINGS`.
+        summary: what it is, in a line.
+        bytes: of the file.
+        zipped: of the file in a zip archive.
+        details: what else there is to know: rungs tried, sparsity reached.
+    """
+
+    name: str
+    encoding: str
+    summary: str
+    bytes: int
+    zipped: int
+    details: dict[str, Any] = {}
+
+    @property
+    def integer(self) -> bool:
+        return ENCODINGS[self.encoding].integer
+
+
+class MadeList(BaseModel):
+    """What came of a recipe's variants: those that were made, and for each other one why it was not."""
+
+    made: list[Made]
+    failed: dict[str, str] = {}
+
+
+def zipped_size(content: bytes) -> int:
+    """Bytes that a file takes in a zip archive, its entry aside."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return len(packer.compress(content)) + len(packer.flush())

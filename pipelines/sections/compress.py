@@ -1,0 +1,35 @@
+"""The part of a recipe that says what to make of the trained model."""
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+import pipelines.compressing  # noqa: F401  makes the variants known
+from pipelines.compressing.variant import Calibration, Variant
+from pipelines.entries import Section
+
+
+def _usual() -> list[Variant]:
+    return [Variant.read(name) for name in ("float32", "float16", "dynamic", "int8")]  # type: ignore[misc]
+
+
+class CompressSection(Section):
+    """What to make of the trained model.
+
+    Args:
+        variants: files to make, each a name or a name with settings.
+        calibration: training pictures that integer variants find their ranges with, where they do not say it themselves.
+    """
+
+    variants: list[Variant] = Field(default_factory=_usual, min_length=1)
+    calibration: Calibration = Calibration()
+
+    @field_validator("variants")
+    @classmethod
+    def once_each(cls, variants: list[Variant]) -> list[Variant]:
+        titles = [variant.title for variant in variants]
+        repeated = next((title for number, title in enumerate(titles) if title in titles[:number]), None)
+        if repeated is not None:
+            raise PydanticCustomError("variants", "two variants are called {title}; give one of them another name, for instance "
+                                      "{{{title}: {{name: {title}_2}}}}", {"title": repeated})
+        return variants

@@ -1,0 +1,75 @@
+"""The part of a recipe that says how the model learns."""
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+import pipelines.training.averaging  # noqa: F401  makes these callbacks known
+from pipelines.entries import Section
+from pipelines.training.callbacks import Callback
+from pipelines.training.distribution import Strategy
+from pipelines.training.losses import CrossEntropy, Loss
+from pipelines.training.optimizers import AdamW, Optimizer
+from pipelines.training.schedules import Cosine, Schedule
+from pipelines.training.transfer import Transfer
+
+
+class TrainSection(Section):
+    """How the model learns.
+
+    Args:
+        precision: of the computation; weights are kept in float32, and exported models compute in float32.
+        compile: let XLA compile the training step.
+        deterministic: the same seed gives the same weights, bit for bit; a little slower on a GPU.
+        checkpoint_every: epochs between two checkpoints; an interrupted training goes on from the last.
+        strategy: one device, all GPUs of this machine (mirrored), several machines as TF_CONFIG says (multi_worker), a tpu, or what is
+            found (auto). data.batch is the batch of all of them together.
+        sync_batch_norm: batch normalization takes its statistics from all devices together, so that many train as one would.
+        transfer: how the layers with pretrained weights (model.weights) learn; as all others where not given.
+        l1: factor of the sum of all kernels' absolute values, added to the loss.
+        l2: factor of the sum of all kernels' squares, added to the loss.
+        batch_norm_momentum: of the moving statistics; the builder's where not given.
+        freeze_batch_norm: batch normalization keeps its statistics and parameters.
+    """
+
+    epochs: int = Field(10, ge=1)
+    loss: Loss = CrossEntropy()
+    optimizer: Optimizer = AdamW()
+    schedule: Schedule = Cosine()
+    callbacks: list[Callback] = []
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    compile: bool = False
+    deterministic: bool = True
+    checkpoint_every: int = Field(1, ge=1)
+    strategy: Strategy = "auto"
+    sync_batch_norm: bool = True
+    transfer: Transfer | None = None
+    l1: float = Field(0.0, ge=0)
+    l2: float = Field(0.0, ge=0)
+    batch_norm_momentum: float | None = Field(None, ge=0, lt=1)
+    freeze_batch_norm: bool = False
+
+    @model_validator(mode="after")
+    def must_go_together(self) -> TrainSection:
+        names = [callback.entry_name for callback in self.callbacks]
+        if "reduce_on_plateau" in names and (self.schedule.entry_name != "constant" or self.schedule.warmup):
+            raise PydanticCustomError("combination", "reduce_on_plateau changes the rate itself; it goes with schedule: constant only, "
+                                      "without a warm-up", {"at": ["train", "callbacks", names.index("reduce_on_plateau")]})
+        if getattr(self.schedule, "momentum", None) and not self.optimizer.momentum_can_cycle:
+            raise PydanticCustomError("combination", "one_cycle.momentum goes with sgd, adam, adamw, lamb and lion only, not with {name}", {
+                "name": str(self.optimizer.entry_name), "at": ["train", "schedule"]})
+        if self.strategy == "multi_worker" and (reason := self.optimizer.alone()):
+            raise PydanticCustomError("combination", "{reason}", {"reason": reason, "at": ["train", "optimizer"]})
+        if self.strategy == "multi_worker" and self.transfer is not None:
+            raise PydanticCustomError("combination", "does not go with several workers, which train in tf_keras; use strategy: one or "
+                                      "mirrored", {"at": ["train", "transfer"]})
+        if "ema" in names and "swa" in names:
+            raise PydanticCustomError("combination", "ema and swa each ship their own average of the weights: leave one of the two out", {
+                "at": ["train", "callbacks", names.index("swa")]})
+        repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
+        if repeated:
+            raise PydanticCustomError("combination", "{name} is given twice", {
+                "name": repeated, "at": ["train", "callbacks", len(names) - 1 - names[::-1].index(repeated)]})
+        return self
