@@ -47,6 +47,12 @@ class LayerError(BaseModel):
     weight_spread: float
 
 
+class LayerErrors(BaseModel):
+    """The errors of a file's operators, in the network's order."""
+
+    errors: list[LayerError]
+
+
 def layer_errors(content: bytes, reference: bytes, pictures: np.ndarray) -> list[LayerError]:
     """The errors of all operators whose outputs are integers, in the network's order.
 

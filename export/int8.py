@@ -6,7 +6,7 @@ from pathlib import Path
 
 from etils import epy
 
-from export import tflite_file
+from export import requantize, tflite_file
 from export.litert import SIGNATURE
 from export.trace import Trace
 
@@ -21,9 +21,11 @@ def calibrate(source: Path, pictures: np.ndarray) -> bytes:
     """A float32 TFLite file whose activations have their ranges noted.
 
     Args:
-        source: a folder that `export.litert.float_graph` wrote.
+        source: a folder that `export.litert.float_graph` wrote, or a float32 TFLite file.
         pictures: uint8 (examples, height, width, channels) out of the training set.
     """
+    if source.is_file():
+        return requantize.calibrate(source.read_bytes(), pictures)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[SIGNATURE])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([picture[None].astype("float32")] for picture in pictures)

@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epy
 
-from export import graph, tflite_file, weight_only
+from export import graph, requantize, tflite_file, weight_only
 from export.encodings import ENCODINGS
 
 with epy.lazy_imports():
@@ -64,7 +64,7 @@ def convert(source: Path, encoding: str, calibration: np.ndarray | None = None, 
     A conversion can crash the process: call this in one of its own.
 
     Args:
-        source: a folder that `float_graph` wrote.
+        source: a folder that `float_graph` wrote, or a float32 TFLite file.
         encoding: a name in `export.encodings.ENCODINGS`.
         calibration: uint8 pictures (examples, height, width, channels) out of the training set, for encodings that need them.
         per_channel: integer weights have a scale per output channel, not one for all.
@@ -78,6 +78,9 @@ def convert(source: Path, encoding: str, calibration: np.ndarray | None = None, 
     Raises:
         ValueError: calibration pictures are missing, or the result is not what the encoding promises.
     """
+    if source.is_file():
+        return tflite_file.slim(requantize.convert(source.read_bytes(), encoding, calibration, per_channel=per_channel,
+                                                   integer_ends=integer_ends))
     if encoding in weight_only.BITS:
         return tflite_file.slim(weight_only.quantize(convert(source, "float32"), weight_only.BITS[encoding]))
     wanted = ENCODINGS[encoding]

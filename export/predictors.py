@@ -70,8 +70,10 @@ class LiteRTPredictor:
     def __init__(self, path: Path, threads: int = 1):
         self.path, self.threads = path, threads
         interpreter = self._interpreter()
-        self.runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+        self.runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list()), None))
         self.inputs, self.outputs = self.runner.get_input_details(), self.runner.get_output_details()
+        #: What files that were made elsewhere call the picture and the logits.
+        self.names = {next(iter(known)): name for known, name in ((self.inputs, IMAGE), (self.outputs, LOGITS)) if len(known) == 1}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -79,18 +81,18 @@ class LiteRTPredictor:
         return tuple(int(size) for size in next(iter(self.inputs.values()))["shape"][1:])
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        prepared = {name: to_tensor(inputs[name], detail) for name, detail in self.inputs.items()}
+        prepared = {name: to_tensor(inputs[self.names.get(name, name)], detail) for name, detail in self.inputs.items()}
         answers: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
         for place in range(len(next(iter(prepared.values())))):
             answer = self.runner(**{name: values[place:place + 1] for name, values in prepared.items()})
             for name, value in answer.items():
                 answers[name].append(value)
-        return {name: to_real(np.concatenate(values), self.outputs[name]) for name, values in answers.items()}
+        return {self.names.get(name, name): to_real(np.concatenate(values), self.outputs[name]) for name, values in answers.items()}
 
     def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
         interpreter = self._interpreter()
         for name, detail in self.inputs.items():
-            interpreter.set_tensor(detail["index"], to_tensor(inputs[name], detail))
+            interpreter.set_tensor(detail["index"], to_tensor(inputs[self.names.get(name, name)], detail))
         return interpreter.invoke
 
     def _interpreter(self):

@@ -109,7 +109,7 @@ def halve_weights(content: bytes) -> bytes:
     Small constants, of fewer than 32 numbers, stay as they are.
     """
     model = read(content)
-    dequantize = _operator_code(model, schema.BuiltinOperator.DEQUANTIZE)
+    dequantize = operator_code(model, schema.BuiltinOperator.DEQUANTIZE)
     for subgraph in model.subgraphs:
         added = []
         for place, tensor in enumerate(list(subgraph.tensors)):
@@ -172,13 +172,14 @@ def _free_name(name: str, taken: set[str]) -> str:
     return free
 
 
-def _operator_code(model: Any, builtin: int) -> int:
+def operator_code(model: Any, builtin: int) -> int:
     """The place of an operator's kind in the file's list, added where it is not there yet."""
     for place, code in enumerate(model.operatorCodes):
         if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
             return place
     code = schema.OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), 3
+    code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, 127)
+    code.version = 3 if builtin == schema.BuiltinOperator.DEQUANTIZE else 1  # 3 takes float16
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
 

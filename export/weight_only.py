@@ -17,11 +17,19 @@ def quantize(content: bytes, bits: int) -> bytes:
         content: a float32 TFLite file.
         bits: 4 or 8.
     """
+    return _quantized(content, f"weight_only_wi{bits}_afp32")
+
+
+def dynamic(content: bytes) -> bytes:
+    """A float32 TFLite file with weights in int8, whose activations are quantized while running."""
+    return _quantized(content, "dynamic_wi8_afp32")
+
+
+def _quantized(content: bytes, name: str) -> bytes:
     from litert_quantizer import quantizer, recipe
 
-    chosen = {4: recipe.weight_only_wi4_afp32, 8: recipe.weight_only_wi8_afp32}[bits]()
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "float32.tflite"
         source.write_bytes(content)
         with contextlib.redirect_stdout(io.StringIO()):
-            return bytes(quantizer.Quantizer(str(source), chosen).quantize().quantized_model)
+            return bytes(quantizer.Quantizer(str(source), getattr(recipe, name)()).quantize().quantized_model)

@@ -18,19 +18,19 @@ COLORS = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#dc2626", "#0891b2", "#ca
 def grid(images: np.ndarray, titles: Sequence[str], path: Path, columns: int = 5) -> None:
     """Pictures, uint8 (examples, height, width, channels), in a grid with a title each."""
     rows = max(1, -(-len(images) // columns))
-    figure = _figure(columns * 1.5, rows * 1.75)
+    figure = new_figure(columns * 1.5, rows * 1.75)
     for number, (image, title) in enumerate(zip(images, titles, strict=True)):
         axes = figure.add_subplot(rows, columns, number + 1)
         axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title, fontsize=8)
         axes.axis("off")
-    _save(figure, path)
+    save(figure, path)
 
 
 def curves(series: Mapping[str, Mapping[int, float]], path: Path) -> None:
     """The loss, the accuracy and the learning rate over the epochs, each in a panel of its own."""
     panels = (("loss", ("loss", "val_loss")), ("accuracy", ("accuracy", "val_accuracy")), ("learning rate", ("learning_rate",)))
-    figure = _figure(12, 3.2)
+    figure = new_figure(12, 3.2)
     for number, (title, names) in enumerate(panels):
         axes = figure.add_subplot(1, 3, number + 1)
         for color, name in zip(COLORS, names, strict=False):
@@ -42,13 +42,13 @@ def curves(series: Mapping[str, Mapping[int, float]], path: Path) -> None:
         axes.grid(alpha=0.3)
         if len(names) > 1:
             axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """Counts of true class (rows) against predicted class (columns)."""
     side = max(4.0, min(14.0, 0.45 * len(classes) + 2))
-    figure = _figure(side, side)
+    figure = new_figure(side, side)
     axes = figure.add_subplot()
     axes.imshow(matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
@@ -61,14 +61,14 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> None:
             if count:
                 axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8,
                           color="white" if count > 0.5 * matrix[row].sum() else "black")
-    _save(figure, path)
+    save(figure, path)
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray, path: Path, bins: int = 15) -> None:
     """How often the model is right against how sure it is, by bins of confidence."""
     edges = np.linspace(0, 1, bins + 1)
     places = np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1)
-    figure = _figure(4, 4)
+    figure = new_figure(4, 4)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="gray", linewidth=1, linestyle="--")
     filled = [number for number in range(bins) if (places == number).any()]
@@ -76,12 +76,12 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, path: Path, bins: i
              [correct[places == number].mean() for number in filled], width=1 / bins, color=COLORS[0], edgecolor="white")
     axes.set_xlabel("confidence")
     axes.set_ylabel("share correct")
-    _save(figure, path)
+    save(figure, path)
 
 
 def logit_errors(errors: Mapping[str, np.ndarray], path: Path) -> None:
     """The distribution of |logit - logit of the Keras model| over all test examples, one line per artifact, on a log scale."""
-    figure = _figure(8, 3.6)
+    figure = new_figure(8, 3.6)
     axes = figure.add_subplot()
     bins = np.logspace(-8, 2, 81).tolist()
     for number, (name, values) in enumerate(errors.items()):
@@ -93,12 +93,12 @@ def logit_errors(errors: Mapping[str, np.ndarray], path: Path) -> None:
     axes.set_ylabel("logits")
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def pareto(points: Sequence[tuple[str, float, float, float]], metric: str, path: Path) -> None:
     """Artifacts (name, metric, bytes, latency in ms): the metric against the size and against the latency."""
-    figure = _figure(10, 3.6)
+    figure = new_figure(10, 3.6)
     panels = (("size in kB", [size / 1000 for _, _, size, _ in points]), ("latency p50 in ms", [time for *_, time in points]))
     lowest, highest = min(worth for _, worth, _, _ in points), max(worth for _, worth, _, _ in points)
     for panel, (label, places) in enumerate(panels):
@@ -113,7 +113,7 @@ def pareto(points: Sequence[tuple[str, float, float, float]], metric: str, path:
         axes.set_xscale("log")
         axes.margins(0.2)
         axes.grid(alpha=0.3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def study(trials: Sequence[tuple[int, float, Mapping[str, Any]]], metric: str, logarithmic: Sequence[str], path: Path) -> None:
@@ -125,7 +125,7 @@ def study(trials: Sequence[tuple[int, float, Mapping[str, Any]]], metric: str, l
         logarithmic: settings whose axis is so.
     """
     names = sorted({name for _, _, settings in trials for name in settings})
-    figure = _figure(4.5 * (1 + len(names)), 3.5)
+    figure = new_figure(4.5 * (1 + len(names)), 3.5)
     numbers, values = [number for number, _, _ in trials], [value for _, value, _ in trials]
     best = np.minimum.accumulate(values) if metric.endswith("loss") else np.maximum.accumulate(values)
     axes = figure.add_subplot(1, 1 + len(names), 1)
@@ -141,7 +141,7 @@ def study(trials: Sequence[tuple[int, float, Mapping[str, Any]]], metric: str, l
         axes.set(xlabel=name, ylabel=metric)
         if name in logarithmic:
             axes.set_xscale("log")
-    _save(figure, path)
+    save(figure, path)
 
 
 def schedule(rates: np.ndarray, momenta: np.ndarray | None, steps_per_epoch: int, path: Path) -> None:
@@ -152,7 +152,7 @@ def schedule(rates: np.ndarray, momenta: np.ndarray | None, steps_per_epoch: int
         momenta: of every step, or None.
         steps_per_epoch: the axis is in epochs.
     """
-    figure = _figure(6, 3)
+    figure = new_figure(6, 3)
     axes = figure.add_subplot()
     epochs = np.arange(len(rates)) / steps_per_epoch
     axes.plot(epochs, rates)
@@ -161,23 +161,25 @@ def schedule(rates: np.ndarray, momenta: np.ndarray | None, steps_per_epoch: int
         beside = axes.twinx()
         beside.plot(epochs, momenta, color="tab:orange")
         beside.set_ylabel("momentum", color="tab:orange")
-    _save(figure, path)
+    save(figure, path)
 
 
 def rate_range(rates: Sequence[float], losses: Sequence[float], suggested: float, path: Path) -> None:
     """A learning-rate range test: the smoothed loss against the rate, and the rate that it suggests."""
-    figure = _figure(6, 3.5)
+    figure = new_figure(6, 3.5)
     axes = figure.add_subplot()
     axes.plot(rates, losses)
     axes.axvline(suggested, color="tab:green", linestyle="--", label=f"suggested peak {suggested:.2g}")
     axes.set(xlabel="learning rate", ylabel="loss, smoothed", xscale="log")
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
-def _figure(width: float, height: float) -> matplotlib.figure.Figure:
+def new_figure(width: float, height: float) -> matplotlib.figure.Figure:
+    """An empty figure, in inches."""
     return matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: matplotlib.figure.Figure, path: Path) -> None:
+def save(figure: matplotlib.figure.Figure, path: Path) -> None:
+    """Writes a figure as PNG; the same figure gives the same bytes."""
     figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -8,7 +8,9 @@ from typing import Any
 
 from etils import epy
 
+from export import explain
 from pipelines import pictures, recipe_file, results, runs
+from pipelines.compressing.made import MadeList, layers_file
 from pipelines.recipe import Recipe
 from pipelines.runs import Run
 
@@ -50,7 +52,8 @@ def _sentence(found: results.Results) -> str:
 
 def _pictures(run: Run, found: results.Results) -> dict[str, str]:
     """Every picture of the run, by name, as a data URI."""
-    drawn = {path.stem: path for stage in ("ingest", "train", "evaluate", "verify") for path in sorted(run.path(stage, "").glob("*.png"))}
+    drawn = {path.stem: path for stage in ("ingest", "train", "evaluate", "compress", "verify")
+             for path in sorted(run.path(stage, "").glob("*.png"))}
     encoded = {name: _data_uri(path) for name, path in drawn.items()}
     if found.artifacts:
         with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +66,16 @@ def _pictures(run: Run, found: results.Results) -> dict[str, str]:
 
 def _details(run: Run) -> dict[str, Any]:
     """The tables behind the pictures, as far as the run came."""
-    known: dict[str, Any] = {"classes": [], "index": None}
+    known: dict[str, Any] = {"classes": [], "index": None, "layers": {}, "ladders": {}}
+    if (path := run.path("compress", "compress.json")).exists():
+        latencies = runs.read_json(run.path("compress", "latency.json"))
+        for one in MadeList.model_validate_json(path.read_bytes()).made:
+            if (own := run.path("compress", layers_file(one.name))).exists():
+                errors = explain.LayerErrors.model_validate_json(own.read_bytes()).errors
+                known["layers"][one.name] = {"errors": errors, "advice": [explain.advice(error) for error in explain.worst(errors)]}
+            if one.name in latencies:
+                known["ladders"][one.name] = [{**rung, "latency_ms": time} for rung, time in zip(
+                    one.details["rungs"], latencies[one.name], strict=True)]
     if (path := run.path("evaluate", "evaluation.json")).exists():
         known["classes"] = runs.read_json(path)["classes"]
     if (path := run.path("ingest", "index.json")).exists():

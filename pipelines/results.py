@@ -142,10 +142,9 @@ def table(results: Results) -> str:
                      f"{one.drop[MAIN_METRIC]:.4f}", f"{one.max_logit_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
                      f"← {advice[one.name]}" if one.name in advice else ""))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    last = len(widths) - 1
-    return "\n".join("  " + "  ".join(
-        cell.ljust(width) if column in (0, last) else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ).rstrip() for row in rows)
+    aligned = [str.ljust, *[str.rjust] * (len(widths) - 2), str.ljust]
+    return "\n".join("  " + "  ".join(align(cell, width) for align, cell, width in zip(aligned, row, widths, strict=True)).rstrip()
+                     for row in rows)
 
 
 def _yes(value: bool) -> str:

@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from export import explain
 from pipelines import results, runs, tracking, workers
 from pipelines.code_version import code_version
+from pipelines.compressing.made import layers_file
 from pipelines.display import Display
 from pipelines.errors import GateError, StageError, UserError
+from pipelines.gates import Gate
 from pipelines.journal import NAME as JOURNAL
 from pipelines.journal import Journal
 from pipelines.recipe import Recipe
@@ -175,7 +178,19 @@ class Runner:
         assert run is not None
         failed = results.collect(self._as_now(run)).failed_gates
         if failed:
-            raise GateError("\n".join(f"gate {gate.name}: {gate.shown} misses the limit {gate.limit}" for gate in failed))
+            raise GateError("\n".join(f"gate {gate.name}: {gate.shown} misses the limit {gate.limit}{self._why(gate)}" for gate in failed))
+
+    def _why(self, gate: Gate) -> str:
+        """For a drop of an integer variant: the operators that add most noise, and what to do."""
+        artifact, _, value = gate.name.partition(".")
+        if value != "drop" or "compress" not in self.artifacts:
+            return ""
+        path = self.artifacts["compress"].path / layers_file(artifact)
+        if not path.exists():
+            return ""
+        worst = explain.worst(explain.LayerErrors.model_validate_json(path.read_bytes()).errors)
+        named = ", ".join(f"{one.number} {one.name} ({one.operator}, {one.sqnr:.0f} dB)" for one in worst)
+        return f". The three worst operators: {named}. Try variants: [auto], and see the report"
 
     def _same_run(self) -> Run | None:
         """An earlier run with the very artifacts of this one, so that nothing needs to be recorded again."""

@@ -39,7 +39,7 @@ ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIME
                "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 #: What a stage's child run gets as artifacts, as globs.
 UPLOADED = {"ingest": ("*.png", "index.json", "unreadable.txt"), "train": ("*.keras", "*.png"), "evaluate": ("*.png", "*.json"),
-            "compress": ("compress.json",), "export": ("**/*",), "verify": ("*.png", "*.json"),
+            "compress": ("compress.json", "latency.json", "*.layers.json", "*.png"), "export": ("**/*",), "verify": ("*.png", "*.json"),
             "package": ("*.zip", "bundle/MODEL_CARD.md")}
 
 

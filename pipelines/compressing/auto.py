@@ -64,6 +64,7 @@ class Auto(Variant, name="auto", shorthand="drop"):
         learning: of the rungs that train.
     """
 
+    explained = True
     drop: float = Field(0.005, ge=0, lt=1)
     rungs: list[Rung] = Field(list(RUNGS), min_length=1)  # type: ignore[arg-type]
     calibration: Calibration = Calibration(examples=1000, balanced=True)
@@ -116,7 +117,7 @@ class _Ladder:
         return self.once("calibrated", lambda: int8.with_best_ranges(int8.calibrate(self.shop.graph, self.pictures()), self.pictures()))
 
     def exact(self) -> bytes:
-        return self.once("float32", lambda: litert.convert(self.shop.graph, "float32"))
+        return self.once("float32", self.shop.exact)
 
     def try_int8(self) -> Iterator[tuple[str, bytes, str]]:
         yield "int8", litert.convert(self.shop.graph, "int8", self.shop.pictures()), "int8"
@@ -166,7 +167,7 @@ class _Ladder:
 
     def end(self, chosen: Tried, content: bytes, encoding: str) -> bytes:
         details = self.shop.details
-        details |= {"rungs": [one.model_dump() for one in self.tried], "encoding": encoding,
+        details |= {"limit": self.settings.drop, "rungs": [one.model_dump() for one in self.tried], "encoding": encoding,
                     "summary": f"{chosen.rung.partition(',')[0]}: {RUNGS[chosen.rung.partition(',')[0]]}"}
         if encoding != "mixed":
             details.pop("kept_float", None)

@@ -30,7 +30,13 @@ class Made(BaseModel):
 
     @property
     def integer(self) -> bool:
+        """Whether every tensor of it is an integer; input and output may be asked to be float."""
         return ENCODINGS[self.encoding].integer
+
+
+def layers_file(name: str) -> str:
+    """The name of the file with the errors of a variant's operators, see `export.explain`."""
+    return f"{name}.layers.json"
 
 
 class MadeList(BaseModel):

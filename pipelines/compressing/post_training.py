@@ -49,6 +49,7 @@ class Calibrated(Variant):
         ends: integer, or float for apps that want float32 in and out.
     """
 
+    explained = True
     calibration: Calibration | None = None
     ends: Literal["integer", "float"] = "integer"
 

@@ -28,6 +28,7 @@ class Qat(Variant, Learning, name="qat", shorthand="epochs"):
         ends: integer, or float for apps that want float32 in and out.
     """
 
+    explained = True
     only: list[str] = Field([])
     keep_float: list[str] = Field([])
     calibration: Calibration | None = None

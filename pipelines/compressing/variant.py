@@ -5,12 +5,12 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from etils import epy
 from pydantic import Field, model_validator
 
-from export import keras_file
+from export import keras_file, litert
 from export.encodings import ENCODINGS
 from pipelines import workers
 from pipelines.compressing.made import Made, zipped_size
@@ -114,6 +114,10 @@ class Workshop:
         self.details |= {"calibration": len(images), "calibration_digest": hashlib.sha256(images.tobytes()).hexdigest()}
         return images
 
+    def exact(self) -> bytes:
+        """The trained model as a float32 TFLite file."""
+        return litert.convert(self.graph, "float32")
+
     def validation(self) -> tuple[np.ndarray, np.ndarray]:
         """The pictures and labels of the validation split."""
         return stream.arrays(self._examples("validation"))
@@ -167,6 +171,8 @@ class Variant(Entry):
         name: what its file, its row and its gates are called; the variant's own where not given.
     """
 
+    #: Whether the operators of its file can be compared with those of the trained model.
+    explained: ClassVar[bool] = False
     name: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)
 
     @property

@@ -30,6 +30,6 @@ class CompressSection(Section):
         titles = [variant.title for variant in variants]
         repeated = next((title for number, title in enumerate(titles) if title in titles[:number]), None)
         if repeated is not None:
-            raise PydanticCustomError("variants", "two variants are called {title}; give one of them another name, for instance "
+            raise PydanticCustomError("combination", "two variants are called {title}; give one of them another name, for instance "
                                       "{{{title}: {{name: {title}_2}}}}", {"title": repeated})
         return variants

@@ -1,12 +1,13 @@
 """Compress: makes the variants of the trained model, each in a process of its own."""
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
-from export import keras_file, litert
-from pipelines import workers
-from pipelines.compressing.made import Made, MadeList
+from export import explain, keras_file, litert
+from pipelines import compression_pictures, workers
+from pipelines.compressing.made import Made, MadeList, layers_file
 from pipelines.compressing.variant import Variant, Workshop
 from pipelines.errors import StageError
 from pipelines.journal import Journal
@@ -16,6 +17,10 @@ from pipelines.stages.train import MODEL
 LISTING = "compress.json"
 #: Where a variant works, in the stage's work folder, until the stage is done.
 DESKS = "desks"
+#: Pictures that operators are compared on.
+EXPLAINED = 32
+#: How long each rung of a ladder took to answer: measured, so it is no part of what the stage made.
+LATENCY = "latency.json"
 
 
 def run(context: Context) -> str:
@@ -24,7 +29,7 @@ def run(context: Context) -> str:
     shutil.rmtree(graph, ignore_errors=True)
     context.progress(0, "tracing the graph")
     layers = workers.isolated(trace, model, graph, what="compress: tracing the model")
-    made, failed = [], {}
+    made, failed, latencies = [], {}, {}
     for number, variant in enumerate(recipe.compress.variants):
         span = (number / len(recipe.compress.variants), (number + 1) / len(recipe.compress.variants))
         context.progress(span[0], variant.title)
@@ -40,10 +45,14 @@ def run(context: Context) -> str:
             continue
         made.append(one)
         _record(context, one)
+        if rungs := one.details.get("rungs"):
+            latencies[one.name] = [rung.pop("latency_ms") for rung in rungs]
+            compression_pictures.ladder(rungs, one.details["limit"], context.work / f"ladder_{one.name}.png")
     if not made:
         raise StageError("\n".join(failed.values()))
     shutil.rmtree(graph)
     shutil.rmtree(desks, ignore_errors=True)
+    (context.work / LATENCY).write_text(json.dumps(latencies))
     (context.work / LISTING).write_text(MadeList(made=made, failed=failed).model_dump_json(indent=1))
     told = " · ".join(f"{one.name} {one.bytes / 1000:,.0f} kB" for one in made)
     return told + (f" · FAILED: {', '.join(failed)}" if failed else "")
@@ -64,10 +73,25 @@ def make(written: dict, shop: Workshop, folder: Path) -> Made:
         made = variant.make(shop, folder / f"{variant.title}.tflite")
     except ValueError as error:
         raise StageError(f"compress {variant.title}: {' '.join(str(error).split())[:500]}") from error
+    if variant.explained:
+        explain_layers(made.name, shop, folder)
     beside = shop.folder / "made.json.part"
     beside.write_text(made.model_dump_json())
     beside.rename(shop.folder / "made.json")
     return made
+
+
+def explain_layers(name: str, shop: Workshop, folder: Path) -> None:
+    """Writes and draws how far each operator of a variant's file is from the trained model's, on validation pictures."""
+    images, _ = shop.validation()
+    try:
+        errors = explain.layer_errors((folder / f"{name}.tflite").read_bytes(), shop.exact(), images[:EXPLAINED])
+    except ValueError as error:
+        shop.journal.note(f"operators not compared: {error}")
+        return
+    if errors:
+        (folder / layers_file(name)).write_text(explain.LayerErrors(errors=errors).model_dump_json(indent=1))
+        compression_pictures.layers(errors, folder / f"layers_{name}.png")
 
 
 def _finished(desk: Path) -> Made | None:
