@@ -19,7 +19,7 @@ Pixels = Literal["0..255", "0..1", "-1..1"]
 #: What raw pixels are multiplied with, and what is added, to give each of the ranges that models are trained on.
 SCALING: dict[str, tuple[float, float]] = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
 #: Variances of the first batch normalization's input against what it learnt: beyond this factor they are not of one kind of input.
-FAR = 10.0
+FAR = 30.0
 
 
 def is_keras(path: Path) -> bool:
@@ -54,8 +54,7 @@ def _from_tf_keras(path: Path) -> keras.Model:
     try:
         loaded = tf_keras.models.load_model(path, compile=False)
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as a Keras model: {_first_line(error)}. Layers of your own must be registered with "
-                         "keras.saving.register_keras_serializable") from error
+        raise ValueError(f"{path} cannot be read as a Keras model: {keras_file.why_unreadable(error)}") from error
     if isinstance(loaded, tf_keras.Sequential) and not loaded.built:
         raise ValueError(f"{path} holds a Sequential model that does not know its input: build it, or call it once, before it is saved")
     return bridge.to_keras(loaded)
@@ -129,19 +128,20 @@ def wrong_range(model: keras.Model, pixels: Pixels, images: np.ndarray, labels: 
     """
     norm = next((layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)), None)
     given = {name: images.astype("float32") * scale + offset for name, (scale, offset) in SCALING.items()}
-    if norm is not None:
-        probe = keras.Model(model.inputs, norm.input)
-        distance = {name: _distance(norm, np.asarray(probe(values, training=False))) for name, values in given.items()}
-        best = min(distance, key=lambda name: distance[name])
-        if best != pixels and distance[pixels] > max(FAR, 3 * distance[best]):
-            return (f"the model seems to have learnt on pixels {best}, not {pixels}: what its layer {norm.name} sees varies "
-                    f"{distance[pixels]:,.0f} times as much or as little as in its training, and {distance[best]:.1f} times on {best}")
-    if labels is not None and len(labels):
+    right: dict[str, float] = {}
+    if labels is not None:
         right = {name: float((np.asarray(model(values, training=False)).argmax(axis=1) == labels).mean()) for name, values in given.items()}
         best = max(right, key=lambda name: right[name])
         if right[best] > right[pixels] + 0.2:
-            return (f"the model seems to have learnt on pixels {best}, not {pixels}: it answers {right[pixels]:.0%} of {len(labels)} "
-                    f"pictures correctly on {pixels}, and {right[best]:.0%} on {best}")
+            return (f"the model seems to have learnt on pixels {best}, not {pixels}: it answers {right[pixels]:.0%} of {len(images)} pictures "
+                    f"correctly on {pixels}, and {right[best]:.0%} on {best}")
+    if norm is not None:
+        probe = keras.Model(model.inputs, norm.input)
+        distance = {name: _distance(norm, np.asarray(probe(values, training=False))) for name, values in given.items()}
+        best = max(right, key=lambda name: right[name]) if right else min(distance, key=lambda name: distance[name])
+        if distance[pixels] > max(FAR, FAR / 3 * distance[best]):
+            return (f"the model seems to have learnt on pixels {best}, not {pixels}: what its layer {norm.name} sees varies "
+                    f"{distance[pixels]:,.0f} times as much or as little as in its training, and {distance[best]:.1f} times on {best}")
     return ""
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -45,5 +46,14 @@ def load(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} cannot be read as a Keras model: {reason[0]}") from error
+        raise ValueError(f"{path} cannot be read as a Keras model: {why_unreadable(error)}") from error
+
+
+def why_unreadable(error: Exception) -> str:
+    """What Keras says of a model that it cannot read, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    missing = re.search(r"(?:Could not locate (?:class|function|object)|Unknown (?:layer|object):?) '?([\w>]+)'?", str(error))
+    if missing:
+        return (f"it needs {missing[1]}, which is not registered here. Replace it by Keras' own layers, or export the model where it is "
+                "registered, model.export(FOLDER), and take that folder")
+    return lines[0][:300] if lines else type(error).__name__

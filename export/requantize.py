@@ -68,6 +68,7 @@ def normalized(content: bytes, scale: float, offset: float) -> bytes:
         main.operators.remove(last)
         _rename(model, int(main.outputs[0]), int(last.inputs[0]))
         main.outputs = [int(last.inputs[0])]
+        tflite_file.drop_unused_codes(model)
     if (scale, offset) != (1.0, 0.0) and image.type == schema.TensorType.FLOAT32:
         given = int(main.inputs[0])
         raw = _tensor(model, b"image", image.shape)

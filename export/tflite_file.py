@@ -21,9 +21,12 @@ def read(content: bytes) -> Any:
     if content[4:8] != b"TFL3":
         raise ValueError("not a TFLite file: it does not begin as one")
     try:
-        return schema.ModelT.InitFromPackedBuf(content, 0)
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
     except Exception as error:  # a damaged flatbuffer fails wherever its offsets lead
         raise ValueError(f"a damaged TFLite file ({type(error).__name__})") from error
+    if not model.subgraphs or not model.operatorCodes or model.subgraphs[0].operators is None:
+        raise ValueError("a damaged TFLite file (nothing is computed in it)")
+    return model
 
 
 def write(model: Any) -> bytes:
@@ -182,6 +185,15 @@ def operator_code(model: Any, builtin: int) -> int:
     code.version = 3 if builtin == schema.BuiltinOperator.DEQUANTIZE else 1  # 3 takes float16
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
+
+
+def drop_unused_codes(model: Any) -> None:
+    """Takes kinds of operators that no operator is of any more off the file's list, in place."""
+    operators = [operator for subgraph in model.subgraphs for operator in subgraph.operators]
+    used = sorted({operator.opcodeIndex for operator in operators})
+    for operator in operators:
+        operator.opcodeIndex = used.index(operator.opcodeIndex)
+    model.operatorCodes = [model.operatorCodes[place] for place in used]
 
 
 def _names() -> dict[int, str]:

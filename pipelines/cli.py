@@ -33,6 +33,14 @@ class StageName(str, enum.Enum):
     package = "package"
 
 
+class PixelRange(str, enum.Enum):
+    """The ranges of pixels that models are trained on."""
+
+    raw = "0..255"
+    unit = "0..1"
+    centred = "-1..1"
+
+
 class Kind(str, enum.Enum):
     """What `litepress list` can list."""
 
@@ -53,26 +61,86 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
     """Run a recipe through all stages: from data to verified models. Stages that have run before are not run again."""
     from rich.console import Console
 
-    from pipelines import recipe_file, results
-    from pipelines import runs as records
+    from pipelines import recipe_file
     from pipelines.display import Display
-    from pipelines.runner import Options, Runner
+    from pipelines.runner import Options
     from pipelines.training import distribution
 
     display = Display(Console())
     read = recipe_file.read(recipe, set_ or [])
-    if json_ is not None and not json_.absolute().parent.is_dir():
-        raise UserError(f"--json {json_}: there is no folder {json_.parent}")
+    _check_json(json_)
     display.line(f"{read.name} · {read.model.builder} on {read.data.source.entry_name} · seed {read.seed}")
     options = Options(runs, "ingest" if force else start.value if start else None, until.value if until else None, track)
     worker = distribution.role() if read.train.strategy in ("auto", "multi_worker") else distribution.Role()
     if not worker.is_chief:
         display.line(f"  worker {worker.index} of {worker.count}: trains with the others; worker 0 does the rest")
         options = Options(runs / f"worker-{worker.index}", options.start, "train", track=False)
-    runner = Runner(read, str(recipe), options, display, sys.argv)
+    _run(read, str(recipe), options, display, json_)
+
+
+@app.command()
+def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
+          data: Annotated[str, typer.Option("--data", metavar="DATA", help="a folder of pictures, a .npz or .npy file, or tfds:NAME")],
+          variants: Annotated[Optional[str], typer.Option(metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
+          targets: Annotated[Optional[str], typer.Option(metavar="LIST", help="litert, saved_model")] = None,
+          pixels: Annotated[Optional[PixelRange], typer.Option(help="the range of pixels that the model learnt on")] = None,
+          name: Annotated[Optional[str], typer.Option(help="what the runs are called")] = None,
+          out: Annotated[Optional[Path], typer.Option("--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
+          runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
+          json_: Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="write the results for machines")] = None) -> None:
+    """Press a model that was made elsewhere: variants, verification, report and bundle, as a recipe's run gives them."""
+    from rich.console import Console
+
+    from pipelines import pressing
+    from pipelines.display import Display
+    from pipelines.runner import Options
+
+    _check_json(json_)
+    if out is not None:
+        pressing.check_out(out)
+    made = pressing.recipe_for(model, data, variants=variants, targets=targets, pixels=pixels.value if pixels else None, name=name,
+                               scratch=runs / ".given")
+    display = Display(Console())
+    display.line(f"{made.name} · {model} on {data}")
+    if made.data.labels == "model":
+        display.line(f"  {data} has no labels: accuracy is the share of pictures on which a file answers as {model.name} does")
+    found = _run(made, str(model), Options(runs, track=track), display, json_)
+    if out is not None and found is not None:
+        pressing.bundle_to(out, found)
+        display.line(f"  bundle  {out}")
+
+
+@app.command()
+def explain(model: Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="an integer file")],
+            reference: Annotated[Path, typer.Option("--reference", metavar="MODEL.keras", help="the float model, or a float .tflite file")],
+            data: Annotated[str, typer.Option("--data", metavar="DATA", help="a folder of pictures, a .npz or .npy file, or tfds:NAME")],
+            examples: Annotated[int, typer.Option(min=1, help="pictures to run")] = 64,
+            picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the errors here")] = None,
+            pixels: Annotated[PixelRange, typer.Option(help="the range of pixels that the reference learnt on")] = PixelRange.raw) -> None:
+    """Show how far every operator of an integer file is from the float model's, and what to do about the worst three."""
+    from pipelines import pressing, workers
+
+    if picture is not None and not picture.absolute().parent.is_dir():
+        raise UserError(f"--picture {picture}: there is no folder {picture.parent}")
+    for line in workers.call(pressing.explain_file, model, reference, data, examples, picture, pixels.value, what="explain"):
+        typer.echo(line)
+
+
+def _check_json(path: Optional[Path]) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise UserError(f"--json {path}: there is no folder {path.parent}")
+
+
+def _run(recipe, path: str, options, display, json_: Optional[Path]):
+    """Runs a recipe to its end and shows what it found; the results."""
+    from pipelines import results
+    from pipelines import runs as records
+    from pipelines.runner import Runner
+
+    runner = Runner(recipe, path, options, display, sys.argv)
     try:
         if failed := runner().failed:
-            log = runs / read.name / "latest" / "compress" / "log.txt"
+            log = options.runs / recipe.name / "latest" / "compress" / "log.txt"
             raise StageError("\n".join(failed.values()) + f"\nThe other variants went on. See {log}; --from compress tries again.")
     except KeyboardInterrupt:
         typer.echo("interrupted; run again to go on", err=True)
@@ -83,6 +151,7 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
             if json_ is not None:
                 records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
             _show(display, found, results.table(found))
+    return found
 
 
 def _show(display, found, table: str) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import models
 from export.artifacts import Exported
@@ -13,7 +14,16 @@ from pipelines.tasks.image_classification import Evaluation
 
 def write(recipe: Recipe, index: Index, evaluation: Evaluation, exported: Sequence[Exported], verified: Sequence[Verified]) -> str:
     """The card as Markdown. It holds nothing that differs from one run of the same recipe to the next."""
-    builder, metrics = models.builder(recipe.model.builder), evaluation.metrics
+    metrics, given = evaluation.metrics, recipe.model.given
+    if given is None:
+        builder = models.builder(recipe.model.builder)
+        what, origin, unseen = builder.summary, f"Architecture: `{builder.name}` ({builder.paper}).", (
+            ", which neither training nor the choice of the weights has seen,")
+    else:
+        what, origin, unseen = "A model that was made elsewhere.", f"Pressed from `{Path(given.path).name}`.", ""
+    truth = "" if recipe.data.labels == "true" else (
+        "\nThe data have no labels: the true class of a picture is what the given model answers, so accuracy is the share of pictures on\n"
+        "which a file answers as that model does.\n")
     worth = {one.name: one for one in verified}
     rows = "\n".join(
         f"| {one.title} | {one.bytes:,} | {worth[one.name].metrics['accuracy']:.4f} | {worth[one.name].drop['accuracy']:.4f} | "
@@ -22,13 +32,13 @@ def write(recipe: Recipe, index: Index, evaluation: Evaluation, exported: Sequen
     splits = "\n".join(f"| {name} | {split.examples:,} |" for name, split in index.splits.items())
     weakest = sorted(evaluation.classes, key=lambda one: one.f1)[:3]
     return f"""# {recipe.name}
-{builder.summary} It tells {len(index.classes)} classes apart in pictures of {index.shape[0]} x {index.shape[1]} pixels,
+{what} It tells {len(index.classes)} classes apart in pictures of {index.shape[0]} x {index.shape[1]} pixels,
 {'RGB' if index.shape[2] == 3 else 'grey'}. It takes raw pixels 0..255 and gives one logit per class; their softmax are probabilities.
 
-Architecture: `{builder.name}` ({builder.paper}).
+{origin}
 
-## How good it is
-On {index.splits['test'].examples:,} held-out test examples, which neither training nor the choice of the weights has seen, the trained
+## How good it is{truth}
+On {index.splits['test'].examples:,} held-out test examples{unseen} the trained
 model has an accuracy of {metrics['accuracy']:.4f}, the true class among the best three at {metrics['top3']:.4f}, a macro F1 of
 {metrics['macro_f1']:.4f} and an expected calibration error of {metrics['calibration_error']:.4f}. Every file was measured on all of them:
 

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
+from export import given
 from pipelines.errors import UserError
 from pipelines.sections.model import ModelSection
 
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 def build(section: ModelSection, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """The recipe's model with fresh weights, and pixels scaled as pretrained weights want them. Raises UserError where it cannot be."""
     try:
+        if section.given is not None:
+            path = Path(section.given.path)
+            if not given.is_keras(path):
+                raise ValueError(f"{path} is no Keras model: it can be pressed, not trained")
+            return given.classifier(given.load(path), section.given.pixels or "0..255")
         model = models.build(section.builder, input_shape=input_shape, classes=classes, **section.settings)
         if section.weights is not None:
             section.weights.suit(model, section.builder, section.settings)

@@ -32,7 +32,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        found = [_in_words(str(path), document, overridden, dict(one)) for one in error.errors(include_url=False)]
+        found = [in_words(str(path), document, dict(one), overridden) for one in error.errors(include_url=False)]
         raise UserError("\n".join(dict.fromkeys(found))) from None
 
 
@@ -92,7 +92,8 @@ def _override(document: dict, override: str) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _in_words(path: str, document: Any, overridden: Sequence[tuple[str, ...]], found: dict[str, Any]) -> str:
+def in_words(path: str, document: Any, found: dict[str, Any], overridden: Sequence[tuple[str, ...]] = ()) -> str:
+    """What pydantic found wrong with a recipe, in a line that names the place."""
     context = found.get("ctx") or {}
     names, line = _locate(document, context.get("at") or found["loc"], context.get("key"))
     setting = ".".join(names)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export import explain
-from pipelines import results, runs, tracking, workers
+from pipelines import recipe_file, results, runs, tracking, workers
 from pipelines.code_version import code_version
 from pipelines.compressing.made import layers_file
 from pipelines.display import Display
@@ -61,6 +61,7 @@ class Runner:
         self.artifacts: dict[str, Artifact] = {}
         self.stages: dict[str, StageRecord] = {}
         self.run: Run | None = None
+        self._taught_by: Path | None = None
         self.tracker: tracking.Tracker | None = None
         #: What was found; there once the run has ended, also where a gate was missed.
         self.found: results.Results | None = None
@@ -100,9 +101,31 @@ class Runner:
                      "inputs": {name: self.artifacts[name].digest for name in stage.needs}}
         if not stage.needs:
             made_from["data"] = self.recipe.data.source.fingerprint()
-        if stage.name == "train" and self.recipe.model.weights is not None:
-            made_from["weights"] = self.recipe.model.weights.fingerprint()
+        if stage.name == "train" and (weights := self.recipe.model.fingerprint()):
+            made_from["weights"] = weights
+        if stage.name == "train" and (teacher := self._teacher()) is not None:
+            made_from["teacher"] = hashlib.sha256(teacher.read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+    def _teacher(self) -> Path | None:
+        """The file of the model that teaches, if one does; a recipe is trained first. Raises UserError where it cannot be had."""
+        distill = self.recipe.train.distill
+        if distill is None or self._taught_by is not None:
+            return self._taught_by
+        path = Path(distill.teacher)
+        if distill.is_recipe:
+            self.display.line(f"  teacher   {path}")
+            recipe = recipe_file.read(path)
+            if recipe.train.distill is not None:
+                raise UserError(f"train.distill.teacher: {path} has a teacher of its own; train that one first and give its .keras file")
+            nested = Runner(recipe, str(path), dataclasses.replace(self.options, start=None, until="train"), self.display, self.command)
+            nested()
+            path = nested.artifacts["train"].path / "model.keras"
+            self.display.line(f"  student   {self.recipe_path}")
+        if not path.is_file():
+            raise UserError(f"train.distill.teacher: there is no file {path}; give a recipe or a .keras file")
+        self._taught_by = path
+        return path
 
     def _do(self, stage: Stage, anew: bool) -> None:
         started, key = time.monotonic(), self.key(stage)
@@ -128,6 +151,8 @@ class Runner:
         first = all(record.cached for name, record in self.stages.items() if name != stage.name)
         self.display.progress(0, "starting TensorFlow" if first else "")
         inputs = {name: self.artifacts[name].path for name in stage.needs}
+        if stage.name == "train" and self._taught_by is not None:
+            inputs["teacher"] = self._taught_by
         try:
             return workers.call(perform, stage.name, key, self.written, self.store, inputs, anew, log=work / "log.txt",
                                 listen=self._listen, what=stage.name)

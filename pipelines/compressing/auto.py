@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from export import bias_correction, explain, int8, litert, qat
 from export.benchmark import latency
-from export.predictors import IMAGE, KerasPredictor, LiteRTPredictor
+from export.predictors import IMAGE, LiteRTPredictor, open_predictor
 from pipelines.compressing.trained import Qat
 from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
 from pipelines.tasks import image_classification as task
@@ -64,7 +64,7 @@ class Auto(Variant, name="auto", shorthand="drop"):
         learning: of the rungs that train.
     """
 
-    explained = True
+    learns, explained = True, True
     drop: float = Field(0.005, ge=0, lt=1)
     rungs: list[Rung] = Field(list(RUNGS), min_length=1)  # type: ignore[arg-type]
     calibration: Calibration = Calibration(examples=1000, balanced=True)
@@ -101,7 +101,7 @@ class _Ladder:
         self.settings, self.shop = settings, shop
         self.tried: list[Tried] = []
         self.images, self.labels = shop.validation()
-        reference = KerasPredictor(shop.model).predict({IMAGE: self.images})["logits"]
+        reference = open_predictor(shop.model).predict({IMAGE: self.images})["logits"]
         self.reference = self._metric(reference)
         self._made: dict[str, Any] = {}
 

@@ -28,7 +28,7 @@ class Qat(Variant, Learning, name="qat", shorthand="epochs"):
         ends: integer, or float for apps that want float32 in and out.
     """
 
-    explained = True
+    learns, explained = True, True
     only: list[str] = Field([])
     keep_float: list[str] = Field([])
     calibration: Calibration | None = None
@@ -56,6 +56,7 @@ class Reduced(Variant, Learning):
         encode: how the result is written; qat trains once more with the rounding of int8 and keeps zeros and clusters.
     """
 
+    learns = True
     encode: Encode = "int8"
 
     @property

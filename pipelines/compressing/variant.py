@@ -92,7 +92,10 @@ class Workshop:
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def load(self) -> keras.Model:
-        """The trained model."""
+        """The trained model. Raises ValueError where there is only a file that was converted from one."""
+        if self.model.suffix == ".tflite":
+            raise ValueError("this variant needs the Keras model; of a .tflite file there can be float32, float16, dynamic, int8, "
+                             "int8_weights and int4_weights")
         return keras_file.load(self.model)
 
     def progress(self, done: float, text: str) -> None:
@@ -171,6 +174,8 @@ class Variant(Entry):
         name: what its file, its row and its gates are called; the variant's own where not given.
     """
 
+    #: Whether it trains, and so wants labels.
+    learns: ClassVar[bool] = False
     #: Whether the operators of its file can be compared with those of the trained model.
     explained: ClassVar[bool] = False
     name: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)

@@ -1,6 +1,8 @@
 """The part of a recipe that says what the model learns from."""
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 import pipelines.ingest  # noqa: F401  makes the sources known
@@ -21,6 +23,8 @@ class DataSection(Section):
         validation: share of the training part to hold out for validation, where the source has no such part.
         test: the same for the test part.
         max_unreadable: the largest share of unreadable pictures to go on with.
+        labels: true, or model where they are but the answers of the model that is pressed: accuracy is then the share of pictures on
+            which a file answers as that model does.
     """
 
     source: Source
@@ -30,3 +34,4 @@ class DataSection(Section):
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
     max_unreadable: float = Field(0.01, ge=0, le=1)
+    labels: Literal["true", "model"] = "true"

@@ -1,14 +1,31 @@
 """The part of a recipe that says what the network is."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
+from export.given import Pixels
 from pipelines.entries import Section, inlined, nearest, unknown_key
 from pipelines.training.weights import Weights
+
+#: The builder that takes a model as it is.
+FILE = "file"
+
+
+class GivenModel(Section):
+    """A model that was made elsewhere: a .keras or .h5 file, a SavedModel folder, or a .tflite file. It is not trained any more.
+
+    Args:
+        path: of the file or folder.
+        pixels: the range that it learnt on. Where it is not given, 0..255, unless the data say that this cannot be.
+    """
+
+    path: str = Field(min_length=1)
+    pixels: Pixels | None = None
 
 
 class ModelSection(Section):
@@ -21,7 +38,7 @@ class ModelSection(Section):
     @field_validator("builder")
     @classmethod
     def must_be_known(cls, name: str) -> str:
-        known = [builder.name for builder in models.builders()]
+        known = [*(builder.name for builder in models.builders()), FILE]
         if name not in known:
             raise PydanticCustomError("unknown_entry", "no such builder", {
                 "kind": "builder", "entry": name, "nearest": nearest(name, known), "known": known})
@@ -31,7 +48,7 @@ class ModelSection(Section):
     def fill_settings(self) -> ModelSection:
         extra = self.__pydantic_extra__
         assert extra is not None
-        settings = models.builder(self.builder).settings()
+        settings = GivenModel if self.builder == FILE else models.builder(self.builder).settings()
         for key in extra:
             if key not in settings.model_fields:
                 raise unknown_key(key, ["builder", "weights", *settings.model_fields])
@@ -41,6 +58,19 @@ class ModelSection(Section):
     @property
     def settings(self) -> dict[str, Any]:
         return dict(self.__pydantic_extra__ or {})
+
+    @property
+    def given(self) -> GivenModel | None:
+        """The model that is taken as it is, if one is."""
+        return GivenModel.model_validate(self.settings) if self.builder == FILE else None
+
+    def fingerprint(self) -> str:
+        """Changes when the files change that the weights come from."""
+        if self.given is not None:
+            path = Path(self.given.path)
+            files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
+            return " ".join(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+        return self.weights.fingerprint() if self.weights is not None else ""
 
     @property
     def auxiliary(self) -> float:
@@ -56,4 +86,7 @@ class ModelSection(Section):
                                  **one.get("properties", {})}
             one["required"] = ["builder", *one.get("required", [])]
             choices.append(one)
+        given = GivenModel.model_json_schema()
+        given["properties"] = {"builder": {"const": FILE, "description": "A model that was made elsewhere"}, **given["properties"]}
+        choices.append({**given, "required": ["builder", *given["required"]]})
         return {"anyOf": choices}

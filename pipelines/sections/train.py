@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 import pipelines.training.averaging  # noqa: F401  makes these callbacks known
 from pipelines.entries import Section
 from pipelines.training.callbacks import Callback
+from pipelines.training.distillation import Distillation
 from pipelines.training.distribution import Strategy
 from pipelines.training.losses import CrossEntropy, Loss
 from pipelines.training.optimizers import AdamW, Optimizer
@@ -32,6 +33,7 @@ class TrainSection(Section):
         l2: factor of the sum of all kernels' squares, added to the loss.
         batch_norm_momentum: of the moving statistics; the builder's where not given.
         freeze_batch_norm: batch normalization keeps its statistics and parameters.
+        distill: the model is the student of another, which is trained first where it is a recipe.
     """
 
     epochs: int = Field(10, ge=1)
@@ -50,6 +52,7 @@ class TrainSection(Section):
     l2: float = Field(0.0, ge=0)
     batch_norm_momentum: float | None = Field(None, ge=0, lt=1)
     freeze_batch_norm: bool = False
+    distill: Distillation | None = None
 
     @model_validator(mode="after")
     def must_go_together(self) -> TrainSection:

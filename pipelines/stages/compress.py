@@ -5,14 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
-from export import explain, keras_file, litert
+from export import explain, keras_file, litert, tflite_file
 from pipelines import compression_pictures, workers
 from pipelines.compressing.made import Made, MadeList, layers_file
 from pipelines.compressing.variant import Variant, Workshop
 from pipelines.errors import StageError
+from pipelines.given_model import trained
 from pipelines.journal import Journal
 from pipelines.stages.context import Context
-from pipelines.stages.train import MODEL
 
 LISTING = "compress.json"
 #: Where a variant works, in the stage's work folder, until the stage is done.
@@ -24,11 +24,14 @@ LATENCY = "latency.json"
 
 
 def run(context: Context) -> str:
-    recipe, model = context.recipe, context.inputs["train"] / MODEL
+    recipe, model = context.recipe, trained(context.inputs["train"])
     graph, desks, journal = context.work / "graph", context.work / DESKS, context.journal
     shutil.rmtree(graph, ignore_errors=True)
     context.progress(0, "tracing the graph")
-    layers = workers.isolated(trace, model, graph, what="compress: tracing the model")
+    if model.suffix == ".tflite":
+        graph, layers = model, sorted(tflite_file.operators(model.read_bytes()))
+    else:
+        layers = workers.isolated(trace, model, graph, what="compress: tracing the model")
     made, failed, latencies = [], {}, {}
     for number, variant in enumerate(recipe.compress.variants):
         span = (number / len(recipe.compress.variants), (number + 1) / len(recipe.compress.variants))
@@ -40,7 +43,7 @@ def run(context: Context) -> str:
             one = one or workers.isolated(make, variant.written(), shop, context.work, what=f"compress {variant.title}")
         except StageError as error:
             said = str(error).removesuffix(f". See {context.work / 'log.txt'}")  # which moves with the artifact
-            failed[variant.title] = f"{said} (layer types: {', '.join(layers)})"
+            failed[variant.title] = f"{said}, on layer types {', '.join(layers)}"
             journal.note(f"failed: {failed[variant.title]}")
             continue
         made.append(one)
@@ -50,7 +53,7 @@ def run(context: Context) -> str:
             compression_pictures.ladder(rungs, one.details["limit"], context.work / f"ladder_{one.name}.png")
     if not made:
         raise StageError("\n".join(failed.values()))
-    shutil.rmtree(graph)
+    shutil.rmtree(context.work / "graph", ignore_errors=True)
     shutil.rmtree(desks, ignore_errors=True)
     (context.work / LATENCY).write_text(json.dumps(latencies))
     (context.work / LISTING).write_text(MadeList(made=made, failed=failed).model_dump_json(indent=1))

@@ -5,13 +5,13 @@ import json
 
 from etils import epy
 
-from export.predictors import KerasPredictor
+from export.predictors import open_predictor
 from export.verify import order_independent
 from pipelines import pictures
+from pipelines.given_model import trained
 from pipelines.ingest import stream
 from pipelines.ingest.source import select
 from pipelines.stages.context import Context
-from pipelines.stages.train import MODEL
 from pipelines.tasks import image_classification as task
 
 with epy.lazy_imports():
@@ -26,7 +26,7 @@ PROBE = 200
 def run(context: Context) -> str:
     index, recipe = context.index(), context.recipe
     test = stream.examples(recipe.data.source, index, recipe.data.image, "test")
-    predictor = KerasPredictor(context.inputs["train"] / MODEL)
+    predictor = open_predictor(trained(context.inputs["train"]))
     answers = task.ask(predictor, test.batch(256).as_numpy_iterator())
     context.progress(0.7, "drawing")
     result = task.measure(answers, index.classes)

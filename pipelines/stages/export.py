@@ -9,11 +9,11 @@ from export import keras_file, saved_model, tflite_file
 from export.artifacts import Exported, ExportedList
 from pipelines import workers
 from pipelines.compressing.made import MadeList, zipped_size
+from pipelines.given_model import trained
 from pipelines.ingest import pictures
 from pipelines.ingest.pictures import ImageSettings
 from pipelines.stages.compress import LISTING as VARIANTS
 from pipelines.stages.context import Context
-from pipelines.stages.train import MODEL
 
 LISTING = "exported.json"
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
@@ -35,7 +35,7 @@ def run(context: Context) -> str:
         context.progress(0.5, "saved_model")
         place = f"saved_model/{FIRST_VERSION}"
         shutil.rmtree(context.work / "saved_model", ignore_errors=True)
-        workers.isolated(write_saved_model, context.inputs["train"] / MODEL, context.work / place, context.index().classes,
+        workers.isolated(write_saved_model, trained(context.inputs["train"]), context.work / place, context.index().classes,
                          recipe.data.image, what="export saved_model")
         contents = [path.read_bytes() for path in (context.work / place).rglob("*") if path.is_file()]
         made.append(Exported(variant="float32", target="saved_model", path=place, summary="for TF Serving",

@@ -1,26 +1,32 @@
 """Train: from a builder and the training split to a trained Keras model."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from etils import epy
 
 import models
 from export import keras_file
-from pipelines import journal, network, pictures
+from pipelines import given_model, journal, network, pictures
 from pipelines.errors import UserError
 from pipelines.ingest import stream
 from pipelines.stages.context import Context
 from pipelines.training import checkpoint, loop
+from pipelines.training.distillation import with_answers
 from pipelines.training.distribution import Distribution
 
 with epy.lazy_imports():
     import keras
     import tensorflow as tf
 
-MODEL = "model.keras"
+MODEL = given_model.KERAS
 
 
 def run(context: Context) -> str:
     recipe, index = context.recipe, context.index()
+    if recipe.model.given is not None:
+        return given_model.take_over(recipe.model.given, context)
     distribution = Distribution(recipe.train.strategy)
     stream.set_seed(recipe.seed)
     if recipe.train.deterministic:
@@ -45,16 +51,17 @@ def run(context: Context) -> str:
     context.journal.parameters({
         "builder": recipe.model.builder, "weights": model.count_params(), "pretrained_layers": len(pretrained), "steps_per_epoch": steps,
         "strategy": distribution.kind, "replicas": distribution.replicas, **_flat(recipe.train.model_dump())})
+    taught = _lessons(context, model)
     for part in ("train", "validation"):
         context.journal.dataset(f"{index.source}/{part}", index.digest, index.splits[part].examples, part)
     loop.fit(
         model, recipe.train, steps=steps, class_counts=index.splits["train"].class_counts,
         auxiliary=recipe.model.auxiliary, folder=context.work, journal=context.journal,
-        batches=lambda epoch: stream.training_batches(
+        batches=lambda epoch: taught(stream.training_batches(
             training, classes=len(index.classes), batch=recipe.data.batch, augmentations=recipe.data.augment, seed=recipe.seed,
-            first_epoch=epoch, epochs=recipe.train.epochs),
-        validation=stream.evaluation_batches(validation, classes=len(index.classes), batch=256),
-        distribution=distribution, pretrained=pretrained,
+            first_epoch=epoch, epochs=recipe.train.epochs)),
+        validation=taught(stream.evaluation_batches(validation, classes=len(index.classes), batch=256)),
+        distribution=distribution, pretrained=pretrained, lesson=recipe.train.distill,
         progress=lambda epoch, done, metrics: _tell(context, epoch, done, metrics))
     trained = distribution.keras_model(model).get_weights()
     keras.backend.clear_session()
@@ -72,6 +79,17 @@ def run(context: Context) -> str:
     epochs = len(series["loss"])
     best = max(series["val_accuracy"].values())
     return f"{epochs} epochs, loss {series['loss'][epochs - 1]:.3f}, best val accuracy {best:.3f}, {model.count_params():,} weights"
+
+
+def _lessons(context: Context, student: Any) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+    """What gives batches the teacher's answers, where there is a teacher."""
+    if context.recipe.train.distill is None:
+        return lambda batches: batches
+    teacher = keras_file.load(context.inputs["teacher"])
+    if teacher.input_shape != student.input_shape or teacher.output_shape[-1] != student.output_shape[-1]:
+        raise UserError(f"train.distill.teacher: it is a model from {teacher.input_shape[1:]} to {teacher.output_shape[-1]} classes, the "
+                        f"student from {student.input_shape[1:]} to {student.output_shape[-1]}; they must be the same")
+    return lambda batches: with_answers(batches, teacher)
 
 
 def _tell(context: Context, epoch: int, done: float, metrics: dict[str, float]) -> None:

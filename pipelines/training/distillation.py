@@ -24,6 +24,20 @@ class Lesson(Section):
     weight: float = Field(0.7, gt=0, le=1)
 
 
+class Distillation(Lesson):
+    """A teacher and how much it says.
+
+    Args:
+        teacher: a recipe, which is trained first, or a .keras file; of the same pictures and classes.
+    """
+
+    teacher: str = Field(min_length=1)
+
+    @property
+    def is_recipe(self) -> bool:
+        return self.teacher.endswith((".yaml", ".yml"))
+
+
 def with_answers(batches: tf.data.Dataset, teacher: Any) -> tf.data.Dataset:
     """Batches of (pictures, one-hot targets) whose targets are followed by the teacher's logits: (batch, 2 classes).
 
