@@ -6,8 +6,9 @@ same weights.
 """
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from etils import epy
@@ -19,11 +20,15 @@ with epy.lazy_imports():
 
 #: Settings that are no part of what a layer computes once its weights are set, or that the other library writes differently.
 DROPPED = ("dtype", "build_config", "batch_input_shape", "batch_shape", "quantization_config", "shared_object_id",
-           "query_shape", "key_shape", "value_shape", "softmax_robust_masking")
+           "query_shape", "key_shape", "value_shape", "softmax_robust_masking", "implementation", "use_cudnn", "num_constants")
+#: What layers that hold others call them: class to (attribute, argument).
+HOLDERS = {"Bidirectional": ("forward_layer", "layer"), "TimeDistributed": ("layer", "layer"), "RNN": ("cell", "cell")}
 #: Settings that the other library calls by another name: (class, its name) to the other's, in both directions.
 RENAMED = {("LeakyReLU", "negative_slope"): "alpha", ("LeakyReLU", "alpha"): "negative_slope"}
 #: Activations of one name that are two functions: x / 6 + 1 / 2 in Keras 3, x / 5 + 1 / 2 in tf_keras.
 DIFFERENT = {"hard_sigmoid"}
+#: Where a tensor goes in the arguments of an operation.
+PLACE = "tensor"
 _own_rules: dict[str, Callable[[Any], Any]] = {}
 
 
@@ -48,27 +53,27 @@ def crosses_as(class_name: str) -> Callable[[Callable[[Any], Any]], Callable[[An
     return add
 
 
-def to_tf_keras(model: keras.Model, operation_layer: Callable[[Any], Any] | None = None) -> tf_keras.Model:
+def to_tf_keras(model: keras.Model, operation_kind: type | None = None) -> tf_keras.Model:
     """The same model in tf_keras: names, weights, trainable flags, regularizers and moving statistics.
 
     Args:
         model: functional or Sequential, built; nested models and shared layers included.
-        operation_layer: gives what is called in place of a `keras.ops` node; by default a layer that runs it.
+        operation_kind: the class of layers that stand for `keras.ops` nodes; see `operation_class`, which is the default.
 
     Raises:
         BridgeError: a subclassed model, a layer that tf_keras does not have, or weights that do not fit.
     """
-    graph = _keras_graph(model)
+    graph = keras_graph(model)
     layers: dict[int, Any] = {}
 
     def replaced(operation: Any) -> Any:
         if id(operation) not in layers:
-            layers[id(operation)] = _to_tf_keras_layer(operation, operation_layer)
+            layers[id(operation)] = _to_tf_keras_layer(operation, operation_kind or operation_class())
         return layers[id(operation)]
 
     inputs = [tf_keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name.split(":")[0]) for tensor in graph.inputs]
-    outputs = graph._run_through_graph(_packed(inputs), operation_fn=replaced)
-    rebuilt = tf_keras.Model(_packed(inputs), outputs, name=model.name)
+    outputs = graph._run_through_graph(packed(inputs), operation_fn=replaced)
+    rebuilt = tf_keras.Model(packed(inputs), outputs, name=model.name)
     for operation in graph.operations:
         if id(operation) in layers and isinstance(operation, keras.layers.Layer) and not isinstance(operation, keras.Model):
             _copy_weights(operation, layers[id(operation)])
@@ -95,11 +100,18 @@ def to_keras(model: tf_keras.Model) -> keras.Model:
             answers = layers[id(node.layer)](*arguments, **settings)
             for tensor, answer in zip(_flat(node.outputs), _flat(answers), strict=True):
                 known[id(tensor)] = answer
-    rebuilt = keras.Model(_packed(inputs), _packed([known[id(tensor)] for tensor in model.outputs]), name=model.name)
+    rebuilt = keras.Model(packed(inputs), packed([known[id(tensor)] for tensor in model.outputs]), name=model.name)
     for layer in model.layers:
-        if id(layer) in layers and not isinstance(layer, (tf_keras.Model, _operation_class())):
+        if id(layer) in layers and not isinstance(layer, (tf_keras.Model, operation_class())):
             _copy_weights(layer, layers[id(layer)])
     return rebuilt
+
+
+def known_activations() -> Any:
+    """A context in which tf_keras can make layers of a bridged model anew: it knows the activations of Keras 3 by their names."""
+    functions = {name: function for name, function in vars(keras.activations).items() if callable(function) and not name.startswith("_")}
+    return tf_keras.utils.custom_object_scope({name: functions[name] for name in functions if name in DIFFERENT or not hasattr(
+        tf_keras.activations, name)})
 
 
 def copy_by_name(source: Any, target: Any) -> None:
@@ -112,7 +124,8 @@ def copy_by_name(source: Any, target: Any) -> None:
             _copy_weights(held[layer.name], layer)
 
 
-def _keras_graph(model: Any) -> Any:
+def keras_graph(model: Any) -> Any:
+    """The functional model that a functional or Sequential one is. Raises BridgeError for others."""
     graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
     if not isinstance(graph, keras.src.models.functional.Functional):
         raise _no_graph(model)
@@ -128,14 +141,14 @@ def _with_a_rule(layer: Any) -> str:
     return f'register a replacement for it with export.bridge.crosses_as("{type(layer).__name__}")'
 
 
-def _to_tf_keras_layer(operation: Any, operation_layer: Callable[[Any], Any] | None) -> Any:
+def _to_tf_keras_layer(operation: Any, operation_kind: type) -> Any:
     kind = type(operation).__name__
     if kind in _own_rules:
         return _own_rules[kind](operation)
     if isinstance(operation, keras.Model):
-        return to_tf_keras(operation, operation_layer)
+        return to_tf_keras(operation, operation_kind)
     if not isinstance(operation, keras.layers.Layer):
-        return operation_layer(operation) if operation_layer else _operation_class()(operation, name=operation.name)
+        return _bound(operation, operation_kind)
     return _namesake(operation, tf_keras.layers, "tf_keras")
 
 
@@ -145,9 +158,15 @@ def _to_keras_layer(layer: Any) -> Any:
         return _own_rules[kind](layer)
     if isinstance(layer, tf_keras.Model):
         return to_keras(layer)
-    if isinstance(layer, _operation_class()):
-        return layer.operation  # type: ignore[attr-defined]
+    if isinstance(layer, operation_class()):
+        return lambda tensors: _played(layer, tensors)
     return _namesake(layer, keras.layers, "keras")
+
+
+def _played(layer: Any, tensors: Any) -> Any:
+    """What a `keras.ops` node makes of tensors of Keras 3."""
+    arguments, settings = layer.arguments(tensors)
+    return layer.operation(*arguments, **settings)
 
 
 def _namesake(layer: Any, library: Any, name: str) -> Any:
@@ -155,26 +174,44 @@ def _namesake(layer: Any, library: Any, name: str) -> Any:
     kind = getattr(library, type(layer).__name__, None)
     if kind is None:
         raise BridgeError(f"layer {layer.name} is a {type(layer).__name__}, which {name} does not have: {_with_a_rule(layer)}")
-    known = _settings(kind)
-    config = {}
+    known, held = _settings(kind), _held(layer, library, name)
+    config: dict[str, Any] = {}
     for key, value in layer.get_config().items():
         key, value = RENAMED.get((type(layer).__name__, key), key), _plain(value)
+        if key in DROPPED or key.endswith(("initializer", "constraint")) or (held and key in ("layer", "backward_layer", "cell")):
+            continue
         if key in known:
-            if key not in DROPPED and not key.endswith(("initializer", "constraint")):
-                config[key] = value
-        elif key not in DROPPED and value and value != _settings(type(layer)).get(key):
+            config[key] = value
+        elif value and value != _settings(type(layer)).get(key) and (key, value) != ("data_format", "channels_last"):
             raise BridgeError(f"layer {layer.name} ({type(layer).__name__}) has {key} = {value}, which {name} cannot do: leave it out, or "
                               f"{_with_a_rule(layer)}")
     if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
         config["axis"] = config["axis"][0]
-    if "activation" in config:
-        config["activation"] = _activation(layer, name)
+    for key in ("activation", "recurrent_activation"):
+        if key in config:
+            config[key] = _activation(layer, key, name)
     if name == "tf_keras" and type(layer).__name__ == "BatchNormalization":
         config["fused"] = False  # the fused kernel estimates the moving variance without bias, Keras 3 with
     # tf_keras' attention asks from_config for shapes; without them it is built when it is called, as every other layer
-    rebuilt = kind(**config) if type(layer).__name__ == "MultiHeadAttention" else kind.from_config(config)
+    rebuilt = kind(**config, **held) if held or type(layer).__name__ == "MultiHeadAttention" else kind.from_config(config)
     rebuilt.trainable = layer.trainable
     return rebuilt
+
+
+def _held(layer: Any, library: Any, name: str) -> dict[str, Any]:
+    """The layers that a layer holds, as arguments of its class in the other library."""
+    if type(layer).__name__ not in HOLDERS:
+        return {}
+    attribute, argument = HOLDERS[type(layer).__name__]
+    inner = getattr(layer, attribute)
+    if argument == "cell" and hasattr(inner, "cells"):
+        return {argument: [_namesake(cell, library, name) for cell in inner.cells]}
+    rebuilt = _namesake(inner, library, name)
+    if attribute == "forward_layer":  # which both libraries name so, each time anew
+        if type(layer.backward_layer) is not type(inner):
+            raise BridgeError(f"layer {layer.name} (Bidirectional) goes backwards with another layer than forwards: {_with_a_rule(layer)}")
+        rebuilt = type(rebuilt).from_config({**rebuilt.get_config(), "name": inner.name.removeprefix("forward_")})
+    return {argument: rebuilt}
 
 
 def _settings(kind: type) -> dict[str, Any]:
@@ -182,12 +219,14 @@ def _settings(kind: type) -> dict[str, Any]:
     known: dict[str, Any] = {"name": None, "trainable": True}
     for base in reversed(kind.__mro__):
         known |= {name: parameter.default for name, parameter in inspect.signature(vars(base).get("__init__", base)).parameters.items()}
+    if issubclass(kind, (keras.layers.RNN, tf_keras.layers.RNN)):
+        known["zero_output_for_mask"] = False  # which both take among the unnamed
     return known
 
 
-def _activation(layer: Any, name: str) -> Any:
-    """The layer's activation for the other library: by name where both mean the same, else Keras 3's own function."""
-    function = layer.activation
+def _activation(layer: Any, which: str, name: str) -> Any:
+    """An activation of a layer for the other library: by name where both mean the same, else Keras 3's own function."""
+    function = getattr(layer, which)
     word = getattr(function, "__name__", type(function).__name__)
     if name == "tf_keras":
         return word if hasattr(tf_keras.activations, word) and word not in DIFFERENT else function
@@ -217,38 +256,80 @@ def _copy_weights(source: Any, target: Any) -> None:
         target.finalize_state()
 
 
-def _operation_class() -> type:
-    """The tf_keras layer that stands for a `keras.ops` node: it runs the very operation. Made once, on demand."""
-    if "class" not in _operation_cache:
-        @tf_keras.utils.register_keras_serializable("litepress")
-        class KerasOperation(tf_keras.layers.Layer):
-            def __init__(self, operation: Any, **settings: Any):
-                super().__init__(**settings)
-                self.operation = keras.saving.deserialize_keras_object(operation) if isinstance(operation, dict) else operation
+@functools.cache
+def operation_class() -> type:
+    """The tf_keras layer that stands for a call of a `keras.ops` node: a layer of the tensors alone, which holds the other arguments, so
+    that models with it can be cloned. Made once, on demand."""
+    @tf_keras.utils.register_keras_serializable("litepress")
+    class KerasOperation(tf_keras.layers.Layer):
+        def __init__(self, operation: Any, template: Any, **settings: Any):
+            super().__init__(**settings)
+            self.operation = keras.saving.deserialize_keras_object(operation) if isinstance(operation, dict) else operation
+            self.template = template
 
-            def call(self, *arguments: Any, **settings: Any) -> Any:
-                settings.pop("training", None)
-                return self.operation.call(*arguments, **settings)
+        def arguments(self, tensors: Any) -> tuple[list[Any], dict[str, Any]]:
+            """The arguments of the call, with these tensors in their places."""
+            given = tensors if isinstance(tensors, (list, tuple)) else [tensors]
+            return _filled(keras.saving.deserialize_keras_object(self.template), given)
 
-            def get_config(self) -> dict[str, Any]:
-                return {**super().get_config(), "operation": keras.saving.serialize_keras_object(self.operation)}
+        def call(self, tensors: Any) -> Any:
+            arguments, settings = self.arguments(tensors)
+            return self.operation.call(*arguments, **settings)
 
-        _operation_cache["class"] = KerasOperation
-    return _operation_cache["class"]
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "operation": keras.saving.serialize_keras_object(self.operation), "template": self.template}
+
+    return KerasOperation
 
 
-_operation_cache: dict[str, type] = {}
+def _bound(operation: Any, kind: type) -> Any:
+    """A call of a `keras.ops` node that becomes a layer of its tensors."""
+    def call(*arguments: Any, **settings: Any) -> Any:
+        tensors: list[Any] = []
+
+        def place(value: Any) -> Any:
+            if type(value).__name__ != "KerasTensor":
+                return value
+            tensors.append(value)
+            return {PLACE: len(tensors) - 1}
+
+        template = tf.nest.map_structure(place, (list(arguments), settings))
+        layer = kind(operation, keras.saving.serialize_keras_object(template), name=operation.name)
+        return layer(tensors if len(tensors) > 1 else tensors[0])
+
+    return call
+
+
+def on_one_tensor(operation: Any, kind: type, name: str) -> Any:
+    """The layer that stands for a `keras.ops` node of one tensor and nothing else."""
+    return kind(operation, keras.saving.serialize_keras_object(([{PLACE: 0}], {})), name=name)
+
+
+def _filled(value: Any, tensors: Sequence[Any]) -> Any:
+    """A template of arguments with the tensors in their places."""
+    if isinstance(value, dict) and set(value) == {PLACE}:
+        return tensors[value[PLACE]]
+    if isinstance(value, dict):
+        return {key: _filled(entry, tensors) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_filled(entry, tensors) for entry in value)
+    return value
 
 
 def _filled_in(node: Any, known: dict[int, Any]) -> tuple[Any, Any]:
     """The arguments of a tf_keras node, with the tensors of the Keras model in place of its own."""
     settings = {key: value for key, value in node.call_kwargs.items() if key != "training"}
-    return tf.nest.map_structure(lambda value: known.get(id(value), value), (node.call_args, settings))
+    arguments, settings = tf.nest.map_structure(lambda value: known.get(id(value), value), (node.call_args, settings))
+    if isinstance(node.layer, (tf_keras.layers.RNN, tf_keras.layers.Bidirectional)) and isinstance(arguments[0], (list, tuple)):
+        (first, *states), *others = arguments  # tf_keras hands an initial state on as further inputs
+        arguments, settings = (first, *others), {**settings, "initial_state": list(states)}
+    return arguments, settings
 
 
 def _flat(values: Any) -> list[Any]:
     return keras.tree.flatten(values)
 
 
-def _packed(values: list[Any]) -> Any:
+def packed(values: list[Any]) -> Any:
+    """A list of one as that one, as Keras takes inputs and outputs."""
     return values[0] if len(values) == 1 else values

@@ -46,7 +46,8 @@ def take_over(model: keras.Model, clustered: Any) -> None:
     """Gives a model the weights of its clustered form."""
     from tensorflow_model_optimization.python.core.clustering.keras import cluster
 
-    bridge.copy_by_name(cluster.strip_clustering(clustered), model)
+    with bridge.known_activations():
+        bridge.copy_by_name(cluster.strip_clustering(clustered), model)
 
 
 def different_weights(model: keras.Model) -> int:

@@ -133,8 +133,8 @@ def wrong_range(model: keras.Model, pixels: Pixels, images: np.ndarray, labels: 
         right = {name: float((np.asarray(model(values, training=False)).argmax(axis=1) == labels).mean()) for name, values in given.items()}
         best = max(right, key=lambda name: right[name])
         if right[best] > right[pixels] + 0.2:
-            return (f"the model seems to have learnt on pixels {best}, not {pixels}: it answers {right[pixels]:.0%} of {len(images)} pictures "
-                    f"correctly on {pixels}, and {right[best]:.0%} on {best}")
+            return (f"the model seems to have learnt on pixels {best}, not {pixels}: it answers {right[pixels]:.0%} of {len(images)} "
+                    f"pictures correctly on {pixels}, and {right[best]:.0%} on {best}")
     if norm is not None:
         probe = keras.Model(model.inputs, norm.input)
         distance = {name: _distance(norm, np.asarray(probe(values, training=False))) for name, values in given.items()}

@@ -58,7 +58,8 @@ def take_over(model: keras.Model, pruned: Any) -> None:
     """Gives a model the weights of its pruned form, zeros and all."""
     from tensorflow_model_optimization.python.core.sparsity.keras import prune
 
-    bridge.copy_by_name(prune.strip_pruning(pruned), model)
+    with bridge.known_activations():
+        bridge.copy_by_name(prune.strip_pruning(pruned), model)
 
 
 def reducible(model: keras.Model) -> list[Any]:

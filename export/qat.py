@@ -29,10 +29,6 @@ TRANSPARENT = ("Dropout", "SpatialDropout2D", "Flatten", "Reshape", "Permute", "
 MOVING = ("GetItem", "Pad", "Reshape", "Transpose", "Repeat", "ExpandDims", "Squeeze", "ZerosLike", "Cast")
 
 
-#: Where a tensor goes in the arguments of an operation.
-PLACE = "tensor"
-
-
 #: What the training can keep of the weights' form, and the scheme of tfmot that does.
 PRESERVED = ("", "sparsity", "clusters", "both")
 
@@ -65,7 +61,7 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
         ValueError: tfmot cannot take the model.
     """
     quantize = _tfmot()
-    carried = bridge.to_tf_keras(model, _bound)
+    carried = bridge.to_tf_keras(_with_activations_apart(model), _rounding_operation())
     registry = _registry()
     follows = _convolutions_before(carried)
 
@@ -74,20 +70,40 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
             return layer
         if isinstance(layer, tf_keras.layers.BatchNormalization) and layer.name in follows:
             return quantize.quantize_annotate_layer(layer)  # folded into the convolution before it
-        if isinstance(layer, _bound_operation()):
+        if isinstance(layer, _rounding_operation()):
             return layer
         if isinstance(layer, tf_keras.layers.Activation) and getattr(layer.activation, "__module__", "").startswith("keras."):
             operation = getattr(keras.ops, layer.activation.__name__)(keras.KerasTensor(layer.input.shape))._keras_history.operation
-            return _bound_operation()(operation, keras.saving.serialize_keras_object(([{PLACE: 0}], {})), name=layer.name)
+            return bridge.on_one_tensor(operation, _rounding_operation(), layer.name)
         if registry.supports(layer) and not isinstance(layer, tf_keras.layers.BatchNormalization) and _knows_activation(layer):
             return quantize.quantize_annotate_layer(layer)
         if type(layer).__name__ not in (*TRANSPARENT, "MultiHeadAttention"):
             return quantize.quantize_annotate_layer(layer, _output_only()())
         return layer
 
-    with quantize.quantize_scope({"OutputOnly": _output_only(), "BoundOperation": _bound_operation()}):
+    with bridge.known_activations(), quantize.quantize_scope({"OutputOnly": _output_only(), "RoundingOperation": _rounding_operation()}):
         marked = tf_keras.models.clone_model(carried, clone_function=annotated)
         return quantize.quantize_apply(marked, _scheme(preserve))
+
+
+def _with_activations_apart(model: keras.Model) -> keras.Model:
+    """The same model; a layer with weights that ends in an activation which tfmot does not know becomes two, so that its weights round."""
+    @functools.cache
+    def apart(operation: Any) -> Any:
+        if not isinstance(operation, (keras.layers.Conv2D, keras.layers.Dense)) or _knows_activation(operation):
+            return operation
+        linear = type(operation).from_config({**operation.get_config(), "activation": "linear"})
+        linear.build(operation.input.shape)
+        linear.set_weights(operation.get_weights())
+        activation = keras.layers.Activation(operation.activation, name=f"{operation.name}_activation")
+        return lambda x, **settings: activation(linear(x))
+
+    graph = bridge.keras_graph(model)
+    if all(apart(operation) is operation for operation in graph.operations):
+        return model
+    inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name) for tensor in graph.inputs]
+    outputs = graph._run_through_graph(bridge.packed(inputs), operation_fn=apart)
+    return keras.Model(bridge.packed(inputs), outputs, name=model.name)
 
 
 def float_graph(model: Any, folder: Any) -> None:
@@ -112,11 +128,22 @@ def _scheme(preserve: str) -> Any:
     )
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_scheme as plain
 
-    if preserve == "sparsity":
-        return zeros.Default8BitPrunePreserveQuantizeScheme()
-    if preserve:
-        return clusters.Default8BitClusterPreserveQuantizeScheme(preserve == "both")
-    return plain.Default8BitQuantizeScheme()
+    scheme = (zeros.Default8BitPrunePreserveQuantizeScheme() if preserve == "sparsity" else
+              clusters.Default8BitClusterPreserveQuantizeScheme(preserve == "both") if preserve else plain.Default8BitQuantizeScheme())
+    # the schemes that keep something say that they support every layer without weights, and then fail on those that they do not know
+    return _with_honest_registry(scheme) if preserve else scheme
+
+
+def _with_honest_registry(scheme: Any) -> Any:
+    registry, supports = scheme.get_quantize_registry(), _registry().supports
+
+    class Honest(type(registry)):  # type: ignore[misc]
+        def supports(self, layer: Any) -> bool:  # type: ignore[override]
+            return supports(layer) and super().supports(layer)
+
+    registry.__class__ = Honest
+    scheme.get_quantize_registry = lambda: registry
+    return scheme
 
 
 @functools.cache
@@ -153,34 +180,14 @@ def _output_only() -> type:
     return OutputOnly
 
 
-def _bound(operation: Any) -> Any:
-    """A call of a `keras.ops` node that becomes a layer of its tensors alone, as tfmot, which rebuilds models, needs it."""
-    def call(*arguments: Any, **settings: Any) -> Any:
-        given, tensors = (list(arguments), settings), []
-
-        def place(value: Any) -> Any:
-            if type(value).__name__ != "KerasTensor":
-                return value
-            tensors.append(value)
-            return {PLACE: len(tensors) - 1}
-
-        template = tf.nest.map_structure(place, given)
-        layer = _bound_operation()(operation, keras.saving.serialize_keras_object(template), name=operation.name)
-        return layer(tensors if len(tensors) > 1 else tensors[0])
-
-    return call
-
-
 @functools.cache
-def _bound_operation() -> type:
-    """A `keras.ops` node with its constants, which rounds what it gives where that is new, with a range that it learns."""
+def _rounding_operation() -> type:
+    """A `keras.ops` node which rounds what it gives where that is new, with a range that it learns."""
     from tensorflow_model_optimization.python.core.quantization.keras import quantizers
 
-    class BoundOperation(tf_keras.layers.Layer):
+    class RoundingOperation(bridge.operation_class()):  # type: ignore[misc]
         def __init__(self, operation: Any, template: Any, **settings: Any):
-            super().__init__(**settings)
-            self.operation = keras.saving.deserialize_keras_object(operation) if isinstance(operation, dict) else operation
-            self.template = template
+            super().__init__(operation, template, **settings)
             self.rounds = type(self.operation).__name__ not in MOVING
 
         def build(self, shapes: Any) -> None:
@@ -190,29 +197,13 @@ def _bound_operation() -> type:
             super().build(shapes)
 
         def call(self, tensors: Any, training: Any = None) -> Any:
-            given = tensors if isinstance(tensors, (list, tuple)) else [tensors]
-            arguments, settings = _filled(keras.saving.deserialize_keras_object(self.template), given)
-            result = self.operation.call(*arguments, **settings)
+            result = super().call(tensors)
             if not self.rounds or not result.dtype.is_floating:
                 return result
             training = tf_keras.backend.learning_phase() if training is None else training
             return self.quantizer(result, training, weights=self.ranges)
 
-        def get_config(self) -> dict[str, Any]:
-            return {**super().get_config(), "operation": keras.saving.serialize_keras_object(self.operation), "template": self.template}
-
-    return BoundOperation
-
-
-def _filled(value: Any, tensors: Sequence[Any]) -> Any:
-    """A template of arguments with the tensors in their places."""
-    if isinstance(value, dict) and set(value) == {PLACE}:
-        return tensors[value[PLACE]]
-    if isinstance(value, dict):
-        return {key: _filled(entry, tensors) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_filled(entry, tensors) for entry in value)
-    return value
+    return RoundingOperation
 
 
 def _knows_activation(layer: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epy
 
-from export import explain
+from export import explain, profile
 from pipelines import pictures, recipe_file, results, runs
 from pipelines.compressing.made import MadeList, layers_file
 from pipelines.recipe import Recipe
@@ -28,7 +28,8 @@ def write(folder: Path) -> None:
         Path(__file__).with_name("report.html.j2").read_text())
     runs.write_whole(run.folder / NAME, template.render(
         run=run.record, results=found, advice=results.recommendations(found), sentence=_sentence(found),
-        pictures=_pictures(run, found), details=_details(run), recipe=recipe_file.write(Recipe.model_validate(run.record.recipe)),
+        worth_it=profile.WORTH, pictures=_pictures(run, found), details=_details(run),
+        recipe=recipe_file.write(Recipe.model_validate(run.record.recipe)),
         environment=_environment(), stages=run.record.stages))
 
 

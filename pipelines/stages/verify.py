@@ -7,6 +7,7 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
+from export import profile
 from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
 from export.predictors import IMAGE, LiteRTPredictor, Predictor, SavedModelPredictor
@@ -55,12 +56,30 @@ def run(context: Context) -> str:
                                  f"latency_ms_p95.{one.name}": time["p95"], f"max_logit_error.{one.name}": result.max_logit_error,
                                  f"top1_agreement.{one.name}": result.top1_agreement,
                                  f"order_independent.{one.name}": result.order_independent})
+    _explain_speed(context, exported, latencies)
     (context.work / "verified.json").write_text(VerifiedList(artifacts=verified).model_dump_json(indent=1))
     (context.work / "latency.json").write_text(json.dumps(latencies, indent=1))
     np.savez(context.work / LOGITS_FILE, **logits)
     reference = np.load(context.inputs["evaluate"] / REFERENCE)["logits"]
     pictures.logit_errors({name: np.abs(values - reference) for name, values in logits.items()}, context.work / "logit_errors.png")
     return f"{len(exported)} artifacts × {examples:,} examples"
+
+
+def _explain_speed(context: Context, exported: list[Exported], latencies: dict[str, dict]) -> None:
+    """Says of each integer file that gains little over float32 which operators are to blame, from the time of each on its own."""
+    whole = next((one for one in exported if one.name == "float32"), None)
+    for one in exported:
+        if whole is None or not one.integer or latencies[one.name]["p50"] * profile.WORTH <= latencies[whole.name]["p50"]:
+            continue
+        exact, rounded = (workers.isolated(time_by_kind, context.inputs["export"] / file.path, context.recipe.verify.threads,
+                                           what=f"verify {file.title}: operators") for file in (whole, one))
+        latencies[one.name]["why"] = profile.why_slow(exact, rounded)
+        context.journal.note(f"{one.name}: {latencies[one.name]['why']}")
+
+
+def time_by_kind(path: Path, threads: int) -> dict[str, float]:
+    """Milliseconds that a file's operators take, by their kind."""
+    return profile.by_kind(profile.operator_times(path.read_bytes(), threads=threads))
 
 
 def verify_one(written: dict, index: Index, exported: Exported, inputs: dict[str, Path]) -> tuple[Verified, np.ndarray, dict]:

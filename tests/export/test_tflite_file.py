@@ -1,0 +1,68 @@
+"""TFLite files taken apart and put together again answer as before."""
+import numpy as np
+import pytest
+
+from export import tflite_file
+from export.predictors import LiteRTPredictor
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype("uint8")
+
+
+@pytest.fixture
+def files(tiny_run):
+    return tiny_run / "runs" / "tiny" / "latest" / "export" / "litert"
+
+
+def answers(content, folder):
+    path = folder / "model.tflite"
+    path.write_bytes(content)
+    return LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
+
+
+@pytest.mark.parametrize("name", ["float32", "int8"])
+def test_what_is_read_and_written_again_answers_the_same_in_no_more_bytes(files, tmp_path, name):
+    content = (files / f"{name}.tflite").read_bytes()
+    again = tflite_file.write(tflite_file.read(content))
+    assert len(again) <= len(content)
+    np.testing.assert_array_equal(answers(again, tmp_path), answers(content, tmp_path))
+
+
+def test_constants_lie_at_multiples_of_sixteen(files):
+    content = tflite_file.slim((files / "int8.tflite").read_bytes())
+    for buffer in tflite_file.read(content).buffers:
+        data = bytes(buffer.data) if buffer.data is not None else b""
+        if len(data) > 64:
+            assert content.count(data) >= 1 and content.find(data) % 16 == 0
+
+
+def test_tensors_are_named_after_their_layers_and_none_twice(files):
+    tensors = tflite_file.read((files / "int8.tflite").read_bytes()).subgraphs[0].tensors
+    names = [tensor.name.decode() for tensor in tensors]
+    assert len(set(names)) == len(names)
+    assert not any(";" in name for name in names)
+    assert any(name.startswith("conv2d") for name in names)
+
+
+def test_halved_weights_are_half_the_bytes_and_answer_almost_alike(files, tmp_path):
+    content = (files / "float32.tflite").read_bytes()
+    halved = tflite_file.halve_weights(content)
+    assert len(halved) < 0.65 * len(content)
+    before, after = answers(content, tmp_path), answers(halved, tmp_path)
+    assert 0 < np.abs(before - after).max() < 0.05
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x18\0\0\0TFL3" + bytes(100), b"\xff\xff\0\0TFL3\xff\xff"])
+def test_what_is_no_tflite_file_is_refused(content):
+    with pytest.raises(ValueError, match="TFLite file"):
+        tflite_file.read(content)
+
+
+def test_real_values_are_scaled_by_channel(files):
+    model = tflite_file.read((files / "int8.tflite").read_bytes())
+    exact = tflite_file.read((files / "float32.tflite").read_bytes())
+    convolutions = [[operator for name, operator in tflite_file.own_operators(one) if name == "CONV_2D"] for one in (model, exact)]
+    for rounded, whole in zip(*convolutions, strict=True):
+        stored = tflite_file.real(model, model.subgraphs[0].tensors[rounded.inputs[1]])
+        wanted = tflite_file.real(exact, exact.subgraphs[0].tensors[whole.inputs[1]])
+        steps = np.abs(wanted).reshape(len(wanted), -1).max(axis=1) / 127
+        assert (np.abs(stored - wanted).reshape(len(wanted), -1).max(axis=1) <= steps * 0.51).all()
