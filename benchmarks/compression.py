@@ -1,0 +1,196 @@
+"""What compression must reach, measured on every CNN recipe: prints one table.
+
+    make bench-compression
+    python benchmarks/compression.py --only digits mobilenet_v2
+
+Trains what is not trained yet, so the first time takes hours; stages that have run are not run again. Exits 1 where a figure is missed.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LITEPRESS = str(Path(sys.executable).with_name("litepress"))
+RECIPES = Path("recipes/vision")
+#: Networks that are no convolutional ones, and templates.
+LEFT_OUT = ("vit", "my_photos", "fashion_mnist", "distilled")
+VARIANTS = "float32, int8, {int8: {name: int8_per_tensor, per_channel: false, equalize: true}}, {qat: {epochs: 3}}, auto"
+#: What is pruned, and made of low rank, beside.
+PRUNED = "{pruned: {epochs: 8, encode: qat}}"
+SPARSE = "{pruned: {name: sparse, sparsity: 0.8, epochs: 8, encode: float32}}"
+MORE = {"digits": [PRUNED], "resnet20": [PRUNED], "mobilenet_v2": [PRUNED, SPARSE],
+        "vgg11": [PRUNED, "{clustered: {epochs: 3}}", "{low_rank: {keep: 0.8}}"]}
+TIMED = ("digits", "resnet20", "mobilenet_v2")
+TESTS = (("a QAT run killed ends with the same bytes", "test_a_killed_training_with_rounding_ends_with_the_same_bytes"),
+         ("a conversion that crashes is named, the others ship", "test_a_conversion_that_crashes_is_named_and_the_others_ship"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    what: str
+    measured: str
+    bound: str
+    reached: bool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", metavar="RECIPE", help="names of recipes in recipes/vision")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    names = options.only or [path.stem for path in sorted(RECIPES.glob("*.yaml")) if path.stem not in LEFT_OUT]
+    rows: list[Row] = []
+    for name in names:
+        rows += measure(name, options.runs)
+    if not options.only:
+        rows += [tested(what, test) for what, test in TESTS]
+    width = max(len(row.what) for row in rows)
+    print(f"\n{'what':<{width}}  {'measured':>34}  {'must be':>22}")
+    for row in rows:
+        print(f"{row.what:<{width}}  {row.measured:>34}  {row.bound:>22}  {'reached' if row.reached else 'MISSED'}")
+    sys.exit(not all(row.reached for row in rows))
+
+
+def measure(name: str, runs: Path) -> list[Row]:
+    """The figures of one recipe."""
+    variants = ", ".join([VARIANTS, *MORE.get(name, [])])
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.json"
+        code = subprocess.run([LITEPRESS, "run", str(RECIPES / f"{name}.yaml"), "--runs", str(runs), "--no-track", "--json", str(results),
+                               "--set", f"compress.variants=[{variants}]", "--set", "export.targets=[litert]", "--set",
+                               "gates={}"]).returncode
+        if code:
+            return [Row(name, f"exit code {code}", "0", False)]
+        found = json.loads(results.read_text())
+    of = {one["variant"]: one for one in found["artifacts"]}
+    drop = {variant: one["drop"]["accuracy"] for variant, one in of.items()}
+    latest = runs / name / "latest"
+    rows = [Row(f"{name}: float accuracy", f"{found['reference']['metrics']['accuracy']:.4f}", "", True),
+            Row(f"{name}: QAT int8 drop", f"{drop['qat']:.4f}", "<= 0.003", drop["qat"] <= 0.003),
+            ptq(name, drop, latest), integers(name, of["qat"]), size(name, of, latest), crossing(name, latest)]
+    if "pruned" in of:
+        ratio = of["pruned"]["zipped"] / of["float32"]["zipped"]
+        rows.append(Row(f"{name}: pruned 75 % + int8, zipped; drop", f"{ratio:.1%}; {drop['pruned']:.4f}", "<= 12 %; <= 0.01",
+                        ratio <= 0.12 and drop["pruned"] <= 0.01))
+    for variant in ("clustered", "low_rank"):
+        if variant in of:
+            rows.append(Row(f"{name}: {variant}, bytes; zipped; drop", f"{of[variant]['bytes']:,}; {of[variant]['zipped']:,}; "
+                            f"{drop[variant]:.4f}", "", True))
+    if name in TIMED:
+        rows += speed(name, of)
+    if "sparse" in of:
+        dense, sparse = interleaved(of["float32"]["path"], of["sparse"]["path"], 1)
+        rows.append(Row(f"{name}: float32 with 80 % zeros, sparse kernels",
+                        f"{dense:.3f} -> {sparse:.3f} ms, drop {drop['sparse']:.4f}", "", True))
+    for row in rows:
+        print(f"  {row.what}: {row.measured}  {row.bound}  {'reached' if row.reached else 'MISSED'}", flush=True)
+    return rows
+
+
+def ptq(name: str, drop: dict[str, float], latest: Path) -> Row:
+    """int8 without training, or where the ladder ended that goes on from it."""
+    made = {one["name"]: one for one in json.loads((latest / "compress" / "compress.json").read_text())["made"]}
+    rung = made["auto"]["details"]["rungs"][-1]["rung"]
+    best = drop["int8"] if drop["int8"] <= 0.005 else drop["auto"]
+    return Row(f"{name}: PTQ int8 drop; the ladder ended at", f"{drop['int8']:.4f}; {rung} {drop['auto']:.4f}", "<= 0.005", best <= 0.005)
+
+
+def integers(name: str, qat: dict) -> Row:
+    """Which operators of the QAT file are no integer ones: none may be, unless they are named here."""
+    from export import tflite_file
+
+    left = tflite_file.float_tensors(Path(qat["path"]).read_bytes())
+    return Row(f"{name}: QAT, tensors that are not integers", f"{len(left)} of {sum(qat['operators'].values())} operators", "0", not left)
+
+
+def size(name: str, of: dict[str, dict], latest: Path) -> Row:
+    """int8 against float32."""
+    weights = next(event["values"]["weights"] for event in map(json.loads, (latest / "train" / "journal.jsonl").read_text().splitlines())
+                   if event["event"] == "parameters" and "weights" in event["values"])
+    bound = 0.27 if weights > 1_000_000 else 0.32
+    ratio = {variant: of[variant]["bytes"] / of["float32"]["bytes"] for variant in ("int8", "int8_per_tensor")}
+    small = [variant for variant in ratio if ratio[variant] <= bound and of[variant]["drop"]["accuracy"] <= 0.005]
+    return Row(f"{name}: int8 of float32, {weights:,} weights", f"{ratio['int8']:.1%}, a scale per tensor {ratio['int8_per_tensor']:.1%}",
+               f"<= {bound:.0%}, drop <= 0.005", bool(small))
+
+
+def crossing(name: str, latest: Path) -> Row:
+    """The bridge on the trained model: there and back, over the test pictures."""
+    from pipelines import workers
+
+    error, same = workers.call(cross, latest, what="bridge")
+    return Row(f"{name}: bridge, there and back, of the largest logit", f"{error:.1e}, weights {'the same' if same else 'DIFFER'}",
+               "<= 1e-5, bit for bit", error <= 1e-5 and same)
+
+
+def cross(latest: Path) -> tuple[float, bool]:
+    """The largest difference of a logit on held-out pictures, and whether all weights are the same."""
+    import numpy as np
+
+    from export import bridge, keras_file
+    from pipelines import runs
+    from pipelines.ingest import Index, stream
+    from pipelines.recipe import Recipe
+
+    model, data = keras_file.load(latest / "train" / "model.keras"), Recipe.model_validate(runs.load(latest).record.recipe).data
+    index = Index.model_validate_json((latest / "ingest" / "index.json").read_bytes())
+    there = bridge.to_tf_keras(model)
+    back = bridge.to_keras(there)
+    images = stream.arrays(stream.examples(data.source, index, data.image, "test").take(200))[0].astype("float32")
+    wanted = np.asarray(model(images, training=False))
+    error = max(float(np.abs(np.asarray(other(images, training=False)) - wanted).max()) for other in (there, back))
+    same = all(np.array_equal(one, two) for one, two in zip(model.get_weights(), back.get_weights(), strict=True)) and all(
+        np.array_equal(one, two) for layer in model.layers if layer.weights
+        for one, two in zip(layer.get_weights(), there.get_layer(layer.name).get_weights(), strict=True))
+    return error / float(np.abs(wanted).max()), same
+
+
+def speed(name: str, of: dict[str, dict]) -> list[Row]:
+    """int8 against float32, with one thread and with two; where it gains little, the report must say why."""
+    rows = []
+    for threads in (1, 2):
+        exact, rounded = interleaved(of["float32"]["path"], of["int8"]["path"], threads)
+        why = of["int8"]["latency_ms"].get("why", "")
+        gain = exact / rounded
+        rows.append(Row(f"{name}: LiteRT, {threads} thread{'s' * (threads > 1)}, float32 -> int8", f"{exact:.3f} -> {rounded:.3f} ms, "
+                        f"{gain:.2f} times", ">= 1.5, or says why", gain >= 1.5 or bool(why)))
+        if gain < 1.5:
+            print(f"  {name}: {why or 'the report does not say why'}")
+    return rows
+
+
+def interleaved(one: str, other: str, threads: int, rounds: int = 7) -> tuple[float, float]:
+    """Median milliseconds of two files, timed in turns, so that what else the machine does weighs on both alike."""
+    import numpy as np
+
+    from export.benchmark import latency
+    from export.predictors import IMAGE, LiteRTPredictor
+
+    runs = []
+    for path in (one, other):
+        predictor = LiteRTPredictor(Path(path), threads)
+        runs.append(predictor.prepared({IMAGE: np.random.default_rng(0).integers(0, 256, (1, *predictor.input_shape)).astype("uint8")}))
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for own, run in zip(times, runs, strict=True):
+            own.append(latency(run, runs=200, threads=threads).p50)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def tested(what: str, test: str) -> Row:
+    """A promise that a test keeps."""
+    code = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "", "tests/pipelines/test_variants.py", "-k", test],
+                          stdout=subprocess.DEVNULL).returncode
+    return Row(what, "passed" if code == 0 else "failed", "passed", code == 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""`litepress press` and `litepress explain`: somebody else's model and data, from the command line."""
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import tf_keras
+
+from pipelines.errors import UserError
+from pipelines.ingest import Source
+from pipelines.ingest.stock import take_stock
+
+CLASSES = 4
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a Keras 2 .h5 of pixels 0..1 that tells where a bright spot is, and data for it in each form."""
+    folder = tmp_path_factory.mktemp("press")
+    generator = np.random.default_rng(0)
+    labels = np.arange(400) % CLASSES
+    images = generator.integers(0, 60, (400, 12, 12, 1)).astype("uint8")
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 2)
+        image[6 * row:6 * row + 6, 6 * column:6 * column + 6] += np.uint8(150)
+    np.savez(folder / "data.npz", x_train=images[:320], y_train=labels[:320], x_test=images[320:], y_test=labels[320:])
+    np.save(folder / "plain.npy", images[320:])
+    (folder / "flat").mkdir()
+    for number in range(40):
+        PIL.Image.fromarray(images[number, :, :, 0]).save(folder / "flat" / f"{number}.png")
+    tf_keras.utils.set_random_seed(0)
+    layers = tf_keras.layers
+    model = tf_keras.Sequential([layers.InputLayer((12, 12, 1)), layers.Conv2D(8, 3, 2, activation="relu"),
+                                 layers.DepthwiseConv2D(3, padding="same"), layers.BatchNormalization(momentum=0.5), layers.ReLU(6.0),
+                                 layers.Flatten(), layers.Dense(CLASSES, activation="softmax")])
+    model.compile(tf_keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(images[:320] / 255.0, labels[:320], batch_size=32, epochs=6, verbose=0)
+    model.save(folder / "spots.h5")
+    return folder
+
+
+@pytest.fixture
+def here(place, monkeypatch):
+    monkeypatch.chdir(place)
+    return place
+
+
+def test_a_keras_2_file_is_pressed_with_qat_into_a_bundle(here, litepress):
+    said = litepress("press", "spots.h5", "--data", "data.npz", "--pixels", "0..1", "--variants", "float32,int8,{qat: 1}", "--out", "out",
+                     "--json", "r.json", "--no-track")
+    assert said.code == 0, said.out + said.err
+    found = json.loads(Path("r.json").read_text())
+    of = {one["variant"]: one for one in found["artifacts"] if one["target"] == "litert"}
+    assert found["reference"]["metrics"]["accuracy"] > 0.95
+    assert set(of) == {"float32", "int8", "qat"} and all(abs(one["drop"]["accuracy"]) <= 0.05 for one in of.values())
+    assert of["float32"]["max_logit_error"] < 1e-3
+    names = {path.name for path in Path("out").iterdir()}
+    assert {"MODEL_CARD.md", "SHA256SUMS", "labels.txt", "litert", "model.json", "report.html", "results.json", "samples"} <= names
+    assert json.loads((here / "out" / "results.json").read_text())["artifacts"] == found["artifacts"]
+    assert "Pressed from `spots.h5`" in Path("out/MODEL_CARD.md").read_text()
+    again = litepress("press", "spots.h5", "--data", "data.npz", "--out", "out", "--no-track")
+    assert again.code == 2 and "--out out: is there already" in again.err
+
+    explained = litepress("explain", Path(of["int8"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data", "data.npz",
+                          "--picture", "errors.png")
+    assert explained.code == 0, explained.err
+    assert "DEPTHWISE_CONV_2D" in explained.out and "SQNR dB" in explained.out
+    assert PIL.Image.open("errors.png").width > 500
+    itself = litepress("explain", Path(of["float32"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data", "data.npz")
+    assert itself.code == 2 and "integer operators" in itself.err
+
+
+def test_pixels_that_the_model_does_not_want_are_noticed(here, litepress):
+    said = litepress("press", "spots.h5", "--data", "data.npz", "--no-track")
+    assert said.code == 2
+    assert "the model seems to have learnt on pixels 0..1, not 0..255" in said.err and "--pixels" in said.err
+
+
+@pytest.mark.parametrize("data", ["plain.npy", "flat"])
+def test_pictures_without_labels_are_measured_by_agreement(here, litepress, data):
+    said = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "int8", "--targets", "litert", "--no-track",
+                     "--json", "agreement.json")
+    assert said.code == 0, said.out + said.err
+    assert "has no labels: accuracy is the share of pictures on which a file answers as spots.h5 does" in said.out
+    found = json.loads(Path("agreement.json").read_text())
+    assert found["reference"]["metrics"]["accuracy"] == 1.0
+    refused = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "qat", "--no-track")
+    assert refused.code == 2 and "no labels to learn from" in refused.err
+
+
+def write(name, content):
+    Path(name).write_bytes(content)
+    return name
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (lambda: ("nothere.keras", "--data", "data.npz"), "there is no model nothere.keras"),
+    (lambda: (write("broken.h5", b"\x89HDF\r\n\x1a\nnothing"), "--data", "data.npz"), "broken.h5 is a damaged .h5 file"),
+    (lambda: (write("broken.tflite", b"\x18\0\0\0TFL3" + bytes(99)), "--data", "data.npz"), "broken.tflite: a damaged TFLite file"),
+    (lambda: ("spots.h5", "--data", "nowhere.npz"), "there is no file nowhere.npz"),
+    (lambda: ("spots.h5", "--data", "digitz"), "--data digitz: there is no such folder or file, and no source is called so"),
+    (lambda: ("spots.h5", "--data", "data.npz", "--variants", "int9"), "there is no variant called int9. Did you mean int8?"),
+    (lambda: ("spots.h5", "--data", "data.npz", "--variants", "{"), "give names with commas between"),
+    (lambda: ("spots.h5", "--data", "digits", "--pixels", "0..1"), "tells 4 classes apart, the data have 10"),
+    (lambda: ("spots.h5", "--data", "data.npz", "--out", "no/such/place"), "--out no/such/place: there is no folder no/such"),
+])
+def test_what_cannot_be_pressed_is_said_in_a_line(here, litepress, arguments, expected):
+    said = litepress("press", *arguments(), "--no-track")
+    assert said.code == 2
+    assert expected in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
+def arrays(**content):
+    def save(folder):
+        np.savez(folder / "a.npz", **content)
+        return folder / "a.npz"
+
+    return save
+
+
+PICTURES = np.arange(10 * 4 * 4).reshape(10, 4, 4).astype("uint8")
+
+
+@pytest.mark.parametrize(("save", "expected"), [
+    (arrays(x=PICTURES / 255.0, y=np.arange(10)), r"holds values from 0 to 0\.6\d*; give raw pixels"),
+    (arrays(x=PICTURES.astype("int64") - 5, y=np.arange(10)), "holds values from -5"),
+    (arrays(x=PICTURES[:0], y=np.arange(0)), "is empty"),
+    (arrays(x=PICTURES[0], y=np.arange(4)), r"has the shape \(4, 4\)"),
+    (arrays(x=PICTURES[..., None].repeat(5, axis=3), y=np.arange(10)), r"has the shape \(10, 4, 4, 5\)"),
+    (arrays(x=PICTURES, y=np.arange(7)), "10 pictures of the train part and 7 labels"),
+    (arrays(x=PICTURES, y=np.arange(10) + 0.5), "one whole number per picture"),
+    (arrays(pictures=PICTURES), "has no pictures; it has pictures. Call them"),
+    (lambda folder: Path(write(str(folder / "a.npz"), b"PK\x03\x04")), "no NumPy file")])
+def test_arrays_that_cannot_serve_are_refused(save, expected, tmp_path):
+    from pipelines.ingest.pictures import ImageSettings
+
+    source = Source.read({"arrays": str(save(tmp_path))})
+    with pytest.raises(UserError, match=expected):
+        take_stock(source, ImageSettings(size=4, channels=1), validation=0.2, test=0.2, seed=1)
+
+
+def test_labels_may_be_one_hot_and_classes_may_have_names(tmp_path):
+    np.savez(tmp_path / "a.npz", images=PICTURES, labels=np.eye(5)[np.arange(10) % 5])
+    source = Source.read({"arrays": {"path": str(tmp_path / "a.npz"), "class_names": list("abcde")}})
+    assert source.classes() == list("abcde")
+    labels = [int(label) for _, label, _ in source.raw("train").as_numpy_iterator()]
+    assert labels == [0, 1, 2, 3, 4] * 2
