@@ -69,7 +69,11 @@ def to_tf_keras(model: keras.Model, operation_kind: type | None = None) -> tf_ke
     def replaced(operation: Any) -> Any:
         if id(operation) not in layers:
             layers[id(operation)] = _to_tf_keras_layer(operation, operation_kind or operation_class())
-        return layers[id(operation)]
+        layer = layers[id(operation)]
+        if isinstance(layer, (tf_keras.layers.RNN, tf_keras.layers.Bidirectional)):
+            # a Keras 3 graph names every mask that is used; tf_keras would hand on more by itself
+            return lambda *arguments, **settings: layer(*arguments, **{"mask": None, **settings})
+        return layer
 
     inputs = [tf_keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name.split(":")[0]) for tensor in graph.inputs]
     outputs = graph._run_through_graph(packed(inputs), operation_fn=replaced)
