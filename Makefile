@@ -7,10 +7,10 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision test test-all lint ui bench lock schema clean
+.PHONY: help setup run recipes-vision test test-all lint ui bench bench-compression lock schema clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 	@echo
 	@echo "RECIPE=file picks another recipe for run, ARGS='--set train.epochs=3' adds to its command line."
 
@@ -36,6 +36,9 @@ ui: .venv/.ready ## show the tracked runs in a browser
 
 bench: .venv/.ready ## measure what a run must reach (half an hour)
 	@$(BIN)/python benchmarks/spine.py
+
+bench-compression: .venv/.ready ## measure compression on every CNN recipe (hours, the first time)
+	@$(BIN)/python benchmarks/compression.py $(ARGS)
 
 lock: .venv/.ready ## pin the newest versions that setup.py allows
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
