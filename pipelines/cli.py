@@ -75,7 +75,7 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
     if not worker.is_chief:
         display.line(f"  worker {worker.index} of {worker.count}: trains with the others; worker 0 does the rest")
         options = Options(runs / f"worker-{worker.index}", options.start, "train", track=False)
-    _run(read, str(recipe), options, display, json_)
+    _run(read, str(recipe), options, display, json_, "; --from compress tries again")
 
 
 @app.command()
@@ -131,8 +131,8 @@ def _check_json(path: Optional[Path]) -> None:
         raise UserError(f"--json {path}: there is no folder {path.parent}")
 
 
-def _run(recipe, path: str, options, display, json_: Optional[Path]):
-    """Runs a recipe to its end and shows what it found; the results."""
+def _run(recipe, path: str, options, display, json_: Optional[Path], again: str = ""):
+    """Runs a recipe to its end and shows what it found; the results. `again` says how to try variants again that failed."""
     from pipelines import results
     from pipelines import runs as records
     from pipelines.runner import Runner
@@ -141,7 +141,7 @@ def _run(recipe, path: str, options, display, json_: Optional[Path]):
     try:
         if failed := runner().failed:
             log = options.runs / recipe.name / "latest" / "compress" / "log.txt"
-            raise StageError("\n".join(failed.values()) + f"\nThe other variants went on. See {log}; --from compress tries again.")
+            raise StageError("\n".join(failed.values()) + f"\nThe other variants went on. See {log}{again}.")
     except KeyboardInterrupt:
         typer.echo("interrupted; run again to go on", err=True)
         raise typer.Exit(130) from None

@@ -11,6 +11,7 @@ from export.verify import Worth
 from pipelines.compressing.made import MadeList
 from pipelines.gates import Gate, look
 from pipelines.runs import Run, read_json
+from pipelines.sections.model import FILE
 from pipelines.tasks.image_classification import MAIN_METRIC
 
 #: An artifact that loses no more than this is worth recommending.
@@ -26,8 +27,9 @@ class StageResult(BaseModel):
 
 
 class Reference(BaseModel):
-    """The trained Keras model on the test set."""
+    """The trained model on the test set; `kind` is keras, or given where it was made elsewhere."""
 
+    kind: str = "keras"
     metrics: dict[str, float]
     order_independent: bool
 
@@ -77,7 +79,9 @@ def collect(run: Run) -> Results:
         StageResult(name=name, seconds=stage.seconds, cached=stage.cached) for name, stage in record.stages.items()])
     if "evaluate" in done:
         evaluation = read_json(run.path("evaluate", "evaluation.json"))
-        results.reference = Reference(metrics=evaluation["metrics"], order_independent=evaluation["order_independent"])
+        results.reference = Reference(
+            kind="given" if record.recipe["model"]["builder"] == FILE else "keras", metrics=evaluation["metrics"],
+            order_independent=evaluation["order_independent"])
     if "compress" in done:
         results.failed = MadeList.model_validate(read_json(run.path("compress", "compress.json"))).failed
     if "verify" in done:
@@ -136,7 +140,7 @@ def table(results: Results) -> str:
         return ""
     advice = recommendations(results)
     rows = [("artifact", "bytes", "zipped", "accuracy", "drop", "logits ±", "p50 ms", "order-free", "")]
-    rows.append(("keras (reference)", "–", "–", f"{results.reference.metrics[MAIN_METRIC]:.4f}", "–", "–", "–",
+    rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[MAIN_METRIC]:.4f}", "–", "–", "–",
                  _yes(results.reference.order_independent), ""))
     for one in results.artifacts:
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[MAIN_METRIC]:.4f}",

@@ -6,8 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from export.encodings import ENCODINGS
-
 
 class Made(BaseModel):
     """A variant that was made.
@@ -16,6 +14,7 @@ class Made(BaseModel):
         name: of its file, without .tflite.
         encoding: one of `export.encodings.ENCODINGS`.
         summary: what it is, in a line.
+        integer: whether every tensor of it is an integer, input and output included.
         bytes: of the file.
         zipped: of the file in a zip archive.
         details: what else there is to know: rungs tried, sparsity reached.
@@ -24,14 +23,10 @@ class Made(BaseModel):
     name: str
     encoding: str
     summary: str
+    integer: bool
     bytes: int
     zipped: int
     details: dict[str, Any] = {}
-
-    @property
-    def integer(self) -> bool:
-        """Whether every tensor of it is an integer; input and output may be asked to be float."""
-        return ENCODINGS[self.encoding].integer
 
 
 def layers_file(name: str) -> str:

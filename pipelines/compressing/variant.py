@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from etils import epy
 from pydantic import Field, model_validator
 
-from export import keras_file, litert
+from export import keras_file, litert, tflite_file
 from export.encodings import ENCODINGS
 from pipelines import workers
 from pipelines.compressing.made import Made, zipped_size
@@ -204,7 +204,7 @@ class Variant(Entry):
         target.write_bytes(content)
         found = shop.details
         return Made(name=self.title, encoding=found.pop("encoding", self.encoding), summary=found.pop("summary", self.summary),
-                    bytes=len(content), zipped=zipped_size(content), details=found)
+                    integer=not tflite_file.float_tensors(content), bytes=len(content), zipped=zipped_size(content), details=found)
 
 
 def _balanced(labels: np.ndarray, count: int, classes: int, generator: np.random.Generator) -> np.ndarray:

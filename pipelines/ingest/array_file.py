@@ -114,6 +114,8 @@ class Arrays(Source, name="arrays", shorthand="path"):
         if keys[1] is None:
             return np.zeros(len(self._pictures(part)), "int64")
         labels = self._open()[keys[1]]
+        if not len(labels):
+            raise UserError(f"data: {keys[1]} in {self.path} is empty; give at least one picture with its label")
         if labels.ndim == 2 and labels.shape[1] > 1:
             labels = labels.argmax(axis=1)
         labels = labels.reshape(len(labels), -1)

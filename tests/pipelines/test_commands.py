@@ -21,6 +21,16 @@ def test_predict_names_the_classes_of_pictures(work, litepress):
     assert litepress("predict", "runs/tiny/latest", files[0]).code == 0
 
 
+def test_check_makes_every_variant_without_training_it(work, litepress):
+    variants = "float32, int16x8, {qat: 9}, {pruned: 0.5}, {pruned: {name: both, clusters: 8, encode: qat}}, low_rank, auto"
+    said = litepress("check", "recipe.yaml", "--set", "gates={}", "--set", f"compress.variants=[{variants}]")
+    assert said.code == 0, said.err
+    line = said.out.splitlines()[-1]
+    assert [part.split()[-3] for part in line.split(" · ")] == ["float32", "int16x8", "qat", "pruned", "both", "low_rank", "auto"]
+    said = litepress("check", "recipe.yaml", "--set", "gates={}", "--set", "compress.variants=[{qat: {keep_float: [conv2d_99]}}]")
+    assert said.code == 2 and "the model has no layer conv2d_99" in said.err
+
+
 def test_check_tries_everything_and_leaves_nothing(work, litepress):
     said = litepress("check", "recipe.yaml")
     assert said.code == 0, said.err
