@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines import gates
+from pipelines.compressing.auto import DROP, Auto
 from pipelines.entries import Section
 from pipelines.sections.compress import CompressSection
 from pipelines.sections.data import DataSection
@@ -67,6 +68,15 @@ class Recipe(Section):
         if self.train.transfer is not None and self.model.weights is None:
             raise PydanticCustomError("combination", "says how pretrained layers learn, and model.weights names none: give model.weights, "
                                       "for instance imagenet, or leave it out", {"at": ["train", "transfer"]})
+        return self
+
+    @model_validator(mode="after")
+    def ladders_end_at_their_gates(self) -> Recipe:
+        for variant in self.compress.variants:
+            if isinstance(variant, Auto) and variant.drop is None:
+                gate = gates.LIMIT.match(self.gates.get(f"{variant.title}.drop", ""))
+                limit = float(gate[2]) if gate and gate[1] in ("<=", "<") and 0 <= float(gate[2]) < 1 else DROP
+                object.__setattr__(variant, "drop", limit)  # which is frozen for others
         return self
 
     @model_validator(mode="after")

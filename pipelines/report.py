@@ -67,7 +67,7 @@ def _pictures(run: Run, found: results.Results) -> dict[str, str]:
 
 def _details(run: Run) -> dict[str, Any]:
     """The tables behind the pictures, as far as the run came."""
-    known: dict[str, Any] = {"classes": [], "index": None, "layers": {}, "ladders": {}}
+    known: dict[str, Any] = {"classes": [], "index": None, "layers": {}, "ladders": {}, "skipped": {}}
     if (path := run.path("compress", "compress.json")).exists():
         latencies = runs.read_json(run.path("compress", "latency.json"))
         for one in MadeList.model_validate_json(path.read_bytes()).made:
@@ -75,6 +75,7 @@ def _details(run: Run) -> dict[str, Any]:
                 errors = explain.LayerErrors.model_validate_json(own.read_bytes()).errors
                 known["layers"][one.name] = {"errors": errors, "advice": [explain.advice(error) for error in explain.worst(errors)]}
             if one.name in latencies:
+                known["skipped"][one.name] = one.details["skipped"]
                 known["ladders"][one.name] = [{**rung, "latency_ms": time} for rung, time in zip(
                     one.details["rungs"], latencies[one.name], strict=True)]
     if (path := run.path("evaluate", "evaluation.json")).exists():

@@ -11,9 +11,11 @@ from pydantic import BaseModel, Field
 
 from export import bias_correction, explain, int8, litert, qat
 from export.benchmark import latency
-from export.predictors import IMAGE, LiteRTPredictor, open_predictor
+from export.predictors import IMAGE, LOGITS, LiteRTPredictor, open_predictor
+from pipelines import workers
 from pipelines.compressing.trained import Qat
 from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
+from pipelines.errors import StageError, UserError
 from pipelines.tasks import image_classification as task
 from pipelines.training.distillation import Lesson
 
@@ -30,6 +32,8 @@ RUNGS: dict[str, str] = {
     "float16": "weights in float16"}
 #: Examples that operators are compared on.
 EXPLAINED = 64
+#: The largest drop that passes where neither the variant nor a gate says another.
+DROP = 0.005
 #: Shares of the operators that the selective rung keeps in float16, one after the other.
 KEPT = (0.05, 0.1, 0.2)
 
@@ -52,20 +56,30 @@ class Tried(BaseModel):
     passed: bool
 
 
+class Form(BaseModel):
+    """A file that a rung gave, by the rung's name and what sets it apart from others of it."""
+
+    name: str
+    encoding: str
+    content: bytes
+    details: dict[str, Any]
+
+
 class Auto(Variant, name="auto", shorthand="drop"):
     """The cheapest of int8, better calibration, operators in float16, QAT, QAT with distillation and float16 that loses little enough.
 
-    The drop is measured on the validation split, so that the test split stays unseen until the end.
+    The drop is measured on the validation split, so that the test split stays unseen until the end. A rung that cannot be made is passed
+    over.
 
     Args:
-        drop: of the main metric, at most; a fraction.
+        drop: of the main metric, at most, a fraction; the recipe's gate on it where not given, or 0.005 where there is none.
         rungs: which forms to try, in this order.
         calibration: for the rungs after the first.
         learning: of the rungs that train.
     """
 
     learns, explained = True, True
-    drop: float = Field(0.005, ge=0, lt=1)
+    drop: float | None = Field(None, ge=0, lt=1)
     rungs: list[Rung] = Field(list(RUNGS), min_length=1)  # type: ignore[arg-type]
     calibration: Calibration = Calibration(examples=1000, balanced=True)
     learning: Learning = Learning()
@@ -75,18 +89,36 @@ class Auto(Variant, name="auto", shorthand="drop"):
         return "int8"
 
     @property
+    def limit(self) -> float:
+        """The largest drop that passes."""
+        return DROP if self.drop is None else self.drop
+
+    @property
     def summary(self) -> str:
-        return f"the cheapest form that loses at most {self.drop:.2%}"
+        return f"the cheapest form that loses at most {self.limit:.2%}"
 
     def content(self, shop: Workshop) -> bytes:
-        ladder = _Ladder(self, shop)
-        content, encoding = b"", ""
+        scale, tried, skipped = _Scale(shop), list[Tried](), dict[str, str]()
+        chosen: Form | None = None
         for rung in self.rungs:
-            for name, content, encoding in getattr(ladder, f"try_{rung}")():
-                tried = ladder.measure(name, content)
-                if tried.passed:
-                    return ladder.end(tried, content, encoding)
-        return ladder.end(ladder.tried[-1], content, encoding)
+            try:
+                forms = workers.isolated(make_forms, self.written(), shop, rung, what=f"{self.title}, {rung}")
+            except (StageError, UserError) as error:
+                skipped[rung] = str(error)
+                shop.journal.note(f"{self.title}: {rung} cannot be made: {error}")
+                continue
+            for chosen in forms:
+                tried.append(scale.weigh(chosen, self.limit))
+                if tried[-1].passed:
+                    break
+            if tried[-1].passed:
+                break
+        if chosen is None:
+            raise ValueError(f"no rung could be made: {'; '.join(skipped.values())}")
+        kind = chosen.name.partition(",")[0]
+        shop.details |= {**chosen.details, "encoding": chosen.encoding, "summary": f"{kind}: {RUNGS[kind]}", "limit": self.limit,
+                         "rungs": [one.model_dump() for one in tried], "skipped": skipped}
+        return chosen.content
 
     def qat(self, distilled: bool) -> Qat:
         """The variant of a rung that trains."""
@@ -94,46 +126,56 @@ class Auto(Variant, name="auto", shorthand="drop"):
         return Qat.model_validate({**learning, "calibration": self.calibration})
 
 
-class _Ladder:
-    """The climb of one model. What several rungs need is made once."""
+def make_forms(written: dict[str, Any], shop: Workshop, rung: Rung) -> list[Form]:
+    """The files of a rung, the cheapest first. A process of its own makes them, so that a crash costs the rung and no more."""
+    forge = _Forge(Auto.read(written), shop)  # type: ignore[arg-type]
+    try:
+        return [Form(name=name, encoding=encoding, content=content, details=dict(shop.details))
+                for name, content, encoding in getattr(forge, f"try_{rung}")()]
+    except ValueError as error:
+        raise StageError(" ".join(str(error).split())[:500]) from error
+
+
+class _Scale:
+    """Weighs forms: what each loses on the validation split, its bytes, and how fast it answers."""
+
+    def __init__(self, shop: Workshop):
+        self.shop = shop
+        self.images, self.labels = shop.validation()
+        self.reference = self._metric(open_predictor(shop.model).predict({IMAGE: self.images})[LOGITS])
+
+    def weigh(self, form: Form, limit: float) -> Tried:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "tried.tflite"
+            path.write_bytes(form.content)
+            predictor = LiteRTPredictor(path)
+            drop = self.reference - self._metric(predictor.predict({IMAGE: self.images})[LOGITS])
+            time = latency(predictor.prepared({IMAGE: self.images[:1]}), runs=50, threads=1).p50
+        self.shop.journal.note(f"{form.name} drops {drop:.4f} of at most {limit}, {len(form.content):,} bytes, {time:.3f} ms")
+        return Tried(rung=form.name, drop=round(drop, 6), bytes=len(form.content), latency_ms=time, passed=drop <= limit)
+
+    def _metric(self, logits: np.ndarray) -> float:
+        return task.measure(task.Answers(logits, self.labels), self.shop.index.classes).metrics[task.MAIN_METRIC]
+
+
+class _Forge:
+    """Makes the forms of one model. What several rungs need is kept in the variant's folder."""
 
     def __init__(self, settings: Auto, shop: Workshop):
         self.settings, self.shop = settings, shop
-        self.tried: list[Tried] = []
-        self.images, self.labels = shop.validation()
-        reference = open_predictor(shop.model).predict({IMAGE: self.images})["logits"]
-        self.reference = self._metric(reference)
-        self._made: dict[str, Any] = {}
-
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
-        if name not in self._made:
-            self._made[name] = make()
-        return self._made[name]
-
-    def pictures(self) -> np.ndarray:
-        return self.once("pictures", lambda: self.shop.pictures(self.settings.calibration))
-
-    def calibrated(self) -> bytes:
-        return self.once("calibrated", lambda: int8.with_best_ranges(int8.calibrate(self.shop.graph, self.pictures()), self.pictures()))
-
-    def exact(self) -> bytes:
-        return self.once("float32", self.shop.exact)
 
     def try_int8(self) -> Iterator[tuple[str, bytes, str]]:
         yield "int8", litert.convert(self.shop.graph, "int8", self.shop.pictures()), "int8"
 
     def try_calibration(self) -> Iterator[tuple[str, bytes, str]]:
-        yield "calibration", self.better(), "int8"
-
-    def better(self) -> bytes:
-        return self.once("better", lambda: bias_correction.corrected(int8.quantize(self.calibrated()), self.exact(), self.pictures()))
+        yield "calibration", self._better(), "int8"
 
     def try_selective(self) -> Iterator[tuple[str, bytes, str]]:
-        errors = explain.layer_errors(self.better(), self.exact(), self.pictures()[:EXPLAINED])
+        errors = explain.layer_errors(self._better(), self.shop.exact(), self._pictures()[:EXPLAINED])
         for share in KEPT:
             kept = sorted(one.number for one in explain.worst(errors, max(1, round(share * len(errors)))))
-            content = int8.quantize(self.calibrated(), keep_float=kept)
             self.shop.details["kept_float"] = kept
+            content = int8.quantize(self._calibrated(), keep_float=kept)
             yield f"selective, {len(kept)} of {len(errors)} operators in float16", content, "mixed"
 
     def try_qat(self) -> Iterator[tuple[str, bytes, str]]:
@@ -145,33 +187,28 @@ class _Ladder:
     def try_float16(self) -> Iterator[tuple[str, bytes, str]]:
         yield "float16", litert.convert(self.shop.graph, "float16"), "float16"
 
+    def _pictures(self) -> np.ndarray:
+        return self.shop.pictures(self.settings.calibration)
+
+    def _calibrated(self) -> bytes:
+        return self._once("calibrated", lambda pictures: int8.with_best_ranges(int8.calibrate(self.shop.graph, pictures), pictures))
+
+    def _better(self) -> bytes:
+        return self._once("better", lambda pictures: bias_correction.corrected(
+            int8.quantize(self._calibrated()), self.shop.exact(), pictures))
+
+    def _once(self, name: str, make: Callable[[np.ndarray], bytes]) -> bytes:
+        path = self.shop.folder / f"{name}.tflite"
+        if not path.exists():
+            content = make(self._pictures())
+            beside = path.with_suffix(".part")
+            beside.write_bytes(content)
+            beside.rename(path)
+        return path.read_bytes()
+
     def _trained(self, part: str, distilled: bool) -> bytes:
         aware, variant = qat.prepare(self.shop.load()), self.settings.qat(distilled)
         self.shop.fit(aware, variant, part)
         graph = self.shop.folder / f"{part}_graph"
         qat.float_graph(aware, graph)
-        return litert.convert(graph, "int8", self.pictures())
-
-    def measure(self, name: str, content: bytes) -> Tried:
-        """What a form costs; kept for the report."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "tried.tflite"
-            path.write_bytes(content)
-            predictor = LiteRTPredictor(path)
-            drop = self.reference - self._metric(predictor.predict({IMAGE: self.images})["logits"])
-            time = latency(predictor.prepared({IMAGE: self.images[:1]}), runs=50, threads=1).p50
-        tried = Tried(rung=name, drop=round(drop, 6), bytes=len(content), latency_ms=time, passed=drop <= self.settings.drop)
-        self.tried.append(tried)
-        self.shop.journal.note(f"auto: {name} drops {drop:.4f} of at most {self.settings.drop}, {len(content):,} bytes, {time:.3f} ms")
-        return tried
-
-    def end(self, chosen: Tried, content: bytes, encoding: str) -> bytes:
-        details = self.shop.details
-        details |= {"limit": self.settings.drop, "rungs": [one.model_dump() for one in self.tried], "encoding": encoding,
-                    "summary": f"{chosen.rung.partition(',')[0]}: {RUNGS[chosen.rung.partition(',')[0]]}"}
-        if encoding != "mixed":
-            details.pop("kept_float", None)
-        return content
-
-    def _metric(self, logits: np.ndarray) -> float:
-        return task.measure(task.Answers(logits, self.labels), self.shop.index.classes).metrics[task.MAIN_METRIC]
+        return litert.convert(graph, "int8", self._pictures())

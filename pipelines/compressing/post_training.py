@@ -83,10 +83,14 @@ class Int8(Calibrated, name="int8"):
     keep_float: list[int] = Field([])
 
     @property
+    def encoding(self) -> str:
+        return "mixed" if self.keep_float else "int8"
+
+    @property
     def summary(self) -> str:
         extra = [*(["per tensor"] if not self.per_channel else []), *(["ranges by least squares"] if self.ranges == "mse" else []),
                  *(["equalized"] if self.equalize else []), *(["biases corrected"] if self.correct_bias else []),
-                 *([f"{len(self.keep_float)} operators in float16"] if self.keep_float else [])]
+                 *([f"{len(self.keep_float)} of them in float16"] if self.keep_float else [])]
         return ", ".join([super().summary, *extra])
 
     def content(self, shop: Workshop) -> bytes:

@@ -36,7 +36,7 @@ class Qat(Variant, Learning, name="qat", shorthand="epochs"):
 
     @property
     def encoding(self) -> str:
-        return "int8"
+        return "mixed" if self.only or self.keep_float else "int8"
 
     @property
     def summary(self) -> str:

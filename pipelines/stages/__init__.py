@@ -22,7 +22,7 @@ STAGES = (
     Stage("ingest", (), ("seed", "data")),
     Stage("train", ("ingest",), ("seed", "task", "data", "model", "train")),
     Stage("evaluate", ("ingest", "train"), ("task", "data")),
-    Stage("compress", ("ingest", "train"), ("seed", "data", "compress")),
+    Stage("compress", ("ingest", "train"), ("seed", "data", "train", "compress")),
     Stage("export", ("ingest", "train", "compress"), ("data", "compress", "export")),
     Stage("verify", ("ingest", "train", "evaluate", "export"), ("task", "data", "verify")),
     Stage("package", ("ingest", "train", "evaluate", "export", "verify"), ("name", "task", "data", "model", "train", "gates")),

@@ -191,6 +191,30 @@ def test_a_killed_training_with_rounding_ends_with_the_same_bytes(work, tmp_path
     assert any(event["event"] == "note" and "going on after epoch" in event["text"] for event in events)
 
 
+def test_a_gate_on_the_drop_is_where_the_ladder_ends(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    variants = "[auto, {auto: {name: other, drop: 0.03}}, {auto: {name: third}}]"
+    text = TINY.replace("verify:", f"compress: {{variants: {variants}}}\nverify:")
+    path.write_text(text.replace("int8.drop:", "auto.drop:"))
+    assert [variant.drop for variant in recipe_file.read(path).compress.variants] == [0.02, 0.03, 0.005]
+
+
+def test_a_rung_that_crashes_is_passed_over(tmp_path, litepress, monkeypatch):
+    """The converter dies of calibrating a Keras 3 LSTM; the ladder ends at float16 all the same."""
+    import keras
+
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    np.savez("data.npz", x=generator.integers(0, 256, (100, 8, 8)).astype("uint8"), y=np.arange(100) % 3)
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Reshape((8, 8)), keras.layers.LSTM(4), keras.layers.Dense(3)]).save("rnn.keras")
+    said = litepress("press", "rnn.keras", "--data", "data.npz", "--variants", "{auto: {rungs: [int8, float16], drop: 0.9}}", "--targets",
+                     "litert", "--no-track", "--json", "r.json")
+    assert said.code == 0, said.err
+    made = MadeList.model_validate_json(Path("runs/rnn/latest/compress/compress.json").read_bytes()).made[0]
+    assert "auto, int8: crashed (segmentation fault)" in made.details["skipped"]["int8"]
+    assert [one["rung"] for one in made.details["rungs"]] == ["float16"] and made.encoding == "float16"
+
+
 def test_a_student_learns_from_a_teacher_that_is_trained_first(work, litepress):
     Path("student.yaml").write_text(TINY.replace("name: tiny", "name: student").replace("width: 8", "width: 4").replace(
         "epochs: 4", "epochs: 2\n  distill: {teacher: recipe.yaml, weight: 0.9}").split("gates:")[0])
