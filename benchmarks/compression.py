@@ -22,7 +22,7 @@ RECIPES = Path("recipes/vision")
 LEFT_OUT = ("vit", "mobilevit", "my_photos", "fashion_mnist", "distilled", "compressed")
 VARIANTS = "float32, int8, {int8: {name: int8_per_tensor, per_channel: false, equalize: true}}, {qat: {epochs: 3}}, auto"
 #: What is pruned, and made of low rank, beside.
-PRUNED = "{pruned: {epochs: 8, encode: qat}}, {pruned: {name: pruned_clustered, epochs: 8, clusters: 32, encode: qat}}"
+PRUNED = "{pruned: {epochs: 8, per_channel: false}}, {pruned: {name: pruned_clustered, epochs: 8, clusters: 32, per_channel: false}}"
 MORE = {"digits": [PRUNED], "resnet20": [PRUNED], "mobilenet_v2": [PRUNED],
         "vgg11": [PRUNED, "{clustered: {epochs: 3}}", "{low_rank: {keep: 0.8}}"]}
 TIMED = ("digits", "resnet20", "mobilenet_v2")

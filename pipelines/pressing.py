@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from etils import epy
 from pydantic import BaseModel, ValidationError
@@ -71,8 +71,9 @@ def recipe_for(model: Path, data: str, *, variants: str | None, targets: str | N
     """
     described = workers.call(describe, model, what="press: reading the model")
     image = {"size": list(described.shape[:2]), "channels": described.shape[2]}
-    labels, source = "true", _unlabelled(data)
-    if source is not None:
+    labels: Literal["true", "model"] = "true"
+    source: Source
+    if _is_unlabelled(data):
         scratch.mkdir(parents=True, exist_ok=True)
         labelled = scratch / f"{Path(data).stem}.labelled-by-model.npz"
         workers.call(label, model, str(data), pixels or "0..255", described.shape, labelled, what="press: asking the model for labels")
@@ -138,16 +139,15 @@ def label(model: Path, data: str, pixels: given.Pixels, shape: tuple[int, int, i
     np.savez(target, x=images, y=logits.argmax(axis=1))
 
 
-def _unlabelled(data: str) -> Source | None:
-    """The source, where it is of pictures without labels."""
+def _is_unlabelled(data: str) -> bool:
+    """Whether data are pictures without labels: an array alone, or a folder of pictures without folders in it."""
     path = Path(data)
     if path.suffix in (".npz", ".npy"):
         source = Arrays(path=data)
         source.fingerprint()
-        return None if source.labelled else source
-    flat = path.is_dir() and not any(child.is_dir() for child in path.iterdir()) and any(
+        return not source.labelled
+    return path.is_dir() and not any(child.is_dir() for child in path.iterdir()) and any(
         child.suffix.lower() in PICTURES for child in path.iterdir())
-    return Arrays(path=data) if flat else None
 
 
 def _pictures(data: str, shape: tuple[int, int, int]) -> np.ndarray:
@@ -241,7 +241,7 @@ def _float_content(reference: Path, pixels: given.Pixels) -> bytes:
 
 def _sample(data: str, shape: tuple[int, int, int], examples: int) -> np.ndarray:
     """Some pictures of the data, raw pixels in the model's shape."""
-    if _unlabelled(data) is not None:
+    if _is_unlabelled(data):
         return _pictures(data, shape)[:examples]
     source, image = source_of(data), ImageSettings(size=shape[:2], channels=shape[2])  # type: ignore[arg-type]
     source.fingerprint()

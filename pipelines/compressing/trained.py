@@ -54,10 +54,19 @@ class Reduced(Variant, Learning):
 
     Args:
         encode: how the result is written; qat trains once more with the rounding of int8 and keeps zeros and clusters.
+        per_channel: int8 weights have a scale per output channel; with one for all of a layer, its shared values stay few and zip better.
     """
 
     learns = True
     encode: Encode = "int8"
+    per_channel: bool = True
+
+    @model_validator(mode="after")
+    def one_scale_goes_with_int8(self) -> Reduced:
+        if not self.per_channel and self.encode != "int8":
+            raise PydanticCustomError("combination", "per_channel: false goes with encode: int8, not with {encode}: leave one of them out",
+                                      {"encode": self.encode})
+        return self
 
     @property
     def encoding(self) -> str:
@@ -84,7 +93,8 @@ class Reduced(Variant, Learning):
         graph = shop.folder / "graph"
         litert.float_graph(model, graph)
         pictures = shop.pictures() if ENCODINGS[self.encode].calibrated else None
-        return litert.convert(graph, self.encode, pictures, sparse=preserve == "sparsity" and self.encode == "float32")
+        return litert.convert(graph, self.encode, pictures, per_channel=self.per_channel,
+                              sparse=preserve == "sparsity" and self.encode == "float32")
 
 
 class Pruned(Reduced, name="pruned", shorthand="sparsity"):

@@ -121,7 +121,8 @@ def test_a_recipe_with_every_default_filled_in_means_the_same(path, tmp_path):
 
 def test_show_names_settings_that_the_file_leaves_out(recipe_file_of):
     shown = recipe_file.write(recipe_file.read(recipe_file_of()))
-    for setting in ("seed: 7", "weight_decay: 0.01", "batch_norm_momentum: 0.9", "calibration: 200", "max_unreadable: 0.01"):
+    for setting in ("seed: 7", "weight_decay: 0.01", "batch_norm_momentum: 0.9", "calibration: {examples: 200, balanced: false}",
+                    "max_unreadable: 0.01"):
         assert setting in shown
 
 
@@ -140,7 +141,8 @@ def test_the_schema_accepts_what_recipes_write():
     assert mapping["properties"]["one_cycle"]["anyOf"][0]["exclusiveMinimum"] == 0
     model = schema["properties"]["model"]
     builders = model.get("anyOf") or schema["$defs"]["ModelSection"]["anyOf"]
-    assert {choice["properties"]["builder"]["const"] for choice in builders} == {builder.name for builder in models.builders()}
+    assert {choice["properties"]["builder"]["const"] for choice in builders} == {
+        "file", *(builder.name for builder in models.builders())}
 
 
 def test_reading_a_recipe_needs_no_tensorflow(tmp_path):

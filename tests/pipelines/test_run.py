@@ -47,7 +47,8 @@ def test_the_table_shows_every_artifact_and_gate(tiny_run):
 def test_the_report_is_one_file_that_needs_no_network(tiny_run):
     text = (tiny_run / "runs" / "tiny" / "latest" / "report.html").read_text()
     assert "http://" not in text and "https://" not in text and "<script" not in text
-    assert text.count("data:image/png;base64,") == 9, "samples twice, curves, schedule, confusion, reliability, worst, logit errors, pareto"
+    assert text.count("data:image/png;base64,") == 10, (
+        "samples twice, curves, schedule, confusion, reliability, worst, logit errors, pareto, the operators of int8")
     for word in ("litert int8", "one_cycle", "tensorflow", "Where it is wrong"):
         assert word in text
 
