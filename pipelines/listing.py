@@ -19,7 +19,8 @@ def rows(kind: str) -> list[tuple[str, str]]:
     if kind == "sources":
         return [(name, _summary(source)) for name, source in sorted(Source.choices.items())]
     if kind == "variants":
-        return [(name, _summary(variant)) for name, variant in Variant.choices.items()]
+        written_first = sorted(Variant.choices.items(), key=lambda choice: choice[1].learns)  # type: ignore[attr-defined]
+        return [(name, _summary(variant)) for name, variant in written_first]
     return list(TARGETS.items())
 
 
