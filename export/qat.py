@@ -68,6 +68,8 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
     def annotated(layer: Any) -> Any:
         if layer.name in keep_float or isinstance(layer, (tf_keras.layers.InputLayer, tf_keras.Model)):
             return layer
+        if isinstance(layer, tf_keras.layers.AveragePooling2D):
+            return quantize.quantize_annotate_layer(layer, _same_scale()())
         if isinstance(layer, tf_keras.layers.BatchNormalization) and layer.name in follows:
             return quantize.quantize_annotate_layer(layer)  # folded into the convolution before it
         if isinstance(layer, _rounding_operation()):
@@ -81,7 +83,8 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
             return quantize.quantize_annotate_layer(layer, _output_only()())
         return layer
 
-    with bridge.known_activations(), quantize.quantize_scope({"OutputOnly": _output_only(), "RoundingOperation": _rounding_operation()}):
+    with bridge.known_activations(), quantize.quantize_scope({"OutputOnly": _output_only(), "SameScale": _same_scale(),
+                                                                    "RoundingOperation": _rounding_operation()}):
         marked = tf_keras.models.clone_model(carried, clone_function=annotated)
         return quantize.quantize_apply(marked, _scheme(preserve))
 
@@ -178,6 +181,16 @@ def _output_only() -> type:
             return {}
 
     return OutputOnly
+
+
+@functools.cache
+def _same_scale() -> type:
+    """The rule for layers whose integer operator gives what it gets in the same scale: a range of their own could not be written."""
+    class SameScale(_output_only()):  # type: ignore[misc]
+        def get_output_quantizers(self, layer: Any) -> list:
+            return []
+
+    return SameScale
 
 
 @functools.cache
