@@ -304,9 +304,10 @@ def _bound(operation: Any, kind: type) -> Any:
     return call
 
 
-def on_one_tensor(operation: Any, kind: type, name: str) -> Any:
-    """The layer that stands for a `keras.ops` node of one tensor and nothing else."""
-    return kind(operation, keras.saving.serialize_keras_object(([{PLACE: 0}], {})), name=name)
+def on_tensors(operation: Any, kind: type, name: str, count: int = 1) -> Any:
+    """The layer that stands for a `keras.ops` node of one tensor, or of one list of several, and nothing else."""
+    given: Any = {PLACE: 0} if count == 1 else [{PLACE: place} for place in range(count)]
+    return kind(operation, keras.saving.serialize_keras_object(([given], {})), name=name)
 
 
 def _filled(value: Any, tensors: Sequence[Any]) -> Any:

@@ -68,6 +68,10 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
     def annotated(layer: Any) -> Any:
         if layer.name in keep_float or isinstance(layer, (tf_keras.layers.InputLayer, tf_keras.Model)):
             return layer
+        if layer.name in apart:
+            inputs = [keras.KerasTensor(tensor.shape) for tensor in layer.input]
+            operation = keras.ops.concatenate(inputs, axis=layer.axis)._keras_history.operation
+            return bridge.on_tensors(operation, _rounding_operation(), layer.name, len(inputs))
         if isinstance(layer, tf_keras.layers.AveragePooling2D):
             return quantize.quantize_annotate_layer(layer, _same_scale()())
         if isinstance(layer, tf_keras.layers.BatchNormalization) and layer.name in follows:
@@ -76,17 +80,36 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
             return layer
         if isinstance(layer, tf_keras.layers.Activation) and getattr(layer.activation, "__module__", "").startswith("keras."):
             operation = getattr(keras.ops, layer.activation.__name__)(keras.KerasTensor(layer.input.shape))._keras_history.operation
-            return bridge.on_one_tensor(operation, _rounding_operation(), layer.name)
+            return bridge.on_tensors(operation, _rounding_operation(), layer.name)
         if registry.supports(layer) and not isinstance(layer, tf_keras.layers.BatchNormalization) and _knows_activation(layer):
             return quantize.quantize_annotate_layer(layer)
         if type(layer).__name__ not in (*TRANSPARENT, "MultiHeadAttention"):
             return quantize.quantize_annotate_layer(layer, _output_only()())
         return layer
 
-    with bridge.known_activations(), quantize.quantize_scope({"OutputOnly": _output_only(), "SameScale": _same_scale(),
-                                                                    "RoundingOperation": _rounding_operation()}):
-        marked = tf_keras.models.clone_model(carried, clone_function=annotated)
-        return quantize.quantize_apply(marked, _scheme(preserve))
+    def applied() -> Any:
+        with bridge.known_activations(), quantize.quantize_scope({
+                "OutputOnly": _output_only(), "SameScale": _same_scale(), "RoundingOperation": _rounding_operation()}):
+            return quantize.quantize_apply(tf_keras.models.clone_model(carried, clone_function=annotated), _scheme(preserve))
+
+    apart: set[str] = set()  # concatenations that tfmot must not see
+    aware = applied()
+    if wrong := _reordered(carried, aware):
+        apart |= wrong
+        aware = applied()
+    return aware
+
+
+def _reordered(carried: Any, aware: Any) -> set[str]:
+    """The concatenations whose inputs tfmot has put into another order, as it does where convolutions and poolings meet in one."""
+    held = {layer.name.removeprefix("quant_"): layer for layer in aware.layers}
+    return {layer.name for layer in carried.layers
+            if isinstance(layer, tf_keras.layers.Concatenate) and _sources(layer) != _sources(held[layer.name])}
+
+
+def _sources(layer: Any) -> list[str]:
+    """The layers that a layer of several inputs sees, in order."""
+    return [tensor.node.layer.name.removeprefix("quant_") for tensor in layer.input]
 
 
 def _with_activations_apart(model: keras.Model) -> keras.Model:

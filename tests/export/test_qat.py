@@ -53,3 +53,22 @@ def test_the_weights_come_over_as_they_are():
     kernels = [np.asarray(weight) for weight in model.weights if len(weight.shape) > 1]
     held = [weight.numpy() for weight in qat.prepare(model).weights]
     assert kernels and all(any(kernel.shape == other.shape and np.array_equal(kernel, other) for other in held) for kernel in kernels)
+
+
+def test_a_concatenation_keeps_the_order_of_what_it_sees():
+    """A convolution and a pooling of one tensor in one concatenation, as in Inception v3: tfmot puts the pooling first."""
+    keras.utils.set_random_seed(0)
+
+    def branch(x, number, strides=1):
+        x = keras.layers.Conv2D(4, 3, strides, padding="valid" if strides == 2 else "same", use_bias=False, name=f"conv{number}")(x)
+        return keras.layers.Activation("relu")(keras.layers.BatchNormalization(momentum=1.0, scale=False)(x))
+
+    inputs = keras.Input((9, 9, 4))
+    x = branch(inputs, 0)
+    merged = keras.layers.Concatenate()([branch(x, 1, 2), branch(branch(x, 2), 3, 2), keras.layers.MaxPooling2D(3, 2)(x)])
+    model = keras.Model(inputs, keras.layers.AveragePooling2D(2)(merged))
+    aware, images = qat.prepare(model), 3 * np.random.default_rng(0).random((8, 9, 9, 4)).astype("float32")
+    for _ in range(200):
+        aware(images, training=True)  # ranges settle; the statistics of batch normalization stay, by its momentum
+    expected, found = np.asarray(model(images, training=False)), np.asarray(aware(images, training=False))
+    assert np.abs(found - expected).max() < 0.1 * expected.max()
