@@ -26,7 +26,7 @@ TRANSPARENT = ("Dropout", "SpatialDropout2D", "Flatten", "Reshape", "Permute", "
 
 
 #: Operations of keras.ops that move values and make no new ones.
-MOVING = ("GetItem", "Pad", "Reshape", "Transpose", "Repeat", "ExpandDims", "Squeeze", "ZerosLike", "Cast")
+MOVING = ("GetItem", "Pad", "Reshape", "Transpose", "Repeat", "ExpandDims", "Squeeze", "ZerosLike", "Cast", "Split")
 
 
 #: What the training can keep of the weights' form, and the scheme of tfmot that does.
