@@ -9,11 +9,11 @@ from typing import Any, Literal
 from etils import epy
 from pydantic import BaseModel, Field
 
-from export import bias_correction, explain, int8, litert, qat
+from export import bias_correction, explain, int8, litert
 from export.benchmark import latency
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor, open_predictor
 from pipelines import workers
-from pipelines.compressing.trained import Qat
+from pipelines.compressing.trained import Qat, aware_content
 from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
 from pipelines.errors import StageError, UserError
 from pipelines.tasks import image_classification as task
@@ -207,8 +207,4 @@ class _Forge:
         return path.read_bytes()
 
     def _trained(self, part: str, distilled: bool) -> bytes:
-        aware, variant = qat.prepare(self.shop.load()), self.settings.qat(distilled)
-        self.shop.fit(aware, variant, part)
-        graph = self.shop.folder / f"{part}_graph"
-        qat.float_graph(aware, graph)
-        return litert.convert(graph, "int8", self._pictures())
+        return aware_content(self.shop, self.shop.load(), self.settings.qat(distilled), calibration=self.settings.calibration, part=part)

@@ -45,8 +45,8 @@ class Qat(Variant, Learning, name="qat", shorthand="epochs"):
 
     def content(self, shop: Workshop) -> bytes:
         model = shop.load()
-        return _aware(shop, model, self, keep_float=qat.kept(model, self.only, self.keep_float), calibration=self.calibration,
-                      integer_ends=self.ends == "integer")
+        return aware_content(shop, model, self, keep_float=qat.kept(model, self.only, self.keep_float), calibration=self.calibration,
+                             integer_ends=self.ends == "integer")
 
 
 class Reduced(Variant, Learning):
@@ -89,7 +89,7 @@ class Reduced(Variant, Learning):
     def content(self, shop: Workshop) -> bytes:
         model, preserve = self.reduce(shop)
         if self.encode == "qat":
-            return _aware(shop, model, self, preserve=preserve)
+            return aware_content(shop, model, self, preserve=preserve)
         graph = shop.folder / "graph"
         litert.float_graph(model, graph)
         pictures = shop.pictures() if ENCODINGS[self.encode].calibrated else None
@@ -195,11 +195,11 @@ def _clustered(shop: Workshop, model: Any, learning: Learning, clusters: int, *,
     shop.details["different_weights"] = cluster.different_weights(model)
 
 
-def _aware(shop: Workshop, model: Any, learning: Learning, *, keep_float: list[str] | None = None, preserve: str = "",
-           calibration: Calibration | None = None, integer_ends: bool = True) -> bytes:
-    """Trains a model with the rounding of int8 and writes it."""
-    graph = shop.folder / "qat_graph"
+def aware_content(shop: Workshop, model: Any, learning: Learning, *, keep_float: list[str] | None = None, preserve: str = "",
+                  calibration: Calibration | None = None, integer_ends: bool = True, part: str = "qat") -> bytes:
+    """Trains a model with the rounding of int8 and writes it. `part` names the training among the variant's."""
+    graph = shop.folder / f"{part}_graph"
     aware = qat.prepare(model, keep_float or [], preserve)
-    shop.fit(aware, learning, "qat")
+    shop.fit(aware, learning, part)
     qat.float_graph(aware, graph)
     return litert.convert(graph, "int8", shop.pictures(calibration), integer_ends=integer_ends, all_integer=not keep_float)

@@ -20,11 +20,6 @@ EIGHT = pictures.ImageSettings(size=8)
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run):
-    return tiny_run / "runs" / "tiny" / "latest"
-
-
-@pytest.fixture(scope="module")
 def test_set(run):
     index = Index.model_validate_json((run / "ingest" / "index.json").read_bytes())
     return stream.arrays(stream.examples(Source.read("digits"), index, EIGHT, "test"))

@@ -11,11 +11,6 @@ EIGHT = pictures.ImageSettings(size=8)
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run):
-    return tiny_run / "runs" / "tiny" / "latest"
-
-
-@pytest.fixture(scope="module")
 def digits(run):
     index = Index.model_validate_json((run / "ingest" / "index.json").read_bytes())
     return {part: stream.arrays(stream.examples(Source.read("digits"), index, EIGHT, part)) for part in ("train", "test")}
