@@ -72,7 +72,7 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
             inputs = [keras.KerasTensor(tensor.shape) for tensor in layer.input]
             operation = keras.ops.concatenate(inputs, axis=layer.axis)._keras_history.operation
             return bridge.on_tensors(operation, _rounding_operation(), layer.name, len(inputs))
-        if isinstance(layer, tf_keras.layers.AveragePooling2D):
+        if isinstance(layer, tf_keras.layers.AveragePooling2D) or _gathers_one(layer):
             return quantize.quantize_annotate_layer(layer, _same_scale()())
         if isinstance(layer, tf_keras.layers.BatchNormalization) and layer.name in follows:
             return quantize.quantize_annotate_layer(layer)  # folded into the convolution before it
@@ -110,6 +110,21 @@ def _reordered(carried: Any, aware: Any) -> set[str]:
 def _sources(layer: Any) -> list[str]:
     """The layers that a layer of several inputs sees, in order."""
     return [tensor.node.layer.name.removeprefix("quant_") for tensor in layer.input]
+
+
+def _gathers_one(layer: Any) -> bool:
+    """Whether a concatenation only puts pieces of one tensor together: its integer form has that tensor's scale."""
+    if not isinstance(layer, tf_keras.layers.Concatenate):
+        return False
+    sources, waiting = set(), list(layer.input)
+    while waiting:
+        tensor = waiting.pop()
+        maker = tensor.node.layer
+        if isinstance(maker, _rounding_operation()) and not maker.rounds:
+            waiting += tf.nest.flatten(maker.input)
+        else:
+            sources.add(maker.name)
+    return len(sources) == 1
 
 
 def _with_activations_apart(model: keras.Model) -> keras.Model:

@@ -72,3 +72,23 @@ def test_a_concatenation_keeps_the_order_of_what_it_sees():
         aware(images, training=True)  # ranges settle; the statistics of batch normalization stay, by its momentum
     expected, found = np.asarray(model(images, training=False)), np.asarray(aware(images, training=False))
     assert np.abs(found - expected).max() < 0.1 * expected.max()
+
+
+def test_concatenations_of_pieces_of_one_tensor_convert(tmp_path):
+    """As in LeNet-5, whose third layer looks at some of the second's maps: the integer forms of split and concatenation keep the scale."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3), name="image")
+    pixels = keras.layers.Rescaling(1 / 255)(inputs)
+    parts = keras.ops.split(keras.layers.Conv2D(6, 3, activation="relu")(pixels), 3, axis=-1)
+    looks = [keras.layers.Conv2D(2, 3)(keras.layers.Concatenate()([parts[one], parts[other]])) for one, other in ((0, 1), (2, 0))]
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Concatenate()(looks)))
+    aware, images = qat.prepare(model), np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3))
+    for _ in range(200):
+        aware(images.astype("float32"), training=True)  # ranges settle
+    qat.float_graph(aware, tmp_path / "graph")
+    content = litert.convert(tmp_path / "graph", "int8", images.astype("uint8"))
+    assert not tflite_file.float_tensors(content)
+    (tmp_path / "qat.tflite").write_bytes(content)
+    expected = np.asarray(model(images.astype("float32"), training=False))
+    found = LiteRTPredictor(tmp_path / "qat.tflite").predict({"image": images.astype("uint8")})["logits"]
+    assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
