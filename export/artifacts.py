@@ -1,42 +1,114 @@
-"""What export made: a file or folder per variant and target."""
+"""What export made: a file or folder per variant and target, and how much of it an accelerator takes."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel
+
+
+class Left(BaseModel):
+    """An operator that an accelerator does not take.
+
+    Args:
+        operator: its kind, for instance GATHER.
+        layer: where it stands.
+        reason: why not, as the compiler says it.
+    """
+
+    operator: str
+    layer: str = ""
+    reason: str = ""
+
+
+class Coverage(BaseModel):
+    """How much of a model an accelerator takes, as its maker's compiler reports it.
+
+    Args:
+        accelerator: what it was compiled for, or analyzed for.
+        taken: operators that the accelerator runs.
+        total: operators of the model.
+        partitions: pieces that run without the CPU between, where the compiler counts them.
+        left: those that the accelerator does not run.
+    """
+
+    accelerator: str
+    taken: int
+    total: int
+    partitions: int | None = None
+    left: list[Left] = []
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.taken / self.total if self.total else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.taken} of {self.total} operators ({self.share:.0%})"
 
 
 class Exported(BaseModel):
     """A file or folder that runs somewhere.
 
     Args:
+        variant: what compression made, that this was made from.
+        target: as the recipe names it.
         path: relative to the folder of all exported files.
         summary: what it is, in a line.
+        encoding: how its numbers are written, see `export.encodings`.
         integer: whether every tensor of it is an integer.
         bytes: of the file, or of all files of the folder.
         zipped: of the same in a zip archive.
         operators: name to number, where the format has them.
+        runs: whether it can be run, and so measured, on this machine.
+        coverage: how much of it an accelerator takes, where one was asked.
+        estimates: what its compiler estimates, by name: sram_bytes, flash_bytes, cycles, inferences_per_second, …
+        notes: what else to know of it, a line each.
     """
 
     variant: str
     target: str
     path: str
     summary: str = ""
+    encoding: str = ""
     integer: bool = False
     bytes: int
     zipped: int
     operators: dict[str, int] = {}
+    runs: bool = True
+    coverage: Coverage | None = None
+    estimates: dict[str, float] = {}
+    notes: list[str] = []
 
     @property
     def name(self) -> str:
-        """How gates and predictions call it: the variant's name on phones, else the target's."""
-        return self.variant if self.target == "litert" else self.target
+        """How gates and predictions call it."""
+        return artifact_name(self.target, self.variant)
 
     @property
     def title(self) -> str:
         """How tables call it."""
-        return f"{self.target} {self.variant}" if self.target == "litert" else self.target
+        return self.target if self.target == "saved_model" else f"{self.target} {self.variant}"
+
+
+def artifact_name(target: str, variant: str) -> str:
+    """How gates call what a target makes of a variant: on phones' CPUs the variant alone, for TF Serving the target alone."""
+    return {"litert": variant, "saved_model": target}.get(target, f"{target}_{variant}")
 
 
 class ExportedList(BaseModel):
-    """All that was exported from one trained model."""
+    """What came of one trained model.
+
+    Args:
+        artifacts: all that was exported.
+        left_out: targets that something in the user's hands keeps from being made, each with a line that says what to do.
+        failed: targets whose tools crashed, each with a line.
+    """
 
     artifacts: list[Exported]
+    left_out: dict[str, str] = {}
+    failed: dict[str, str] = {}
+
+    @property
+    def here(self) -> Sequence[Exported]:
+        """Those that can be run on this machine."""
+        return [one for one in self.artifacts if one.runs]

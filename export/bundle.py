@@ -11,8 +11,10 @@ from typing import Any
 
 from etils import epy
 
+from export import manifest, snippets
 from export.archive import write_zip
 from export.artifacts import Exported
+from export.metadata import Description
 from export.predictors import LiteRTPredictor
 
 with epy.lazy_imports():
@@ -37,37 +39,37 @@ class Sample:
     logits: Mapping[str, np.ndarray]
 
 
-def write(folder: Path, *, exported: Sequence[Exported], source: Path, labels: Sequence[str], samples: Sequence[Sample],
-          card: str) -> None:
+def write(folder: Path, *, about: Description, exported: Sequence[Exported], source: Path, samples: Sequence[Sample], card: str,
+          recommended: Mapping[str, str], rollback: str | None = None) -> None:
     """Fills a folder with the models, and all that an app needs to use and to check them.
 
     Args:
         folder: to be made.
+        about: what the model says of itself.
         exported: the artifacts, their paths relative to `source`.
-        labels: class names by number.
         samples: golden examples.
         card: the model card, Markdown.
+        recommended: kind of device to the name of the artifact to take there.
+        rollback: the version that an app falls back to.
     """
+    labels = about.labels
     folder.mkdir(parents=True)
-    for one in exported:
-        place = folder / one.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if (source / one.path).is_dir():
-            shutil.copytree(source / one.path, place)
-        else:
-            shutil.copyfile(source / one.path, place)
+    for target in dict.fromkeys(one.target for one in exported):
+        shutil.copytree(source / target, folder / target)
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
     (folder / "model.json").write_text(json.dumps(
         {"labels": list(labels), "models": [_describe(one, folder / one.path) for one in exported]}, indent=1))
     _write_samples(folder / "samples", samples, labels)
     (folder / "MODEL_CARD.md").write_text(card)
+    snippets.write(folder / "code", about, exported, recommended, source)
+    (folder / manifest.NAME).write_text(manifest.draw_up(folder, about.name, about.version, exported, recommended, rollback).text())
     (folder / CHECKSUMS).write_text(checksums(folder))
 
 
 def checksums(folder: Path) -> str:
     """The SHA-256 of every file below a folder but the list itself, in the form that `sha256sum --check` reads."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
-    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files)
+    return "".join(f"{manifest.sha256(path)}  {path.relative_to(folder)}\n" for path in files)
 
 
 def zip_up(folder: Path, name: str) -> Path:
@@ -81,13 +83,18 @@ def zip_up(folder: Path, name: str) -> Path:
 
 def _describe(one: Exported, path: Path) -> dict[str, Any]:
     """What goes in and what comes out, tensor by tensor."""
-    described: dict[str, Any] = {"variant": one.variant, "target": one.target, "path": one.path, "bytes": one.bytes}
+    described: dict[str, Any] = {"name": one.name, "variant": one.variant, "target": one.target, "path": one.path, "bytes": one.bytes,
+                                 "summary": one.summary}
+    if one.coverage is not None:
+        described["coverage"] = one.coverage.model_dump(exclude_none=True)
+    if one.estimates:
+        described["estimates"] = one.estimates
     if one.target == "litert":
         predictor = LiteRTPredictor(path)
         described |= {"signature": "serving_default", "operators": one.operators,
                       "inputs": [_tensor(name, detail) for name, detail in predictor.inputs.items()],
                       "outputs": [_tensor(name, detail) for name, detail in predictor.outputs.items()]}
-    else:
+    elif one.target == "saved_model":
         described["signatures"] = {
             "serving_default": "image: uint8 raw pixels (batch, height, width, channels) -> logits, scores",
             "serving_bytes": "image_bytes: encoded pictures (batch,) -> logits, scores",

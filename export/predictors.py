@@ -1,4 +1,4 @@
-"""One `predict` over every format: a Keras model, a TFLite file, a SavedModel."""
+"""One `predict` over every format: a Keras model, a TFLite file, a SavedModel, an ONNX file, an OpenVINO model."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -18,6 +18,11 @@ IMAGE, LOGITS = "image", "logits"
 
 class Predictor(Protocol):
     """Anything that predicts."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example, (height, width, channels)."""
+        ...
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name for a batch of inputs by name; the first axis of each array counts the examples.
@@ -42,6 +47,11 @@ class KerasPredictor:
     def __init__(self, path: Path, batch: int = 256):
         self.model, self.batch = keras_file.load(path), batch
         self._answer = tf.function(lambda image: self.model(image, training=False), reduce_retracing=True)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example, (height, width, channels)."""
+        return tuple(self.model.input_shape[1:])
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         images = inputs[IMAGE]
@@ -136,6 +146,11 @@ class SavedModelPredictor:
             raise ValueError(f"{folder} is no SavedModel: {str(error).splitlines()[0]}") from error
         self.signature, self.batch = self.loaded.signatures["serving_default"], batch
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example, (height, width, channels)."""
+        return tuple(self.signature.structured_input_signature[1][IMAGE].shape[1:])
+
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         images = inputs[IMAGE]
         parts = [self.signature(image=tf.constant(images[start:start + self.batch])) for start in range(0, len(images), self.batch)]
@@ -146,12 +161,102 @@ class SavedModelPredictor:
         return lambda: self.signature(image=image)[LOGITS].numpy()
 
 
-def open_predictor(path: Path) -> Predictor:
-    """The predictor for a file or folder, by its kind. Raises ValueError for a kind that is not known."""
-    if path.suffix == ".tflite":
-        return LiteRTPredictor(path)
+class ONNXPredictor:
+    """An ONNX file on ONNX Runtime's CPU provider, one picture at a time.
+
+    Args:
+        path: the file; from `image` to `logits`.
+        threads: processor threads to use.
+
+    Raises:
+        ValueError: the file cannot be read, or ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int = 1):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ValueError(f"{path} wants ONNX Runtime: pip install -e '.[onnx]'") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ValueError(f"{path} is no ONNX file that ONNX Runtime can run: {str(error).splitlines()[0]}") from error
+        given = self.session.get_inputs()[0]
+        self.input_name, self.dtype = given.name, {"tensor(uint8)": "uint8"}.get(given.type, "float32")
+        self.input_shape = tuple(given.shape[1:])
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        images = inputs[IMAGE].astype(self.dtype)
+        return {LOGITS: np.concatenate([self.session.run(None, {self.input_name: image[None]})[0] for image in images])}
+
+    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        fed = {self.input_name: inputs[IMAGE].astype(self.dtype)}
+        return lambda: self.session.run(None, fed)
+
+
+class OpenVINOPredictor:
+    """An OpenVINO model on the CPU, one picture at a time, computed in float32 where it is not integer: the CPU's own choice may be
+    bfloat16, which is off by percents.
+
+    Args:
+        path: the .xml file, its .bin beside it; from `image` to `logits`.
+        threads: processor threads to use.
+
+    Raises:
+        ValueError: the model cannot be read, or OpenVINO is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int = 1):
+        try:
+            import openvino
+        except ImportError as error:
+            raise ValueError(f"{path} wants OpenVINO: pip install -e '.[openvino]'") from error
+        try:
+            self.compiled = openvino.Core().compile_model(str(path), "CPU", {
+                "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
+        except Exception as error:
+            raise ValueError(f"{path} is no model that OpenVINO can run: {str(error).splitlines()[0]}") from error
+        given = self.compiled.input(0)
+        self.input_shape, self.dtype = tuple(given.shape)[1:], given.element_type.to_dtype()
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        images = inputs[IMAGE].astype(self.dtype)
+        return {LOGITS: np.concatenate([self.compiled(image[None])[0] for image in images])}
+
+    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        request = self.compiled.create_infer_request()
+        request.set_input_tensor(0, _tensor(inputs[IMAGE].astype(self.dtype)))
+        return request.infer
+
+
+def _tensor(values: np.ndarray) -> Any:
+    import openvino
+
+    return openvino.Tensor(np.ascontiguousarray(values))
+
+
+def open_predictor(path: Path, threads: int | None = None) -> Predictor:
+    """The predictor for a file or folder, by its kind.
+
+    Args:
+        path: a .tflite, .keras, .onnx or .xml file, or a SavedModel's version folder.
+        threads: processor threads to use; TensorFlow's choice, and one for the others, where not given.
+
+    Raises:
+        ValueError: the kind is not known, or what runs it is not installed.
+    """
+    by_thread: dict[str, Callable[[Path, int], Predictor]] = {
+        ".tflite": LiteRTPredictor, ".onnx": ONNXPredictor, ".xml": OpenVINOPredictor}
+    if path.suffix in by_thread:
+        return by_thread[path.suffix](path, threads or 1)
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     if path.suffix == ".keras":
         return KerasPredictor(path)
     if (path / "saved_model.pb").exists():
         return SavedModelPredictor(path)
-    raise ValueError(f"{path} is nothing that can predict: give a .tflite or .keras file, or a SavedModel's version folder")
+    raise ValueError(f"{path} is nothing that can predict: give a .tflite, .keras or .onnx file, OpenVINO's .xml, or a SavedModel's "
+                     "version folder")

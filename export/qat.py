@@ -118,8 +118,7 @@ def _gathers_one(layer: Any) -> bool:
         return False
     sources, waiting = set(), list(layer.input)
     while waiting:
-        tensor = waiting.pop()
-        maker = tensor.node.layer
+        maker: Any = waiting.pop().node.layer
         if isinstance(maker, _rounding_operation()) and not maker.rounds:
             waiting += tf.nest.flatten(maker.input)
         else:

@@ -60,6 +60,14 @@ def _builder() -> type:
     return Sharing
 
 
+def minimum_runtime(content: bytes) -> str:
+    """The earliest version of TensorFlow Lite that runs a file, as its converter wrote it; empty where it did not."""
+    model = read(content)
+    entry = next((one for one in model.metadata or [] if one.name == b"min_runtime_version"), None)
+    data = model.buffers[entry.buffer].data if entry is not None else None
+    return bytes(data).rstrip(b"\0").decode() if data is not None else ""
+
+
 def operator_name(model: Any, operator: Any) -> str:
     """The name of an operator's kind, for instance CONV_2D."""
     code = model.operatorCodes[operator.opcodeIndex]
@@ -82,10 +90,16 @@ def float_tensors(content: bytes) -> Sequence[str]:
     return [tensor.name.decode() for subgraph in model.subgraphs for tensor in subgraph.tensors if tensor.type in floats]
 
 
+def dtypes() -> dict[int, str]:
+    """TFLite's types of numbers to NumPy's names of them."""
+    return {schema.TensorType.FLOAT32: "float32", schema.TensorType.FLOAT16: "float16", schema.TensorType.INT8: "int8",
+            schema.TensorType.INT16: "int16", schema.TensorType.INT32: "int32", schema.TensorType.INT64: "int64",
+            schema.TensorType.UINT8: "uint8"}
+
+
 def constant(model: Any, tensor: Any) -> np.ndarray | None:
     """A tensor's constant values as they are written, or None where it has none. 4-bit and sparse constants are not read."""
-    kinds = {schema.TensorType.FLOAT32: "float32", schema.TensorType.FLOAT16: "float16", schema.TensorType.INT8: "int8",
-             schema.TensorType.INT32: "int32", schema.TensorType.INT64: "int64", schema.TensorType.UINT8: "uint8"}
+    kinds = dtypes()
     data = model.buffers[tensor.buffer].data
     if data is None or not len(data) or tensor.type not in kinds or tensor.sparsity is not None:
         return None

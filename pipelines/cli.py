@@ -82,7 +82,8 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
 def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
           data: Annotated[str, typer.Option("--data", metavar="DATA", help="a folder of pictures, a .npz or .npy file, or tfds:NAME")],
           variants: Annotated[Optional[str], typer.Option(metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
-          targets: Annotated[Optional[str], typer.Option(metavar="LIST", help="litert, saved_model")] = None,
+          targets: Annotated[Optional[str], typer.Option(
+              metavar="LIST", help='for instance litert,onnx or "litert,{ethos-u: ethos-u65-256}"')] = None,
           pixels: Annotated[Optional[PixelRange], typer.Option(help="the range of pixels that the model learnt on")] = None,
           name: Annotated[Optional[str], typer.Option(help="what the runs are called")] = None,
           out: Annotated[Optional[Path], typer.Option("--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
@@ -139,9 +140,13 @@ def _run(recipe, path: str, options, display, json_: Optional[Path], again: str 
 
     runner = Runner(recipe, path, options, display, sys.argv)
     try:
-        if failed := runner().failed:
-            log = options.runs / recipe.name / "latest" / "compress" / "log.txt"
-            raise StageError("\n".join(failed.values()) + f"\nThe other variants went on. See {log}{again}.")
+        ended = runner()
+        if ended.failed:
+            logs = options.runs / recipe.name / "latest"
+            raise StageError("\n".join((ended.failed | ended.left_out).values()) + "\nThe others went on. See log.txt in "
+                             f"{logs / 'compress'} and {logs / 'export'}{again}.")
+        if ended.left_out:
+            raise UserError("\n".join(ended.left_out.values()))
     except KeyboardInterrupt:
         typer.echo("interrupted; run again to go on", err=True)
         raise typer.Exit(130) from None
@@ -150,13 +155,13 @@ def _run(recipe, path: str, options, display, json_: Optional[Path], again: str 
         if found is not None:
             if json_ is not None:
                 records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
-            _show(display, found, results.table(found))
+            _show(display, found, *filter(None, (results.table(found), results.compiled_table(found))))
     return found
 
 
-def _show(display, found, table: str) -> None:
-    if table:
-        display.line("\n" + table + "\n")
+def _show(display, found, *tables: str) -> None:
+    if tables:
+        display.line("\n" + "\n\n".join(tables) + "\n")
     if found.gates:
         display.line("  gates   " + "   ".join(str(gate) for gate in found.gates))
     if found.report:

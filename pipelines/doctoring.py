@@ -10,8 +10,7 @@ from pathlib import Path
 
 from etils import epy
 
-from pipelines import workers
-from pipelines.recipe import TARGETS
+from pipelines import listing, workers
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -29,8 +28,8 @@ def lines() -> Iterator[str]:
     place = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     yield f"data        {place} (TensorFlow Datasets keeps what it prepares there; TFDS_DATA_DIR changes it)"
     yield f"tracking    {os.environ.get('MLFLOW_TRACKING_URI', 'runs/mlflow.db (MLFLOW_TRACKING_URI changes it)')}"
-    for number, (name, summary) in enumerate(TARGETS.items()):
-        yield f"{'targets' if not number else '':<12}{name:<12} ready  {summary}"
+    for number, (name, state, summary) in enumerate(listing.targets()):
+        yield f"{'targets' if not number else '':<12}{name:<16} {state:<6} {summary}"
 
 
 def devices() -> list[str]:

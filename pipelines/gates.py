@@ -9,8 +9,12 @@ from pydantic import BaseModel
 from pipelines.entries import nearest
 
 LIMIT = re.compile(r"^\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*$")
-#: What a gate can ask of an artifact beside the task's metrics.
-ARTIFACT_VALUES = ("drop", "bytes", "zipped_bytes", "size_ratio", "zipped_ratio", "latency_ms", "max_logit_error", "top1_agreement")
+#: What a gate can ask of every artifact.
+SIZES = ("bytes", "zipped_bytes", "size_ratio", "zipped_ratio")
+#: What a gate can ask of an artifact that runs here, beside the task's metrics.
+MEASURED = ("drop", "latency_ms", "max_logit_error", "top1_agreement")
+#: What a gate can ask of an artifact that was compiled for other hardware: what its compiler says.
+COMPILED = ("coverage", "latency_ms", "inferences_per_second", "cycles", "sram_bytes", "flash_bytes", "dram_bytes", "arena_bytes")
 
 
 class Gate(BaseModel):
@@ -38,14 +42,25 @@ def parse_limit(text: str) -> tuple[str, float]:
     return match[1], float(match[2])
 
 
-def check_name(name: str, metrics: Iterable[str], artifacts: Iterable[str]) -> None:
-    """Raises ValueError where no value of a run is called `name`."""
-    metrics, artifacts = list(metrics), list(artifacts)
-    known = metrics + [f"{artifact}.{value}" for artifact in artifacts for value in (*metrics, *ARTIFACT_VALUES)]
+def values_of(runs: bool, metrics: Iterable[str]) -> tuple[str, ...]:
+    """What a gate can ask of an artifact, by whether it runs on this machine."""
+    return (*metrics, *MEASURED, *SIZES) if runs else (*COMPILED, *SIZES)
+
+
+def check_name(name: str, metrics: Iterable[str], artifacts: Mapping[str, Iterable[str]]) -> None:
+    """Raises ValueError where no value of a run is called `name`.
+
+    Args:
+        metrics: of the trained model.
+        artifacts: name to what can be asked of it.
+    """
+    metrics = list(metrics)
+    known = metrics + [f"{artifact}.{value}" for artifact, values in artifacts.items() for value in values]
     if name not in known:
         near = nearest(name, known)
-        values = ", ".join((*metrics, *ARTIFACT_VALUES))
-        hint = f"Did you mean {near}?" if near else f"Known: {', '.join(metrics)}, and <artifact>.<value> with {values}."
+        own = artifacts.get(name.partition(".")[0])
+        hint = f"Did you mean {near}?" if near else f"Known: {', '.join(own)}." if own else (
+            f"Known: {', '.join(metrics)}, and <artifact>.<value> with {', '.join((*metrics, *MEASURED, *SIZES))}.")
         raise ValueError(f"no value of this run is called {name}. {hint}")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import models
+import pipelines.exporting  # noqa: F401  makes the targets known
 from models.census import census
 from pipelines.compressing.variant import Variant
+from pipelines.exporting.target import Target
 from pipelines.ingest import Source
-from pipelines.recipe import TARGETS
 
 
 def rows(kind: str) -> list[tuple[str, str]]:
@@ -21,7 +22,16 @@ def rows(kind: str) -> list[tuple[str, str]]:
     if kind == "variants":
         written_first = sorted(Variant.choices.items(), key=lambda choice: choice[1].learns)  # type: ignore[attr-defined]
         return [(name, _summary(variant)) for name, variant in written_first]
-    return list(TARGETS.items())
+    return [(name, f"{state:<6} {summary}") for name, state, summary in targets()]
+
+
+def targets() -> list[tuple[str, str, str]]:
+    """Every target's name, whether it is ready here, and what it is or what is missing for it."""
+    found = []
+    for name, target in Target.choices.items():
+        absent = target.ready()  # type: ignore[attr-defined]
+        found.append((name, "no" if absent else "ready", f"{_summary(target)}{f' ({absent})' if absent else ''}"))
+    return found
 
 
 def model_table() -> list[str]:

@@ -28,7 +28,10 @@ def write(recipe: Recipe, index: Index, evaluation: Evaluation, exported: Sequen
     rows = "\n".join(
         f"| {one.title} | {one.bytes:,} | {worth[one.name].metrics['accuracy']:.4f} | {worth[one.name].drop['accuracy']:.4f} | "
         f"{worth[one.name].max_logit_error:.0e} | {worth[one.name].top1_agreement:.4f} | "
-        f"{one.summary} |" for one in exported)
+        f"{one.summary} |" for one in exported if one.name in worth)
+    compiled = "".join(f"\n- `{one.path}`: {one.summary}{f', {one.coverage} on it' if one.coverage else ''}."
+                       for one in exported if one.name not in worth)
+    compiled = f"\n\nNot measured, as they run on other hardware alone:\n{compiled}" if compiled else ""
     splits = "\n".join(f"| {name} | {split.examples:,} |" for name, split in index.splits.items())
     weakest = sorted(evaluation.classes, key=lambda one: one.f1)[:3]
     return f"""# {recipe.name}
@@ -40,11 +43,12 @@ def write(recipe: Recipe, index: Index, evaluation: Evaluation, exported: Sequen
 ## How good it is{truth}
 On {index.splits['test'].examples:,} held-out test examples{unseen} the trained
 model has an accuracy of {metrics['accuracy']:.4f}, the true class among the best three at {metrics['top3']:.4f}, a macro F1 of
-{metrics['macro_f1']:.4f} and an expected calibration error of {metrics['calibration_error']:.4f}. Every file was measured on all of them:
+{metrics['macro_f1']:.4f} and an expected calibration error of {metrics['calibration_error']:.4f}.
+Every file that runs on a computer was measured on all of them:
 
 | file | bytes | accuracy | drop | largest logit difference | same best class | what it is |
 | --- | ---: | ---: | ---: | ---: | ---: | --- |
-{rows}
+{rows}{compiled}
 
 ## Data
 Source `{index.source}`, digest `{index.digest[:16]}`, {len(index.unreadable)} unreadable pictures left out. Seed {recipe.seed}.

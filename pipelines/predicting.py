@@ -6,7 +6,7 @@ from pathlib import Path
 
 from etils import epy
 
-from export.predictors import IMAGE, LOGITS, LiteRTPredictor, Predictor, open_predictor
+from export.predictors import IMAGE, LOGITS, open_predictor
 from pipelines import results, runs, workers
 from pipelines.errors import UserError
 
@@ -57,8 +57,7 @@ def answers(model: Path, files: Sequence[Path]) -> np.ndarray:
         predictor = open_predictor(model)
     except ValueError as error:
         raise UserError(str(error)) from error
-    shape = _input_shape(predictor)
-    return predictor.predict({IMAGE: np.stack([read_picture(file, shape) for file in files])})[LOGITS]
+    return predictor.predict({IMAGE: np.stack([read_picture(file, predictor.input_shape) for file in files])})[LOGITS]
 
 
 def read_picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -74,11 +73,3 @@ def read_picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise UserError(f"{path}: there is no such picture") from None
     except OSError as error:
         raise UserError(f"{path}: not a picture that can be read ({str(error).splitlines()[0]})") from None
-
-
-def _input_shape(predictor: Predictor) -> tuple[int, ...]:
-    if isinstance(predictor, LiteRTPredictor):
-        return predictor.input_shape
-    if hasattr(predictor, "model"):
-        return tuple(predictor.model.input_shape[1:])
-    return tuple(predictor.signature.structured_input_signature[1][IMAGE].shape[1:])  # type: ignore[attr-defined]

@@ -11,20 +11,13 @@ from pipelines.compressing.auto import DROP, Auto
 from pipelines.entries import Section
 from pipelines.sections.compress import CompressSection
 from pipelines.sections.data import DataSection
+from pipelines.sections.export import ExportSection
 from pipelines.sections.model import ModelSection
+from pipelines.sections.package import PackageSection
 from pipelines.sections.train import TrainSection
 from pipelines.sections.tune import TuneSection
 
-#: Where a model can run; each is an artifact per variant, or one for all.
-TARGETS = {"litert": "TFLite files for phones and small devices, one per variant",
-           "saved_model": "a TF SavedModel for TF Serving"}
 METRICS = ("accuracy", "top3", "macro_f1", "calibration_error")
-
-
-class ExportSection(Section):
-    """Where the model must run."""
-
-    targets: list[Literal["litert", "saved_model"]] = Field(["litert", "saved_model"], min_length=1)
 
 
 class VerifySection(Section):
@@ -51,6 +44,7 @@ class Recipe(Section):
     compress: CompressSection = CompressSection()
     export: ExportSection = ExportSection()
     verify: VerifySection = VerifySection()
+    package: PackageSection = PackageSection()
     gates: dict[str, str] = {}
     tune: TuneSection | None = None
 
@@ -80,13 +74,22 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def targets_want_their_variants(self) -> Recipe:
+        for number, target in enumerate(self.export.targets):
+            try:
+                target.chosen(self.compress.variants)
+            except ValueError as error:
+                raise PydanticCustomError("combination", "{reason}", {
+                    "reason": str(error), "at": ["export", "targets", number]}) from None
+        return self
+
+    @model_validator(mode="after")
     def gates_must_be_measurable(self) -> Recipe:
-        artifacts = [variant.title for variant in self.compress.variants] if "litert" in self.export.targets else []
-        if "saved_model" in self.export.targets:
-            artifacts.append("saved_model")
+        values = {name: gates.values_of(target.runs, METRICS) for target in self.export.targets
+                  for name in target.artifacts(self.compress.variants)}
         for name, limit in self.gates.items():
             try:
-                gates.check_name(name, METRICS, artifacts)
+                gates.check_name(name, METRICS, values)
                 gates.parse_limit(limit)
             except ValueError as error:
                 raise PydanticCustomError("gate", "{reason}", {"reason": str(error), "at": ["gates", name]}) from None

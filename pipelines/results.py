@@ -2,20 +2,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from export.artifacts import Exported, ExportedList
+from export.recommend import DEVICES, recommended
 from export.verify import Worth
 from pipelines.compressing.made import MadeList
 from pipelines.gates import Gate, look
 from pipelines.runs import Run, read_json
 from pipelines.sections.model import FILE
 from pipelines.tasks.image_classification import MAIN_METRIC
-
-#: An artifact that loses no more than this is worth recommending.
-ACCEPTABLE_DROP = 0.005
 
 
 class StageResult(BaseModel):
@@ -54,7 +53,9 @@ class Results(BaseModel):
     """All that a run found so far. Paths are relative to the working folder.
 
     Args:
-        failed: variants that could not be made, each with what happened; the others went on.
+        compiled: what was made for hardware that this machine is not: not measured, but reported by the compilers.
+        failed: variants and targets that could not be made, each with what happened; the others went on.
+        left_out: targets that something in the user's hands keeps from being made, each with a line.
     """
 
     recipe: str
@@ -62,7 +63,9 @@ class Results(BaseModel):
     stages: list[StageResult]
     reference: Reference | None = None
     artifacts: list[ArtifactResult] = []
+    compiled: list[Exported] = []
     failed: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     gates: list[Gate] = []
     bundle: str | None = None
     report: str | None = None
@@ -84,18 +87,34 @@ def collect(run: Run) -> Results:
             order_independent=evaluation["order_independent"])
     if "compress" in done:
         results.failed = MadeList.model_validate(read_json(run.path("compress", "compress.json"))).failed
+    if "export" in done:
+        exported = ExportedList.model_validate(read_json(run.path("export", "exported.json")))
+        results.compiled = [one.model_copy(update={"path": _relative(run.path("export", one.path))})
+                            for one in exported.artifacts if not one.runs]
+        results.failed |= exported.failed
+        results.left_out = exported.left_out
     if "verify" in done:
         results.artifacts = _artifacts(run)
     if "package" in done:
         results.bundle = _relative(next(run.path("package", "").glob("*.zip")))
     report = run.folder / "report.html"
     results.report = _relative(report) if report.exists() else None
-    results.gates = look(record.recipe["gates"], _values(results), set(results.failed) if "verify" in done else ())
+    results.gates = look(record.recipe["gates"], _values(results), _not_made(run, results) if "verify" in done else ())
     return results
 
 
+def _not_made(run: Run, results: Results) -> set[str]:
+    """The names of artifacts that gates may ask for and that could not be made: failed variants, and all of a failed target."""
+    from pipelines.sections.compress import CompressSection
+    from pipelines.sections.export import ExportSection
+
+    variants = CompressSection.model_validate(run.record.recipe["compress"]).variants
+    names = {name for target in ExportSection.model_validate(run.record.recipe["export"]).targets for name in target.artifacts(variants)}
+    return names - {one.name for one in (*results.artifacts, *results.compiled)}
+
+
 def _artifacts(run: Run) -> list[ArtifactResult]:
-    exported = ExportedList.model_validate(read_json(run.path("export", "exported.json"))).artifacts
+    exported = ExportedList.model_validate(read_json(run.path("export", "exported.json"))).here
     latencies = read_json(run.path("verify", "latency.json"))
     verified = {one["name"]: one for one in read_json(run.path("verify", "verified.json"))["artifacts"]}
     return [ArtifactResult.model_validate(
@@ -109,29 +128,28 @@ def _values(results: Results) -> dict[str, float]:
     whole = next((one for one in results.artifacts if one.name == "float32"), None)
     for one in results.artifacts:
         values |= {f"{one.name}.{name}": value for name, value in one.metrics.items()}
-        values |= {f"{one.name}.drop": one.drop[MAIN_METRIC], f"{one.name}.bytes": one.bytes,
-                   f"{one.name}.zipped_bytes": one.zipped,
-                   f"{one.name}.latency_ms": one.latency_ms.p50, f"{one.name}.max_logit_error": one.max_logit_error,
-                   f"{one.name}.top1_agreement": one.top1_agreement}
+        values |= {f"{one.name}.drop": one.drop[MAIN_METRIC], f"{one.name}.latency_ms": one.latency_ms.p50,
+                   f"{one.name}.max_logit_error": one.max_logit_error, f"{one.name}.top1_agreement": one.top1_agreement}
+    made: list[Exported] = [*results.artifacts, *results.compiled]
+    for file in made:
+        values |= {f"{file.name}.{name}": value for name, value in file.estimates.items()}
+        values |= {f"{file.name}.bytes": file.bytes, f"{file.name}.zipped_bytes": file.zipped}
+        if file.coverage is not None:
+            values[f"{file.name}.coverage"] = file.coverage.share
         if whole:
-            values[f"{one.name}.size_ratio"] = round(one.bytes / whole.bytes, 6)
-            values[f"{one.name}.zipped_ratio"] = round(one.zipped / whole.zipped, 6)
+            values[f"{file.name}.size_ratio"] = round(file.bytes / whole.bytes, 6)
+            values[f"{file.name}.zipped_ratio"] = round(file.zipped / whole.zipped, 6)
     return values
 
 
 def recommendations(results: Results) -> dict[str, str]:
-    """Artifact name to what it is recommended for: the fastest that loses little, and the integer one that loses little."""
-    good = [one for one in results.artifacts if one.target == "litert" and one.drop[MAIN_METRIC] <= ACCEPTABLE_DROP
-            and one.order_independent and not any(gate.name.startswith(f"{one.name}.") for gate in results.failed_gates)]
-    found: dict[str, str] = {}
-    for one in good:
-        if one.integer:
-            found[one.name] = "recommended for NPUs"
-            break
-    if good:
-        fastest = min(good, key=lambda one: one.latency_ms.p50).name
-        found[fastest] = "recommended for phones' CPUs and NPUs" if fastest in found else "recommended for phones' CPUs"
-    return found
+    """Artifact name to what it is recommended for."""
+    missed = [gate.name.partition(".")[0] for gate in results.failed_gates]
+    unfit = [*missed, *(one.name for one in results.artifacts if not one.order_independent)]
+    devices: dict[str, list[str]] = {}
+    for device, name in recommended(results.artifacts, {one.name: one.drop[MAIN_METRIC] for one in results.artifacts}, unfit).items():
+        devices.setdefault(name, []).append(DEVICES[device])
+    return {name: "recommended for " + " and ".join(filter(None, (", ".join(known[:-1]), known[-1]))) for name, known in devices.items()}
 
 
 def table(results: Results) -> str:
@@ -146,9 +164,35 @@ def table(results: Results) -> str:
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[MAIN_METRIC]:.4f}",
                      f"{one.drop[MAIN_METRIC]:.4f}", f"{one.max_logit_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
                      f"← {advice[one.name]}" if one.name in advice else ""))
+    return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
+
+
+def compiled_table(results: Results) -> str:
+    """The table of what was compiled for hardware that is not here, for a terminal; empty where nothing was."""
+    if not results.compiled:
+        return ""
+    rows = [("compiled for", "bytes", "on it", "estimate", "")]
+    for one in results.compiled:
+        rows.append((one.title, f"{one.bytes:,}", f"{one.coverage.taken} of {one.coverage.total}" if one.coverage else "–",
+                     estimate(one), one.summary))
+    return aligned(rows, [str.ljust, str.rjust, str.rjust, str.ljust, str.ljust])
+
+
+def estimate(one: Exported) -> str:
+    """What a compiler estimates, in a few words."""
+    known, told = one.estimates, []
+    if "latency_ms" in known:
+        told.append(f"{known['latency_ms']:.3f} ms")
+    for name, memory in (("sram_bytes", "SRAM"), ("arena_bytes", "arena"), ("dram_bytes", "DRAM"), ("flash_bytes", "flash")):
+        if known.get(name):
+            told.append(f"{memory} {known[name] / 1024:,.0f} kB")
+    return " · ".join(told) or "–"
+
+
+def aligned(rows: Sequence[Sequence[str]], how: Sequence[Callable[[str, int], str]]) -> str:
+    """Rows as lines of a table, each column as wide as its widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    aligned = [str.ljust, *[str.rjust] * (len(widths) - 2), str.ljust]
-    return "\n".join("  " + "  ".join(align(cell, width) for align, cell, width in zip(aligned, row, widths, strict=True)).rstrip()
+    return "\n".join("  " + "  ".join(align(cell, width) for align, cell, width in zip(how, row, widths, strict=True)).rstrip()
                      for row in rows)
 
 

@@ -105,6 +105,8 @@ class Runner:
             made_from["weights"] = weights
         if stage.name == "train" and (teacher := self._teacher()) is not None:
             made_from["teacher"] = hashlib.sha256(teacher.read_bytes()).hexdigest()
+        if stage.name == "export":
+            made_from["tools"] = {target.title: [target.versions(), target.missing()] for target in self.recipe.export.targets}
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
     def _teacher(self) -> Path | None:

@@ -23,7 +23,8 @@ STAGES = (
     Stage("train", ("ingest",), ("seed", "task", "data", "model", "train")),
     Stage("evaluate", ("ingest", "train"), ("task", "data")),
     Stage("compress", ("ingest", "train"), ("seed", "data", "train", "compress")),
-    Stage("export", ("ingest", "train", "compress"), ("data", "compress", "export")),
+    Stage("export", ("ingest", "train", "compress"), ("name", "data", "model", "compress", "export", "package")),
     Stage("verify", ("ingest", "train", "evaluate", "export"), ("task", "data", "verify")),
-    Stage("package", ("ingest", "train", "evaluate", "export", "verify"), ("name", "task", "data", "model", "train", "gates")),
+    Stage("package", ("ingest", "train", "evaluate", "export", "verify"),
+          ("name", "task", "data", "model", "train", "export", "package", "gates")),
 )

@@ -1,54 +1,75 @@
-"""Export: from variants to what each target runs."""
+"""Export: from variants to what each target runs, each target in a process of its own."""
 from __future__ import annotations
 
 import collections
 import shutil
-from pathlib import Path
+from typing import Any
 
-from export import keras_file, saved_model, tflite_file
+import models
+from export import metadata
 from export.artifacts import Exported, ExportedList
 from pipelines import workers
-from pipelines.compressing.made import MadeList, zipped_size
+from pipelines.compressing.made import MadeList
+from pipelines.errors import StageError, UserError
+from pipelines.exporting.target import Dock, Target
 from pipelines.given_model import trained
-from pipelines.ingest import pictures
-from pipelines.ingest.pictures import ImageSettings
+from pipelines.recipe import Recipe
 from pipelines.stages.compress import LISTING as VARIANTS
 from pipelines.stages.context import Context
 
 LISTING = "exported.json"
-#: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
-FIRST_VERSION = "1"
 
 
 def run(context: Context) -> str:
-    recipe, made = context.recipe, []
-    if "litert" in recipe.export.targets:
-        folder = context.work / "litert"
-        folder.mkdir(exist_ok=True)
-        for variant in MadeList.model_validate_json((context.inputs["compress"] / VARIANTS).read_bytes()).made:
-            file = folder / f"{variant.name}.tflite"
-            shutil.copyfile(context.inputs["compress"] / file.name, file)
-            made.append(Exported(
-                variant=variant.name, target="litert", path=f"litert/{file.name}", summary=variant.summary, integer=variant.integer,
-                bytes=variant.bytes, zipped=variant.zipped, operators=tflite_file.operators(file.read_bytes())))
-    if "saved_model" in recipe.export.targets:
-        context.progress(0.5, "saved_model")
-        place = f"saved_model/{FIRST_VERSION}"
-        shutil.rmtree(context.work / "saved_model", ignore_errors=True)
-        workers.isolated(write_saved_model, trained(context.inputs["train"]), context.work / place, context.index().classes,
-                         recipe.data.image, what="export saved_model")
-        contents = [path.read_bytes() for path in (context.work / place).rglob("*") if path.is_file()]
-        made.append(Exported(variant="float32", target="saved_model", path=place, summary="for TF Serving",
-                             bytes=sum(map(len, contents)), zipped=sum(map(zipped_size, contents))))
+    recipe, found = context.recipe, ExportedList(artifacts=[])
+    variants = {one.name: one for one in MadeList.model_validate_json((context.inputs["compress"] / VARIANTS).read_bytes()).made}
+    dock = Dock(trained(context.inputs["train"]), variants, context.inputs["compress"], description(recipe, context.index().classes),
+                recipe.data, context.index(), context.work)
+    for number, target in enumerate(recipe.export.targets):
+        context.progress(number / len(recipe.export.targets), target.title)
+        try:
+            if absent := target.missing():
+                raise UserError(absent)
+            found.artifacts.extend(workers.isolated(
+                make, target.written(), dock, target.chosen(recipe.compress.variants), what=f"export {target.title}"))
+            continue
+        except UserError as error:
+            found.left_out[target.title] = f"export {target.title}: {error}"
+        except StageError as error:
+            found.failed[target.title] = str(error).removesuffix(f". See {context.work / 'log.txt'}")  # which moves with the artifact
+        shutil.rmtree(context.work / target.title, ignore_errors=True)
+        context.journal.note((found.left_out | found.failed)[target.title])
+    if not found.artifacts:
+        raise (StageError if found.failed else UserError)("\n".join((found.failed | found.left_out).values()))
     (context.work / "labels.txt").write_text("".join(f"{name}\n" for name in context.index().classes))
-    (context.work / LISTING).write_text(ExportedList(artifacts=made).model_dump_json(indent=1))
-    for one in made:
-        context.journal.metrics({f"bytes.{one.name}": one.bytes, f"zipped.{one.name}": one.zipped})
+    (context.work / LISTING).write_text(found.model_dump_json(indent=1))
+    for one in found.artifacts:
+        _record(context, one)
+    counts = collections.Counter(one.target for one in found.artifacts)
+    told = " · ".join(f"{target} ×{count}" if count > 1 else target for target, count in counts.items())
+    return told + "".join(f" · {word}: {', '.join(titles)}" for word, titles in (
+        ("LEFT OUT", found.left_out), ("FAILED", found.failed)) if titles)
+
+
+def description(recipe: Recipe, labels: list[str]) -> metadata.Description:
+    """What the model says of itself."""
+    what = "" if recipe.model.given else models.builder(recipe.model.builder).summary
+    return metadata.Description(name=recipe.name, labels=labels, version=recipe.package.version, author=recipe.package.author,
+                                license=recipe.package.license, description=recipe.package.description or what)
+
+
+def make(written: dict[str, Any], dock: Dock, chosen: list[str]) -> list[Exported]:
+    """Makes a target's files. Raises UserError where it refuses the model."""
+    target: Target = Target.read(written)  # type: ignore[assignment]
+    try:
+        return target.export(dock, chosen)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _record(context: Context, one: Exported) -> None:
+    context.journal.metrics({f"bytes.{one.name}": one.bytes, f"zipped.{one.name}": one.zipped,
+                             **{f"{name}.{one.name}": value for name, value in one.estimates.items()},
+                             **({f"coverage.{one.name}": one.coverage.share} if one.coverage else {})})
+    if one.operators:
         context.journal.parameters({f"operators.{one.name}": " ".join(f"{name}:{count}" for name, count in one.operators.items())})
-    counts = collections.Counter(one.target for one in made)
-    return " · ".join(f"{target} ×{count}" if count > 1 else target for target, count in counts.items())
-
-
-def write_saved_model(model: Path, folder: Path, labels: list[str], image: ImageSettings) -> None:
-    """Writes the SavedModel, with the decoding that ingest uses inside."""
-    saved_model.export(keras_file.load(model), folder, labels=labels, decode=lambda encoded: pictures.decode(encoded, image))

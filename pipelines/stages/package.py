@@ -7,14 +7,15 @@ from etils import epy
 
 from export import bundle
 from export.artifacts import ExportedList
+from export.recommend import recommended
 from pipelines import model_card
 from pipelines.ingest import stream
 from pipelines.ingest.source import select
 from pipelines.stages.context import Context
 from pipelines.stages.evaluate import REFERENCE
-from pipelines.stages.export import LISTING
+from pipelines.stages.export import LISTING, description
 from pipelines.stages.verify import LOGITS_FILE, VerifiedList
-from pipelines.tasks.image_classification import Evaluation
+from pipelines.tasks.image_classification import MAIN_METRIC, Evaluation
 
 with epy.lazy_imports():
     import numpy as np
@@ -32,8 +33,11 @@ def run(context: Context) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     for old in context.work.glob("*.zip"):
         old.unlink()
-    bundle.write(folder, exported=exported, source=inputs["export"], labels=index.classes, samples=_samples(context),
-                 card=model_card.write(recipe, index, evaluation, exported, verified))
+    drops = {one.name: one.drop[MAIN_METRIC] for one in verified}
+    unfit = [one.name for one in verified if not one.order_independent]
+    bundle.write(folder, about=description(recipe, index.classes), exported=exported, source=inputs["export"], samples=_samples(context),
+                 card=model_card.write(recipe, index, evaluation, exported, verified), rollback=recipe.package.rollback,
+                 recommended=recommended(exported, drops, unfit))
     zipped = bundle.zip_up(folder, recipe.name)
     context.journal.metrics({"bytes.bundle": zipped.stat().st_size})
     context.journal.parameters({"bundle": zipped.name})

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from etils import epy
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 from export import profile
 from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
-from export.predictors import IMAGE, LiteRTPredictor, Predictor, SavedModelPredictor
+from export.predictors import IMAGE, open_predictor
 from export.verify import Worth, compare, order_independent
 from pipelines import pictures, workers
 from pipelines.errors import StageError
@@ -24,7 +25,6 @@ from pipelines.tasks import image_classification as task
 
 with epy.lazy_imports():
     import numpy as np
-    import tensorflow as tf
 
 LOGITS_FILE = "logits.npz"
 
@@ -42,7 +42,7 @@ class VerifiedList(BaseModel):
 
 
 def run(context: Context) -> str:
-    exported = ExportedList.model_validate_json((context.inputs["export"] / LISTING).read_bytes()).artifacts
+    exported = ExportedList.model_validate_json((context.inputs["export"] / LISTING).read_bytes()).here
     verified, latencies, logits = [], {}, {}
     examples = context.index().splits["test"].examples
     for number, one in enumerate(exported):
@@ -65,11 +65,12 @@ def run(context: Context) -> str:
     return f"{len(exported)} artifacts × {examples:,} examples"
 
 
-def _explain_speed(context: Context, exported: list[Exported], latencies: dict[str, dict]) -> None:
+def _explain_speed(context: Context, exported: Sequence[Exported], latencies: dict[str, dict]) -> None:
     """Says of each integer file that gains little over float32 which operators are to blame, from the time of each on its own."""
     whole = next((one for one in exported if one.name == "float32"), None)
     for one in exported:
-        if whole is None or not one.integer or latencies[one.name]["p50"] * profile.WORTH <= latencies[whole.name]["p50"]:
+        if whole is None or one.target != "litert" or not one.integer or (
+                latencies[one.name]["p50"] * profile.WORTH <= latencies[whole.name]["p50"]):
             continue
         exact, rounded = (workers.isolated(time_by_kind, context.inputs["export"] / file.path, context.recipe.verify.threads,
                                            what=f"verify {file.title}: operators") for file in (whole, one))
@@ -85,7 +86,7 @@ def time_by_kind(path: Path, threads: int) -> dict[str, float]:
 def verify_one(written: dict, index: Index, exported: Exported, inputs: dict[str, Path]) -> tuple[Verified, np.ndarray, dict]:
     """Verifies one artifact: its worth, its logits, its latency."""
     recipe = Recipe.model_validate(written)
-    predictor = _open(exported, inputs["export"], recipe.verify.threads)
+    predictor = open_predictor(inputs["export"] / exported.path, recipe.verify.threads)
     reference = np.load(inputs["evaluate"] / REFERENCE)
     expected = task.measure(task.Answers(reference["logits"], reference["labels"]), index.classes).metrics
     test = stream.examples(recipe.data.source, index, recipe.data.image, "test")
@@ -104,10 +105,3 @@ def verify_one(written: dict, index: Index, exported: Exported, inputs: dict[str
     time = latency(predictor.prepared({IMAGE: probe[:1]}), runs=recipe.verify.runs, threads=recipe.verify.threads)
     return verified, answers.logits, vars(time)
 
-
-def _open(exported: Exported, folder: Path, threads: int) -> Predictor:
-    if exported.target == "litert":
-        return LiteRTPredictor(folder / exported.path, threads)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    return SavedModelPredictor(folder / exported.path)

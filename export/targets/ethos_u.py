@@ -1,0 +1,116 @@
+"""Arm's Ethos-U NPUs: integer TFLite files compiled by Vela, Arm's own compiler."""
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from export import tflite_file
+from export.artifacts import Coverage, Left
+
+Accelerator = Literal["ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512",
+                      "ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048"]
+#: The operator that stands in a compiled file for all that the NPU runs.
+NPU = "ethos-u"
+#: How Vela says why an operator stays on the CPU.
+REFUSED = re.compile(r"Warning \([^)]*\) operator: (?P<operator>\S+), \wfm: '(?P<layer>[^']*)'\nReason: (?P<reason>[^\n]*)")
+KIB = 1024
+
+
+class Compiled(BaseModel):
+    """What Vela made of a file, and what it estimates."""
+
+    coverage: Coverage
+    estimates: dict[str, float]
+    notes: list[str]
+
+
+def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system_config: str | None = None, memory_mode: str | None = None,
+                 config: Path | None = None, optimise: Literal["Performance", "Size"] = "Performance",
+                 arena_cache_bytes: int | None = None) -> Compiled:
+    """Compiles an integer TFLite file for an NPU.
+
+    Args:
+        source: the file.
+        target: the compiled file, to be written.
+        accelerator: the NPU and its multiply-accumulate units.
+        system_config, memory_mode: sections of Vela's configuration file; Vela's choice for the NPU where not given.
+        config: a configuration file in Vela's format, in the place of the one that comes with it.
+        optimise: for speed, or for little memory.
+        arena_cache_bytes: memory that Vela may use for what passes between operators.
+
+    Raises:
+        ValueError: nothing in the file is for an integer NPU, or Vela refuses it or a setting.
+    """
+    content = source.read_bytes()
+    shapes_must_be_fixed(content)
+    folder = target.parent / f".{target.stem}"
+    given = {"--accelerator-config": accelerator, "--system-config": system_config, "--memory-mode": memory_mode, "--config": config,
+             "--optimise": optimise, "--arena-cache-size": arena_cache_bytes, "--output-dir": folder}
+    options = [str(part) for option, value in given.items() if value is not None for part in (option, value)]
+    done = subprocess.run([sys.executable, "-c", "from ethosu.vela.vela import main; main()", str(source), *options], capture_output=True,
+                          text=True)
+    if done.returncode:
+        raise ValueError(f"Vela cannot compile it: {_last_line(done.stderr or done.stdout)}")
+    compiled = folder / f"{source.stem}_vela.tflite"
+    try:
+        coverage = _coverage(content, compiled.read_bytes(), done.stdout + done.stderr, accelerator)
+        if not coverage.taken:
+            reasons = {one.reason for one in coverage.left if one.reason}
+            raise ValueError(f"the {accelerator} takes none of its operators{': ' + sorted(reasons)[0] if reasons else ''}. Give an int8 "
+                             "variant")
+        estimates, notes = _estimates(next(folder.glob("*_summary_*.csv")))
+        compiled.rename(target)
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+    return Compiled(coverage=coverage, estimates=estimates, notes=notes)
+
+
+def shapes_must_be_fixed(content: bytes) -> None:
+    """Raises ValueError where a tensor of a TFLite file has a size that is known only when it runs: NPU compilers want them all."""
+    model = tflite_file.read(content)
+    for tensor in model.subgraphs[0].tensors:
+        signature = tensor.shapeSignature
+        if signature is not None and any(int(size) < 0 for size in signature):
+            shown = ", ".join("?" if size < 0 else str(size) for size in signature)
+            raise ValueError(f"the tensor {tensor.name.decode()} has the shape ({shown}): an NPU wants every size fixed. Convert it with a "
+                             "batch of one and pictures of one size")
+
+
+def _coverage(source: bytes, compiled: bytes, said: str, accelerator: str) -> Coverage:
+    """What stands in the compiled file beside the NPU's own operator stays on the CPU."""
+    total = sum(tflite_file.operators(source).values())
+    why = {(match["operator"], match["layer"]): match["reason"] for match in REFUSED.finditer(said)}
+    model, left = tflite_file.read(compiled), []
+    for operator in model.subgraphs[0].operators:
+        name = tflite_file.operator_name(model, operator)
+        if name != NPU:
+            tensor = model.subgraphs[0].tensors[int(operator.outputs[0])].name.decode()
+            left.append(Left(operator=name, layer=tflite_file.layer_name(tensor), reason=why.get((name, tensor), "")))
+    return Coverage(accelerator=accelerator, taken=max(0, total - len(left)), total=total, left=left,
+                    partitions=sum(tflite_file.operator_name(model, operator) == NPU for operator in model.subgraphs[0].operators))
+
+
+def _estimates(summary: Path) -> tuple[dict[str, float], list[str]]:
+    with open(summary, newline="") as file:
+        row = next(csv.DictReader(file))
+    found = {"inferences_per_second": float(row["inferences_per_second"]), "latency_ms": float(row["inference_time"]) * 1000,
+             "cycles": float(row["cycles_total"]), "sram_bytes": float(row["sram_memory_used"]) * KIB,
+             "dram_bytes": float(row["dram_memory_used"]) * KIB,
+             "flash_bytes": (float(row["on_chip_flash_memory_used"]) + float(row["off_chip_flash_memory_used"])) * KIB,
+             "macs": float(row["nn_macs"])}
+    clock = float(row["core_clock"]) / 1e6
+    return ({name: round(value, 4) for name, value in found.items()},
+            [f"Vela's system configuration {row['system_config']}, memory mode {row['memory_mode']}, {clock:,.0f} MHz"])
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return (lines[-1].partition(": ")[2] or lines[-1]).strip("'").removeprefix("Error: ") if lines else "it says nothing"

@@ -1,0 +1,116 @@
+"""ONNX: a variant's TFLite file for ONNX Runtime, its integers as QDQ pairs, which mobile execution providers take."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from export.predictors import IMAGE, LOGITS
+from export.targets import ends
+
+with epy.lazy_imports():
+    import numpy as np
+    import onnx
+
+#: What ONNX Runtime's mobile packages have known for long; DequantizeLinear per channel needs 13.
+OPSET = 17
+
+
+def convert(content: bytes, labels: Sequence[str]) -> bytes:
+    """A TFLite file as an ONNX file that gives the same answers.
+
+    Args:
+        content: of one picture at a time.
+        labels: class names, written into the file's metadata.
+
+    Returns:
+        The file. It takes `image`, raw pixels 0..255 (1, height, width, channels), float32, or uint8 where the TFLite file is an
+        integer one, and gives `logits`, float32 (1, classes).
+
+    Raises:
+        ValueError: an operator has no ONNX form.
+    """
+    import tempfile
+
+    from tf2onnx import convert as tf2onnx
+
+    found = ends.of(content)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(content)
+        try:
+            model, _ = tf2onnx.from_tflite(str(path), opset=OPSET)
+        except Exception as error:
+            raise ValueError(f"tf2onnx cannot convert it: {' '.join(str(error).split())[:200]}") from error
+    graph = model.graph
+    if len(graph.input) != 1 or len(graph.output) != 1:
+        raise ValueError("it must take one picture and give one output")
+    _rename(graph, graph.input[0].name, IMAGE)
+    _take_pixels(graph, found.input)
+    _rename(graph, graph.output[0].name, LOGITS)
+    _give_real_numbers(graph, found.output)
+    _name_by_place(graph)
+    model.producer_name, graph.name = "litepress", "model"
+    onnx.helper.set_model_props(model, {"labels": "\n".join(labels)})
+    onnx.checker.check_model(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def _rename(graph: Any, old: str, new: str) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == old:
+                    names[place] = new
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.name == old:
+            value.name = new
+
+
+def _name_by_place(graph: Any) -> None:
+    """Names nodes and tensors by where they stand: tf2onnx numbers them through the process, and the same model shall be the same file."""
+    constants = {value.name: value for value in graph.initializer}
+    named = {IMAGE: IMAGE, LOGITS: LOGITS}
+    for place, node in enumerate(graph.node):
+        for own in node.input:
+            named.setdefault(own, f"{node.op_type}_{place}_constant{len(named)}" if own else "")
+        for own in node.output:
+            named.setdefault(own, f"{node.op_type}_{place}")
+        node.name = f"{node.op_type}_{place}"
+        node.input[:], node.output[:] = [named[own] for own in node.input], [named[own] for own in node.output]
+    del graph.initializer[:], graph.value_info[:]
+    for own in [own for own in named if own in constants]:
+        constants[own].name = named[own]
+        graph.initializer.append(constants[own])
+
+
+def _take_pixels(graph: Any, end: ends.End) -> None:
+    """Puts the quantization of raw pixels before an integer graph whose input has another scale than 1."""
+    if not end.scale or end.is_raw_pixels:
+        return
+    inner, kind = f"{IMAGE}_quantized", np.dtype(end.dtype)
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name == IMAGE:
+                node.input[place] = inner
+    graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    graph.initializer.extend([onnx.numpy_helper.from_array(np.array(end.scale, "float32"), "image_scale"),
+                              onnx.numpy_helper.from_array(np.array(end.zero, kind), "image_zero")])
+    graph.node.insert(0, onnx.helper.make_node("Cast", [IMAGE], ["image_real"], to=onnx.TensorProto.FLOAT))
+    graph.node.insert(1, onnx.helper.make_node("QuantizeLinear", ["image_real", "image_scale", "image_zero"], [inner]))
+
+
+def _give_real_numbers(graph: Any, end: ends.End) -> None:
+    if not end.scale:
+        return
+    inner, kind = f"{LOGITS}_quantized", np.dtype(end.dtype)
+    for node in graph.node:
+        for place, name in enumerate(node.output):
+            if name == LOGITS:
+                node.output[place] = inner
+    graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    graph.initializer.extend([onnx.numpy_helper.from_array(np.array(end.scale, "float32"), "logits_scale"),
+                              onnx.numpy_helper.from_array(np.array(end.zero, kind), "logits_zero")])
+    graph.node.append(onnx.helper.make_node("DequantizeLinear", [inner, "logits_scale", "logits_zero"], [LOGITS]))

@@ -1,0 +1,80 @@
+"""Targets that run on machines like this one: TFLite files, TF Serving, ONNX Runtime, OpenVINO."""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from export import keras_file, metadata, saved_model, tflite_file
+from export.artifacts import Exported
+from export.predictors import IMAGE, LOGITS, LiteRTPredictor
+from export.targets import onnx, openvino, phone
+from pipelines.compressing.made import Made
+from pipelines.compressing.variant import Variant
+from pipelines.exporting.target import Dock, FromVariants, Target, record
+from pipelines.ingest import pictures
+
+#: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
+FIRST_VERSION = "1"
+
+
+class LiteRT(Target, name="litert"):
+    """TFLite files for phones and small devices, one per variant, with metadata inside."""
+
+    def chosen(self, variants: Sequence[Variant]) -> list[str]:
+        return [variant.title for variant in variants]
+
+    def artifacts(self, variants: Sequence[Variant]) -> list[str]:
+        return self.chosen(variants)
+
+    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+        folder, made = dock.folder / "litert", []
+        folder.mkdir(exist_ok=True)
+        for variant in dock.variants.values():
+            content, file = dock.file(variant.name).read_bytes(), folder / f"{variant.name}.tflite"
+            images, labels = dock.validation()
+            calibration = metadata.fit(LiteRTPredictor(dock.file(variant.name)).predict({IMAGE: images})[LOGITS], labels)
+            file.write_bytes(phone.ready(content, dock.about.model_copy(update={"calibration": calibration})))
+            made.append(record(self, dock, variant.name, file, summary=variant.summary, integer=variant.integer,
+                               encoding=variant.encoding, operators=tflite_file.operators(file.read_bytes())))
+        return made
+
+
+class SavedModel(Target, name="saved_model"):
+    """A TF SavedModel for TF Serving."""
+
+    def chosen(self, variants: Sequence[Variant]) -> list[str]:
+        return ["float32"]
+
+    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+        if dock.model.suffix == ".tflite":
+            raise ValueError("a SavedModel is written of a Keras model, and this one is a TFLite file")
+        folder = dock.folder / "saved_model" / FIRST_VERSION
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        saved_model.export(keras_file.load(dock.model), folder, labels=dock.about.labels,
+                           decode=lambda encoded: pictures.decode(encoded, dock.data.image))
+        return [record(self, dock, "float32", folder, summary="for TF Serving")]
+
+
+class ONNX(FromVariants, name="onnx", shorthand="variants"):
+    """ONNX files for ONNX Runtime, integers as QDQ pairs."""
+
+    extra = "onnx"
+    takes = ("float32", "int8", "float16", "dynamic", "int8_weights")
+
+    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+        path = folder / f"{variant.name}.onnx"
+        path.write_bytes(onnx.convert(dock.file(variant.name).read_bytes(), dock.about.labels))
+        return self.made(dock, variant, path, summary=variant.summary)
+
+
+class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
+    """OpenVINO models for Intel's CPUs, GPUs and NPUs."""
+
+    extra = "openvino"
+    takes = ("float32", "int8", "float16", "dynamic", "int8_weights")
+
+    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+        path = folder / f"{variant.name}.xml"
+        openvino.convert(dock.file(variant.name).read_bytes(), dock.about.labels, path)
+        return self.made(dock, variant, path, path.with_suffix(".bin"), summary=variant.summary)
