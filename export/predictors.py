@@ -196,6 +196,32 @@ class ONNXPredictor:
         return lambda: self.session.run(None, fed)
 
 
+class MicroPredictor:
+    """A C++ array of an integer model, on TensorFlow Lite Micro's own kernels, one picture at a time.
+
+    Args:
+        path: the .cc file, its .h beside it.
+        threads: one, whatever is asked for.
+
+    Raises:
+        ValueError: the file holds no model, or tflite-micro is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int = 1):
+        from export.targets.microcontroller import MicroRunner
+
+        self.runner = MicroRunner(path)
+        self.input_shape = self.runner.input_shape
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        stored = to_tensor(inputs[IMAGE], self.runner.input)
+        return {LOGITS: to_real(np.concatenate([self.runner.run(one[None]) for one in stored]), self.runner.output)}
+
+    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        stored = to_tensor(inputs[IMAGE], self.runner.input)
+        return lambda: self.runner.run(stored)
+
+
 class OpenVINOPredictor:
     """An OpenVINO model on the CPU, one picture at a time, computed in float32 where it is not integer: the CPU's own choice may be
     bfloat16, which is off by percents.
@@ -248,7 +274,7 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
         ValueError: the kind is not known, or what runs it is not installed.
     """
     by_thread: dict[str, Callable[[Path, int], Predictor]] = {
-        ".tflite": LiteRTPredictor, ".onnx": ONNXPredictor, ".xml": OpenVINOPredictor}
+        ".tflite": LiteRTPredictor, ".onnx": ONNXPredictor, ".xml": OpenVINOPredictor, ".cc": MicroPredictor}
     if path.suffix in by_thread:
         return by_thread[path.suffix](path, threads or 1)
     if threads is not None:

@@ -119,10 +119,10 @@ def _gathers_one(layer: Any) -> bool:
     sources, waiting = set(), list(layer.input)
     while waiting:
         maker: Any = waiting.pop().node.layer
-        if isinstance(maker, _rounding_operation()) and not maker.rounds:
-            waiting += tf.nest.flatten(maker.input)
-        else:
+        if getattr(maker, "rounds", True):
             sources.add(maker.name)
+        else:
+            waiting += tf.nest.flatten(maker.input)
     return len(sources) == 1
 
 

@@ -10,6 +10,7 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "ethos-u": {"ethosu": "ethos-u-vela"},
     "coreml": {"coremltools": "coremltools"},
     "openvino": {"openvino": "openvino"},
+    "microcontroller": {"tflite_micro": "tflite-micro"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"},
 }
 

@@ -1,16 +1,21 @@
-"""Targets that are compiled for hardware which this machine is not."""
+"""Targets that are compiled for devices: NPUs, microcontrollers, Apple's."""
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from export import keras_file, snippets, tflite_file
 from export.artifacts import Exported
-from export.targets import ethos_u
+from export.targets import coreml, ethos_u, microcontroller, phone_npu, tools
 from export.targets.ethos_u import Accelerator
 from pipelines.compressing.made import Made
-from pipelines.exporting.target import Dock, FromVariants
+from pipelines.compressing.variant import Variant
+from pipelines.exporting.target import Dock, FromVariants, Target, record
 
 
 class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):
@@ -45,6 +50,102 @@ class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):
         within(self.flash_kb, found.estimates["flash_bytes"], "flash_kb", "flash")
         return self.made(dock, variant, path, summary=f"compiled for the {self.accelerator}", coverage=found.coverage,
                          estimates=found.estimates, notes=found.notes)
+
+
+class Microcontroller(FromVariants, name="microcontroller"):
+    """Integer files as C++ arrays for TensorFlow Lite Micro, with the arena that they need.
+
+    Args:
+        sram_kb, flash_kb: what the device has; a model that needs more is refused.
+    """
+
+    extra, takes = "microcontroller", ("int8",)
+    sram_kb: float | None = Field(None, gt=0)
+    flash_kb: float | None = Field(None, gt=0)
+
+    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+        content = dock.file(variant.name).read_bytes()
+        path, arena = microcontroller.write(content, f"{dock.about.name}_{variant.name}", folder)
+        within(self.sram_kb, arena, "sram_kb", "SRAM")
+        within(self.flash_kb, len(content), "flash_kb", "flash")
+        made = self.made(dock, variant, path, path.with_suffix(".h"), summary=f"C++ array, tensor arena of {arena / 1024:,.0f} kB",
+                         estimates={"arena_bytes": arena, "flash_bytes": len(content)}, operators=tflite_file.operators(content))
+        return made.model_copy(update={"bytes": variant.bytes, "zipped": variant.zipped})  # the source's bytes are no use to anyone
+
+
+class PhoneNPU(FromVariants):
+    """What targets have in common that LiteRT compiles for ahead of time with the maker's plugin.
+
+    Args:
+        soc: the system on chip.
+    """
+
+    runs, takes = False, ("int8", "float32")
+    soc: str
+
+    @field_validator("soc")
+    @classmethod
+    def must_be_known(cls, soc: str) -> str:
+        phone_npu.check_system(str(cls.entry_name), soc)
+        return soc
+
+    @classmethod
+    def ready(cls) -> str:
+        return phone_npu.missing(str(cls.entry_name))
+
+    def versions(self) -> dict[str, str]:
+        return phone_npu.versions(str(self.entry_name))
+
+    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+        path = folder / f"{variant.name}.tflite"
+        coverage = phone_npu.compile_file(dock.file(variant.name), path, str(self.entry_name), self.soc)
+        return self.made(dock, variant, path, summary=f"compiled for the {self.soc}", coverage=coverage)
+
+
+class Qualcomm(PhoneNPU, name="qualcomm", shorthand="soc"):
+    """Files compiled for the NPUs of Qualcomm's Snapdragons."""
+
+
+class MediaTek(PhoneNPU, name="mediatek", shorthand="soc"):
+    """Files compiled for the NPUs of MediaTek's Dimensities."""
+
+
+class GoogleTensor(PhoneNPU, name="google-tensor", shorthand="soc"):
+    """Files compiled for the TPUs of Google's Tensor phones."""
+
+
+class IntelNPU(PhoneNPU, name="intel-npu", shorthand="soc"):
+    """Files compiled for the NPUs of Intel's Core Ultra."""
+
+    def missing(self) -> str:
+        """OpenVINO alone chooses the operators, so that the line says how many the NPU would take."""
+        return "" if tools.missing("openvino") == "" else self.ready()
+
+
+class CoreML(Target, name="coreml", shorthand="weights"):
+    """ML programs for Apple's Neural Engine, GPU and CPU.
+
+    Args:
+        weights: a package for each way to write them.
+    """
+
+    extra, runs = "coreml", sys.platform == "darwin"
+    weights: list[coreml.Weights] = Field(["float16"], min_length=1)
+
+    def chosen(self, variants: Sequence[Variant]) -> list[str]:
+        return list(self.weights)
+
+    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+        if dock.model.suffix == ".tflite":
+            raise ValueError("Core ML is converted from a Keras model, and this one is a TFLite file")
+        model, folder, made = keras_file.load(dock.model), dock.folder / self.title, []
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for weights in self.weights:
+            path = folder / f"{snippets.class_name(dock.about.name).removesuffix('Classifier')}_{weights}.mlpackage"
+            coreml.convert(model, weights, dock.about, path)
+            made.append(record(self, dock, weights, path, summary=coreml.SUMMARY[weights], operators=coreml.structure(path)["operations"]))
+        return made
 
 
 def within(limit_kb: float | None, needed: float, setting: str, memory: str) -> None:

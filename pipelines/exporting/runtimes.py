@@ -8,7 +8,7 @@ from pathlib import Path
 from export import keras_file, metadata, saved_model, tflite_file
 from export.artifacts import Exported
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
-from export.targets import onnx, openvino, phone
+from export.targets import gpu, onnx, openvino, phone, web
 from pipelines.compressing.made import Made
 from pipelines.compressing.variant import Variant
 from pipelines.exporting.target import Dock, FromVariants, Target, record
@@ -32,12 +32,18 @@ class LiteRT(Target, name="litert"):
         folder.mkdir(exist_ok=True)
         for variant in dock.variants.values():
             content, file = dock.file(variant.name).read_bytes(), folder / f"{variant.name}.tflite"
-            images, labels = dock.validation()
-            calibration = metadata.fit(LiteRTPredictor(dock.file(variant.name)).predict({IMAGE: images})[LOGITS], labels)
-            file.write_bytes(phone.ready(content, dock.about.model_copy(update={"calibration": calibration})))
+            file.write_bytes(phone_file(dock, variant))
             made.append(record(self, dock, variant.name, file, summary=variant.summary, integer=variant.integer,
-                               encoding=variant.encoding, operators=tflite_file.operators(file.read_bytes())))
+                               encoding=variant.encoding, operators=tflite_file.operators(file.read_bytes()),
+                               coverage=gpu.coverage(content) if variant.encoding in ("float32", "float16") else None))
         return made
+
+
+def phone_file(dock: Dock, variant: Made) -> bytes:
+    """A variant's file as phones open it, its scores calibrated on the validation split."""
+    images, labels = dock.validation()
+    calibration = metadata.fit(LiteRTPredictor(dock.file(variant.name)).predict({IMAGE: images})[LOGITS], labels)
+    return phone.ready(dock.file(variant.name).read_bytes(), dock.about.model_copy(update={"calibration": calibration}))
 
 
 class SavedModel(Target, name="saved_model"):
@@ -78,3 +84,25 @@ class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
         path = folder / f"{variant.name}.xml"
         openvino.convert(dock.file(variant.name).read_bytes(), dock.about.labels, path)
         return self.made(dock, variant, path, path.with_suffix(".bin"), summary=variant.summary)
+
+
+class Web(FromVariants, name="web", shorthand="variants"):
+    """A static page that runs the model in the browser, on a picked picture or the camera."""
+
+    runs, takes = False, ("float32", "int8", "float16", "dynamic", "int8_weights")
+
+    @classmethod
+    def ready(cls) -> str:
+        return web.missing()
+
+    def versions(self) -> dict[str, str]:
+        return {"@litertjs/core": web.VERSION}
+
+    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+        folder = dock.folder / self.title
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        files = {name: phone_file(dock, dock.variants[name]) for name in chosen if name in dock.variants}
+        page = web.write(folder, dock.about, files)
+        return [record(self, dock, name, folder / f"{name}.tflite", page, summary="a page for the browser, the runtime beside it",
+                       integer=dock.variants[name].integer, encoding=dock.variants[name].encoding) for name in files]

@@ -1,0 +1,88 @@
+"""LiteRT's GPU delegate: which operators of a TFLite file it runs.
+
+The rules are those of the delegate's own check (tensorflow/lite/tools/versioning/gpu_compatibility.cc, as of TensorFlow 2.21). The
+analyzer in TensorFlow's and LiteRT's packages is built without them and calls every model compatible, so they are looked up here.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from export import tflite_file
+from export.artifacts import Coverage, Left
+
+NAME = "gpu"
+#: Operators that the delegate runs whatever their settings.
+PLAIN = {"ABS", "ATAN2", "AVERAGE_POOL_2D", "CEIL", "CONCATENATION", "COS", "CUMSUM", "DEPTH_TO_SPACE", "DEQUANTIZE", "DIV", "ELU", "EQUAL",
+         "EXP", "FLOOR", "FLOOR_DIV", "FLOOR_MOD", "GELU", "GREATER", "GREATER_EQUAL", "HARD_SWISH", "LEAKY_RELU", "LESS", "LESS_EQUAL",
+         "LOG", "LOGICAL_AND", "LOGISTIC", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "NEG", "NOT_EQUAL", "PACK", "POW", "PRELU", "QUANTIZE",
+         "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SIGN", "SIN", "SOFTMAX", "SPACE_TO_DEPTH",
+         "SPLIT", "SPLIT_V", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB", "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV", "CONV_2D", "BATCH_MATMUL",
+         "RESIZE_BILINEAR"}
+CHECKED = {"ADD", "MUL", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "GATHER", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "PAD",
+           "PADV2", "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "CAST", "SELECT", "SELECT_V2", "ONE_HOT"}
+#: What to write in the place of operators that it does not know.
+INSTEAD = {"ERF": "gelu with approximate=True", "TOPK_V2": "sort the scores in the app", "ARG_MAX": "take the best class in the app",
+           "L2_NORMALIZATION": "x * rsqrt(sum(x * x))", "GATHER_ND": "slices or a 1 x 1 convolution", "WHILE": "unrolled steps",
+           "UNIDIRECTIONAL_SEQUENCE_LSTM": "convolutions over time", "REVERSE_V2": "a model that takes the order as it is",
+           "LOCAL_RESPONSE_NORMALIZATION": "batch normalization"}
+
+
+def coverage(content: bytes) -> Coverage:
+    """How much of a TFLite file the delegate runs, and why not the rest, with what would run in its place."""
+    model = tflite_file.read(content)
+    graph, left, total = model.subgraphs[0], [], 0
+    for operator in graph.operators:
+        name = tflite_file.operator_name(model, operator)
+        total += 1
+        reason = _refusal(model, graph, operator, name)
+        if reason:
+            layer = tflite_file.layer_name(graph.tensors[int(operator.outputs[0])].name.decode())
+            left.append(Left(operator=name, layer=layer, reason=reason))
+    return Coverage(accelerator="LiteRT GPU delegate", taken=total - len(left), total=total, left=left)
+
+
+def _refusal(model: Any, graph: Any, operator: Any, name: str) -> str:
+    if name not in PLAIN and name not in CHECKED:
+        instead = INSTEAD.get(name)
+        return "the delegate does not know it" + (f"; instead: {instead}" if instead else "")
+    given = [graph.tensors[int(place)] for place in operator.inputs if int(place) >= 0]
+    shapes = [_shape(tensor) for tensor in given]
+    if any(len(_shape(graph.tensors[int(place)])) > 4 for place in (*operator.inputs, *operator.outputs) if int(place) >= 0) and (
+            name not in ("RESHAPE", "TRANSPOSE")):
+        return "it has a tensor of more than four dimensions; fold two of them with a reshape"
+    if name in ("ADD", "MUL") and len(shapes) == 2 and not _one_holds_the_other(*shapes):
+        return "neither of its tensors is at least as large as the other in every dimension; write it as a 1 x 1 convolution"
+    if name == "DEPTHWISE_CONV_2D" and operator.builtinOptions.depthMultiplier != 1 and shapes[0][-1] != 1:
+        return "its depth multiplier is not 1; use a convolution with groups, or a multiplier of 1"
+    if name == "FULLY_CONNECTED" and operator.builtinOptions.keepNumDims and len(shapes[0]) != len(
+            _shape(graph.tensors[int(operator.outputs[0])])):
+        return "it changes the number of dimensions; flatten before the dense layer"
+    if name in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD") and not _is_constant(model, given[1]):
+        return "its axes are computed; they must be constant"
+    if name == "GATHER" and (len(shapes[1]) != 1 or tflite_file.dtypes().get(given[0].type) == "int32"):
+        return "it takes one-dimensional indices into numbers that are no int32; use slices"
+    if name in ("PAD", "PADV2", "MIRROR_PAD") and shapes[1][0] not in (3, 4):
+        return "it pads a tensor that has not three or four dimensions; reshape it first"
+    if name in ("SLICE", "STRIDED_SLICE") and len(shapes[0]) not in (3, 4):
+        return "it cuts a tensor that has not three or four dimensions; reshape it first"
+    if name == "STRIDED_SLICE" and any((operator.builtinOptions.ellipsisMask, operator.builtinOptions.newAxisMask,
+                                        operator.builtinOptions.shrinkAxisMask)):
+        return "it adds or drops an axis while it cuts; write x[:, 0:1] and a reshape instead of x[:, 0]"
+    return ""
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(map(int, tensor.shape)) if tensor.shape is not None else ()
+
+
+def _one_holds_the_other(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    if len(one) != len(other):
+        return True
+    smaller = any(a < b for a, b in zip(one, other, strict=True))
+    larger = any(a > b for a, b in zip(one, other, strict=True))
+    return not (smaller and larger)
+
+
+def _is_constant(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
