@@ -15,6 +15,8 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tf_keras
 
+#: The output to take of a SavedModel that gives several.
+LOGITS = "logits"
 Pixels = Literal["0..255", "0..1", "-1..1"]
 #: What raw pixels are multiplied with, and what is added, to give each of the ranges that models are trained on.
 SCALING: dict[str, tuple[float, float]] = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
@@ -169,14 +171,15 @@ def to_tflite(folder: Path) -> bytes:
     except (OSError, KeyError, AttributeError) as error:
         raise ValueError(f"{folder} is no SavedModel with the signature serving_default: {_first_line(error)}") from error
     specifications = list(signature.structured_input_signature[1].items())
-    if len(specifications) != 1 or len(signature.structured_outputs) != 1:
-        raise ValueError(f"{folder} must take one picture and give one output; it takes "
+    outputs = list(signature.structured_outputs)
+    if len(specifications) != 1 or (len(outputs) != 1 and LOGITS not in outputs):
+        raise ValueError(f"{folder} must take one picture and give one output, or several of which one is called {LOGITS}; it takes "
                          f"{', '.join(name for name, _ in specifications)} and gives {', '.join(signature.structured_outputs)}")
-    (name, specification), (output,) = specifications[0], signature.structured_outputs
+    (name, specification), output = specifications[0], LOGITS if LOGITS in outputs else outputs[0]
     shape = specification.shape.as_list()
     if len(shape) != 4 or None in shape[1:]:
         raise ValueError(f"{folder} takes {_shown(shape)}; it must be pictures of a known size, (batch, height, width, channels)")
-    traced = tf.function(lambda image: {"logits": signature(**{name: tf.cast(image, specification.dtype)})[output]}, input_signature=[
+    traced = tf.function(lambda image: {LOGITS: signature(**{name: tf.cast(image, specification.dtype)})[output]}, input_signature=[
         tf.TensorSpec((1, *shape[1:]), tf.float32, "image")])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], loaded)
     return converter.convert()

@@ -13,6 +13,7 @@ from export import keras_file, litert
 from pipelines import network, workers
 from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
 from pipelines.errors import StageError, UserError
+from pipelines.exporting.target import Target
 from pipelines.ingest import stream
 from pipelines.ingest.augment import augment
 from pipelines.ingest.pictures import decode
@@ -44,6 +45,8 @@ def check(recipe: Recipe) -> Iterator[str]:
                 raise UserError(f"compress.variants: {variant.title} cannot be made of {recipe.model.builder}: {error}") from error
             sizes.append(f"{variant.title} {size / 1000:,.0f} kB")
         yield "export   " + " · ".join(sizes)
+        for target in recipe.export.targets:
+            yield from workers.call(outlook, recipe.written(), target.written(), Path(folder), what=f"check: {target.title}")
 
 
 def take_examples(written: dict, path: Path) -> str:
@@ -123,4 +126,19 @@ def write_variant(written: dict, variant: dict, folder: Path) -> int:
         "train": Split(part="train", positions=None, class_counts=[1] * len(names))})
     shop = DryWorkshop(recipe.data, recipe.train, recipe.seed, index, folder / MODEL, folder / "graph", folder,
                        recipe.compress.calibration, Journal(folder / NAME))
-    return len(Variant.read(variant).content(shop))  # type: ignore[attr-defined]
+    made: Variant = Variant.read(variant)  # type: ignore[assignment]
+    return (folder / f"{made.title}.tflite").write_bytes(made.content(shop))
+
+
+def outlook(written: dict, target: dict, folder: Path) -> list[str]:
+    """What a target will say of the model. Raises UserError where it refuses the architecture, or its tool is missing."""
+    recipe, wanted = Recipe.model_validate(written), Target.read(target)
+    assert isinstance(wanted, Target)
+    if absent := wanted.missing():
+        return [f"{wanted.title:<8} will be left out: {absent}"]
+    try:
+        told = wanted.outlook({name: folder / f"{name}.tflite" for name in wanted.chosen(recipe.compress.variants)
+                               if (folder / f"{name}.tflite").exists()})
+    except ValueError as error:
+        raise UserError(f"export.targets: {wanted.title} will not take {recipe.model.builder}: {error}") from error
+    return [f"{wanted.title if not number else '':<8} {line}" for number, line in enumerate(told)]

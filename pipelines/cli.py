@@ -127,6 +127,23 @@ def explain(model: Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="
         typer.echo(line)
 
 
+@app.command()
+def inspect(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a .tflite, .keras or .h5 file, or a SavedModel folder")],
+            tensors: Annotated[bool, typer.Option("--tensors", help="list every tensor with its quantization")] = False,
+            json_: Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="write what was found for machines")] = None,
+            ) -> None:
+    """Look into a model: signatures, operators, sizes, memory, quantization, metadata, and which operators run on which hardware."""
+    from pipelines import inspecting, workers
+    from pipelines import runs as records
+
+    _check_json(json_)
+    looked = workers.call(inspecting.look, model, what="inspect")
+    for line in inspecting.lines(looked, tensors):
+        typer.echo(line)
+    if json_ is not None:
+        records.write_whole(json_, looked.model_dump_json(indent=1) + "\n")
+
+
 def _check_json(path: Optional[Path]) -> None:
     if path is not None and not path.absolute().parent.is_dir():
         raise UserError(f"--json {path}: there is no folder {path.parent}")

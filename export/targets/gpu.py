@@ -10,21 +10,15 @@ from typing import Any
 from export import tflite_file
 from export.artifacts import Coverage, Left
 
-NAME = "gpu"
 #: Operators that the delegate runs whatever their settings.
 PLAIN = {"ABS", "ATAN2", "AVERAGE_POOL_2D", "CEIL", "CONCATENATION", "COS", "CUMSUM", "DEPTH_TO_SPACE", "DEQUANTIZE", "DIV", "ELU", "EQUAL",
          "EXP", "FLOOR", "FLOOR_DIV", "FLOOR_MOD", "GELU", "GREATER", "GREATER_EQUAL", "HARD_SWISH", "LEAKY_RELU", "LESS", "LESS_EQUAL",
          "LOG", "LOGICAL_AND", "LOGISTIC", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "NEG", "NOT_EQUAL", "PACK", "POW", "PRELU", "QUANTIZE",
          "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SIGN", "SIN", "SOFTMAX", "SPACE_TO_DEPTH",
-         "SPLIT", "SPLIT_V", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB", "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV", "CONV_2D", "BATCH_MATMUL",
-         "RESIZE_BILINEAR"}
+         "SPLIT", "SPLIT_V", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB", "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV", "CONV_2D",
+         "BATCH_MATMUL", "RESIZE_BILINEAR"}
 CHECKED = {"ADD", "MUL", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "GATHER", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "PAD",
            "PADV2", "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "CAST", "SELECT", "SELECT_V2", "ONE_HOT"}
-#: What to write in the place of operators that it does not know.
-INSTEAD = {"ERF": "gelu with approximate=True", "TOPK_V2": "sort the scores in the app", "ARG_MAX": "take the best class in the app",
-           "L2_NORMALIZATION": "x * rsqrt(sum(x * x))", "GATHER_ND": "slices or a 1 x 1 convolution", "WHILE": "unrolled steps",
-           "UNIDIRECTIONAL_SEQUENCE_LSTM": "convolutions over time", "REVERSE_V2": "a model that takes the order as it is",
-           "LOCAL_RESPONSE_NORMALIZATION": "batch normalization"}
 
 
 def coverage(content: bytes) -> Coverage:
@@ -43,8 +37,7 @@ def coverage(content: bytes) -> Coverage:
 
 def _refusal(model: Any, graph: Any, operator: Any, name: str) -> str:
     if name not in PLAIN and name not in CHECKED:
-        instead = INSTEAD.get(name)
-        return "the delegate does not know it" + (f"; instead: {instead}" if instead else "")
+        return "the delegate does not know it"
     given = [graph.tensors[int(place)] for place in operator.inputs if int(place) >= 0]
     shapes = [_shape(tensor) for tensor in given]
     if any(len(_shape(graph.tensors[int(place)])) > 4 for place in (*operator.inputs, *operator.outputs) if int(place) >= 0) and (

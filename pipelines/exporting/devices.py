@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from export import keras_file, snippets, tflite_file
+from export import keras_file, replacements, snippets, tflite_file
 from export.artifacts import Exported
 from export.targets import coreml, ethos_u, microcontroller, phone_npu, tools
 from export.targets.ethos_u import Accelerator
@@ -42,14 +43,28 @@ class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):
 
     def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
         path = folder / f"{variant.name}.tflite"
+        found = self._compiled(dock.file(variant.name), path)
+        return self.made(dock, variant, path, summary=f"compiled for the {self.accelerator}", coverage=found.coverage,
+                         estimates=found.estimates, notes=found.notes)
+
+    def outlook(self, files: Mapping[str, Path]) -> list[str]:
+        told = []
+        for source in files.values():
+            with tempfile.TemporaryDirectory() as folder:
+                found = self._compiled(source, Path(folder) / "compiled.tflite")
+            told += [f"the {self.accelerator} takes {found.coverage}", *replacements.advice(found.coverage)]
+            if uneven := replacements.uneven_channels(source.read_bytes()):
+                told.append(f"channels that are no multiple of {replacements.CHANNELS} leave multipliers idle: {', '.join(uneven[:6])}")
+        return told
+
+    def _compiled(self, source: Path, target: Path) -> ethos_u.Compiled:
         found = ethos_u.compile_file(
-            dock.file(variant.name), path, accelerator=self.accelerator, system_config=self.system_config, memory_mode=self.memory_mode,
+            source, target, accelerator=self.accelerator, system_config=self.system_config, memory_mode=self.memory_mode,
             config=Path(self.config) if self.config else None, optimise=self.optimise,
             arena_cache_bytes=self.arena_cache_kb * 1024 if self.arena_cache_kb else None)
         within(self.sram_kb, found.estimates["sram_bytes"], "sram_kb", "SRAM")
         within(self.flash_kb, found.estimates["flash_bytes"], "flash_kb", "flash")
-        return self.made(dock, variant, path, summary=f"compiled for the {self.accelerator}", coverage=found.coverage,
-                         estimates=found.estimates, notes=found.notes)
+        return found
 
 
 class Microcontroller(FromVariants, name="microcontroller"):
@@ -71,6 +86,15 @@ class Microcontroller(FromVariants, name="microcontroller"):
         made = self.made(dock, variant, path, path.with_suffix(".h"), summary=f"C++ array, tensor arena of {arena / 1024:,.0f} kB",
                          estimates={"arena_bytes": arena, "flash_bytes": len(content)}, operators=tflite_file.operators(content))
         return made.model_copy(update={"bytes": variant.bytes, "zipped": variant.zipped})  # the source's bytes are no use to anyone
+
+    def outlook(self, files: Mapping[str, Path]) -> list[str]:
+        told = []
+        for source in files.values():
+            arena, flash = microcontroller.arena_bytes(source.read_bytes()), source.stat().st_size
+            within(self.sram_kb, arena, "sram_kb", "SRAM")
+            within(self.flash_kb, flash, "flash_kb", "flash")
+            told.append(f"a tensor arena of {arena / 1024:,.0f} kB, a model of {flash / 1024:,.0f} kB")
+        return told
 
 
 class PhoneNPU(FromVariants):

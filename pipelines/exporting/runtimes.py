@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from export import keras_file, metadata, saved_model, tflite_file
+from export import keras_file, metadata, replacements, saved_model, tflite_file
 from export.artifacts import Exported
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
 from export.targets import gpu, onnx, openvino, phone, web
@@ -37,6 +37,11 @@ class LiteRT(Target, name="litert"):
                                encoding=variant.encoding, operators=tflite_file.operators(file.read_bytes()),
                                coverage=gpu.coverage(content) if variant.encoding in ("float32", "float16") else None))
         return made
+
+    def outlook(self, files: Mapping[str, Path]) -> list[str]:
+        exact = next((content for content in map(Path.read_bytes, files.values()) if tflite_file.float_tensors(content)), None)
+        found = gpu.coverage(exact) if exact is not None else None
+        return [f"a phone's GPU takes {found}", *replacements.advice(found)] if found is not None and found.left else []
 
 
 def phone_file(dock: Dock, variant: Made) -> bytes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -97,6 +97,18 @@ class Target(Entry):
     def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
         """Makes its files. Raises ValueError where one cannot be made."""
         raise NotImplementedError
+
+    def outlook(self, files: Mapping[str, Path]) -> list[str]:
+        """What a model of this architecture has to expect, before it is trained: a line for each thing that does not fit, or one that
+        all does. Nothing where the target has no opinion.
+
+        Args:
+            files: variant's name to its TFLite file, of a model that has learnt next to nothing.
+
+        Raises:
+            ValueError: the architecture is refused.
+        """
+        return []
 
 
 class FromVariants(Target):

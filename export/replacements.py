@@ -1,0 +1,42 @@
+"""What to write in the place of operators that accelerators do not take."""
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+
+from export import tflite_file
+from export.artifacts import Coverage
+
+NORMALIZATION = "batch normalization in the place of layer normalization"
+#: Kind of operator to what accelerators take instead.
+INSTEAD = {
+    **dict.fromkeys(("GELU", "ERF", "EXP", "POW"), "hard_swish or relu6 in the place of gelu and swish"),
+    **dict.fromkeys(("RSQRT", "SQRT", "SQUARED_DIFFERENCE", "SQUARE"), NORMALIZATION),
+    "BATCH_MATMUL": "convolutions in the place of attention", "GATHER": "slices, or a 1 x 1 convolution", "GATHER_ND": "slices",
+    "DIV": "a multiplication with the reciprocal", "SOFTMAX": "the logits, and the softmax in the app",
+    "ARG_MAX": "the logits, and the best class in the app", "TOPK_V2": "the logits, and the best classes in the app",
+    "LOCAL_RESPONSE_NORMALIZATION": "batch normalization", "TRANSPOSE": "channels last throughout",
+    "RESIZE_BILINEAR": "a transposed convolution, or scales of 2", "WHILE": "steps written out", "NEG": "a multiplication with -1",
+    "L2_NORMALIZATION": "x * rsqrt(sum(x * x))", "LOGISTIC": "hard_sigmoid", "TANH": "relu6"}
+#: Convolutions whose channels are no multiple of this leave a part of an NPU's multipliers idle.
+CHANNELS = 8
+
+
+def advice(coverage: Coverage) -> list[str]:
+    """What would run on an accelerator in the place of what does not, a line per kind of operator."""
+    counts = collections.Counter(one.operator for one in coverage.left)
+    reasons = {one.operator: one.reason for one in reversed(coverage.left)}
+    return [f"{kind}{f' x {count}' if count > 1 else ''} stays on the CPU{f': {reasons[kind]}' if reasons[kind] else ''}" + (
+        f". Instead: {INSTEAD[kind]}" if kind in INSTEAD else "") for kind, count in counts.most_common()]
+
+
+def uneven_channels(content: bytes) -> Sequence[str]:
+    """The convolutions of a TFLite file whose output channels are no multiple of eight."""
+    model = tflite_file.read(content)
+    graph, found = model.subgraphs[0], []
+    for operator in graph.operators:
+        if tflite_file.operator_name(model, operator) in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            tensor = graph.tensors[int(operator.outputs[0])]
+            if int(tensor.shape[-1]) % CHANNELS:
+                found.append(f"{tflite_file.layer_name(tensor.name.decode())} ({int(tensor.shape[-1])})")
+    return found
