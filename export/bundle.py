@@ -62,8 +62,8 @@ def write(folder: Path, *, about: Description, exported: Sequence[Exported], sou
     _write_samples(folder / "samples", samples, labels)
     (folder / "MODEL_CARD.md").write_text(card)
     snippets.write(folder / "code", about, exported, recommended, source)
-    (folder / manifest.NAME).write_text(manifest.draw_up(folder, about.name, about.version, exported, recommended, rollback).text())
     (folder / CHECKSUMS).write_text(checksums(folder))
+    (folder / manifest.NAME).write_text(manifest.draw_up(folder, about.name, about.version, exported, recommended, rollback).text())
 
 
 def checksums(folder: Path) -> str:

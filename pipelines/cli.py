@@ -144,6 +144,32 @@ def inspect(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a .tfli
         records.write_whole(json_, looked.model_dump_json(indent=1) + "\n")
 
 
+@app.command()
+def benchmark(artifacts: Annotated[list[Path], typer.Argument(
+                  metavar="ARTIFACT...", help=".tflite, .onnx, .xml, .cc or .keras files, SavedModels, or runs' folders")],
+              threads: Annotated[int, typer.Option(min=1, help="processor threads to use")] = 1,
+              repetitions: Annotated[int, typer.Option("--runs", min=20, help="timed runs of each")] = 300,
+              profile: Annotated[bool, typer.Option("--profile", help="time the operators of TFLite files, too")] = False,
+              tool: Annotated[Optional[Path], typer.Option(
+                  "--benchmark-model", metavar="FILE", help="LiteRT's benchmark_model, to time TFLite files on the attached phone")] = None,
+              json_: Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="write the figures for machines")] = None,
+              ) -> None:
+    """Time artifacts side by side: latency, throughput, loading, memory, on every runtime that is here, and on a phone."""
+    from pipelines import benchmarking
+    from pipelines import runs as records
+
+    _check_json(json_)
+    paths = benchmarking.files_of(artifacts)
+    phone = benchmarking.on_phone(paths, tool, threads, repetitions) if tool is not None else []
+    found = benchmarking.benchmark(paths, threads, repetitions, profile).model_copy(update={"phone": phone})
+    for line in benchmarking.lines(found):
+        typer.echo(line)
+    if tool is None and any(path.suffix == ".tflite" for path in paths):
+        typer.echo("  on this machine; to time on an attached phone, give LiteRT's benchmark_model with --benchmark-model")
+    if json_ is not None:
+        records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
+
+
 def _check_json(path: Optional[Path]) -> None:
     if path is not None and not path.absolute().parent.is_dir():
         raise UserError(f"--json {path}: there is no folder {path.parent}")
@@ -293,6 +319,39 @@ def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tf
 
     for line in predicting.predict(artifact, files):
         typer.echo(line)
+
+
+@app.command()
+def keys(private: Annotated[Path, typer.Argument(metavar="FILE", help="the private key to make; the public one is FILE.pub")]) -> None:
+    """Make a pair of Ed25519 keys: one to sign bundles with, one for apps to check them."""
+    from pipelines import delivering
+
+    typer.echo(f"sign with {private}, and keep it secret; check with {delivering.make_keys(private)}")
+
+
+@app.command()
+def publish(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run's folder, or a bundle's")],
+            destination: Annotated[str, typer.Argument(metavar="DEST", help="a folder, or a URL such as s3://bucket/models")],
+            key: Annotated[Optional[Path], typer.Option("--key", metavar="FILE", help="the private key to sign with")] = None) -> None:
+    """Publish a bundle under its name and version. A version is whole or not there, and never overwritten."""
+    from pipelines import delivering
+
+    typer.echo(f"published {delivering.publish(bundle, destination, key)}")
+    if key is None:
+        typer.echo("not signed: nobody can tell who made it; litepress keys makes a key to give with --key")
+
+
+@app.command()
+def fetch(source: Annotated[str, typer.Argument(metavar="SOURCE", help="where it was published")],
+          name: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="the bundle's name; its highest version where none is given")],
+          target: Annotated[Path, typer.Argument(metavar="FOLDER", help="the folder to make")],
+          verify: Annotated[Optional[Path], typer.Option("--verify", metavar="FILE", help="the public key to check with")] = None) -> None:
+    """Fetch a published bundle, every file checked against its manifest, and with --verify the manifest against its signature."""
+    from pipelines import delivering
+
+    found = delivering.fetch(source, name, target, verify)
+    typer.echo(f"{found.name} {found.version}: {len(found.files)} files, {sum(one.bytes for one in found.files):,} bytes, "
+               f"{'signature and digests' if verify else 'digests'} checked; in {target}")
 
 
 @app.command()

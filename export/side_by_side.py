@@ -1,0 +1,130 @@
+"""Artifacts timed side by side: in turns, so that whatever else the machine does hits all alike."""
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from etils import epy
+from pydantic import BaseModel
+
+from export import profile
+from export.predictors import IMAGE, open_predictor
+
+with epy.lazy_imports():
+    import numpy as np
+
+#: Runtimes by the ending of what they run.
+RUNTIMES = {".tflite": "LiteRT", ".onnx": "ONNX Runtime", ".xml": "OpenVINO", ".keras": "Keras", ".cc": "TFLite Micro"}
+#: Turns that the runs are spread over.
+TURNS = 20
+
+
+class Start(BaseModel):
+    """What an artifact costs before it answers: milliseconds to load it and for the first answer, and the memory that both took at the
+    most, in bytes, of a process that had done nothing else."""
+
+    load_ms: float
+    first_ms: float
+    peak_bytes: int
+
+
+class Timed(BaseModel):
+    """An artifact's figures. Milliseconds of one inference on one example, and inferences per second.
+
+    Args:
+        operators: milliseconds by kind of operator, the most expensive first; of TFLite files, where they were asked for.
+    """
+
+    name: str
+    runtime: str
+    bytes: int
+    threads: int
+    runs: int
+    p50: float
+    p90: float
+    p99: float
+    per_second: float
+    load_ms: float
+    first_ms: float
+    peak_bytes: int
+    operators: dict[str, float] = {}
+
+
+def runtime(path: Path) -> str:
+    """What runs an artifact."""
+    return RUNTIMES.get(path.suffix, "TensorFlow")
+
+
+def start(path: Path, threads: int) -> Start:
+    """Loads an artifact and asks it once. To be called in a process that has done nothing yet."""
+    before = _forget_peak()
+    started = time.perf_counter()
+    predictor = open_predictor(path, threads)
+    run = predictor.prepared({IMAGE: _picture(predictor.input_shape)})
+    loaded = time.perf_counter()
+    run()
+    ended = time.perf_counter()
+    return Start(load_ms=round(1000 * (loaded - started), 3), first_ms=round(1000 * (ended - loaded), 3),
+                 peak_bytes=max(0, _peak() - before))
+
+
+def in_turns(paths: Sequence[Path], threads: int, runs: int) -> list[list[float]]:
+    """Milliseconds of each run of each artifact, after a warm-up, all taking turns."""
+    prepared: list[Callable[[], object]] = []
+    for path in paths:
+        predictor = open_predictor(path, threads)
+        prepared.append(predictor.prepared({IMAGE: _picture(predictor.input_shape)}))
+    times: list[list[float]] = [[] for _ in paths]
+    for run in prepared:
+        for _ in range(max(10, runs // 5)):
+            run()
+    turns = min(TURNS, runs)
+    for turn in range(turns):
+        for own, run in zip(times, prepared, strict=True):
+            run()  # what ran before has emptied the caches
+            for _ in range(runs // turns + (turn < runs % turns)):
+                started = time.perf_counter_ns()
+                run()
+                own.append((time.perf_counter_ns() - started) / 1e6)
+    return times
+
+
+def operators(path: Path, threads: int) -> dict[str, float]:
+    """Milliseconds by kind of operator of a TFLite file, each operator timed on its own."""
+    return {kind: round(ms, 4) for kind, ms in profile.by_kind(profile.operator_times(path.read_bytes(), threads=threads)).items()}
+
+
+def figures(path: Path, times: Sequence[float], begun: Start, threads: int, kinds: dict[str, float] | None = None) -> Timed:
+    """An artifact's figures out of its measured times."""
+    p50, p90, p99 = (round(float(value), 4) for value in np.percentile(times, (50, 90, 99)))
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    if path.suffix == ".xml":
+        size += path.with_suffix(".bin").stat().st_size
+    return Timed(name=str(path), runtime=runtime(path), bytes=size, threads=threads, runs=len(times), p50=p50, p90=p90, p99=p99,
+                 per_second=round(1000 / float(np.mean(times)), 1), operators=kinds or {}, **begun.model_dump())
+
+
+def _picture(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, *shape)).astype("uint8")
+
+
+def _forget_peak() -> int:
+    """Sets the process's peak memory back to what it uses now, where the system can; that, in bytes."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return _peak()
+
+
+def _peak() -> int:
+    """The most memory that the process has used, in bytes."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
