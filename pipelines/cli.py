@@ -41,6 +41,12 @@ class PixelRange(str, enum.Enum):
     centred = "-1..1"
 
 
+class Architecture(str, enum.Enum):
+    """The processors that can be emulated."""
+
+    arm64 = "arm64"
+
+
 class Kind(str, enum.Enum):
     """What `litepress list` can list."""
 
@@ -319,6 +325,22 @@ def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tf
 
     for line in predicting.predict(artifact, files):
         typer.echo(line)
+
+
+@app.command()
+def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run's folder, or a bundle's")],
+           arch: Annotated[Optional[Architecture], typer.Option(help="ask the TFLite files on this processor, emulated")] = None,
+           on_gpu: Annotated[bool, typer.Option("--gpu", help="ask the float TFLite files on LiteRT's GPU accelerator")] = False) -> None:
+    """Ask a bundle's models its golden samples again: here, on the GPU, or on an emulated arm64 processor."""
+    from pipelines import verifying
+
+    if arch is not None and on_gpu:
+        raise UserError("--arch and --gpu: one of the two; the emulated processor has no GPU")
+    found = verifying.verify(bundle, "arm64" if arch else "gpu" if on_gpu else "here", lambda text: typer.echo(f"  {text} …"))
+    for one in found:
+        typer.echo(one)
+    if wrong := [one.name for one in found if not one.passed]:
+        raise GateError(f"verify: {', '.join(wrong)} {'does' if len(wrong) == 1 else 'do'} not answer as recorded")
 
 
 @app.command()

@@ -5,10 +5,17 @@ analyzer in TensorFlow's and LiteRT's packages is built without them and calls e
 """
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from etils import epy
 
 from export import tflite_file
 from export.artifacts import Coverage, Left
+from export.targets import ends
+
+with epy.lazy_imports():
+    import numpy as np
 
 #: Operators that the delegate runs whatever their settings.
 PLAIN = {"ABS", "ATAN2", "AVERAGE_POOL_2D", "CEIL", "CONCATENATION", "COS", "CUMSUM", "DEPTH_TO_SPACE", "DEQUANTIZE", "DIV", "ELU", "EQUAL",
@@ -79,3 +86,34 @@ def _one_holds_the_other(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 def _is_constant(model: Any, tensor: Any) -> bool:
     data = model.buffers[tensor.buffer].data
     return data is not None and len(data) > 0
+
+
+def answers(path: Path, images: np.ndarray) -> np.ndarray:
+    """The logits (examples, classes) of a float TFLite file on this machine's GPU, through LiteRT's own accelerator.
+
+    Any Vulkan driver will do, a software one too: VK_DRIVER_FILES names it.
+
+    Args:
+        path: the file.
+        images: raw pixels, uint8 (examples, height, width, channels).
+
+    Raises:
+        ValueError: there is no GPU and no Vulkan driver, or the accelerator does not take the whole model.
+    """
+    from ai_edge_litert.compiled_model import CompiledModel
+    from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+
+    try:
+        model = CompiledModel.from_file(str(path), HardwareAccelerator.GPU)
+    except RuntimeError as error:
+        raise ValueError("LiteRT's GPU accelerator does not start: there is no GPU that it knows, nor a software one. A Vulkan driver such "
+                         "as SwiftShader, named in VK_DRIVER_FILES, would do") from error
+    if not model.is_fully_accelerated():
+        raise ValueError(f"{path}: the GPU takes only a part of it")
+    given, answered = model.create_input_buffers(0), model.create_output_buffers(0)
+    found, size = [], int(np.prod(ends.of(path.read_bytes()).output.shape))
+    for image in images:
+        given[0].write(image.astype("float32").ravel())
+        model.run_by_index(0, given, answered)
+        found.append(answered[0].read(size, np.float32))
+    return np.stack(found)

@@ -1,0 +1,36 @@
+"""`litepress verify`: a bundle's golden samples, asked again on this machine, on its GPU, or on an emulated arm64 processor."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from export import arm64, golden
+from export.golden import Checked
+from export.targets import gpu
+from pipelines import workers
+from pipelines.delivering import bundle_of
+from pipelines.errors import StageError, UserError
+
+Where = Literal["here", "arm64", "gpu"]
+
+
+def verify(place: Path, where: Where, say: Callable[[str], None]) -> list[Checked]:
+    """Asks a bundle's models its golden samples. Raises UserError where it cannot be done."""
+    try:
+        return workers.call(check, bundle_of(place), where, what="verify", listen=lambda said: say(said["text"]))
+    except StageError as error:
+        raise UserError(str(error).replace("ValueError: ", "")) from error
+
+
+def check(bundle: Path, where: Where) -> list[Checked]:
+    """The same, in a worker."""
+    try:
+        if where == "here":
+            return golden.check_here(bundle)
+        if where == "gpu":
+            return golden.check_with(bundle, lambda paths, images: {path.stem: gpu.answers(path, images) for path in paths},
+                                     fit=lambda model: model.variant in ("float32", "float16"))
+        return golden.check_with(bundle, lambda paths, images: arm64.ask(paths, images, say=lambda text: workers.say(text=text)))
+    except ValueError as error:
+        raise UserError(f"verify: {error}") from error
