@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision test test-all lint ui bench bench-compression lock schema clean
+.PHONY: help setup run recipes-vision test test-all targets lint ui bench bench-compression bench-targets lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -22,11 +22,13 @@ run: .venv/.ready ## run RECIPE (digits by default) from data to verified models
 recipes-vision: .venv/.ready ## run every recipe of recipes/vision and print one table (two hours)
 	@$(BIN)/python benchmarks/recipes.py recipes/vision
 
-test: .venv/.ready ## the tests, but for those that take long
+test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-all: .venv/.ready ## all tests, the long ones too
+test-all: .venv/.targets .venv/.mediapipe ## all tests, the long ones too
 	@$(BIN)/python -m pytest -m '' $(ARGS)
+
+targets: .venv/.targets ## install the tools of all targets that install here: ONNX, OpenVINO, Core ML, Ethos-U, microcontrollers
 
 lint: .venv/.ready ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/mypy
@@ -40,11 +42,20 @@ bench: .venv/.ready ## measure what a run must reach (half an hour)
 bench-compression: .venv/.ready ## measure compression on every CNN recipe (hours, the first time)
 	@$(BIN)/python benchmarks/compression.py $(ARGS)
 
+bench-targets: .venv/.targets .venv/.mediapipe ## measure what every target must reach (an hour, the first time)
+	@$(BIN)/python benchmarks/targets.py $(ARGS)
+
 lock: .venv/.ready ## pin the newest versions that setup.py allows
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		setup.py --output-file requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
 		--extra dev --constraint requirements.txt setup.py --output-file requirements-dev.txt
+
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		--extra dev --extra ethos-u --extra coreml --extra openvino --extra onnx --extra microcontroller \
+		--constraint requirements-dev.txt setup.py --output-file requirements-targets.txt
+	@echo mediapipe | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate - \
+		--output-file requirements-mediapipe.txt
 
 schema: .venv/.ready ## write recipe.schema.json anew
 	@$(BIN)/litepress schema > recipe.schema.json
@@ -63,3 +74,12 @@ clean: ## remove .venv and what tools leave behind; runs/ stays
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt && \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . && \
 	touch $@ && echo "done in $$(( $$(date +%s) - start )) s"
+
+# The tools of the targets, all that install here.
+.venv/.targets: .venv/.ready requirements-targets.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-targets.txt && touch $@
+
+# MediaPipe wants another absl-py than TensorFlow's model optimization toolkit, so it has a folder of its own, for a test's process alone.
+.venv/.mediapipe: .venv/.ready requirements-mediapipe.txt
+	@rm -rf .venv/mediapipe && $(BIN)/uv pip install --quiet --python $(BIN)/python --target .venv/mediapipe \
+		-r requirements-mediapipe.txt && touch $@

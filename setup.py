@@ -17,12 +17,19 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines*", "models*", "export*"]),
-    package_data={"pipelines": ["report.html.j2"]},
+    package_data={"pipelines": ["report.html.j2"], "export": ["templates/*", "templates/**/*"]},
     install_requires=[
-        "ai-edge-litert>=2.3,<3", "etils[epy]", "flatbuffers", "importlib_resources", "jinja2", "keras>=3.15,<4",
+        "ai-edge-litert>=2.3,<3", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "importlib_resources", "jinja2", "keras>=3.15,<4",
         "litert-quantizer>=0.11,<0.12", "matplotlib", "mlflow>=3.17,<4", "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "pillow",
         "pydantic>=2.12,<3", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10", "tensorflow-model-optimization>=0.8.1,<0.9", "tf-keras>=2.21,<2.22", "typer"],
-    extras_require={"dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff"], "hub": ["keras-hub>=0.32,<0.33"]},
+    extras_require={
+        "dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift"],
+        "hub": ["keras-hub>=0.32,<0.33"],
+        "ethos-u": ["ethos-u-vela>=5.2,<6"],
+        "coreml": ["coremltools>=9,<10"],
+        "openvino": ["openvino>=2026.3.1,<2026.4"],  # the release that LiteRT's plugin for Intel's NPUs is built against
+        "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"],
+        "microcontroller": ["tflite-micro; sys_platform == 'linux' and platform_machine == 'x86_64'"]},
     entry_points={"console_scripts": ["litepress = pipelines.cli:main"]},
 )

@@ -1,0 +1,85 @@
+"""Commands about what there is: recipes, models, targets, runs, this machine."""
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.commands.options import RunsFolder, app
+from pipelines.errors import UserError
+
+
+class Kind(str, enum.Enum):
+    """What `litepress list` can list."""
+
+    recipes = "recipes"
+    models = "models"
+    sources = "sources"
+    variants = "variants"
+    targets = "targets"
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
+    """List the recipes, models, sources, variants or targets there are."""
+    from pipelines import listing
+
+    for name, summary in listing.rows(kind.value):
+        typer.echo(f"{name:<28}  {summary}".rstrip())
+
+
+@app.command()
+def models() -> None:
+    """Show every model at its paper's setting: weights, multiply-adds, size as float32 and as int8."""
+    from pipelines import listing, workers
+
+    for line in workers.call(listing.model_table, what="models"):
+        typer.echo(line)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
+    """Write a run's report anew and say where it is."""
+    from pipelines import report as reporting
+    from pipelines import runs, workers
+
+    loaded = runs.load(run)
+    workers.call(reporting.write, loaded.folder, what="report")
+    typer.echo(loaded.folder / reporting.NAME)
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, devices, and which targets are ready here or what to install for them."""
+    from pipelines import doctoring
+
+    for line in doctoring.lines():
+        typer.echo(line)
+
+
+@app.command()
+def gc(runs: RunsFolder = Path("runs"),
+       dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False) -> None:
+    """Free what no run refers to: artifacts, interrupted work, the trash. Delete a run's folder first to free what it alone needs."""
+    from pipelines import garbage
+
+    for line in garbage.collect(runs, dry_run):
+        typer.echo(line)
+
+
+@app.command()
+def track(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
+    """Send a run to MLflow, or the rest of it: for runs whose tracking failed or was left out."""
+    from pipelines import runs, tracking
+
+    loaded = runs.load(run)
+    try:
+        parent = tracking.upload(loaded.folder)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"tracking: {tracking.uri(loaded.folder.parent.parent)} does not take the run: "
+                        f"{' '.join(str(error).split())[:200]}") from error
+    typer.echo(f"tracked as {parent} in {tracking.uri(loaded.folder.parent.parent)}")

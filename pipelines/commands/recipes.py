@@ -1,0 +1,210 @@
+"""Commands that take a recipe, or a model in its place."""
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from pipelines.commands.options import Json, Overrides, RecipePath, RunsFolder, app, check_json
+from pipelines.errors import StageError, UserError
+
+
+class StageName(str, enum.Enum):
+    """The stages of a run."""
+
+    ingest = "ingest"
+    train = "train"
+    evaluate = "evaluate"
+    compress = "compress"
+    export = "export"
+    verify = "verify"
+    package = "package"
+
+
+class PixelRange(str, enum.Enum):
+    """The ranges of pixels that models are trained on."""
+
+    raw = "0..255"
+    unit = "0..1"
+    centred = "-1..1"
+
+
+@app.command()
+def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+        start: Annotated[Optional[StageName], typer.Option("--from", help="make this stage and those after it anew")] = None,
+        until: Annotated[Optional[StageName], typer.Option("--until", help="stop after this stage")] = None,
+        force: Annotated[bool, typer.Option("--force", help="make every stage anew")] = False,
+        track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
+        json_: Json = None) -> None:
+    """Run a recipe through all stages: from data to verified models. Stages that have run before are not run again."""
+    from rich.console import Console
+
+    from pipelines import recipe_file
+    from pipelines.display import Display
+    from pipelines.runner import Options
+    from pipelines.training import distribution
+
+    display = Display(Console())
+    read = recipe_file.read(recipe, set_ or [])
+    check_json(json_)
+    display.line(f"{read.name} · {read.model.builder} on {read.data.source.entry_name} · seed {read.seed}")
+    options = Options(runs, "ingest" if force else start.value if start else None, until.value if until else None, track)
+    worker = distribution.role() if read.train.strategy in ("auto", "multi_worker") else distribution.Role()
+    if not worker.is_chief:
+        display.line(f"  worker {worker.index} of {worker.count}: trains with the others; worker 0 does the rest")
+        options = Options(runs / f"worker-{worker.index}", options.start, "train", track=False)
+    _run(read, str(recipe), options, display, json_, "; --from compress tries again")
+
+
+@app.command()
+def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
+          data: Annotated[str, typer.Option("--data", metavar="DATA", help="a folder of pictures, a .npz or .npy file, or tfds:NAME")],
+          variants: Annotated[Optional[str], typer.Option(metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
+          targets: Annotated[Optional[str], typer.Option(
+              metavar="LIST", help='for instance litert,onnx or "litert,{ethos-u: ethos-u65-256}"')] = None,
+          pixels: Annotated[Optional[PixelRange], typer.Option(help="the range of pixels that the model learnt on")] = None,
+          name: Annotated[Optional[str], typer.Option(help="what the runs are called")] = None,
+          out: Annotated[Optional[Path], typer.Option("--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
+          runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
+          json_: Json = None) -> None:
+    """Press a model that was made elsewhere: variants, verification, report and bundle, as a recipe's run gives them."""
+    from rich.console import Console
+
+    from pipelines import pressing
+    from pipelines.display import Display
+    from pipelines.runner import Options
+
+    check_json(json_)
+    if out is not None:
+        pressing.check_out(out)
+    made = pressing.recipe_for(model, data, variants=variants, targets=targets, pixels=pixels.value if pixels else None, name=name,
+                               scratch=runs / ".given")
+    display = Display(Console())
+    display.line(f"{made.name} · {model} on {data}")
+    if made.data.labels == "model":
+        display.line(f"  {data} has no labels: accuracy is the share of pictures on which a file answers as {model.name} does")
+    found = _run(made, str(model), Options(runs, track=track), display, json_)
+    if out is not None and found is not None:
+        pressing.bundle_to(out, found)
+        display.line(f"  bundle  {out}")
+
+
+def _run(recipe, path: str, options, display, json_: Optional[Path], again: str = ""):
+    """Runs a recipe to its end and shows what it found; the results. `again` says how to try variants again that failed."""
+    from pipelines import results
+    from pipelines import runs as records
+    from pipelines.runner import Runner
+
+    runner = Runner(recipe, path, options, display, sys.argv)
+    try:
+        ended = runner()
+        if ended.failed:
+            logs = options.runs / recipe.name / "latest"
+            raise StageError("\n".join((ended.failed | ended.left_out).values()) + "\nThe others went on. See log.txt in "
+                             f"{logs / 'compress'} and {logs / 'export'}{again}.")
+        if ended.left_out:
+            raise UserError("\n".join(ended.left_out.values()))
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run again to go on", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        found = runner.found
+        if found is not None:
+            if json_ is not None:
+                records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
+            _show(display, found, *filter(None, (results.table(found), results.compiled_table(found))))
+    return found
+
+
+def _show(display, found, *tables: str) -> None:
+    if tables:
+        display.line("\n" + "\n\n".join(tables) + "\n")
+    if found.gates:
+        display.line("  gates   " + "   ".join(str(gate) for gate in found.gates))
+    if found.report:
+        folder = Path(found.report).parent
+        display.line(f"  report  {found.report}   tracking  make ui   predict  litepress predict {folder} PICTURE")
+
+
+@app.command()
+def check(recipe: RecipePath, set_: Overrides = None) -> None:
+    """Try everything dry: the recipe, the data, one training step on a few examples, one export."""
+    from pipelines import checking, recipe_file
+
+    read = recipe_file.read(recipe, set_ or [])
+    typer.echo(f"recipe   {recipe} is well-formed")
+    for line in checking.check(read):
+        typer.echo(line)
+
+
+@app.command()
+def show(recipe: RecipePath, set_: Overrides = None) -> None:
+    """Print a recipe with every default filled in."""
+    from pipelines import recipe_file
+
+    typer.echo(recipe_file.write(recipe_file.read(recipe, set_ or [])), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, with which editors complete and check them."""
+    from pipelines import recipe_schema
+
+    typer.echo(recipe_schema.text(), nl=False)
+
+
+@app.command()
+def tune(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+         trials: Annotated[Optional[int], typer.Option(min=1, help="how many, instead of tune.trials")] = None,
+         track: Annotated[bool, typer.Option(help="send each trial to MLflow")] = True) -> None:
+    """Search the settings that train best over the recipe's tune.ranges. Run it again to go on, with more --trials too."""
+    from rich.console import Console
+
+    from pipelines import display, tuning
+    from pipelines.runner import Options
+
+    overrides = [*(set_ or []), *([f"tune.trials={trials}"] if trials else [])]
+    search = tuning.Search(recipe, overrides, Options(runs, track=track), sys.argv, display.TrialDisplay(Console()))
+    try:
+        found = search(typer.echo)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run again to go on", err=True)
+        raise typer.Exit(130) from None
+    failed = f"; {found.failed} trials failed" if found.failed else ""
+    typer.echo(f"\nbest  {search.section.metric} {found.value:.4f}{failed}\n      {'  '.join(found.settings)}\n"
+               f"run   litepress run {found.folder / tuning.BEST}\nsee   {found.folder / tuning.PICTURE}")
+
+
+@app.command()
+def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+              steps: Annotated[int, typer.Option(min=20, help="training steps to take")] = 200) -> None:
+    """Try learning rates from small to large on the recipe's model, draw the loss against them, and suggest a peak."""
+    from rich.console import Console
+
+    from pipelines import display, rate_finder, recipe_file, workers
+
+    read = recipe_file.read(recipe, set_ or [])
+    shown = display.Display(Console(stderr=True))
+    path = runs / read.name / "learning_rate.png"
+    shown.begin("find-rate")
+    try:
+        found = workers.call(rate_finder.find, read.written(), steps, path, what="find-rate",
+                             listen=lambda said: shown.progress(said["done"], said["text"]))
+    finally:
+        shown.close()
+    typer.echo(f"suggested peak  {found.suggested:.2g}   the loss was lowest at {found.lowest:.2g}"
+               f"{f', and grew out of bounds at {found.diverged:.2g}' if found.diverged else ''}\nsee             {path}")
+
+
+@app.command()
+def benchmark_input(recipe: RecipePath, set_: Overrides = None,
+                    seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
+    """Measure the examples per second of the input pipeline and of the training step, and say which is the bottleneck."""
+    from pipelines import input_speed, recipe_file, workers
+
+    read = recipe_file.read(recipe, set_ or [])
+    for line in workers.call(input_speed.measure, read.written(), seconds, what="benchmark-input").lines():
+        typer.echo(line)
