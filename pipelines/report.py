@@ -8,7 +8,8 @@ from typing import Any
 
 from etils import epy
 
-from export import explain, profile
+from export import explain, profile, replacements
+from export.targets import tools
 from pipelines import pictures, recipe_file, results, runs
 from pipelines.compressing.made import MadeList, layers_file
 from pipelines.recipe import Recipe
@@ -28,6 +29,7 @@ def write(folder: Path) -> None:
         Path(__file__).with_name("report.html.j2").read_text())
     runs.write_whole(run.folder / NAME, template.render(
         run=run.record, results=found, advice=results.recommendations(found), sentence=_sentence(found),
+        estimate=results.estimate, replacements=replacements.advice,
         worth_it=profile.WORTH, pictures=_pictures(run, found), details=_details(run),
         recipe=recipe_file.write(Recipe.model_validate(run.record.recipe)),
         environment=_environment(), stages=run.record.stages))
@@ -94,8 +96,11 @@ def _environment() -> dict[str, str]:
     import platform
 
     libraries = ("tensorflow", "keras", "ai-edge-litert", "numpy", "tensorflow-datasets", "mlflow")
-    return {"python": platform.python_version(), "platform": platform.platform(), "processors": str(os.cpu_count()),
-            **{name: importlib.metadata.version(name) for name in libraries}}
+    found = {"python": platform.python_version(), "platform": platform.platform(), "processors": str(os.cpu_count()),
+             **{name: importlib.metadata.version(name) for name in libraries}}
+    for extra in tools.EXTRAS:
+        found |= tools.versions(extra)
+    return found
 
 
 def _data_uri(path: Path) -> str:
