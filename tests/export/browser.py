@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+         "--disable-component-update", "--disable-sync", "--window-size=1280,1600"]
 
 
 def there() -> bool:
