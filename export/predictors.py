@@ -224,7 +224,8 @@ class MicroPredictor:
 
 class OpenVINOPredictor:
     """An OpenVINO model on the CPU, one picture at a time, computed in float32 where it is not integer: the CPU's own choice may be
-    bfloat16, which is off by percents.
+    bfloat16, which is off by percents. On x86 processors without VNNI OpenVINO's integer kernels add in 16 bits and saturate, so integer
+    models are computed there as what their numbers stand for.
 
     Args:
         path: the .xml file, its .bin beside it; from `image` to `logits`.
@@ -241,7 +242,8 @@ class OpenVINOPredictor:
             raise ValueError(f"{path} wants OpenVINO: pip install -e '.[openvino]'") from error
         try:
             self.compiled = openvino.Core().compile_model(str(path), "CPU", {
-                "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
+                "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
+                "LP_TRANSFORMS_MODE": "NO" if _saturates() else "YES"})
         except Exception as error:
             raise ValueError(f"{path} is no model that OpenVINO can run: {str(error).splitlines()[0]}") from error
         given = self.compiled.input(0)
@@ -255,6 +257,15 @@ class OpenVINOPredictor:
         request = self.compiled.create_infer_request()
         request.set_input_tensor(0, _tensor(inputs[IMAGE].astype(self.dtype)))
         return request.infer
+
+
+def _saturates() -> bool:
+    """Whether this is an x86 processor that multiplies 8-bit integers without VNNI or AMX."""
+    try:
+        flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")).split()
+    except (OSError, StopIteration):
+        return False
+    return not {"avx512_vnni", "avx_vnni", "amx_int8"} & set(flags)
 
 
 def _tensor(values: np.ndarray) -> Any:

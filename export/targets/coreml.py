@@ -52,8 +52,14 @@ def convert(model: keras.Model, weights: Weights, about: Description, target: Pa
     made.license, made.version = about.license, about.version
     made.user_defined_metadata["labels"] = "\n".join(about.labels)
     shutil.rmtree(target, ignore_errors=True)
-    made.save(str(target))
+    _with_output_named(made, "logits").save(str(target))
     _name_by_content(target)
+
+
+def _with_output_named(made: Any, name: str) -> Any:
+    specification = made.get_spec()
+    coremltools.utils.rename_feature(specification, specification.description.output[0].name, name)
+    return coremltools.models.MLModel(specification, weights_dir=made.weights_dir, skip_model_load=True)
 
 
 def _compressed(made: Any, weights: Weights) -> Any:
@@ -86,7 +92,10 @@ def structure(package: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is no ML program.
     """
-    specification = coremltools.utils.load_spec(str(package))
+    from coremltools.proto import Model_pb2
+
+    specification = Model_pb2.Model()  # coremltools' own way to read a package writes its manifest anew
+    specification.ParseFromString((package / "Data" / "com.apple.CoreML" / "model.mlmodel").read_bytes())
     if specification.WhichOneof("Type") != "mlProgram":
         raise ValueError(f"{package} is no ML program")
     described = specification.description

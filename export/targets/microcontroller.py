@@ -78,7 +78,18 @@ def arena_bytes(content: bytes) -> int:
         found = re.search(rb"Arena allocation total (\d+) bytes", file.read())
     if found is None:
         raise ValueError("TensorFlow Lite Micro does not say how much memory the model needs")
-    return -(-int(found[1]) // ROUND_UP) * ROUND_UP
+    arena = -(-int(found[1]) // ROUND_UP) * ROUND_UP
+    while not _fits(runtime, content, arena):  # planning takes a little more for a while than what is recorded in the end
+        arena += ROUND_UP
+    return arena
+
+
+def _fits(runtime: Any, content: bytes, arena: int) -> bool:
+    try:
+        runtime.Interpreter.from_bytes(content, arena_size=arena)
+    except RuntimeError:
+        return False
+    return True
 
 
 class MicroRunner:

@@ -88,7 +88,8 @@ class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
     def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
         path = folder / f"{variant.name}.xml"
         openvino.convert(dock.file(variant.name).read_bytes(), dock.about.labels, path)
-        return self.made(dock, variant, path, path.with_suffix(".bin"), summary=variant.summary)
+        notes = ["on x86 processors without VNNI set LP_TRANSFORMS_MODE to NO: OpenVINO's integer kernels saturate there"]
+        return self.made(dock, variant, path, path.with_suffix(".bin"), summary=variant.summary, notes=notes if variant.integer else [])
 
 
 class Web(FromVariants, name="web", shorthand="variants"):

@@ -1,0 +1,77 @@
+"""ONNX Runtime and OpenVINO answer as the TFLite file that they were made of."""
+import numpy as np
+import pytest
+
+from export.predictors import IMAGE, LOGITS, open_predictor
+from export.targets import ends, onnx, openvino
+from tests.export.targets.conftest import LABELS
+
+
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def variant(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def made(variant, files, tmp_path_factory):
+    """The variant's ONNX file and OpenVINO model."""
+    folder, content = tmp_path_factory.mktemp("made"), files[variant].read_bytes()
+    (folder / "model.onnx").write_bytes(onnx.convert(content, LABELS))
+    openvino.convert(content, LABELS, folder / "model.xml")
+    return {"onnx": folder / "model.onnx", "openvino": folder / "model.xml"}
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_it_answers_as_the_tflite_file(made, kind, variant, images, logits, files):
+    predictor = open_predictor(made[kind])
+    assert predictor.input_shape == (8, 8, 3)
+    found = predictor.predict({IMAGE: images})[LOGITS]
+    assert found.dtype == np.float32
+    step = ends.of(files[variant].read_bytes()).output.scale
+    assert np.abs(found - logits[variant]).max() <= (1e-4 if variant == "float32" else 3 * step)
+    assert (found.argmax(1) == logits[variant].argmax(1)).mean() > 0.98
+    again = predictor.prepared({IMAGE: images[:1]})
+    assert again() is not False
+
+
+def test_the_same_model_is_the_same_file(made, variant, files, tmp_path):
+    content = files[variant].read_bytes()
+    assert onnx.convert(content, LABELS) == made["onnx"].read_bytes()
+    openvino.convert(content, LABELS, tmp_path / "model.xml")
+    for ending in (".xml", ".bin"):
+        assert (tmp_path / "model").with_suffix(ending).read_bytes() == made["openvino"].with_suffix(ending).read_bytes()
+
+
+def test_the_labels_are_inside(made):
+    import onnxruntime
+    import openvino as runtime
+
+    session = onnxruntime.InferenceSession(str(made["onnx"]))
+    assert session.get_modelmeta().custom_metadata_map["labels"].split("\n") == LABELS
+    model = runtime.Core().read_model(str(made["openvino"]))
+    assert model.get_rt_info(["model_info", "labels"]).value.split("\n") == LABELS
+
+
+def test_an_input_that_is_no_raw_pixels_is_quantized_inside(converted, tmp_path):
+    """Integer files whose input has another scale than 1, as converters made elsewhere write them."""
+    import tensorflow as tf
+
+    content = converted(lambda image: tf.reduce_mean(image, axis=(1, 2)) * 2.0 - 1.0, integer=True)
+    assert not ends.of(content).input.is_raw_pixels
+    (tmp_path / "model.tflite").write_bytes(content)
+    (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
+    openvino.convert(content, ["a", "b", "c"], tmp_path / "model.xml")
+    pixels = np.random.default_rng(1).integers(0, 2, (20, 8, 8, 3)).astype("uint8")
+    wanted = open_predictor(tmp_path / "model.tflite").predict({IMAGE: pixels})[LOGITS]
+    assert np.ptp(wanted) > 0.1
+    for path in (tmp_path / "model.onnx", tmp_path / "model.xml"):
+        found = open_predictor(path).predict({IMAGE: pixels})[LOGITS]
+        assert np.abs(found - wanted).max() <= 2 * ends.of(content).output.scale
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.cc"])
+def test_a_file_that_is_none_is_refused(name, tmp_path):
+    (tmp_path / name).write_bytes(b"nothing")
+    (tmp_path / "model.h").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="model"):
+        open_predictor(tmp_path / name)
