@@ -1,0 +1,51 @@
+"""What is read out of a TFLite file, held against TensorFlow Lite Micro, the Keras model and a hand's count."""
+import os
+import re
+import tempfile
+
+import pytest
+
+from export import arena, inspection, keras_file, replacements
+from export.artifacts import Coverage, Left
+from models.census import multiply_adds
+
+
+@pytest.fixture(scope="module")
+def files(run):
+    return {path.stem: path.read_bytes() for path in (run / "compress").glob("*.tflite")}
+
+
+def test_the_planned_arena_is_what_tensorflow_lite_micro_allocates(files):
+    runtime = pytest.importorskip("tflite_micro.runtime")
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2), os.dup(1)
+        os.dup2(file.fileno(), 2), os.dup2(file.fileno(), 1)
+        runtime.Interpreter.from_bytes(files["int8"], arena_size=2**20).print_allocations()
+        os.dup2(kept[0], 2), os.dup2(kept[1], 1)
+        file.seek(0)
+        head = int(re.search(rb"Arena allocation head (\d+) bytes", file.read())[1])
+    assert arena.plan(files["int8"]).bytes == pytest.approx(head, rel=0.02)
+
+
+def test_weights_and_multiply_adds_are_those_of_the_model(files, run):
+    found = inspection.inspect(files["float32"])
+    model = keras_file.load(run / "train" / "model.keras")
+    assert found.multiply_adds == pytest.approx(multiply_adds(model), rel=0.02)
+    normalizations = [layer for layer in model.layers if "BatchNormalization" in type(layer).__name__]
+    foldable = sum(int(weight.shape[0]) for layer in normalizations for weight in layer.weights)
+    assert model.count_params() - foldable <= found.weights <= model.count_params()
+    assert found.signatures == {"serving_default": {"inputs": {"image": "float32 (1, 8, 8, 3)"}, "outputs": {"logits": "float32 (1, 10)"}}}
+
+
+def test_the_quantization_of_each_tensor_is_shown(files):
+    found = inspection.inspect(files["int8"])
+    assert all(tensor.scales for tensor in found.tensors if tensor.dtype == "int8")
+    assert any(tensor.scales > 1 for tensor in found.tensors), "weights have a scale per channel"
+    assert "(stored - 0) * 1" in found.signatures["serving_default"]["inputs"]["image"]
+
+
+def test_advice_names_each_kind_once_with_the_reason_and_what_would_run():
+    left = [Left(operator="GELU", layer="a", reason="no table"), Left(operator="GELU", layer="b", reason="no table"), Left(operator="ODD")]
+    said = replacements.advice(Coverage(accelerator="npu", taken=7, total=10, left=left))
+    assert said == ["GELU x 2 stays on the CPU: no table. Instead: hard_swish or relu6 in the place of gelu and swish",
+                    "ODD stays on the CPU"]

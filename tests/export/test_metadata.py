@@ -1,0 +1,125 @@
+"""Metadata inside TFLite files: written by the published schema, read by MediaPipe's own reader."""
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import metadata
+from export.metadata import Calibration, Description
+from export.predictors import IMAGE, LOGITS, LiteRTPredictor
+from export.targets import phone
+
+MEDIAPIPE = Path(sys.prefix) / "mediapipe"
+ABOUT = Description(name="tiny", description="Digits of 8 pixels.", version="1.2.3", author="A. Author", license="Apache-2.0",
+                    labels=[f"digit {digit}" for digit in range(10)], calibration=Calibration(slope=0.5, offset=-2.0))
+
+
+@pytest.fixture(scope="module")
+def files(run):
+    return {path.stem: path.read_bytes() for path in (run / "compress").glob("*.tflite")}
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_a_file_says_of_itself_what_was_put_in_and_answers_as_before(files, variant, tmp_path):
+    content = phone.ready(files[variant], ABOUT)
+    assert metadata.read(content) == ABOUT
+    assert metadata.read(files[variant]) is None
+    assert phone.ready(content, ABOUT) == phone.ready(content, ABOUT), "the same bytes each time"
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype("uint8")
+    answers = []
+    for name, own in (("before", files[variant]), ("after", content)):
+        (tmp_path / name).write_bytes(own)
+        answers.append(LiteRTPredictor(tmp_path / name).predict({IMAGE: images})[LOGITS])
+    np.testing.assert_array_equal(*answers)
+    with zipfile.ZipFile(tmp_path / "after") as archive:
+        assert archive.read("labels.txt").decode().splitlines() == ABOUT.labels
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}, "readers map them as they lie there"
+
+
+def test_integer_scores_are_unsigned_with_the_same_meaning(files, tmp_path):
+    (tmp_path / "ready.tflite").write_bytes(phone.with_unsigned_output(files["int8"]))
+    detail = next(iter(LiteRTPredictor(tmp_path / "ready.tflite").outputs.values()))
+    assert detail["dtype"] is np.uint8
+    assert phone.with_unsigned_output(files["float32"]) == files["float32"]
+
+
+def test_labels_must_be_as_many_as_classes(files):
+    with pytest.raises(ValueError, match="there are 9 labels, and the model tells 10 classes apart"):
+        phone.ready(files["float32"], ABOUT.model_copy(update={"labels": ABOUT.labels[:9]}))
+
+
+def test_calibrated_scores_are_as_often_right_as_they_say():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(4000, 3)) * 4
+    right = 1 / (1 + np.exp(-(0.7 * logits - 0.5)))
+    labels = np.array([generator.choice(3, p=row / row.sum()) for row in right])
+    found = metadata.fit(logits, labels)
+    scores = 1 / (1 + np.exp(-(found.slope * logits + found.offset)))
+    is_true = labels[:, None] == np.arange(3)
+    for low in np.arange(0.1, 0.9, 0.2):
+        chosen = (scores >= low) & (scores < low + 0.2)
+        assert scores[chosen].mean() == pytest.approx(is_true[chosen].mean(), abs=0.06)
+    with pytest.raises(ValueError, match="rise where the answers are wrong"):
+        metadata.fit(-logits, logits.argmax(1))
+
+
+def mediapipe(script: str, *arguments: object) -> str:
+    """What a script prints in a process that has MediaPipe."""
+    environment = {**os.environ, "PYTHONPATH": str(MEDIAPIPE)}
+    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+CLASSIFY = """
+import json, sys
+import mediapipe
+from mediapipe.tasks.python import BaseOptions, vision
+bundle, path = sys.argv[1:]
+samples = json.load(open(f"{bundle}/samples/expected.json"))
+options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=path), max_results=3)
+with vision.ImageClassifier.create_from_options(options) as classifier:
+    for sample in samples:
+        found = classifier.classify(mediapipe.Image.create_from_file(f"{bundle}/samples/{sample['file']}")).classifications[0].categories
+        print(json.dumps([found[0].category_name, found[0].score]))
+"""
+READ = """
+import json, sys
+from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
+found = schema.ModelMetadataT.InitFromPackedBuf(bytes.fromhex(sys.argv[1]), 0)
+graph = found.subgraphMetadata[0]
+taken, given = graph.inputTensorMetadata[0], graph.outputTensorMetadata[0]
+print(json.dumps({"name": found.name.decode(), "version": found.version.decode(), "license": found.license.decode(),
+    "mean": list(map(float, taken.processUnits[0].options.mean)), "std": list(map(float, taken.processUnits[0].options.std)),
+    "size": [taken.content.contentProperties.defaultSize.width, taken.content.contentProperties.defaultSize.height],
+    "color": taken.content.contentProperties.colorSpace, "files": [one.name.decode() for one in given.associatedFiles],
+    "types": [one.type for one in given.associatedFiles], "input": taken.name.decode(), "output": given.name.decode()}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
+def test_mediapipes_own_schema_reads_every_field(files):
+    from export import tflite_file
+
+    model = tflite_file.read(phone.ready(files["int8"], ABOUT))
+    entry = next(one for one in model.metadata if one.name == b"TFLITE_METADATA")
+    found = json.loads(mediapipe(READ, bytes(model.buffers[entry.buffer].data).hex()))
+    assert found == {"name": "tiny", "version": "1.2.3", "license": "Apache-2.0", "mean": [0.0], "std": [1.0], "size": [8, 8], "color": 1,
+                     "files": ["labels.txt", "score_calibration.txt"], "types": [2, 4], "input": "image", "output": "logits"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
+@pytest.mark.parametrize("variant", ["float32", "float16", "dynamic", "int8"])
+def test_mediapipe_opens_the_bundle_and_gives_the_same_class_on_every_sample(run, variant):
+    bundle = run / "package" / "bundle"
+    expected = json.loads((bundle / "samples" / "expected.json").read_bytes())
+    answers = [json.loads(line) for line in mediapipe(CLASSIFY, bundle, bundle / "litert" / f"{variant}.tflite").splitlines()]
+    assert [name for name, _ in answers] == [one["expected"][variant]["class"] for one in expected]
+    assert all(0 <= score <= 1 for _, score in answers)

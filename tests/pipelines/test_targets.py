@@ -1,0 +1,182 @@
+"""Targets in recipes and on the command line: compiled, measured, gated, left out with a line where a tool is missing."""
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.exporting.target import Target
+
+TARGETS = "[litert, onnx, openvino, ethos-u, {ethos-u: {name: u85, accelerator: ethos-u85-256}}, microcontroller, {qualcomm: SM8650}]"
+
+
+@pytest.fixture(scope="module")
+def several(tiny_run, tmp_path_factory):
+    """A working folder in which the small recipe was run for several targets."""
+    import shutil
+
+    from tests.conftest import command
+
+    folder = tmp_path_factory.mktemp("several") / "work"
+    shutil.copytree(tiny_run, folder, symlinks=True)
+    done = command("run", "recipe.yaml", "--no-track", "--json", "several.json", "--set", f"export.targets={TARGETS}",
+                   "--set", "gates={int8.drop: <= 0.02, onnx_int8.drop: <= 0.02, openvino_int8.drop: <= 0.02, ethos-u_int8.coverage: >= 1, "
+                   "microcontroller_int8.arena_bytes: < 100000}", cwd=folder)
+    return folder, done, json.loads((folder / "several.json").read_text())
+
+
+def test_what_runs_here_is_measured_and_the_rest_reported_by_its_compiler(several):
+    _, done, found = several
+    measured = {(one["target"], one["variant"]): one for one in found["artifacts"]}
+    assert {("onnx", "float32"), ("onnx", "int8"), ("openvino", "float32"), ("openvino", "int8"),
+            ("microcontroller", "int8")} < set(measured)
+    for target in ("onnx", "openvino"):
+        assert measured[target, "float32"]["max_logit_error"] < 1e-4
+    compiled = {one["target"]: one for one in found["compiled"]}
+    assert set(compiled) == {"ethos-u", "u85"}
+    assert all(one["coverage"]["taken"] == one["coverage"]["total"] > 0 for one in compiled.values())
+    assert "compiled for" in done.stdout and "of 15" in done.stdout.replace("16", "15")
+    assert all(gate["passed"] for gate in found["gates"]) and len(found["gates"]) == 5
+
+
+def test_a_target_whose_tool_is_missing_is_left_out_with_a_line_and_the_others_ship(several):
+    folder, done, found = several
+    assert done.returncode == 2
+    line = done.stderr.strip()
+    assert line.startswith("export qualcomm: ai-edge-litert-sdk-qualcomm is not installed; ") and "\n" not in line
+    assert list(found["left_out"]) == ["qualcomm"] and found["bundle"] and not found["failed"]
+    assert not list((folder / found["bundle"]).parent.glob("bundle/qualcomm*"))
+
+
+def test_the_bundle_holds_each_target_and_says_which_to_take_where(several):
+    folder, _, found = several
+    bundle = (folder / found["bundle"]).parent / "bundle"
+    assert {path.name for path in bundle.iterdir()} == {
+        "litert", "onnx", "openvino", "ethos-u", "u85", "microcontroller", "samples", "code", "labels.txt", "model.json", "manifest.json",
+        "MODEL_CARD.md", "SHA256SUMS"}
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert set(manifest["recommended"]) >= {"phone_cpu", "npu"}
+    assert {one["path"] for one in manifest["files"]} == {
+        path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file() and path.name != "manifest.json"}
+    described = {one["name"]: one for one in json.loads((bundle / "model.json").read_text())["models"]}
+    assert described["ethos-u_int8"]["estimates"]["sram_bytes"] > 0
+    report = (folder / found["report"]).read_text()
+    assert "Compiled for other hardware" in report and "inferences per second" in report
+
+
+def test_the_same_run_again_is_cached_and_makes_the_same_bundle(several, monkeypatch, litepress):
+    folder, _, found = several
+    monkeypatch.chdir(folder)
+    before = Path(found["bundle"]).read_bytes()
+    said = litepress("run", "recipe.yaml", "--no-track", "--from", "export", "--json", "again.json", "--set", f"export.targets={TARGETS}",
+                     "--set", "gates={}")
+    assert said.code == 2, said.err
+    again = json.loads(Path("again.json").read_text())
+    assert [stage["name"] for stage in again["stages"] if not stage["cached"]] == ["export", "verify", "package"]
+    assert Path(again["bundle"]).name == Path(found["bundle"]).name and Path(again["bundle"]).read_bytes() == before
+
+
+@pytest.mark.parametrize(("targets", "expected"), [
+    ("[{ethos-u: {variants: [float32]}}]", "float32 is a float32 file, and ethos-u takes int8 ones only"),
+    ("[{ethos-u: {variants: [qat]}}]", "compress.variants makes no qat; it makes float32, float16, dynamic, int8"),
+    ("[{ethos-u: ethos-u99}]", "export.targets.0.accelerator is \"ethos-u99\"; allowed:"),
+    ("[{qualcomm: SM865}]", "qualcomm has no system on chip SM865 that LiteRT compiles for. Did you mean SM8650?"),
+    ("[qualcomm]", "export.targets.0.soc is missing"),
+    ("[onnx, onnx]", "two targets are called onnx; give one of them another name"),
+    ("[opnvino]", "there is no target called opnvino. Did you mean openvino?")])
+def test_a_target_that_cannot_be_is_refused_before_anything_runs(work, litepress, targets, expected):
+    said = litepress("run", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates={}", "--no-track")
+    assert said.code == 2, said.out
+    assert expected in said.err and len(said.err.strip().splitlines()) == 1, said.err
+
+
+def test_gates_ask_of_compiled_files_what_a_compiler_knows(work, litepress):
+    said = litepress("run", "recipe.yaml", "--set", "export.targets=[litert,ethos-u]", "--set", "gates={ethos-u_int8.accuracy: >= 0.5}")
+    assert said.code == 2 and "no value of this run is called ethos-u_int8.accuracy" in said.err and "coverage" in said.err
+
+
+def test_a_model_over_a_limit_of_the_recipe_is_refused_and_the_others_ship(work, litepress):
+    targets = "[litert, {ethos-u: {sram_kb: 0.5}}, {microcontroller: {flash_kb: 4}}]"
+    said = litepress("run", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates={ethos-u_int8.coverage: >= 0.9}",
+                     "--no-track", "--json", "r.json")
+    found = json.loads(Path("r.json").read_text())
+    assert said.code == 1, "the gate on what could not be made is missed"
+    assert "gate ethos-u_int8.coverage: not made misses the limit >= 0.9" in said.err
+    assert "kB of SRAM, and sram_kb says 0.5" in found["left_out"]["ethos-u"]
+    assert "kB of flash, and flash_kb says 4.0" in found["left_out"]["microcontroller"]
+    assert [one["target"] for one in found["artifacts"]] == ["litert"] * 4
+
+
+def test_check_says_before_training_how_much_an_npu_will_take(work, litepress):
+    targets = "[litert, ethos-u, microcontroller, {mediatek: MT6991}]"
+    said = litepress("check", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates={}")
+    assert said.code == 0, said.err
+    assert "the ethos-u55-128 takes 15 of 15 operators (100%)" in said.out
+    assert "microcontroller a tensor arena of" in said.out
+    assert "mediatek will be left out: ai-edge-litert-sdk-mediatek is not installed" in said.out
+    said = litepress("check", "recipe.yaml", "--set", "export.targets=[litert,{ethos-u: {flash_kb: 1}}]", "--set", "gates={}")
+    assert said.code == 2 and "ethos-u will not take resnet8: it needs" in said.err
+
+
+def test_inspect_shows_what_is_in_a_file_and_which_operators_run_where(work, litepress):
+    said = litepress("inspect", "runs/tiny/latest/export/litert/int8.tflite", "--tensors", "--json", "inspected.json")
+    assert said.code == 0, said.err
+    for word in ("takes image: uint8 (1, 8, 8, 3)", "multiply-adds", "bytes of tensors at operator", "CONV_2D", "ethos-u85-256", "100%",
+                 "version 1.0.0", "10 labels, calibrated scores", "constant"):
+        assert word in said.out, word
+    found = json.loads(Path("inspected.json").read_text())
+    assert found["int8"]["operators"]["CONV_2D"] == 9 and found["int8"]["about"]["name"] == "tiny"
+    said = litepress("inspect", "runs/tiny/latest/train/model.keras")
+    assert said.code == 0 and "GPU" in said.out and "as int8" in said.out
+    assert litepress("inspect", "runs/tiny/latest/export/saved_model/1").code == 0
+    said = litepress("inspect", "recipe.yaml")
+    assert said.code == 2 and "recipe.yaml is no model" in said.err
+
+
+def test_benchmark_times_artifacts_side_by_side(work, litepress):
+    said = litepress("benchmark", "runs/tiny/latest", "runs/tiny/latest/train/model.keras", "--runs", "20", "--profile", "--json", "b.json")
+    assert said.code == 0, said.err
+    found = json.loads(Path("b.json").read_text())["artifacts"]
+    assert [one["runtime"] for one in found] == ["LiteRT"] * 4 + ["TensorFlow", "Keras"]
+    assert all(0 < one["p50"] <= one["p90"] <= one["p99"] and one["per_second"] > 0 and one["load_ms"] > 0 for one in found)
+    assert "CONV_2D" in found[0]["operators"] and "p99 ms" in said.out and "--benchmark-model" in said.out
+    said = litepress("benchmark", "nowhere.tflite")
+    assert said.code == 2 and "benchmark: there is no nowhere.tflite" in said.err
+    Path("broken.tflite").write_bytes(b"\x18\0\0\0TFL3")
+    said = litepress("benchmark", "broken.tflite")
+    assert said.code == 2 and "broken.tflite is no TFLite model" in said.err
+
+
+def test_a_run_is_published_fetched_and_verified(work, litepress):
+    assert litepress("keys", "release.pem").code == 0
+    said = litepress("publish", "runs/tiny/latest", "store", "--key", "release.pem")
+    assert said.code == 0 and said.out.strip().endswith("store/tiny/1.0.0"), said.err
+    assert litepress("publish", "runs/tiny/latest", "store").code == 2
+    said = litepress("fetch", "store", "tiny", "got", "--verify", "release.pem.pub")
+    assert said.code == 0 and "signature and digests checked" in said.out, said.err
+    said = litepress("verify", "got")
+    assert said.code == 0 and said.out.count("10 of 10 samples have the recorded best class") == 5, said.out + said.err
+    labels = Path("got/labels.txt")
+    labels.write_text(labels.read_text().replace("0", "O"))
+    said = litepress("verify", "got")
+    assert said.code == 2 and "labels.txt: it was altered" in said.err
+
+
+def test_answers_that_are_not_as_recorded_end_with_one(work, litepress):
+    from export import manifest
+
+    bundle = Path("runs/tiny/latest/package/bundle").resolve()
+    samples = json.loads((bundle / "samples" / "expected.json").read_text())
+    samples[0]["expected"]["float32"]["logits"][0] += 1
+    (bundle / "samples" / "expected.json").write_text(json.dumps(samples))
+    known = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(manifest.draw_up(bundle, "tiny", "1.0.0", [], known["recommended"]).model_copy(
+        update={"models": [manifest.Model.model_validate(one) for one in known["models"]]}).text())
+    said = litepress("verify", bundle)
+    assert said.code == 1 and said.err.strip() == "verify: float32 does not answer as recorded", said.out + said.err
+
+
+def test_every_target_is_listed_with_what_is_missing(litepress):
+    said = litepress("list", "targets")
+    assert said.code == 0
+    assert {line.split()[0] for line in said.out.splitlines()} == set(Target.choices)
+    assert "ready" in said.out and "ai-edge-litert-sdk-qualcomm is not installed" in said.out
