@@ -19,7 +19,6 @@ from export.manifest import NAME, SIGNATURE, Manifest
 
 with epy.lazy_imports():
     import fsspec
-    from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
@@ -144,6 +143,8 @@ def check(folder: Path, signed: Path | None, ignore_signature: bool = False) -> 
 
 
 def _check_signature(folder: Path, text: bytes, public: Path) -> None:
+    from cryptography.exceptions import InvalidSignature  # not lazily: it is caught
+
     path = folder / SIGNATURE
     if not path.is_file():
         raise ValueError(f"{SIGNATURE}: it is missing: the bundle was published without a key")

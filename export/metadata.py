@@ -106,8 +106,9 @@ def read(content: bytes) -> Description | None:
                        calibration=Calibration(slope=float(scores[1]), offset=float(scores[2])) if scores else None)
 
 
-def fit(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """The calibration that makes the scores of held-out examples most likely, each class against the rest.
+def fit(logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
+    """The calibration that makes the scores of held-out examples most likely, each class against the rest. None where the scores say
+    nothing of the truth, as those of a model that has not learnt.
 
     Args:
         logits: (examples, classes).
@@ -118,9 +119,7 @@ def fit(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     is_true = (labels[:, None] == np.arange(logits.shape[1])).ravel()
     found = LogisticRegression().fit(logits.reshape(-1, 1).astype(np.float64), is_true)
     slope, offset = float(found.coef_[0, 0]), float(found.intercept_[0])
-    if not (math.isfinite(slope) and slope > 0):
-        raise ValueError("the scores rise where the answers are wrong: they cannot be calibrated")
-    return Calibration(slope=slope, offset=offset)
+    return Calibration(slope=slope, offset=offset) if math.isfinite(slope) and slope > 0 else None
 
 
 def _flatbuffer(about: Description, shape: tuple[int, ...]) -> bytes:

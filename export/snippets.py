@@ -1,7 +1,6 @@
 """The code that loads a bundle's model in an app: Kotlin and Swift, written for this very model."""
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,7 +49,7 @@ def class_name(name: str) -> str:
 
 def _render(path: Path, template: str, about: Description, shape: tuple[int, ...], **values: Any) -> None:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters["literal"] = _literal
+    environment.filters["literal"] = _kotlin_literal if path.suffix == ".kt" else _literal
     height, width, channels = shape[1:]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(environment.from_string((TEMPLATES / template).read_text()).render(
@@ -58,6 +57,11 @@ def _render(path: Path, template: str, about: Description, shape: tuple[int, ...
 
 
 def _literal(text: str) -> str:
-    """A string as Kotlin and Swift write it: JSON's escapes but for those of Unicode, and no $ that Kotlin would fill in."""
-    written = json.dumps(text, ensure_ascii=False)
-    return written if "$" not in written else written.replace("$", "\\u0024")
+    """A string as Swift writes it; characters that control something become spaces."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _kotlin_literal(text: str) -> str:
+    """A string as Kotlin writes it, where a $ would be filled in."""
+    return _literal(text).replace("$", "\\$")

@@ -61,7 +61,7 @@ def test_a_version_is_never_overwritten_and_knows_the_one_before(bundle, tmp_pat
 def test_an_object_store_has_a_version_when_its_manifest_is_there(bundle, keys, tmp_path):
     private, public = keys
     place = publish(bundle, "memory://models", private)
-    assert place == "memory://models/tiny/1.0.0"
+    assert place.startswith("memory://") and place.endswith("models/tiny/1.0.0")
     assert fetch("memory://models", "tiny", None, tmp_path / "got", public).name == "tiny"
     files = fsspec.filesystem("memory")
     files.rm("/models/tiny/1.0.0/manifest.json")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from export import bundle, graph, keras_file, litert, saved_model, tflite_file
 from export.artifacts import Exported
 from export.benchmark import latency
+from export.metadata import Description
 from export.predictors import IMAGE, LOGITS, KerasPredictor, LiteRTPredictor, SavedModelPredictor, open_predictor
 from export.verify import compare, order_independent
 from pipelines.ingest import Index, Source, pictures, stream
@@ -71,7 +72,7 @@ def test_int8_is_integer_throughout_and_takes_raw_pixels(run):
     predictor = LiteRTPredictor(file)
     assert predictor.inputs[IMAGE]["dtype"] == np.uint8
     assert predictor.inputs[IMAGE]["quantization"][0] == pytest.approx(1, rel=0.01)
-    assert predictor.outputs[LOGITS]["dtype"] == np.int8
+    assert predictor.outputs[LOGITS]["dtype"] == np.uint8, "which MediaPipe reads, and int8 it does not"
 
 
 def test_float_files_are_told_from_integer_ones(run):
@@ -153,7 +154,8 @@ def test_the_bundle_lists_what_it_holds(run, tmp_path):
     checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
     listed = {line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
-    assert listed == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"SHA256SUMS"}
+    assert listed == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"SHA256SUMS", "manifest.json"}
+    assert "SHA256SUMS" in {one["path"] for one in json.loads((folder / "manifest.json").read_text())["files"]}
     described = {one["path"]: one for one in json.loads((folder / "model.json").read_text())["models"]}
     assert set(described) == {f"litert/{name}.tflite" for name in VARIANTS} | {"saved_model/1"}
     assert described["litert/int8.tflite"]["inputs"][0]["dtype"] == "uint8"
@@ -176,8 +178,9 @@ def test_a_bundle_built_twice_has_the_same_bytes(run, tmp_path):
     digests = []
     for name in ("a", "b"):
         folder = tmp_path / name / "bundle"
-        bundle.write(folder, exported=exported, source=run / "export", labels=list("0123456789"), card="card",
-                     samples=[bundle.Sample(image, 3, {"keras": np.arange(10.0)})])
+        bundle.write(folder, about=Description(name="tiny", version="1.0.0", labels=list("0123456789")), exported=exported,
+                     source=run / "export", card="card", samples=[bundle.Sample(image, 3, {"keras": np.arange(10.0)})],
+                     recommended={"phone_cpu": "int8"})
         digests.append(hashlib.sha256(bundle.zip_up(folder, "tiny").read_bytes()).hexdigest())
     assert digests[0] == digests[1]
     with zipfile.ZipFile(next((tmp_path / "a").glob("*.zip"))) as archive:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import browser
 from export import arm64, golden
 from export.metadata import Description
 from export.targets import gpu, web
-from tests.export import browser
 
 #: A software Vulkan driver, as Chromium's package brings it.
 SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")

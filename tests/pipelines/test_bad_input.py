@@ -234,7 +234,7 @@ def test_predict_with_a_corrupt_model(litepress, working_folder):
 
 def test_predict_with_something_that_is_no_model(litepress, working_folder):
     (working_folder / "x.txt").write_text("")
-    refused(litepress("predict", "x.txt", "x.png"), "give a .tflite or .keras file")
+    refused(litepress("predict", "x.txt", "x.png"), "give a .tflite, .keras or .onnx file")
 
 
 def test_predict_with_a_corrupt_keras_file(litepress, working_folder):

@@ -42,7 +42,7 @@ def message(path: Path, *overrides: str) -> str:
     ("verify: {runs: 20}", "compress: {variants: [int9]}", "14: compress.variants.0: there is no variant called int9. Did you mean int8?"),
     ("verify: {runs: 20}", "compress: {variants: [int8, int8]}",
      "14: compress.variants: two variants are called int8; give one of them another name"),
-    ("verify: {runs: 20}", "export: {targets: [tpu]}", "14: export.targets.0: there is no target called tpu."),
+    ("verify: {runs: 20}", "export: {targets: [tpu]}", "14: export.targets.0: there is no target called tpu. Did you mean intel-npu?"),
     ("schedule: {one_cycle: {peak: 0.02}}", "optimizer: {sgd: {clip_norm: 1, clip_value: 1}}",
      "12: train.optimizer is {'clip_norm': 1, 'clip_value': 1}; give clip_norm or clip_value, not both"),
     ("{early_stopping: {patience: 3}}", "{reduce_on_plateau: 3}",
