@@ -11,6 +11,8 @@ def answers(path, images):
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
     (name, given), (output, answered) = next(iter(runner.get_input_details().items())), next(iter(runner.get_output_details().items()))
+    if images.shape[-1] == 1 and given["shape"][-1] == 3:
+        images = np.repeat(images, 3, axis=-1)
     found = []
     for image in images:
         value = image[None].astype("float32")

@@ -1,7 +1,7 @@
 """One `predict` over every format: a Keras model, a TFLite file, a SavedModel, an ONNX file, an OpenVINO model."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,7 +91,8 @@ class LiteRTPredictor:
         return tuple(int(size) for size in next(iter(self.inputs.values()))["shape"][1:])
 
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        prepared = {name: to_tensor(inputs[self.names.get(name, name)], detail) for name, detail in self.inputs.items()}
+        prepared = {name: to_tensor(in_colours(inputs[self.names.get(name, name)], detail["shape"]), detail)
+                    for name, detail in self.inputs.items()}
         answers: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
         for place in range(len(next(iter(prepared.values())))):
             answer = self.runner(**{name: values[place:place + 1] for name, values in prepared.items()})
@@ -102,7 +103,8 @@ class LiteRTPredictor:
     def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
         interpreter = self._interpreter()
         for name, detail in self.inputs.items():
-            interpreter.set_tensor(detail["index"], to_tensor(inputs[self.names.get(name, name)], detail))
+            given = in_colours(inputs[self.names.get(name, name)], detail["shape"])
+            interpreter.set_tensor(detail["index"], to_tensor(given, detail))
         return interpreter.invoke
 
     def _interpreter(self):
@@ -114,6 +116,11 @@ class LiteRTPredictor:
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{self.path} is no TFLite model that LiteRT can run: {str(error).splitlines()[0]}") from error
         return interpreter
+
+
+def in_colours(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Grey pictures (examples, height, width, 1) repeated to three channels where a file takes RGB."""
+    return np.repeat(images, 3, axis=-1) if images.ndim == 4 and images.shape[-1] == 1 and len(shape) == 4 and shape[-1] == 3 else images
 
 
 def to_tensor(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:

@@ -12,6 +12,7 @@ from etils import epy
 
 from export import tflite_file
 from export.artifacts import Coverage, Left
+from export.predictors import in_colours
 from export.targets import ends
 
 with epy.lazy_imports():
@@ -111,8 +112,9 @@ def answers(path: Path, images: np.ndarray) -> np.ndarray:
     if not model.is_fully_accelerated():
         raise ValueError(f"{path}: the GPU takes only a part of it")
     given, answered = model.create_input_buffers(0), model.create_output_buffers(0)
-    found, size = [], int(np.prod(ends.of(path.read_bytes()).output.shape))
-    for image in images:
+    known = ends.of(path.read_bytes())
+    found, size = [], int(np.prod(known.output.shape))
+    for image in in_colours(images, known.input.shape):
         given[0].write(image.astype("float32").ravel())
         model.run_by_index(0, given, answered)
         found.append(answered[0].read(size, np.float32))

@@ -19,7 +19,13 @@ FIRST_VERSION = "1"
 
 
 class LiteRT(Target, name="litert"):
-    """TFLite files for phones and small devices, one per variant, with metadata inside."""
+    """TFLite files for phones and small devices, one per variant, with metadata inside.
+
+    Args:
+        rgb: files of models of grey pictures take RGB, which cameras give and MediaPipe wants, and average it.
+    """
+
+    rgb: bool = True
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return [variant.title for variant in variants]
@@ -32,7 +38,7 @@ class LiteRT(Target, name="litert"):
         folder.mkdir(exist_ok=True)
         for variant in dock.variants.values():
             content, file = dock.file(variant.name).read_bytes(), folder / f"{variant.name}.tflite"
-            file.write_bytes(phone_file(dock, variant))
+            file.write_bytes(phone_file(dock, variant, self.rgb))
             made.append(record(self, dock, variant.name, file, summary=variant.summary, integer=variant.integer,
                                encoding=variant.encoding, operators=tflite_file.operators(file.read_bytes()),
                                coverage=gpu.coverage(content) if variant.encoding in ("float32", "float16") else None))
@@ -44,11 +50,11 @@ class LiteRT(Target, name="litert"):
         return [f"a phone's GPU takes {found}", *replacements.advice(found)] if found is not None and found.left else []
 
 
-def phone_file(dock: Dock, variant: Made) -> bytes:
+def phone_file(dock: Dock, variant: Made, rgb: bool = False) -> bytes:
     """A variant's file as phones open it, its scores calibrated on the validation split."""
     images, labels = dock.validation()
     calibration = metadata.fit(LiteRTPredictor(dock.file(variant.name)).predict({IMAGE: images})[LOGITS], labels)
-    return phone.ready(dock.file(variant.name).read_bytes(), dock.about.model_copy(update={"calibration": calibration}))
+    return phone.ready(dock.file(variant.name).read_bytes(), dock.about.model_copy(update={"calibration": calibration}), rgb)
 
 
 class SavedModel(Target, name="saved_model"):

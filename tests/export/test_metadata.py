@@ -123,3 +123,28 @@ def test_mediapipe_opens_the_bundle_and_gives_the_same_class_on_every_sample(run
     answers = [json.loads(line) for line in mediapipe(CLASSIFY, bundle, bundle / "litert" / f"{variant}.tflite").splitlines()]
     assert [name for name, _ in answers] == [one["expected"][variant]["class"] for one in expected]
     assert all(0 <= score <= 1 for _, score in answers)
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_a_model_of_grey_pictures_takes_rgb_and_answers_alike(tmp_path, integer):
+    import keras
+
+    from export import litert
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
+    litert.float_graph(model, tmp_path / "graph")
+    pictures = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype("uint8")
+    grey = litert.convert(tmp_path / "graph", *(("int8", pictures) if integer else ("float32",)))
+    (tmp_path / "grey.tflite").write_bytes(grey)
+    (tmp_path / "rgb.tflite").write_bytes(phone.ready(grey, ABOUT))
+    one, other = (LiteRTPredictor(tmp_path / f"{name}.tflite") for name in ("grey", "rgb"))
+    assert (one.input_shape, other.input_shape) == ((8, 8, 1), (8, 8, 3))
+    np.testing.assert_allclose(other.predict({IMAGE: pictures})[LOGITS], one.predict({IMAGE: pictures})[LOGITS], atol=1e-5)
+    colours = np.random.default_rng(1).integers(0, 256, (30, 8, 8, 3)).astype("uint8")
+    averaged = np.round(colours.mean(axis=-1, keepdims=True)).astype("uint8")
+    step = 0.02 if not integer else 3 * next(iter(one.outputs.values()))["quantization"][0]
+    np.testing.assert_allclose(other.predict({IMAGE: colours})[LOGITS], one.predict({IMAGE: averaged})[LOGITS], atol=step)
+    assert phone.ready(grey, ABOUT, rgb=False) != phone.ready(grey, ABOUT)
