@@ -38,14 +38,18 @@ BITS = 200
 CLASSIFY = """
 import json, sys
 import mediapipe
+import numpy
+import PIL.Image
 from mediapipe.tasks.python import BaseOptions, vision
+def rgb(path):
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=numpy.asarray(PIL.Image.open(path).convert("RGB")))
 bundle = sys.argv[1]
 samples, same = json.load(open(f"{bundle}/samples/expected.json")), 0
 for path in sys.argv[2:]:
     variant = path.rpartition("/")[2].removesuffix(".tflite")
     with vision.ImageClassifier.create_from_options(vision.ImageClassifierOptions(BaseOptions(model_asset_path=path))) as classifier:
         for sample in samples:
-            found = classifier.classify(mediapipe.Image.create_from_file(f"{bundle}/samples/{sample['file']}")).classifications[0]
+            found = classifier.classify(rgb(f"{bundle}/samples/{sample['file']}")).classifications[0]
             same += found.categories[0].category_name == sample["expected"][variant]["class"]
 print(same, len(samples) * len(sys.argv[2:]))
 """

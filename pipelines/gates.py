@@ -13,8 +13,6 @@ LIMIT = re.compile(r"^\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*$")
 SIZES = ("bytes", "zipped_bytes", "size_ratio", "zipped_ratio")
 #: What a gate can ask of an artifact that runs here, beside the task's metrics.
 MEASURED = ("drop", "latency_ms", "max_logit_error", "top1_agreement")
-#: What a gate can ask of an artifact that was compiled for other hardware: what its compiler says.
-COMPILED = ("coverage", "latency_ms", "inferences_per_second", "cycles", "sram_bytes", "flash_bytes", "dram_bytes", "arena_bytes")
 
 
 class Gate(BaseModel):
@@ -42,9 +40,9 @@ def parse_limit(text: str) -> tuple[str, float]:
     return match[1], float(match[2])
 
 
-def values_of(runs: bool, metrics: Iterable[str]) -> tuple[str, ...]:
-    """What a gate can ask of an artifact, by whether it runs on this machine."""
-    return (*metrics, *MEASURED, *SIZES) if runs else (*COMPILED, *SIZES)
+def values_of(runs: bool, metrics: Iterable[str], estimates: Iterable[str]) -> tuple[str, ...]:
+    """What a gate can ask of an artifact, by whether it runs on this machine, and what its compiler says of it."""
+    return (*metrics, *MEASURED, *SIZES, *estimates) if runs else (*estimates, *SIZES)
 
 
 def check_name(name: str, metrics: Iterable[str], artifacts: Mapping[str, Iterable[str]]) -> None:

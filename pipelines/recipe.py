@@ -85,7 +85,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def gates_must_be_measurable(self) -> Recipe:
-        values = {name: gates.values_of(target.runs, METRICS) for target in self.export.targets
+        values = {name: gates.values_of(target.runs, METRICS, target.estimates) for target in self.export.targets
                   for name in target.artifacts(self.compress.variants)}
         for name, limit in self.gates.items():
             try:

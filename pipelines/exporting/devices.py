@@ -32,6 +32,7 @@ class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):
     """
 
     extra, runs, takes = "ethos-u", False, ("int8",)
+    estimates = ("coverage", "latency_ms", "inferences_per_second", "cycles", "sram_bytes", "dram_bytes", "flash_bytes")
     accelerator: Accelerator = "ethos-u55-128"
     system_config: str | None = None
     memory_mode: str | None = None
@@ -74,7 +75,7 @@ class Microcontroller(FromVariants, name="microcontroller"):
         sram_kb, flash_kb: what the device has; a model that needs more is refused.
     """
 
-    extra, takes = "microcontroller", ("int8",)
+    extra, takes, estimates = "microcontroller", ("int8",), ("arena_bytes", "flash_bytes")
     sram_kb: float | None = Field(None, gt=0)
     flash_kb: float | None = Field(None, gt=0)
 
@@ -104,7 +105,7 @@ class PhoneNPU(FromVariants):
         soc: the system on chip.
     """
 
-    runs, takes = False, ("int8", "float32")
+    runs, takes, estimates = False, ("int8", "float32"), ("coverage",)
     soc: str
 
     @field_validator("soc")

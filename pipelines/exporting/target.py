@@ -67,6 +67,8 @@ class Target(Entry):
     extra: ClassVar[str] = ""
     #: Whether what it makes can be run, and so measured, on this machine.
     runs: ClassVar[bool] = True
+    #: What its compiler says of each file, by the names that gates ask for.
+    estimates: ClassVar[tuple[str, ...]] = ()
     name: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)
 
     @property

@@ -79,13 +79,17 @@ def mediapipe(script: str, *arguments: object) -> str:
 CLASSIFY = """
 import json, sys
 import mediapipe
+import numpy
+import PIL.Image
 from mediapipe.tasks.python import BaseOptions, vision
+def rgb(path):
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=numpy.asarray(PIL.Image.open(path).convert("RGB")))
 bundle, path = sys.argv[1:]
 samples = json.load(open(f"{bundle}/samples/expected.json"))
 options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=path), max_results=3)
 with vision.ImageClassifier.create_from_options(options) as classifier:
     for sample in samples:
-        found = classifier.classify(mediapipe.Image.create_from_file(f"{bundle}/samples/{sample['file']}")).classifications[0].categories
+        found = classifier.classify(rgb(f"{bundle}/samples/{sample['file']}")).classifications[0].categories
         print(json.dumps([found[0].category_name, found[0].score]))
 """
 READ = """

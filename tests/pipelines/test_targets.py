@@ -22,6 +22,7 @@ def several(tiny_run, tmp_path_factory):
     shutil.copytree(tiny_run, folder, symlinks=True)
     done = command("run", "recipe.yaml", "--no-track", "--json", "several.json", "--set", f"export.targets={TARGETS}",
                    *(part for gate in GATES for part in ("--set", f"gates.{gate}")), cwd=folder)
+    assert (folder / "several.json").exists(), done.stdout + done.stderr
     return folder, done, json.loads((folder / "several.json").read_text())
 
 
@@ -92,7 +93,7 @@ def test_a_target_that_cannot_be_is_refused_before_anything_runs(work, litepress
 
 def test_gates_ask_of_compiled_files_what_a_compiler_knows(work, litepress):
     said = litepress("run", "recipe.yaml", "--set", "export.targets=[litert,ethos-u]", "--set", "gates.ethos-u_int8.accuracy=>= 0.5")
-    assert said.code == 2 and "no value of this run is called ethos-u_int8.accuracy" in said.err and "coverage" in said.err
+    assert said.code == 2 and "no value of this run is called ethos-u_int8.accuracy" in said.err
 
 
 def test_a_model_over_a_limit_of_the_recipe_is_refused_and_the_others_ship(work, litepress):
