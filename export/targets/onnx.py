@@ -90,14 +90,8 @@ def _take_pixels(graph: Any, end: ends.End) -> None:
     """Puts the quantization of raw pixels before an integer graph whose input has another scale than 1."""
     if not end.scale or end.is_raw_pixels:
         return
-    inner, kind = f"{IMAGE}_quantized", np.dtype(end.dtype)
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            if name == IMAGE:
-                node.input[place] = inner
+    inner = _quantization(graph, IMAGE, end, [node.input for node in graph.node])
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    graph.initializer.extend([onnx.numpy_helper.from_array(np.array(end.scale, "float32"), "image_scale"),
-                              onnx.numpy_helper.from_array(np.array(end.zero, kind), "image_zero")])
     graph.node.insert(0, onnx.helper.make_node("Cast", [IMAGE], ["image_real"], to=onnx.TensorProto.FLOAT))
     graph.node.insert(1, onnx.helper.make_node("QuantizeLinear", ["image_real", "image_scale", "image_zero"], [inner]))
 
@@ -105,12 +99,18 @@ def _take_pixels(graph: Any, end: ends.End) -> None:
 def _give_real_numbers(graph: Any, end: ends.End) -> None:
     if not end.scale:
         return
-    inner, kind = f"{LOGITS}_quantized", np.dtype(end.dtype)
-    for node in graph.node:
-        for place, name in enumerate(node.output):
-            if name == LOGITS:
-                node.output[place] = inner
+    inner = _quantization(graph, LOGITS, end, [node.output for node in graph.node])
     graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    graph.initializer.extend([onnx.numpy_helper.from_array(np.array(end.scale, "float32"), "logits_scale"),
-                              onnx.numpy_helper.from_array(np.array(end.zero, kind), "logits_zero")])
     graph.node.append(onnx.helper.make_node("DequantizeLinear", [inner, "logits_scale", "logits_zero"], [LOGITS]))
+
+
+def _quantization(graph: Any, name: str, end: ends.End, mentioned: Sequence[Any]) -> str:
+    """Gives a tensor another name wherever nodes mention it, and adds its scale and zero point to the graph; the other name."""
+    inner = f"{name}_quantized"
+    for names in mentioned:
+        for place, own in enumerate(names):
+            if own == name:
+                names[place] = inner
+    graph.initializer.extend([onnx.numpy_helper.from_array(np.array(end.scale, "float32"), f"{name}_scale"),
+                              onnx.numpy_helper.from_array(np.array(end.zero, end.dtype), f"{name}_zero")])
+    return inner

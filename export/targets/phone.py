@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from etils import epy
 
@@ -53,10 +54,7 @@ def with_rgb_input(content: bytes) -> bytes:
     operator.builtinOptions.keepDims = True
     graph.operators = [operator, *graph.operators]
     graph.inputs = [place]
-    for signature in model.signatureDefs or []:
-        for given in signature.inputs:
-            if given.tensorIndex == inner:
-                given.tensorIndex = place
+    _point_signatures(model, inner, place)
     return tflite_file.write(model)
 
 
@@ -80,8 +78,13 @@ def with_unsigned_output(content: bytes) -> bytes:
     operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.QuantizeOptions, schema.QuantizeOptionsT()
     graph.operators.append(operator)
     graph.outputs = [place]
-    for signature in model.signatureDefs or []:
-        for output in signature.outputs:
-            if output.tensorIndex == inner:
-                output.tensorIndex = place
+    _point_signatures(model, inner, place)
     return tflite_file.write(model)
+
+
+def _point_signatures(model: Any, old: int, new: int) -> None:
+    """Lets the signatures begin or end at another tensor."""
+    for signature in model.signatureDefs or []:
+        for mapped in (*signature.inputs, *signature.outputs):
+            if mapped.tensorIndex == old:
+                mapped.tensorIndex = new
