@@ -79,6 +79,8 @@ def _name_by_place(graph: Any) -> None:
         for own in node.output:
             named.setdefault(own, f"{node.op_type}_{place}")
         node.name = f"{node.op_type}_{place}"
+        if not node.domain:
+            node.ClearField("domain")  # which is left out or empty, as it happens
         node.input[:], node.output[:] = [named[own] for own in node.input], [named[own] for own in node.output]
     del graph.initializer[:], graph.value_info[:]
     for own in [own for own in named if own in constants]:

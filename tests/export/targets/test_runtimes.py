@@ -1,4 +1,9 @@
 """ONNX Runtime and OpenVINO answer as the TFLite file that they were made of."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -40,6 +45,21 @@ def test_the_same_model_is_the_same_file(made, variant, files, tmp_path):
     openvino.convert(content, LABELS, tmp_path / "model.xml")
     for ending in (".xml", ".bin"):
         assert (tmp_path / "model").with_suffix(ending).read_bytes() == made["openvino"].with_suffix(ending).read_bytes()
+
+
+HASH = """
+import hashlib, pathlib, sys
+from export.targets import onnx
+print(hashlib.sha256(onnx.convert(pathlib.Path(sys.argv[1]).read_bytes(), list("0123456789"))).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_same_model_is_the_same_file_in_every_process(files):
+    """Sets and dictionaries come in another order where strings have other hashes."""
+    digests = {subprocess.run([sys.executable, "-c", HASH, str(files["int8"])], env={**os.environ, "PYTHONHASHSEED": str(seed)},
+                              capture_output=True, text=True, check=True, cwd=Path(onnx.__file__).parents[2]).stdout for seed in range(6)}
+    assert len(digests) == 1
 
 
 def test_the_labels_are_inside(made):
