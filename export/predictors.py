@@ -183,7 +183,7 @@ class ONNXPredictor:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ValueError(f"{path} wants ONNX Runtime: pip install -e '.[onnx]'") from error
+            raise ValueError(f"{path} wants ONNX Runtime: .venv/bin/pip install -e '.[onnx]'") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         try:
@@ -229,6 +229,42 @@ class MicroPredictor:
         return lambda: self.runner.run(stored)
 
 
+class CoreMLPredictor:
+    """A Core ML package, one picture at a time. Core ML runs on macOS alone.
+
+    Args:
+        path: the .mlpackage.
+        threads: Core ML's own choice, whatever is asked for.
+
+    Raises:
+        ValueError: the package cannot be read, or this is no macOS.
+    """
+
+    def __init__(self, path: Path, threads: int = 1):
+        import sys
+
+        if sys.platform != "darwin":
+            raise ValueError(f"{path} runs on macOS alone; here its structure can be read")
+        try:
+            import coremltools
+
+            self.model = coremltools.models.MLModel(str(path))
+        except ImportError as error:
+            raise ValueError(f"{path} wants coremltools: .venv/bin/pip install -e '.[coreml]'") from error
+        except Exception as error:
+            raise ValueError(f"{path} is no package that Core ML can run: {str(error).splitlines()[0]}") from error
+        given = self.model.get_spec().description.input[0]
+        self.input_shape = tuple(int(size) for size in given.type.multiArrayType.shape)[1:]
+
+    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        images = inputs[IMAGE].astype("float32")
+        return {LOGITS: np.concatenate([self.model.predict({IMAGE: image[None]})[LOGITS] for image in images])}
+
+    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+        fed = {IMAGE: inputs[IMAGE].astype("float32")}
+        return lambda: self.model.predict(fed)
+
+
 class OpenVINOPredictor:
     """An OpenVINO model on the CPU, one picture at a time, computed in float32 where it is not integer: the CPU's own choice may be
     bfloat16, which is off by percents. On x86 processors without VNNI OpenVINO's integer kernels add in 16 bits and saturate, so integer
@@ -246,7 +282,7 @@ class OpenVINOPredictor:
         try:
             import openvino
         except ImportError as error:
-            raise ValueError(f"{path} wants OpenVINO: pip install -e '.[openvino]'") from error
+            raise ValueError(f"{path} wants OpenVINO: .venv/bin/pip install -e '.[openvino]'") from error
         try:
             self.compiled = openvino.Core().compile_model(str(path), "CPU", {
                 "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
@@ -292,7 +328,8 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
         ValueError: the kind is not known, or what runs it is not installed.
     """
     by_thread: dict[str, Callable[[Path, int], Predictor]] = {
-        ".tflite": LiteRTPredictor, ".onnx": ONNXPredictor, ".xml": OpenVINOPredictor, ".cc": MicroPredictor}
+        ".tflite": LiteRTPredictor, ".onnx": ONNXPredictor, ".xml": OpenVINOPredictor, ".cc": MicroPredictor,
+        ".mlpackage": CoreMLPredictor}
     if path.suffix in by_thread:
         return by_thread[path.suffix](path, threads or 1)
     if threads is not None:
