@@ -248,7 +248,7 @@ class CoreMLPredictor:
         try:
             import coremltools
 
-            self.model = coremltools.models.MLModel(str(path))
+            self.model: Any = coremltools.models.MLModel(str(path))
         except ImportError as error:
             raise ValueError(f"{path} wants coremltools: .venv/bin/pip install -e '.[coreml]'") from error
         except Exception as error:

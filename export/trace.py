@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from etils import epy
 
 from export import tflite_file
-from export.predictors import to_real, to_tensor
+from export.predictors import in_colours, to_real, to_tensor
 
 with epy.lazy_imports():
     import numpy as np
@@ -68,8 +68,8 @@ class Trace:
         self._details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
 
     def run(self, picture: np.ndarray) -> None:
-        """Runs one example, raw pixels (height, width, channels)."""
-        self._interpreter.set_tensor(self._input["index"], to_tensor(picture[None], self._input))
+        """Runs one example, raw pixels (height, width, channels); a grey one is repeated where the file takes RGB."""
+        self._interpreter.set_tensor(self._input["index"], to_tensor(in_colours(picture[None], self._input["shape"]), self._input))
         self._interpreter.invoke()
 
     def stored(self, tensor: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from export import explain, given, keras_file, litert, requantize, tflite_file
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
+from export.targets import ends
 from pipelines import compression_pictures, workers
 from pipelines.errors import UserError
 from pipelines.ingest import Source, stream
@@ -206,7 +207,7 @@ def explain_file(model: Path, reference: Path, data: str, examples: int, picture
     """
     try:
         content, exact = _content(model), _float_content(reference, pixels)
-        shape = LiteRTPredictor(model).input_shape
+        shape = ends.of(exact).input.shape[1:]  # a file for phones may take RGB where the model takes grey pictures
         images = _sample(data, shape, examples)  # type: ignore[arg-type]
         errors = explain.layer_errors(content, exact, images)
     except ValueError as error:

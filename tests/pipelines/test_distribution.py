@@ -58,6 +58,7 @@ def finish(process: subprocess.Popen) -> str:
     return printed
 
 
+@pytest.mark.slow
 def test_two_workers_have_the_loss_curve_of_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir(), two.mkdir()

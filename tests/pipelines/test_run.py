@@ -107,6 +107,7 @@ def test_from_and_until_choose_the_stages(work, litepress):
     assert digests(work) == before
 
 
+@pytest.mark.slow
 def test_force_trains_the_very_same_model_again(work, litepress):
     before = digests(work)
     said = litepress("run", "recipe.yaml", "--force", "--no-track")

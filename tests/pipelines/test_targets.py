@@ -65,6 +65,7 @@ def test_the_bundle_holds_each_target_and_says_which_to_take_where(several):
     assert "Compiled for other hardware" in report and "inferences per second" in report
 
 
+@pytest.mark.slow
 def test_the_same_run_again_is_cached_and_makes_the_same_bundle(several, monkeypatch, litepress):
     folder, _, found = several
     monkeypatch.chdir(folder)
@@ -96,6 +97,7 @@ def test_gates_ask_of_compiled_files_what_a_compiler_knows(work, litepress):
     assert said.code == 2 and "no value of this run is called ethos-u_int8.accuracy" in said.err
 
 
+@pytest.mark.slow
 def test_a_model_over_a_limit_of_the_recipe_is_refused_and_the_others_ship(work, litepress):
     targets = "[litert, {ethos-u: {sram_kb: 0.5}}, {microcontroller: {flash_kb: 4}}]"
     said = litepress("run", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates.ethos-u_int8.coverage=>= 0.9",
@@ -108,6 +110,7 @@ def test_a_model_over_a_limit_of_the_recipe_is_refused_and_the_others_ship(work,
     assert [one["target"] for one in found["artifacts"]] == ["litert"] * 4
 
 
+@pytest.mark.slow
 def test_check_says_before_training_how_much_an_npu_will_take(work, litepress):
     targets = "[litert, ethos-u, microcontroller, {mediatek: MT6991}]"
     said = litepress("check", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates={}")
