@@ -51,7 +51,7 @@ def publish(bundle: Path, destination: str, key: Path | None = None) -> str:
     Raises:
         ValueError: the folder is no whole bundle, the version is published already, or the key or the destination cannot be used.
     """
-    listed = check(bundle, signed=None, ignore_signature=True)
+    listed = check(bundle, signed=None)
     signer = _private(key) if key is not None else None
     files, root = _place(destination)
     target = f"{root}/{listed.name}/{listed.version}"
@@ -106,12 +106,11 @@ def fetch(source: str, name: str, version: str | None, target: Path, public: Pat
     return found
 
 
-def check(folder: Path, signed: Path | None, ignore_signature: bool = False) -> Manifest:
+def check(folder: Path, signed: Path | None) -> Manifest:
     """Checks every file of a bundle against its manifest, and the manifest against its signature; the manifest.
 
     Args:
         signed: the public key; without it the signature is not looked at.
-        ignore_signature: a signature may lie there and is not asked for.
 
     Raises:
         ValueError: a file is missing, altered, or not in the manifest; the message names it.
@@ -120,7 +119,7 @@ def check(folder: Path, signed: Path | None, ignore_signature: bool = False) -> 
     if not path.is_file():
         raise ValueError(f"{folder} has no {NAME}: it is no bundle, or one that was not published to its end")
     text = path.read_bytes()
-    if signed is not None and not ignore_signature:
+    if signed is not None:
         _check_signature(folder, text, signed)
     try:
         listed = Manifest.model_validate_json(text)
