@@ -42,7 +42,7 @@ bench: .venv/.ready ## measure what a run must reach (half an hour)
 bench-compression: .venv/.ready ## measure compression on every CNN recipe (hours, the first time)
 	@$(BIN)/python benchmarks/compression.py $(ARGS)
 
-bench-targets: .venv/.targets .venv/.mediapipe ## measure what every target must reach (an hour, the first time)
+bench-targets: .venv/.targets .venv/.mediapipe ## measure what every target must reach (hours, the first time)
 	@$(BIN)/python benchmarks/targets.py $(ARGS)
 
 lock: .venv/.ready ## pin the newest versions that setup.py allows

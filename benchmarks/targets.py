@@ -3,7 +3,7 @@
     make bench-targets
     .venv/bin/python benchmarks/targets.py --only digits mobilenet_v2
 
-Trains what is not trained yet, so the first time takes an hour or two. MediaPipe's and the browser's rows want `make .venv/.mediapipe` and
+Trains what is not trained yet, so the first time takes hours. MediaPipe's and the browser's rows want `make .venv/.mediapipe` and
 Chromium with its driver; where they are missing, the row says so and counts as missed. Exits 1 where a figure is missed.
 """
 from __future__ import annotations
@@ -33,7 +33,8 @@ NPUS = ("ethos-u55-128", "ethos-u65-256", "ethos-u85-256")
 TARGETS = ", ".join(["litert", "onnx", "openvino", "{web: [float32, int8]}",
                      *(f"{{ethos-u: {{name: {name}, accelerator: {name}}}}}" for name in NPUS)])
 #: Other recipes of classifiers: MediaPipe must open each.
-OTHERS = ("lenet5", "squeezenet", "alexnet", "compressed")
+OTHERS = ("lenet5", "alexnet", "vgg11", "googlenet", "inception_v3", "densenet", "squeezenet", "shufflenet_v2", "efficientnet_v2", "convnext",
+          "vit", "mobilevit", "fashion_mnist", "distilled", "compressed")
 BITS = 200
 CLASSIFY = """
 import json, sys
