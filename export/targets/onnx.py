@@ -76,8 +76,8 @@ def _name_by_place(graph: Any) -> None:
     for place, node in enumerate(graph.node):
         for own in node.input:
             named.setdefault(own, f"{node.op_type}_{place}_constant{len(named)}" if own else "")
-        for own in node.output:
-            named.setdefault(own, f"{node.op_type}_{place}")
+        for number, own in enumerate(node.output):
+            named.setdefault(own, f"{node.op_type}_{place}{f'_{number}' if number else ''}" if own else "")
         node.name = f"{node.op_type}_{place}"
         if not node.domain:
             node.ClearField("domain")  # which is left out or empty, as it happens

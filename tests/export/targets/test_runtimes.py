@@ -89,6 +89,22 @@ def test_an_input_that_is_no_raw_pixels_is_quantized_inside(converted, tmp_path)
         assert np.abs(found - wanted).max() <= 2 * ends.of(content).output.scale
 
 
+def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
+    """As LeNet-5's table of connections, which splits its maps."""
+    import tensorflow as tf
+
+    def swapped(image):
+        red, green, blue = tf.split(image, 3, axis=-1)
+        return tf.reduce_mean(tf.concat([blue * 3.0, red, green * 2.0], axis=-1), axis=(1, 2))
+
+    (tmp_path / "model.tflite").write_bytes(content := converted(swapped, integer=False))
+    (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
+    pixels = np.random.default_rng(1).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
+    wanted, found = (open_predictor(tmp_path / name).predict({IMAGE: pixels})[LOGITS] for name in ("model.tflite", "model.onnx"))
+    assert np.abs(found - wanted).max() <= 1e-4
+    assert np.ptp(wanted) > 1
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.cc"])
 def test_a_file_that_is_none_is_refused(name, tmp_path):
     (tmp_path / name).write_bytes(b"nothing")
