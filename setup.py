@@ -16,13 +16,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["pipelines*", "models*", "export*"]),
+    packages=find_packages(include=["pipelines*", "models*", "export*", "serving*"]),
     package_data={"pipelines": ["report.html.j2"], "export": ["templates/*", "templates/**/*"]},
     install_requires=[
-        "ai-edge-litert>=2.3,<3", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "importlib_resources", "jinja2", "keras>=3.15,<4",
-        "litert-quantizer>=0.11,<0.12", "matplotlib", "mlflow>=3.17,<4", "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "pillow",
-        "pydantic>=2.12,<3", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22",
-        "tensorflow-datasets>=4.9.10", "tensorflow-model-optimization>=0.8.1,<0.9", "tf-keras>=2.21,<2.22", "typer"],
+        "ai-edge-litert>=2.3,<3", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "grpcio", "grpcio-health-checking",
+        "grpcio-reflection", "httptools", "importlib_resources", "jinja2", "keras>=3.15,<4", "litert-quantizer>=0.11,<0.12", "matplotlib",
+        "mlflow>=3.17,<4", "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "pillow", "prometheus-client", "protobuf", "pydantic>=2.12,<3",
+        "requests", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22", "tensorflow-datasets>=4.9.10",
+        "tensorflow-model-optimization>=0.8.1,<0.9", "tensorflow-serving-api>=2.21,<2.22", "tf-keras>=2.21,<2.22", "typer", "uvicorn"],
     extras_require={
         "dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift"],
         "hub": ["keras-hub>=0.32,<0.33"],
@@ -31,5 +32,5 @@ setup(
         "openvino": ["openvino>=2026.3.1,<2026.4"],  # the release that LiteRT's plugin for Intel's NPUs is built against
         "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"],
         "microcontroller": ["tflite-micro; sys_platform == 'linux' and platform_machine == 'x86_64'"]},
-    entry_points={"console_scripts": ["litepress = pipelines.cli:main"]},
+    entry_points={"console_scripts": ["litepress = pipelines.cli:main", "tensorflow_model_server = serving.main:main"]},
 )

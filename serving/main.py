@@ -1,0 +1,48 @@
+"""`tensorflow_model_server`: the embedded server under the original's name, with its flags and exit codes."""
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import metadata
+
+from serving.errors import StartError
+from serving.flags import parse, usage
+
+
+def main(arguments: list[str] | None = None, program: str = "tensorflow_model_server", failed: int = 255) -> None:
+    """The console script.
+
+    Args:
+        arguments: the flags; the process's where not given.
+        program: what to call it in what it prints.
+        failed: the exit code where it cannot start; the original's is -1.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--help" in given:
+        print(usage(program))
+        return
+    try:
+        options = parse(given)
+    except StartError as error:
+        print(f"{error}\n{usage(program)}" if program == "tensorflow_model_server" else error, file=sys.stderr)
+        sys.exit(failed)
+    if options.version:
+        print(f"TensorFlow ModelServer: {metadata.version('tensorflow-serving-api')} (litepress {metadata.version('litepress')})\n"
+              f"TensorFlow Library: {metadata.version('tensorflow')}")
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", stream=sys.stderr)
+    import asyncio
+
+    from serving.server import serve
+
+    try:
+        asyncio.run(serve(options, lambda line: print(line, flush=True)))
+    except StartError as error:
+        print(error, file=sys.stderr)
+        sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
