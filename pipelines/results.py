@@ -14,6 +14,7 @@ from pipelines.compressing.made import MadeList
 from pipelines.gates import Gate, look
 from pipelines.runs import Run, read_json
 from pipelines.sections.model import FILE
+from pipelines.served import PROTOCOLS, Served
 from pipelines.tasks.image_classification import MAIN_METRIC
 
 
@@ -44,9 +45,10 @@ class Milliseconds(BaseModel):
 
 
 class ArtifactResult(Exported, Worth):
-    """A file that ships, measured on the whole test set."""
+    """A file that ships, measured on the whole test set; a SavedModel also served, by protocol."""
 
     latency_ms: Milliseconds
+    served: dict[str, Served] = {}
 
 
 class Results(BaseModel):
@@ -164,6 +166,10 @@ def table(results: Results) -> str:
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[MAIN_METRIC]:.4f}",
                      f"{one.drop[MAIN_METRIC]:.4f}", f"{one.max_logit_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
                      f"← {advice[one.name]}" if one.name in advice else ""))
+        for protocol, found in one.served.items():
+            drop = results.reference.metrics[MAIN_METRIC] - found.accuracy
+            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", f"{found.accuracy:.4f}", f"{drop:.4f}",
+                         f"{found.max_logit_error:.0e}", "–", "–", ""))
     return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
 
 

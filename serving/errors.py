@@ -61,3 +61,8 @@ def of_tensorflow(error: Exception) -> ServingError:
     """What an error of TensorFlow's becomes: its own code and message."""
     code = _BY_NUMBER.get(getattr(error, "error_code", None) or 2, grpc.StatusCode.UNKNOWN)
     return ServingError(code, str(getattr(error, "message", None) or error))
+
+
+def of_grpc(error: grpc.RpcError) -> ServingError:
+    """What a failed call becomes."""
+    return ServingError(error.code(), error.details() or error.code().name)

@@ -179,7 +179,7 @@ def _bound(address: str, port: int) -> socket.socket:
     """A socket that is bound to an address. Raises StartError that says why it cannot be."""
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        found = socket.socket(family)
+        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY where it sees that protocol
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((address, port))
     except (OSError, OverflowError) as error:

@@ -11,13 +11,15 @@ from pydantic import BaseModel
 from export import profile
 from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
-from export.predictors import IMAGE, open_predictor
+from export.predictors import IMAGE, Predictor, open_predictor
 from export.verify import Worth, compare, order_independent
 from pipelines import pictures, workers
 from pipelines.errors import StageError
 from pipelines.ingest import stream
 from pipelines.ingest.source import Index
 from pipelines.recipe import Recipe
+from pipelines.served import PROTOCOLS, Served
+from pipelines.served import predictors as serving_predictors
 from pipelines.stages.context import Context
 from pipelines.stages.evaluate import PROBE, REFERENCE
 from pipelines.stages.export import LISTING
@@ -25,14 +27,23 @@ from pipelines.tasks import image_classification as task
 
 with epy.lazy_imports():
     import numpy as np
+    import tensorflow as tf
 
 LOGITS_FILE = "logits.npz"
+SAVED_MODEL = "saved_model"
+#: A served model's logits may be off the trained model's by so much.
+EQUAL = 1e-4
 
 
 class Verified(Worth):
-    """An artifact by its name, and what it is worth."""
+    """An artifact by its name, and what it is worth.
+
+    Args:
+        served: by protocol, for what TF Serving serves.
+    """
 
     name: str
+    served: dict[str, Served] = {}
 
 
 class VerifiedList(BaseModel):
@@ -56,6 +67,8 @@ def run(context: Context) -> str:
                                  f"latency_ms_p95.{one.name}": time["p95"], f"max_logit_error.{one.name}": result.max_logit_error,
                                  f"top1_agreement.{one.name}": result.top1_agreement,
                                  f"order_independent.{one.name}": result.order_independent})
+        for protocol, found in result.served.items():
+            context.journal.metrics({f"{name}.{protocol}": value for name, value in found.model_dump().items()})
     _explain_speed(context, exported, latencies)
     (context.work / "verified.json").write_text(VerifiedList(artifacts=verified).model_dump_json(indent=1))
     (context.work / "latency.json").write_text(json.dumps(latencies, indent=1))
@@ -102,6 +115,19 @@ def verify_one(written: dict, index: Index, exported: Exported, inputs: dict[str
         max_logit_error=comparison.max_logit_error, mean_logit_error=comparison.mean_logit_error,
         top1_agreement=comparison.top1_agreement,
         order_independent=order_independent(predictor, probe, answers.logits[:len(probe)]))
+    if exported.target == SAVED_MODEL:
+        verified.served = {protocol: serve_one(client, test, protocol, reference["logits"], index.classes)
+                           for protocol, client in serving_predictors((inputs["export"] / exported.path).parent, recipe.name)}
     time = latency(predictor.prepared({IMAGE: probe[:1]}), runs=recipe.verify.runs, threads=recipe.verify.threads)
     return verified, answers.logits, vars(time)
+
+
+def serve_one(client: Predictor, test: tf.data.Dataset, protocol: str, reference: np.ndarray, classes: list[str]) -> Served:
+    """Asks the served model about the whole test set. Raises StageError where it does not answer as the trained one."""
+    answers = task.ask(client, test.batch(256).as_numpy_iterator())
+    error = compare(answers.logits, reference).max_logit_error
+    if error > EQUAL:
+        raise StageError(f"verify {SAVED_MODEL}: served over {PROTOCOLS[protocol]}, its logits are off by {error:.1e}, more than "
+                         f"{EQUAL:.0e}")
+    return Served(accuracy=task.measure(answers, classes).metrics[task.MAIN_METRIC], max_logit_error=error)
 

@@ -1,0 +1,303 @@
+"""Clients of TF Serving, over gRPC and over REST: of the original and of the embedded server alike. Both are Predictors.
+
+    with GrpcClient("127.0.0.1:8500", "digits") as client:
+        scores = client.predict({"image": images})["scores"]
+"""
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import numpy as np
+import requests
+import urllib3
+from google.protobuf import json_format
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from serving import tensors
+from serving.errors import HTTP, ServingError, of_grpc
+from serving.servable import DEFAULT
+
+#: What one may ask of each: how often it is tried, and the first and longest pause between, in seconds.
+TRIES, FIRST_PAUSE, LONGEST_PAUSE = 5, 0.1, 2.0
+_RETRY = {"methodConfig": [{"name": [{}], "retryPolicy": {
+    "maxAttempts": TRIES, "initialBackoff": f"{FIRST_PAUSE}s", "maxBackoff": f"{LONGEST_PAUSE}s", "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"]}}]}
+_CODES = {number: grpc.StatusCode[name] for name, number in reversed(HTTP.items())}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """PEM files.
+
+    Args:
+        authority: who signed the server's certificate; the system's authorities where not given.
+        key, certificate: the client's own, where the server asks for one.
+    """
+
+    authority: Path | None = None
+    key: Path | None = None
+    certificate: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """How to reach a model.
+
+    Args:
+        address: host:port.
+        model: its name.
+        version: its number; the newest where neither it nor a label is given.
+        label: `stable`, `canary`, ….
+        signature: the signature to ask.
+        deadline: seconds that a call may take.
+        batch: examples in one request, at most.
+        tls: for an encrypted connection.
+        token: a bearer token.
+        retry: try again where the server is UNAVAILABLE.
+    """
+
+    address: str
+    model: str
+    version: int | None = None
+    label: str | None = None
+    signature: str = DEFAULT
+    deadline: float = 30.0
+    batch: int = 256
+    tls: Tls | None = None
+    token: str = ""
+    retry: bool = True
+
+
+class _Client:
+    """What both protocols share: a Predictor over a call that they make."""
+
+    def __init__(self, access: Access):
+        self.access = access
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        raise NotImplementedError
+
+    def ask(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One call of Predict. Raises ServingError."""
+        raise NotImplementedError
+
+    def metadata(self) -> dict[str, Any]:
+        """The model's signatures by name (SignatureDef messages)."""
+        raise NotImplementedError
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example, (height, width, channels), of the signature's first input."""
+        info = next(iter(self.metadata()[self.access.signature].inputs.values()))
+        return tuple(dim.size for dim in info.tensor_shape.dim)[1:]
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs by name for a batch of inputs by name, in calls of at most `batch` examples. Raises ServingError."""
+        examples, most = len(next(iter(inputs.values()))), self.access.batch
+        parts = [self.ask({name: value[start:start + most] for name, value in inputs.items()})
+                 for start in range(0, max(examples, 1), most)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
+        """One call, for a benchmark."""
+        return lambda: self.ask(inputs)
+
+
+class GrpcClient(_Client):
+    """A model behind TF Serving's gRPC API.
+
+    Args:
+        address: host:port, or an Access.
+        model: the model's name, where an address is given.
+        settings: the other fields of Access.
+    """
+
+    def __init__(self, address: str | Access, model: str = "", **settings: Any):
+        super().__init__(address if isinstance(address, Access) else Access(address, model, **settings))
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 10_000), ("grpc.enable_retries", int(self.access.retry))]
+        if self.access.retry:
+            options.append(("grpc.service_config", json.dumps(_RETRY)))
+        tls = self.access.tls
+        self._channel = grpc.insecure_channel(self.access.address, options) if tls is None else grpc.secure_channel(
+            self.access.address, grpc.ssl_channel_credentials(*(
+                path.read_bytes() if path else None for path in (tls.authority, tls.key, tls.certificate))), options)
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._headers = [("authorization", f"Bearer {self.access.token}")] if self.access.token else None
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _call(self, method: Callable[..., Any], request: Any) -> Any:
+        try:
+            return method(request, timeout=self.access.deadline, metadata=self._headers)
+        except grpc.RpcError as error:
+            raise of_grpc(error) from error
+
+    def spec(self, signature: str | None = None) -> Any:
+        """The ModelSpec that this client asks."""
+        return _spec(self.access, self.access.signature if signature is None else signature)
+
+    def ask(self, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+        request = predict_pb2.PredictRequest(model_spec=self.spec(), output_filter=outputs)
+        for name, value in inputs.items():
+            tensors.to_proto(value, request.inputs[name], packed=True)
+        response = self._call(self._prediction.Predict, request)
+        return {name: tensors.to_array(value, name) for name, value in response.outputs.items()}
+
+    def classify(self, examples: Any, signature: str = "classify") -> list[list[tuple[str, float]]]:
+        """Labels and scores for tf.train.Example messages, for each of them."""
+        request = classification_pb2.ClassificationRequest(model_spec=self.spec(signature))
+        request.input.example_list.examples.extend(examples)
+        result = self._call(self._prediction.Classify, request).result
+        return [[(one.label, one.score) for one in row.classes] for row in result.classifications]
+
+    def regress(self, examples: Any, signature: str = "regress") -> list[float]:
+        """A value for each tf.train.Example message."""
+        request = regression_pb2.RegressionRequest(model_spec=self.spec(signature))
+        request.input.example_list.examples.extend(examples)
+        return [one.value for one in self._call(self._prediction.Regress, request).result.regressions]
+
+    def metadata(self) -> dict[str, Any]:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self.spec(""), metadata_field=["signature_def"])
+        found = get_model_metadata_pb2.SignatureDefMap()
+        self._call(self._prediction.GetModelMetadata, request).metadata["signature_def"].Unpack(found)
+        return dict(found.signature_def)
+
+    def status(self) -> dict[int, str]:
+        """The state of each version, by its number."""
+        response = self._call(self._models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest(model_spec=self.spec("")))
+        return {one.version: get_model_status_pb2.ModelVersionStatus.State.Name(one.state) for one in response.model_version_status}
+
+    def reload(self, config: Any) -> None:
+        """Gives the server another ModelServerConfig. Raises ServingError where it does not take it."""
+        self._call(self._models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(config=config))
+
+
+class RestClient(_Client):
+    """A model behind TF Serving's REST API.
+
+    Args:
+        address: host:port, or an Access.
+        model: the model's name, where an address is given.
+        settings: the other fields of Access.
+    """
+
+    def __init__(self, address: str | Access, model: str = "", **settings: Any):
+        super().__init__(address if isinstance(address, Access) else Access(address, model, **settings))
+        self._session = requests.Session()
+        self._session.trust_env = False  # the server is named by its address; no proxy stands between
+        if self.access.retry:
+            again = urllib3.Retry(total=TRIES - 1, read=0, other=0, status=TRIES - 1, status_forcelist=[503], allowed_methods=None,
+                                  backoff_factor=FIRST_PAUSE, backoff_max=LONGEST_PAUSE, raise_on_status=False)
+            for scheme in ("http://", "https://"):
+                self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=again))
+        tls = self.access.tls
+        if tls is not None:
+            self._session.verify = str(tls.authority) if tls.authority else True
+            if tls.key and tls.certificate:
+                self._session.cert = (str(tls.certificate), str(tls.key))
+        if self.access.token:
+            self._session.headers["Authorization"] = f"Bearer {self.access.token}"
+
+    def close(self) -> None:
+        self._session.close()
+
+    @property
+    def url(self) -> str:
+        """Of the model, with its version or label."""
+        place = f"/versions/{self.access.version}" if self.access.version is not None else (
+            f"/labels/{self.access.label}" if self.access.label else "")
+        return f"http{'s' if self.access.tls else ''}://{self.access.address}/v1/models/{self.access.model}{place}"
+
+    def _call(self, method: str, ending: str, body: Any = None) -> Any:
+        try:
+            response = self._session.request(method, self.url + ending, data=None if body is None else json.dumps(body),
+                                             headers={"Content-Type": "application/json"}, timeout=self.access.deadline)
+        except requests.Timeout as error:
+            raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {self.access.deadline:g} s") from error
+        except requests.RequestException as error:
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, f"{self.access.address} cannot be asked: {str(error)[:200]}") from error
+        if response.status_code != 200:
+            message = response.text[:500]
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                message = response.json()["error"]
+            raise ServingError(_CODES.get(response.status_code, grpc.StatusCode.UNKNOWN), message)
+        return response.json()
+
+    def ask(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        body = {"signature_name": self.access.signature, "inputs": {name: _plain(value) for name, value in inputs.items()}}
+        found = self._call("POST", ":predict", body)["outputs"]
+        names = self._outputs
+        named = found if isinstance(found, dict) and len(names) > 1 else {next(iter(names)): found}
+        return {name: _array(value, names[name].dtype) for name, value in named.items()}
+
+    @property
+    def _outputs(self) -> Mapping[str, Any]:
+        if not hasattr(self, "_signatures"):
+            self._signatures = self.metadata()
+        return self._signatures[self.access.signature].outputs
+
+    def classify(self, examples: list[dict[str, Any]], signature: str = "classify") -> list[list[tuple[str, float]]]:
+        """Labels and scores for examples as feature name to value, for each of them; bytes are sent as base64."""
+        body = {"signature_name": signature, "examples": [{name: _plain(value) for name, value in one.items()} for one in examples]}
+        return [[(label, score) for label, score in row] for row in self._call("POST", ":classify", body)["results"]]
+
+    def metadata(self) -> dict[str, Any]:
+        found = self._call("GET", "/metadata")["metadata"]["signature_def"]
+        return dict(json_format.ParseDict(found, get_model_metadata_pb2.SignatureDefMap()).signature_def)
+
+    def status(self) -> dict[int, str]:
+        """The state of each version, by its number."""
+        return {int(one["version"]): one["state"] for one in self._call("GET", "")["model_version_status"]}
+
+
+def _spec(access: Access, signature: str) -> Any:
+    spec = model_pb2.ModelSpec(name=access.model, signature_name=signature)
+    if access.version is not None:
+        spec.version.value = access.version
+    elif access.label:
+        spec.version_label = access.label
+    return spec
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist()) if value.dtype.kind in "OS" else value.tolist()
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+def _array(value: Any, number: int) -> np.ndarray:
+    if number != tensors.STRING:
+        return np.array(value, tensors.KINDS[number][0])
+    found = np.array(value, object)
+    return np.frompyfunc(lambda one: base64.b64decode(one["b64"]) if isinstance(one, dict) else one.encode(), 1, 1)(found)
