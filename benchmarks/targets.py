@@ -33,8 +33,8 @@ NPUS = ("ethos-u55-128", "ethos-u65-256", "ethos-u85-256")
 TARGETS = ", ".join(["litert", "onnx", "openvino", "{web: [float32, int8]}",
                      *(f"{{ethos-u: {{name: {name}, accelerator: {name}}}}}" for name in NPUS)])
 #: Other recipes of classifiers: MediaPipe must open each.
-OTHERS = ("lenet5", "alexnet", "vgg11", "googlenet", "inception_v3", "densenet", "squeezenet", "shufflenet_v2", "efficientnet_v2", "convnext",
-          "vit", "mobilevit", "fashion_mnist", "distilled", "compressed")
+OTHERS = ("lenet5", "alexnet", "vgg11", "googlenet", "inception_v3", "densenet", "squeezenet", "shufflenet_v2", "efficientnet_v2",
+          "convnext", "vit", "mobilevit", "fashion_mnist", "distilled", "compressed")
 BITS = 200
 CLASSIFY = """
 import json, sys

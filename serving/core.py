@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -72,17 +72,25 @@ class Core:
                 raise
         return loaded
 
-    @contextlib.asynccontextmanager
-    async def measured(self, spec: Any, call: str, entry: str) -> AsyncIterator[None]:
-        """Counts and times a request, and refuses it where there are too many or the server is going down."""
-        start = time.perf_counter()
-        status = "OK"
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Takes a request, before it is read. Raises ServingError where there are too many or the server is going down."""
+        if self.draining:
+            raise unavailable("The server is going down")
+        if self.under_way >= self.options.max_concurrent_requests:
+            raise unavailable(f"{self.options.max_concurrent_requests} requests are under way, no more are taken")
         self.under_way += 1
         try:
-            if self.draining:
-                raise unavailable("The server is going down")
-            if self.under_way > self.options.max_concurrent_requests:
-                raise unavailable(f"{self.options.max_concurrent_requests} requests are under way, no more are taken")
+            yield
+        finally:
+            self.under_way -= 1
+
+    @contextlib.contextmanager
+    def measured(self, spec: Any, call: str, entry: str) -> Iterator[None]:
+        """Counts and times a request for Prometheus."""
+        start = time.perf_counter()
+        status = "OK"
+        try:
             yield
         except ServingError as error:
             status = error.code.name
@@ -91,7 +99,6 @@ class Core:
             status = "CANCELLED"
             raise
         finally:
-            self.under_way -= 1
             known = spec.name in self.manager.models
             self.metrics.request(spec.name if known else "", str(spec.version.value) if known and spec.HasField("version") else "",
                                  call, entry, status, time.perf_counter() - start)

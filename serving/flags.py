@@ -113,6 +113,21 @@ def _example(kind: type) -> str:
     return {bool: "true or false", int: "NUMBER", float: "NUMBER"}.get(kind, "TEXT")
 
 
+def check(options: Options) -> None:
+    """Raises StartError where flags miss something, contradict each other, or name a file that is not there."""
+    if not options.port and not options.grpc_socket_path and not options.rest_api_port:
+        raise StartError("nothing to listen on: give --port, --grpc_socket_path or --rest_api_port")
+    if options.rest_api_port and options.rest_api_port == options.port:
+        raise StartError("--rest_api_port cannot be same as --port. Please use a different port for HTTP/REST API.")
+    if not options.model_base_path and not options.model_config_file:
+        raise StartError("Both server_options.model_base_path and server_options.model_config_file are empty! "
+                         "Give --model_base_path=FOLDER, the folder that holds the numbered versions")
+    for name in ("model_config_file", "batching_parameters_file", "monitoring_config_file", "ssl_config_file", "bearer_token_file"):
+        path = getattr(options, name)
+        if path and not os.path.isfile(path):
+            raise StartError(f"--{name}={path}: there is no such file")
+
+
 def without_effect(options: Options) -> list[str]:
     """The flags that were given and change nothing here, each with why."""
     return [f"--{field.name} has no effect here: {field.metadata['what']}" for field in dataclasses.fields(Options)

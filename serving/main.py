@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 
 from serving.errors import StartError
-from serving.flags import parse, usage
+from serving.flags import check, parse, usage
 
 
 def main(arguments: list[str] | None = None, program: str = "tensorflow_model_server", failed: int = 255) -> None:
@@ -24,15 +24,22 @@ def main(arguments: list[str] | None = None, program: str = "tensorflow_model_se
         return
     try:
         options = parse(given)
+        if not options.version:
+            check(options)
     except StartError as error:
-        print(f"{error}\n{usage(program)}" if program == "tensorflow_model_server" else error, file=sys.stderr)
+        print(error, file=sys.stderr)
+        if str(error).startswith("unknown argument") and program == "tensorflow_model_server":
+            print(usage(program), file=sys.stderr)
         sys.exit(failed)
     if options.version:
         print(f"TensorFlow ModelServer: {metadata.version('tensorflow-serving-api')} (litepress {metadata.version('litepress')})\n"
               f"TensorFlow Library: {metadata.version('tensorflow')}")
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "ABSL_MIN_LOG_LEVEL"):
+        os.environ.setdefault(name, "2")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", stream=sys.stderr)
+    for name in ("tensorflow", "absl", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     import asyncio
 
     from serving.server import serve

@@ -151,7 +151,7 @@ class Manager:
             ServingError: the configuration is not possible (nothing has changed then), or a new model did not become available.
         """
         async with self._configuring:
-            configs.check(config, self.config)
+            configs.check(config)
             if config.WhichOneof("config") is None:
                 return
             labels = self._new_labels(config)

@@ -95,7 +95,7 @@ class Rest:
             return 404, b"", b"text/plain"
         if method == "POST" and (match := _CALL.fullmatch(path)):
             spec, call = _spec(match), match[4].lower()
-            async with self.core.measured(spec, call.capitalize(), "REST"):
+            with self.core.taken(), self.core.measured(spec, call.capitalize(), "REST"):
                 body = await self._body(headers, receive)
                 try:
                     async with asyncio.timeout(self.core.options.rest_api_timeout_in_ms / 1000), self.slots:
@@ -109,7 +109,7 @@ class Rest:
             if not spec.name:
                 raise invalid("Missing model name in request.")
             call = "GetModelMetadata" if match[4] else "GetModelStatus"
-            async with self.core.measured(spec, call, "REST"):
+            with self.core.taken(), self.core.measured(spec, call, "REST"):
                 return 200, await (self._metadata(spec) if match[4] else self._status(spec)), b"application/json"
         raise invalid(f"Malformed request: {method} {path[:200]}")
 

@@ -49,9 +49,10 @@ def add_services(server: grpc.aio.Server, core: Core, guard: Guard) -> health.ai
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
                 guard.check(dict(context.invocation_metadata() or ()).get("authorization"))
-                request = await _parsed(kind, content)
-                async with core.measured(spec(request), name, "GRPC"):
-                    return (await call(request)).SerializeToString()
+                with core.taken():
+                    request = await _parsed(kind, content)
+                    with core.measured(spec(request), name, "GRPC"):
+                        return (await call(request)).SerializeToString()
             except ServingError as error:
                 await context.abort(error.code, error.message)
             except (asyncio.CancelledError, grpc.aio.AbortError):

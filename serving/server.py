@@ -19,12 +19,14 @@ from serving import config as configs
 from serving import messages, rpc
 from serving.core import Core
 from serving.errors import ServingError, StartError
-from serving.flags import Options, without_effect
+from serving.flags import Options, check, without_effect
 from serving.metrics import PATH
 from serving.rest import Rest
 from serving.security import Certificates, Guard
 
 log = logging.getLogger("litepress.serving")
+#: What comes while the server drains is told so; then, after so many seconds, nobody is there any more.
+LAST_ANSWERS = 0.5
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -39,10 +41,7 @@ class Server:
     """
 
     def __init__(self, options: Options):
-        if not options.port and not options.grpc_socket_path and not options.rest_api_port:
-            raise StartError("nothing to listen on: give --port, --grpc_socket_path or --rest_api_port")
-        if options.rest_api_port and options.rest_api_port == options.port:
-            raise StartError("--rest_api_port cannot be same as --port. Please use a different port for HTTP/REST API.")
+        check(options)
         self.options = options
         self.config = configs.of_options(options)
         self.guard = Guard(options)
@@ -126,10 +125,11 @@ class Server:
             await rpc.set_serving(self._health, False)
         if self._rest is not None:
             self._rest.should_exit = True
-        if self._grpc is not None:
-            await self._grpc.stop(self.options.drain_seconds)
         if not await self.core.finished(self.options.drain_seconds):
             log.warning("%d requests did not end in time", self.core.under_way)
+        if self._grpc is not None:
+            await asyncio.sleep(LAST_ANSWERS)
+            await self._grpc.stop(LAST_ANSWERS)
         watching = [task for task in self._tasks if self._rest is None or task is not self._tasks[-1]]
         for task in watching:
             task.cancel()
