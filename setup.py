@@ -19,7 +19,7 @@ setup(
     packages=find_packages(include=["pipelines*", "models*", "export*", "serving*"]),
     package_data={"pipelines": ["report.html.j2"], "export": ["templates/*", "templates/**/*"]},
     install_requires=[
-        "ai-edge-litert>=2.3,<3", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "grpcio", "grpcio-health-checking",
+        "ai-edge-litert>=2.3,<3", "aiohttp", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "grpcio", "grpcio-health-checking",
         "grpcio-reflection", "httptools", "importlib_resources", "jinja2", "keras>=3.15,<4", "litert-quantizer>=0.11,<0.12", "matplotlib",
         "mlflow>=3.17,<4", "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "pillow", "prometheus-client", "protobuf", "pydantic>=2.12,<3",
         "requests", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22", "tensorflow-datasets>=4.9.10",

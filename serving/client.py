@@ -163,7 +163,7 @@ class GrpcClient(_Client):
 
     def spec(self, signature: str | None = None) -> Any:
         """The ModelSpec that this client asks."""
-        return _spec(self.access, self.access.signature if signature is None else signature)
+        return model_spec(self.access, self.access.signature if signature is None else signature)
 
     def ask(self, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
         request = predict_pb2.PredictRequest(model_spec=self.spec(), output_filter=outputs)
@@ -279,7 +279,8 @@ class RestClient(_Client):
         return {int(one["version"]): one["state"] for one in self._call("GET", "")["model_version_status"]}
 
 
-def _spec(access: Access, signature: str) -> Any:
+def model_spec(access: Access, signature: str) -> Any:
+    """The ModelSpec of a request."""
     spec = model_pb2.ModelSpec(name=access.model, signature_name=signature)
     if access.version is not None:
         spec.version.value = access.version
