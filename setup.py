@@ -17,7 +17,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines*", "models*", "export*", "serving*"]),
-    package_data={"pipelines": ["report.html.j2"], "export": ["templates/*", "templates/**/*"]},
+    package_data={"pipelines": ["report.html.j2"], "export": ["templates/*", "templates/**/*"],
+                  "serving": ["deploy/templates/*", "deploy/templates/**/*"]},
     install_requires=[
         "ai-edge-litert>=2.3,<3", "aiohttp", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "grpcio", "grpcio-health-checking",
         "grpcio-reflection", "httptools", "importlib_resources", "jinja2", "keras>=3.15,<4", "litert-quantizer>=0.11,<0.12", "matplotlib",
@@ -25,7 +26,8 @@ setup(
         "requests", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22", "tensorflow-datasets>=4.9.10",
         "tensorflow-model-optimization>=0.8.1,<0.9", "tensorflow-serving-api>=2.21,<2.22", "tf-keras>=2.21,<2.22", "typer", "uvicorn"],
     extras_require={
-        "dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift"],
+        "dev": ["check-jsonschema", "hypothesis", "kubernetes-validate", "mypy", "pytest", "pytest-timeout", "ruff", "tree-sitter",
+                "tree-sitter-kotlin", "tree-sitter-swift"],
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

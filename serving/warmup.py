@@ -1,6 +1,7 @@
 """Warm-up: recorded requests in a SavedModel's assets.extra, sent to a version before it answers anybody else."""
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,12 +59,14 @@ def _send(log: prediction_log_pb2.PredictionLog, loaded: Servable) -> None:
         raise invalid(f"Unsupported log_type for warmup: {kind}")
 
 
-def write(folder: Path, requests: Iterable[prediction_log_pb2.PredictionLog]) -> None:
-    """Writes warm-up requests into a version's folder. Raises ServingError where there are more than TF Serving reads."""
-    records = [one.SerializeToString(deterministic=True) for one in requests]
-    if len(records) > MOST:
-        raise invalid(f"{len(records)} warm-up requests; TF Serving reads {MOST}")
-    (folder / PLACE).parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(folder / PLACE)) as writer:
-        for record in records:
-            writer.write(record)
+def records(requests: Iterable[prediction_log_pb2.PredictionLog]) -> bytes:
+    """Warm-up requests as the file that holds them. Raises ServingError where there are more than TF Serving reads."""
+    found = [one.SerializeToString(deterministic=True) for one in requests]
+    if len(found) > MOST:
+        raise invalid(f"{len(found)} warm-up requests; TF Serving reads {MOST}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PLACE.name
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for record in found:
+                writer.write(record)
+        return path.read_bytes()

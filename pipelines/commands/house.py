@@ -31,15 +31,6 @@ def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
 
 
 @app.command()
-def models() -> None:
-    """Show every model at its paper's setting: weights, multiply-adds, size as float32 and as int8."""
-    from pipelines import listing, workers
-
-    for line in workers.call(listing.model_table, what="models"):
-        typer.echo(line)
-
-
-@app.command()
 def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Write a run's report anew and say where it is."""
     from pipelines import report as reporting

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from pipelines.commands.options import Json, Overrides, app, check_json
+from pipelines.errors import UserError
 
 
 class Protocol(str, enum.Enum):
@@ -46,3 +47,26 @@ def load_test(address: Annotated[str, typer.Argument(metavar="ADDRESS", help="ho
                               typer.echo)
     if json_ is not None:
         records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
+
+
+@app.command()
+def deploy(run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder, or a bundle's")],
+           folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="the folder to make")],
+           name: Annotated[str, typer.Option(help="of the model; the recipe's where not given")] = "",
+           image: Annotated[str, typer.Option(help="what to call the container image")] = "",
+           replicas: Annotated[str, typer.Option(metavar="MIN:MAX", help="replicas, at least and at most")] = "2:10",
+           cpus: Annotated[int, typer.Option(min=1, help="processors of a replica")] = 2,
+           memory: Annotated[int, typer.Option(min=256, help="memory of a replica, MiB")] = 2048,
+           canary: Annotated[int, typer.Option(min=0, max=100, help="requests of a hundred that go to the canary")] = 10,
+           storage: Annotated[str, typer.Option(metavar="URI", help="where KServe finds the model")] = "") -> None:
+    """Write what a TF Serving fleet needs: model repository, image, compose, Kubernetes, KServe, canary split, monitoring."""
+    from pipelines import deploying, workers
+    from serving.deploy.files import Deployment
+
+    least, given, most = replicas.partition(":")
+    if not (given and least.isdigit() and most.isdigit() and 1 <= int(least) <= int(most)):
+        raise UserError(f"--replicas {replicas}: give MIN:MAX, for instance 2:10")
+    made = workers.call(deploying.deploy, run, folder, Deployment(
+        name, image, cpus=cpus, memory_mb=memory, min_replicas=int(least), max_replicas=int(most), canary_percent=canary,
+        storage_uri=storage), what="deploy")
+    typer.echo(f"{made} is ready to be deployed: see {folder / 'README.md'}")
