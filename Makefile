@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision test test-all targets lint ui bench bench-compression bench-targets lock schema clean
+.PHONY: help setup run recipes-vision test test-all targets lint ui bench bench-compression bench-targets bench-serving soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -41,6 +41,12 @@ bench: .venv/.ready ## measure what a run must reach (half an hour)
 
 bench-compression: .venv/.ready ## measure compression on every CNN recipe (hours, the first time)
 	@$(BIN)/python benchmarks/compression.py $(ARGS)
+
+bench-serving: .venv/.ready ## measure what serving must reach, half an hour of load included (an hour)
+	@$(BIN)/python benchmarks/serving.py $(ARGS)
+
+soak: .venv/.ready ## half an hour of load on a server whose model is replaced every ten seconds; ARGS="--seconds 60" for less
+	@$(BIN)/python benchmarks/serving.py --only soak $(ARGS)
 
 bench-targets: .venv/.targets .venv/.mediapipe ## measure what every target must reach (hours, the first time)
 	@$(BIN)/python benchmarks/targets.py $(ARGS)

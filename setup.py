@@ -22,9 +22,10 @@ setup(
     install_requires=[
         "ai-edge-litert>=2.3,<3", "aiohttp", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "grpcio", "grpcio-health-checking",
         "grpcio-reflection", "httptools", "importlib_resources", "jinja2", "keras>=3.15,<4", "litert-quantizer>=0.11,<0.12", "matplotlib",
-        "mlflow>=3.17,<4", "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "pillow", "prometheus-client", "protobuf", "pydantic>=2.12,<3",
-        "requests", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22", "tensorflow-datasets>=4.9.10",
-        "tensorflow-model-optimization>=0.8.1,<0.9", "tensorflow-serving-api>=2.21,<2.22", "tf-keras>=2.21,<2.22", "typer", "uvicorn"],
+        "mlflow>=3.17,<4", "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "orjson", "pillow", "prometheus-client", "protobuf",
+        "pydantic>=2.12,<3", "requests", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10", "tensorflow-model-optimization>=0.8.1,<0.9", "tensorflow-serving-api>=2.21,<2.22",
+        "tf-keras>=2.21,<2.22", "typer", "uvicorn", "uvloop; sys_platform != 'win32'"],
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "kubernetes-validate", "mypy", "pytest", "pytest-timeout", "ruff", "tree-sitter",
                 "tree-sitter-kotlin", "tree-sitter-swift"],

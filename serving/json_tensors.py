@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 
 from serving import tensors
 from serving.errors import invalid
@@ -29,7 +30,7 @@ def parse(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        found = json.loads(body)
+        found = _loaded(body)
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: Invalid value. at offset: {error.pos}") from error
     except RecursionError as error:
@@ -41,12 +42,21 @@ def parse(body: bytes) -> dict[str, Any]:
     return found
 
 
-def fill_predict(document: dict[str, Any], request: Any, infos_of: Callable[[str], Infos]) -> bool:
+def _loaded(body: bytes) -> Any:
+    """What a body holds: by orjson; by Python's own parser where it has what no JSON has, NaN and Infinity, or is broken."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return json.loads(body)
+
+
+def fill_predict(document: dict[str, Any], request: Any, infos_of: Callable[[str], Infos], plain: bool = False) -> bool:
     """Fills a PredictRequest; whether the request is in row format.
 
     Args:
         document: the parsed body.
         infos_of: the TensorInfos of a signature's inputs, by name.
+        plain: there is no true and no false in the body.
     """
     request.model_spec.signature_name = signature_name(document)
     infos = infos_of(request.model_spec.signature_name)
@@ -61,10 +71,10 @@ def fill_predict(document: dict[str, Any], request: Any, infos_of: Callable[[str
             raise invalid(f"JSON Value: {text_of(document)} Excepting 'instances' to be an list/array")
         if not instances:
             raise invalid(f"JSON Value: {text_of(document)} No values in 'instances' array")
-        _fill_rows(instances, infos, request.inputs)
+        _fill_rows(instances, infos, request.inputs, plain)
         return True
     if "inputs" in document:
-        _fill_columns(document["inputs"], infos, request.inputs)
+        _fill_columns(document["inputs"], infos, request.inputs, plain)
         return False
     raise invalid("Missing 'inputs' or 'instances' key")
 
@@ -77,7 +87,7 @@ def signature_name(document: dict[str, Any]) -> str:
     return name
 
 
-def _fill_rows(instances: list[Any], infos: Infos, into: Any) -> None:
+def _fill_rows(instances: list[Any], infos: Infos, into: Any, plain: bool) -> None:
     objects = _is_object(instances[0])
     if not isinstance(instances[0], dict) and len(infos) > 1:
         raise invalid("instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map")
@@ -101,14 +111,14 @@ def _fill_rows(instances: list[Any], infos: Infos, into: Any) -> None:
             columns[next(iter(infos))].append(item)
     for name, column in columns.items():
         try:
-            tensors.to_proto(_array(column, infos[name].dtype), into[name], packed=True)
+            tensors.to_proto(_array(column, infos[name].dtype, plain), into[name], packed=True)
         except NotFitting as error:
             key = f" key: {name}" if objects else ""
             raise invalid(f"Failed to process element: {error.place[0] if error.place else 0}{key} of 'instances' list. "
                           f"Error: INVALID_ARGUMENT: {error}") from error
 
 
-def _fill_columns(value: Any, infos: Infos, into: Any) -> None:
+def _fill_columns(value: Any, infos: Infos, into: Any, plain: bool) -> None:
     if not _is_object(value):
         if len(infos) > 1:
             raise invalid("inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map")
@@ -117,7 +127,7 @@ def _fill_columns(value: Any, infos: Infos, into: Any) -> None:
         if name not in value:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
         try:
-            tensors.to_proto(_array(value[name], infos[name].dtype), into[name], packed=True)
+            tensors.to_proto(_array(value[name], infos[name].dtype, plain), into[name], packed=True)
         except NotFitting as error:
             raise invalid(str(error)) from error
 
@@ -130,12 +140,39 @@ class NotFitting(ValueError):
         self.place = place
 
 
-def _array(value: Any, number: int) -> np.ndarray:
-    """A nested list as an array of a type. Raises NotFitting with the first value that does not fit."""
+def _quickly(value: Any, kind: Any, name: str) -> np.ndarray | None:
+    """The same for numbers that all fit, as numpy reads them; None where one may not."""
+    wanted = np.dtype(kind).kind
+    if wanted not in "fiu":
+        return None
+    try:
+        found = np.array(value)
+    except (ValueError, OverflowError):
+        return None
+    if wanted == "f" and found.dtype.kind in "fi" and found.size:
+        largest = np.abs(found[np.isfinite(found)] if found.dtype.kind == "f" else found).max(initial=0)
+        return found.astype(kind) if largest < 2 ** 24 or found.dtype == kind else None
+    limits = np.iinfo(kind) if wanted != "f" else None
+    fits = limits is not None and found.dtype.kind == "i" and found.size and found.min() >= limits.min and found.max() <= limits.max
+    return found.astype(kind) if fits else None
+
+
+def _array(value: Any, number: int, plain: bool = False) -> np.ndarray:
+    """A nested list as an array of a type.
+
+    Args:
+        plain: there is no true and no false in it, which numpy would take for numbers.
+
+    Raises:
+        NotFitting: with the first value that does not fit.
+    """
     kind = tensors.KINDS.get(number, (None, ""))[0]
     name = tensors.type_name(number)
     if kind is None or np.dtype(kind).kind not in "fiubO":
         raise NotFitting(f"Conversion of JSON Value: {text_of(value)} to type: {name}", ())
+    quick = _quickly(value, kind, name) if plain else None
+    if quick is not None:
+        return quick
     shape: list[int] = []
     first = value
     while isinstance(first, list):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from importlib import metadata
 
 from serving.errors import StartError
@@ -40,15 +41,25 @@ def main(arguments: list[str] | None = None, program: str = "tensorflow_model_se
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", stream=sys.stderr)
     for name in ("tensorflow", "absl", "uvicorn"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    import asyncio
-
     from serving.server import serve
 
     try:
-        asyncio.run(serve(options, lambda line: print(line, flush=True)))
+        _runner()(serve(options, lambda line: print(line, flush=True)))
     except StartError as error:
         print(error, file=sys.stderr)
         sys.exit(failed)
+
+
+def _runner() -> Callable[..., None]:
+    """uvloop's event loop where there is one: not on Windows."""
+    try:
+        import uvloop
+
+        return uvloop.run
+    except ImportError:
+        import asyncio
+
+        return asyncio.run
 
 
 if __name__ == "__main__":

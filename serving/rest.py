@@ -136,7 +136,7 @@ class Rest:
         if call == "predict":
             request = predict_pb2.PredictRequest(model_spec=spec)
             rows = await self._aside(len(body), json_tensors.fill_predict, document, request,
-                                     lambda name: self.core.inputs_of(spec, name))
+                                     lambda name: self.core.inputs_of(spec, name), b"true" not in body and b"false" not in body)
             answers = await self.core.predict_arrays(request)
             size = sum(value.nbytes for value in answers.values())
             return await self._aside(size, json_answers.predictions if rows else json_answers.outputs, answers)

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
+from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from serving import tensors
@@ -52,7 +54,11 @@ class SavedModelServable:
     def __init__(self, folder: Path, options: Options):
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=options.tensorflow_intra_op_parallelism or options.tensorflow_session_parallelism,
-            inter_op_parallelism_threads=options.tensorflow_inter_op_parallelism or options.tensorflow_session_parallelism)
+            inter_op_parallelism_threads=options.tensorflow_inter_op_parallelism or options.tensorflow_session_parallelism,
+            # threads that spin for work take the processor from the protocol's own
+            experimental=tf.compat.v1.ConfigProto.Experimental(disable_thread_spinning=True))
+        self._calls: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Callable[..., Any]] = {}
+        self._making = threading.Lock()
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         try:
@@ -68,17 +74,29 @@ class SavedModelServable:
             name: signature for name, signature in meta.signature_def.items() if not name.startswith("__")}
 
     def run(self, signature: str, inputs: Arrays, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        found = self.signatures[signature]
-        fed = {found.inputs[name].name: value for name, value in inputs.items()}
+        names = tuple(inputs)
+        key = (signature, names, tuple(outputs))
+        call = self._calls.get(key)
+        if call is None:
+            with self._making:
+                call = self._calls.get(key) or self._callable(*key)
+                self._calls[key] = call
         try:
-            answers = self._session.run([found.outputs[name].name for name in outputs], fed)
+            answers = call(*inputs.values())
         except tf.errors.OpError as error:
             raise of_tensorflow(error) from error
         except (ValueError, TypeError, RuntimeError) as error:
             raise invalid(" ".join(str(error).split())[:500]) from error
         return dict(zip(outputs, map(np.asarray, answers), strict=True))
 
+    def _callable(self, signature: str, inputs: Sequence[str], outputs: Sequence[str]) -> Callable[..., Any]:
+        """What `Session.make_callable` would give, without its way through Session.run at each call, a tenth of a millisecond."""
+        found = self.signatures[signature]
+        return self._session._make_callable_from_options(CallableOptions(
+            feed=[found.inputs[name].name for name in inputs], fetch=[found.outputs[name].name for name in outputs]))
+
     def close(self) -> None:
+        self._calls.clear()
         self._session.close()
         self._graph = None
 
