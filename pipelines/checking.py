@@ -49,12 +49,12 @@ def check(recipe: Recipe) -> Iterator[str]:
             yield from workers.call(outlook, recipe.written(), target.written(), Path(folder), what=f"check: {target.title}")
 
 
-def take_examples(written: dict, path: Path) -> str:
-    """Saves a few decoded training examples; a line about them."""
+def take_examples(written: dict, path: Path, most: int = EXAMPLES) -> str:
+    """Saves decoded training examples, at most so many; a line about them."""
     recipe = Recipe.model_validate(written)
     source, image = recipe.data.source, recipe.data.image
     if not source.ready():
-        count, classes = EXAMPLES, source.classes()
+        count, classes = most, source.classes()
         np.savez(path, images=np.random.default_rng(0).integers(0, 256, (count, *image.shape)).astype("uint8"),
                  labels=np.arange(count) % len(classes), classes=len(classes))
         return f"{len(classes)} classes; not downloaded yet, so the rest is tried on random pictures"
@@ -65,12 +65,12 @@ def take_examples(written: dict, path: Path) -> str:
         check_batch(recipe.data.batch, there)
     images: list[np.ndarray] = []
     labels: list[int] = []
-    for encoded, label, _ in source.raw("train").take(4 * EXAMPLES).as_numpy_iterator():
-        if len(images) < EXAMPLES and fault(encoded, image) is None:
+    for encoded, label, _ in source.raw("train").take(4 * most).as_numpy_iterator():
+        if len(images) < most and fault(encoded, image) is None:
             images.append(decode(encoded, image).numpy())
             labels.append(label)
     if not images:
-        raise UserError(f"data: none of the first {4 * EXAMPLES} pictures could be read")
+        raise UserError(f"data: none of the first {4 * most} pictures could be read")
     np.savez(path, images=np.stack(images), labels=np.array(labels), classes=len(classes))
     return f"{len(classes)} classes, pictures {' x '.join(map(str, image.shape))}"
 

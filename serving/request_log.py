@@ -14,9 +14,11 @@ import queue
 import random
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.errors import invalid
@@ -25,6 +27,21 @@ log = logging.getLogger("litepress.serving")
 TYPE = "tfrecord"
 #: Records that may wait to be written; more are dropped, so that a slow disk costs no memory.
 WAITING = 1000
+
+
+def read(path: Path) -> Iterator[Any]:
+    """The PredictionLog messages of a TFRecord file. Raises ValueError where it is none."""
+    import tensorflow as tf
+
+    count = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            count += 1
+            yield prediction_log_pb2.PredictionLog.FromString(record)
+    except (tf.errors.OpError, DecodeError) as error:
+        raise ValueError(f"{path.name} is no log of requests: {str(error).splitlines()[0][:150]}") from error
+    if not count and path.stat().st_size:
+        raise ValueError(f"{path.name} is no log of requests: there is no record in it")  # which TensorFlow takes for its end
 
 
 class RequestLog:

@@ -27,6 +27,8 @@ STRING = 7
 _NUMBERS = {np.dtype(kind): number for number, (kind, _) in KINDS.items()}
 #: No array that a request promises may be larger, in bytes.
 LARGEST = 1 << 30
+#: numpy knows no more.
+MOST_DIMENSIONS = 64
 
 
 def type_name(number: int) -> str:
@@ -58,8 +60,10 @@ def to_array(proto: TensorProto, name: str) -> np.ndarray:
     if sizes is None or any(size < 0 for size in sizes):
         raise invalid(f"tensor parsing error: {name}: its shape is not fully known")
     count, width = math.prod(sizes), 8 if proto.dtype == STRING else np.dtype(kind).itemsize
-    if count * width > LARGEST:
-        raise invalid(f"tensor parsing error: {name}: shape {sizes} promises {count * width:,} bytes, more than {LARGEST:,}")
+    promised = math.prod(max(size, 1) for size in sizes) * width  # none of nothing's sizes may be beyond what numpy counts, either
+    if promised > LARGEST or len(sizes) > MOST_DIMENSIONS:
+        raise invalid(f"tensor parsing error: {name}: shape {sizes} promises {promised:,} bytes, more than {LARGEST:,}"
+                      if promised > LARGEST else f"tensor parsing error: {name}: {len(sizes)} dimensions, more than {MOST_DIMENSIONS}")
     if proto.tensor_content and proto.dtype != STRING:
         if len(proto.tensor_content) != count * width:
             raise invalid(f"tensor parsing error: {name}: shape {sizes} of {type_name(proto.dtype)} takes {count * width:,} bytes, "

@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import examples, servable, tensors
+from serving import examples, request_log, servable, tensors
 from serving.errors import invalid
 from serving.servable import Servable
 
@@ -28,15 +28,14 @@ def replay(folder: Path, loaded: Servable, times: int) -> int:
         return 0
     count = 0
     try:
-        for record in tf.data.TFRecordDataset(str(folder / PLACE)).as_numpy_iterator():
+        for log in request_log.read(folder / PLACE):
             count += 1
             if count > MOST:
                 raise invalid(f"Number of warmup records exceeds the maximum ({MOST}) at {PLACE}")
-            log = prediction_log_pb2.PredictionLog.FromString(record)
             for _ in range(times):
                 _send(log, loaded)
-    except (tf.errors.OpError, ValueError) as error:
-        raise invalid(f"Failed to read warmup record from {PLACE}: {str(error).splitlines()[0][:200]}") from error
+    except ValueError as error:
+        raise invalid(f"Failed to read warmup record from {PLACE}: {error}") from error
     return count
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from pipelines.commands.options import Json, Overrides, app, check_json
-from pipelines.errors import UserError
+from pipelines.errors import GateError, UserError
 
 
 class Protocol(str, enum.Enum):
@@ -70,3 +70,49 @@ def deploy(run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's fold
         name, image, cpus=cpus, memory_mb=memory, min_replicas=int(least), max_replicas=int(most), canary_percent=canary,
         storage_uri=storage), what="deploy")
     typer.echo(f"{made} is ready to be deployed: see {folder / 'README.md'}")
+
+
+@app.command()
+def replay(logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="recorded requests: TFRecord files of PredictionLog")],
+           address: Annotated[str, typer.Option("--address", metavar="HOST:PORT", help="the server's gRPC address")],
+           model: Annotated[str, typer.Option("--model", help="the model's name")],
+           old: Annotated[str, typer.Option("--old", metavar="VERSION", help="a version's number or label")],
+           new: Annotated[str, typer.Option("--new", metavar="VERSION", help="another's")],
+           agreement: Annotated[float, typer.Option(min=0, max=1, help="rows that must get the same class, else exit 1")] = 0.0,
+           limit: Annotated[int, typer.Option(min=1, help="requests at most")] = 1000, json_: Json = None) -> None:
+    """Send recorded requests to two versions of a model and compare their answers."""
+    from pipelines import replaying, workers
+    from pipelines import runs as records
+
+    check_json(json_)
+    found = workers.call(replaying.replay, logs, address, model, old, new, limit, what="replay")
+    for line in replaying.shown(found, old, new):
+        typer.echo(line)
+    if json_ is not None:
+        records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
+    least = min((one.same if one.same_top is None else one.same_top for one in found.outputs), default=0.0)
+    if any(found.errors.values()) or least < agreement:
+        raise GateError(f"replay: {new} answers as {old} on {least:.2%} of rows, {sum(map(len, found.errors.values()))} errors; at least "
+                        f"{agreement:.2%} and none were asked for")
+
+
+@app.command()
+def drift(logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="recorded requests: TFRecord files of PredictionLog")],
+          recipe: Annotated[Path, typer.Option("--recipe", metavar="RECIPE", help="whose training set they are compared with")],
+          set_: Overrides = None,
+          most: Annotated[float, typer.Option("--most", min=0, help="population stability index beyond which to exit 1")] = 0.25,
+          limit: Annotated[int, typer.Option(min=1, help="pictures at most")] = 2000,
+          picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the distributions")] = None,
+          json_: Json = None) -> None:
+    """Compare the pictures and answers of recorded requests with the training set: brightness, contrast, sharpness, classes."""
+    from pipelines import drifting, recipe_file
+    from pipelines import runs as records
+
+    check_json(json_)
+    found = drifting.drift_in_worker(recipe_file.read(recipe, set_ or []), logs, limit, picture)
+    for line in drifting.lines(found):
+        typer.echo(line)
+    if json_ is not None:
+        records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
+    if found.worst > most:
+        raise GateError(f"drift: the worst index is {found.worst:.3f}, over {most:g}")

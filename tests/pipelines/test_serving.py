@@ -1,0 +1,213 @@
+"""Runs are served, verified behind the server, deployed, loaded and watched."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorflow_serving.config import model_server_config_pb2
+
+from pipelines import drifting
+from serving import replay as replaying
+from serving.client import GrpcClient
+from serving.embedded import running, serving
+from serving.repository import Repository
+
+
+def test_the_served_model_is_the_trained_one_over_both_protocols(tiny_run):
+    found = json.loads((tiny_run / "results.json").read_text())
+    served = next(one["served"] for one in found["artifacts"] if one["target"] == "saved_model")
+    assert set(served) == {"grpc", "rest"}
+    for one in served.values():
+        assert one["accuracy"] == found["reference"]["metrics"]["accuracy"] and one["max_logit_error"] <= 1e-5
+    printed = (tiny_run / "printed.txt").read_text()
+    assert "served, gRPC" in printed and "served, REST" in printed
+
+
+def test_a_model_that_is_served_wrong_does_not_pass(tiny_run):
+    from pipelines.errors import StageError
+    from pipelines.stages import verify
+
+    class Wrong:
+        input_shape = (8, 8, 3)
+
+        def predict(self, inputs):
+            return {"logits": np.ones((len(inputs["image"]), 10), "float32")}
+
+        def prepared(self, inputs):
+            return lambda: None
+
+    import tensorflow as tf
+
+    test = tf.data.Dataset.from_tensor_slices((np.zeros((4, 8, 8, 3), "uint8"), np.zeros(4, "int64")))
+    with pytest.raises(StageError, match=r"served over gRPC, its logits are off by 1\.0e\+00, more than 1e-04"):
+        verify.serve_one(Wrong(), test, "grpc", np.zeros((4, 10), "float32"), [str(place) for place in range(10)])
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("nowhere",), "nowhere: there is no such folder"),
+    (("runs/tiny/latest", "--prot=3"), "unknown argument: --prot=3. Did you mean --port?"),
+    (("runs/tiny/latest/export/saved_model/1",), "is one version of a model; give the folder that holds it"),
+    (("--model_name=x",), "Give --model_base_path=FOLDER"),
+])
+def test_what_cannot_be_served_is_said(litepress, work, arguments, words):
+    said = litepress("serve", *arguments)
+    assert said.code == 2 and words in said.err and said.err.count("\n") == 1
+
+
+def test_every_flag_is_listed(litepress):
+    said = litepress("serve", "--helpfull")
+    assert said.code == 0 and "--rest_api_port=0" in said.out and "--bind_address=\"127.0.0.1\"" in said.out
+
+
+def test_versions_are_promoted_labelled_and_rolled_back(litepress, work):
+    for number in (1, 2):
+        assert f"tiny version {number} in repository" in litepress("models", "promote", "runs/tiny/latest", "repository").out
+    assert litepress("models", "label", "repository", "tiny", "stable=1").code == 0
+    listed = litepress("models", "list", "repository").out
+    assert listed.split() == ["tiny", "1", "(stable)", "2"]
+    assert "withdrawn: 2" in litepress("models", "rollback", "repository", "tiny").out
+    refused = litepress("models", "rollback", "repository", "tiny")
+    assert refused.code == 2 and "version 1 alone" in refused.err
+    assert litepress("models", "restore", "repository", "tiny", "2").code == 0
+    for arguments, words in ((("label", "repository", "tiny", "stable"), "is no LABEL=VERSION"),
+                             (("list", "nowhere"), "there is no model in it"),
+                             (("promote", "nowhere", "repository"), "nowhere: there is no bundle")):
+        said = litepress("models", *arguments)
+        assert said.code == 2 and words in said.err
+
+
+def test_warm_up_requests_are_real_ones_and_run_before_the_first_answer(litepress, work):
+    litepress("models", "promote", "runs/tiny/latest", "repository")
+    from serving import servable, warmup
+    from serving.flags import Options
+
+    version = Path("repository/tiny/1")
+    loaded = servable.load(version, Options())
+    asked = []
+    run = loaded.run
+    loaded.run = lambda signature, inputs, outputs: asked.append((signature, len(next(iter(inputs.values()))))) or run(
+        signature, inputs, outputs)
+    assert warmup.replay(version, loaded, 1) == 9
+    signatures = ("serving_default", "serving_bytes", "classify")
+    assert sorted(asked) == sorted((signature, rows) for signature in signatures for rows in (1, 8, 32))
+    loaded.close()
+    (version / warmup.PLACE).write_bytes(b"broken")
+    with pytest.raises(Exception, match="Failed to read warmup record"):
+        warmup.replay(version, loaded, 1)
+
+
+def test_the_champion_of_the_registry_is_promoted(litepress, work):
+    said = litepress("models", "from-registry", "tiny", "repository")
+    assert said.code == 0 and "tiny version 1 in repository" in said.out
+    promoted = Path("repository/tiny/1/saved_model.pb").read_bytes()
+    assert promoted == Path("runs/tiny/latest/export/saved_model/1/saved_model.pb").read_bytes()
+    refused = litepress("models", "from-registry", "tiny@other", "repository")
+    assert refused.code == 2 and "has no tiny@other" in refused.err
+
+
+def test_a_deployment_serves_what_was_trained(litepress, work):
+    assert litepress("deploy", "runs/tiny/latest", "fleet", "--canary", "25", "--replicas", "3:6").code == 0
+    assert "weight: 75" in Path("fleet/istio/canary.yaml").read_text()
+    assert "minReplicas: 3" in Path("fleet/kubernetes/scaling.yaml").read_text()
+    assert Repository(Path("fleet/models")).config().model_config_list.config[0].base_path == "/models/tiny"
+    with serving(Path("fleet/models/tiny"), "tiny") as server, GrpcClient(server.grpc, "tiny") as client:
+        assert client.predict({"image": np.zeros((3, 8, 8, 3), "uint8")})["logits"].shape == (3, 10)
+    again = litepress("deploy", "runs/tiny/latest", "fleet")
+    assert again.code == 2 and "fleet is there already" in again.err
+    for arguments, words in ((("--replicas", "5"), "give MIN:MAX"), (("--name", "Not_A_Label"), "is no name for Kubernetes")):
+        said = litepress("deploy", "runs/tiny/latest", "other", *arguments)
+        assert said.code == 2 and words in said.err and not Path("other").exists()
+
+
+def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
+    with serving(Path("runs/tiny/latest/export/saved_model").resolve(), "tiny") as server:
+        said = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20,60", "--seconds", "1", "--objective", "500",
+                         "--picture", "load.png", "--json", "load.json")
+        assert said.code == 0, said.err
+        found = json.loads(Path("load.json").read_text())
+        assert [step["rate"] for step in found["steps"]] == [20, 60] and [step["answered"] for step in found["steps"]] == [20, 60]
+        assert found["highest"] == 60 and all(0 < step["p50"] <= step["p99"] for step in found["steps"])
+        assert Path("load.png").read_bytes().startswith(b"\x89PNG")
+        over = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--rates", "20", "--seconds", "1")
+        assert over.code == 0 and "20 requests/s" in over.out
+    gone = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20")
+    assert gone.code == 2 and "cannot be tested" in gone.err and gone.err.count("\n") == 1
+    assert litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "fast").code == 2
+
+
+def test_an_open_loop_counts_from_when_a_request_was_due():
+    """A server that stops for a second makes everything that was due meanwhile late, though each answer itself is quick."""
+    import asyncio
+    import time
+
+    from serving import load
+
+    async def measure():
+        stalled = asyncio.Event()
+        start = time.perf_counter()
+
+        async def ask(number):
+            if 0.3 < time.perf_counter() - start < 1.3:
+                await asyncio.sleep(1.3 - (time.perf_counter() - start))
+            stalled.set()
+            return "OK" if number else "UNAVAILABLE"
+
+        return await load.open_loop(ask, 100, 2)
+
+    step = asyncio.run(measure())
+    assert step.errors == {"UNAVAILABLE": 1} and step.answered == 199
+    assert step.p90 > 500 and 900 < step.most < 1500 and not step.keeps(10_000)
+
+
+@pytest.fixture
+def logged(work):
+    """A log of 60 requests to a server that has two versions, and the server."""
+    for _ in range(2):
+        Repository(work / "repository").promote("tiny", (work / "runs/tiny/latest/export/saved_model/1").resolve())
+    config = model_server_config_pb2.ModelServerConfig()
+    one = config.model_config_list.config.add(name="tiny", base_path=str(work / "repository/tiny"), model_platform="tensorflow")
+    one.model_version_policy.all.SetInParent()
+    one.logging_config.log_collector_config.type = "tfrecord"
+    one.logging_config.log_collector_config.filename_prefix = str(work / "requests")
+    one.logging_config.sampling_config.sampling_rate = 1.0
+    (work / "models.config").write_text(str(config))
+    images = (np.random.default_rng(0).random((60, 8, 8, 3)) * 255).astype("uint8")
+    with running(model_config_file=str(work / "models.config")) as server:
+        with GrpcClient(server.grpc, "tiny", batch=1) as client:
+            client.predict({"image": images})
+            while client.status() != {1: "AVAILABLE", 2: "AVAILABLE"}:
+                pass
+        yield server
+
+
+def test_recorded_requests_are_replayed_on_two_versions(litepress, work, logged):
+    logged.server.core.log.close()
+    log = next(work.glob("requests.*.tfrecord"))
+    assert sum(1 for _ in replaying.records([log])) == 60
+    said = litepress("replay", log, "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "2", "--agreement", "1",
+                     "--json", "replay.json")
+    assert said.code == 0, said.err
+    found = json.loads(Path("replay.json").read_text())
+    assert found["requests"] == 60 and {one["name"]: one["same"] for one in found["outputs"]} == {"logits": 1.0, "scores": 1.0}
+    missing = litepress("replay", log, "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "7")
+    assert missing.code == 1 and "60 errors" in missing.err
+    Path("no.log").write_bytes(b"nothing")
+    broken = litepress("replay", "no.log", "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "2")
+    assert broken.code == 2 and "no.log is no log of requests" in broken.err
+
+
+def test_noise_is_no_digit_and_drift_says_so(litepress, work, logged):
+    logged.server.core.log.close()
+    log = next(work.glob("requests.*.tfrecord"))
+    said = litepress("drift", log, "--recipe", "recipe.yaml", "--picture", "drift.png", "--json", "drift.json")
+    assert said.code == 1 and "drift: the worst index is" in said.err
+    assert Path("drift.png").read_bytes().startswith(b"\x89PNG")
+    shifts = json.loads(Path("drift.json").read_text())["shifts"]
+    assert {one["name"] for one in shifts} == {"brightness", "contrast", "sharpness", "classes"}
+
+
+def test_the_same_pictures_have_not_drifted():
+    images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 3))
+    for of in drifting.PROPERTIES.values():
+        assert drifting.stability(of(images[:1000]), of(images[1000:])) < drifting.SOME
+        assert drifting.stability(of(images[:1000]), of(images[1000:] // 3)) > drifting.MUCH
