@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -40,6 +41,24 @@ def ping():
 def predict(body: dict):
     return {"predictions": model.predict(numpy.array(body["instances"], "float32"), verbose=0).tolist()}
 uvicorn.run(app, port=int(sys.argv[2]), log_level="error")
+"""
+
+#: A promotion whose steps are slowed, so that a kill hits each of them.
+PROMOTE = """
+import pathlib, shutil, sys, time
+from serving import repository
+copy, to_disk = shutil.copystat, repository._to_disk
+def slow_copystat(*given, **options):
+    time.sleep(0.04)
+    copy(*given, **options)
+def slow_to_disk(path, deep=True):
+    time.sleep(0.04)
+    to_disk(path, deep)
+shutil.copystat, repository._to_disk = slow_copystat, slow_to_disk
+source = next((pathlib.Path(sys.argv[2]) / "export/saved_model").resolve().iterdir())
+print("ready", flush=True)
+repository.Repository(pathlib.Path(sys.argv[1])).promote("digits", source)
+time.sleep(5)
 """
 
 
@@ -286,13 +305,41 @@ def soak(run: Path, seconds: float) -> list[Row]:
                 grown <= 0.05)]
 
 
+def kills(run: Path, _: float) -> list[Row]:
+    """kill -9 at any moment of a promotion: the repository stays whole, and the server goes on with a good version."""
+    import numpy as np
+
+    from serving.client import GrpcClient
+    from serving.repository import Repository
+
+    inputs, whole, answered, times = pictures(run), 0, 0, 20
+    dice = random.Random(7)
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Repository(Path(folder))
+        repository.promote("digits", next((run / "export/saved_model").resolve().iterdir()))
+        wanted = {path.relative_to(folder).parts[2:] for path in Path(folder, "digits", "1").rglob("*")}
+        with server(Path(folder) / "digits", "digits") as (_, rpc, __), GrpcClient(rpc, "digits", retry=False) as client:
+            expected = client.ask(inputs[0])["logits"]
+            for _ in range(times):
+                with process([sys.executable, "-c", PROMOTE, folder, str(run)], "ready") as promoting:
+                    time.sleep(dice.uniform(0, 0.4))
+                    os.killpg(promoting.pid, signal.SIGKILL)
+                versions = [Path(folder, "digits", str(number)) for number in repository.models()["digits"]]
+                whole += all({path.relative_to(version).parts for path in version.rglob("*")} >= wanted for version in versions) and bool(
+                    repository.config().model_config_list.config)
+                answered += bool(np.abs(client.ask(inputs[0])["logits"] - expected).max() <= 1e-5)
+            last = max(repository.models()["digits"])
+    return [Row(f"kill -9 during {times} promotions ({last - 1} came through): repository whole, server answering",
+                f"{whole} and {answered} of {times}", "all", whole == answered == times)]
+
+
 def resident(pid: int) -> float:
     """Memory of a process, MB."""
     text = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-PARTS = {"accuracy": accuracy, "throughput": throughput, "overhead": overhead, "batching": batching, "soak": soak}
+PARTS = {"accuracy": accuracy, "throughput": throughput, "overhead": overhead, "batching": batching, "kills": kills, "soak": soak}
 
 if __name__ == "__main__":
     main()

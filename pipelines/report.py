@@ -30,7 +30,7 @@ def write(folder: Path) -> None:
     runs.write_whole(run.folder / NAME, template.render(
         run=run.record, results=found, advice=results.recommendations(found), sentence=_sentence(found),
         estimate=results.estimate, replacements=replacements.advice,
-        worth_it=profile.WORTH, pictures=_pictures(run, found), details=_details(run),
+        worth_it=profile.WORTH, protocols=results.PROTOCOLS, pictures=_pictures(run, found), details=_details(run),
         recipe=recipe_file.write(Recipe.model_validate(run.record.recipe)),
         environment=_environment(), stages=run.record.stages))
 

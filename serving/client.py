@@ -215,7 +215,7 @@ class RestClient(_Client):
         self._session = requests.Session()
         self._session.trust_env = False  # the server is named by its address; no proxy stands between
         if self.access.retry:
-            again = urllib3.Retry(total=TRIES - 1, read=0, other=0, status=TRIES - 1, status_forcelist=[503], allowed_methods=None,
+            again = urllib3.Retry(total=TRIES - 1, read=False, other=False, status=TRIES - 1, status_forcelist=[503], allowed_methods=None,
                                   backoff_factor=FIRST_PAUSE, backoff_max=LONGEST_PAUSE, raise_on_status=False)
             for scheme in ("http://", "https://"):
                 self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=again))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ from serving.servable import Servable
 
 PER_MODEL = "batching_params.pbtxt"
 SIGNATURE_DEF = "signature_def"
+#: The version that answers the request of this task.
+_answering: contextvars.ContextVar[int | None] = contextvars.ContextVar("answering", default=None)
 METHODS = (servable.PREDICT, examples.CLASSIFY, examples.REGRESS)
 
 
@@ -72,6 +75,12 @@ class Core:
                 raise
         return loaded
 
+    def _hold(self, spec: Any) -> Version:
+        """The version that answers, held; the request's figures name it."""
+        version = self.manager.hold(spec)
+        _answering.set(version.number)
+        return version
+
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
         """Takes a request, before it is read. Raises ServingError where there are too many or the server is going down."""
@@ -90,6 +99,7 @@ class Core:
         """Counts and times a request for Prometheus."""
         start = time.perf_counter()
         status = "OK"
+        _answering.set(None)
         try:
             yield
         except ServingError as error:
@@ -99,9 +109,9 @@ class Core:
             status = "CANCELLED"
             raise
         finally:
-            known = spec.name in self.manager.models
-            self.metrics.request(spec.name if known else "", str(spec.version.value) if known and spec.HasField("version") else "",
-                                 call, entry, status, time.perf_counter() - start)
+            version = _answering.get()
+            self.metrics.request(spec.name if spec.name in self.manager.models else "", "" if version is None else str(version), call,
+                                 entry, status, time.perf_counter() - start)
 
     async def predict(self, request: Any) -> Any:
         """PredictionService.Predict."""
@@ -118,7 +128,7 @@ class Core:
         return answers
 
     async def _predict(self, request: Any) -> tuple[dict[str, np.ndarray], Version, str]:
-        version = self.manager.hold(request.model_spec)
+        version = self._hold(request.model_spec)
         try:
             name = request.model_spec.signature_name or servable.DEFAULT
             signature = servable.signature_of(version.loaded, name)
@@ -134,7 +144,7 @@ class Core:
 
     def inputs_of(self, spec: Any, signature: str) -> Any:
         """The TensorInfos of a signature's inputs, by name. Raises ServingError."""
-        version = self.manager.hold(spec)
+        version = self._hold(spec)
         try:
             name = signature or servable.DEFAULT
             if name not in version.loaded.signatures:
@@ -194,7 +204,7 @@ class Core:
         for field in request.metadata_field:
             if field != SIGNATURE_DEF:
                 raise invalid(f"Metadata field {field} is not supported")
-        version = self.manager.hold(request.model_spec)
+        version = self._hold(request.model_spec)
         try:
             found = get_model_metadata_pb2.SignatureDefMap()
             for name, signature in version.loaded.signatures.items():
@@ -236,7 +246,7 @@ class Core:
         self.log.configure(config)
 
     async def _on_examples(self, spec: Any, given: Any, method: str) -> tuple[Any, Version, str]:
-        version = self.manager.hold(spec)
+        version = self._hold(spec)
         try:
             name = spec.signature_name or servable.DEFAULT
             if name not in version.loaded.signatures:

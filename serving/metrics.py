@@ -11,7 +11,7 @@ PATH = "/monitoring/prometheus/metrics"
 
 
 class Metrics:
-    """Counts and times. The label `model_version` is this server's own: empty where a request named none."""
+    """Counts and times. The label `model_version`, of the version that answered, is this server's own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

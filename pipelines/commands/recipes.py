@@ -126,7 +126,8 @@ def _show(display, found, *tables: str) -> None:
         display.line("  gates   " + "   ".join(str(gate) for gate in found.gates))
     if found.report:
         folder = Path(found.report).parent
-        display.line(f"  report  {found.report}   tracking  make ui   predict  litepress predict {folder} PICTURE")
+        serve = f"   serve  litepress serve {folder}" if any(one.target == "saved_model" for one in found.artifacts) else ""
+        display.line(f"  report  {found.report}   tracking  make ui   predict  litepress predict {folder} PICTURE{serve}")
 
 
 @app.command()

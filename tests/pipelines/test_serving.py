@@ -21,6 +21,7 @@ def test_the_served_model_is_the_trained_one_over_both_protocols(tiny_run):
         assert one["accuracy"] == found["reference"]["metrics"]["accuracy"] and one["max_logit_error"] <= 1e-5
     printed = (tiny_run / "printed.txt").read_text()
     assert "served, gRPC" in printed and "served, REST" in printed
+    assert "behind TF Serving's protocol" in (tiny_run / found["report"]).read_text()
 
 
 def test_a_model_that_is_served_wrong_does_not_pass(tiny_run):

@@ -149,7 +149,8 @@ def test_prometheus_reads_counts_and_latencies(toy, ask):
     page = requests.get(f"http://{toy.rest}/monitoring/prometheus/metrics").text
     assert '# TYPE :tensorflow:serving:request_count counter' in page
     counted = [line for line in page.splitlines() if line.startswith(":tensorflow:serving:request_count{") and 'API="Predict"' in line
-               and 'entrypoint="REST"' in line and 'status="OK"' in line and 'model_name="toy"' in line]
+               and 'entrypoint="REST"' in line and 'status="OK"' in line and 'model_name="toy"' in line
+               and 'model_version="1"' in line]
     assert counted and float(counted[0].rpartition(" ")[2]) >= 1
     assert ":tensorflow:serving:request_latency_bucket{" in page
     assert requests.get(f"http://{toy.rest}/elsewhere").status_code == 404
