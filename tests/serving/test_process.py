@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving import flags
 from serving.client import GrpcClient, RestClient
-from serving.embedded import free_ports
+from serving.embedded import free_ports, running
 from serving.errors import ServingError, StartError
 
 PROGRAM = str(Path(sys.executable).with_name("tensorflow_model_server"))
@@ -50,22 +50,27 @@ def test_flags_without_meaning_here_are_taken_and_said_to_have_none():
     assert [line.split()[0] for line in flags.without_effect(options)] == ["--num_load_threads", "--flush_filesystem_caches"]
 
 
-def test_the_command_line_ends_as_the_originals(tmp_path):
+def test_the_command_line_ends_as_the_originals():
     unknown = run("--prot=1")
     assert unknown.returncode == 255 and unknown.stderr.startswith("unknown argument: --prot=1") and "--port=8500" in unknown.stderr
     version = run("--version")
     assert version.returncode == 0 and version.stdout.startswith("TensorFlow ModelServer: 2.21")
+
+
+def test_a_broken_configuration_is_said_with_its_line_and_field(tmp_path):
     (tmp_path / "models.config").write_text("model_config_list {\n config {\n  nam: 'x'\n }\n}")
-    broken = run(f"--model_config_file={tmp_path / 'models.config'}")
-    assert broken.returncode == 255 and "models.config:3: Invalid protobuf file: " in broken.stderr and '"nam"' in broken.stderr
+    with pytest.raises(StartError, match=r'models.config:3: Invalid protobuf file: .*"nam"'), \
+            running(model_config_file=str(tmp_path / "models.config")):
+        pass
 
 
 @pytest.mark.parametrize("arguments, words", [
     ((), "Both server_options.model_base_path and server_options.model_config_file are empty!"),
     (("--port=0", "--model_base_path=x"), "nothing to listen on"),
     (("--rest_api_port=8500", "--model_base_path=x"), "--rest_api_port cannot be same as --port"),
-    (("--model_base_path=nowhere", "--port=PORT"), "Could not find base path"),
-    (("--model_base_path=x", "--bind_address=203.0.113.7"), "cannot listen on 203.0.113.7:8500: Cannot assign requested address"),
+    pytest.param(("--model_base_path=nowhere", "--port=PORT"), "Could not find base path", marks=pytest.mark.slow),
+    pytest.param(("--model_base_path=x", "--bind_address=203.0.113.7"),
+                 "cannot listen on 203.0.113.7:8500: Cannot assign requested address", marks=pytest.mark.slow),
     (("--model_base_path=x", "--ssl_config_file=none"), "none: there is no such file"),
     (("--model_base_path=x", "--bearer_token_file=none"), "none: there is no such file"),
 ])
