@@ -66,7 +66,7 @@ class Model:
 
     config: Any
     versions: dict[int, Version] = dataclasses.field(default_factory=dict)
-    looked: bool = False
+    aspired: set[int] = dataclasses.field(default_factory=set)
     trouble: str = ""
 
     @property
@@ -186,8 +186,11 @@ class Manager:
     async def _await_models(self, names: set[str]) -> None:
         def settled(name: str) -> bool:
             model = self.models.get(name)
-            return model is None or bool(model.available) or (model.looked and bool(model.versions) and all(
-                version.state == State.END for version in model.versions.values()))
+            if model is None:
+                return True
+            wanted = [model.versions.get(number) for number in model.aspired]
+            return bool(wanted) and all(version is not None and (version.state in (State.AVAILABLE, State.END) or (
+                version.error is not None and bool(model.available))) for version in wanted)
 
         while not all(map(settled, names)):
             async with self._changed:
@@ -221,8 +224,8 @@ class Manager:
             live = {number for number, version in model.versions.items() if version.state != State.END}
             whole = {number: folder for number, folder in aspired.items()
                      if number in live or await loop.run_in_executor(self._threads, self._settling.whole, folder)}
-            model.looked = True
-            self._follow(name, model, whole, set(aspired))
+            model.aspired = set(aspired)
+            self._follow(name, model, whole)
         self._settling.keep(version.folder for model in self.models.values() for version in model.versions.values())
 
     async def _found(self, name: str, base: str) -> tuple[dict[int, Path], str]:
@@ -233,14 +236,14 @@ class Manager:
             return {}, f"Could not find base path {base} for servable {name} ({error.strerror or error})"
         return found, "" if found else f"No versions of servable {name} found under base path {base}"
 
-    def _follow(self, name: str, model: Model, whole: dict[int, Path], aspired: set[int]) -> None:
+    def _follow(self, name: str, model: Model, whole: dict[int, Path]) -> None:
         for number, folder in sorted(whole.items(), reverse=True):
             known = model.versions.get(number)
             if known is None or (known.state == State.END and (known.error is None or known.look != versions.fingerprint(folder))):
                 model.versions[number] = Version(number, folder)
                 self._start(self._load(name, model, model.versions[number]))
-        if any(number in aspired for number in model.available):
-            for number in [number for number in model.available if number not in aspired]:
+        if any(number in model.aspired for number in model.available):
+            for number in [number for number in model.available if number not in model.aspired]:
                 self._start(self._unload(model, model.versions[number]))
 
     async def _load(self, name: str, model: Model, version: Version) -> None:
