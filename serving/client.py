@@ -87,10 +87,16 @@ class Access:
 
 
 class _Client:
-    """What both protocols share: a Predictor over a call that they make."""
+    """What both protocols share: a Predictor over a call that they make.
 
-    def __init__(self, access: Access):
-        self.access = access
+    Args:
+        address: host:port, or an Access.
+        model: the model's name, where an address is given.
+        settings: the other fields of Access.
+    """
+
+    def __init__(self, address: str | Access, model: str = "", **settings: Any):
+        self.access = address if isinstance(address, Access) else Access(address, model, **settings)
 
     def __enter__(self) -> Self:
         return self
@@ -129,16 +135,10 @@ class _Client:
 
 
 class GrpcClient(_Client):
-    """A model behind TF Serving's gRPC API.
-
-    Args:
-        address: host:port, or an Access.
-        model: the model's name, where an address is given.
-        settings: the other fields of Access.
-    """
+    """A model behind TF Serving's gRPC API."""
 
     def __init__(self, address: str | Access, model: str = "", **settings: Any):
-        super().__init__(address if isinstance(address, Access) else Access(address, model, **settings))
+        super().__init__(address, model, **settings)
         options: list[tuple[str, Any]] = [
             ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 10_000), ("grpc.enable_retries", int(self.access.retry))]
@@ -202,16 +202,10 @@ class GrpcClient(_Client):
 
 
 class RestClient(_Client):
-    """A model behind TF Serving's REST API.
-
-    Args:
-        address: host:port, or an Access.
-        model: the model's name, where an address is given.
-        settings: the other fields of Access.
-    """
+    """A model behind TF Serving's REST API."""
 
     def __init__(self, address: str | Access, model: str = "", **settings: Any):
-        super().__init__(address if isinstance(address, Access) else Access(address, model, **settings))
+        super().__init__(address, model, **settings)
         self._session = requests.Session()
         self._session.trust_env = False  # the server is named by its address; no proxy stands between
         if self.access.retry:

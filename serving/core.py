@@ -155,20 +155,20 @@ class Core:
 
     async def classify(self, request: Any) -> Any:
         """PredictionService.Classify."""
-        response = classification_pb2.ClassificationResponse()
-        result, version, name = await self._on_examples(request.model_spec, request.input, examples.CLASSIFY)
-        response.result.CopyFrom(result)
-        _answered(response.model_spec, request.model_spec.name, version, name)
+        response = await self._filled(request, classification_pb2.ClassificationResponse(), examples.CLASSIFY)
         self.log.classify(request, response)
         return response
 
     async def regress(self, request: Any) -> Any:
         """PredictionService.Regress."""
-        response = regression_pb2.RegressionResponse()
-        result, version, name = await self._on_examples(request.model_spec, request.input, examples.REGRESS)
+        response = await self._filled(request, regression_pb2.RegressionResponse(), examples.REGRESS)
+        self.log.regress(request, response)
+        return response
+
+    async def _filled(self, request: Any, response: Any, method: str) -> Any:
+        result, version, name = await self._on_examples(request.model_spec, request.input, method)
         response.result.CopyFrom(result)
         _answered(response.model_spec, request.model_spec.name, version, name)
-        self.log.regress(request, response)
         return response
 
     async def multi_inference(self, request: Any) -> Any:
