@@ -71,7 +71,7 @@ class Options:
     thread_pool_factory_config_file: str = _flag("", "There is one pool.", NO_EFFECT)
 
     bind_address: str = _flag("127.0.0.1", "Address to listen on. The original listens on all; give 0.0.0.0 for that.", OWN)
-    max_request_bytes: int = _flag(256 << 20, "The largest request, in bytes, gRPC or REST, unpacked.", OWN)
+    max_request_bytes: int = _flag(64 << 20, "The largest request, in bytes, gRPC or REST, unpacked.", OWN)
     max_concurrent_requests: int = _flag(1024, "Requests under way, beyond which new ones get UNAVAILABLE.", OWN)
     header_timeout_seconds: float = _flag(10.0, "How long a REST client may take to send its headers, and between parts of its body.", OWN)
     bearer_token_file: str = _flag("", "If non-empty, requests need the token in this file: Authorization: Bearer TOKEN.", OWN)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from tensorflow_serving.apis import (
@@ -23,7 +24,7 @@ from tensorflow_serving.apis import (
 
 from serving import json_answers, json_examples, json_tensors
 from serving.core import SIGNATURE_DEF, Core
-from serving.errors import ServingError, invalid
+from serving.errors import ServingError, invalid, unavailable
 from serving.security import Guard
 
 log = logging.getLogger("litepress.serving")
@@ -38,6 +39,12 @@ WORTH_PACKING = 1 << 10
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+#: Bodies under way may have so many times the bytes of the largest one together; beyond that new ones are UNAVAILABLE.
+BODIES = 8
+#: Large bodies that are parsed at a time: JSON takes many times its bytes as Python's lists.
+PARSED = 2
 
 
 class TooLarge(Exception):
@@ -56,6 +63,8 @@ class Rest:
     def __init__(self, core: Core, guard: Guard, monitoring: str = ""):
         self.core, self.guard, self.monitoring = core, guard, monitoring
         self.slots = asyncio.Semaphore(max(1, core.options.rest_api_num_threads))
+        self.parsing = asyncio.Semaphore(PARSED)
+        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,13 +106,16 @@ class Rest:
             spec, call = _spec(match), match[4].lower()
             with self.core.taken(), self.core.measured(spec, call.capitalize(), "REST"):
                 body = await self._body(headers, receive)
+                self.held += len(body)
                 try:
+                    if self.held > BODIES * self.core.options.max_request_bytes:
+                        raise unavailable("The bodies under way are too large together")
                     async with asyncio.timeout(self.core.options.rest_api_timeout_in_ms / 1000), self.slots:
                         return 200, await self._call(call, spec, body), b"application/json"
                 except TimeoutError:
-                    import grpc
-
                     raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, "Timed out waiting for the model") from None
+                finally:
+                    self.held -= len(body)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             spec = _spec(match)
             if not spec.name:
@@ -150,10 +162,12 @@ class Rest:
         await self._aside(len(body), json_examples.fill_examples, document, wanted)
         return json_answers.results([json_answers.number(one.value) for one in (await self.core.regress(wanted)).result.regressions])
 
-    @staticmethod
-    async def _aside(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls a function: in a thread, where what it works on is large."""
-        return await asyncio.to_thread(function, *arguments) if size > INLINE else function(*arguments)
+    async def _aside(self, size: int, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls a function: in a thread, few at a time, where what it works on is large."""
+        if size <= INLINE:
+            return function(*arguments)
+        async with self.parsing:
+            return await asyncio.to_thread(function, *arguments)
 
     async def _status(self, spec: Any) -> bytes:
         return _json(await self.core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))

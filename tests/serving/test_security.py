@@ -165,3 +165,20 @@ def test_a_deadline_ends_the_wait_not_the_server(base):
         assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
         with GrpcClient(server.grpc, "toy") as client:
             assert client.ask(ROW)["y"][0, 0] == 2
+
+
+def test_large_bodies_together_have_a_limit_too(base, monkeypatch):
+    from serving import rest
+
+    monkeypatch.setattr(rest, "BODIES", 1)
+    with running(model_name="toy", model_base_path=str(base), max_request_bytes=400_000) as server:
+        body = b'{"instances": [' + b",".join([b"[1, 2]"] * 40_000) + b"]}"
+        codes = []
+        threads = [threading.Thread(target=lambda: codes.append(
+            requests.post(f"http://{server.rest}/v1/models/toy:predict", data=body).status_code)) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(codes) == {200, 503} and len(body) < 400_000
+        assert requests.post(f"http://{server.rest}/v1/models/toy:predict", data=body).status_code == 200
