@@ -132,7 +132,8 @@ class Rest:
         parts: list[bytes] = []
         size, more = 0, True
         while more:
-            message = await asyncio.wait_for(receive(), self.core.options.header_timeout_seconds)
+            async with asyncio.timeout(self.core.options.header_timeout_seconds):
+                message = await receive()
             if message["type"] == "http.disconnect":
                 raise ConnectionError
             parts.append(message.get("body", b""))
