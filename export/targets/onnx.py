@@ -51,11 +51,43 @@ def convert(content: bytes, labels: Sequence[str]) -> bytes:
     _take_pixels(graph, found.input)
     _rename(graph, graph.output[0].name, LOGITS)
     _give_real_numbers(graph, found.output)
+    _spell_out_gelu(graph)
+    left = sorted({node.op_type.removeprefix("TFL_") for node in graph.node if node.op_type.startswith("TFL_")})
+    if left:
+        raise ValueError(f"tf2onnx has no ONNX form of {', '.join(left)}")
     _name_by_place(graph)
     model.producer_name, graph.name = "litepress", "model"
     onnx.helper.set_model_props(model, {"labels": "\n".join(labels)})
     onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)
+
+
+def _spell_out_gelu(graph: Any) -> None:
+    """GELU as its formula, which tf2onnx leaves as it is and ONNX has from version 20 on: x / 2 (1 + erf(x / √2)), or its approximation by
+    tanh (Hendrycks and Gimpel 2016, "Gaussian Error Linear Units")."""
+    nodes = []
+    for number, node in enumerate(graph.node):
+        if node.op_type != "TFL_GELU":
+            nodes.append(node)
+            continue
+        given, result = node.input[0], node.output[0]
+        constants = {"half": 0.5, "one": 1.0, "root": 2 ** -0.5, "outer": (2 / np.pi) ** 0.5, "inner": 0.044715}
+        names = {name: f"gelu_{number}_{name}" for name in (*constants, *(f"step{place}" for place in range(7)))}
+        graph.initializer.extend(onnx.numpy_helper.from_array(np.array(value, "float32"), names[name]) for name, value in constants.items())
+        if any(attribute.name == "approximate" and attribute.i for attribute in node.attribute):
+            steps = [("Mul", given, given), ("Mul", "step0", given), ("Mul", "step1", "inner"), ("Add", "step2", given),
+                     ("Mul", "step3", "outer"), ("Tanh", "step4")]
+        else:
+            steps = [("Mul", given, "root"), ("Erf", "step0")]
+        for place, (kind, *inputs) in enumerate(steps):
+            nodes.append(onnx.helper.make_node(kind, [names.get(name, name) for name in inputs], [names[f"step{place}"]]))
+        last = f"gelu_{number}_last"
+        nodes += [onnx.helper.make_node("Add", [names[f"step{len(steps) - 1}"], names["one"]], [f"{last}_sum"]),
+                  onnx.helper.make_node("Mul", [f"{last}_sum", names["half"]], [last]),
+                  onnx.helper.make_node("Mul", [last, given], [result])]
+    if len(nodes) != len(graph.node):
+        del graph.node[:]
+        graph.node.extend(nodes)
 
 
 def _rename(graph: Any, old: str, new: str) -> None:

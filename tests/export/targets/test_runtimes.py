@@ -105,6 +105,24 @@ def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
     assert np.ptp(wanted) > 1
 
 
+@pytest.mark.parametrize("approximate", [False, True])
+@pytest.mark.parametrize("integer", [False, True])
+def test_gelu_has_an_onnx_form(converted, tmp_path, approximate, integer):
+    """As ViT and ConvNeXt have it; tf2onnx leaves LiteRT's operator as it is."""
+    import tensorflow as tf
+
+    from export import tflite_file
+
+    content = converted(lambda image: tf.nn.gelu(tf.reduce_mean(image, axis=(1, 2)) * 4.0 - 2.0, approximate=approximate), integer=integer)
+    assert "GELU" in str(tflite_file.operators(content))
+    (tmp_path / "model.tflite").write_bytes(content)
+    (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
+    pixels = np.random.default_rng(1).integers(0, 2, (20, 8, 8, 3)).astype("uint8")
+    wanted, found = (open_predictor(tmp_path / name).predict({IMAGE: pixels})[LOGITS] for name in ("model.tflite", "model.onnx"))
+    assert np.ptp(wanted) > 0.2
+    assert np.abs(found - wanted).max() <= (2 * ends.of(content).output.scale if integer else 1e-5)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.cc"])
 def test_a_file_that_is_none_is_refused(name, tmp_path):
     (tmp_path / name).write_bytes(b"nothing")
