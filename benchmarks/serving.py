@@ -286,7 +286,7 @@ def soak(run: Path, seconds: float) -> list[Row]:
                     await asyncio.sleep(10)
                     await asyncio.to_thread(repository.promote, "digits", source)
                     swaps += 1
-                    sizes.append(resident(started.pid))
+                    sizes.append(load.resident(started.pid))
 
             async with load.asker(Access(rpc, "digits", retry=False), "grpc", inputs) as ask:
                 swapping = asyncio.create_task(swap())
@@ -331,12 +331,6 @@ def kills(run: Path, _: float) -> list[Row]:
             last = max(repository.models()["digits"])
     return [Row(f"kill -9 during {times} promotions ({last - 1} came through): repository whole, server answering",
                 f"{whole} and {answered} of {times}", "all", whole == answered == times)]
-
-
-def resident(pid: int) -> float:
-    """Memory of a process, MB."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 PARTS = {"accuracy": accuracy, "throughput": throughput, "overhead": overhead, "batching": batching, "kills": kills, "soak": soak}

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from export.predictors import IMAGE
 from export.saved_model import ENCODED
-from pipelines import checking, workers
+from pipelines import checking
 from pipelines.errors import UserError
 from pipelines.ingest.pictures import decode
 from pipelines.recipe import Recipe
@@ -154,9 +154,3 @@ def draw(trained: np.ndarray, logged: np.ndarray, found: Drift, path: Path) -> N
     figure.axes[0].legend()
     figure.savefig(path, dpi=130)
 
-
-def drift_in_worker(recipe: Recipe, logs: list[Path], limit: int, picture: Path | None) -> Drift:
-    """The same, in a worker. Raises UserError."""
-    if picture is not None and not picture.absolute().parent.is_dir():
-        raise UserError(f"--picture {picture}: there is no folder {picture.parent}")
-    return workers.call(drift, recipe.written(), logs, limit, picture, what="drift")

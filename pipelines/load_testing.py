@@ -34,8 +34,6 @@ class LoadTest(BaseModel):
 def test(recipe: Recipe, address: str, model: str | None, protocol: str, rates: str | None, objective: float, seconds: float,
          picture: Path | None, say: Callable[[str], None]) -> LoadTest:
     """Tests a server. Raises UserError where it cannot be asked, or a setting is not possible."""
-    if picture is not None and not picture.absolute().parent.is_dir():
-        raise UserError(f"--picture {picture}: there is no folder {picture.parent}")
     wanted = _rates(rates) if rates else None
     say(HEADER)
     with tempfile.TemporaryDirectory(prefix="litepress-load-") as folder:

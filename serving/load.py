@@ -12,6 +12,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import aiohttp
@@ -180,6 +181,12 @@ def _step(rate: float, seconds: float, latencies: list[float], errors: Counter[s
     p50, p90, p99, p999 = np.percentile(values, [50, 90, 99, 99.9])
     return Step(rate=rate, seconds=seconds, answered=len(latencies), throughput=len(latencies) / took, p50=p50, p90=p90, p99=p99, p999=p999,
                 most=float(values.max()), errors=dict(errors), late=late * 1e3)
+
+
+def resident(pid: int | str = "self") -> float:
+    """Memory that a process holds, MB, on Linux."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 async def highest_rate(ask: Ask, objective: float, seconds: float, first: float = 20.0,

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipelines.commands.options import Json, app, check_json
+from pipelines.commands.options import Json, app, check_file, check_json
 from pipelines.commands.recipes import PixelRange
 from pipelines.errors import GateError, UserError
 
@@ -28,8 +28,7 @@ def explain(model: Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="
     """Show how far every operator of an integer file is from the float model's, and what to do about the worst three."""
     from pipelines import pressing, workers
 
-    if picture is not None and not picture.absolute().parent.is_dir():
-        raise UserError(f"--picture {picture}: there is no folder {picture.parent}")
+    check_file("--picture", picture)
     for line in workers.call(pressing.explain_file, model, reference, data, examples, picture, pixels.value, what="explain"):
         typer.echo(line)
 

@@ -22,5 +22,10 @@ Json = Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="wr
 
 def check_json(path: Optional[Path]) -> None:
     """Raises UserError where a --json file cannot be written."""
+    check_file("--json", path)
+
+
+def check_file(option: str, path: Optional[Path]) -> None:
+    """Raises UserError where an option's file cannot be written, its folder not being there."""
     if path is not None and not path.absolute().parent.is_dir():
-        raise UserError(f"--json {path}: there is no folder {path.parent}")
+        raise UserError(f"{option} {path}: there is no folder {path.parent}")

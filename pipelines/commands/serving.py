@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipelines.commands.options import Json, Overrides, app, check_json
+from pipelines.commands.options import Json, Overrides, app, check_file, check_json
 from pipelines.errors import GateError, UserError
 
 
@@ -43,6 +43,7 @@ def load_test(address: Annotated[str, typer.Argument(metavar="ADDRESS", help="ho
     from pipelines import runs as records
 
     check_json(json_)
+    check_file("--picture", picture)
     found = load_testing.test(recipe_file.read(recipe, set_ or []), address, model, protocol.value, rates, objective, seconds, picture,
                               typer.echo)
     if json_ is not None:
@@ -105,11 +106,12 @@ def drift(logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="rec
           picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the distributions")] = None,
           json_: Json = None) -> None:
     """Compare the pictures and answers of recorded requests with the training set: brightness, contrast, sharpness, classes."""
-    from pipelines import drifting, recipe_file
+    from pipelines import drifting, recipe_file, workers
     from pipelines import runs as records
 
     check_json(json_)
-    found = drifting.drift_in_worker(recipe_file.read(recipe, set_ or []), logs, limit, picture)
+    check_file("--picture", picture)
+    found = workers.call(drifting.drift, recipe_file.read(recipe, set_ or []).written(), logs, limit, picture, what="drift")
     for line in drifting.lines(found):
         typer.echo(line)
     if json_ is not None:

@@ -3,7 +3,6 @@ import http.client
 import json
 import math
 import random
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from serving.client import GrpcClient
+from serving.load import resident
 
 FEW, MANY = 150, 3000
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.large_base_example,
@@ -36,11 +36,6 @@ endings = st.sampled_from([":predict", ":classify", ":regress", "/versions/1:pre
 def numbers(count):
     """Two sizes of the same test: a quick one, and one that makes its part of ten thousand."""
     return pytest.mark.parametrize("count", [FEW, pytest.param(count, marks=pytest.mark.slow)])
-
-
-def resident() -> float:
-    text = Path("/proc/self/status").read_text()
-    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 def still_answers(toy):

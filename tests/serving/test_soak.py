@@ -2,7 +2,6 @@
 import shutil
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +9,10 @@ import pytest
 from serving.client import GrpcClient
 from serving.embedded import running
 from serving.errors import ServingError
+from serving.load import resident
 from serving.repository import Repository
 
 ROW = {"x": np.array([[1, 2]], "float32")}
-
-
-def resident() -> float:
-    text = Path("/proc/self/status").read_text()
-    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 @pytest.mark.slow
