@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import contextvars
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,7 @@ from tensorflow_serving.apis import (
 
 from serving import examples, messages, servable, tensors, warmup
 from serving.batching import Batcher, Parameters
-from serving.errors import ServingError, invalid, unavailable
+from serving.errors import ServingError, StartError, invalid, unavailable
 from serving.flags import Options
 from serving.manager import Manager, Version
 from serving.metrics import Metrics
@@ -58,21 +59,22 @@ class Core:
         self.draining = False
         self.under_way = 0
         self._threads = ThreadPoolExecutor(max(1, options.grpc_max_threads), "run")
-        self._batchers: dict[str, Batcher] = {}
-        self._parameters = Parameters()
-        if options.batching_parameters_file:
-            path = Path(options.batching_parameters_file)
-            self._parameters = Parameters.of(messages.read(path, messages.BatchingParameters), str(path))
+        #: Of models whose versions bring their own parameters, gone with them; and the one of all others.
+        self._own: weakref.WeakKeyDictionary[Servable, Batcher] = weakref.WeakKeyDictionary()
+        shared = self._batcher(Path(options.batching_parameters_file) if options.batching_parameters_file else None)
+        self._shared = shared if options.enable_batching and not options.enable_per_model_batching_parameters else None
 
     def _load(self, name: str, number: int, folder: Path) -> Servable:
         """A version, loaded and warmed up; in a thread."""
         loaded = servable.load(folder, self.options)
-        if self.options.enable_model_warmup:
-            try:
+        try:
+            if self.options.enable_batching and self.options.enable_per_model_batching_parameters and (folder / PER_MODEL).is_file():
+                self._own[loaded] = self._batcher(folder / PER_MODEL)
+            if self.options.enable_model_warmup:
                 warmup.replay(folder, loaded, max(1, self.options.num_request_iterations_for_warmup))
-            except ServingError:
-                loaded.close()
-                raise
+        except (ServingError, StartError) as error:
+            loaded.close()
+            raise error if isinstance(error, ServingError) else invalid(str(error)) from error
         return loaded
 
     def _hold(self, spec: Any) -> Version:
@@ -266,7 +268,7 @@ class Core:
         """Runs a signature in a thread, in a batch where batching is on. The version is held until the run ends, even where nobody
         waits for it any more."""
         loaded = version.loaded
-        batcher = self._batcher(version) if self.options.enable_batching else None
+        batcher = self._shared or self._own.get(loaded)
         if batcher is None:
             work: asyncio.Future = asyncio.get_running_loop().run_in_executor(self._threads, loaded.run, signature, inputs, outputs)
         else:
@@ -281,22 +283,19 @@ class Core:
         if not work.cancelled():
             work.exception()  # looked at, where nobody waits for it any more
 
-    def _batcher(self, version: Version) -> Batcher | None:
-        """The one of all models, or a version's own where each has its parameters: those without any are not batched then."""
-        if not self.options.enable_per_model_batching_parameters:
-            if "" not in self._batchers:
-                self._batchers[""] = Batcher(self._parameters, self.metrics.batch)
-            return self._batchers[""]
-        path = version.folder / PER_MODEL
-        if str(path) not in self._batchers and path.is_file():
-            self._batchers[str(path)] = Batcher(
-                Parameters.of(messages.read(path, messages.BatchingParameters), str(path)), self.metrics.batch)
-        return self._batchers.get(str(path))
+    def _batcher(self, path: Path | None) -> Batcher:
+        """A batcher with the parameters of a file, or the usual ones. Raises StartError where the file is broken."""
+        parameters = Parameters.of(messages.read(path, messages.BatchingParameters), str(path)) if path else Parameters()
+        return Batcher(parameters, self.metrics.batch)
+
+    @property
+    def _batchers(self) -> list[Batcher]:
+        return [*([self._shared] if self._shared else []), *self._own.values()]
 
     @property
     def waiting(self) -> int:
         """Requests that wait for a batch."""
-        return sum(batcher.waiting for batcher in self._batchers.values())
+        return sum(batcher.waiting for batcher in self._batchers)
 
     async def finished(self, within: float) -> bool:
         """Whether all requests under way ended within so many seconds."""
@@ -307,7 +306,7 @@ class Core:
 
     async def close(self) -> None:
         """Ends batches, unloads models, writes what is logged."""
-        for batcher in self._batchers.values():
+        for batcher in self._batchers:
             await batcher.close()
         await self.manager.close()
         self._threads.shutdown(wait=False)

@@ -124,3 +124,19 @@ def test_a_server_that_batches_answers_as_one_that_does_not(base, tmp_path):
         page = server.server.core.metrics.page().decode()
         ran = float(next(line for line in page.splitlines() if "batch_size_count" in line).split()[-1])
         assert 0 < ran < 200
+
+
+def test_each_model_may_bring_its_own_parameters(base, tmp_path):
+    (base / "1" / "batching_params.pbtxt").write_text("max_batch_size { value: 2 }")
+    flags = dict(model_name="toy", model_base_path=str(base), enable_batching=True, enable_per_model_batching_parameters=True)
+    with running(**flags) as server, GrpcClient(server.grpc, "toy") as client:
+        assert client.ask({"x": np.ones((2, 2), "float32")})["y"].tolist() == [[2, 2], [2, 2]]
+        with pytest.raises(ServingError, match="Task size 3 is larger than maximum input batch size 2"):
+            client.ask({"x": np.ones((3, 2), "float32")})
+    (base / "1" / "batching_params.pbtxt").unlink()
+    with running(**flags) as server, GrpcClient(server.grpc, "toy") as client:
+        client.ask({"x": np.ones((3, 2), "float32")})
+        assert not server.server.core._batchers
+    (base / "1" / "batching_params.pbtxt").write_text("max_batch_size { value: 0 }")
+    with pytest.raises(StartError, match="max_batch_size must be at least 1"), running(**flags, max_num_load_retries=0):
+        pass
