@@ -36,6 +36,7 @@ def convert(content: bytes, labels: Sequence[str]) -> bytes:
 
     from tf2onnx import convert as tf2onnx
 
+    _keep_biases()
     found = ends.of(content)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
@@ -60,6 +61,28 @@ def convert(content: bytes, labels: Sequence[str]) -> bytes:
     onnx.helper.set_model_props(model, {"labels": "\n".join(labels)})
     onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)
+
+
+def _keep_biases() -> None:
+    """Teaches tf2onnx that a fully connected layer whose input has more than two axes has a bias too: its own handler drops it where it
+    flattens that input, so the input is flat before the handler sees it."""
+    from tf2onnx import handler, utils
+    from tf2onnx.tflite_handlers.tfl_math import TflFullyConnectedOp
+
+    class FullyConnected:
+        """The name and form that tf2onnx asks for."""
+
+        @classmethod
+        def to_tf(cls, graph: Any, node: Any, **settings: Any) -> None:
+            if not node.attr["keep_num_dims"].i and graph.get_rank(node.input[0]) != 2:
+                width = graph.get_shape(node.input[1])[1]
+                shape = graph.make_const(utils.make_name("flat"), np.array([-1, width], np.int64))
+                flat = graph.insert_new_node_on_input(node, "Reshape", [node.input[0], shape.output[0]], input_index=0)
+                flat.skip_conversion = True
+                graph.set_shape(flat.output[0], [-1, width])
+            TflFullyConnectedOp.to_tf(graph, node, **settings)
+
+    handler.tfl_op(["TFL_FULLY_CONNECTED"])(FullyConnected)
 
 
 def _spell_out_gelu(graph: Any) -> None:

@@ -105,6 +105,28 @@ def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
     assert np.ptp(wanted) > 1
 
 
+@pytest.mark.parametrize("integer", [False, True])
+def test_a_dense_layer_on_maps_keeps_its_bias(converted, tmp_path, integer):
+    """As VGG-11's first, whose maps of one pixel LiteRT's converter flattens inside the layer; tf2onnx drops the bias there."""
+    import tensorflow as tf
+
+    from export import tflite_file
+
+    weights, bias = tf.constant(np.random.default_rng(0).normal(size=(3, 3)).astype("float32")), tf.constant([5.0, -3.0, 1.0])
+
+    def dense(image):
+        return tf.matmul(tf.reshape(tf.nn.avg_pool2d(image, 8, 8, "VALID"), (1, 3)), weights) + bias
+
+    content = converted(dense, integer=integer)
+    assert "RESHAPE" not in tflite_file.operators(content)
+    (tmp_path / "model.tflite").write_bytes(content)
+    (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
+    pixels = np.random.default_rng(1).integers(0, 2, (20, 8, 8, 3)).astype("uint8")
+    wanted, found = (open_predictor(tmp_path / name).predict({IMAGE: pixels})[LOGITS] for name in ("model.tflite", "model.onnx"))
+    assert np.ptp(wanted) > 3
+    assert np.abs(found - wanted).max() <= (2 * ends.of(content).output.scale if integer else 1e-5)
+
+
 @pytest.mark.parametrize("approximate", [False, True])
 @pytest.mark.parametrize("integer", [False, True])
 def test_gelu_has_an_onnx_form(converted, tmp_path, approximate, integer):
