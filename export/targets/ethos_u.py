@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +48,7 @@ def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system
 
     Raises:
         ValueError: nothing in the file is for an integer NPU, or Vela refuses it or a setting.
+        ChildProcessError: Vela crashed, or was killed.
     """
     content = source.read_bytes()
     shapes_must_be_fixed(content)
@@ -55,6 +58,9 @@ def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system
     options = [str(part) for option, value in given.items() if value is not None for part in (option, value)]
     done = subprocess.run([sys.executable, "-c", "from ethosu.vela.vela import main; main()", str(source), *options], capture_output=True,
                           text=True)
+    if done.returncode < 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ChildProcessError(f"Vela was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
         raise ValueError(f"Vela cannot compile it: {_last_line(done.stderr or done.stdout)}")
     compiled = folder / f"{source.stem}_vela.tflite"
@@ -67,9 +73,7 @@ def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system
         estimates, notes = _estimates(next(folder.glob("*_summary_*.csv")))
         compiled.rename(target)
     finally:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder)
     return Compiled(coverage=coverage, estimates=estimates, notes=notes)
 
 

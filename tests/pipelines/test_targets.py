@@ -65,6 +65,38 @@ def test_the_bundle_holds_each_target_and_says_which_to_take_where(several):
     assert "Compiled for other hardware" in report and "inferences per second" in report
 
 
+def test_a_target_whose_tool_crashes_is_named_and_the_others_ship(work, litepress):
+    """Vela's own process, killed while it compiles as memory that runs out would kill it."""
+    import threading
+
+    import psutil
+
+    killed = threading.Event()
+
+    def kill_vela():
+        while not killed.wait(0.01):
+            for process in psutil.process_iter(["cmdline"]):
+                if any("ethosu.vela.vela" in part and "main()" in part for part in process.info["cmdline"] or []):
+                    process.kill()
+                    killed.set()
+                    break
+
+    watcher = threading.Thread(target=kill_vela)
+    watcher.start()
+    try:
+        said = litepress("run", "recipe.yaml", "--no-track", "--json", "r.json", "--set", "gates={}", "--set",
+                         "export.targets=[ethos-u,microcontroller]")
+        assert killed.is_set()
+    finally:
+        killed.set()
+        watcher.join()
+    assert said.code == 3 and "export ethos-u: ChildProcessError: Vela was ended by SIGKILL\nThe others went on." in said.err, said.err
+    found = json.loads(Path("r.json").read_text())
+    assert list(found["failed"]) == ["ethos-u"] and not found["left_out"]
+    assert [one["target"] for one in found["artifacts"]] == ["microcontroller"] and found["bundle"]
+    assert not list(Path("runs/tiny/latest/export").glob("ethos-u*"))
+
+
 @pytest.mark.slow
 def test_the_same_run_again_is_cached_and_makes_the_same_bundle(several, monkeypatch, litepress):
     folder, _, found = several
