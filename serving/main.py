@@ -1,6 +1,7 @@
 """`tensorflow_model_server`: the embedded server under the original's name, with its flags and exit codes."""
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None, program: str = "tensorflow_model_se
         logging.getLogger(name).setLevel(logging.ERROR)
     from serving.server import serve
 
+    gc.freeze()  # else the collector, which JSON's lists set off often, walks TensorFlow's 400,000 objects too
     try:
         _runner()(serve(options, lambda line: print(line, flush=True)))
     except StartError as error:
