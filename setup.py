@@ -28,7 +28,7 @@ setup(
         "tf-keras>=2.21,<2.22", "typer", "uvicorn", "uvloop; sys_platform != 'win32'"],
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-timeout", "ruff",
-                "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift"],
+                "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", "xds-protos"],
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

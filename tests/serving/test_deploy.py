@@ -1,6 +1,8 @@
 """What is written for a fleet is what its tools take."""
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 from google.protobuf import text_format
 from ruamel.yaml import YAML
@@ -50,7 +52,6 @@ def test_the_validator_finds_what_is_wrong(files):
 
 
 def test_compose_is_as_its_specification_says(files):
-    import jsonschema
     from check_jsonschema.builtin_schemas import get_builtin_schema
 
     found = documents(files, "compose.yaml")[0]
@@ -98,6 +99,42 @@ def test_canaries_get_their_share_everywhere(files):
         address = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["address"]
         assert address in services
     assert documents(files, "kserve/inference-service.yaml")[0]["spec"]["predictor"]["canaryTrafficPercent"] == 20
+
+
+@pytest.mark.parametrize(("schema", "file", "number", "break_it"), [
+    ("istio-destination-rule", "istio/canary.yaml", 0, lambda spec: spec["trafficPolicy"].update(loadBalancers={})),
+    ("istio-virtual-service", "istio/canary.yaml", 1, lambda spec: spec["http"][1]["route"][0].update(weight="80")),
+    ("kserve-inference-service", "kserve/inference-service.yaml", 0, lambda spec: spec["predictor"].update(canaryPercent=20))])
+def test_the_meshs_and_kserves_own_schemas_take_the_manifests(files, schema, file, number, break_it):
+    """Schemas from the makers' own definitions, see each one's comment."""
+    wanted = json.loads((Path(__file__).parent / "schemas" / f"{schema}.json").read_text())
+    found = documents(files, file)[number]
+    jsonschema.validate(found if schema.startswith("kserve") else found["spec"], wanted)
+    break_it(found["spec"])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(found if schema.startswith("kserve") else found["spec"], wanted)
+
+
+def test_envoy_reads_its_configuration(files):
+    """By Envoy's own protos, those inside typed_config among them."""
+    from envoy.config.bootstrap.v3 import bootstrap_pb2
+    from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
+    from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as manager
+    from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401
+    from google.protobuf import json_format
+
+    document = documents(files, "envoy/envoy.yaml")[0]
+    listeners = json_format.ParseDict(document, bootstrap_pb2.Bootstrap()).static_resources.listeners
+    policies = {}
+    for listener in listeners:
+        filter_ = manager.HttpConnectionManager()
+        assert listener.filter_chains[0].filters[0].typed_config.Unpack(filter_)
+        policies[listener.name] = filter_.route_config.virtual_hosts[0].routes[1].route.retry_policy
+    assert "unavailable" in policies["grpc"].retry_on.split(",")
+    assert "retriable-status-codes" in policies["http"].retry_on.split(",") and list(policies["http"].retriable_status_codes) == [503]
+    document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["codec"] = "AUTO"
+    with pytest.raises(json_format.ParseError):
+        json_format.ParseDict(document, bootstrap_pb2.Bootstrap())
 
 
 def test_the_dashboard_asks_for_figures_that_the_server_gives(files, toy):
