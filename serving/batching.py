@@ -95,6 +95,7 @@ class Batcher:
         self._threads = ThreadPoolExecutor(parameters.num_batch_threads, "batch")
         self._busy = 0
         self._running: set[asyncio.Future] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -142,16 +143,30 @@ class Batcher:
                 queue.rows -= rows
 
     def _dispatch(self) -> None:
-        loop, timeout = asyncio.get_running_loop(), self.parameters.batch_timeout_micros / 1e6
+        timeout = self.parameters.batch_timeout_micros / 1e6
         for key, queue in sorted(self._queues.items(), key=lambda item: item[1].tasks[0].since if item[1].tasks else 0.0):
             while queue.tasks and self._busy < self.parameters.num_batch_threads:
                 due = queue.tasks[0].since + timeout - time.monotonic()
                 if queue.rows < self.parameters.largest and due > 0:
-                    loop.call_later(due, self._dispatch)
+                    self._again(due)
                     break
                 self._go(queue)
             if not queue.tasks:
                 del self._queues[key]
+
+    def _again(self, seconds: float) -> None:
+        """Dispatches when so many seconds have passed, by the one timer that there is."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + seconds:
+                return
+            self._timer.cancel()
+
+        def now() -> None:
+            self._timer = None
+            self._dispatch()
+
+        self._timer = loop.call_later(seconds, now)
 
     def _go(self, queue: _Queue) -> None:
         batch: list[_Task] = []

@@ -18,9 +18,9 @@ class Protocol(str, enum.Enum):
     rest = "rest"
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def serve(context: typer.Context) -> None:
-    """Serve models as TF Serving does: [RUN or folder of numbered versions] [flags of tensorflow_model_server]; --helpfull lists them."""
+    """Serve models as TF Serving does: [RUN or folder of numbered versions] [flags of tensorflow_model_server]; --help lists them."""
     from pipelines import serving_commands
 
     serving_commands.serve(context.args)

@@ -56,7 +56,7 @@ def test_what_cannot_be_served_is_said(litepress, work, arguments, words):
 
 
 def test_every_flag_is_listed(litepress):
-    said = litepress("serve", "--helpfull")
+    said = litepress("serve", "--help")
     assert said.code == 0 and "--rest_api_port=0" in said.out and "--bind_address=\"127.0.0.1\"" in said.out
 
 
