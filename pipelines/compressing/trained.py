@@ -93,8 +93,10 @@ class Reduced(Variant, Learning):
         graph = shop.folder / "graph"
         litert.float_graph(model, graph)
         pictures = shop.pictures() if ENCODINGS[self.encode].calibrated else None
-        return litert.convert(graph, self.encode, pictures, per_channel=self.per_channel,
-                              sparse=preserve == "sparsity" and self.encode == "float32")
+        content = litert.convert(graph, self.encode, pictures, per_channel=self.per_channel,
+                                 sparse=preserve == "sparsity" and self.encode == "float32")
+        clusters: int | None = getattr(self, "clusters", None)
+        return cluster.share_integers(content, clusters) if clusters and not self.per_channel else content
 
 
 class Pruned(Reduced, name="pruned", shorthand="sparsity"):

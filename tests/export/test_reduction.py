@@ -99,6 +99,46 @@ def test_training_with_rounding_keeps_clusters_in_the_file(model, tmp_path):
         assert max(len(np.unique(channel)) for channel in weights) <= 8
 
 
+def test_integers_are_grouped_with_the_least_error():
+    """Against every way there is to cut eight values into three groups."""
+    import itertools
+
+    generator = np.random.default_rng(0)
+    values, counts = np.sort(generator.choice(np.arange(-20, 20), 8, replace=False)).astype(float), generator.integers(1, 9, 8)
+
+    def error(cuts):
+        parts = [slice(*ends) for ends in itertools.pairwise((0, *cuts, 8))]
+        return sum((counts[part] * (values[part] - np.average(values[part], weights=counts[part])) ** 2).sum() for part in parts)
+
+    found = cluster.nearest_groups(values, counts, 3)
+    assert len(np.unique(found)) == 3
+    assert (counts * (values - found) ** 2).sum() == pytest.approx(min(map(error, itertools.combinations(range(1, 8), 2))))
+
+
+def test_a_file_of_one_scale_per_layer_has_so_many_different_integers(model, tmp_path):
+    """Normalization scales each channel on its own, and would make many integers of one shared value."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.gamma.assign(np.linspace(0.5, 2, 16))
+    pruned(model)
+    cluster.take_over(model, train(cluster.prepare(model, 8, preserve_sparsity=True)))
+    litert.float_graph(model, tmp_path / "graph")
+    content = litert.convert(tmp_path / "graph", "int8", IMAGES[:50].astype("uint8"), per_channel=False)
+
+    def weights(content, kinds=("CONV_2D", "FULLY_CONNECTED")):
+        file = tflite_file.read(content)
+        return [tflite_file.constant(file, file.subgraphs[0].tensors[operator.inputs[1]])
+                for name, operator in tflite_file.own_operators(file) if name in kinds]
+
+    shared = cluster.share_integers(content, 8)
+    before, after = weights(content), weights(shared)
+    assert max(len(np.unique(one)) for one in before) > 8 >= max(len(np.unique(one)) for one in after)
+    for one, two in zip(before, after, strict=True):
+        assert (two[one == 0] == 0).all() and np.corrcoef(one.ravel(), two.ravel())[0, 1] > 0.99
+    for one, two in zip(weights(content, ("DEPTHWISE_CONV_2D",)), weights(shared, ("DEPTHWISE_CONV_2D",)), strict=True):
+        assert (one == two).all()
+
+
 def test_low_rank_with_all_energy_is_the_same_function():
     """A layer whose kernel is of rank 2 is found to be so, whatever its shape."""
     keras.utils.set_random_seed(1)

@@ -7,6 +7,7 @@ import pytest
 from tensorflow_serving.config import model_server_config_pb2
 
 from pipelines import drifting
+from serving import k6
 from serving import replay as replaying
 from serving.client import GrpcClient
 from serving.embedded import running, serving
@@ -131,6 +132,16 @@ def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
         assert Path("load.png").read_bytes().startswith(b"\x89PNG")
         over = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--rates", "20", "--seconds", "1")
         assert over.code == 0 and "20 requests/s" in over.out
+        by_k6 = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--k6", "--rates", "20", "--seconds",
+                          "2", "--objective", "500", "--json", "k6.json")
+        if k6.program() is None:
+            assert by_k6.code == 2 and "k6 is not installed" in by_k6.err
+        else:
+            step = json.loads(Path("k6.json").read_text())["steps"][0]
+            assert by_k6.code == 0 and step["answered"] in (40, 41) and not step["errors"]
+            assert 0 < step["p50"] <= step["p99"] <= step["most"]
+        wrong = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--k6")
+        assert wrong.code == 2 and "add --protocol rest" in wrong.err
     gone = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20")
     assert gone.code == 2 and "cannot be tested" in gone.err and gone.err.count("\n") == 1
     assert litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "fast").code == 2
