@@ -77,12 +77,14 @@ def test_the_run_is_a_tree_in_mlflow(tiny_run, monkeypatch):
 
 
 def test_a_second_run_is_cached_and_answers_at_once(work):
-    started = time.monotonic()
-    again = command("run", "recipe.yaml", "--json", "again.json", cwd=work)
-    seconds = time.monotonic() - started
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count("cached") == 7
-    assert seconds < 2
+    took = []
+    while len(took) < 3 and min(took, default=9.0) >= 2:  # other work on the machine can only add to it
+        started = time.monotonic()
+        again = command("run", "recipe.yaml", "--json", "again.json", cwd=work)
+        took.append(time.monotonic() - started)
+        assert again.returncode == 0, again.stderr
+        assert again.stdout.count("cached") == 7
+    assert min(took) < 2
     first, second = (json.loads((work / name).read_text()) for name in ("results.json", "again.json"))
     assert second["run_id"] == first["run_id"] and second["artifacts"] == first["artifacts"]
     assert all(stage["cached"] for stage in second["stages"])
