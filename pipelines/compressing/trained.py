@@ -78,6 +78,11 @@ class Reduced(Variant, Learning):
         raise NotImplementedError
 
     @property
+    def different(self) -> int | None:
+        """How many different weights a layer has, where they are few."""
+        return None
+
+    @property
     def summary(self) -> str:
         written = "int8, trained with its rounding" if self.encode == "qat" else ENCODINGS[self.encoding].summary
         return f"{self.reduction}; {written}"
@@ -95,8 +100,7 @@ class Reduced(Variant, Learning):
         pictures = shop.pictures() if ENCODINGS[self.encode].calibrated else None
         content = litert.convert(graph, self.encode, pictures, per_channel=self.per_channel,
                                  sparse=preserve == "sparsity" and self.encode == "float32")
-        clusters: int | None = getattr(self, "clusters", None)
-        return cluster.share_integers(content, clusters) if clusters and not self.per_channel else content
+        return cluster.share_integers(content, self.different) if self.different and not self.per_channel else content
 
 
 class Pruned(Reduced, name="pruned", shorthand="sparsity"):
@@ -131,6 +135,10 @@ class Pruned(Reduced, name="pruned", shorthand="sparsity"):
         share = "2 of every 4 weights are zeros" if self.pattern == "2:4" else f"{self.sparsity:.0%} of the weights are zeros"
         return share + (f", {self.clusters} different weights a layer" if self.clusters else "")
 
+    @property
+    def different(self) -> int | None:
+        return self.clusters
+
     def reduce(self, shop: Workshop) -> tuple[keras.Model, str]:
         model = shop.load()
         sparse = prune.prepare(model, self.sparsity, steps=shop.steps * self.epochs, constant=self.schedule == "constant",
@@ -158,6 +166,10 @@ class Clustered(Reduced, name="clustered", shorthand="clusters"):
     @property
     def reduction(self) -> str:
         return f"{self.clusters} different weights a layer"
+
+    @property
+    def different(self) -> int | None:
+        return self.clusters
 
     def reduce(self, shop: Workshop) -> tuple[keras.Model, str]:
         model = shop.load()
