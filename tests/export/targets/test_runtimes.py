@@ -89,6 +89,14 @@ def test_an_input_that_is_no_raw_pixels_is_quantized_inside(converted, tmp_path)
         assert np.abs(found - wanted).max() <= 2 * ends.of(content).output.scale
 
 
+def answers(content, folder, brightest):
+    """What a TFLite file and the ONNX file that is made of it answer to the same pictures."""
+    (folder / "model.tflite").write_bytes(content)
+    (folder / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
+    pixels = np.random.default_rng(1).integers(0, brightest + 1, (20, 8, 8, 3)).astype("uint8")
+    return [open_predictor(folder / name).predict({IMAGE: pixels})[LOGITS] for name in ("model.tflite", "model.onnx")]
+
+
 def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
     """As LeNet-5's table of connections, which splits its maps."""
     import tensorflow as tf
@@ -97,10 +105,7 @@ def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
         red, green, blue = tf.split(image, 3, axis=-1)
         return tf.reduce_mean(tf.concat([blue * 3.0, red, green * 2.0], axis=-1), axis=(1, 2))
 
-    (tmp_path / "model.tflite").write_bytes(content := converted(swapped, integer=False))
-    (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
-    pixels = np.random.default_rng(1).integers(0, 256, (5, 8, 8, 3)).astype("uint8")
-    wanted, found = (open_predictor(tmp_path / name).predict({IMAGE: pixels})[LOGITS] for name in ("model.tflite", "model.onnx"))
+    wanted, found = answers(converted(swapped, integer=False), tmp_path, brightest=255)
     assert np.abs(found - wanted).max() <= 1e-4
     assert np.ptp(wanted) > 1
 
@@ -119,10 +124,7 @@ def test_a_dense_layer_on_maps_keeps_its_bias(converted, tmp_path, integer):
 
     content = converted(dense, integer=integer)
     assert "RESHAPE" not in tflite_file.operators(content)
-    (tmp_path / "model.tflite").write_bytes(content)
-    (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
-    pixels = np.random.default_rng(1).integers(0, 2, (20, 8, 8, 3)).astype("uint8")
-    wanted, found = (open_predictor(tmp_path / name).predict({IMAGE: pixels})[LOGITS] for name in ("model.tflite", "model.onnx"))
+    wanted, found = answers(content, tmp_path, brightest=1)
     assert np.ptp(wanted) > 3
     assert np.abs(found - wanted).max() <= (2 * ends.of(content).output.scale if integer else 1e-5)
 
@@ -137,10 +139,7 @@ def test_gelu_has_an_onnx_form(converted, tmp_path, approximate, integer):
 
     content = converted(lambda image: tf.nn.gelu(tf.reduce_mean(image, axis=(1, 2)) * 4.0 - 2.0, approximate=approximate), integer=integer)
     assert "GELU" in str(tflite_file.operators(content))
-    (tmp_path / "model.tflite").write_bytes(content)
-    (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
-    pixels = np.random.default_rng(1).integers(0, 2, (20, 8, 8, 3)).astype("uint8")
-    wanted, found = (open_predictor(tmp_path / name).predict({IMAGE: pixels})[LOGITS] for name in ("model.tflite", "model.onnx"))
+    wanted, found = answers(content, tmp_path, brightest=1)
     assert np.ptp(wanted) > 0.2
     assert np.abs(found - wanted).max() <= (2 * ends.of(content).output.scale if integer else 1e-5)
 
