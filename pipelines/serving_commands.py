@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.artifacts import ExportedList
-from pipelines import runs
+from pipelines import runs, workers
 from pipelines.errors import UserError
 
 #: Where REST is offered when a run is served; the port that TF Serving's own image takes.
@@ -28,7 +28,7 @@ def serve(arguments: Sequence[str]) -> None:
         given = {flag.partition("=")[0] for flag in flags}
         flags = [*(f"{flag}={value}" for flag, value in (("--model_base_path", base), ("--model_name", name),
                                                           ("--rest_api_port", REST_PORT)) if flag not in given), *flags]
-    main(flags, "litepress serve", failed=2)
+    main(flags, "litepress serve", failed=2, importing=workers.quiet)
 
 
 def versions_of(place: Path) -> tuple[Path, str]:

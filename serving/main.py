@@ -1,6 +1,7 @@
 """`tensorflow_model_server`: the embedded server under the original's name, with its flags and exit codes."""
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -12,13 +13,15 @@ from serving.errors import StartError
 from serving.flags import check, parse, usage
 
 
-def main(arguments: list[str] | None = None, program: str = "tensorflow_model_server", failed: int = 255) -> None:
+def main(arguments: list[str] | None = None, program: str = "tensorflow_model_server", failed: int = 255,
+         importing: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext) -> None:
     """The console script.
 
     Args:
         arguments: the flags; the process's where not given.
         program: what to call it in what it prints.
         failed: the exit code where it cannot start; the original's is -1.
+        importing: what is around the import of TensorFlow, which prints a page of its own.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if "--help" in given:
@@ -42,7 +45,8 @@ def main(arguments: list[str] | None = None, program: str = "tensorflow_model_se
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", stream=sys.stderr)
     for name in ("tensorflow", "absl", "uvicorn"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    from serving.server import serve
+    with importing():
+        from serving.server import serve
 
     gc.freeze()  # else the collector, which JSON's lists set off often, walks TensorFlow's 400,000 objects too
     try:
