@@ -47,6 +47,18 @@ class Said(NamedTuple):
     err: str
 
 
+@pytest.fixture(autouse=True)
+def give_memory_back(request):
+    """After a long test, the graphs that TensorFlow keeps of every model there was: gigabytes in a whole run."""
+    yield
+    if request.node.get_closest_marker("slow"):
+        import gc
+
+        for name in {"keras", "tf_keras"} & set(sys.modules):
+            sys.modules[name].backend.clear_session()
+        gc.collect()
+
+
 @pytest.fixture
 def litepress(capfd, monkeypatch) -> Callable[..., Said]:
     """Runs the command line in this process, where the server of workers is kept from one test to the next."""
