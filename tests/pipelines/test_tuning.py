@@ -36,6 +36,7 @@ def trials():
     return optuna.load_study(study_name=None, storage=storage).get_trials()
 
 
+@pytest.mark.slow
 def test_a_search_keeps_its_trials_and_goes_on(recipe, litepress):
     said = litepress("tune", recipe, "--no-track")
     assert said.code == 0, said.out + said.err

@@ -1,10 +1,11 @@
 """What is written for a fleet is what its tools take."""
 import json
+import lzma
 from pathlib import Path
 
 import jsonschema
 import pytest
-from google.protobuf import text_format
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, text_format
 from ruamel.yaml import YAML
 
 from serving import messages
@@ -116,25 +117,26 @@ def test_the_meshs_and_kserves_own_schemas_take_the_manifests(files, schema, fil
 
 
 def test_envoy_reads_its_configuration(files):
-    """By Envoy's own protos, those inside typed_config among them."""
-    from envoy.config.bootstrap.v3 import bootstrap_pb2
-    from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
-    from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as manager
-    from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401
-    from google.protobuf import json_format
-
+    """By Envoy's own protos, those inside typed_config among them: descriptors of its Bootstrap and what that needs, from xds-protos 1.85.0
+    (Apache 2.0), which cannot be installed here, as it writes over OpenTelemetry's protos."""
+    pool, found = descriptor_pool.DescriptorPool(), descriptor_pb2.FileDescriptorSet()
+    found.ParseFromString(lzma.decompress((Path(__file__).parent / "schemas" / "envoy.binpb.xz").read_bytes()))
+    for file in found.file:
+        pool.Add(file)
+    bootstrap, manager = (message_factory.GetMessageClass(pool.FindMessageTypeByName(f"envoy.{name}")) for name in (
+        "config.bootstrap.v3.Bootstrap", "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"))
     document = documents(files, "envoy/envoy.yaml")[0]
-    listeners = json_format.ParseDict(document, bootstrap_pb2.Bootstrap()).static_resources.listeners
+    listeners = json_format.ParseDict(document, bootstrap(), descriptor_pool=pool).static_resources.listeners
     policies = {}
     for listener in listeners:
-        filter_ = manager.HttpConnectionManager()
+        filter_ = manager()
         assert listener.filter_chains[0].filters[0].typed_config.Unpack(filter_)
         policies[listener.name] = filter_.route_config.virtual_hosts[0].routes[1].route.retry_policy
     assert "unavailable" in policies["grpc"].retry_on.split(",")
     assert "retriable-status-codes" in policies["http"].retry_on.split(",") and list(policies["http"].retriable_status_codes) == [503]
     document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["codec"] = "AUTO"
     with pytest.raises(json_format.ParseError):
-        json_format.ParseDict(document, bootstrap_pb2.Bootstrap())
+        json_format.ParseDict(document, bootstrap(), descriptor_pool=pool)
 
 
 def test_the_dashboard_asks_for_figures_that_the_server_gives(files, toy):
