@@ -95,7 +95,8 @@ class Batcher:
         self._threads = ThreadPoolExecutor(parameters.num_batch_threads, "batch")
         self._busy = 0
         self._running: set[asyncio.Future] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes = 0.0
 
     @property
     def waiting(self) -> int:
@@ -156,9 +157,9 @@ class Batcher:
 
     def _again(self, seconds: float) -> None:
         """Dispatches when so many seconds have passed, by the one timer that there is."""
-        loop = asyncio.get_running_loop()
+        at = time.monotonic() + seconds
         if self._timer is not None:
-            if self._timer.when() <= loop.time() + seconds:
+            if self._wakes <= at:
                 return
             self._timer.cancel()
 
@@ -166,7 +167,7 @@ class Batcher:
             self._timer = None
             self._dispatch()
 
-        self._timer = loop.call_later(seconds, now)
+        self._timer, self._wakes = asyncio.get_running_loop().call_later(seconds, now), at
 
     def _go(self, queue: _Queue) -> None:
         batch: list[_Task] = []
