@@ -153,4 +153,3 @@ def draw(trained: np.ndarray, logged: np.ndarray, found: Drift, path: Path) -> N
         axes.set_yticks([])
     figure.axes[0].legend()
     figure.savefig(path, dpi=130)
-

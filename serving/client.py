@@ -85,6 +85,12 @@ class Access:
     token: str = ""
     retry: bool = True
 
+    @property
+    def url(self) -> str:
+        """Of the model over REST, with its version or label."""
+        place = f"/versions/{self.version}" if self.version is not None else f"/labels/{self.label}" if self.label else ""
+        return f"http{'s' if self.tls else ''}://{self.address}/v1/models/{self.model}{place}"
+
 
 class _Client:
     """What both protocols share: a Predictor over a call that they make.
@@ -224,16 +230,9 @@ class RestClient(_Client):
     def close(self) -> None:
         self._session.close()
 
-    @property
-    def url(self) -> str:
-        """Of the model, with its version or label."""
-        place = f"/versions/{self.access.version}" if self.access.version is not None else (
-            f"/labels/{self.access.label}" if self.access.label else "")
-        return f"http{'s' if self.access.tls else ''}://{self.access.address}/v1/models/{self.access.model}{place}"
-
     def _call(self, method: str, ending: str, body: Any = None) -> Any:
         try:
-            response = self._session.request(method, self.url + ending, data=None if body is None else json.dumps(body),
+            response = self._session.request(method, self.access.url + ending, data=None if body is None else json.dumps(body),
                                              headers={"Content-Type": "application/json"}, timeout=self.access.deadline)
         except requests.Timeout as error:
             raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {self.access.deadline:g} s") from error

@@ -56,7 +56,7 @@ def open_loop(k6: str, access: Access, inputs: Sequence[dict[str, np.ndarray]], 
         folder = Path(name)
         (folder / "script.js").write_text(SCRIPT)
         (folder / "load.json").write_text(json.dumps({
-            "url": f"http://{access.address}/v1/models/{access.model}:predict", "bodies": [one.decode() for one in bodies(access, inputs)],
+            "url": f"{access.url}:predict", "bodies": [one.decode() for one in bodies(access, inputs)],
             "in_ten_seconds": max(1, round(rate * 10)), "duration": f"{max(1, round(seconds * 1e3))}ms", "users": users,
             "most_users": MOST_WAITING, "timeout": f"{round(access.deadline * 1e3)}ms"}))
         done = subprocess.run([k6, "run", "--quiet", "--no-usage-report", "--summary-export", "summary.json", "script.js"], cwd=folder,

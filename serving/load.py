@@ -74,8 +74,7 @@ async def asker(access: Access, protocol: Protocol, inputs: Sequence[dict[str, n
         async with _grpc_asker(access, inputs) as ask:
             yield ask
     else:
-        url = f"http://{access.address}/v1/models/{access.model}:predict"
-        async with http_asker(url, bodies(access, inputs), access.deadline) as ask:
+        async with http_asker(f"{access.url}:predict", bodies(access, inputs), access.deadline) as ask:
             yield ask
 
 

@@ -56,15 +56,14 @@ def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system
     given = {"--accelerator-config": accelerator, "--system-config": system_config, "--memory-mode": memory_mode, "--config": config,
              "--optimise": optimise, "--arena-cache-size": arena_cache_bytes, "--output-dir": folder}
     options = [str(part) for option, value in given.items() if value is not None for part in (option, value)]
-    done = subprocess.run([sys.executable, "-c", "from ethosu.vela.vela import main; main()", str(source), *options], capture_output=True,
-                          text=True)
-    if done.returncode < 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise ChildProcessError(f"Vela was ended by {signal.Signals(-done.returncode).name}")
-    if done.returncode:
-        raise ValueError(f"Vela cannot compile it: {_last_line(done.stderr or done.stdout)}")
     compiled = folder / f"{source.stem}_vela.tflite"
     try:
+        done = subprocess.run([sys.executable, "-c", "from ethosu.vela.vela import main; main()", str(source), *options],
+                              capture_output=True, text=True)
+        if done.returncode < 0:
+            raise ChildProcessError(f"Vela was ended by {signal.Signals(-done.returncode).name}")
+        if done.returncode:
+            raise ValueError(f"Vela cannot compile it: {_last_line(done.stderr or done.stdout)}")
         coverage = _coverage(content, compiled.read_bytes(), done.stdout + done.stderr, accelerator)
         if not coverage.taken:
             reasons = {one.reason for one in coverage.left if one.reason}
@@ -73,7 +72,7 @@ def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system
         estimates, notes = _estimates(next(folder.glob("*_summary_*.csv")))
         compiled.rename(target)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     return Compiled(coverage=coverage, estimates=estimates, notes=notes)
 
 
