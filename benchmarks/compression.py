@@ -125,7 +125,7 @@ def size(name: str, of: dict[str, dict], latest: Path) -> Row:
 
 def crossing(name: str, latest: Path) -> Row:
     """The bridge on the trained model: there and back, over the test pictures."""
-    from pipelines import workers
+    from pipelines.engine import workers
 
     error, same = workers.call(cross, latest, what="bridge")
     return Row(f"{name}: bridge, there and back, of the largest logit", f"{error:.1e}, weights {'the same' if same else 'DIFFER'}",
@@ -137,7 +137,7 @@ def cross(latest: Path) -> tuple[float, bool]:
     import numpy as np
 
     from export import bridge, keras_file
-    from pipelines import runs
+    from pipelines.engine import runs
     from pipelines.ingest import Index, stream
     from pipelines.recipe import Recipe
 
@@ -171,7 +171,7 @@ def speed(name: str, of: dict[str, dict]) -> list[Row]:
 def sparse_kernels() -> Row:
     """MobileNet as published, with most weights of its 1 x 1 convolutions zeros, stored with and without them: what LiteRT gains. The speed
     does not depend on what the weights have learnt."""
-    from pipelines import workers
+    from pipelines.engine import workers
 
     with tempfile.TemporaryDirectory() as folder:
         sizes = workers.call(write_sparse, Path(folder), what="sparse kernels")

@@ -38,9 +38,9 @@ def side_by_side(rounds: int) -> float:
     import keras
 
     from pipelines import network
+    from pipelines.engine.journal import Journal, read
     from pipelines.ingest import stream
     from pipelines.ingest.stock import take_stock
-    from pipelines.journal import Journal, read
     from pipelines.recipe import Recipe
     from pipelines.training import loop
 

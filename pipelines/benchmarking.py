@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from export import on_device, side_by_side
 from export.on_device import OnDevice
 from export.side_by_side import Timed
-from pipelines import results, runs, workers
+from pipelines import results
+from pipelines.engine import runs, workers
 from pipelines.errors import StageError, UserError
 from pipelines.results import aligned
 

@@ -10,8 +10,10 @@ from etils import epy
 
 import models
 from export import keras_file, litert
-from pipelines import network, workers
+from pipelines import network
 from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
+from pipelines.engine import workers
+from pipelines.engine.journal import NAME, Journal
 from pipelines.errors import StageError, UserError
 from pipelines.exporting.target import Target
 from pipelines.ingest import stream
@@ -19,7 +21,6 @@ from pipelines.ingest.augment import augment
 from pipelines.ingest.pictures import decode
 from pipelines.ingest.source import Index, Split
 from pipelines.ingest.stock import check_batch, fault
-from pipelines.journal import NAME, Journal
 from pipelines.recipe import Recipe
 from pipelines.training import loop
 

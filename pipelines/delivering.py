@@ -5,7 +5,7 @@ from pathlib import Path
 
 from export import delivery
 from export.manifest import NAME, Manifest
-from pipelines import runs
+from pipelines.engine import runs
 from pipelines.errors import UserError
 
 

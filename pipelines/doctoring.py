@@ -10,7 +10,8 @@ from pathlib import Path
 
 from etils import epy
 
-from pipelines import listing, workers
+from pipelines import listing
+from pipelines.engine import workers
 
 with epy.lazy_imports():
     import tensorflow as tf

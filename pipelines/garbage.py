@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines import runs
+from pipelines.engine import runs
+from pipelines.engine.store import Store
 from pipelines.errors import UserError
-from pipelines.store import Store
 
 
 def collect(root: Path, dry_run: bool) -> Iterator[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from export.predictors import IMAGE
-from pipelines import checking, workers
+from pipelines import checking
+from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.recipe import Recipe
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from etils import epy
 
 from export.predictors import IMAGE, LOGITS, open_predictor
-from pipelines import results, runs, workers
+from pipelines import results
+from pipelines.engine import runs, workers
 from pipelines.errors import UserError
 
 with epy.lazy_imports():

@@ -15,7 +15,8 @@ from ruamel.yaml.error import YAMLError
 from export import explain, given, keras_file, litert, requantize, tflite_file
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
 from export.targets import ends
-from pipelines import compression_pictures, workers
+from pipelines import compression_pictures
+from pipelines.engine import workers
 from pipelines.errors import UserError
 from pipelines.ingest import Source, stream
 from pipelines.ingest.array_file import Arrays

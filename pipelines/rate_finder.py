@@ -7,7 +7,8 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from pipelines import network, pictures, workers
+from pipelines import network, pictures
+from pipelines.engine import workers
 from pipelines.ingest import stream
 from pipelines.ingest.stock import check_batch, take_stock
 from pipelines.recipe import Recipe

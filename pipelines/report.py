@@ -10,10 +10,11 @@ from etils import epy
 
 from export import explain, profile, replacements
 from export.targets import tools
-from pipelines import pictures, recipe_file, results, runs
+from pipelines import pictures, recipe_file, results
 from pipelines.compressing.made import MadeList, layers_file
+from pipelines.engine import runs
+from pipelines.engine.runs import Run
 from pipelines.recipe import Recipe
-from pipelines.runs import Run
 
 with epy.lazy_imports():
     import jinja2

@@ -9,19 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export import explain
-from pipelines import recipe_file, results, runs, tracking, workers
-from pipelines.code_version import code_version
+from pipelines import recipe_file, results, tracking
 from pipelines.compressing.made import layers_file
-from pipelines.display import Display
+from pipelines.engine import runs, workers
+from pipelines.engine.code_version import code_version
+from pipelines.engine.display import Display
+from pipelines.engine.journal import NAME as JOURNAL
+from pipelines.engine.journal import Journal
+from pipelines.engine.runs import Run, StageRecord
+from pipelines.engine.store import Artifact, Store
 from pipelines.errors import GateError, StageError, UserError
 from pipelines.gates import Gate
-from pipelines.journal import NAME as JOURNAL
-from pipelines.journal import Journal
 from pipelines.recipe import Recipe
-from pipelines.runs import Run, StageRecord
 from pipelines.stages import STAGES, Stage
 from pipelines.stages.perform import perform
-from pipelines.store import Artifact, Store
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.artifacts import ExportedList
-from pipelines import runs, workers
+from pipelines.engine import runs, workers
 from pipelines.errors import UserError
 
 #: Where REST is offered when a run is served; the port that TF Serving's own image takes.

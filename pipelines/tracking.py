@@ -20,12 +20,13 @@ from typing import Any
 
 from etils import epy
 
-from pipelines import recipe_file, results, runs
-from pipelines.journal import NAME as JOURNAL
-from pipelines.journal import read
+from pipelines import recipe_file, results
+from pipelines.engine import runs
+from pipelines.engine.journal import NAME as JOURNAL
+from pipelines.engine.journal import read
+from pipelines.engine.runs import Run
+from pipelines.engine.store import MANIFEST
 from pipelines.recipe import Recipe
-from pipelines.runs import Run
-from pipelines.store import MANIFEST
 
 with epy.lazy_imports():
     import mlflow

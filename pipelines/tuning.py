@@ -11,11 +11,12 @@ from typing import Any
 
 from etils import epy
 
-from pipelines import recipe_file, runs
-from pipelines.display import Display
+from pipelines import recipe_file
+from pipelines.engine import runs
+from pipelines.engine.display import Display
+from pipelines.engine.journal import NAME as JOURNAL
+from pipelines.engine.journal import series
 from pipelines.errors import StageError, UserError
-from pipelines.journal import NAME as JOURNAL
-from pipelines.journal import series
 from pipelines.recipe import Recipe
 from pipelines.runner import Options, Runner
 from pipelines.sections.tune import TuneSection

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipelines import workers
+from pipelines.engine import workers
 
 os.environ.update({**workers.ENVIRONMENT, "MLFLOW_DISABLE_TELEMETRY": "true"})
 

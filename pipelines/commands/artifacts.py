@@ -26,7 +26,8 @@ def explain(model: Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="
             picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the errors here")] = None,
             pixels: Annotated[PixelRange, typer.Option(help="the range of pixels that the reference learnt on")] = PixelRange.raw) -> None:
     """Show how far every operator of an integer file is from the float model's, and what to do about the worst three."""
-    from pipelines import pressing, workers
+    from pipelines import pressing
+    from pipelines.engine import workers
 
     check_file("--picture", picture)
     for line in workers.call(pressing.explain_file, model, reference, data, examples, picture, pixels.value, what="explain"):
@@ -39,8 +40,9 @@ def inspect(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a .tfli
             json_: Json = None,
             ) -> None:
     """Look into a model: signatures, operators, sizes, memory, quantization, metadata, and which operators run on which hardware."""
-    from pipelines import inspecting, workers
-    from pipelines import runs as records
+    from pipelines import inspecting
+    from pipelines.engine import runs as records
+    from pipelines.engine import workers
 
     check_json(json_)
     looked = workers.call(inspecting.look, model, what="inspect")
@@ -62,7 +64,7 @@ def benchmark(artifacts: Annotated[list[Path], typer.Argument(
               ) -> None:
     """Time artifacts side by side: latency, throughput, loading, memory, on every runtime that is here, and on a phone."""
     from pipelines import benchmarking
-    from pipelines import runs as records
+    from pipelines.engine import runs as records
 
     check_json(json_)
     paths = benchmarking.files_of(artifacts)

@@ -34,7 +34,7 @@ def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
 def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Write a run's report anew and say where it is."""
     from pipelines import report as reporting
-    from pipelines import runs, workers
+    from pipelines.engine import runs, workers
 
     loaded = runs.load(run)
     workers.call(reporting.write, loaded.folder, what="report")
@@ -63,7 +63,8 @@ def gc(runs: RunsFolder = Path("runs"),
 @app.command()
 def track(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Send a run to MLflow, or the rest of it: for runs whose tracking failed or was left out."""
-    from pipelines import runs, tracking
+    from pipelines import tracking
+    from pipelines.engine import runs
 
     loaded = runs.load(run)
     try:

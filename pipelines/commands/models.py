@@ -20,7 +20,8 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="the model's nam
 @group.callback()
 def models(context: typer.Context) -> None:
     """Show every model at its paper's setting: weights, multiply-adds, size; or, with a command, versions in a model repository."""
-    from pipelines import listing, workers
+    from pipelines import listing
+    from pipelines.engine import workers
 
     if context.invoked_subcommand is None:
         for line in workers.call(listing.model_table, what="models"):
@@ -92,6 +93,6 @@ def from_registry(wanted: Annotated[str, typer.Argument(metavar="NAME[@ALIAS]", 
 
 def _done(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function gives that needs TensorFlow."""
-    from pipelines import workers
+    from pipelines.engine import workers
 
     return workers.call(function, *arguments, what="models")

@@ -43,7 +43,7 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
     from rich.console import Console
 
     from pipelines import recipe_file
-    from pipelines.display import Display
+    from pipelines.engine.display import Display
     from pipelines.runner import Options
     from pipelines.training import distribution
 
@@ -74,7 +74,7 @@ def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained
     from rich.console import Console
 
     from pipelines import pressing
-    from pipelines.display import Display
+    from pipelines.engine.display import Display
     from pipelines.runner import Options
 
     check_json(json_)
@@ -95,7 +95,7 @@ def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained
 def _run(recipe, path: str, options, display, json_: Optional[Path], again: str = ""):
     """Runs a recipe to its end and shows what it found; the results. `again` says how to try variants again that failed."""
     from pipelines import results
-    from pipelines import runs as records
+    from pipelines.engine import runs as records
     from pipelines.runner import Runner
 
     runner = Runner(recipe, path, options, display, sys.argv)
@@ -164,7 +164,8 @@ def tune(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("ru
     """Search the settings that train best over the recipe's tune.ranges. Run it again to go on, with more --trials too."""
     from rich.console import Console
 
-    from pipelines import display, tuning
+    from pipelines import tuning
+    from pipelines.engine import display
     from pipelines.runner import Options
 
     overrides = [*(set_ or []), *([f"tune.trials={trials}"] if trials else [])]
@@ -185,7 +186,8 @@ def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Pat
     """Try learning rates from small to large on the recipe's model, draw the loss against them, and suggest a peak."""
     from rich.console import Console
 
-    from pipelines import display, rate_finder, recipe_file, workers
+    from pipelines import rate_finder, recipe_file
+    from pipelines.engine import display, workers
 
     read = recipe_file.read(recipe, set_ or [])
     shown = display.Display(Console(stderr=True))
@@ -204,7 +206,8 @@ def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Pat
 def benchmark_input(recipe: RecipePath, set_: Overrides = None,
                     seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
     """Measure the examples per second of the input pipeline and of the training step, and say which is the bottleneck."""
-    from pipelines import input_speed, recipe_file, workers
+    from pipelines import input_speed, recipe_file
+    from pipelines.engine import workers
 
     read = recipe_file.read(recipe, set_ or [])
     for line in workers.call(input_speed.measure, read.written(), seconds, what="benchmark-input").lines():

@@ -41,7 +41,7 @@ def load_test(address: Annotated[str, typer.Argument(metavar="ADDRESS", help="ho
               json_: Json = None) -> None:
     """Send a server pictures at rising rates: latency from when each was due, errors, and the highest rate within the objective."""
     from pipelines import load_testing, recipe_file
-    from pipelines import runs as records
+    from pipelines.engine import runs as records
 
     check_json(json_)
     check_file("--picture", picture)
@@ -62,7 +62,8 @@ def deploy(run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's fold
            canary: Annotated[int, typer.Option(min=0, max=100, help="requests of a hundred that go to the canary")] = 10,
            storage: Annotated[str, typer.Option(metavar="URI", help="where KServe finds the model")] = "") -> None:
     """Write what a TF Serving fleet needs: model repository, image, compose, Kubernetes, KServe, canary split, monitoring."""
-    from pipelines import deploying, workers
+    from pipelines import deploying
+    from pipelines.engine import workers
     from serving.deploy.files import Deployment
 
     least, given, most = replicas.partition(":")
@@ -83,8 +84,9 @@ def replay(logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="re
            agreement: Annotated[float, typer.Option(min=0, max=1, help="rows that must get the same class, else exit 1")] = 0.0,
            limit: Annotated[int, typer.Option(min=1, help="requests at most")] = 1000, json_: Json = None) -> None:
     """Send recorded requests to two versions of a model and compare their answers."""
-    from pipelines import replaying, workers
-    from pipelines import runs as records
+    from pipelines import replaying
+    from pipelines.engine import runs as records
+    from pipelines.engine import workers
 
     check_json(json_)
     found = workers.call(replaying.replay, logs, address, model, old, new, limit, what="replay")
@@ -107,8 +109,9 @@ def drift(logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="rec
           picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the distributions")] = None,
           json_: Json = None) -> None:
     """Compare the pictures and answers of recorded requests with the training set: brightness, contrast, sharpness, classes."""
-    from pipelines import drifting, recipe_file, workers
-    from pipelines import runs as records
+    from pipelines import drifting, recipe_file
+    from pipelines.engine import runs as records
+    from pipelines.engine import workers
 
     check_json(json_)
     check_file("--picture", picture)

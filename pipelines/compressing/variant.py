@@ -12,12 +12,12 @@ from pydantic import Field, model_validator
 
 from export import keras_file, litert, tflite_file
 from export.encodings import ENCODINGS
-from pipelines import workers
 from pipelines.compressing.made import Made, zipped_size
+from pipelines.engine import workers
+from pipelines.engine.journal import Journal
 from pipelines.entries import Entry, Section
 from pipelines.ingest import stream
 from pipelines.ingest.source import Index, select
-from pipelines.journal import Journal
 from pipelines.sections.data import DataSection
 from pipelines.sections.train import TrainSection
 from pipelines.training import loop

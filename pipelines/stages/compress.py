@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 
 from export import explain, keras_file, litert, tflite_file
-from pipelines import compression_pictures, workers
+from pipelines import compression_pictures
 from pipelines.compressing.made import Made, MadeList, layers_file
 from pipelines.compressing.variant import Variant, Workshop
+from pipelines.engine import workers
+from pipelines.engine.journal import Journal
 from pipelines.errors import StageError
 from pipelines.given_model import trained
-from pipelines.journal import Journal
 from pipelines.stages.context import Context
 
 LISTING = "compress.json"

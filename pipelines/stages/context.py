@@ -4,9 +4,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pipelines import workers
+from pipelines.engine import workers
+from pipelines.engine.journal import Journal
 from pipelines.ingest.source import Index
-from pipelines.journal import Journal
 from pipelines.recipe import Recipe
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import models
 from export import metadata
 from export.artifacts import Exported, ExportedList
-from pipelines import workers
 from pipelines.compressing.made import MadeList
+from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.exporting.target import Dock, Target
 from pipelines.given_model import trained

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines import workers
-from pipelines.journal import NAME, Journal
+from pipelines.engine import workers
+from pipelines.engine.journal import NAME, Journal
+from pipelines.engine.store import Artifact, Store, writable
 from pipelines.recipe import Recipe
 from pipelines.stages.context import Context
-from pipelines.store import Artifact, Store, writable
 
 
 def perform(stage: str, key: str, recipe: dict[str, Any], store: Store, inputs: dict[str, Path], anew: bool) -> Artifact:

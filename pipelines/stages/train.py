@@ -8,7 +8,8 @@ from etils import epy
 
 import models
 from export import keras_file
-from pipelines import given_model, journal, network, pictures
+from pipelines import given_model, network, pictures
+from pipelines.engine import journal
 from pipelines.errors import UserError
 from pipelines.ingest import stream
 from pipelines.stages.context import Context

@@ -13,7 +13,8 @@ from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
 from export.predictors import IMAGE, Predictor, open_predictor
 from export.verify import Worth, compare, order_independent
-from pipelines import pictures, workers
+from pipelines import pictures
+from pipelines.engine import workers
 from pipelines.errors import StageError
 from pipelines.ingest import stream
 from pipelines.ingest.source import Index

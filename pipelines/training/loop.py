@@ -9,8 +9,8 @@ from typing import Any
 
 from etils import epy
 
+from pipelines.engine.journal import Journal
 from pipelines.errors import UserError
-from pipelines.journal import Journal
 from pipelines.sections.train import TrainSection
 from pipelines.training import checkpoint
 from pipelines.training.callbacks import Surroundings

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import models
-from pipelines import runs
+from pipelines.engine import runs
 from tests.conftest import command
 
 

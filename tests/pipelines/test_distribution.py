@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import journal
+from pipelines.engine import journal
 from pipelines.errors import UserError
 from pipelines.training import distribution
 from pipelines.training.optimizers import Optimizer

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import runs
+from pipelines.engine import runs
 from tests.conftest import TINY, command, digests
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import runs
+from pipelines.engine import runs
 from tests.conftest import STAGES, TINY, command, digests
 
 NO_SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}

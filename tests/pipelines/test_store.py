@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from pipelines import journal
+from pipelines.engine import journal
+from pipelines.engine.store import Store, writable
 from pipelines.errors import UserError
-from pipelines.store import Store, writable
 
 KEY = "0123456789abcdef" * 4
 

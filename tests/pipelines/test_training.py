@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from pipelines import workers
+from pipelines.engine import workers
 from pipelines.errors import UserError
 from pipelines.training import checkpoint
 from pipelines.training.callbacks import Callback, Surroundings
@@ -69,9 +69,9 @@ def train(folder, kill_after, out):
     import keras
     import tensorflow as tf
 
+    from pipelines.engine.journal import Journal
     from pipelines.ingest import stream
     from pipelines.ingest.augment import Augmentation
-    from pipelines.journal import Journal
     from pipelines.sections.train import TrainSection
     from pipelines.training import loop
 
@@ -199,8 +199,8 @@ def fit_digits(folder, **settings):
     import keras
     import tensorflow as tf
 
+    from pipelines.engine.journal import Journal
     from pipelines.ingest import stream
-    from pipelines.journal import Journal
     from pipelines.sections.train import TrainSection
     from pipelines.training import loop
 

@@ -95,7 +95,7 @@ def test_a_search_that_cannot_be_is_refused(recipe, litepress, old, new, message
 def test_a_trial_is_given_up_by_its_metrics(recipe):
     from rich.console import Console
 
-    from pipelines.display import TrialDisplay
+    from pipelines.engine.display import TrialDisplay
     from pipelines.runner import Options
     from pipelines.tuning import Search
 

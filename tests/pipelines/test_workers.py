@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pipelines import workers
+from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 
 

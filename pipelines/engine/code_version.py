@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("pipelines", "models", "export", "serving")
 #: The schema of whole recipes: a stage is told the sections that it names as its own, and imports those whose code it runs.
 SCHEMA = "pipelines.recipe"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipelines import journal
+from pipelines.engine import journal
 from pipelines.errors import UserError
 
 MANIFEST = "artifact.json"

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from pipelines.engine.store import writable
 from pipelines.errors import UserError
-from pipelines.store import writable
 
 RECORD = "run.json"
 #: Folder of all artifacts, beside the runs' folders.
