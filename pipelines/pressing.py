@@ -15,9 +15,9 @@ from ruamel.yaml.error import YAMLError
 from export import explain, given, keras_file, litert, requantize, tflite_file
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
 from export.targets import ends
-from pipelines import compression_pictures
 from pipelines.engine import workers
 from pipelines.errors import UserError
+from pipelines.figures import compression
 from pipelines.ingest import Source, stream
 from pipelines.ingest.array_file import Arrays
 from pipelines.ingest.image_folder import PICTURES, ImageFolder
@@ -216,7 +216,7 @@ def explain_file(model: Path, reference: Path, data: str, examples: int, picture
     if not errors:
         raise UserError(f"explain: {model} has no integer operators; give a quantized file")
     if picture is not None:
-        compression_pictures.layers(errors, picture)
+        compression.layers(errors, picture)
     advice = [explain.advice(one) for one in explain.worst(errors)]
     return [*explain.table(errors), "", *(advice or ["no operator adds noise of its own"]), *([f"see {picture}"] if picture else [])]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from pipelines import network, pictures
+from pipelines import network
 from pipelines.engine import workers
+from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.ingest.stock import check_batch, take_stock
 from pipelines.recipe import Recipe
@@ -76,7 +77,7 @@ def find(written: dict, steps: int, path: Path) -> Found:
     found = suggest(rates.tolist(), losses)
     kept = [value for value in losses if math.isfinite(value)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures.rate_range(rates[:len(kept)].tolist(), kept, found.suggested, path)
+    figures.rate_range(rates[:len(kept)].tolist(), kept, found.suggested, path)
     return found
 
 

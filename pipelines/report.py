@@ -10,10 +10,11 @@ from etils import epy
 
 from export import explain, profile, replacements
 from export.targets import tools
-from pipelines import pictures, recipe_file, results
+from pipelines import recipe_file, results
 from pipelines.compressing.made import MadeList, layers_file
 from pipelines.engine import runs
 from pipelines.engine.runs import Run
+from pipelines.figures import figures
 from pipelines.recipe import Recipe
 
 with epy.lazy_imports():
@@ -62,7 +63,7 @@ def _pictures(run: Run, found: results.Results) -> dict[str, str]:
     if found.artifacts:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pareto.png"
-            pictures.pareto([(one.title, one.metrics["accuracy"], one.bytes, one.latency_ms.p50) for one in found.artifacts],
+            figures.pareto([(one.title, one.metrics["accuracy"], one.bytes, one.latency_ms.p50) for one in found.artifacts],
                             "accuracy", path)
             encoded["pareto"] = _data_uri(path)
     return encoded

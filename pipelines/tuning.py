@@ -169,10 +169,10 @@ class Search:
 
     def _draw(self) -> None:
         """The metric of each trial, the best so far, and each setting against the metric."""
-        from pipelines import pictures
+        from pipelines.figures import figures
 
         trials = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-        pictures.study([(trial.number + 1, float(trial.value or 0), trial.params) for trial in trials], self.section.metric,
+        figures.study([(trial.number + 1, float(trial.value or 0), trial.params) for trial in trials], self.section.metric,
                        [name for name, values in self.section.ranges.items() if values.entry_name == "log"], self.folder / PICTURE)
 
 

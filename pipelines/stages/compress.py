@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 from export import explain, keras_file, litert, tflite_file
-from pipelines import compression_pictures
 from pipelines.compressing.made import Made, MadeList, layers_file
 from pipelines.compressing.variant import Variant, Workshop
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.errors import StageError
+from pipelines.figures import compression
 from pipelines.given_model import trained
 from pipelines.stages.context import Context
 
@@ -51,7 +51,7 @@ def run(context: Context) -> str:
         _record(context, one)
         if rungs := one.details.get("rungs"):
             latencies[one.name] = [rung.pop("latency_ms") for rung in rungs]
-            compression_pictures.ladder(rungs, one.details["limit"], context.work / f"ladder_{one.name}.png")
+            compression.ladder(rungs, one.details["limit"], context.work / f"ladder_{one.name}.png")
     if not made:
         raise StageError("\n".join(failed.values()))
     shutil.rmtree(context.work / "graph", ignore_errors=True)
@@ -95,7 +95,7 @@ def explain_layers(name: str, shop: Workshop, folder: Path) -> None:
         return
     if errors:
         (folder / layers_file(name)).write_text(explain.LayerErrors(errors=errors).model_dump_json(indent=1))
-        compression_pictures.layers(errors, folder / f"layers_{name}.png")
+        compression.layers(errors, folder / f"layers_{name}.png")
 
 
 def _finished(desk: Path) -> Made | None:

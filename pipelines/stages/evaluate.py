@@ -7,7 +7,7 @@ from etils import epy
 
 from export.predictors import open_predictor
 from export.verify import order_independent
-from pipelines import pictures
+from pipelines.figures import figures
 from pipelines.given_model import trained
 from pipelines.ingest import stream
 from pipelines.ingest.source import select
@@ -38,8 +38,8 @@ def run(context: Context) -> str:
     context.journal.metrics(result.metrics)
     for one in result.classes:
         context.journal.metrics({f"{name}.{one.name}": getattr(one, name) for name in ("precision", "recall", "f1")})
-    pictures.confusion(np.array(result.confusion), index.classes, context.work / "confusion.png")
-    pictures.reliability(answers.scores.max(axis=1), answers.predicted == answers.labels, context.work / "reliability.png")
+    figures.confusion(np.array(result.confusion), index.classes, context.work / "confusion.png")
+    figures.reliability(answers.scores.max(axis=1), answers.predicted == answers.labels, context.work / "reliability.png")
     _draw_worst(context, answers)
     shown = {"accuracy": "accuracy", "top3": "top-3", "calibration_error": "calibration error"}
     return "  ".join(f"{label} {result.metrics[name]:.3f}" for name, label in shown.items())
@@ -57,5 +57,5 @@ def _draw_worst(context: Context, answers: task.Answers) -> None:
     titles = [f"{index.classes[answers.labels[place]]} taken for\n{index.classes[answers.predicted[place]]} ({sure[place]:.0%})"
               if wrong[place] else f"{index.classes[answers.labels[place]]} ({sure[place]:.0%})" for place in shown]
     rank = {place: number for number, place in enumerate(shown)}
-    pictures.grid(np.stack([images[rank[place]] for place in chosen]), [titles[rank[place]] for place in chosen],
+    figures.grid(np.stack([images[rank[place]] for place in chosen]), [titles[rank[place]] for place in chosen],
                   context.work / "worst.png")

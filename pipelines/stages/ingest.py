@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from etils import epy
 
-from pipelines import pictures
 from pipelines.errors import UserError
+from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.ingest.source import Index
 from pipelines.ingest.stock import check_batch, take_stock
@@ -55,11 +55,11 @@ def _draw_samples(context: Context, index: Index) -> None:
     examples = stream.examples(recipe.data.source, index, recipe.data.image, "train").take(SAMPLES)
     images, labels = stream.arrays(examples)
     titles = [index.classes[label] for label in labels]
-    pictures.grid(images, titles, context.work / "samples.png")
+    figures.grid(images, titles, context.work / "samples.png")
     if recipe.data.augment:
         batches = stream.training_batches(
             examples, classes=len(index.classes), batch=len(images), augmentations=recipe.data.augment, seed=recipe.seed,
             first_epoch=0, epochs=1)
         changed, targets = next(batches.as_numpy_iterator())
         titles = [index.classes[label] for label in targets.argmax(axis=1)]
-        pictures.grid(np.clip(np.round(changed), 0, 255).astype("uint8"), titles, context.work / "samples_augmented.png")
+        figures.grid(np.clip(np.round(changed), 0, 255).astype("uint8"), titles, context.work / "samples_augmented.png")

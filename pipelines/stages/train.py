@@ -8,9 +8,10 @@ from etils import epy
 
 import models
 from export import keras_file
-from pipelines import given_model, network, pictures
+from pipelines import given_model, network
 from pipelines.engine import journal
 from pipelines.errors import UserError
+from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.stages.context import Context
 from pipelines.training import checkpoint, loop
@@ -73,9 +74,9 @@ def run(context: Context) -> str:
         models.pretrained.finalize(layer)
     keras_file.save(models.main_output(shipped), context.work / MODEL)
     series = journal.series(context.journal.path)
-    pictures.curves(series, context.work / "curves.png")
+    figures.curves(series, context.work / "curves.png")
     total = steps * recipe.train.epochs
-    pictures.schedule(recipe.train.schedule.rates(total), recipe.train.schedule.momenta(total), steps, context.work / "schedule.png")
+    figures.schedule(recipe.train.schedule.rates(total), recipe.train.schedule.momenta(total), steps, context.work / "schedule.png")
     (context.work / checkpoint.NAME).unlink(missing_ok=True)
     epochs = len(series["loss"])
     best = max(series["val_accuracy"].values())

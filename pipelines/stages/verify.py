@@ -13,9 +13,9 @@ from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
 from export.predictors import IMAGE, Predictor, open_predictor
 from export.verify import Worth, compare, order_independent
-from pipelines import pictures
 from pipelines.engine import workers
 from pipelines.errors import StageError
+from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.ingest.source import Index
 from pipelines.recipe import Recipe
@@ -75,7 +75,7 @@ def run(context: Context) -> str:
     (context.work / "latency.json").write_text(json.dumps(latencies, indent=1))
     np.savez(context.work / LOGITS_FILE, **logits)
     reference = np.load(context.inputs["evaluate"] / REFERENCE)["logits"]
-    pictures.logit_errors({name: np.abs(values - reference) for name, values in logits.items()}, context.work / "logit_errors.png")
+    figures.logit_errors({name: np.abs(values - reference) for name, values in logits.items()}, context.work / "logit_errors.png")
     return f"{len(exported)} artifacts × {examples:,} examples"
 
 

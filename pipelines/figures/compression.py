@@ -8,7 +8,7 @@ from typing import Any
 from etils import epy
 
 from export.explain import LayerError, worst
-from pipelines.pictures import COLORS, new_figure, save
+from pipelines.figures.figures import COLORS, new_figure, save
 
 with epy.lazy_imports():
     import numpy as np
