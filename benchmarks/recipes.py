@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from pipelines import recipe_file
-from pipelines.ingest.image_folder import ImageFolder
+from pipelines.ingest.sources.image_folder import ImageFolder
 
 LITEPRESS = str(Path(sys.executable).with_name("litepress"))
 

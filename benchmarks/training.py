@@ -40,7 +40,7 @@ def side_by_side(rounds: int) -> float:
     from pipelines import network
     from pipelines.engine.journal import Journal, read
     from pipelines.ingest import stream
-    from pipelines.ingest.stock import take_stock
+    from pipelines.ingest.indexing import take_stock
     from pipelines.recipe import Recipe
     from pipelines.training import loop
 

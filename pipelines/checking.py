@@ -17,10 +17,10 @@ from pipelines.engine.journal import NAME, Journal
 from pipelines.errors import StageError, UserError
 from pipelines.exporting.target import Target
 from pipelines.ingest import stream
-from pipelines.ingest.augment import augment
+from pipelines.ingest.augmentation.augment import augment
+from pipelines.ingest.indexing import check_batch, fault
 from pipelines.ingest.pictures import decode
-from pipelines.ingest.source import Index, Split
-from pipelines.ingest.stock import check_batch, fault
+from pipelines.ingest.sources.source import Index, Split
 from pipelines.recipe import Recipe
 from pipelines.training import loop
 

@@ -19,10 +19,10 @@ from pipelines.engine import workers
 from pipelines.errors import UserError
 from pipelines.figures import compression
 from pipelines.ingest import Source, stream
-from pipelines.ingest.array_file import Arrays
-from pipelines.ingest.image_folder import PICTURES, ImageFolder
+from pipelines.ingest.indexing import take_stock
 from pipelines.ingest.pictures import ImageSettings, decode
-from pipelines.ingest.stock import take_stock
+from pipelines.ingest.sources.array_file import Arrays
+from pipelines.ingest.sources.image_folder import PICTURES, ImageFolder
 from pipelines.predicting import read_picture
 from pipelines.recipe import Recipe
 from pipelines.recipe_file import in_words

@@ -11,7 +11,7 @@ from pipelines import network
 from pipelines.engine import workers
 from pipelines.figures import figures
 from pipelines.ingest import stream
-from pipelines.ingest.stock import check_batch, take_stock
+from pipelines.ingest.indexing import check_batch, take_stock
 from pipelines.recipe import Recipe
 from pipelines.training import loop
 from pipelines.training.schedules import Exponential

@@ -9,8 +9,8 @@ from pydantic_core import PydanticCustomError
 from pipelines import gates
 from pipelines.compressing.auto import DROP, Auto
 from pipelines.entries import Section
+from pipelines.ingest.section import DataSection
 from pipelines.sections.compress import CompressSection
-from pipelines.sections.data import DataSection
 from pipelines.sections.export import ExportSection
 from pipelines.sections.model import ModelSection
 from pipelines.sections.package import PackageSection

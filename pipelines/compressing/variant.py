@@ -17,8 +17,8 @@ from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.entries import Entry, Section
 from pipelines.ingest import stream
-from pipelines.ingest.source import Index, select
-from pipelines.sections.data import DataSection
+from pipelines.ingest.section import DataSection
+from pipelines.ingest.sources.source import Index, select
 from pipelines.sections.train import TrainSection
 from pipelines.training import loop
 from pipelines.training.distillation import Lesson, with_answers

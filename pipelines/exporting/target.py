@@ -17,7 +17,7 @@ from pipelines.compressing.made import Made, zipped_size
 from pipelines.compressing.variant import Variant
 from pipelines.entries import Entry
 from pipelines.ingest import Index, stream
-from pipelines.sections.data import DataSection
+from pipelines.ingest.section import DataSection
 
 with epy.lazy_imports():
     import numpy as np

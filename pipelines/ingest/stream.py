@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from etils import epy
 
-from pipelines.ingest.augment import Augmentation, augment
+from pipelines.ingest.augmentation.augment import Augmentation, augment
 from pipelines.ingest.pictures import ImageSettings, decode
-from pipelines.ingest.source import Index, Part, Source
+from pipelines.ingest.sources.source import Index, Part, Source
 
 with epy.lazy_imports():
     import keras

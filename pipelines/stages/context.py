@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
-from pipelines.ingest.source import Index
+from pipelines.ingest.sources.source import Index
 from pipelines.recipe import Recipe
 
 

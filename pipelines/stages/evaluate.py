@@ -10,7 +10,7 @@ from export.verify import order_independent
 from pipelines.figures import figures
 from pipelines.given_model import trained
 from pipelines.ingest import stream
-from pipelines.ingest.source import select
+from pipelines.ingest.sources.source import select
 from pipelines.stages.context import Context
 from pipelines.tasks import image_classification as task
 

@@ -6,8 +6,8 @@ from etils import epy
 from pipelines.errors import UserError
 from pipelines.figures import figures
 from pipelines.ingest import stream
-from pipelines.ingest.source import Index
-from pipelines.ingest.stock import check_batch, take_stock
+from pipelines.ingest.indexing import check_batch, take_stock
+from pipelines.ingest.sources.source import Index
 from pipelines.stages.context import Context
 
 with epy.lazy_imports():

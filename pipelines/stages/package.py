@@ -10,7 +10,7 @@ from export.artifacts import ExportedList
 from export.recommend import recommended
 from pipelines import model_card
 from pipelines.ingest import stream
-from pipelines.ingest.source import select
+from pipelines.ingest.sources.source import select
 from pipelines.stages.context import Context
 from pipelines.stages.evaluate import REFERENCE
 from pipelines.stages.export import LISTING, description

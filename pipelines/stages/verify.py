@@ -17,7 +17,7 @@ from pipelines.engine import workers
 from pipelines.errors import StageError
 from pipelines.figures import figures
 from pipelines.ingest import stream
-from pipelines.ingest.source import Index
+from pipelines.ingest.sources.source import Index
 from pipelines.recipe import Recipe
 from pipelines.served import PROTOCOLS, Served
 from pipelines.served import predictors as serving_predictors

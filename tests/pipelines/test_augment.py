@@ -6,8 +6,8 @@ import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
-from pipelines.ingest import augment
-from pipelines.ingest.augment_policies import PHOTOMETRIC
+from pipelines.ingest.augmentation import augment
+from pipelines.ingest.augmentation.augment_policies import PHOTOMETRIC
 
 
 def entry(written):

@@ -11,10 +11,10 @@ import tensorflow_datasets as tfds
 
 from pipelines.errors import UserError
 from pipelines.ingest import Source, stream
-from pipelines.ingest.augment import Augmentation
-from pipelines.ingest.idx_files import FashionMnist
+from pipelines.ingest.augmentation.augment import Augmentation
+from pipelines.ingest.indexing import take_stock
 from pipelines.ingest.pictures import ImageSettings, decode, fit
-from pipelines.ingest.stock import take_stock
+from pipelines.ingest.sources.idx_files import FashionMnist
 
 EIGHT = ImageSettings(size=8, channels=1)
 

@@ -9,7 +9,7 @@ import tf_keras
 
 from pipelines.errors import UserError
 from pipelines.ingest import Source
-from pipelines.ingest.stock import take_stock
+from pipelines.ingest.indexing import take_stock
 
 CLASSES = 4
 

@@ -71,7 +71,7 @@ def train(folder, kill_after, out):
 
     from pipelines.engine.journal import Journal
     from pipelines.ingest import stream
-    from pipelines.ingest.augment import Augmentation
+    from pipelines.ingest.augmentation.augment import Augmentation
     from pipelines.sections.train import TrainSection
     from pipelines.training import loop
 

@@ -7,9 +7,9 @@ from pydantic import Field
 
 import pipelines.ingest  # noqa: F401  makes the sources known
 from pipelines.entries import Section
-from pipelines.ingest.augment import Augmentation
+from pipelines.ingest.augmentation.augment import Augmentation
 from pipelines.ingest.pictures import ImageSettings
-from pipelines.ingest.source import Source
+from pipelines.ingest.sources.source import Source
 
 
 class DataSection(Section):

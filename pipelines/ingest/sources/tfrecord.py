@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.entries import Section
 from pipelines.errors import UserError
-from pipelines.ingest.source import Part, Source, select
+from pipelines.ingest.sources.source import Part, Source, select
 
 with epy.lazy_imports():
     import tensorflow as tf

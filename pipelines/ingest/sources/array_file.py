@@ -10,7 +10,7 @@ from etils import epy
 from pydantic import Field
 
 from pipelines.errors import UserError
-from pipelines.ingest.source import Part, Source, select
+from pipelines.ingest.sources.source import Part, Source, select
 
 with epy.lazy_imports():
     import numpy as np
