@@ -139,7 +139,7 @@ def cross(latest: Path) -> tuple[float, bool]:
     from export import bridge, keras_file
     from pipelines.engine import runs
     from pipelines.ingest import Index, stream
-    from pipelines.recipe import Recipe
+    from pipelines.recipe.recipe import Recipe
 
     model, data = keras_file.load(latest / "train" / "model.keras"), Recipe.model_validate(runs.load(latest).record.recipe).data
     index = Index.model_validate_json((latest / "ingest" / "index.json").read_bytes())

@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipelines import recipe_file
 from pipelines.ingest.sources.image_folder import ImageFolder
+from pipelines.recipe import file as recipe_file
 
 LITEPRESS = str(Path(sys.executable).with_name("litepress"))
 

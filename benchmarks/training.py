@@ -41,7 +41,7 @@ def side_by_side(rounds: int) -> float:
     from pipelines.engine.journal import Journal, read
     from pipelines.ingest import stream
     from pipelines.ingest.indexing import take_stock
-    from pipelines.recipe import Recipe
+    from pipelines.recipe.recipe import Recipe
     from pipelines.training import loop
 
     recipe = Recipe.model_validate({

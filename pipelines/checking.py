@@ -21,7 +21,7 @@ from pipelines.ingest.augmentation.augment import augment
 from pipelines.ingest.indexing import check_batch, fault
 from pipelines.ingest.pictures import decode
 from pipelines.ingest.sources.source import Index, Split
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.training import loop
 
 with epy.lazy_imports():

@@ -13,7 +13,7 @@ from export.saved_model import ENCODED
 from pipelines import checking
 from pipelines.errors import UserError
 from pipelines.ingest.pictures import decode
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.replaying import check_logs
 
 with epy.lazy_imports():

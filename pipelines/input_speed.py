@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pipelines import network
 from pipelines.ingest import stream
 from pipelines.ingest.indexing import check_batch, take_stock
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.training import loop
 
 with epy.lazy_imports():

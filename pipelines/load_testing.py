@@ -12,7 +12,7 @@ from export.predictors import IMAGE
 from pipelines import checking
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from serving.load import Step

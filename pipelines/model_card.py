@@ -7,7 +7,7 @@ from pathlib import Path
 import models
 from export.artifacts import Exported
 from pipelines.ingest.sources.source import Index
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.stages.verify import Verified
 from pipelines.tasks.image_classification import Evaluation
 

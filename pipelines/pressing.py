@@ -24,8 +24,8 @@ from pipelines.ingest.pictures import ImageSettings, decode
 from pipelines.ingest.sources.array_file import Arrays
 from pipelines.ingest.sources.image_folder import PICTURES, ImageFolder
 from pipelines.predicting import read_picture
-from pipelines.recipe import Recipe
-from pipelines.recipe_file import in_words
+from pipelines.recipe.file import in_words
+from pipelines.recipe.recipe import Recipe
 from pipelines.results import Results
 
 with epy.lazy_imports():

@@ -12,7 +12,7 @@ from pipelines.engine import workers
 from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.ingest.indexing import check_batch, take_stock
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.training import loop
 from pipelines.training.schedules import Exponential
 

@@ -12,7 +12,7 @@ from export.recommend import DEVICES, recommended
 from export.verify import Worth
 from pipelines.compressing.made import MadeList
 from pipelines.engine.runs import Run, read_json
-from pipelines.gates import Gate, look
+from pipelines.recipe.gates import Gate, look
 from pipelines.sections.model import FILE
 from pipelines.served import PROTOCOLS, Served
 from pipelines.tasks.image_classification import MAIN_METRIC

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export import explain
-from pipelines import recipe_file, results, tracking
+from pipelines import results, tracking
 from pipelines.compressing.made import layers_file
 from pipelines.engine import runs, workers
 from pipelines.engine.code_version import code_version
@@ -19,8 +19,9 @@ from pipelines.engine.journal import Journal
 from pipelines.engine.runs import Run, StageRecord
 from pipelines.engine.store import Artifact, Store
 from pipelines.errors import GateError, StageError, UserError
-from pipelines.gates import Gate
-from pipelines.recipe import Recipe
+from pipelines.recipe import file as recipe_file
+from pipelines.recipe.gates import Gate
+from pipelines.recipe.recipe import Recipe
 from pipelines.stages import STAGES, Stage
 from pipelines.stages.perform import perform
 

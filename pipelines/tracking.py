@@ -20,13 +20,14 @@ from typing import Any
 
 from etils import epy
 
-from pipelines import recipe_file, results
+from pipelines import results
 from pipelines.engine import runs
 from pipelines.engine.journal import NAME as JOURNAL
 from pipelines.engine.journal import read
 from pipelines.engine.runs import Run
 from pipelines.engine.store import MANIFEST
-from pipelines.recipe import Recipe
+from pipelines.recipe import file as recipe_file
+from pipelines.recipe.recipe import Recipe
 
 with epy.lazy_imports():
     import mlflow

@@ -11,15 +11,15 @@ from typing import Any
 
 from etils import epy
 
-from pipelines import recipe_file
 from pipelines.engine import runs
 from pipelines.engine.display import Display
 from pipelines.engine.journal import NAME as JOURNAL
 from pipelines.engine.journal import series
 from pipelines.errors import StageError, UserError
-from pipelines.recipe import Recipe
+from pipelines.recipe import file as recipe_file
+from pipelines.recipe.recipe import Recipe
+from pipelines.recipe.tune import TuneSection
 from pipelines.runner import Options, Runner
-from pipelines.sections.tune import TuneSection
 
 with epy.lazy_imports():
     import optuna

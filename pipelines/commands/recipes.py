@@ -42,8 +42,8 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
     """Run a recipe through all stages: from data to verified models. Stages that have run before are not run again."""
     from rich.console import Console
 
-    from pipelines import recipe_file
     from pipelines.engine.display import Display
+    from pipelines.recipe import file as recipe_file
     from pipelines.runner import Options
     from pipelines.training import distribution
 
@@ -133,7 +133,8 @@ def _show(display, found, *tables: str) -> None:
 @app.command()
 def check(recipe: RecipePath, set_: Overrides = None) -> None:
     """Try everything dry: the recipe, the data, one training step on a few examples, one export."""
-    from pipelines import checking, recipe_file
+    from pipelines import checking
+    from pipelines.recipe import file as recipe_file
 
     read = recipe_file.read(recipe, set_ or [])
     typer.echo(f"recipe   {recipe} is well-formed")
@@ -144,7 +145,7 @@ def check(recipe: RecipePath, set_: Overrides = None) -> None:
 @app.command()
 def show(recipe: RecipePath, set_: Overrides = None) -> None:
     """Print a recipe with every default filled in."""
-    from pipelines import recipe_file
+    from pipelines.recipe import file as recipe_file
 
     typer.echo(recipe_file.write(recipe_file.read(recipe, set_ or [])), nl=False)
 
@@ -152,9 +153,9 @@ def show(recipe: RecipePath, set_: Overrides = None) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes, with which editors complete and check them."""
-    from pipelines import recipe_schema
+    from pipelines.recipe import json_schema
 
-    typer.echo(recipe_schema.text(), nl=False)
+    typer.echo(json_schema.text(), nl=False)
 
 
 @app.command()
@@ -186,8 +187,9 @@ def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Pat
     """Try learning rates from small to large on the recipe's model, draw the loss against them, and suggest a peak."""
     from rich.console import Console
 
-    from pipelines import rate_finder, recipe_file
+    from pipelines import rate_finder
     from pipelines.engine import display, workers
+    from pipelines.recipe import file as recipe_file
 
     read = recipe_file.read(recipe, set_ or [])
     shown = display.Display(Console(stderr=True))
@@ -206,8 +208,9 @@ def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Pat
 def benchmark_input(recipe: RecipePath, set_: Overrides = None,
                     seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
     """Measure the examples per second of the input pipeline and of the training step, and say which is the bottleneck."""
-    from pipelines import input_speed, recipe_file
+    from pipelines import input_speed
     from pipelines.engine import workers
+    from pipelines.recipe import file as recipe_file
 
     read = recipe_file.read(recipe, set_ or [])
     for line in workers.call(input_speed.measure, read.written(), seconds, what="benchmark-input").lines():

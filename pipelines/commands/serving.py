@@ -40,8 +40,9 @@ def load_test(address: Annotated[str, typer.Argument(metavar="ADDRESS", help="ho
               k6: Annotated[bool, typer.Option("--k6", help="let k6 send the requests, where it is installed; over REST")] = False,
               json_: Json = None) -> None:
     """Send a server pictures at rising rates: latency from when each was due, errors, and the highest rate within the objective."""
-    from pipelines import load_testing, recipe_file
+    from pipelines import load_testing
     from pipelines.engine import runs as records
+    from pipelines.recipe import file as recipe_file
 
     check_json(json_)
     check_file("--picture", picture)
@@ -109,9 +110,10 @@ def drift(logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="rec
           picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the distributions")] = None,
           json_: Json = None) -> None:
     """Compare the pictures and answers of recorded requests with the training set: brightness, contrast, sharpness, classes."""
-    from pipelines import drifting, recipe_file
+    from pipelines import drifting
     from pipelines.engine import runs as records
     from pipelines.engine import workers
+    from pipelines.recipe import file as recipe_file
 
     check_json(json_)
     check_file("--picture", picture)

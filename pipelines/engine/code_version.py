@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("pipelines", "models", "export", "serving")
 #: The schema of whole recipes: a stage is told the sections that it names as its own, and imports those whose code it runs.
-SCHEMA = "pipelines.recipe"
+SCHEMA = "pipelines.recipe.recipe"
 LIBRARIES = ("tensorflow", "keras", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy", "scikit-learn", "matplotlib")
 
 

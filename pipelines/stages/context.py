@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.ingest.sources.source import Index
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

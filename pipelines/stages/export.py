@@ -13,7 +13,7 @@ from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.exporting.target import Dock, Target
 from pipelines.given_model import trained
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.stages.compress import LISTING as VARIANTS
 from pipelines.stages.context import Context
 

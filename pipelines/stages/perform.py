@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.engine import workers
 from pipelines.engine.journal import NAME, Journal
 from pipelines.engine.store import Artifact, Store, writable
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.stages.context import Context
 
 

@@ -18,7 +18,7 @@ from pipelines.errors import StageError
 from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.ingest.sources.source import Index
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 from pipelines.served import PROTOCOLS, Served
 from pipelines.served import predictors as serving_predictors
 from pipelines.stages.context import Context

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines import recipe_file
+from pipelines.recipe import file as recipe_file
 from pipelines.training import distribution
 
 ROOT = Path(__file__).resolve().parents[2]

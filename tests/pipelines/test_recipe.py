@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 import models
-from pipelines import recipe_file, recipe_schema
 from pipelines.errors import UserError
+from pipelines.recipe import file as recipe_file
+from pipelines.recipe import json_schema
 from tests.conftest import ROOT, TINY
 
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -127,12 +128,12 @@ def test_show_names_settings_that_the_file_leaves_out(recipe_file_of):
 
 
 def test_the_shipped_schema_is_the_codes():
-    assert (ROOT / "recipe.schema.json").read_text() == recipe_schema.text(), "run make schema"
+    assert (ROOT / "recipe.schema.json").read_text() == json_schema.text(), "run make schema"
 
 
 def test_the_schema_accepts_what_recipes_write():
     """Against an independent validator, where one is installed; the structure in any case."""
-    schema = json.loads(recipe_schema.text())
+    schema = json.loads(json_schema.text())
     assert schema["additionalProperties"] is False
     train = schema["$defs"]["TrainSection"]["properties"]
     names, mapping = train["schedule"]["anyOf"]

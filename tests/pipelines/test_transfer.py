@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import models
-from pipelines import recipe_file
 from pipelines.errors import UserError
+from pipelines.recipe import file as recipe_file
 from pipelines.training.optimizers import Optimizer
 from pipelines.training.transfer import Transfer
 from tests.conftest import ROOT, TINY

@@ -10,8 +10,9 @@ import numpy as np
 import optuna
 import pytest
 
-from pipelines import rate_finder, recipe_file
+from pipelines import rate_finder
 from pipelines.errors import UserError
+from pipelines.recipe import file as recipe_file
 from tests.conftest import TINY
 
 RANGES = """\

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from export import tflite_file
-from pipelines import recipe_file
 from pipelines.compressing.made import MadeList, zipped_size
 from pipelines.compressing.variant import Variant, _balanced
 from pipelines.errors import UserError
+from pipelines.recipe import file as recipe_file
 from pipelines.training.losses import Loss, taught
 from tests.conftest import TINY, digests
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.errors import UserError
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 
-from pipelines.recipe import Recipe
+from pipelines.recipe.recipe import Recipe
 
 
 def text() -> str:

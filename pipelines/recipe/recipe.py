@@ -6,16 +6,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipelines import gates
 from pipelines.compressing.auto import DROP, Auto
 from pipelines.entries import Section
 from pipelines.ingest.section import DataSection
+from pipelines.recipe import gates
+from pipelines.recipe.package import PackageSection
+from pipelines.recipe.tune import TuneSection
 from pipelines.sections.compress import CompressSection
 from pipelines.sections.export import ExportSection
 from pipelines.sections.model import ModelSection
-from pipelines.sections.package import PackageSection
 from pipelines.sections.train import TrainSection
-from pipelines.sections.tune import TuneSection
 
 METRICS = ("accuracy", "top3", "macro_f1", "calibration_error")
 

@@ -1,0 +1,1 @@
+"""A recipe: its schema, its file, its gates."""
