@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from export import on_device, side_by_side
 from export.on_device import OnDevice
 from export.side_by_side import Timed
-from pipelines import results
 from pipelines.engine import runs, workers
 from pipelines.errors import StageError, UserError
-from pipelines.results import aligned
+from pipelines.reporting import results
+from pipelines.reporting.results import aligned
 
 #: Kinds of operators that a profile shows.
 SHOWN = 5

@@ -156,7 +156,7 @@ def from_registry(wanted: str, folder: Path, runs_folder: Path) -> tuple[str, in
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    from pipelines import tracking
+    from pipelines.reporting import tracking
 
     name, _, alias = wanted.partition("@")
     alias = alias or tracking.ALIAS

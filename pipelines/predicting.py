@@ -7,9 +7,9 @@ from pathlib import Path
 from etils import epy
 
 from export.predictors import IMAGE, LOGITS, open_predictor
-from pipelines import results
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
+from pipelines.reporting import results
 
 with epy.lazy_imports():
     import numpy as np

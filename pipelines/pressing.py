@@ -26,7 +26,7 @@ from pipelines.ingest.sources.image_folder import PICTURES, ImageFolder
 from pipelines.predicting import read_picture
 from pipelines.recipe.file import in_words
 from pipelines.recipe.recipe import Recipe
-from pipelines.results import Results
+from pipelines.reporting.results import Results
 
 with epy.lazy_imports():
     import numpy as np

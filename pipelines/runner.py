@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export import explain
-from pipelines import results, tracking
 from pipelines.compressing.made import layers_file
 from pipelines.engine import runs, workers
 from pipelines.engine.code_version import code_version
@@ -22,6 +21,7 @@ from pipelines.errors import GateError, StageError, UserError
 from pipelines.recipe import file as recipe_file
 from pipelines.recipe.gates import Gate
 from pipelines.recipe.recipe import Recipe
+from pipelines.reporting import results, tracking
 from pipelines.stages import STAGES, Stage
 from pipelines.stages.perform import perform
 
@@ -244,7 +244,7 @@ class Runner:
         self.run.record.status, self.run.record.error = status, error  # type: ignore[assignment]
         self.run.save()
         if any(name in self.artifacts for name in ("evaluate", "verify")):
-            from pipelines import report
+            from pipelines.reporting import report
 
             self.display.begin("report")
             workers.call(report.write, self.run.folder, log=self.run.folder / "report.log", what="report")

@@ -33,8 +33,8 @@ def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Write a run's report anew and say where it is."""
-    from pipelines import report as reporting
     from pipelines.engine import runs, workers
+    from pipelines.reporting import report as reporting
 
     loaded = runs.load(run)
     workers.call(reporting.write, loaded.folder, what="report")
@@ -63,8 +63,8 @@ def gc(runs: RunsFolder = Path("runs"),
 @app.command()
 def track(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Send a run to MLflow, or the rest of it: for runs whose tracking failed or was left out."""
-    from pipelines import tracking
     from pipelines.engine import runs
+    from pipelines.reporting import tracking
 
     loaded = runs.load(run)
     try:

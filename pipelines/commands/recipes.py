@@ -94,8 +94,8 @@ def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained
 
 def _run(recipe, path: str, options, display, json_: Optional[Path], again: str = ""):
     """Runs a recipe to its end and shows what it found; the results. `again` says how to try variants again that failed."""
-    from pipelines import results
     from pipelines.engine import runs as records
+    from pipelines.reporting import results
     from pipelines.runner import Runner
 
     runner = Runner(recipe, path, options, display, sys.argv)

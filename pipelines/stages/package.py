@@ -8,9 +8,9 @@ from etils import epy
 from export import bundle
 from export.artifacts import ExportedList
 from export.recommend import recommended
-from pipelines import model_card
 from pipelines.ingest import stream
 from pipelines.ingest.sources.source import select
+from pipelines.reporting import model_card
 from pipelines.stages.context import Context
 from pipelines.stages.evaluate import REFERENCE
 from pipelines.stages.export import LISTING, description

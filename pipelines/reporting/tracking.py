@@ -20,7 +20,6 @@ from typing import Any
 
 from etils import epy
 
-from pipelines import results
 from pipelines.engine import runs
 from pipelines.engine.journal import NAME as JOURNAL
 from pipelines.engine.journal import read
@@ -28,6 +27,7 @@ from pipelines.engine.runs import Run
 from pipelines.engine.store import MANIFEST
 from pipelines.recipe import file as recipe_file
 from pipelines.recipe.recipe import Recipe
+from pipelines.reporting import results
 
 with epy.lazy_imports():
     import mlflow
@@ -66,7 +66,7 @@ class Tracker:
 def start(folder: Path) -> Tracker:
     """Starts the tracking process for a run that has begun. It ends with the run, or with the process that called this."""
     with open(folder / LOG, "ab") as log:
-        process = subprocess.Popen([sys.executable, "-m", "pipelines.tracking", str(folder.absolute())], stdin=subprocess.PIPE,
+        process = subprocess.Popen([sys.executable, "-m", "pipelines.reporting.tracking", str(folder.absolute())], stdin=subprocess.PIPE,
                                    stdout=log, stderr=log, start_new_session=True)
     return Tracker(process, folder)
 

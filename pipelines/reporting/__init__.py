@@ -1,0 +1,1 @@
+"""What a run tells: results, the report, the model card, tracking."""
