@@ -14,7 +14,7 @@ from pipelines.compressing.made import MadeList
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, look
 from pipelines.sections.model import FILE
-from pipelines.served import PROTOCOLS, Served
+from pipelines.stages.served import PROTOCOLS, Served
 from pipelines.tasks.image_classification import MAIN_METRIC
 
 

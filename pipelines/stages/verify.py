@@ -19,11 +19,11 @@ from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.ingest.sources.source import Index
 from pipelines.recipe.recipe import Recipe
-from pipelines.served import PROTOCOLS, Served
-from pipelines.served import predictors as serving_predictors
 from pipelines.stages.context import Context
 from pipelines.stages.evaluate import PROBE, REFERENCE
 from pipelines.stages.export import LISTING
+from pipelines.stages.served import PROTOCOLS, Served
+from pipelines.stages.served import predictors as serving_predictors
 from pipelines.tasks import image_classification as task
 
 with epy.lazy_imports():
