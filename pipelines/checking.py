@@ -15,13 +15,13 @@ from pipelines.compressing.variant import Calibration, Learning, Variant, Worksh
 from pipelines.engine import workers
 from pipelines.engine.journal import NAME, Journal
 from pipelines.errors import StageError, UserError
-from pipelines.exporting.target import Target
 from pipelines.ingest import stream
 from pipelines.ingest.augmentation.augment import augment
 from pipelines.ingest.indexing import check_batch, fault
 from pipelines.ingest.pictures import decode
 from pipelines.ingest.sources.source import Index, Split
 from pipelines.recipe.recipe import Recipe
+from pipelines.targets.target import Target
 from pipelines.training import loop
 
 with epy.lazy_imports():

@@ -4,11 +4,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import models
-import pipelines.exporting  # noqa: F401  makes the targets known
+import pipelines.targets  # noqa: F401  makes the targets known
 from models.census import census
 from pipelines.compressing.variant import Variant
-from pipelines.exporting.target import Target
 from pipelines.ingest import Source
+from pipelines.targets.target import Target
 
 
 def rows(kind: str) -> list[tuple[str, str]]:

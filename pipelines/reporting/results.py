@@ -108,7 +108,7 @@ def collect(run: Run) -> Results:
 def _not_made(run: Run, results: Results) -> set[str]:
     """The names of artifacts that gates may ask for and that could not be made: failed variants, and all of a failed target."""
     from pipelines.sections.compress import CompressSection
-    from pipelines.sections.export import ExportSection
+    from pipelines.targets.section import ExportSection
 
     variants = CompressSection.model_validate(run.record.recipe["compress"]).variants
     names = {name for target in ExportSection.model_validate(run.record.recipe["export"]).targets for name in target.artifacts(variants)}

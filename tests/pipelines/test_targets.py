@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.exporting.target import Target
+from pipelines.targets.target import Target
 
 TARGETS = "[litert, onnx, openvino, ethos-u, {ethos-u: {name: u85, accelerator: ethos-u85-256}}, microcontroller, {qualcomm: SM8650}]"
 GATES = ("int8.drop=<= 0.02", "onnx_int8.drop=<= 0.02", "openvino_int8.drop=<= 0.02", "ethos-u_int8.coverage=>= 1",

@@ -16,7 +16,7 @@ from export.targets import coreml, ethos_u, microcontroller, phone_npu, tools
 from export.targets.ethos_u import Accelerator
 from pipelines.compressing.made import Made
 from pipelines.compressing.variant import Variant
-from pipelines.exporting.target import Dock, FromVariants, Target, record
+from pipelines.targets.target import Dock, FromVariants, Target, record
 
 
 class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):

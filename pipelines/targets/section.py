@@ -4,9 +4,9 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-import pipelines.exporting  # noqa: F401  makes the targets known
+import pipelines.targets  # noqa: F401  makes the targets known
 from pipelines.entries import Section
-from pipelines.exporting.target import Target
+from pipelines.targets.target import Target
 
 
 def _usual() -> list[Target]:

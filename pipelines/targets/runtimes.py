@@ -11,8 +11,8 @@ from export.predictors import IMAGE, LOGITS, LiteRTPredictor
 from export.targets import gpu, onnx, openvino, phone, web
 from pipelines.compressing.made import Made
 from pipelines.compressing.variant import Variant
-from pipelines.exporting.target import Dock, FromVariants, Target, record
 from pipelines.ingest import pictures
+from pipelines.targets.target import Dock, FromVariants, Target, record
 
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
 FIRST_VERSION = "1"
