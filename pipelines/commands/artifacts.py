@@ -26,11 +26,11 @@ def explain(model: Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="
             picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the errors here")] = None,
             pixels: Annotated[PixelRange, typer.Option(help="the range of pixels that the reference learnt on")] = PixelRange.raw) -> None:
     """Show how far every operator of an integer file is from the float model's, and what to do about the worst three."""
-    from pipelines import pressing
     from pipelines.engine import workers
+    from pipelines.tools import press
 
     check_file("--picture", picture)
-    for line in workers.call(pressing.explain_file, model, reference, data, examples, picture, pixels.value, what="explain"):
+    for line in workers.call(press.explain_file, model, reference, data, examples, picture, pixels.value, what="explain"):
         typer.echo(line)
 
 
@@ -40,13 +40,13 @@ def inspect(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a .tfli
             json_: Json = None,
             ) -> None:
     """Look into a model: signatures, operators, sizes, memory, quantization, metadata, and which operators run on which hardware."""
-    from pipelines import inspecting
     from pipelines.engine import runs as records
     from pipelines.engine import workers
+    from pipelines.tools import inspect_model
 
     check_json(json_)
-    looked = workers.call(inspecting.look, model, what="inspect")
-    for line in inspecting.lines(looked, tensors):
+    looked = workers.call(inspect_model.look, model, what="inspect")
+    for line in inspect_model.lines(looked, tensors):
         typer.echo(line)
     if json_ is not None:
         records.write_whole(json_, looked.model_dump_json(indent=1) + "\n")
@@ -63,14 +63,14 @@ def benchmark(artifacts: Annotated[list[Path], typer.Argument(
               json_: Json = None,
               ) -> None:
     """Time artifacts side by side: latency, throughput, loading, memory, on every runtime that is here, and on a phone."""
-    from pipelines import benchmarking
     from pipelines.engine import runs as records
+    from pipelines.tools import benchmark
 
     check_json(json_)
-    paths = benchmarking.files_of(artifacts)
-    phone = benchmarking.on_phone(paths, tool, threads, repetitions) if tool is not None else []
-    found = benchmarking.benchmark(paths, threads, repetitions, profile).model_copy(update={"phone": phone})
-    for line in benchmarking.lines(found):
+    paths = benchmark.files_of(artifacts)
+    phone = benchmark.on_phone(paths, tool, threads, repetitions) if tool is not None else []
+    found = benchmark.benchmark(paths, threads, repetitions, profile).model_copy(update={"phone": phone})
+    for line in benchmark.lines(found):
         typer.echo(line)
     if tool is None and any(path.suffix == ".tflite" for path in paths):
         typer.echo("  on this machine; to time on an attached phone, give LiteRT's benchmark_model with --benchmark-model")
@@ -82,9 +82,9 @@ def benchmark(artifacts: Annotated[list[Path], typer.Argument(
 def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
             files: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="picture files")]) -> None:
     """Classify pictures with a model."""
-    from pipelines import predicting
+    from pipelines.tools import predict
 
-    for line in predicting.predict(artifact, files):
+    for line in predict.predict(artifact, files):
         typer.echo(line)
 
 
@@ -93,11 +93,11 @@ def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run'
            arch: Annotated[Optional[Architecture], typer.Option(help="ask the TFLite files on this processor, emulated")] = None,
            on_gpu: Annotated[bool, typer.Option("--gpu", help="ask the float TFLite files on LiteRT's GPU accelerator")] = False) -> None:
     """Ask a bundle's models its golden samples again: here, on the GPU, or on an emulated arm64 processor."""
-    from pipelines import verifying
+    from pipelines.tools import verify_bundle
 
     if arch is not None and on_gpu:
         raise UserError("--arch and --gpu: one of the two; the emulated processor has no GPU")
-    found = verifying.verify(bundle, "arm64" if arch else "gpu" if on_gpu else "here", lambda text: typer.echo(f"  {text} …"))
+    found = verify_bundle.verify(bundle, "arm64" if arch else "gpu" if on_gpu else "here", lambda text: typer.echo(f"  {text} …"))
     for one in found:
         typer.echo(one)
     if wrong := [one.name for one in found if not one.passed]:
@@ -107,9 +107,9 @@ def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run'
 @app.command()
 def keys(private: Annotated[Path, typer.Argument(metavar="FILE", help="the private key to make; the public one is FILE.pub")]) -> None:
     """Make a pair of Ed25519 keys: one to sign bundles with, one for apps to check them."""
-    from pipelines import delivering
+    from pipelines.tools import publish
 
-    typer.echo(f"sign with {private}, and keep it secret; check with {delivering.make_keys(private)}")
+    typer.echo(f"sign with {private}, and keep it secret; check with {publish.make_keys(private)}")
 
 
 @app.command()
@@ -117,9 +117,9 @@ def publish(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run
             destination: Annotated[str, typer.Argument(metavar="DEST", help="a folder, or a URL such as s3://bucket/models")],
             key: Annotated[Optional[Path], typer.Option("--key", metavar="FILE", help="the private key to sign with")] = None) -> None:
     """Publish a bundle under its name and version. A version is whole or not there, and never overwritten."""
-    from pipelines import delivering
+    from pipelines.tools import publish
 
-    typer.echo(f"published {delivering.publish(bundle, destination, key)}")
+    typer.echo(f"published {publish.publish(bundle, destination, key)}")
     if key is None:
         typer.echo("not signed: nobody can tell who made it; litepress keys makes a key to give with --key")
 
@@ -130,8 +130,8 @@ def fetch(source: Annotated[str, typer.Argument(metavar="SOURCE", help="where it
           target: Annotated[Path, typer.Argument(metavar="FOLDER", help="the folder to make")],
           verify: Annotated[Optional[Path], typer.Option("--verify", metavar="FILE", help="the public key to check with")] = None) -> None:
     """Fetch a published bundle, every file checked against its manifest, and with --verify the manifest against its signature."""
-    from pipelines import delivering
+    from pipelines.tools import publish
 
-    found = delivering.fetch(source, name, target, verify)
+    found = publish.fetch(source, name, target, verify)
     typer.echo(f"{found.name} {found.version}: {len(found.files)} files, {sum(one.bytes for one in found.files):,} bytes, "
                f"{'signature and digests' if verify else 'digests'} checked; in {target}")

@@ -24,7 +24,7 @@ class Kind(str, enum.Enum):
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
     """List the recipes, models, sources, variants or targets there are."""
-    from pipelines import listing
+    from pipelines.tools import listing
 
     for name, summary in listing.rows(kind.value):
         typer.echo(f"{name:<28}  {summary}".rstrip())
@@ -44,9 +44,9 @@ def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
 @app.command()
 def doctor() -> None:
     """Show versions, devices, and which targets are ready here or what to install for them."""
-    from pipelines import doctoring
+    from pipelines.tools import doctor
 
-    for line in doctoring.lines():
+    for line in doctor.lines():
         typer.echo(line)
 
 
@@ -54,9 +54,9 @@ def doctor() -> None:
 def gc(runs: RunsFolder = Path("runs"),
        dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False) -> None:
     """Free what no run refers to: artifacts, interrupted work, the trash. Delete a run's folder first to free what it alone needs."""
-    from pipelines import garbage
+    from pipelines.tools import gc
 
-    for line in garbage.collect(runs, dry_run):
+    for line in gc.collect(runs, dry_run):
         typer.echo(line)
 
 

@@ -73,14 +73,14 @@ def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained
     """Press a model that was made elsewhere: variants, verification, report and bundle, as a recipe's run gives them."""
     from rich.console import Console
 
-    from pipelines import pressing
     from pipelines.engine.display import Display
     from pipelines.runner import Options
+    from pipelines.tools import press
 
     check_json(json_)
     if out is not None:
-        pressing.check_out(out)
-    made = pressing.recipe_for(model, data, variants=variants, targets=targets, pixels=pixels.value if pixels else None, name=name,
+        press.check_out(out)
+    made = press.recipe_for(model, data, variants=variants, targets=targets, pixels=pixels.value if pixels else None, name=name,
                                scratch=runs / ".given")
     display = Display(Console())
     display.line(f"{made.name} · {model} on {data}")
@@ -88,7 +88,7 @@ def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained
         display.line(f"  {data} has no labels: accuracy is the share of pictures on which a file answers as {model.name} does")
     found = _run(made, str(model), Options(runs, track=track), display, json_)
     if out is not None and found is not None:
-        pressing.bundle_to(out, found)
+        press.bundle_to(out, found)
         display.line(f"  bundle  {out}")
 
 
@@ -133,12 +133,12 @@ def _show(display, found, *tables: str) -> None:
 @app.command()
 def check(recipe: RecipePath, set_: Overrides = None) -> None:
     """Try everything dry: the recipe, the data, one training step on a few examples, one export."""
-    from pipelines import checking
     from pipelines.recipe import file as recipe_file
+    from pipelines.tools import check
 
     read = recipe_file.read(recipe, set_ or [])
     typer.echo(f"recipe   {recipe} is well-formed")
-    for line in checking.check(read):
+    for line in check.check(read):
         typer.echo(line)
 
 
@@ -165,12 +165,12 @@ def tune(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("ru
     """Search the settings that train best over the recipe's tune.ranges. Run it again to go on, with more --trials too."""
     from rich.console import Console
 
-    from pipelines import tuning
     from pipelines.engine import display
     from pipelines.runner import Options
+    from pipelines.tools import tune
 
     overrides = [*(set_ or []), *([f"tune.trials={trials}"] if trials else [])]
-    search = tuning.Search(recipe, overrides, Options(runs, track=track), sys.argv, display.TrialDisplay(Console()))
+    search = tune.Search(recipe, overrides, Options(runs, track=track), sys.argv, display.TrialDisplay(Console()))
     try:
         found = search(typer.echo)
     except KeyboardInterrupt:
@@ -178,7 +178,7 @@ def tune(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("ru
         raise typer.Exit(130) from None
     failed = f"; {found.failed} trials failed" if found.failed else ""
     typer.echo(f"\nbest  {search.section.metric} {found.value:.4f}{failed}\n      {'  '.join(found.settings)}\n"
-               f"run   litepress run {found.folder / tuning.BEST}\nsee   {found.folder / tuning.PICTURE}")
+               f"run   litepress run {found.folder / tune.BEST}\nsee   {found.folder / tune.PICTURE}")
 
 
 @app.command()
@@ -187,16 +187,16 @@ def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Pat
     """Try learning rates from small to large on the recipe's model, draw the loss against them, and suggest a peak."""
     from rich.console import Console
 
-    from pipelines import rate_finder
     from pipelines.engine import display, workers
     from pipelines.recipe import file as recipe_file
+    from pipelines.tools import find_rate
 
     read = recipe_file.read(recipe, set_ or [])
     shown = display.Display(Console(stderr=True))
     path = runs / read.name / "learning_rate.png"
     shown.begin("find-rate")
     try:
-        found = workers.call(rate_finder.find, read.written(), steps, path, what="find-rate",
+        found = workers.call(find_rate.find, read.written(), steps, path, what="find-rate",
                              listen=lambda said: shown.progress(said["done"], said["text"]))
     finally:
         shown.close()
@@ -208,10 +208,10 @@ def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Pat
 def benchmark_input(recipe: RecipePath, set_: Overrides = None,
                     seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
     """Measure the examples per second of the input pipeline and of the training step, and say which is the bottleneck."""
-    from pipelines import input_speed
     from pipelines.engine import workers
     from pipelines.recipe import file as recipe_file
+    from pipelines.tools import benchmark_input
 
     read = recipe_file.read(recipe, set_ or [])
-    for line in workers.call(input_speed.measure, read.written(), seconds, what="benchmark-input").lines():
+    for line in workers.call(benchmark_input.measure, read.written(), seconds, what="benchmark-input").lines():
         typer.echo(line)

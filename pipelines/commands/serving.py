@@ -21,9 +21,9 @@ class Protocol(str, enum.Enum):
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def serve(context: typer.Context) -> None:
     """Serve models as TF Serving does: [RUN or folder of numbered versions] [flags of tensorflow_model_server]; --help lists them."""
-    from pipelines import serving_commands
+    from pipelines.tools import serve
 
-    serving_commands.serve(context.args)
+    serve.serve(context.args)
 
 
 @app.command()
@@ -40,13 +40,13 @@ def load_test(address: Annotated[str, typer.Argument(metavar="ADDRESS", help="ho
               k6: Annotated[bool, typer.Option("--k6", help="let k6 send the requests, where it is installed; over REST")] = False,
               json_: Json = None) -> None:
     """Send a server pictures at rising rates: latency from when each was due, errors, and the highest rate within the objective."""
-    from pipelines import load_testing
     from pipelines.engine import runs as records
     from pipelines.recipe import file as recipe_file
+    from pipelines.tools import load_test
 
     check_json(json_)
     check_file("--picture", picture)
-    found = load_testing.test(recipe_file.read(recipe, set_ or []), address, model, protocol.value, rates, objective, seconds, picture,
+    found = load_test.test(recipe_file.read(recipe, set_ or []), address, model, protocol.value, rates, objective, seconds, picture,
                               typer.echo, by_k6=k6)
     if json_ is not None:
         records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
@@ -63,14 +63,14 @@ def deploy(run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's fold
            canary: Annotated[int, typer.Option(min=0, max=100, help="requests of a hundred that go to the canary")] = 10,
            storage: Annotated[str, typer.Option(metavar="URI", help="where KServe finds the model")] = "") -> None:
     """Write what a TF Serving fleet needs: model repository, image, compose, Kubernetes, KServe, canary split, monitoring."""
-    from pipelines import deploying
     from pipelines.engine import workers
+    from pipelines.tools import deploy
     from serving.deploy.files import Deployment
 
     least, given, most = replicas.partition(":")
     if not (given and least.isdigit() and most.isdigit() and 1 <= int(least) <= int(most)):
         raise UserError(f"--replicas {replicas}: give MIN:MAX, for instance 2:10")
-    made = workers.call(deploying.deploy, run, folder, Deployment(
+    made = workers.call(deploy.deploy, run, folder, Deployment(
         name, image, cpus=cpus, memory_mb=memory, min_replicas=int(least), max_replicas=int(most), canary_percent=canary,
         storage_uri=storage), what="deploy")
     typer.echo(f"{made} is ready to be deployed: see {folder / 'README.md'}")
@@ -85,13 +85,13 @@ def replay(logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="re
            agreement: Annotated[float, typer.Option(min=0, max=1, help="rows that must get the same class, else exit 1")] = 0.0,
            limit: Annotated[int, typer.Option(min=1, help="requests at most")] = 1000, json_: Json = None) -> None:
     """Send recorded requests to two versions of a model and compare their answers."""
-    from pipelines import replaying
     from pipelines.engine import runs as records
     from pipelines.engine import workers
+    from pipelines.tools import replay
 
     check_json(json_)
-    found = workers.call(replaying.replay, logs, address, model, old, new, limit, what="replay")
-    for line in replaying.shown(found, old, new):
+    found = workers.call(replay.replay, logs, address, model, old, new, limit, what="replay")
+    for line in replay.shown(found, old, new):
         typer.echo(line)
     if json_ is not None:
         records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
@@ -110,15 +110,15 @@ def drift(logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="rec
           picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the distributions")] = None,
           json_: Json = None) -> None:
     """Compare the pictures and answers of recorded requests with the training set: brightness, contrast, sharpness, classes."""
-    from pipelines import drifting
     from pipelines.engine import runs as records
     from pipelines.engine import workers
     from pipelines.recipe import file as recipe_file
+    from pipelines.tools import drift
 
     check_json(json_)
     check_file("--picture", picture)
-    found = workers.call(drifting.drift, recipe_file.read(recipe, set_ or []).written(), logs, limit, picture, what="drift")
-    for line in drifting.lines(found):
+    found = workers.call(drift.drift, recipe_file.read(recipe, set_ or []).written(), logs, limit, picture, what="drift")
+    for line in drift.lines(found):
         typer.echo(line)
     if json_ is not None:
         records.write_whole(json_, found.model_dump_json(indent=1) + "\n")

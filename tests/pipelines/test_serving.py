@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tensorflow_serving.config import model_server_config_pb2
 
-from pipelines import drifting
+from pipelines.tools import drift
 from serving import k6
 from serving import replay as replaying
 from serving.client import GrpcClient
@@ -220,6 +220,6 @@ def test_noise_is_no_digit_and_drift_says_so(litepress, work, logged):
 
 def test_the_same_pictures_have_not_drifted():
     images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 3))
-    for of in drifting.PROPERTIES.values():
-        assert drifting.stability(of(images[:1000]), of(images[1000:])) < drifting.SOME
-        assert drifting.stability(of(images[:1000]), of(images[1000:] // 3)) > drifting.MUCH
+    for of in drift.PROPERTIES.values():
+        assert drift.stability(of(images[:1000]), of(images[1000:])) < drift.SOME
+        assert drift.stability(of(images[:1000]), of(images[1000:] // 3)) > drift.MUCH

@@ -10,9 +10,9 @@ import numpy as np
 import optuna
 import pytest
 
-from pipelines import rate_finder
 from pipelines.errors import UserError
 from pipelines.recipe import file as recipe_file
+from pipelines.tools import find_rate
 from tests.conftest import TINY
 
 RANGES = """\
@@ -98,7 +98,7 @@ def test_a_trial_is_given_up_by_its_metrics(recipe):
 
     from pipelines.engine.display import TrialDisplay
     from pipelines.runner import Options
-    from pipelines.tuning import Search
+    from pipelines.tools.tune import Search
 
     search = Search(recipe, ["tune.pruner=median", "tune.warmup=0"], Options(track=False), [], TrialDisplay(Console(quiet=True)))
     for number in range(5):
@@ -113,10 +113,10 @@ def test_a_trial_is_given_up_by_its_metrics(recipe):
 def test_the_suggested_rate_is_a_tenth_of_the_best():
     rates = np.geomspace(1e-6, 10, 100).tolist()
     losses = [2.0 if rate < 1e-3 else 1.0 if rate < 0.1 else 0.5 if rate < 0.2 else 3.0 for rate in rates]
-    found = rate_finder.suggest(rates, losses[:90])
+    found = find_rate.suggest(rates, losses[:90])
     assert found.lowest == pytest.approx(0.1, rel=0.2) and found.suggested == pytest.approx(found.lowest / 10)
-    assert found.diverged == rates[89] and rate_finder.suggest(rates, losses).diverged is None
-    assert rate_finder.suggest(rates, [*losses[:70], float("nan")]).lowest < rates[70]
+    assert found.diverged == rates[89] and find_rate.suggest(rates, losses).diverged is None
+    assert find_rate.suggest(rates, [*losses[:70], float("nan")]).lowest < rates[70]
 
 
 def test_rates_are_tried_and_drawn(recipe, litepress):
@@ -131,4 +131,4 @@ def test_a_batch_larger_than_the_data_finds_no_rate():
     recipe = recipe_file.Recipe.model_validate({"name": "x", "data": {"source": "digits", "image": {"size": 8}, "batch": 5000},
                                                 "model": {"builder": "resnet8"}})
     with pytest.raises(UserError, match="give a smaller batch"):
-        rate_finder.find(recipe.written(), 20, Path("nowhere.png"))
+        find_rate.find(recipe.written(), 20, Path("nowhere.png"))

@@ -8,9 +8,9 @@ from typing import Literal
 from export import arm64, golden
 from export.golden import Checked
 from export.targets import gpu
-from pipelines.delivering import bundle_of
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
+from pipelines.tools.publish import bundle_of
 
 Where = Literal["here", "arm64", "gpu"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from etils import epy
 
-from pipelines import listing
 from pipelines.engine import workers
+from pipelines.tools import listing
 
 with epy.lazy_imports():
     import tensorflow as tf

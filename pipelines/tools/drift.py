@@ -10,11 +10,11 @@ from pydantic import BaseModel
 
 from export.predictors import IMAGE
 from export.saved_model import ENCODED
-from pipelines import checking
 from pipelines.errors import UserError
 from pipelines.ingest.pictures import decode
 from pipelines.recipe.recipe import Recipe
-from pipelines.replaying import check_logs
+from pipelines.tools import check
+from pipelines.tools.replay import check_logs
 
 with epy.lazy_imports():
     import numpy as np
@@ -59,8 +59,8 @@ def drift(written: dict[str, Any], logs: list[Path], limit: int, picture: Path |
     if len(logged) < LEAST:
         raise UserError(f"drift: {len(logged)} pictures were logged; give at least {LEAST}")
     with tempfile.TemporaryDirectory(prefix="litepress-drift-") as folder:
-        path = Path(folder) / checking.EXAMPLES_FILE
-        checking.take_examples(written, path, max(len(logged), 500))
+        path = Path(folder) / check.EXAMPLES_FILE
+        check.take_examples(written, path, max(len(logged), 500))
         examples = np.load(path)
         trained, labels, classes = examples["images"], examples["labels"], recipe.data.source.classes()
     shifts = [Shift(name=name, index=stability(before, after), trained=float(before.mean()), logged=float(after.mean()))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from export.predictors import IMAGE
-from pipelines import checking
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.recipe.recipe import Recipe
+from pipelines.tools import check
 
 if TYPE_CHECKING:
     from serving.load import Step
@@ -38,8 +38,8 @@ def test(recipe: Recipe, address: str, model: str | None, protocol: str, rates: 
     wanted, tool = _rates(rates) if rates else None, _k6(protocol) if by_k6 else ""
     say(HEADER)
     with tempfile.TemporaryDirectory(prefix="litepress-load-") as folder:
-        path = Path(folder) / checking.EXAMPLES_FILE
-        workers.call(checking.take_examples, recipe.written(), path, what="load-test: data")
+        path = Path(folder) / check.EXAMPLES_FILE
+        workers.call(check.take_examples, recipe.written(), path, what="load-test: data")
         try:
             found = workers.call(run, path, address, model or recipe.name, protocol, wanted, objective, seconds, picture,
                                  tool, what="load-test", listen=lambda said: say(said["text"]))

@@ -12,8 +12,8 @@ from export.manifest import NAME as MANIFEST
 from export.manifest import Manifest
 from export.predictors import IMAGE
 from export.saved_model import ENCODED
-from pipelines.delivering import bundle_of
 from pipelines.errors import UserError
+from pipelines.tools.publish import bundle_of
 
 if TYPE_CHECKING:
     from serving.deploy.files import Deployment

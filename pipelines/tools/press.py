@@ -23,10 +23,10 @@ from pipelines.ingest.indexing import take_stock
 from pipelines.ingest.pictures import ImageSettings, decode
 from pipelines.ingest.sources.array_file import Arrays
 from pipelines.ingest.sources.image_folder import PICTURES, ImageFolder
-from pipelines.predicting import read_picture
 from pipelines.recipe.file import in_words
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting.results import Results
+from pipelines.tools.predict import read_picture
 
 with epy.lazy_imports():
     import numpy as np
