@@ -37,12 +37,11 @@ def side_by_side(rounds: int) -> float:
     """Prints both rates, round by round; litepress' share of Keras' examples per second, by the median epoch of each."""
     import keras
 
-    from pipelines import network
     from pipelines.engine.journal import Journal, read
     from pipelines.ingest import stream
     from pipelines.ingest.indexing import take_stock
     from pipelines.recipe.recipe import Recipe
-    from pipelines.training import loop
+    from pipelines.training import loop, network
 
     recipe = Recipe.model_validate({
         "name": "throughput", "data": {"source": "mnist_5k", "image": {"size": 28, "channels": 3}, "batch": BATCH},

@@ -19,12 +19,12 @@ from pipelines.entries import Entry, Section
 from pipelines.ingest import stream
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Index, select
-from pipelines.sections.train import TrainSection
 from pipelines.training import loop
 from pipelines.training.distillation import Lesson, with_answers
 from pipelines.training.distribution import Distribution
 from pipelines.training.optimizers import Adam
 from pipelines.training.schedules import Cosine
+from pipelines.training.section import TrainSection
 
 with epy.lazy_imports():
     import keras

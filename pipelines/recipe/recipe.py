@@ -13,9 +13,9 @@ from pipelines.recipe import gates
 from pipelines.recipe.package import PackageSection
 from pipelines.recipe.tune import TuneSection
 from pipelines.sections.compress import CompressSection
-from pipelines.sections.model import ModelSection
-from pipelines.sections.train import TrainSection
 from pipelines.targets.section import ExportSection
+from pipelines.training.model_section import ModelSection
+from pipelines.training.section import TrainSection
 
 METRICS = ("accuracy", "top3", "macro_f1", "calibration_error")
 

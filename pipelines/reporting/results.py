@@ -13,9 +13,9 @@ from export.verify import Worth
 from pipelines.compressing.made import MadeList
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, look
-from pipelines.sections.model import FILE
 from pipelines.stages.served import PROTOCOLS, Served
 from pipelines.tasks.image_classification import MAIN_METRIC
+from pipelines.training.model_section import FILE
 
 
 class StageResult(BaseModel):

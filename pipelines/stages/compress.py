@@ -12,8 +12,8 @@ from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.errors import StageError
 from pipelines.figures import compression
-from pipelines.given_model import trained
 from pipelines.stages.context import Context
+from pipelines.training.imported_model import trained
 
 LISTING = "compress.json"
 #: Where a variant works, in the stage's work folder, until the stage is done.

@@ -8,11 +8,11 @@ from etils import epy
 from export.predictors import open_predictor
 from export.verify import order_independent
 from pipelines.figures import figures
-from pipelines.given_model import trained
 from pipelines.ingest import stream
 from pipelines.ingest.sources.source import select
 from pipelines.stages.context import Context
 from pipelines.tasks import image_classification as task
+from pipelines.training.imported_model import trained
 
 with epy.lazy_imports():
     import numpy as np

@@ -11,11 +11,11 @@ from export.artifacts import Exported, ExportedList
 from pipelines.compressing.made import MadeList
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
-from pipelines.given_model import trained
 from pipelines.recipe.recipe import Recipe
 from pipelines.stages.compress import LISTING as VARIANTS
 from pipelines.stages.context import Context
 from pipelines.targets.target import Dock, Target
+from pipelines.training.imported_model import trained
 
 LISTING = "exported.json"
 

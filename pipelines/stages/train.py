@@ -8,13 +8,12 @@ from etils import epy
 
 import models
 from export import keras_file
-from pipelines import given_model, network
 from pipelines.engine import journal
 from pipelines.errors import UserError
 from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.stages.context import Context
-from pipelines.training import checkpoint, loop
+from pipelines.training import checkpoint, imported_model, loop, network
 from pipelines.training.distillation import with_answers
 from pipelines.training.distribution import Distribution
 
@@ -22,13 +21,13 @@ with epy.lazy_imports():
     import keras
     import tensorflow as tf
 
-MODEL = given_model.KERAS
+MODEL = imported_model.KERAS
 
 
 def run(context: Context) -> str:
     recipe, index = context.recipe, context.index()
     if recipe.model.given is not None:
-        return given_model.take_over(recipe.model.given, context)
+        return imported_model.take_over(recipe.model.given, context)
     distribution = Distribution(recipe.train.strategy)
     stream.set_seed(recipe.seed)
     if recipe.train.deterministic:

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from etils import epy
 from pydantic import BaseModel
 
-from pipelines import network
 from pipelines.ingest import stream
 from pipelines.ingest.indexing import check_batch, take_stock
 from pipelines.recipe.recipe import Recipe
-from pipelines.training import loop
+from pipelines.training import loop, network
 
 with epy.lazy_imports():
     pass

@@ -10,7 +10,6 @@ from etils import epy
 
 import models
 from export import keras_file, litert
-from pipelines import network
 from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
 from pipelines.engine import workers
 from pipelines.engine.journal import NAME, Journal
@@ -22,7 +21,7 @@ from pipelines.ingest.pictures import decode
 from pipelines.ingest.sources.source import Index, Split
 from pipelines.recipe.recipe import Recipe
 from pipelines.targets.target import Target
-from pipelines.training import loop
+from pipelines.training import loop, network
 
 with epy.lazy_imports():
     import numpy as np

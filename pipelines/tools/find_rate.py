@@ -7,13 +7,12 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from pipelines import network
 from pipelines.engine import workers
 from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.ingest.indexing import check_batch, take_stock
 from pipelines.recipe.recipe import Recipe
-from pipelines.training import loop
+from pipelines.training import loop, network
 from pipelines.training.schedules import Exponential
 
 with epy.lazy_imports():

@@ -11,12 +11,12 @@ from etils import epy
 
 from pipelines.engine.journal import Journal
 from pipelines.errors import UserError
-from pipelines.sections.train import TrainSection
 from pipelines.training import checkpoint
 from pipelines.training.callbacks import Surroundings
 from pipelines.training.distillation import Lesson
 from pipelines.training.distribution import Distribution
 from pipelines.training.losses import on_heads, taught
+from pipelines.training.section import TrainSection
 from pipelines.training.transfer import Phase
 
 with epy.lazy_imports():

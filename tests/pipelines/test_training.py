@@ -72,8 +72,8 @@ def train(folder, kill_after, out):
     from pipelines.engine.journal import Journal
     from pipelines.ingest import stream
     from pipelines.ingest.augmentation.augment import Augmentation
-    from pipelines.sections.train import TrainSection
     from pipelines.training import loop
+    from pipelines.training.section import TrainSection
 
     keras.utils.set_random_seed(3)
     tf.config.experimental.enable_op_determinism()
@@ -201,8 +201,8 @@ def fit_digits(folder, **settings):
 
     from pipelines.engine.journal import Journal
     from pipelines.ingest import stream
-    from pipelines.sections.train import TrainSection
     from pipelines.training import loop
+    from pipelines.training.section import TrainSection
 
     keras.utils.set_random_seed(3)
     pixels = keras.Input((4, 4, 1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import models
 from export import given
 from pipelines.errors import UserError
-from pipelines.sections.model import ModelSection
+from pipelines.training.model_section import ModelSection
 
 if TYPE_CHECKING:
     import keras

@@ -9,8 +9,8 @@ from export import given, keras_file, requantize
 from export.predictors import LiteRTPredictor
 from pipelines.errors import UserError
 from pipelines.ingest import stream
-from pipelines.sections.model import GivenModel
 from pipelines.stages.context import Context
+from pipelines.training.model_section import GivenModel
 
 with epy.lazy_imports():
     import numpy as np
