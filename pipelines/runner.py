@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export import explain
-from pipelines.compressing.made import layers_file
 from pipelines.engine import runs, workers
 from pipelines.engine.code_version import code_version
 from pipelines.engine.display import Display
@@ -24,6 +23,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.reporting import results, tracking
 from pipelines.stages import STAGES, Stage
 from pipelines.stages.perform import perform
+from pipelines.variants.record import layers_file
 
 
 @dataclasses.dataclass(frozen=True)

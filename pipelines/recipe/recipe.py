@@ -6,16 +6,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipelines.compressing.auto import DROP, Auto
 from pipelines.entries import Section
 from pipelines.ingest.section import DataSection
 from pipelines.recipe import gates
 from pipelines.recipe.package import PackageSection
 from pipelines.recipe.tune import TuneSection
-from pipelines.sections.compress import CompressSection
 from pipelines.targets.section import ExportSection
 from pipelines.training.model_section import ModelSection
 from pipelines.training.section import TrainSection
+from pipelines.variants.auto import DROP, Auto
+from pipelines.variants.section import CompressSection
 
 METRICS = ("accuracy", "top3", "macro_f1", "calibration_error")
 

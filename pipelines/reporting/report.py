@@ -10,13 +10,13 @@ from etils import epy
 
 from export import explain, profile, replacements
 from export.targets import tools
-from pipelines.compressing.made import MadeList, layers_file
 from pipelines.engine import runs
 from pipelines.engine.runs import Run
 from pipelines.figures import figures
 from pipelines.recipe import file as recipe_file
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting import results
+from pipelines.variants.record import MadeList, layers_file
 
 with epy.lazy_imports():
     import jinja2

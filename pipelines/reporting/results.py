@@ -10,12 +10,12 @@ from pydantic import BaseModel
 from export.artifacts import Exported, ExportedList
 from export.recommend import DEVICES, recommended
 from export.verify import Worth
-from pipelines.compressing.made import MadeList
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, look
 from pipelines.stages.served import PROTOCOLS, Served
 from pipelines.tasks.image_classification import MAIN_METRIC
 from pipelines.training.model_section import FILE
+from pipelines.variants.record import MadeList
 
 
 class StageResult(BaseModel):
@@ -107,8 +107,8 @@ def collect(run: Run) -> Results:
 
 def _not_made(run: Run, results: Results) -> set[str]:
     """The names of artifacts that gates may ask for and that could not be made: failed variants, and all of a failed target."""
-    from pipelines.sections.compress import CompressSection
     from pipelines.targets.section import ExportSection
+    from pipelines.variants.section import CompressSection
 
     variants = CompressSection.model_validate(run.record.recipe["compress"]).variants
     names = {name for target in ExportSection.model_validate(run.record.recipe["export"]).targets for name in target.artifacts(variants)}

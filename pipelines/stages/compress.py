@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 
 from export import explain, keras_file, litert, tflite_file
-from pipelines.compressing.made import Made, MadeList, layers_file
-from pipelines.compressing.variant import Variant, Workshop
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.errors import StageError
 from pipelines.figures import compression
 from pipelines.stages.context import Context
 from pipelines.training.imported_model import trained
+from pipelines.variants.record import Made, MadeList, layers_file
+from pipelines.variants.variant import Variant, Workshop
 
 LISTING = "compress.json"
 #: Where a variant works, in the stage's work folder, until the stage is done.

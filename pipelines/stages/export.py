@@ -8,7 +8,6 @@ from typing import Any
 import models
 from export import metadata
 from export.artifacts import Exported, ExportedList
-from pipelines.compressing.made import MadeList
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.recipe.recipe import Recipe
@@ -16,6 +15,7 @@ from pipelines.stages.compress import LISTING as VARIANTS
 from pipelines.stages.context import Context
 from pipelines.targets.target import Dock, Target
 from pipelines.training.imported_model import trained
+from pipelines.variants.record import MadeList
 
 LISTING = "exported.json"
 

@@ -14,9 +14,9 @@ from export import keras_file, replacements, snippets, tflite_file
 from export.artifacts import Exported
 from export.targets import coreml, ethos_u, microcontroller, phone_npu, tools
 from export.targets.ethos_u import Accelerator
-from pipelines.compressing.made import Made
-from pipelines.compressing.variant import Variant
 from pipelines.targets.target import Dock, FromVariants, Target, record
+from pipelines.variants.record import Made
+from pipelines.variants.variant import Variant
 
 
 class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):

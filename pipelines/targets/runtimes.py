@@ -9,10 +9,10 @@ from export import keras_file, metadata, replacements, saved_model, tflite_file
 from export.artifacts import Exported
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
 from export.targets import gpu, onnx, openvino, phone, web
-from pipelines.compressing.made import Made
-from pipelines.compressing.variant import Variant
 from pipelines.ingest import pictures
 from pipelines.targets.target import Dock, FromVariants, Target, record
+from pipelines.variants.record import Made
+from pipelines.variants.variant import Variant
 
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
 FIRST_VERSION = "1"

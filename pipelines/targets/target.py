@@ -13,11 +13,11 @@ from pydantic import Field
 from export.artifacts import Coverage, Exported, artifact_name
 from export.metadata import Description
 from export.targets import tools
-from pipelines.compressing.made import Made, zipped_size
-from pipelines.compressing.variant import Variant
 from pipelines.entries import Entry
 from pipelines.ingest import Index, stream
 from pipelines.ingest.section import DataSection
+from pipelines.variants.record import Made, zipped_size
+from pipelines.variants.variant import Variant
 
 with epy.lazy_imports():
     import numpy as np

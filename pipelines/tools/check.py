@@ -10,7 +10,6 @@ from etils import epy
 
 import models
 from export import keras_file, litert
-from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
 from pipelines.engine import workers
 from pipelines.engine.journal import NAME, Journal
 from pipelines.errors import StageError, UserError
@@ -22,6 +21,7 @@ from pipelines.ingest.sources.source import Index, Split
 from pipelines.recipe.recipe import Recipe
 from pipelines.targets.target import Target
 from pipelines.training import loop, network
+from pipelines.variants.variant import Calibration, Learning, Variant, Workshop
 
 with epy.lazy_imports():
     import numpy as np

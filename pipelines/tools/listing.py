@@ -6,9 +6,9 @@ from pathlib import Path
 import models
 import pipelines.targets  # noqa: F401  makes the targets known
 from models.census import census
-from pipelines.compressing.variant import Variant
 from pipelines.ingest import Source
 from pipelines.targets.target import Target
+from pipelines.variants.variant import Variant
 
 
 def rows(kind: str) -> list[tuple[str, str]]:

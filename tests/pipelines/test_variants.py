@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from export import tflite_file
-from pipelines.compressing.made import MadeList, zipped_size
-from pipelines.compressing.variant import Variant, _balanced
 from pipelines.errors import UserError
 from pipelines.recipe import file as recipe_file
 from pipelines.training.losses import Loss, taught
+from pipelines.variants.record import MadeList, zipped_size
+from pipelines.variants.variant import Variant, _balanced
 from tests.conftest import TINY, digests
 
 EVERY = """[float32,

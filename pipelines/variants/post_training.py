@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from export import bias_correction, equalize, int8, litert
-from pipelines.compressing.variant import Calibration, Variant, Workshop
+from pipelines.variants.variant import Calibration, Variant, Workshop
 
 
 class Written(Variant):

@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from export import keras_file, litert, tflite_file
 from export.encodings import ENCODINGS
-from pipelines.compressing.made import Made, zipped_size
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.entries import Entry, Section
@@ -25,6 +24,7 @@ from pipelines.training.distribution import Distribution
 from pipelines.training.optimizers import Adam
 from pipelines.training.schedules import Cosine
 from pipelines.training.section import TrainSection
+from pipelines.variants.record import Made, zipped_size
 
 with epy.lazy_imports():
     import keras

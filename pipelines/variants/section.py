@@ -4,9 +4,9 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-import pipelines.compressing  # noqa: F401  makes the variants known
-from pipelines.compressing.variant import Calibration, Variant
+import pipelines.variants  # noqa: F401  makes the variants known
 from pipelines.entries import Section
+from pipelines.variants.variant import Calibration, Variant
 
 
 def _usual() -> list[Variant]:

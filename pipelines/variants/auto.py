@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from export import bias_correction, explain, int8, litert
 from export.benchmark import latency
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor, open_predictor
-from pipelines.compressing.trained import Qat, aware_content
-from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.tasks import image_classification as task
 from pipelines.training.distillation import Lesson
+from pipelines.variants.trained import Qat, aware_content
+from pipelines.variants.variant import Calibration, Learning, Variant, Workshop
 
 with epy.lazy_imports():
     import numpy as np

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from export import cluster, litert, low_rank, prune, qat
 from export.encodings import ENCODINGS
-from pipelines.compressing.variant import Calibration, Learning, Variant, Workshop
+from pipelines.variants.variant import Calibration, Learning, Variant, Workshop
 
 with epy.lazy_imports():
     import keras
