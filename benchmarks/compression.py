@@ -136,7 +136,8 @@ def cross(latest: Path) -> tuple[float, bool]:
     """The largest difference of a logit on held-out pictures, and whether all weights are the same."""
     import numpy as np
 
-    from export import bridge, keras_file
+    from export.keras_models import bridge
+    from export.keras_models import file as keras_file
     from pipelines.engine import runs
     from pipelines.ingest import Index, stream
     from pipelines.recipe.recipe import Recipe

@@ -6,7 +6,8 @@ from typing import Any
 
 from etils import epy
 
-from export import bridge, tflite_file
+from export import tflite_file
+from export.keras_models import bridge
 from export.prune import reducible
 
 with epy.lazy_imports():

@@ -7,8 +7,9 @@ from typing import Any
 
 from etils import epy
 
-from export import graph, requantize, tflite_file, weight_only
+from export import requantize, tflite_file, weight_only
 from export.encodings import ENCODINGS
+from export.keras_models import graph
 
 with epy.lazy_imports():
     import keras

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from etils import epy
 
-from export import keras_file
+from export.keras_models import file as keras_file
 
 with epy.lazy_imports():
     import numpy as np

@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epy
 
-from export import bridge
+from export.keras_models import bridge
 
 with epy.lazy_imports():
     import keras

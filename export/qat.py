@@ -13,7 +13,7 @@ from typing import Any
 
 from etils import epy
 
-from export import bridge, graph
+from export.keras_models import bridge, graph
 from export.litert import INPUT, OUTPUT, SIGNATURE
 
 with epy.lazy_imports():

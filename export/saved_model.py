@@ -6,7 +6,7 @@ from pathlib import Path
 
 from etils import epy
 
-from export import graph
+from export.keras_models import graph
 
 with epy.lazy_imports():
     import keras

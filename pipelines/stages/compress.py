@@ -5,7 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
-from export import explain, keras_file, litert, tflite_file
+from export import explain, litert, tflite_file
+from export.keras_models import file as keras_file
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.errors import StageError

@@ -7,7 +7,7 @@ from typing import Any
 from etils import epy
 
 import models
-from export import keras_file
+from export.keras_models import file as keras_file
 from pipelines.engine import journal
 from pipelines.errors import UserError
 from pipelines.figures import figures

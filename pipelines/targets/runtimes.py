@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from export import keras_file, metadata, replacements, saved_model, tflite_file
+from export import metadata, replacements, saved_model, tflite_file
 from export.artifacts import Exported
+from export.keras_models import file as keras_file
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
 from export.targets import gpu, onnx, openvino, phone, web
 from pipelines.ingest import pictures

@@ -9,7 +9,8 @@ from typing import Any
 from etils import epy
 
 import models
-from export import keras_file, litert
+from export import litert
+from export.keras_models import file as keras_file
 from pipelines.engine import workers
 from pipelines.engine.journal import NAME, Journal
 from pipelines.errors import StageError, UserError

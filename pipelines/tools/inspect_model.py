@@ -8,8 +8,10 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from export import given, inspection, keras_file, litert, replacements, tflite_file
+from export import inspection, litert, replacements, tflite_file
 from export.artifacts import Coverage
+from export.keras_models import file as keras_file
+from export.keras_models import imported
 from export.targets import ethos_u, gpu, microcontroller, tools
 from pipelines.errors import UserError
 
@@ -81,14 +83,14 @@ def _files(path: Path) -> tuple[bytes | None, bytes | None]:
         return (content, None) if tflite_file.float_tensors(content) else (None, content)
     if not path.exists():
         raise ValueError(f"there is no model {path}")
-    if given.is_keras(path):
-        model = keras_file.load(path) if path.suffix == ".keras" else given.load(path)
+    if imported.is_keras(path):
+        model = keras_file.load(path) if path.suffix == ".keras" else imported.load(path)
         with tempfile.TemporaryDirectory() as folder:
             graph = Path(folder) / "graph"
             litert.float_graph(model, graph)
             return litert.convert(graph, "float32"), _rounded(graph, model.input_shape[1:])
     if (path / "saved_model.pb").exists():
-        return given.to_tflite(path), None
+        return imported.to_tflite(path), None
     raise ValueError(f"{path} is no model: give a .tflite, .keras or .h5 file, or a SavedModel folder")
 
 

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from export import explain, given, keras_file, litert, requantize, tflite_file
+from export import explain, litert, requantize, tflite_file
+from export.keras_models import file as keras_file
+from export.keras_models import imported
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
 from export.targets import ends
 from pipelines.engine import workers
@@ -107,13 +109,13 @@ def recipe_for(model: Path, data: str, *, variants: str | None, targets: str | N
 def describe(model: Path) -> Described:
     """What a model takes and gives. Raises UserError where it cannot be read."""
     try:
-        if given.is_keras(model):
-            shaped = given.classifier(given.load(model), "0..255")
+        if imported.is_keras(model):
+            shaped = imported.classifier(imported.load(model), "0..255")
             return Described(shape=shaped.input_shape[1:], classes=shaped.output_shape[-1], is_keras=True)
         if model.suffix == ".tflite" and model.is_file():
             content = model.read_bytes()
         elif (model / "saved_model.pb").exists():
-            content = given.to_tflite(model)
+            content = imported.to_tflite(model)
         else:
             raise ValueError(f"{model} is no model: give a .keras, .h5 or .tflite file, or a SavedModel folder" if model.exists() else
                              f"there is no model {model}")
@@ -125,17 +127,17 @@ def describe(model: Path) -> Described:
         raise UserError(f"press: {said if str(model) in said else f'{model}: {said}'}") from error
 
 
-def label(model: Path, data: str, pixels: given.Pixels, shape: tuple[int, int, int], target: Path) -> None:
+def label(model: Path, data: str, pixels: imported.Pixels, shape: tuple[int, int, int], target: Path) -> None:
     """Writes pictures without labels, with the model's own answers as theirs."""
     images = _pictures(data, shape)
-    if given.is_keras(model):
-        made = given.classifier(given.load(model), pixels)
+    if imported.is_keras(model):
+        made = imported.classifier(imported.load(model), pixels)
         logits = np.concatenate([np.asarray(made(images[start:start + 64].astype("float32"), training=False))
                                  for start in range(0, len(images), 64)])
     else:
-        content = model.read_bytes() if model.is_file() else given.to_tflite(model)
+        content = model.read_bytes() if model.is_file() else imported.to_tflite(model)
         beside = target.with_suffix(".tflite")
-        beside.write_bytes(requantize.normalized(content, *given.SCALING[pixels]))
+        beside.write_bytes(requantize.normalized(content, *imported.SCALING[pixels]))
         logits = LiteRTPredictor(beside).predict({IMAGE: images})[LOGITS]
         beside.unlink()
     np.savez(target, x=images, y=logits.argmax(axis=1))
@@ -192,7 +194,7 @@ def bundle_to(out: Path, found: Results) -> None:
     beside.rename(out)
 
 
-def explain_file(model: Path, reference: Path, data: str, examples: int, picture: Path | None, pixels: given.Pixels) -> list[str]:
+def explain_file(model: Path, reference: Path, data: str, examples: int, picture: Path | None, pixels: imported.Pixels) -> list[str]:
     """The lines of `litepress explain`: the errors of every operator, and advice for the worst three.
 
     Args:
@@ -231,11 +233,11 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _float_content(reference: Path, pixels: given.Pixels) -> bytes:
+def _float_content(reference: Path, pixels: imported.Pixels) -> bytes:
     if reference.suffix == ".tflite":
         return _content(reference)
-    model = keras_file.load(reference) if reference.suffix == ".keras" and pixels == "0..255" else given.classifier(
-        given.load(reference), pixels)
+    model = keras_file.load(reference) if reference.suffix == ".keras" and pixels == "0..255" else imported.classifier(
+        imported.load(reference), pixels)
     with tempfile.TemporaryDirectory() as folder:
         litert.float_graph(model, Path(folder) / "graph")
         return litert.convert(Path(folder) / "graph", "float32")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from etils import epy
 
-from export import bridge
+from export.keras_models import bridge
 from pipelines.errors import StageError, UserError
 
 with epy.lazy_imports():

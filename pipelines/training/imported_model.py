@@ -5,7 +5,9 @@ from pathlib import Path
 
 from etils import epy
 
-from export import given, keras_file, requantize
+from export import requantize
+from export.keras_models import file as keras_file
+from export.keras_models import imported
 from export.predictors import LiteRTPredictor
 from pipelines.errors import UserError
 from pipelines.ingest import stream
@@ -37,10 +39,10 @@ def take_over(wanted: GivenModel, context: Context) -> str:
     images, labels = stream.arrays(examples)
     pixels = wanted.pixels or "0..255"
     try:
-        if given.is_keras(path):
-            made = given.load(path)
-            suspicion = given.wrong_range(made, pixels, images, labels if context.recipe.data.labels == "true" else None)
-            model = given.classifier(made, pixels)
+        if imported.is_keras(path):
+            made = imported.load(path)
+            suspicion = imported.wrong_range(made, pixels, images, labels if context.recipe.data.labels == "true" else None)
+            model = imported.classifier(made, pixels)
             keras_file.save(model, context.work / KERAS)
             weights, outputs = f"{model.count_params():,} weights", model.output_shape[-1]
         else:
@@ -60,18 +62,18 @@ def take_over(wanted: GivenModel, context: Context) -> str:
     return f"taken over from {path.name}, {weights}" + (f"; {suspicion}" if suspicion else "")
 
 
-def _take_over_graph(path: Path, pixels: given.Pixels, images: np.ndarray, folder: Path) -> int:
+def _take_over_graph(path: Path, pixels: imported.Pixels, images: np.ndarray, folder: Path) -> int:
     """Writes a .tflite file, or a SavedModel that no Keras wrote, as a TFLite file from raw pixels to logits; its number of classes."""
     if path.suffix == ".tflite":
         if not path.is_file():
             raise ValueError(f"there is no model {path}")
         content = path.read_bytes()
     elif (path / "saved_model.pb").exists():
-        content = given.to_tflite(path)
+        content = imported.to_tflite(path)
     else:
         raise ValueError(f"{path} is no model: give a .keras, .h5 or .tflite file, or a SavedModel folder")
     try:
-        (folder / TFLITE).write_bytes(requantize.normalized(content, *given.SCALING[pixels]))
+        (folder / TFLITE).write_bytes(requantize.normalized(content, *imported.SCALING[pixels]))
         predictor = LiteRTPredictor(folder / TFLITE)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_vali
 from pydantic_core import PydanticCustomError
 
 import models
-from export.given import Pixels
+from export.keras_models.imported import Pixels
 from pipelines.entries import Section, inlined, nearest, unknown_key
 from pipelines.training.weights import Weights
 

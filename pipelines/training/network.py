@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import models
-from export import given
+from export.keras_models import imported
 from pipelines.errors import UserError
 from pipelines.training.model_section import ModelSection
 
@@ -19,9 +19,9 @@ def build(section: ModelSection, input_shape: tuple[int, int, int], classes: int
     try:
         if section.given is not None:
             path = Path(section.given.path)
-            if not given.is_keras(path):
+            if not imported.is_keras(path):
                 raise ValueError(f"{path} is no Keras model: it can be pressed, not trained")
-            return given.classifier(given.load(path), section.given.pixels or "0..255")
+            return imported.classifier(imported.load(path), section.given.pixels or "0..255")
         model = models.build(section.builder, input_shape=input_shape, classes=classes, **section.settings)
         if section.weights is not None:
             section.weights.suit(model, section.builder, section.settings)

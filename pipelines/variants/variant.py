@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from etils import epy
 from pydantic import Field, model_validator
 
-from export import keras_file, litert, tflite_file
+from export import litert, tflite_file
 from export.encodings import ENCODINGS
+from export.keras_models import file as keras_file
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.entries import Entry, Section

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 import models
-from export import bridge
+from export.keras_models import bridge
 
 FAMILIES = ("alexnet", "convnext_tiny", "densenet121", "ds_cnn", "efficientnet_b0", "efficientnet_v2_b0", "googlenet", "inception_v3",
             "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilevit_xxs", "resnet8", "resnet18", "resnet20", "resnet50",

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import bundle, graph, keras_file, litert, saved_model, tflite_file
+from export import bundle, litert, saved_model, tflite_file
 from export.artifacts import Exported
 from export.benchmark import latency
+from export.keras_models import file as keras_file
+from export.keras_models import graph
 from export.metadata import Description
 from export.predictors import IMAGE, LOGITS, KerasPredictor, LiteRTPredictor, SavedModelPredictor, open_predictor
 from export.verify import compare, order_independent

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from export import given, requantize, tflite_file
+from export import requantize, tflite_file
+from export.keras_models import imported
 from export.predictors import LiteRTPredictor
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 1)).astype("uint8")
@@ -34,8 +35,8 @@ def test_each_form_comes_over_exactly_without_its_softmax_and_with_its_pixels(li
     made = network(library)
     expected = logits_of(np.asarray(made(UNIT, training=False)))
     made.save(tmp_path / name)
-    assert given.is_keras(tmp_path / name)
-    model = given.classifier(given.load(tmp_path / name), "0..1")
+    assert imported.is_keras(tmp_path / name)
+    model = imported.classifier(imported.load(tmp_path / name), "0..1")
     assert isinstance(model, keras.Model) and model.input.name == "image"
     answered = np.asarray(model(IMAGES.astype("float32"), training=False))
     np.testing.assert_allclose(answered - answered.mean(axis=1, keepdims=True), expected, atol=1e-4)
@@ -45,7 +46,7 @@ def test_a_tflite_file_takes_raw_pixels_and_gives_logits_and_is_quantized(tmp_pa
     made = network(tf_keras)
     content = tf.lite.TFLiteConverter.from_keras_model(made).convert()
     path = tmp_path / "model.tflite"
-    path.write_bytes(requantize.normalized(content, *given.SCALING["0..1"]))
+    path.write_bytes(requantize.normalized(content, *imported.SCALING["0..1"]))
     assert "SOFTMAX" not in tflite_file.operators(path.read_bytes())
     expected = logits_of(np.asarray(made(UNIT, training=False)))
 
@@ -66,9 +67,9 @@ def test_a_tflite_file_takes_raw_pixels_and_gives_logits_and_is_quantized(tmp_pa
 def test_a_graph_that_keras_exported_comes_as_a_tflite_file(tmp_path):
     made = network(keras)
     made.export(tmp_path / "exported", verbose=False)
-    assert not given.is_keras(tmp_path / "exported")
+    assert not imported.is_keras(tmp_path / "exported")
     path = tmp_path / "model.tflite"
-    path.write_bytes(requantize.normalized(given.to_tflite(tmp_path / "exported"), *given.SCALING["0..1"]))
+    path.write_bytes(requantize.normalized(imported.to_tflite(tmp_path / "exported"), *imported.SCALING["0..1"]))
     logits = LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
     np.testing.assert_allclose(logits - logits.mean(axis=1, keepdims=True), logits_of(np.asarray(made(UNIT, training=False))), atol=1e-4)
 
@@ -80,15 +81,15 @@ def test_pixels_of_another_range_are_noticed_by_labels_and_by_batch_normalizatio
     seen = np.asarray(keras.Model(model.inputs, norm.input)(UNIT))
     norm.moving_variance.assign(seen.reshape(-1, 8).var(axis=0))
     norm.moving_mean.assign(seen.reshape(-1, 8).mean(axis=0))
-    assert given.wrong_range(model, "0..1", IMAGES) == ""
-    assert "learnt on pixels 0..1, not 0..255: what its layer" in given.wrong_range(model, "0..255", IMAGES)
+    assert imported.wrong_range(model, "0..1", IMAGES) == ""
+    assert "learnt on pixels 0..1, not 0..255: what its layer" in imported.wrong_range(model, "0..255", IMAGES)
     dense = model.layers[-1]
     dense.bias.assign(-np.log(np.asarray(model(UNIT))).mean(axis=0))  # so that all classes are answered
     labels = np.asarray(model(UNIT)).argmax(axis=1)
-    assert given.wrong_range(model, "0..1", IMAGES, labels) == ""
+    assert imported.wrong_range(model, "0..1", IMAGES, labels) == ""
     wrong = np.asarray(model(IMAGES.astype("float32"))).argmax(axis=1)
     assert (wrong != labels).mean() > 0.2, "or there is nothing to notice"
-    assert re.search(r"answers \d+% of 20 pictures correctly on 0\.\.255, and 100% on 0\.\.1", given.wrong_range(
+    assert re.search(r"answers \d+% of 20 pictures correctly on 0\.\.255, and 100% on 0\.\.1", imported.wrong_range(
         model, "0..255", IMAGES, labels))
 
 
@@ -124,7 +125,7 @@ def save_own_layer(folder):
     (save_own_layer, "needs Doubled, which is not registered here")])
 def test_what_cannot_be_read_is_refused_in_a_line(save, expected, tmp_path):
     with pytest.raises(ValueError, match=expected) as caught:
-        given.load(save(tmp_path))
+        imported.load(save(tmp_path))
     assert "\n" not in str(caught.value)
 
 
@@ -135,11 +136,11 @@ def test_what_is_no_classifier_of_pictures_is_refused(shape, units, expected):
     inputs = keras.Input(shape)
     model = keras.Model(inputs, keras.layers.Dense(units)(keras.layers.GlobalAveragePooling2D()(inputs)))
     with pytest.raises(ValueError, match=expected):
-        given.classifier(model, "0..255")
+        imported.classifier(model, "0..255")
 
 
 def test_a_model_without_weights_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 3))
     keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)).save(tmp_path / "empty.keras")
     with pytest.raises(ValueError, match="a model without weights"):
-        given.load(tmp_path / "empty.keras")
+        imported.load(tmp_path / "empty.keras")

@@ -5,8 +5,9 @@ import tempfile
 
 import pytest
 
-from export import arena, inspection, keras_file, replacements
+from export import arena, inspection, replacements
 from export.artifacts import Coverage, Left
+from export.keras_models import file as keras_file
 from models.census import multiply_adds
 
 

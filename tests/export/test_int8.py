@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
-from export import bias_correction, int8, keras_file, litert, tflite_file
+from export import bias_correction, int8, litert, tflite_file
 from export.explain import layer_errors
+from export.keras_models import file as keras_file
 from export.predictors import LiteRTPredictor
 from pipelines.ingest import Index, Source, pictures, stream
 

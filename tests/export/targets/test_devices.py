@@ -6,7 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from export import keras_file, tflite_file
+from export import tflite_file
+from export.keras_models import file as keras_file
 from export.metadata import Description
 from export.predictors import IMAGE, LOGITS, open_predictor
 from export.targets import coreml, ends, ethos_u, gpu, microcontroller, phone_npu

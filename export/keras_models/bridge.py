@@ -142,7 +142,7 @@ def _no_graph(model: Any) -> BridgeError:
 
 def _with_a_rule(layer: Any) -> str:
     """What to do about a layer that does not cross."""
-    return f'register a replacement for it with export.bridge.crosses_as("{type(layer).__name__}")'
+    return f'register a replacement for it with export.keras_models.bridge.crosses_as("{type(layer).__name__}")'
 
 
 def _to_tf_keras_layer(operation: Any, operation_kind: type) -> Any:

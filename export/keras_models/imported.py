@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from etils import epy
 
-from export import bridge, keras_file
+from export.keras_models import bridge
+from export.keras_models import file as keras_file
 
 with epy.lazy_imports():
     import keras
