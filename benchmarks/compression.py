@@ -106,7 +106,7 @@ def ptq(name: str, drop: dict[str, float], latest: Path) -> Row:
 
 def integers(name: str, qat: dict) -> Row:
     """Which operators of the QAT file are no integer ones: none may be, unless they are named here."""
-    from export import tflite_file
+    from export.tflite import file as tflite_file
 
     left = tflite_file.float_tensors(Path(qat["path"]).read_bytes())
     return Row(f"{name}: QAT, tensors that are not integers", f"{len(left)} of {sum(qat['operators'].values())} operators", "0", not left)

@@ -5,8 +5,8 @@ from typing import Any
 
 from etils import epy
 
-from export import tflite_file
-from export.trace import Step, Trace, pairs
+from export.tflite import file as tflite_file
+from export.tflite.trace import Step, Trace, pairs
 
 with epy.lazy_imports():
     import numpy as np

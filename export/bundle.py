@@ -14,8 +14,8 @@ from etils import epy
 from export import manifest, snippets
 from export.archive import write_zip
 from export.artifacts import Exported
-from export.metadata import Description
 from export.predictors import LiteRTPredictor
+from export.tflite.metadata import Description
 
 with epy.lazy_imports():
     import numpy as np

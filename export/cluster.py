@@ -6,9 +6,9 @@ from typing import Any
 
 from etils import epy
 
-from export import tflite_file
 from export.keras_models import bridge
 from export.prune import reducible
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import keras

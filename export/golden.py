@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from export import delivery
 from export.manifest import Manifest, Model
 from export.predictors import IMAGE, LOGITS, open_predictor
-from export.targets import ends
+from export.tflite import signatures
 
 with epy.lazy_imports():
     import numpy as np
@@ -86,7 +86,7 @@ def allowance(path: Path, expected: Sequence[Sequence[float]]) -> float:
     """How far a model's logits may be from the recorded ones on another machine."""
     largest = float(np.abs(np.asarray(expected)).max())
     if path.suffix == ".tflite":
-        found = ends.of(path.read_bytes())
+        found = signatures.of(path.read_bytes())
         if found.output.scale:
             return STEPS * found.output.scale
         return FLOAT * largest if path.stem == "float32" else COARSE * largest

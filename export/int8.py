@@ -6,9 +6,10 @@ from pathlib import Path
 
 from etils import epy
 
-from export import requantize, tflite_file
+from export import requantize
 from export.litert import SIGNATURE
-from export.trace import Trace
+from export.tflite import file as tflite_file
+from export.tflite.trace import Trace
 
 with epy.lazy_imports():
     import numpy as np

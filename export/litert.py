@@ -7,9 +7,10 @@ from typing import Any
 
 from etils import epy
 
-from export import requantize, tflite_file, weight_only
+from export import requantize, weight_only
 from export.encodings import ENCODINGS
 from export.keras_models import graph
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import keras

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from export import tflite_file
 from export.artifacts import Exported
+from export.tflite import file as tflite_file
 
 NAME, SIGNATURE = "manifest.json", "manifest.sig"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Sequence
 
-from export import tflite_file
 from export.artifacts import Coverage
+from export.tflite import file as tflite_file
 
 NORMALIZATION = "batch normalization in the place of layer normalization"
 #: Kind of operator to what accelerators take instead.

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from etils import epy
 
-from export import tflite_file, weight_only
+from export import weight_only
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import numpy as np

@@ -10,8 +10,8 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from export import profile
 from export.predictors import IMAGE, open_predictor
+from export.tflite import profile
 
 with epy.lazy_imports():
     import numpy as np

@@ -9,8 +9,8 @@ from typing import Any
 from etils import epy
 
 from export.artifacts import Exported
-from export.metadata import Description
-from export.targets import ends
+from export.tflite import signatures
+from export.tflite.metadata import Description
 
 with epy.lazy_imports():
     import jinja2
@@ -30,7 +30,7 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     on_phones = [one for one in exported if one.target == "litert"]
     chosen = next((one for one in on_phones if one.name == recommended.get("phone_cpu")), on_phones[0] if on_phones else None)
     if chosen is not None:
-        found = ends.of((source / chosen.path).read_bytes())
+        found = signatures.of((source / chosen.path).read_bytes())
         known = {"file": Path(chosen.path).name, "input": found.input, "output": found.output}
         _render(folder / "kotlin" / f"{class_name(about.name)}.kt", "Classifier.kt.j2", about, found.input.shape, **known)
         _render(folder / "swift" / f"{class_name(about.name)}.swift", "Classifier.swift.j2", about, found.input.shape, **known)

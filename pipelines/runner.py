@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from export import explain
+from export.tflite import explain
 from pipelines.engine import runs, workers
 from pipelines.engine.code_version import code_version
 from pipelines.engine.display import Display

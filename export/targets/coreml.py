@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from etils import epy
 
-from export.metadata import Description
+from export.tflite.metadata import Description
 
 with epy.lazy_imports():
     import coremltools

@@ -12,8 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from export import tflite_file
 from export.artifacts import Coverage, Left
+from export.tflite import file as tflite_file
 
 Accelerator = Literal["ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512",
                       "ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048"]

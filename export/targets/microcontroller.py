@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epy
 
-from export import tflite_file
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import numpy as np

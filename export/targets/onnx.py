@@ -8,7 +8,7 @@ from typing import Any
 from etils import epy
 
 from export.predictors import IMAGE, LOGITS
-from export.targets import ends
+from export.tflite import signatures
 
 with epy.lazy_imports():
     import numpy as np
@@ -37,7 +37,7 @@ def convert(content: bytes, labels: Sequence[str]) -> bytes:
     from tf2onnx import convert as tf2onnx
 
     _keep_biases()
-    found = ends.of(content)
+    found = signatures.of(content)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(content)
@@ -143,7 +143,7 @@ def _name_by_place(graph: Any) -> None:
         graph.initializer.append(constants[own])
 
 
-def _take_pixels(graph: Any, end: ends.End) -> None:
+def _take_pixels(graph: Any, end: signatures.End) -> None:
     """Puts the quantization of raw pixels before an integer graph whose input has another scale than 1."""
     if not end.scale or end.is_raw_pixels:
         return
@@ -153,7 +153,7 @@ def _take_pixels(graph: Any, end: ends.End) -> None:
     graph.node.insert(1, onnx.helper.make_node("QuantizeLinear", ["image_real", "image_scale", "image_zero"], [inner]))
 
 
-def _give_real_numbers(graph: Any, end: ends.End) -> None:
+def _give_real_numbers(graph: Any, end: signatures.End) -> None:
     if not end.scale:
         return
     inner = _quantization(graph, LOGITS, end, [node.output for node in graph.node])
@@ -161,7 +161,7 @@ def _give_real_numbers(graph: Any, end: ends.End) -> None:
     graph.node.append(onnx.helper.make_node("DequantizeLinear", [inner, "logits_scale", "logits_zero"], [LOGITS]))
 
 
-def _quantization(graph: Any, name: str, end: ends.End, mentioned: Sequence[Any]) -> str:
+def _quantization(graph: Any, name: str, end: signatures.End, mentioned: Sequence[Any]) -> str:
     """Gives a tensor another name wherever nodes mention it, and adds its scale and zero point to the graph; the other name."""
     inner = f"{name}_quantized"
     for names in mentioned:

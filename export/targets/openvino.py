@@ -9,7 +9,7 @@ from typing import Any
 from etils import epy
 
 from export.predictors import IMAGE, LOGITS
-from export.targets import ends
+from export.tflite import signatures
 
 with epy.lazy_imports():
     import numpy as np
@@ -25,7 +25,7 @@ def convert(content: bytes, labels: Sequence[str], target: Path) -> None:
     Raises:
         ValueError: an operator has no OpenVINO form.
     """
-    found = ends.of(content)
+    found = signatures.of(content)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(content)
@@ -38,7 +38,7 @@ def convert(content: bytes, labels: Sequence[str], target: Path) -> None:
     openvino.save_model(model, str(target), compress_to_fp16=False)
 
 
-def _with_real_ends(model: Any, found: ends.Ends) -> Any:
+def _with_real_ends(model: Any, found: signatures.Ends) -> Any:
     """The same model from raw pixels to real numbers, its ends called by the names that all formats share."""
     from openvino import opset13 as ops
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from etils import epy
 
-from export.metadata import Description
-from export.targets import ends
+from export.tflite import signatures
+from export.tflite.metadata import Description
 
 with epy.lazy_imports():
     import jinja2
@@ -52,7 +52,7 @@ def write(folder: Path, about: Description, models: Mapping[str, bytes]) -> Path
     """
     known, shape = [], (1, 1, 1, 3)
     for name, content in models.items():
-        found = ends.of(content)
+        found = signatures.of(content)
         if not {found.input.dtype, found.output.dtype} <= {"float32", "uint8"}:
             raise ValueError(f"{name} takes {found.input.dtype} and gives {found.output.dtype}; the web runtime reads float32 and uint8 "
                              "only")

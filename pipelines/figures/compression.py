@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epy
 
-from export.explain import LayerError, worst
+from export.tflite.explain import LayerError, worst
 from pipelines.figures.figures import COLORS, new_figure, save
 
 with epy.lazy_imports():

@@ -8,8 +8,9 @@ from typing import Any
 
 from etils import epy
 
-from export import explain, profile, replacements
+from export import replacements
 from export.targets import tools
+from export.tflite import explain, profile
 from pipelines.engine import runs
 from pipelines.engine.runs import Run
 from pipelines.figures import figures

@@ -5,8 +5,10 @@ import json
 import shutil
 from pathlib import Path
 
-from export import explain, litert, tflite_file
+from export import litert
 from export.keras_models import file as keras_file
+from export.tflite import explain
+from export.tflite import file as tflite_file
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.errors import StageError

@@ -6,8 +6,8 @@ import shutil
 from typing import Any
 
 import models
-from export import metadata
 from export.artifacts import Exported, ExportedList
+from export.tflite import metadata
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.recipe.recipe import Recipe

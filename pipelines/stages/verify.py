@@ -8,10 +8,10 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from export import profile
 from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
 from export.predictors import IMAGE, Predictor, open_predictor
+from export.tflite import profile
 from export.verify import Worth, compare, order_independent
 from pipelines.engine import workers
 from pipelines.errors import StageError

@@ -10,11 +10,12 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from export import replacements, snippets, tflite_file
+from export import replacements, snippets
 from export.artifacts import Exported
 from export.keras_models import file as keras_file
 from export.targets import coreml, ethos_u, microcontroller, phone_npu, tools
 from export.targets.ethos_u import Accelerator
+from export.tflite import file as tflite_file
 from pipelines.targets.target import Dock, FromVariants, Target, record
 from pipelines.variants.record import Made
 from pipelines.variants.variant import Variant

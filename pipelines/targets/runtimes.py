@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from export import metadata, replacements, saved_model, tflite_file
+from export import replacements, saved_model
 from export.artifacts import Exported
 from export.keras_models import file as keras_file
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
-from export.targets import gpu, onnx, openvino, phone, web
+from export.targets import onnx, openvino, web
+from export.tflite import file as tflite_file
+from export.tflite import gpu_coverage, metadata, phone
 from pipelines.ingest import pictures
 from pipelines.targets.target import Dock, FromVariants, Target, record
 from pipelines.variants.record import Made
@@ -42,12 +44,12 @@ class LiteRT(Target, name="litert"):
             file.write_bytes(phone_file(dock, variant, self.rgb))
             made.append(record(self, dock, variant.name, file, summary=variant.summary, integer=variant.integer,
                                encoding=variant.encoding, operators=tflite_file.operators(file.read_bytes()),
-                               coverage=gpu.coverage(content) if variant.encoding in ("float32", "float16") else None))
+                               coverage=gpu_coverage.coverage(content) if variant.encoding in ("float32", "float16") else None))
         return made
 
     def outlook(self, files: Mapping[str, Path]) -> list[str]:
         exact = next((content for content in map(Path.read_bytes, files.values()) if tflite_file.float_tensors(content)), None)
-        found = gpu.coverage(exact) if exact is not None else None
+        found = gpu_coverage.coverage(exact) if exact is not None else None
         return [f"a phone's GPU takes {found}", *replacements.advice(found)] if found is not None and found.left else []
 
 

@@ -11,8 +11,8 @@ from etils import epy
 from pydantic import Field
 
 from export.artifacts import Coverage, Exported, artifact_name
-from export.metadata import Description
 from export.targets import tools
+from export.tflite.metadata import Description
 from pipelines.entries import Entry
 from pipelines.ingest import Index, stream
 from pipelines.ingest.section import DataSection

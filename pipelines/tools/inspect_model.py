@@ -8,11 +8,13 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from export import inspection, litert, replacements, tflite_file
+from export import litert, replacements
 from export.artifacts import Coverage
 from export.keras_models import file as keras_file
 from export.keras_models import imported
-from export.targets import ethos_u, gpu, microcontroller, tools
+from export.targets import ethos_u, microcontroller, tools
+from export.tflite import file as tflite_file
+from export.tflite import gpu_coverage, inspection
 from pipelines.errors import UserError
 
 with epy.lazy_imports():
@@ -65,7 +67,7 @@ def look(path: Path) -> Looked:
         said = str(error)
         raise UserError(f"inspect: {said if str(path) in said else f'{path}: {said}'}") from error
     if exact is not None:
-        found.columns.append(_tried("GPU", lambda: gpu.coverage(exact)))
+        found.columns.append(_tried("GPU", lambda: gpu_coverage.coverage(exact)))
     if rounded is not None:
         if not tools.missing("ethos-u"):
             found.columns += [_tried(name, lambda own=name: ethos_coverage(rounded, own)) for name in NPUS]  # type: ignore[misc]

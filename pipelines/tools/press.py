@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from export import explain, litert, requantize, tflite_file
+from export import litert, requantize
 from export.keras_models import file as keras_file
 from export.keras_models import imported
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
-from export.targets import ends
+from export.tflite import explain, signatures
+from export.tflite import file as tflite_file
 from pipelines.engine import workers
 from pipelines.errors import UserError
 from pipelines.figures import compression
@@ -210,7 +211,7 @@ def explain_file(model: Path, reference: Path, data: str, examples: int, picture
     """
     try:
         content, exact = _content(model), _float_content(reference, pixels)
-        shape = ends.of(exact).input.shape[1:]  # a file for phones may take RGB where the model takes grey pictures
+        shape = signatures.of(exact).input.shape[1:]  # a file for phones may take RGB where the model takes grey pictures
         images = _sample(data, shape, examples)  # type: ignore[arg-type]
         errors = explain.layer_errors(content, exact, images)
     except ValueError as error:

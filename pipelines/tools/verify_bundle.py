@@ -7,7 +7,7 @@ from typing import Literal
 
 from export import arm64, golden
 from export.golden import Checked
-from export.targets import gpu
+from export.tflite import gpu_coverage
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.tools.publish import bundle_of
@@ -29,7 +29,7 @@ def check(bundle: Path, where: Where) -> list[Checked]:
         if where == "here":
             return golden.check_here(bundle)
         if where == "gpu":
-            return golden.check_with(bundle, lambda paths, images: {path.stem: gpu.answers(path, images) for path in paths},
+            return golden.check_with(bundle, lambda paths, images: {path.stem: gpu_coverage.answers(path, images) for path in paths},
                                      fit=lambda model: model.variant in ("float32", "float16"))
         return golden.check_with(bundle, lambda paths, images: arm64.ask(paths, images, say=lambda text: workers.say(text=text)))
     except ValueError as error:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from etils import epy
 from pydantic import BaseModel, Field
 
-from export import bias_correction, explain, int8, litert
+from export import bias_correction, int8, litert
 from export.benchmark import latency
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor, open_predictor
+from export.tflite import explain
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.tasks import image_classification as task

@@ -30,7 +30,7 @@ class Made(BaseModel):
 
 
 def layers_file(name: str) -> str:
-    """The name of the file with the errors of a variant's operators, see `export.explain`."""
+    """The name of the file with the errors of a variant's operators, see `export.tflite.explain`."""
     return f"{name}.layers.json"
 
 

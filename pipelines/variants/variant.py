@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from etils import epy
 from pydantic import Field, model_validator
 
-from export import litert, tflite_file
+from export import litert
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
+from export.tflite import file as tflite_file
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.entries import Entry, Section

@@ -4,8 +4,9 @@ import math
 import numpy as np
 import pytest
 
-from export import explain, profile, tflite_file
-from export.trace import Trace, pairs
+from export.tflite import explain, profile
+from export.tflite import file as tflite_file
+from export.tflite.trace import Trace, pairs
 from pipelines.ingest import Index, Source, pictures, stream
 
 EIGHT = pictures.ImageSettings(size=8)

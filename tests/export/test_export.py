@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import bundle, litert, saved_model, tflite_file
+from export import bundle, litert, saved_model
 from export.artifacts import Exported
 from export.benchmark import latency
 from export.keras_models import file as keras_file
 from export.keras_models import graph
-from export.metadata import Description
 from export.predictors import IMAGE, LOGITS, KerasPredictor, LiteRTPredictor, SavedModelPredictor, open_predictor
+from export.tflite import file as tflite_file
+from export.tflite.metadata import Description
 from export.verify import compare, order_independent
 from pipelines.ingest import Index, Source, pictures, stream
 

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from export import requantize, tflite_file
+from export import requantize
 from export.keras_models import imported
 from export.predictors import LiteRTPredictor
+from export.tflite import file as tflite_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 1)).astype("uint8")
 UNIT = IMAGES / np.float32(255)

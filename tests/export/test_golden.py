@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks import browser
 from export import arm64, golden
-from export.metadata import Description
-from export.targets import gpu, web
+from export.targets import web
+from export.tflite import gpu_coverage
+from export.tflite.metadata import Description
 
 #: A software Vulkan driver, as Chromium's package brings it.
 SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
@@ -57,7 +58,7 @@ found = golden.check_with(pathlib.Path(sys.argv[1]), lambda paths, images: {one.
                           lambda model: model.variant in ("float32", "float16"))
 print(len(found), all(one.passed for one in found))
 """
-    done = subprocess.run([sys.executable, "-c", code, str(bundle)], cwd=Path(gpu.__file__).parents[2], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, str(bundle)], cwd=Path(gpu_coverage.__file__).parents[2], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ["2 True"], done.stderr[-1000:]
 
 

@@ -2,10 +2,11 @@
 import numpy as np
 import pytest
 
-from export import bias_correction, int8, litert, tflite_file
-from export.explain import layer_errors
+from export import bias_correction, int8, litert
 from export.keras_models import file as keras_file
 from export.predictors import LiteRTPredictor
+from export.tflite import file as tflite_file
+from export.tflite.explain import layer_errors
 from pipelines.ingest import Index, Source, pictures, stream
 
 EIGHT = pictures.ImageSettings(size=8)

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import metadata
-from export.metadata import Calibration, Description
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
-from export.targets import phone
+from export.tflite import metadata, phone
+from export.tflite.metadata import Calibration, Description
 
 MEDIAPIPE = Path(sys.prefix) / "mediapipe"
 ABOUT = Description(name="tiny", description="Digits of 8 pixels.", version="1.2.3", author="A. Author", license="Apache-2.0",
@@ -109,7 +108,7 @@ print(json.dumps({"name": found.name.decode(), "version": found.version.decode()
 @pytest.mark.slow
 @pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
 def test_mediapipes_own_schema_reads_every_field(files):
-    from export import tflite_file
+    from export.tflite import file as tflite_file
 
     model = tflite_file.read(phone.ready(files["int8"], ABOUT))
     entry = next(one for one in model.metadata if one.name == b"TFLITE_METADATA")

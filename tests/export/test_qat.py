@@ -6,8 +6,9 @@ import sklearn.datasets
 import tf_keras
 
 import models
-from export import litert, qat, tflite_file
+from export import litert, qat
 from export.predictors import LiteRTPredictor
+from export.tflite import file as tflite_file
 
 DIGITS = sklearn.datasets.load_digits()
 IMAGES = np.repeat(np.repeat(np.repeat((DIGITS.images * 15.9).astype("uint8")[..., None], 3, axis=3), 4, axis=1), 4, axis=2)

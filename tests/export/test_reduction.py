@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tf_keras
 
-from export import cluster, litert, low_rank, prune, qat, tflite_file
+from export import cluster, litert, low_rank, prune, qat
+from export.tflite import file as tflite_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (128, 8, 8, 3)).astype("float32")
 TARGETS = np.eye(3, dtype="float32")[np.arange(128) % 3]

@@ -10,7 +10,7 @@ import tree_sitter_swift
 
 from export import snippets
 from export.artifacts import Exported
-from export.metadata import Description
+from export.tflite.metadata import Description
 
 TEMPLATES = Path(snippets.__file__).with_name("templates")
 #: The signatures of LiteRT 2.1's Kotlin API and of Android that the code uses, as their documentation gives them.

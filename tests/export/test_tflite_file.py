@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from export import tflite_file
 from export.predictors import LiteRTPredictor
+from export.tflite import file as tflite_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype("uint8")
 

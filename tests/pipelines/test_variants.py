@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import tflite_file
+from export.tflite import file as tflite_file
 from pipelines.errors import UserError
 from pipelines.recipe import file as recipe_file
 from pipelines.training.losses import Loss, taught

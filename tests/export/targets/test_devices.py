@@ -6,11 +6,12 @@ import subprocess
 import numpy as np
 import pytest
 
-from export import tflite_file
 from export.keras_models import file as keras_file
-from export.metadata import Description
 from export.predictors import IMAGE, LOGITS, open_predictor
-from export.targets import coreml, ends, ethos_u, gpu, microcontroller, phone_npu
+from export.targets import coreml, ethos_u, microcontroller, phone_npu
+from export.tflite import file as tflite_file
+from export.tflite import gpu_coverage, signatures
+from export.tflite.metadata import Description
 from tests.export.targets.conftest import LABELS
 
 
@@ -69,9 +70,9 @@ def test_a_shape_that_is_not_fixed_is_refused(converted, tmp_path):
 def test_the_gpu_takes_convolutions_and_leaves_what_it_does_not_know(files, converted):
     import tensorflow as tf
 
-    assert gpu.coverage(files["float32"].read_bytes()).share == 1
+    assert gpu_coverage.coverage(files["float32"].read_bytes()).share == 1
     content = converted(lambda image: tf.math.top_k(tf.reshape(tf.nn.relu(image)[:, 0], (1, -1)), 3).values)
-    left = {one.operator: one.reason for one in gpu.coverage(content).left}
+    left = {one.operator: one.reason for one in gpu_coverage.coverage(content).left}
     assert set(left) == {"STRIDED_SLICE", "TOPK_V2"}
     assert left["TOPK_V2"] == "the delegate does not know it" and "x[:, 0:1]" in left["STRIDED_SLICE"]
 
@@ -81,7 +82,7 @@ def test_a_microcontrollers_array_is_the_file_and_runs_in_the_arena_it_asks_for(
     path, arena = microcontroller.write(content, "tiny_int8", tmp_path)
     assert microcontroller.read(path) == content
     found = open_predictor(path).predict({IMAGE: images[:100]})[LOGITS]
-    assert np.abs(found - logits["int8"][:100]).max() <= 3 * ends.of(content).output.scale
+    assert np.abs(found - logits["int8"][:100]).max() <= 3 * signatures.of(content).output.scale
     header = path.with_suffix(".h").read_text()
     assert f"arena_bytes = {arena};" in header and "resolver.AddConv2D();" in header
     path.with_suffix(".h").write_text(header.replace(str(arena), "1024"))

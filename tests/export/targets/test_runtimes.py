@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from export.predictors import IMAGE, LOGITS, open_predictor
-from export.targets import ends, onnx, openvino
+from export.targets import onnx, openvino
+from export.tflite import signatures
 from tests.export.targets.conftest import LABELS
 
 
@@ -32,7 +33,7 @@ def test_it_answers_as_the_tflite_file(made, kind, variant, images, logits, file
     assert predictor.input_shape == (8, 8, 3)
     found = predictor.predict({IMAGE: images})[LOGITS]
     assert found.dtype == np.float32
-    step = ends.of(files[variant].read_bytes()).output.scale
+    step = signatures.of(files[variant].read_bytes()).output.scale
     assert np.abs(found - logits[variant]).max() <= (1e-4 if variant == "float32" else 3 * step)
     assert (found.argmax(1) == logits[variant].argmax(1)).mean() > 0.98
     again = predictor.prepared({IMAGE: images[:1]})
@@ -77,7 +78,7 @@ def test_an_input_that_is_no_raw_pixels_is_quantized_inside(converted, tmp_path)
     import tensorflow as tf
 
     content = converted(lambda image: tf.reduce_mean(image, axis=(1, 2)) * 2.0 - 1.0, integer=True)
-    assert not ends.of(content).input.is_raw_pixels
+    assert not signatures.of(content).input.is_raw_pixels
     (tmp_path / "model.tflite").write_bytes(content)
     (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
     openvino.convert(content, ["a", "b", "c"], tmp_path / "model.xml")
@@ -86,7 +87,7 @@ def test_an_input_that_is_no_raw_pixels_is_quantized_inside(converted, tmp_path)
     assert np.ptp(wanted) > 0.1
     for path in (tmp_path / "model.onnx", tmp_path / "model.xml"):
         found = open_predictor(path).predict({IMAGE: pixels})[LOGITS]
-        assert np.abs(found - wanted).max() <= 2 * ends.of(content).output.scale
+        assert np.abs(found - wanted).max() <= 2 * signatures.of(content).output.scale
 
 
 def answers(content, folder, brightest):
@@ -115,7 +116,7 @@ def test_a_dense_layer_on_maps_keeps_its_bias(converted, tmp_path, integer):
     """As VGG-11's first, whose maps of one pixel LiteRT's converter flattens inside the layer; tf2onnx drops the bias there."""
     import tensorflow as tf
 
-    from export import tflite_file
+    from export.tflite import file as tflite_file
 
     weights, bias = tf.constant(np.random.default_rng(0).normal(size=(3, 3)).astype("float32")), tf.constant([5.0, -3.0, 1.0])
 
@@ -126,7 +127,7 @@ def test_a_dense_layer_on_maps_keeps_its_bias(converted, tmp_path, integer):
     assert "RESHAPE" not in tflite_file.operators(content)
     wanted, found = answers(content, tmp_path, brightest=1)
     assert np.ptp(wanted) > 3
-    assert np.abs(found - wanted).max() <= (2 * ends.of(content).output.scale if integer else 1e-5)
+    assert np.abs(found - wanted).max() <= (2 * signatures.of(content).output.scale if integer else 1e-5)
 
 
 @pytest.mark.parametrize("approximate", [False, True])
@@ -135,13 +136,13 @@ def test_gelu_has_an_onnx_form(converted, tmp_path, approximate, integer):
     """As ViT and ConvNeXt have it; tf2onnx leaves LiteRT's operator as it is."""
     import tensorflow as tf
 
-    from export import tflite_file
+    from export.tflite import file as tflite_file
 
     content = converted(lambda image: tf.nn.gelu(tf.reduce_mean(image, axis=(1, 2)) * 4.0 - 2.0, approximate=approximate), integer=integer)
     assert "GELU" in str(tflite_file.operators(content))
     wanted, found = answers(content, tmp_path, brightest=1)
     assert np.ptp(wanted) > 0.2
-    assert np.abs(found - wanted).max() <= (2 * ends.of(content).output.scale if integer else 1e-5)
+    assert np.abs(found - wanted).max() <= (2 * signatures.of(content).output.scale if integer else 1e-5)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.cc"])

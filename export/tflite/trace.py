@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from etils import epy
 
-from export import tflite_file
 from export.predictors import in_colours, to_real, to_tensor
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import numpy as np

@@ -7,7 +7,8 @@ from typing import Any
 from etils import epy
 from pydantic import BaseModel
 
-from export import arena, metadata, tflite_file
+from export.tflite import arena, metadata
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     from ai_edge_litert import schema_py_generated as schema

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from export import tflite_file
+from export.tflite import file as tflite_file
 
 ALIGNMENT = 16
 #: Bytes of a number, by TFLite's type of it; four where it is another.

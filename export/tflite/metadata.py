@@ -15,8 +15,8 @@ from typing import Any
 from etils import epy
 from pydantic import BaseModel
 
-from export import tflite_file
 from export.archive import write_zip
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import flatbuffers

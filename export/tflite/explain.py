@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from etils import epy
 from pydantic import BaseModel
 
-from export import tflite_file
-from export.trace import Step, Trace, pairs
+from export.tflite import file as tflite_file
+from export.tflite.trace import Step, Trace, pairs
 
 with epy.lazy_imports():
     import numpy as np

@@ -10,10 +10,10 @@ from typing import Any
 
 from etils import epy
 
-from export import tflite_file
 from export.artifacts import Coverage, Left
 from export.predictors import in_colours
-from export.targets import ends
+from export.tflite import file as tflite_file
+from export.tflite import signatures
 
 with epy.lazy_imports():
     import numpy as np
@@ -112,7 +112,7 @@ def answers(path: Path, images: np.ndarray) -> np.ndarray:
     if not model.is_fully_accelerated():
         raise ValueError(f"{path}: the GPU takes only a part of it")
     given, answered = model.create_input_buffers(0), model.create_output_buffers(0)
-    known = ends.of(path.read_bytes())
+    known = signatures.of(path.read_bytes())
     found, size = [], int(np.prod(known.output.shape))
     for image in in_colours(images, known.input.shape):
         given[0].write(image.astype("float32").ravel())

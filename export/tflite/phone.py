@@ -6,7 +6,8 @@ from typing import Any
 
 from etils import epy
 
-from export import metadata, tflite_file
+from export.tflite import file as tflite_file
+from export.tflite import metadata
 
 with epy.lazy_imports():
     import numpy as np

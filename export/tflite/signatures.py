@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from export import tflite_file
+from export.tflite import file as tflite_file
 
 
 class End(BaseModel):

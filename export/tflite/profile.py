@@ -8,8 +8,8 @@ from typing import Any
 from etils import epy
 from pydantic import BaseModel
 
-from export import tflite_file
 from export.benchmark import latency
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import numpy as np
