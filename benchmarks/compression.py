@@ -186,16 +186,17 @@ def write_sparse(folder: Path) -> list[int]:
     import numpy as np
 
     import models
-    from export import litert, prune
+    from export import prune
+    from export.conversion import convert
 
     model = models.build("mobilenet_v1", input_shape=(224, 224, 3), classes=1000)
     for layer in prune.reducible(model):
         kernel = np.asarray(layer.kernel)
         if kernel.shape[:2] == (1, 1):
             layer.kernel.assign(np.where(np.abs(kernel) >= np.quantile(np.abs(kernel), 0.85), kernel, 0))
-    litert.float_graph(model, folder / "graph")
+    convert.float_graph(model, folder / "graph")
     for name in ("dense", "sparse"):
-        (folder / f"{name}.tflite").write_bytes(litert.convert(folder / "graph", "float32", sparse=name == "sparse"))
+        (folder / f"{name}.tflite").write_bytes(convert.convert(folder / "graph", "float32", sparse=name == "sparse"))
     return [(folder / f"{name}.tflite").stat().st_size for name in ("dense", "sparse")]
 
 

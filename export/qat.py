@@ -13,8 +13,8 @@ from typing import Any
 
 from etils import epy
 
+from export.conversion.convert import INPUT, OUTPUT, SIGNATURE
 from export.keras_models import bridge, graph
-from export.litert import INPUT, OUTPUT, SIGNATURE
 
 with epy.lazy_imports():
     import keras
@@ -147,7 +147,7 @@ def _with_activations_apart(model: keras.Model) -> keras.Model:
 
 
 def float_graph(model: Any, folder: Any) -> None:
-    """Writes the graph that the integer file is converted from, as `export.litert.float_graph` does for Keras 3 models."""
+    """Writes the graph that the integer file is converted from, as `export.conversion.convert.float_graph` does for Keras 3 models."""
     specification = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, INPUT)
     graph.write(model, folder, {SIGNATURE: (lambda image: {OUTPUT: model(image, training=False)}, [specification])})
 

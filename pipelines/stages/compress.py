@@ -5,7 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
-from export import litert
+from export.conversion import convert
 from export.keras_models import file as keras_file
 from export.tflite import explain
 from export.tflite import file as tflite_file
@@ -68,7 +68,7 @@ def run(context: Context) -> str:
 def trace(model: Path, graph: Path) -> list[str]:
     """Writes the graph that the variants are converted from; the model's layer types."""
     loaded = keras_file.load(model)
-    litert.float_graph(loaded, graph)
+    convert.float_graph(loaded, graph)
     return sorted({type(layer).__name__ for layer in loaded.layers})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from etils import epy
 
 import models
-from export import litert
+from export.conversion import convert
 from export.keras_models import file as keras_file
 from pipelines.engine import workers
 from pipelines.engine.journal import NAME, Journal
@@ -92,7 +92,7 @@ def train_one_step(written: dict, path: Path, folder: Path) -> str:
         raise UserError(f"train: the loss of the first step is {loss}")
     shipped = models.main_output(model)
     keras_file.save(shipped, folder / MODEL)
-    litert.float_graph(shipped, folder / "graph")
+    convert.float_graph(shipped, folder / "graph")
     started = f", {len(pretrained)} layers pretrained" if pretrained else ""
     return f"{recipe.model.builder}, {model.count_params():,} weights{started}; one training step, loss {loss:.3f}"
 

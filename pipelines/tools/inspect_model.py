@@ -8,8 +8,9 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from export import litert, replacements
+from export import replacements
 from export.artifacts import Coverage
+from export.conversion import convert
 from export.keras_models import file as keras_file
 from export.keras_models import imported
 from export.targets import ethos_u, microcontroller, tools
@@ -89,8 +90,8 @@ def _files(path: Path) -> tuple[bytes | None, bytes | None]:
         model = keras_file.load(path) if path.suffix == ".keras" else imported.load(path)
         with tempfile.TemporaryDirectory() as folder:
             graph = Path(folder) / "graph"
-            litert.float_graph(model, graph)
-            return litert.convert(graph, "float32"), _rounded(graph, model.input_shape[1:])
+            convert.float_graph(model, graph)
+            return convert.convert(graph, "float32"), _rounded(graph, model.input_shape[1:])
     if (path / "saved_model.pb").exists():
         return imported.to_tflite(path), None
     raise ValueError(f"{path} is no model: give a .tflite, .keras or .h5 file, or a SavedModel folder")
@@ -99,7 +100,7 @@ def _files(path: Path) -> tuple[bytes | None, bytes | None]:
 def _rounded(graph: Path, shape: tuple[int, ...]) -> bytes | None:
     pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, *shape)).astype("uint8")
     try:
-        return litert.convert(graph, "int8", pictures)
+        return convert.convert(graph, "int8", pictures)
     except Exception:  # what an integer NPU needs cannot be made of it; the float side is shown alone
         return None
 

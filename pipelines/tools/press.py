@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from export import litert, requantize
+from export.conversion import convert, requantize
 from export.keras_models import file as keras_file
 from export.keras_models import imported
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
@@ -240,8 +240,8 @@ def _float_content(reference: Path, pixels: imported.Pixels) -> bytes:
     model = keras_file.load(reference) if reference.suffix == ".keras" and pixels == "0..255" else imported.classifier(
         imported.load(reference), pixels)
     with tempfile.TemporaryDirectory() as folder:
-        litert.float_graph(model, Path(folder) / "graph")
-        return litert.convert(Path(folder) / "graph", "float32")
+        convert.float_graph(model, Path(folder) / "graph")
+        return convert.convert(Path(folder) / "graph", "float32")
 
 
 def _sample(data: str, shape: tuple[int, int, int], examples: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from etils import epy
 
-from export import requantize
+from export.conversion import requantize
 from export.keras_models import file as keras_file
 from export.keras_models import imported
 from export.predictors import LiteRTPredictor

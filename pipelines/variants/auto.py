@@ -9,8 +9,8 @@ from typing import Any, Literal
 from etils import epy
 from pydantic import BaseModel, Field
 
-from export import bias_correction, int8, litert
 from export.benchmark import latency
+from export.conversion import bias_correction, convert, int8
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor, open_predictor
 from export.tflite import explain
 from pipelines.engine import workers
@@ -166,7 +166,7 @@ class _Forge:
         self.settings, self.shop = settings, shop
 
     def try_int8(self) -> Iterator[tuple[str, bytes, str]]:
-        yield "int8", litert.convert(self.shop.graph, "int8", self.shop.pictures()), "int8"
+        yield "int8", convert.convert(self.shop.graph, "int8", self.shop.pictures()), "int8"
 
     def try_calibration(self) -> Iterator[tuple[str, bytes, str]]:
         yield "calibration", self._better(), "int8"
@@ -186,7 +186,7 @@ class _Forge:
         yield "qat_distilled", self._trained("qat_distilled", True), "int8"
 
     def try_float16(self) -> Iterator[tuple[str, bytes, str]]:
-        yield "float16", litert.convert(self.shop.graph, "float16"), "float16"
+        yield "float16", convert.convert(self.shop.graph, "float16"), "float16"
 
     def _pictures(self) -> np.ndarray:
         return self.shop.pictures(self.settings.calibration)

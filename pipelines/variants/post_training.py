@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from export import bias_correction, equalize, int8, litert
+from export import equalize
+from export.conversion import bias_correction, convert, int8
 from pipelines.variants.variant import Calibration, Variant, Workshop
 
 
@@ -18,7 +19,7 @@ class Written(Variant):
         return str(self.entry_name)
 
     def content(self, shop: Workshop) -> bytes:
-        return litert.convert(shop.graph, self.encoding)
+        return convert.convert(shop.graph, self.encoding)
 
 
 class Float32(Written, name="float32"):
@@ -62,7 +63,7 @@ class Int16x8(Calibrated, name="int16x8"):
     """Activations in 16-bit integers, weights in int8: accurate, and slow on CPUs."""
 
     def content(self, shop: Workshop) -> bytes:
-        return litert.convert(shop.graph, "int16x8", shop.pictures(self.calibration), integer_ends=self.ends == "integer")
+        return convert.convert(shop.graph, "int16x8", shop.pictures(self.calibration), integer_ends=self.ends == "integer")
 
 
 class Int8(Calibrated, name="int8"):
@@ -98,7 +99,7 @@ class Int8(Calibrated, name="int8"):
         if self.equalize:
             graph = _equalized(shop)
         if self.ranges == "min_max" and not self.keep_float:
-            content = litert.convert(graph, "int8", pictures, per_channel=self.per_channel, integer_ends=self.ends == "integer")
+            content = convert.convert(graph, "int8", pictures, per_channel=self.per_channel, integer_ends=self.ends == "integer")
         else:
             calibrated = int8.calibrate(graph, pictures)
             if self.ranges == "mse":
@@ -106,12 +107,12 @@ class Int8(Calibrated, name="int8"):
             content = int8.quantize(calibrated, per_channel=self.per_channel, keep_float=self.keep_float,
                                     integer_ends=self.ends == "integer")
         if self.correct_bias:
-            content = bias_correction.corrected(content, litert.convert(graph, "float32"), pictures)
+            content = bias_correction.corrected(content, convert.convert(graph, "float32"), pictures)
         return content
 
 
 def _equalized(shop: Workshop) -> Path:
     graph = shop.folder / "equalized"
     if not graph.exists():
-        litert.float_graph(equalize.equalized(shop.load()), graph)
+        convert.float_graph(equalize.equalized(shop.load()), graph)
     return graph

@@ -7,7 +7,8 @@ from etils import epy
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from export import cluster, litert, low_rank, prune, qat
+from export import cluster, low_rank, prune, qat
+from export.conversion import convert
 from export.encodings import ENCODINGS
 from pipelines.variants.variant import Calibration, Learning, Variant, Workshop
 
@@ -96,9 +97,9 @@ class Reduced(Variant, Learning):
         if self.encode == "qat":
             return aware_content(shop, model, self, preserve=preserve)
         graph = shop.folder / "graph"
-        litert.float_graph(model, graph)
+        convert.float_graph(model, graph)
         pictures = shop.pictures() if ENCODINGS[self.encode].calibrated else None
-        content = litert.convert(graph, self.encode, pictures, per_channel=self.per_channel,
+        content = convert.convert(graph, self.encode, pictures, per_channel=self.per_channel,
                                  sparse=preserve == "sparsity" and self.encode == "float32")
         return cluster.share_integers(content, self.different) if self.different and not self.per_channel else content
 
@@ -216,4 +217,4 @@ def aware_content(shop: Workshop, model: Any, learning: Learning, *, keep_float:
     aware = qat.prepare(model, keep_float or [], preserve)
     shop.fit(aware, learning, part)
     qat.float_graph(aware, graph)
-    return litert.convert(graph, "int8", shop.pictures(calibration), integer_ends=integer_ends, all_integer=not keep_float)
+    return convert.convert(graph, "int8", shop.pictures(calibration), integer_ends=integer_ends, all_integer=not keep_float)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from etils import epy
 from pydantic import Field, model_validator
 
-from export import litert
+from export.conversion import convert
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
 from export.tflite import file as tflite_file
@@ -74,7 +74,7 @@ class Workshop:
         data, train, seed: of the recipe.
         index: of the data.
         model: the trained Keras model's file.
-        graph: the float graph that was written of it, see `export.litert.float_graph`.
+        graph: the float graph that was written of it, see `export.conversion.convert.float_graph`.
         folder: for this variant's work alone; kept over interruptions.
         calibration: where a variant does not say it itself.
         journal: receives what a training measures.
@@ -121,7 +121,7 @@ class Workshop:
 
     def exact(self) -> bytes:
         """The trained model as a float32 TFLite file."""
-        return litert.convert(self.graph, "float32")
+        return convert.convert(self.graph, "float32")
 
     def validation(self) -> tuple[np.ndarray, np.ndarray]:
         """The pictures and labels of the validation split."""

@@ -3,7 +3,8 @@ import keras
 import numpy as np
 import pytest
 
-from export import equalize, litert
+from export import equalize
+from export.conversion import convert
 from export.predictors import LiteRTPredictor
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3)).astype("uint8")
@@ -60,9 +61,9 @@ def test_what_one_scale_per_tensor_breaks_is_healed(tmp_path):
     wanted = np.asarray(model(IMAGES.astype("float32")))
     errors = {}
     for name, made in (("as it is", model), ("equalized", equalize.equalized(model))):
-        litert.float_graph(made, tmp_path / name)
+        convert.float_graph(made, tmp_path / name)
         path = tmp_path / f"{name}.tflite"
-        path.write_bytes(litert.convert(tmp_path / name, "int8", IMAGES, per_channel=False))
+        path.write_bytes(convert.convert(tmp_path / name, "int8", IMAGES, per_channel=False))
         answered = LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
         errors[name] = np.sqrt(((answered - wanted) ** 2).mean() / wanted.var())
     assert errors["as it is"] > 0.2

@@ -85,12 +85,12 @@ def test_a_range_that_is_too_small_shows_as_saturation(files, images):
 def test_files_of_two_models_are_refused(files, images, tmp_path):
     import keras
 
-    from export import litert
+    from export.conversion import convert
 
     inputs = keras.Input((8, 8, 3))
-    litert.float_graph(keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs))), tmp_path / "graph")
+    convert.float_graph(keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs))), tmp_path / "graph")
     with pytest.raises(ValueError, match="do not seem to be of one model"):
-        explain.layer_errors(files["int8"], litert.convert(tmp_path / "graph", "float32"), images)
+        explain.layer_errors(files["int8"], convert.convert(tmp_path / "graph", "float32"), images)
 
 
 def test_operators_on_their_own_take_about_as_long_as_the_whole(files):

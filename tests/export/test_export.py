@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import bundle, litert, saved_model
+from export import bundle, saved_model
 from export.artifacts import Exported
 from export.benchmark import latency
+from export.conversion import convert
 from export.keras_models import file as keras_file
 from export.keras_models import graph
 from export.predictors import IMAGE, LOGITS, KerasPredictor, LiteRTPredictor, SavedModelPredictor, open_predictor
@@ -88,9 +89,9 @@ def test_operators_are_counted(run):
 
 
 def test_calibration_pictures_are_asked_for(run, tmp_path):
-    litert.float_graph(keras_file.load(run / "train" / "model.keras"), tmp_path / "graph")
+    convert.float_graph(keras_file.load(run / "train" / "model.keras"), tmp_path / "graph")
     with pytest.raises(ValueError, match="needs calibration pictures"):
-        litert.convert(tmp_path / "graph", "int8")
+        convert.convert(tmp_path / "graph", "int8")
 
 
 def test_writing_a_model_twice_gives_the_same_bytes(run, tmp_path):

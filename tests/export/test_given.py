@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from export import requantize
+from export.conversion import requantize
 from export.keras_models import imported
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from export import bias_correction, int8, litert
+from export.conversion import bias_correction, convert, int8
 from export.keras_models import file as keras_file
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
@@ -21,7 +21,7 @@ def digits(run):
 @pytest.fixture(scope="module")
 def graph(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graph") / "graph"
-    litert.float_graph(keras_file.load(run / "train" / "model.keras"), folder)
+    convert.float_graph(keras_file.load(run / "train" / "model.keras"), folder)
     return folder
 
 
@@ -40,7 +40,7 @@ def accuracy(content, digits, folder):
 def test_calibrating_and_quantizing_by_hand_is_what_the_converter_does(calibrated, graph, digits, tmp_path):
     by_hand = int8.quantize(calibrated)
     assert not tflite_file.float_tensors(by_hand)
-    whole = litert.convert(graph, "int8", digits["train"][0][:200])
+    whole = convert.convert(graph, "int8", digits["train"][0][:200])
     images = digits["test"][0][:100]
     logits = []
     for content in (by_hand, whole):
@@ -66,7 +66,7 @@ def test_an_operator_that_is_not_there_cannot_be_kept(calibrated):
 def test_one_scale_for_all_channels_is_smaller_and_coarser(graph, digits, calibrated):
     per_channel, per_tensor = int8.quantize(calibrated), int8.quantize(calibrated, per_channel=False)
     assert len(per_tensor) < len(per_channel)
-    exact, images = litert.convert(graph, "float32"), digits["test"][0][:32]
+    exact, images = convert.convert(graph, "float32"), digits["test"][0][:32]
     noise = [sum(one.added for one in layer_errors(content, exact, images)) for content in (per_channel, per_tensor)]
     assert noise[0] < noise[1]
 
@@ -107,7 +107,7 @@ def test_best_ranges_clip_and_still_answer(calibrated, digits, tmp_path):
 def test_corrected_biases_bring_the_means_of_the_logits_back(graph, digits, calibrated, tmp_path):
     """Weights of one scale shift the outputs on average; the correction takes most of that back."""
     images = digits["train"][0][:64]
-    content, exact = int8.quantize(calibrated, per_channel=False), litert.convert(graph, "float32")
+    content, exact = int8.quantize(calibrated, per_channel=False), convert.convert(graph, "float32")
     model = tflite_file.read(content)
     operator = next(one for name, one in tflite_file.own_operators(model) if name == "CONV_2D")
     bias = model.subgraphs[0].tensors[operator.inputs[2]]

@@ -132,15 +132,15 @@ def test_mediapipe_opens_the_bundle_and_gives_the_same_class_on_every_sample(run
 def test_a_model_of_grey_pictures_takes_rgb_and_answers_alike(tmp_path, integer):
     import keras
 
-    from export import litert
+    from export.conversion import convert
 
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 1), name="image")
     x = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
     model = keras.Model(image, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
-    litert.float_graph(model, tmp_path / "graph")
+    convert.float_graph(model, tmp_path / "graph")
     pictures = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype("uint8")
-    grey = litert.convert(tmp_path / "graph", *(("int8", pictures) if integer else ("float32",)))
+    grey = convert.convert(tmp_path / "graph", *(("int8", pictures) if integer else ("float32",)))
     (tmp_path / "grey.tflite").write_bytes(grey)
     (tmp_path / "rgb.tflite").write_bytes(phone.ready(grey, ABOUT))
     one, other = (LiteRTPredictor(tmp_path / f"{name}.tflite") for name in ("grey", "rgb"))

@@ -6,7 +6,8 @@ import sklearn.datasets
 import tf_keras
 
 import models
-from export import litert, qat
+from export import qat
+from export.conversion import convert
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
 
@@ -40,7 +41,7 @@ def test_a_model_learns_with_its_rounding_and_ends_wholly_integer(name, settings
     aware.compile(tf_keras.optimizers.Adam(1e-4), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     aware.fit(IMAGES[TRAIN].astype("float32"), DIGITS.target[TRAIN], batch_size=64, epochs=2, verbose=0)
     qat.float_graph(aware, tmp_path / "graph")
-    content = litert.convert(tmp_path / "graph", "int8", IMAGES[TRAIN][:100])
+    content = convert.convert(tmp_path / "graph", "int8", IMAGES[TRAIN][:100])
     assert not tflite_file.float_tensors(content)
     path = tmp_path / "qat.tflite"
     path.write_bytes(content)
@@ -87,7 +88,7 @@ def test_concatenations_of_pieces_of_one_tensor_convert(tmp_path):
     for _ in range(200):
         aware(images.astype("float32"), training=True)  # ranges settle
     qat.float_graph(aware, tmp_path / "graph")
-    content = litert.convert(tmp_path / "graph", "int8", images.astype("uint8"))
+    content = convert.convert(tmp_path / "graph", "int8", images.astype("uint8"))
     assert not tflite_file.float_tensors(content)
     (tmp_path / "qat.tflite").write_bytes(content)
     expected = np.asarray(model(images.astype("float32"), training=False))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tf_keras
 
-from export import cluster, litert, low_rank, prune, qat
+from export import cluster, low_rank, prune, qat
+from export.conversion import convert
 from export.tflite import file as tflite_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (128, 8, 8, 3)).astype("float32")
@@ -37,7 +38,7 @@ def kernels(model):
 def shipped_weights(aware, folder):
     """The 8-bit weights of convolutions and dense layers in the file, depthwise ones aside."""
     qat.float_graph(aware, folder / "graph")
-    model = tflite_file.read(litert.convert(folder / "graph", "int8", IMAGES[:50].astype("uint8")))
+    model = tflite_file.read(convert.convert(folder / "graph", "int8", IMAGES[:50].astype("uint8")))
     tensors = model.subgraphs[0].tensors
     return [tflite_file.constant(model, tensors[operator.inputs[1]]) for name, operator in tflite_file.own_operators(model)
             if name in ("CONV_2D", "FULLY_CONNECTED")]
@@ -123,8 +124,8 @@ def test_a_file_of_one_scale_per_layer_has_so_many_different_integers(model, tmp
             layer.gamma.assign(np.linspace(0.5, 2, 16))
     pruned(model)
     cluster.take_over(model, train(cluster.prepare(model, 8, preserve_sparsity=True)))
-    litert.float_graph(model, tmp_path / "graph")
-    content = litert.convert(tmp_path / "graph", "int8", IMAGES[:50].astype("uint8"), per_channel=False)
+    convert.float_graph(model, tmp_path / "graph")
+    content = convert.convert(tmp_path / "graph", "int8", IMAGES[:50].astype("uint8"), per_channel=False)
 
     def weights(content, kinds=("CONV_2D", "FULLY_CONNECTED")):
         file = tflite_file.read(content)

@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epy
 
-from export import requantize, weight_only
+from export.conversion import requantize, weight_only
 from export.encodings import ENCODINGS
 from export.keras_models import graph
 from export.tflite import file as tflite_file

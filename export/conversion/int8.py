@@ -6,8 +6,8 @@ from pathlib import Path
 
 from etils import epy
 
-from export import requantize
-from export.litert import SIGNATURE
+from export.conversion import requantize
+from export.conversion.convert import SIGNATURE
 from export.tflite import file as tflite_file
 from export.tflite.trace import Trace
 
@@ -22,7 +22,7 @@ def calibrate(source: Path, pictures: np.ndarray) -> bytes:
     """A float32 TFLite file whose activations have their ranges noted.
 
     Args:
-        source: a folder that `export.litert.float_graph` wrote, or a float32 TFLite file.
+        source: a folder that `export.conversion.convert.float_graph` wrote, or a float32 TFLite file.
         pictures: uint8 (examples, height, width, channels) out of the training set.
     """
     if source.is_file():

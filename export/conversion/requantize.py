@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from etils import epy
 
-from export import weight_only
+from export.conversion import weight_only
 from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
@@ -23,8 +23,8 @@ def calibrate(content: bytes, pictures: np.ndarray) -> bytes:
 
 
 def convert(content: bytes, encoding: str, pictures: np.ndarray | None, *, per_channel: bool, integer_ends: bool) -> bytes:
-    """The file in another encoding, see `export.litert.convert`. Raises ValueError for one that needs the model itself."""
-    from export import int8
+    """The file in another encoding, see `export.conversion.convert.convert`. Raises ValueError for one that needs the model itself."""
+    from export.conversion import int8
 
     if not tflite_file.float_tensors(content) or "QUANTIZE" in tflite_file.operators(content):
         if encoding == "float32":

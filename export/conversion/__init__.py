@@ -1,0 +1,1 @@
+"""From a graph to TFLite files in every precision."""
