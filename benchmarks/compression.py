@@ -186,7 +186,7 @@ def write_sparse(folder: Path) -> list[int]:
     import numpy as np
 
     import models
-    from export import prune
+    from export.compression import prune
     from export.conversion import convert
 
     model = models.build("mobilenet_v1", input_shape=(224, 224, 3), classes=1000)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from export import equalize
+from export.compression import equalize
 from export.conversion import bias_correction, convert, int8
 from pipelines.variants.variant import Calibration, Variant, Workshop
 

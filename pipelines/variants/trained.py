@@ -7,7 +7,7 @@ from etils import epy
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from export import cluster, low_rank, prune, qat
+from export.compression import cluster, low_rank, prune, qat
 from export.conversion import convert
 from export.encodings import ENCODINGS
 from pipelines.variants.variant import Calibration, Learning, Variant, Workshop
@@ -89,7 +89,7 @@ class Reduced(Variant, Learning):
         return f"{self.reduction}; {written}"
 
     def reduce(self, shop: Workshop) -> tuple[keras.Model, str]:
-        """The reduced model, and what a training that follows must keep: one of `export.qat.PRESERVED`."""
+        """The reduced model, and what a training that follows must keep: one of `export.compression.qat.PRESERVED`."""
         raise NotImplementedError
 
     def content(self, shop: Workshop) -> bytes:

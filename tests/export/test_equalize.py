@@ -3,7 +3,7 @@ import keras
 import numpy as np
 import pytest
 
-from export import equalize
+from export.compression import equalize
 from export.conversion import convert
 from export.predictors import LiteRTPredictor
 

@@ -6,7 +6,7 @@ import sklearn.datasets
 import tf_keras
 
 import models
-from export import qat
+from export.compression import qat
 from export.conversion import convert
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file

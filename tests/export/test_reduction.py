@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from export import cluster, low_rank, prune, qat
+from export.compression import cluster, low_rank, prune, qat
 from export.conversion import convert
 from export.tflite import file as tflite_file
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from etils import epy
 
+from export.compression.prune import reducible
 from export.keras_models import bridge
-from export.prune import reducible
 from export.tflite import file as tflite_file
 
 with epy.lazy_imports():

@@ -1,0 +1,1 @@
+"""What changes a Keras model to make it smaller, or fit for integers."""
