@@ -5,8 +5,8 @@ import json
 
 from etils import epy
 
+from export.measure.compare import order_independent
 from export.predictors import open_predictor
-from export.verify import order_independent
 from pipelines.figures import figures
 from pipelines.ingest import stream
 from pipelines.ingest.sources.source import select

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
+from export.measure.compare import Worth, compare, order_independent
 from export.predictors import IMAGE, Predictor, open_predictor
 from export.tflite import profile
-from export.verify import Worth, compare, order_independent
 from pipelines.engine import workers
 from pipelines.errors import StageError
 from pipelines.figures import figures

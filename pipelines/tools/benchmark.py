@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from export import on_device, side_by_side
-from export.on_device import OnDevice
-from export.side_by_side import Timed
+from export.measure import on_device, side_by_side
+from export.measure.on_device import OnDevice
+from export.measure.side_by_side import Timed
 from pipelines.engine import runs, workers
 from pipelines.errors import StageError, UserError
 from pipelines.reporting import results

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from export import arm64, golden
+from export import golden
 from export.golden import Checked
+from export.measure import arm64
 from export.tflite import gpu_coverage
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError

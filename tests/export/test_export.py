@@ -14,10 +14,10 @@ from export.benchmark import latency
 from export.conversion import convert
 from export.keras_models import file as keras_file
 from export.keras_models import graph
+from export.measure.compare import compare, order_independent
 from export.predictors import IMAGE, LOGITS, KerasPredictor, LiteRTPredictor, SavedModelPredictor, open_predictor
 from export.tflite import file as tflite_file
 from export.tflite.metadata import Description
-from export.verify import compare, order_independent
 from pipelines.ingest import Index, Source, pictures, stream
 
 VARIANTS = ("float32", "float16", "dynamic", "int8")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import browser
-from export import arm64, golden
+from export import golden
+from export.measure import arm64
 from export.targets import web
 from export.tflite import gpu_coverage
 from export.tflite.metadata import Description

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from export import on_device, side_by_side
+from export.measure import on_device, side_by_side
 from export.predictors import IMAGE, LiteRTPredictor
 
 
