@@ -173,13 +173,13 @@ def built_twice(runs: Path) -> Row:
 
 def tampered(runs: Path) -> Row:
     """Single bits turned all over a published bundle: each must be refused, and the file named."""
-    from export import delivery, manifest
+    from export.delivery import manifest, publish
 
     generator, refused = random.Random(0), 0
     with tempfile.TemporaryDirectory() as folder:
         private = Path(folder) / "key"
-        public = delivery.make_keys(private)
-        place = Path(delivery.publish((runs / "digits" / "latest" / "package" / "bundle").resolve(), f"{folder}/store", private))
+        public = publish.make_keys(private)
+        place = Path(publish.publish((runs / "digits" / "latest" / "package" / "bundle").resolve(), f"{folder}/store", private))
         files = [path for path in sorted(place.rglob("*")) if path.is_file() and path.stat().st_size]
         turned = [*files, *(generator.choice(files) for _ in range(max(0, BITS - len(files))))]
         for path in turned:
@@ -189,11 +189,11 @@ def tampered(runs: Path) -> Row:
             kept = path.read_bytes()
             path.write_bytes(bytes(content))
             try:
-                delivery.check(place, signed=public)
+                publish.check(place, signed=public)
             except ValueError as error:
                 refused += path.relative_to(place).as_posix() in str(error)
             path.write_bytes(kept)
-        delivery.check(place, signed=public)
+        publish.check(place, signed=public)
         shutil.rmtree(place)
     assert manifest.NAME in {path.name for path in files}
     return Row(f"one bit turned, in each of {len(files)} files and more", f"{refused} of {len(turned)} refused, file named", "all",

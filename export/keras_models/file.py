@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epy
 
-from export.archive import write_zip
+from export.delivery.archive import write_zip
 
 with epy.lazy_imports():
     import keras

@@ -15,7 +15,7 @@ from typing import Any
 from etils import epy
 from pydantic import BaseModel
 
-from export.archive import write_zip
+from export.delivery.archive import write_zip
 from export.tflite import file as tflite_file
 
 with epy.lazy_imports():

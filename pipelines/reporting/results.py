@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from export.artifacts import Exported, ExportedList
+from export.delivery.recommend import DEVICES, recommended
 from export.measure.compare import Worth
-from export.recommend import DEVICES, recommended
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, look
 from pipelines.stages.served import PROTOCOLS, Served

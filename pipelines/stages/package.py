@@ -5,9 +5,9 @@ import shutil
 
 from etils import epy
 
-from export import bundle
 from export.artifacts import ExportedList
-from export.recommend import recommended
+from export.delivery import bundle
+from export.delivery.recommend import recommended
 from pipelines.ingest import stream
 from pipelines.ingest.sources.source import select
 from pipelines.reporting import model_card

@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from export import replacements, snippets
+from export import replacements
 from export.artifacts import Exported
+from export.delivery import snippets
 from export.keras_models import file as keras_file
 from export.targets import coreml, ethos_u, microcontroller, phone_npu, tools
 from export.targets.ethos_u import Accelerator

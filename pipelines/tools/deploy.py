@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.manifest import NAME as MANIFEST
-from export.manifest import Manifest
+from export.delivery.manifest import NAME as MANIFEST
+from export.delivery.manifest import Manifest
 from export.predictors import IMAGE
 from export.saved_model import ENCODED
 from pipelines.errors import UserError

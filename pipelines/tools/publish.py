@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export import delivery
-from export.manifest import NAME, Manifest
+from export.delivery import publish as delivery
+from export.delivery.manifest import NAME, Manifest
 from pipelines.engine import runs
 from pipelines.errors import UserError
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from export import golden
-from export.golden import Checked
+from export.delivery import golden
+from export.delivery.golden import Checked
 from export.measure import arm64
 from export.tflite import gpu_coverage
 from pipelines.engine import workers

@@ -8,8 +8,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from export import delivery, manifest
-from export.delivery import check, fetch, make_keys, publish
+from export.delivery import manifest
+from export.delivery import publish as delivery
+from export.delivery.publish import check, fetch, make_keys, publish
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import bundle, saved_model
+from export import saved_model
 from export.artifacts import Exported
 from export.benchmark import latency
 from export.conversion import convert
+from export.delivery import bundle
 from export.keras_models import file as keras_file
 from export.keras_models import graph
 from export.measure.compare import compare, order_independent

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import browser
-from export import golden
+from export.delivery import golden
 from export.measure import arm64
 from export.targets import web
 from export.tflite import gpu_coverage

@@ -8,8 +8,8 @@ import tree_sitter
 import tree_sitter_kotlin
 import tree_sitter_swift
 
-from export import snippets
 from export.artifacts import Exported
+from export.delivery import snippets
 from export.tflite.metadata import Description
 
 TEMPLATES = Path(snippets.__file__).with_name("templates")

@@ -199,7 +199,7 @@ def test_a_run_is_published_fetched_and_verified(work, litepress):
 
 
 def test_answers_that_are_not_as_recorded_end_with_one(work, litepress):
-    from export import manifest
+    from export.delivery import manifest
 
     bundle = Path("runs/tiny/latest/package/bundle").resolve()
     samples = json.loads((bundle / "samples" / "expected.json").read_text())

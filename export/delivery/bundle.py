@@ -11,9 +11,9 @@ from typing import Any
 
 from etils import epy
 
-from export import manifest, snippets
-from export.archive import write_zip
 from export.artifacts import Exported
+from export.delivery import manifest, snippets
+from export.delivery.archive import write_zip
 from export.predictors import LiteRTPredictor
 from export.tflite.metadata import Description
 

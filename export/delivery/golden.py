@@ -8,8 +8,8 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from export import delivery
-from export.manifest import Manifest, Model
+from export.delivery import publish
+from export.delivery.manifest import Manifest, Model
 from export.predictors import IMAGE, LOGITS, open_predictor
 from export.tflite import signatures
 
@@ -68,7 +68,7 @@ class Samples(BaseModel):
 
 def read(bundle: Path) -> tuple[Manifest, Samples]:
     """A bundle's manifest, every file checked, and its samples. Raises ValueError."""
-    listed = delivery.check(bundle, signed=None)
+    listed = publish.check(bundle, signed=None)
     known = json.loads((bundle / "samples" / "expected.json").read_bytes())
     names = list(known[0]["expected"]) if known else []
     return listed, Samples(files=[bundle / "samples" / one["file"] for one in known],

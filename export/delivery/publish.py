@@ -14,8 +14,8 @@ from typing import Any
 from etils import epy
 from pydantic import ValidationError
 
-from export import manifest
-from export.manifest import NAME, SIGNATURE, Manifest
+from export.delivery import manifest
+from export.delivery.manifest import NAME, SIGNATURE, Manifest
 
 with epy.lazy_imports():
     import fsspec

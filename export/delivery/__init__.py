@@ -1,0 +1,1 @@
+"""What app teams receive, and check."""
