@@ -8,8 +8,7 @@ from typing import Any
 
 from etils import epy
 
-from export import replacements
-from export.targets import tools
+from export.targets import replacements, tools
 from export.tflite import explain, profile
 from pipelines.engine import runs
 from pipelines.engine.runs import Run

@@ -10,11 +10,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from export import replacements
 from export.artifacts import Exported
 from export.delivery import snippets
 from export.keras_models import file as keras_file
-from export.targets import coreml, ethos_u, microcontroller, phone_npu, tools
+from export.targets import coreml, ethos_u, microcontroller, phone_npu, replacements, tools
 from export.targets.ethos_u import Accelerator
 from export.tflite import file as tflite_file
 from pipelines.targets.target import Dock, FromVariants, Target, record

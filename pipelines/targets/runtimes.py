@@ -5,11 +5,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from export import replacements, saved_model
 from export.artifacts import Exported
 from export.keras_models import file as keras_file
 from export.predictors import IMAGE, LOGITS, LiteRTPredictor
-from export.targets import onnx, openvino, web
+from export.targets import onnx, openvino, replacements, saved_model, web
 from export.tflite import file as tflite_file
 from export.tflite import gpu_coverage, metadata, phone
 from pipelines.ingest import pictures

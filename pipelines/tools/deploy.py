@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from export.delivery.manifest import NAME as MANIFEST
 from export.delivery.manifest import Manifest
 from export.predictors import IMAGE
-from export.saved_model import ENCODED
+from export.targets.saved_model import ENCODED
 from pipelines.errors import UserError
 from pipelines.tools.publish import bundle_of
 

@@ -9,7 +9,7 @@ from etils import epy
 from pydantic import BaseModel
 
 from export.predictors import IMAGE
-from export.saved_model import ENCODED
+from export.targets.saved_model import ENCODED
 from pipelines.errors import UserError
 from pipelines.ingest.pictures import decode
 from pipelines.recipe.recipe import Recipe

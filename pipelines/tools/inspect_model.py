@@ -8,12 +8,11 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from export import replacements
 from export.artifacts import Coverage
 from export.conversion import convert
 from export.keras_models import file as keras_file
 from export.keras_models import imported
-from export.targets import ethos_u, microcontroller, tools
+from export.targets import ethos_u, microcontroller, replacements, tools
 from export.tflite import file as tflite_file
 from export.tflite import gpu_coverage, inspection
 from pipelines.errors import UserError

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import saved_model
 from export.artifacts import Exported
 from export.benchmark import latency
 from export.conversion import convert
@@ -17,6 +16,7 @@ from export.keras_models import file as keras_file
 from export.keras_models import graph
 from export.measure.compare import compare, order_independent
 from export.predictors import IMAGE, LOGITS, KerasPredictor, LiteRTPredictor, SavedModelPredictor, open_predictor
+from export.targets import saved_model
 from export.tflite import file as tflite_file
 from export.tflite.metadata import Description
 from pipelines.ingest import Index, Source, pictures, stream

@@ -5,9 +5,9 @@ import tempfile
 
 import pytest
 
-from export import replacements
 from export.artifacts import Coverage, Left
 from export.keras_models import file as keras_file
+from export.targets import replacements
 from export.tflite import arena, inspection
 from models.census import multiply_adds
 
