@@ -39,7 +39,7 @@ def side_by_side(rounds: int) -> float:
 
     from pipelines.engine.journal import Journal, read
     from pipelines.ingest import stream
-    from pipelines.ingest.indexing import take_stock
+    from pipelines.ingest.indexing import build_index
     from pipelines.recipe.recipe import Recipe
     from pipelines.training import loop, network
 
@@ -47,7 +47,7 @@ def side_by_side(rounds: int) -> float:
         "name": "throughput", "data": {"source": "mnist_5k", "image": {"size": 28, "channels": 3}, "batch": BATCH},
         "model": {"builder": "resnet8"}, "train": {"epochs": EPOCHS}})
     recipe.data.source.prepare()
-    index = take_stock(recipe.data.source, recipe.data.image, validation=0.1, test=0.2, seed=7)
+    index = build_index(recipe.data.source, recipe.data.image, validation=0.1, test=0.2, seed=7)
     train, classes = index.splits["train"], len(index.classes)
     examples = stream.examples(recipe.data.source, index, recipe.data.image, "train")
     validation = stream.evaluation_batches(stream.examples(recipe.data.source, index, recipe.data.image, "validation"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 
-class Left(BaseModel):
+class Unsupported(BaseModel):
     """An operator that an accelerator does not take.
 
     Args:
@@ -35,7 +35,7 @@ class Coverage(BaseModel):
     taken: int
     total: int
     partitions: int | None = None
-    left: list[Left] = []
+    left: list[Unsupported] = []
 
     @property
     def share(self) -> float:

@@ -63,7 +63,7 @@ def write(folder: Path, *, about: Description, exported: Sequence[Exported], sou
     (folder / "MODEL_CARD.md").write_text(card)
     snippets.write(folder / "code", about, exported, recommended, source)
     (folder / CHECKSUMS).write_text(checksums(folder))
-    (folder / manifest.NAME).write_text(manifest.draw_up(folder, about.name, about.version, exported, recommended, rollback).text())
+    (folder / manifest.NAME).write_text(manifest.create(folder, about.name, about.version, exported, recommended, rollback).text())
 
 
 def checksums(folder: Path) -> str:

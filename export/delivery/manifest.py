@@ -59,7 +59,7 @@ class Manifest(BaseModel):
         return self.model_dump_json(indent=1) + "\n"
 
 
-def draw_up(folder: Path, name: str, version: str, exported: Sequence[Exported], recommended: Mapping[str, str],
+def create(folder: Path, name: str, version: str, exported: Sequence[Exported], recommended: Mapping[str, str],
             rollback: str | None = None) -> Manifest:
     """The manifest of a folder that holds everything else of a bundle already."""
     files = [File(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=sha256(path))

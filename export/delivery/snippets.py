@@ -15,7 +15,7 @@ from export.tflite.metadata import Description
 with epy.lazy_imports():
     import jinja2
 
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 def write(folder: Path, about: Description, exported: Sequence[Exported], recommended: Mapping[str, str], source: Path) -> None:

@@ -263,7 +263,7 @@ def _copy_weights(source: Any, target: Any) -> None:
 @functools.cache
 def operation_class() -> type:
     """The tf_keras layer that stands for a call of a `keras.ops` node: a layer of the tensors alone, which holds the other arguments, so
-    that models with it can be cloned. Made once, on demand."""
+    that models with it can be cloned. VariantRecord once, on demand."""
     @tf_keras.utils.register_keras_serializable("litepress")
     class KerasOperation(tf_keras.layers.Layer):
         def __init__(self, operation: Any, template: Any, **settings: Any):

@@ -34,7 +34,7 @@ CPU part\t: 0xd0b
 CPU revision\t: 1
 
 """
-GUEST = Path(__file__).with_name("guest.py")
+GUEST = Path(__file__).with_name("arm64_guest.py")
 
 
 def missing() -> str:

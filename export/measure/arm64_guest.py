@@ -1,4 +1,4 @@
-"""Runs TFLite files where nothing but Python, NumPy and LiteRT is: `python guest.py IMAGES.npy OUT.npz MODEL.tflite...`."""
+"""Runs TFLite files where nothing but Python, NumPy and LiteRT is: `python arm64_guest.py IMAGES.npy OUT.npz MODEL.tflite...`."""
 import sys
 
 import numpy as np

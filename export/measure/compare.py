@@ -16,7 +16,7 @@ with epy.lazy_imports():
 SAME = 1e-5
 
 
-class Worth(BaseModel):
+class Measurement(BaseModel):
     """What an artifact is worth. Metrics and drops are fractions; a drop is what the trained model has more."""
 
     metrics: dict[str, float]

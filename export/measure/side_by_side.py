@@ -71,7 +71,7 @@ def start(path: Path, threads: int) -> Start:
                  peak_bytes=max(0, _peak() - before))
 
 
-def in_turns(paths: Sequence[Path], threads: int, runs: int) -> list[list[float]]:
+def interleaved(paths: Sequence[Path], threads: int, runs: int) -> list[list[float]]:
     """Milliseconds of each run of each artifact, after a warm-up, all taking turns."""
     prepared: list[Callable[[], object]] = []
     for path in paths:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from export.artifacts import Coverage, Left
+from export.artifacts import Coverage, Unsupported
 from export.tflite import file as tflite_file
 
 Accelerator = Literal["ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512",
@@ -96,7 +96,7 @@ def _coverage(source: bytes, compiled: bytes, said: str, accelerator: str) -> Co
         name = tflite_file.operator_name(model, operator)
         if name != NPU:
             tensor = model.subgraphs[0].tensors[int(operator.outputs[0])].name.decode()
-            left.append(Left(operator=name, layer=tflite_file.layer_name(tensor), reason=why.get((name, tensor), "")))
+            left.append(Unsupported(operator=name, layer=tflite_file.layer_name(tensor), reason=why.get((name, tensor), "")))
     return Coverage(accelerator=accelerator, taken=max(0, total - len(left)), total=total, left=left,
                     partitions=sum(tflite_file.operator_name(model, operator) == NPU for operator in model.subgraphs[0].operators))
 

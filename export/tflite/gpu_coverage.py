@@ -10,7 +10,7 @@ from typing import Any
 
 from etils import epy
 
-from export.artifacts import Coverage, Left
+from export.artifacts import Coverage, Unsupported
 from export.predictors import in_colours
 from export.tflite import file as tflite_file
 from export.tflite import signatures
@@ -39,7 +39,7 @@ def coverage(content: bytes) -> Coverage:
         reason = _refusal(model, graph, operator, name)
         if reason:
             layer = tflite_file.layer_name(graph.tensors[int(operator.outputs[0])].name.decode())
-            left.append(Left(operator=name, layer=layer, reason=reason))
+            left.append(Unsupported(operator=name, layer=layer, reason=reason))
     return Coverage(accelerator="LiteRT GPU delegate", taken=total - len(left), total=total, left=left)
 
 

@@ -18,7 +18,7 @@ with epy.lazy_imports():
 CHUNK = 256
 
 
-class Stock:
+class PartIndex:
     """What was seen of one part of a source."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Stock:
         return len(self.positions) + len(self.unreadable)
 
 
-def take_stock(source: Source, image: ImageSettings, *, validation: float, test: float, seed: int,
+def build_index(source: Source, image: ImageSettings, *, validation: float, test: float, seed: int,
                progress: Callable[[int], None] = lambda seen: None) -> Index:
     """Draws up the index of a source.
 
@@ -47,9 +47,9 @@ def take_stock(source: Source, image: ImageSettings, *, validation: float, test:
         UserError: data that cannot be read, a label outside the classes, or a split that would be empty.
     """
     classes, digest, seen = source.classes(), hashlib.sha256(), 0
-    stocks: dict[Part, Stock] = {}
+    stocks: dict[Part, PartIndex] = {}
     for part in source.parts():
-        stock = stocks[part] = Stock()
+        stock = stocks[part] = PartIndex()
         digest.update(part.encode())
         try:
             for chunk in source.raw(part).batch(CHUNK).prefetch(1).as_numpy_iterator():
@@ -79,7 +79,7 @@ def check_batch(batch: int, examples: int) -> None:
         raise UserError(f"data.batch is {batch}, but there are only {examples} training examples; give a smaller batch")
 
 
-def _look_at(chunk: tuple, image: ImageSettings, classes: Sequence[str], stock: Stock, digest: hashlib._Hash) -> None:
+def _look_at(chunk: tuple, image: ImageSettings, classes: Sequence[str], stock: PartIndex, digest: hashlib._Hash) -> None:
     pictures, labels, names = chunk
     with ThreadPoolExecutor() as pool:
         faults = list(pool.map(lambda encoded: fault(encoded, image), pictures))
@@ -113,7 +113,7 @@ def _split(part: Part, positions: Sequence[int], labels: Sequence[int], classes:
     return Split(part=part, positions=list(positions), class_counts=counts)
 
 
-def _divide(train: Split, part: Part, stock: Stock, share: float, classes: Sequence[str],
+def _divide(train: Split, part: Part, stock: PartIndex, share: float, classes: Sequence[str],
             generator: np.random.Generator) -> tuple[Split, Split]:
     """Takes `share` of every class out of the training split, at least one example, and never a class's last."""
     label_of = dict(zip(stock.positions, stock.labels, strict=True))

@@ -16,7 +16,7 @@ from pipelines.figures import figures
 from pipelines.recipe import file as recipe_file
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting import results
-from pipelines.variants.record import MadeList, layers_file
+from pipelines.variants.record import VariantList, layers_file
 
 with epy.lazy_imports():
     import jinja2
@@ -75,7 +75,7 @@ def _details(run: Run) -> dict[str, Any]:
     known: dict[str, Any] = {"classes": [], "index": None, "layers": {}, "ladders": {}, "skipped": {}}
     if (path := run.path("compress", "compress.json")).exists():
         latencies = runs.read_json(run.path("compress", "latency.json"))
-        for one in MadeList.model_validate_json(path.read_bytes()).made:
+        for one in VariantList.model_validate_json(path.read_bytes()).made:
             if (own := run.path("compress", layers_file(one.name))).exists():
                 errors = explain.LayerErrors.model_validate_json(own.read_bytes()).errors
                 known["layers"][one.name] = {"errors": errors, "advice": [explain.advice(error) for error in explain.worst(errors)]}

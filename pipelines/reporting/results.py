@@ -9,13 +9,13 @@ from pydantic import BaseModel
 
 from export.artifacts import Exported, ExportedList
 from export.delivery.recommend import DEVICES, recommended
-from export.measure.compare import Worth
+from export.measure.compare import Measurement
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, look
 from pipelines.stages.served import PROTOCOLS, Served
 from pipelines.tasks.image_classification import MAIN_METRIC
 from pipelines.training.model_section import FILE
-from pipelines.variants.record import MadeList
+from pipelines.variants.record import VariantList
 
 
 class StageResult(BaseModel):
@@ -44,7 +44,7 @@ class Milliseconds(BaseModel):
     why: str = ""
 
 
-class ArtifactResult(Exported, Worth):
+class ArtifactResult(Exported, Measurement):
     """A file that ships, measured on the whole test set; a SavedModel also served, by protocol."""
 
     latency_ms: Milliseconds
@@ -88,7 +88,7 @@ def collect(run: Run) -> Results:
             kind="given" if record.recipe["model"]["builder"] == FILE else "keras", metrics=evaluation["metrics"],
             order_independent=evaluation["order_independent"])
     if "compress" in done:
-        results.failed = MadeList.model_validate(read_json(run.path("compress", "compress.json"))).failed
+        results.failed = VariantList.model_validate(read_json(run.path("compress", "compress.json"))).failed
     if "export" in done:
         exported = ExportedList.model_validate(read_json(run.path("export", "exported.json")))
         results.compiled = [one.model_copy(update={"path": _relative(run.path("export", one.path))})

@@ -15,12 +15,12 @@ from pipelines.errors import StageError
 from pipelines.figures import compression
 from pipelines.stages.context import Context
 from pipelines.training.imported_model import trained
-from pipelines.variants.record import Made, MadeList, layers_file
-from pipelines.variants.variant import Variant, Workshop
+from pipelines.variants.record import VariantList, VariantRecord, layers_file
+from pipelines.variants.variant import Variant, VariantContext
 
 LISTING = "compress.json"
 #: Where a variant works, in the stage's work folder, until the stage is done.
-DESKS = "desks"
+WORK = "work"
 #: Pictures that operators are compared on.
 EXPLAINED = 32
 #: How long each rung of a ladder took to answer: measured, so it is no part of what the stage made.
@@ -29,7 +29,7 @@ LATENCY = "latency.json"
 
 def run(context: Context) -> str:
     recipe, model = context.recipe, trained(context.inputs["train"])
-    graph, desks, journal = context.work / "graph", context.work / DESKS, context.journal
+    graph, work, journal = context.work / "graph", context.work / WORK, context.journal
     shutil.rmtree(graph, ignore_errors=True)
     context.progress(0, "tracing the graph")
     if model.suffix == ".tflite":
@@ -40,9 +40,9 @@ def run(context: Context) -> str:
     for number, variant in enumerate(recipe.compress.variants):
         span = (number / len(recipe.compress.variants), (number + 1) / len(recipe.compress.variants))
         context.progress(span[0], variant.title)
-        shop = Workshop(recipe.data, recipe.train, recipe.seed, context.index(), model, graph, desks / variant.title,
+        shop = VariantContext(recipe.data, recipe.train, recipe.seed, context.index(), model, graph, work / variant.title,
                         recipe.compress.calibration, Journal(journal.path, f"{variant.title}."), span)
-        one = _finished(desks / variant.title)
+        one = _finished(work / variant.title)
         try:
             one = one or workers.isolated(make, variant.written(), shop, context.work, what=f"compress {variant.title}")
         except StageError as error:
@@ -58,9 +58,9 @@ def run(context: Context) -> str:
     if not made:
         raise StageError("\n".join(failed.values()))
     shutil.rmtree(context.work / "graph", ignore_errors=True)
-    shutil.rmtree(desks, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
     (context.work / LATENCY).write_text(json.dumps(latencies))
-    (context.work / LISTING).write_text(MadeList(made=made, failed=failed).model_dump_json(indent=1))
+    (context.work / LISTING).write_text(VariantList(made=made, failed=failed).model_dump_json(indent=1))
     told = " · ".join(f"{one.name} {one.bytes / 1000:,.0f} kB" for one in made)
     return told + (f" · FAILED: {', '.join(failed)}" if failed else "")
 
@@ -72,7 +72,7 @@ def trace(model: Path, graph: Path) -> list[str]:
     return sorted({type(layer).__name__ for layer in loaded.layers})
 
 
-def make(written: dict, shop: Workshop, folder: Path) -> Made:
+def make(written: dict, shop: VariantContext, folder: Path) -> VariantRecord:
     """Makes one variant's file in a folder."""
     variant: Variant = Variant.read(written)  # type: ignore[assignment]
     shop.folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def make(written: dict, shop: Workshop, folder: Path) -> Made:
     return made
 
 
-def explain_layers(name: str, shop: Workshop, folder: Path) -> None:
+def explain_layers(name: str, shop: VariantContext, folder: Path) -> None:
     """Writes and draws how far each operator of a variant's file is from the trained model's, on validation pictures."""
     images, _ = shop.validation()
     try:
@@ -101,13 +101,13 @@ def explain_layers(name: str, shop: Workshop, folder: Path) -> None:
         compression.layers(errors, folder / f"layers_{name}.png")
 
 
-def _finished(desk: Path) -> Made | None:
+def _finished(folder: Path) -> VariantRecord | None:
     """What an interrupted run had already made."""
-    path = desk / "made.json"
-    return Made.model_validate_json(path.read_bytes()) if path.exists() else None
+    path = folder / "made.json"
+    return VariantRecord.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
-def _record(context: Context, made: Made) -> None:
+def _record(context: Context, made: VariantRecord) -> None:
     journal = Journal(context.journal.path, f"{made.name}.")
     journal.metrics({"bytes": made.bytes, "zipped": made.zipped})
     journal.parameters({"summary": made.summary, **{name: value for name, value in made.details.items() if name != "rungs"}})

@@ -13,17 +13,17 @@ from pipelines.errors import StageError, UserError
 from pipelines.recipe.recipe import Recipe
 from pipelines.stages.compress import LISTING as VARIANTS
 from pipelines.stages.context import Context
-from pipelines.targets.target import Dock, Target
+from pipelines.targets.target import ExportContext, Target
 from pipelines.training.imported_model import trained
-from pipelines.variants.record import MadeList
+from pipelines.variants.record import VariantList
 
 LISTING = "exported.json"
 
 
 def run(context: Context) -> str:
     recipe, found = context.recipe, ExportedList(artifacts=[])
-    variants = {one.name: one for one in MadeList.model_validate_json((context.inputs["compress"] / VARIANTS).read_bytes()).made}
-    dock = Dock(trained(context.inputs["train"]), variants, context.inputs["compress"], description(recipe, context.index().classes),
+    variants = {one.name: one for one in VariantList.model_validate_json((context.inputs["compress"] / VARIANTS).read_bytes()).made}
+    dock = ExportContext(trained(context.inputs["train"]), variants, context.inputs["compress"], description(recipe, context.index().classes),
                 recipe.data, context.index(), context.work)
     for number, target in enumerate(recipe.export.targets):
         context.progress(number / len(recipe.export.targets), target.title)
@@ -58,7 +58,7 @@ def description(recipe: Recipe, labels: list[str]) -> metadata.Description:
                                 license=recipe.package.license, description=recipe.package.description or what)
 
 
-def make(written: dict[str, Any], dock: Dock, chosen: list[str]) -> list[Exported]:
+def make(written: dict[str, Any], dock: ExportContext, chosen: list[str]) -> list[Exported]:
     """Makes a target's files. Raises UserError where it refuses the model."""
     target: Target = Target.read(written)  # type: ignore[assignment]
     try:

@@ -6,7 +6,7 @@ from etils import epy
 from pipelines.errors import UserError
 from pipelines.figures import figures
 from pipelines.ingest import stream
-from pipelines.ingest.indexing import check_batch, take_stock
+from pipelines.ingest.indexing import build_index, check_batch
 from pipelines.ingest.sources.source import Index
 from pipelines.stages.context import Context
 
@@ -20,7 +20,7 @@ def run(context: Context) -> str:
     data, journal = context.recipe.data, context.journal
     context.progress(0, "preparing the data")
     data.source.prepare()
-    index = take_stock(data.source, data.image, validation=data.validation, test=data.test, seed=context.recipe.seed,
+    index = build_index(data.source, data.image, validation=data.validation, test=data.test, seed=context.recipe.seed,
                        progress=lambda seen: context.progress(0.5, f"{seen:,} pictures looked at"))
     _check_unreadable(context, index)
     check_batch(data.batch, index.splits["train"].examples)

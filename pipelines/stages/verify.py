@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
-from export.measure.compare import Worth, compare, order_independent
+from export.measure.compare import Measurement, compare, order_independent
 from export.predictors import IMAGE, Predictor, open_predictor
 from export.tflite import profile
 from pipelines.engine import workers
@@ -36,7 +36,7 @@ SAVED_MODEL = "saved_model"
 EQUAL = 1e-4
 
 
-class Verified(Worth):
+class Verified(Measurement):
     """An artifact by its name, and what it is worth.
 
     Args:

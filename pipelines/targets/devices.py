@@ -16,8 +16,8 @@ from export.keras_models import file as keras_file
 from export.targets import coreml, ethos_u, microcontroller, phone_npu, replacements, tools
 from export.targets.ethos_u import Accelerator
 from export.tflite import file as tflite_file
-from pipelines.targets.target import Dock, FromVariants, Target, record
-from pipelines.variants.record import Made
+from pipelines.targets.target import ExportContext, FromVariants, Target, record
+from pipelines.variants.record import VariantRecord
 from pipelines.variants.variant import Variant
 
 
@@ -44,13 +44,13 @@ class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):
     sram_kb: float | None = Field(None, gt=0)
     flash_kb: float | None = Field(None, gt=0)
 
-    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.tflite"
         found = self._compiled(dock.file(variant.name), path)
         return self.made(dock, variant, path, summary=f"compiled for the {self.accelerator}", coverage=found.coverage,
                          estimates=found.estimates, notes=found.notes)
 
-    def outlook(self, files: Mapping[str, Path]) -> list[str]:
+    def preflight(self, files: Mapping[str, Path]) -> list[str]:
         told = []
         for source in files.values():
             with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ class Microcontroller(FromVariants, name="microcontroller"):
     sram_kb: float | None = Field(None, gt=0)
     flash_kb: float | None = Field(None, gt=0)
 
-    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         content = dock.file(variant.name).read_bytes()
         path, arena = microcontroller.write(content, f"{dock.about.name}_{variant.name}", folder)
         within(self.sram_kb, arena, "sram_kb", "SRAM")
@@ -90,7 +90,7 @@ class Microcontroller(FromVariants, name="microcontroller"):
                          estimates={"arena_bytes": arena, "flash_bytes": len(content)}, operators=tflite_file.operators(content))
         return made.model_copy(update={"bytes": variant.bytes, "zipped": variant.zipped})  # the source's bytes are no use to anyone
 
-    def outlook(self, files: Mapping[str, Path]) -> list[str]:
+    def preflight(self, files: Mapping[str, Path]) -> list[str]:
         told = []
         for source in files.values():
             arena, flash = microcontroller.arena_bytes(source.read_bytes()), source.stat().st_size
@@ -123,7 +123,7 @@ class PhoneNPU(FromVariants):
     def versions(self) -> dict[str, str]:
         return phone_npu.versions(str(self.entry_name))
 
-    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.tflite"
         coverage = phone_npu.compile_file(dock.file(variant.name), path, str(self.entry_name), self.soc)
         return self.made(dock, variant, path, summary=f"compiled for the {self.soc}", coverage=coverage)
@@ -162,7 +162,7 @@ class CoreML(Target, name="coreml", shorthand="weights"):
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return list(self.weights)
 
-    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         if dock.model.suffix == ".tflite":
             raise ValueError("Core ML is converted from a Keras model, and this one is a TFLite file")
         model, folder, made = keras_file.load(dock.model), dock.folder / self.title, []

@@ -12,8 +12,8 @@ from export.targets import onnx, openvino, replacements, saved_model, web
 from export.tflite import file as tflite_file
 from export.tflite import gpu_coverage, metadata, phone
 from pipelines.ingest import pictures
-from pipelines.targets.target import Dock, FromVariants, Target, record
-from pipelines.variants.record import Made
+from pipelines.targets.target import ExportContext, FromVariants, Target, record
+from pipelines.variants.record import VariantRecord
 from pipelines.variants.variant import Variant
 
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
@@ -35,7 +35,7 @@ class LiteRT(Target, name="litert"):
     def artifacts(self, variants: Sequence[Variant]) -> list[str]:
         return self.chosen(variants)
 
-    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         folder, made = dock.folder / "litert", []
         folder.mkdir(exist_ok=True)
         for variant in dock.variants.values():
@@ -46,13 +46,13 @@ class LiteRT(Target, name="litert"):
                                coverage=gpu_coverage.coverage(content) if variant.encoding in ("float32", "float16") else None))
         return made
 
-    def outlook(self, files: Mapping[str, Path]) -> list[str]:
+    def preflight(self, files: Mapping[str, Path]) -> list[str]:
         exact = next((content for content in map(Path.read_bytes, files.values()) if tflite_file.float_tensors(content)), None)
         found = gpu_coverage.coverage(exact) if exact is not None else None
         return [f"a phone's GPU takes {found}", *replacements.advice(found)] if found is not None and found.left else []
 
 
-def phone_file(dock: Dock, variant: Made, rgb: bool = False) -> bytes:
+def phone_file(dock: ExportContext, variant: VariantRecord, rgb: bool = False) -> bytes:
     """A variant's file as phones open it, its scores calibrated on the validation split."""
     images, labels = dock.validation()
     calibration = metadata.fit(LiteRTPredictor(dock.file(variant.name)).predict({IMAGE: images})[LOGITS], labels)
@@ -65,7 +65,7 @@ class SavedModel(Target, name="saved_model"):
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return ["float32"]
 
-    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         if dock.model.suffix == ".tflite":
             raise ValueError("a SavedModel is written of a Keras model, and this one is a TFLite file")
         folder = dock.folder / "saved_model" / FIRST_VERSION
@@ -81,7 +81,7 @@ class ONNX(FromVariants, name="onnx", shorthand="variants"):
     extra = "onnx"
     takes = ("float32", "int8", "float16", "dynamic", "int8_weights")
 
-    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.onnx"
         path.write_bytes(onnx.convert(dock.file(variant.name).read_bytes(), dock.about.labels))
         return self.made(dock, variant, path, summary=variant.summary)
@@ -93,7 +93,7 @@ class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
     extra = "openvino"
     takes = ("float32", "int8", "float16", "dynamic", "int8_weights")
 
-    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.xml"
         openvino.convert(dock.file(variant.name).read_bytes(), dock.about.labels, path)
         notes = ["on x86 processors without VNNI set LP_TRANSFORMS_MODE to NO: OpenVINO's integer kernels saturate there"]
@@ -112,7 +112,7 @@ class Web(FromVariants, name="web", shorthand="variants"):
     def versions(self) -> dict[str, str]:
         return {"@litertjs/core": web.VERSION}
 
-    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         folder = dock.folder / self.title
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

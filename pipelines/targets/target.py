@@ -16,7 +16,7 @@ from export.tflite.metadata import Description
 from pipelines.entries import Entry
 from pipelines.ingest import Index, stream
 from pipelines.ingest.section import DataSection
-from pipelines.variants.record import Made, zipped_size
+from pipelines.variants.record import VariantRecord, zipped_size
 from pipelines.variants.variant import Variant
 
 with epy.lazy_imports():
@@ -27,7 +27,7 @@ CALIBRATING = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class Dock:
+class ExportContext:
     """What a target loads its files from, and where it puts them.
 
     Args:
@@ -40,7 +40,7 @@ class Dock:
     """
 
     model: Path
-    variants: dict[str, Made]
+    variants: dict[str, VariantRecord]
     files: Path
     about: Description
     data: DataSection
@@ -96,11 +96,11 @@ class Target(Entry):
         """How gates call what it makes."""
         return [artifact_name(self.title, variant) for variant in self.chosen(variants)]
 
-    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         """Makes its files. Raises ValueError where one cannot be made."""
         raise NotImplementedError
 
-    def outlook(self, files: Mapping[str, Path]) -> list[str]:
+    def preflight(self, files: Mapping[str, Path]) -> list[str]:
         """What a model of this architecture has to expect, before it is trained: a line for each thing that does not fit, or one that
         all does. Nothing where the target has no opinion.
 
@@ -141,7 +141,7 @@ class FromVariants(Target):
                              f"instance {self.takes[-1]}")
         return found
 
-    def export(self, dock: Dock, chosen: Sequence[str]) -> list[Exported]:
+    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         made, folder = [], dock.folder / self.title
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -150,18 +150,18 @@ class FromVariants(Target):
                 made.append(self.export_one(dock, dock.variants[variant], folder))
         return made
 
-    def export_one(self, dock: Dock, variant: Made, folder: Path) -> Exported:
+    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         """Makes its file of one variant, in its own folder."""
         raise NotImplementedError
 
-    def made(self, dock: Dock, variant: Made, path: Path, *beside: Path, summary: str, coverage: Coverage | None = None,
+    def made(self, dock: ExportContext, variant: VariantRecord, path: Path, *beside: Path, summary: str, coverage: Coverage | None = None,
              estimates: dict[str, float] | None = None, notes: Sequence[str] = (), operators: dict[str, int] | None = None) -> Exported:
         """The record of a file, or of a folder, that was made, with others that belong to it."""
         return record(self, dock, variant.name, path, *beside, summary=summary, integer=variant.integer, encoding=variant.encoding,
                       coverage=coverage, estimates=estimates, notes=notes, operators=operators)
 
 
-def record(target: Target, dock: Dock, variant: str, path: Path, *beside: Path, summary: str, integer: bool = False,
+def record(target: Target, dock: ExportContext, variant: str, path: Path, *beside: Path, summary: str, integer: bool = False,
            encoding: str = "", coverage: Coverage | None = None, estimates: dict[str, float] | None = None, notes: Sequence[str] = (),
            operators: dict[str, int] | None = None) -> Exported:
     """The record of what a target made: one file or folder, and what belongs to it."""

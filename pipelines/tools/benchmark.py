@@ -44,7 +44,7 @@ def benchmark(paths: Sequence[Path], threads: int, repetitions: int, profile: bo
     """Times artifacts side by side. Raises UserError where one cannot be run."""
     try:
         begun = [workers.call(side_by_side.start, path, threads, what=f"benchmark {path}") for path in paths]
-        times = workers.call(side_by_side.in_turns, list(paths), threads, repetitions, what="benchmark")
+        times = workers.call(side_by_side.interleaved, list(paths), threads, repetitions, what="benchmark")
         kinds = [workers.call(side_by_side.operators, path, threads, what=f"benchmark {path}: operators")
                  if profile and path.suffix == ".tflite" else {} for path in paths]
     except StageError as error:

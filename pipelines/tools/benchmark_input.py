@@ -9,7 +9,7 @@ from etils import epy
 from pydantic import BaseModel
 
 from pipelines.ingest import stream
-from pipelines.ingest.indexing import check_batch, take_stock
+from pipelines.ingest.indexing import build_index, check_batch
 from pipelines.recipe.recipe import Recipe
 from pipelines.training import loop, network
 
@@ -38,7 +38,7 @@ def measure(written: dict, seconds: float) -> Speed:
     recipe = Recipe.model_validate(written)
     data, source = recipe.data, recipe.data.source
     source.prepare()
-    index = take_stock(source, data.image, validation=data.validation, test=data.test, seed=recipe.seed)
+    index = build_index(source, data.image, validation=data.validation, test=data.test, seed=recipe.seed)
     count, classes = index.splits["train"].examples, len(index.classes)
     check_batch(data.batch, count)
     stream.set_seed(recipe.seed)

@@ -22,7 +22,7 @@ from pipelines.ingest.sources.source import Index, Split
 from pipelines.recipe.recipe import Recipe
 from pipelines.targets.target import Target
 from pipelines.training import loop, network
-from pipelines.variants.variant import Calibration, Learning, Variant, Workshop
+from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext
 
 with epy.lazy_imports():
     import numpy as np
@@ -47,7 +47,7 @@ def check(recipe: Recipe) -> Iterator[str]:
             sizes.append(f"{variant.title} {size / 1000:,.0f} kB")
         yield "export   " + " · ".join(sizes)
         for target in recipe.export.targets:
-            yield from workers.call(outlook, recipe.written(), target.written(), Path(folder), what=f"check: {target.title}")
+            yield from workers.call(preflight, recipe.written(), target.written(), Path(folder), what=f"check: {target.title}")
 
 
 def take_examples(written: dict, path: Path, most: int = EXAMPLES) -> str:
@@ -97,7 +97,7 @@ def train_one_step(written: dict, path: Path, folder: Path) -> str:
     return f"{recipe.model.builder}, {model.count_params():,} weights{started}; one training step, loss {loss:.3f}"
 
 
-class DryWorkshop(Workshop):
+class DryContext(VariantContext):
     """A workshop of a few examples, in which nothing is trained."""
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
@@ -125,20 +125,20 @@ def write_variant(written: dict, variant: dict, folder: Path) -> int:
     names = [str(number) for number in range(int(labels))]
     index = Index(source="", classes=names, shape=recipe.data.image.shape, unreadable=[], digest="", splits={
         "train": Split(part="train", positions=None, class_counts=[1] * len(names))})
-    shop = DryWorkshop(recipe.data, recipe.train, recipe.seed, index, folder / MODEL, folder / "graph", folder,
+    shop = DryContext(recipe.data, recipe.train, recipe.seed, index, folder / MODEL, folder / "graph", folder,
                        recipe.compress.calibration, Journal(folder / NAME))
     made: Variant = Variant.read(variant)  # type: ignore[assignment]
     return (folder / f"{made.title}.tflite").write_bytes(made.content(shop))
 
 
-def outlook(written: dict, target: dict, folder: Path) -> list[str]:
+def preflight(written: dict, target: dict, folder: Path) -> list[str]:
     """What a target will say of the model. Raises UserError where it refuses the architecture, or its tool is missing."""
     recipe, wanted = Recipe.model_validate(written), Target.read(target)
     assert isinstance(wanted, Target)
     if absent := wanted.missing():
         return [f"{wanted.title:<8} will be left out: {absent}"]
     try:
-        told = wanted.outlook({name: folder / f"{name}.tflite" for name in wanted.chosen(recipe.compress.variants)
+        told = wanted.preflight({name: folder / f"{name}.tflite" for name in wanted.chosen(recipe.compress.variants)
                                if (folder / f"{name}.tflite").exists()})
     except ValueError as error:
         raise UserError(f"export.targets: {wanted.title} will not take {recipe.model.builder}: {error}") from error

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pipelines.engine import workers
 from pipelines.figures import figures
 from pipelines.ingest import stream
-from pipelines.ingest.indexing import check_batch, take_stock
+from pipelines.ingest.indexing import build_index, check_batch
 from pipelines.recipe.recipe import Recipe
 from pipelines.training import loop, network
 from pipelines.training.schedules import Exponential
@@ -51,7 +51,7 @@ def find(written: dict, steps: int, path: Path) -> Found:
     recipe = Recipe.model_validate(written)
     data, source = recipe.data, recipe.data.source
     source.prepare()
-    index = take_stock(source, data.image, validation=data.validation, test=data.test, seed=recipe.seed)
+    index = build_index(source, data.image, validation=data.validation, test=data.test, seed=recipe.seed)
     train, classes = index.splits["train"], len(index.classes)
     check_batch(data.batch, train.examples)
     stream.set_seed(recipe.seed)

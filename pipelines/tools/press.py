@@ -22,7 +22,7 @@ from pipelines.engine import workers
 from pipelines.errors import UserError
 from pipelines.figures import compression
 from pipelines.ingest import Source, stream
-from pipelines.ingest.indexing import take_stock
+from pipelines.ingest.indexing import build_index
 from pipelines.ingest.pictures import ImageSettings, decode
 from pipelines.ingest.sources.array_file import Arrays
 from pipelines.ingest.sources.image_folder import PICTURES, ImageFolder
@@ -251,7 +251,7 @@ def _sample(data: str, shape: tuple[int, int, int], examples: int) -> np.ndarray
     source, image = source_of(data), ImageSettings(size=shape[:2], channels=shape[2])  # type: ignore[arg-type]
     source.fingerprint()
     source.prepare()
-    index = take_stock(source, image, validation=0.1, test=0.2, seed=7)
+    index = build_index(source, image, validation=0.1, test=0.2, seed=7)
     images, _ = stream.arrays(stream.examples(source, index, image, "test").take(examples))
     return images
 

@@ -7,7 +7,7 @@ from typing import Any
 from etils import epy
 from pydantic import Field
 
-from pipelines.training.callbacks import Callback, Surroundings
+from pipelines.training.callbacks import Callback, TrainingContext
 
 with epy.lazy_imports():
     import numpy as np
@@ -77,7 +77,7 @@ class Ema(Averaged, name="ema", shorthand="decay"):
 
     decay: float = Field(0.999, gt=0, lt=1)
 
-    def build(self, around: Surroundings) -> Any:
+    def build(self, around: TrainingContext) -> Any:
         most = self.decay
 
         class Moving(self.watcher(around.library)):  # type: ignore[misc]
@@ -100,7 +100,7 @@ class Swa(Averaged, name="swa", shorthand="start"):
 
     start: float = Field(0.75, ge=0, lt=1)
 
-    def build(self, around: Surroundings) -> Any:
+    def build(self, around: TrainingContext) -> Any:
         first = int(self.start * around.epochs)
 
         class Mean(self.watcher(around.library)):  # type: ignore[misc]

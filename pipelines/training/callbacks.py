@@ -21,7 +21,7 @@ Monitored = Literal["val_accuracy", "val_loss", "accuracy", "loss"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Surroundings:
+class TrainingContext:
     """What a callback may want to know of the training around it.
 
     Args:
@@ -40,7 +40,7 @@ class Surroundings:
 class Callback(Entry):
     """Something that watches the training, epoch by epoch."""
 
-    def build(self, around: Surroundings) -> Any:
+    def build(self, around: TrainingContext) -> Any:
         """The callback, of the library that trains."""
         raise NotImplementedError
 
@@ -58,7 +58,7 @@ class EarlyStopping(Callback, name="early_stopping", shorthand="patience"):
     patience: int = Field(5, ge=1)
     min_delta: float = Field(0.0, ge=0)
 
-    def build(self, around: Surroundings) -> Any:
+    def build(self, around: TrainingContext) -> Any:
         return around.library.callbacks.EarlyStopping(
             monitor=self.monitor, patience=self.patience, min_delta=self.min_delta, restore_best_weights=True,
             mode=_direction(self.monitor))
@@ -75,7 +75,7 @@ class ReduceOnPlateau(Callback, name="reduce_on_plateau", shorthand="patience"):
     factor: float = Field(0.3, gt=0, lt=1)
     lowest: float = Field(1e-6, ge=0)
 
-    def build(self, around: Surroundings) -> Any:
+    def build(self, around: TrainingContext) -> Any:
         return around.library.callbacks.ReduceLROnPlateau(
             monitor=self.monitor, factor=self.factor, patience=self.patience, min_lr=self.lowest, mode=_direction(self.monitor))
 
@@ -88,7 +88,7 @@ class TimeBudget(Callback, name="time_budget", shorthand="minutes"):
 
     minutes: float = Field(gt=0)
 
-    def build(self, around: Surroundings) -> Any:
+    def build(self, around: TrainingContext) -> Any:
         budget = 60 * self.minutes
 
         class Budget(around.library.callbacks.Callback):  # type: ignore[name-defined]
@@ -114,7 +114,7 @@ class TerminateOnNan(Callback, name="terminate_on_nan"):
     Looks at the loss after every batch, which a GPU has to wait for. Without it, the training stops at the end of such an epoch.
     """
 
-    def build(self, around: Surroundings) -> Any:
+    def build(self, around: TrainingContext) -> Any:
         class Guard(around.library.callbacks.Callback):  # type: ignore[name-defined]
             def on_epoch_begin(self, epoch, logs=None):
                 self._epoch = epoch
@@ -143,7 +143,7 @@ class TensorBoard(Callback, name="tensorboard", shorthand="folder"):
     folder: str = Field("runs/tensorboard", min_length=1)
     histograms: int = Field(0, ge=0)
 
-    def build(self, around: Surroundings) -> Any:
+    def build(self, around: TrainingContext) -> Any:
         own = Path(self.folder) / time.strftime("%Y%m%d-%H%M%S")
         return around.library.callbacks.TensorBoard(str(own), histogram_freq=self.histograms, write_graph=False)
 

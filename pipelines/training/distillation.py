@@ -12,7 +12,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 
-class Lesson(Section):
+class Distillation(Section):
     """How much a teacher says.
 
     Args:
@@ -24,7 +24,7 @@ class Lesson(Section):
     weight: float = Field(0.7, gt=0, le=1)
 
 
-class Distillation(Lesson):
+class DistillationSection(Distillation):
     """A teacher and how much it says.
 
     Args:

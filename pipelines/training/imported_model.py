@@ -12,7 +12,7 @@ from export.predictors import LiteRTPredictor
 from pipelines.errors import UserError
 from pipelines.ingest import stream
 from pipelines.stages.context import Context
-from pipelines.training.model_section import GivenModel
+from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
     import numpy as np
@@ -28,7 +28,7 @@ def trained(folder: Path) -> Path:
     return folder / KERAS if (folder / KERAS).exists() else folder / TFLITE
 
 
-def take_over(wanted: GivenModel, context: Context) -> str:
+def take_over(wanted: ImportedModel, context: Context) -> str:
     """Writes the model as the train stage would; a line about it.
 
     Raises:

@@ -12,8 +12,8 @@ from etils import epy
 from pipelines.engine.journal import Journal
 from pipelines.errors import UserError
 from pipelines.training import checkpoint
-from pipelines.training.callbacks import Surroundings
-from pipelines.training.distillation import Lesson
+from pipelines.training.callbacks import TrainingContext
+from pipelines.training.distillation import Distillation
 from pipelines.training.distribution import Distribution
 from pipelines.training.losses import on_heads, taught
 from pipelines.training.section import TrainSection
@@ -28,7 +28,7 @@ Progress = Callable[[int, float, dict[str, float]], None]
 
 
 def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class_counts: Sequence[int], auxiliary: float,
-                library: Any = None, first_step: int = 0, shares: Sequence[float] | None = None, lesson: Lesson | None = None) -> None:
+                library: Any = None, first_step: int = 0, shares: Sequence[float] | None = None, lesson: Distillation | None = None) -> None:
     """Compiles a model with a recipe's loss, optimizer and schedule; `accuracy` is of the main head where it has several.
 
     Args:
@@ -78,7 +78,7 @@ def _penalty(model: Any, l1: float, l2: float) -> Callable[[], Any]:
 
 def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
         validation: tf.data.Dataset, class_counts: Sequence[int], folder: Path, journal: Journal, progress: Progress,
-        auxiliary: float = 0.0, distribution: Distribution | None = None, pretrained: Sequence[str] = (), lesson: Lesson | None = None,
+        auxiliary: float = 0.0, distribution: Distribution | None = None, pretrained: Sequence[str] = (), lesson: Distillation | None = None,
         others: Sequence[Any] = ()) -> None:
     """Trains a model, going on from the checkpoint in `folder` if there is one.
 
@@ -102,7 +102,7 @@ def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.
         StageError: another worker is gone.
     """
     where = distribution or Distribution("one")
-    around = Surroundings(where.library, settings.epochs, folder,
+    around = TrainingContext(where.library, settings.epochs, folder,
                           lambda epoch, place: next(batches(epoch).skip(place).take(1).as_numpy_iterator()))
     asked = [*(entry.build(around) for entry in settings.callbacks), *others]
     phases = settings.transfer.phases(settings.epochs) if settings.transfer else [Phase(0, settings.epochs, 1.0)]

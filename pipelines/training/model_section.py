@@ -16,7 +16,7 @@ from pipelines.training.weights import Weights
 FILE = "file"
 
 
-class GivenModel(Section):
+class ImportedModel(Section):
     """A model that was made elsewhere: a .keras or .h5 file, a SavedModel folder, or a .tflite file. It is not trained any more.
 
     Args:
@@ -48,7 +48,7 @@ class ModelSection(Section):
     def fill_settings(self) -> ModelSection:
         extra = self.__pydantic_extra__
         assert extra is not None
-        settings = GivenModel if self.builder == FILE else models.builder(self.builder).settings()
+        settings = ImportedModel if self.builder == FILE else models.builder(self.builder).settings()
         for key in extra:
             if key not in settings.model_fields:
                 raise unknown_key(key, ["builder", "weights", *settings.model_fields])
@@ -60,9 +60,9 @@ class ModelSection(Section):
         return dict(self.__pydantic_extra__ or {})
 
     @property
-    def given(self) -> GivenModel | None:
+    def given(self) -> ImportedModel | None:
         """The model that is taken as it is, if one is."""
-        return GivenModel.model_validate(self.settings) if self.builder == FILE else None
+        return ImportedModel.model_validate(self.settings) if self.builder == FILE else None
 
     def fingerprint(self) -> str:
         """Changes when the files change that the weights come from."""
@@ -86,7 +86,7 @@ class ModelSection(Section):
                                  **one.get("properties", {})}
             one["required"] = ["builder", *one.get("required", [])]
             choices.append(one)
-        given = GivenModel.model_json_schema()
+        given = ImportedModel.model_json_schema()
         given["properties"] = {"builder": {"const": FILE, "description": "A model that was made elsewhere"}, **given["properties"]}
         choices.append({**given, "required": ["builder", *given["required"]]})
         return {"anyOf": choices}

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 import pipelines.training.averaging  # noqa: F401  makes these callbacks known
 from pipelines.entries import Section
 from pipelines.training.callbacks import Callback
-from pipelines.training.distillation import Distillation
+from pipelines.training.distillation import DistillationSection
 from pipelines.training.distribution import Strategy
 from pipelines.training.losses import CrossEntropy, Loss
 from pipelines.training.optimizers import AdamW, Optimizer
@@ -52,7 +52,7 @@ class TrainSection(Section):
     l2: float = Field(0.0, ge=0)
     batch_norm_momentum: float | None = Field(None, ge=0, lt=1)
     freeze_batch_norm: bool = False
-    distill: Distillation | None = None
+    distill: DistillationSection | None = None
 
     @model_validator(mode="after")
     def must_go_together(self) -> TrainSection:

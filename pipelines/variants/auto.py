@@ -16,15 +16,15 @@ from export.tflite import explain
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.tasks import image_classification as task
-from pipelines.training.distillation import Lesson
+from pipelines.training.distillation import Distillation
 from pipelines.variants.trained import Qat, aware_content
-from pipelines.variants.variant import Calibration, Learning, Variant, Workshop
+from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext
 
 with epy.lazy_imports():
     import numpy as np
 
-Rung = Literal["int8", "calibration", "selective", "qat", "qat_distilled", "float16"]
-RUNGS: dict[str, str] = {
+StepName = Literal["int8", "calibration", "selective", "qat", "qat_distilled", "float16"]
+STEPS: dict[str, str] = {
     "int8": "int8 as the converter makes it",
     "calibration": "more pictures, of all classes alike, ranges by least squares, biases corrected",
     "selective": "the operators that add most noise in float16",
@@ -39,7 +39,7 @@ DROP = 0.005
 KEPT = (0.05, 0.1, 0.2)
 
 
-class Tried(BaseModel):
+class Trial(BaseModel):
     """A rung that was tried.
 
     Args:
@@ -57,7 +57,7 @@ class Tried(BaseModel):
     passed: bool
 
 
-class Form(BaseModel):
+class Candidate(BaseModel):
     """A file that a rung gave, by the rung's name and what sets it apart from others of it."""
 
     name: str
@@ -81,7 +81,7 @@ class Auto(Variant, name="auto", shorthand="drop"):
 
     learns, explained = True, True
     drop: float | None = Field(None, ge=0, lt=1)
-    rungs: list[Rung] = Field(list(RUNGS), min_length=1)  # type: ignore[arg-type]
+    rungs: list[StepName] = Field(list(STEPS), min_length=1)  # type: ignore[arg-type]
     calibration: Calibration = Calibration(examples=1000, balanced=True)
     learning: Learning = Learning()
 
@@ -98,9 +98,9 @@ class Auto(Variant, name="auto", shorthand="drop"):
     def summary(self) -> str:
         return f"the cheapest form that loses at most {self.limit:.2%}"
 
-    def content(self, shop: Workshop) -> bytes:
-        scale, tried, skipped = _Scale(shop), list[Tried](), dict[str, str]()
-        chosen: Form | None = None
+    def content(self, shop: VariantContext) -> bytes:
+        scale, tried, skipped = _Evaluator(shop), list[Trial](), dict[str, str]()
+        chosen: Candidate | None = None
         for rung in self.rungs:
             try:
                 forms = workers.isolated(make_forms, self.written(), shop, rung, what=f"{self.title}, {rung}")
@@ -117,35 +117,35 @@ class Auto(Variant, name="auto", shorthand="drop"):
         if chosen is None:
             raise ValueError(f"no rung could be made: {'; '.join(skipped.values())}")
         kind = chosen.name.partition(",")[0]
-        shop.details |= {**chosen.details, "encoding": chosen.encoding, "summary": f"{kind}: {RUNGS[kind]}", "limit": self.limit,
+        shop.details |= {**chosen.details, "encoding": chosen.encoding, "summary": f"{kind}: {STEPS[kind]}", "limit": self.limit,
                          "rungs": [one.model_dump() for one in tried], "skipped": skipped}
         return chosen.content
 
     def qat(self, distilled: bool) -> Qat:
         """The variant of a rung that trains."""
-        learning = {**self.learning.model_dump(), "distill": self.learning.distill or Lesson() if distilled else None}
+        learning = {**self.learning.model_dump(), "distill": self.learning.distill or Distillation() if distilled else None}
         return Qat.model_validate({**learning, "calibration": self.calibration})
 
 
-def make_forms(written: dict[str, Any], shop: Workshop, rung: Rung) -> list[Form]:
+def make_forms(written: dict[str, Any], shop: VariantContext, rung: StepName) -> list[Candidate]:
     """The files of a rung, the cheapest first. A process of its own makes them, so that a crash costs the rung and no more."""
-    forge = _Forge(Auto.read(written), shop)  # type: ignore[arg-type]
+    builder = _CandidateBuilder(Auto.read(written), shop)  # type: ignore[arg-type]
     try:
-        return [Form(name=name, encoding=encoding, content=content, details=dict(shop.details))
-                for name, content, encoding in getattr(forge, f"try_{rung}")()]
+        return [Candidate(name=name, encoding=encoding, content=content, details=dict(shop.details))
+                for name, content, encoding in getattr(builder, f"try_{rung}")()]
     except ValueError as error:
         raise StageError(" ".join(str(error).split())[:500]) from error
 
 
-class _Scale:
+class _Evaluator:
     """Weighs forms: what each loses on the validation split, its bytes, and how fast it answers."""
 
-    def __init__(self, shop: Workshop):
+    def __init__(self, shop: VariantContext):
         self.shop = shop
         self.images, self.labels = shop.validation()
         self.reference = self._metric(open_predictor(shop.model).predict({IMAGE: self.images})[LOGITS])
 
-    def weigh(self, form: Form, limit: float) -> Tried:
+    def evaluate(self, form: Candidate, limit: float) -> Trial:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "tried.tflite"
             path.write_bytes(form.content)
@@ -153,16 +153,16 @@ class _Scale:
             drop = self.reference - self._metric(predictor.predict({IMAGE: self.images})[LOGITS])
             time = latency(predictor.prepared({IMAGE: self.images[:1]}), runs=50, threads=1).p50
         self.shop.journal.note(f"{form.name} drops {drop:.4f} of at most {limit}, {len(form.content):,} bytes, {time:.3f} ms")
-        return Tried(rung=form.name, drop=round(drop, 6), bytes=len(form.content), latency_ms=time, passed=drop <= limit)
+        return Trial(rung=form.name, drop=round(drop, 6), bytes=len(form.content), latency_ms=time, passed=drop <= limit)
 
     def _metric(self, logits: np.ndarray) -> float:
         return task.measure(task.Answers(logits, self.labels), self.shop.index.classes).metrics[task.MAIN_METRIC]
 
 
-class _Forge:
+class _CandidateBuilder:
     """Makes the forms of one model. What several rungs need is kept in the variant's folder."""
 
-    def __init__(self, settings: Auto, shop: Workshop):
+    def __init__(self, settings: Auto, shop: VariantContext):
         self.settings, self.shop = settings, shop
 
     def try_int8(self) -> Iterator[tuple[str, bytes, str]]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from export.compression import equalize
 from export.conversion import bias_correction, convert, int8
-from pipelines.variants.variant import Calibration, Variant, Workshop
+from pipelines.variants.variant import Calibration, Variant, VariantContext
 
 
 class Written(Variant):
@@ -18,7 +18,7 @@ class Written(Variant):
     def encoding(self) -> str:
         return str(self.entry_name)
 
-    def content(self, shop: Workshop) -> bytes:
+    def content(self, shop: VariantContext) -> bytes:
         return convert.convert(shop.graph, self.encoding)
 
 
@@ -62,7 +62,7 @@ class Calibrated(Variant):
 class Int16x8(Calibrated, name="int16x8"):
     """Activations in 16-bit integers, weights in int8: accurate, and slow on CPUs."""
 
-    def content(self, shop: Workshop) -> bytes:
+    def content(self, shop: VariantContext) -> bytes:
         return convert.convert(shop.graph, "int16x8", shop.pictures(self.calibration), integer_ends=self.ends == "integer")
 
 
@@ -94,7 +94,7 @@ class Int8(Calibrated, name="int8"):
                  *([f"{len(self.keep_float)} of them in float16"] if self.keep_float else [])]
         return ", ".join([super().summary, *extra])
 
-    def content(self, shop: Workshop) -> bytes:
+    def content(self, shop: VariantContext) -> bytes:
         pictures, graph = shop.pictures(self.calibration), shop.graph
         if self.equalize:
             graph = _equalized(shop)
@@ -111,7 +111,7 @@ class Int8(Calibrated, name="int8"):
         return content
 
 
-def _equalized(shop: Workshop) -> Path:
+def _equalized(shop: VariantContext) -> Path:
     graph = shop.folder / "equalized"
     if not graph.exists():
         convert.float_graph(equalize.equalized(shop.load()), graph)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 
-class Made(BaseModel):
+class VariantRecord(BaseModel):
     """A variant that was made.
 
     Args:
@@ -34,10 +34,10 @@ def layers_file(name: str) -> str:
     return f"{name}.layers.json"
 
 
-class MadeList(BaseModel):
+class VariantList(BaseModel):
     """What came of a recipe's variants: those that were made, and for each other one why it was not."""
 
-    made: list[Made]
+    made: list[VariantRecord]
     failed: dict[str, str] = {}
 
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from export.compression import cluster, low_rank, prune, qat
 from export.conversion import convert
 from export.encodings import ENCODINGS
-from pipelines.variants.variant import Calibration, Learning, Variant, Workshop
+from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext
 
 with epy.lazy_imports():
     import keras
@@ -44,7 +44,7 @@ class Qat(Variant, Learning, name="qat", shorthand="epochs"):
         taught = ", taught by the float model" if self.distill else ""
         return f"int8, trained with its rounding for {self.epochs} epochs{taught}"
 
-    def content(self, shop: Workshop) -> bytes:
+    def content(self, shop: VariantContext) -> bytes:
         model = shop.load()
         return aware_content(shop, model, self, keep_float=qat.kept(model, self.only, self.keep_float), calibration=self.calibration,
                              integer_ends=self.ends == "integer")
@@ -88,11 +88,11 @@ class Reduced(Variant, Learning):
         written = "int8, trained with its rounding" if self.encode == "qat" else ENCODINGS[self.encoding].summary
         return f"{self.reduction}; {written}"
 
-    def reduce(self, shop: Workshop) -> tuple[keras.Model, str]:
+    def reduce(self, shop: VariantContext) -> tuple[keras.Model, str]:
         """The reduced model, and what a training that follows must keep: one of `export.compression.qat.PRESERVED`."""
         raise NotImplementedError
 
-    def content(self, shop: Workshop) -> bytes:
+    def content(self, shop: VariantContext) -> bytes:
         model, preserve = self.reduce(shop)
         if self.encode == "qat":
             return aware_content(shop, model, self, preserve=preserve)
@@ -140,7 +140,7 @@ class Pruned(Reduced, name="pruned", shorthand="sparsity"):
     def different(self) -> int | None:
         return self.clusters
 
-    def reduce(self, shop: Workshop) -> tuple[keras.Model, str]:
+    def reduce(self, shop: VariantContext) -> tuple[keras.Model, str]:
         model = shop.load()
         sparse = prune.prepare(model, self.sparsity, steps=shop.steps * self.epochs, constant=self.schedule == "constant",
                                two_of_four=self.pattern == "2:4", keep_dense=self.keep_dense)
@@ -172,7 +172,7 @@ class Clustered(Reduced, name="clustered", shorthand="clusters"):
     def different(self) -> int | None:
         return self.clusters
 
-    def reduce(self, shop: Workshop) -> tuple[keras.Model, str]:
+    def reduce(self, shop: VariantContext) -> tuple[keras.Model, str]:
         model = shop.load()
         _clustered(shop, model, self, self.clusters, start=self.start)
         return model, "clusters"
@@ -193,7 +193,7 @@ class LowRank(Reduced, name="low_rank", shorthand="keep"):
     def reduction(self) -> str:
         return f"layers of low rank that keep {self.keep:.0%} of their energy"
 
-    def reduce(self, shop: Workshop) -> tuple[keras.Model, str]:
+    def reduce(self, shop: VariantContext) -> tuple[keras.Model, str]:
         model = shop.load()
         thin = low_rank.factorized(model, self.keep)
         shop.details["weights"] = {"before": model.count_params(), "after": thin.count_params()}
@@ -201,7 +201,7 @@ class LowRank(Reduced, name="low_rank", shorthand="keep"):
         return thin, ""
 
 
-def _clustered(shop: Workshop, model: Any, learning: Learning, clusters: int, *, start: str = "kmeans++", preserve_sparsity: bool = False,
+def _clustered(shop: VariantContext, model: Any, learning: Learning, clusters: int, *, start: str = "kmeans++", preserve_sparsity: bool = False,
                ) -> None:
     """Clusters a model's weights and trains them, in place."""
     grouped = cluster.prepare(model, clusters, start, preserve_sparsity)
@@ -210,7 +210,7 @@ def _clustered(shop: Workshop, model: Any, learning: Learning, clusters: int, *,
     shop.details["different_weights"] = cluster.different_weights(model)
 
 
-def aware_content(shop: Workshop, model: Any, learning: Learning, *, keep_float: list[str] | None = None, preserve: str = "",
+def aware_content(shop: VariantContext, model: Any, learning: Learning, *, keep_float: list[str] | None = None, preserve: str = "",
                   calibration: Calibration | None = None, integer_ends: bool = True, part: str = "qat") -> bytes:
     """Trains a model with the rounding of int8 and writes it. `part` names the training among the variant's."""
     graph = shop.folder / f"{part}_graph"

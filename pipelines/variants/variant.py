@@ -21,12 +21,12 @@ from pipelines.ingest import stream
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Index, select
 from pipelines.training import loop
-from pipelines.training.distillation import Lesson, with_answers
+from pipelines.training.distillation import Distillation, with_answers
 from pipelines.training.distribution import Distribution
 from pipelines.training.optimizers import Adam
 from pipelines.training.schedules import Cosine
 from pipelines.training.section import TrainSection
-from pipelines.variants.record import Made, zipped_size
+from pipelines.variants.record import VariantRecord, zipped_size
 
 with epy.lazy_imports():
     import keras
@@ -63,11 +63,11 @@ class Learning(Section):
 
     epochs: int = Field(3, ge=1)
     rate: float = Field(1e-4, gt=0)
-    distill: Lesson | None = None
+    distill: Distillation | None = None
 
 
 @dataclasses.dataclass
-class Workshop:
+class VariantContext:
     """What a variant is made from, and a place to work.
 
     Args:
@@ -196,16 +196,16 @@ class Variant(Entry):
         """What it is, in a line."""
         return ENCODINGS[self.encoding].summary
 
-    def content(self, shop: Workshop) -> bytes:
+    def content(self, shop: VariantContext) -> bytes:
         """The file. Raises ValueError where it cannot be made."""
         raise NotImplementedError
 
-    def make(self, shop: Workshop, target: Path) -> Made:
+    def make(self, shop: VariantContext, target: Path) -> VariantRecord:
         """Writes the file; what was made."""
         content = self.content(shop)
         target.write_bytes(content)
         found = shop.details
-        return Made(name=self.title, encoding=found.pop("encoding", self.encoding), summary=found.pop("summary", self.summary),
+        return VariantRecord(name=self.title, encoding=found.pop("encoding", self.encoding), summary=found.pop("summary", self.summary),
                     integer=not tflite_file.float_tensors(content), bytes=len(content), zipped=zipped_size(content), details=found)
 
 

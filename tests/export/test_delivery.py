@@ -143,7 +143,7 @@ delivery.publish(Path(sys.argv[1]), sys.argv[2])
 def test_a_publication_that_is_killed_leaves_no_version(bundle, tmp_path):
     """The kernel's own kill, at several moments: the version is whole or not there."""
     (bundle / "large.bin").write_bytes(b"x" * 30_000_000)
-    listed = manifest.draw_up(bundle, "tiny", "1.0.0", [], {})
+    listed = manifest.create(bundle, "tiny", "1.0.0", [], {})
     (bundle / manifest.NAME).write_text(listed.text())
     store = tmp_path / "store"
     for attempt in range(6):

@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from export.artifacts import Coverage, Left
+from export.artifacts import Coverage, Unsupported
 from export.keras_models import file as keras_file
 from export.targets import replacements
 from export.tflite import arena, inspection
@@ -47,7 +47,7 @@ def test_the_quantization_of_each_tensor_is_shown(files):
 
 
 def test_advice_names_each_kind_once_with_the_reason_and_what_would_run():
-    left = [Left(operator="GELU", layer="a", reason="no table"), Left(operator="GELU", layer="b", reason="no table"), Left(operator="ODD")]
+    left = [Unsupported(operator="GELU", layer="a", reason="no table"), Unsupported(operator="GELU", layer="b", reason="no table"), Unsupported(operator="ODD")]
     said = replacements.advice(Coverage(accelerator="npu", taken=7, total=10, left=left))
     assert said == ["GELU x 2 stays on the CPU: no table. Instead: hard_swish or relu6 in the place of gelu and swish",
                     "ODD stays on the CPU"]

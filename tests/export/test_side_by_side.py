@@ -15,7 +15,7 @@ def test_the_median_is_what_a_hand_written_loop_measures(run):
     image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype("uint8")
     by_hand = []
     for _ in range(3):
-        found = side_by_side.in_turns([path, path], 1, 400)
+        found = side_by_side.interleaved([path, path], 1, 400)
         invoke = LiteRTPredictor(path).prepared({IMAGE: image})
         for _ in range(100):
             invoke()

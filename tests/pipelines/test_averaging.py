@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.training import averaging  # noqa: F401  makes its callbacks known
-from pipelines.training.callbacks import Callback, Surroundings
+from pipelines.training.callbacks import Callback, TrainingContext
 
 INPUTS = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
 TARGETS = np.random.default_rng(1).normal(size=(64, 1)).astype("float32")
@@ -32,7 +32,7 @@ def trained(*written, epochs=4):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.BatchNormalization()])
     model.compile(keras.optimizers.Adam(0.05), "mse")
     recorder = Recorder()
-    around = Surroundings(keras, epochs, None, None)
+    around = TrainingContext(keras, epochs, None, None)
     model.fit(INPUTS, TARGETS, validation_data=(INPUTS, TARGETS), epochs=epochs, batch_size=16, verbose=0, shuffle=False,
               callbacks=[*(Callback.read(one).build(around) for one in written), recorder])
     return model, recorder

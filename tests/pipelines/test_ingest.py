@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from pipelines.errors import UserError
 from pipelines.ingest import Source, stream
 from pipelines.ingest.augmentation.augment import Augmentation
-from pipelines.ingest.indexing import take_stock
+from pipelines.ingest.indexing import build_index
 from pipelines.ingest.pictures import ImageSettings, decode, fit
 from pipelines.ingest.sources.idx_files import FashionMnist
 
@@ -21,7 +21,7 @@ EIGHT = ImageSettings(size=8, channels=1)
 
 def stock(source, image=EIGHT, **settings):
     source.prepare()
-    return take_stock(source, image, **{"validation": 0.1, "test": 0.2, "seed": 7, **settings})
+    return build_index(source, image, **{"validation": 0.1, "test": 0.2, "seed": 7, **settings})
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tf_keras
 
 from pipelines.errors import UserError
 from pipelines.ingest import Source
-from pipelines.ingest.indexing import take_stock
+from pipelines.ingest.indexing import build_index
 
 CLASSES = 4
 
@@ -138,7 +138,7 @@ def test_arrays_that_cannot_serve_are_refused(save, expected, tmp_path):
 
     source = Source.read({"arrays": str(save(tmp_path))})
     with pytest.raises(UserError, match=expected):
-        take_stock(source, ImageSettings(size=4, channels=1), validation=0.2, test=0.2, seed=1)
+        build_index(source, ImageSettings(size=4, channels=1), validation=0.2, test=0.2, seed=1)
 
 
 def test_labels_may_be_one_hot_and_classes_may_have_names(tmp_path):

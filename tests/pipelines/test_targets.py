@@ -206,7 +206,7 @@ def test_answers_that_are_not_as_recorded_end_with_one(work, litepress):
     samples[0]["expected"]["float32"]["logits"][0] += 1
     (bundle / "samples" / "expected.json").write_text(json.dumps(samples))
     known = json.loads((bundle / "manifest.json").read_text())
-    (bundle / "manifest.json").write_text(manifest.draw_up(bundle, "tiny", "1.0.0", [], known["recommended"]).model_copy(
+    (bundle / "manifest.json").write_text(manifest.create(bundle, "tiny", "1.0.0", [], known["recommended"]).model_copy(
         update={"models": [manifest.Model.model_validate(one) for one in known["models"]]}).text())
     said = litepress("verify", bundle)
     assert said.code == 1 and said.err.strip() == "verify: float32 does not answer as recorded", said.out + said.err

@@ -9,7 +9,7 @@ import pytest
 from pipelines.engine import workers
 from pipelines.errors import UserError
 from pipelines.training import checkpoint
-from pipelines.training.callbacks import Callback, Surroundings
+from pipelines.training.callbacks import Callback, TrainingContext
 from pipelines.training.optimizers import Optimizer
 
 
@@ -61,7 +61,7 @@ def test_accumulated_gradients_are_one_large_batch():
 
 
 def around(library, epochs=10, folder=None, batch_at=None):
-    return Surroundings(library, epochs, folder, batch_at)
+    return TrainingContext(library, epochs, folder, batch_at)
 
 
 def train(folder, kill_after, out):

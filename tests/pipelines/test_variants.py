@@ -15,7 +15,7 @@ from export.tflite import file as tflite_file
 from pipelines.errors import UserError
 from pipelines.recipe import file as recipe_file
 from pipelines.training.losses import Loss, taught
-from pipelines.variants.record import MadeList, zipped_size
+from pipelines.variants.record import VariantList, zipped_size
 from pipelines.variants.variant import Variant, _balanced
 from tests.conftest import TINY, digests
 
@@ -108,7 +108,7 @@ def test_files_are_what_their_variants_say(every):
     for name in ("tuned", "qat", "pruned", "clustered", "low_rank", "auto"):
         assert not tflite_file.float_tensors(contents[name]), name
     assert tflite_file.float_tensors(contents["half"])
-    made = {one.name: one for one in MadeList.model_validate_json(
+    made = {one.name: one for one in VariantList.model_validate_json(
         (every / "runs" / "tiny" / "latest" / "compress" / "compress.json").read_bytes()).made}
     assert made["pruned"].details["sparsity"] == pytest.approx(0.6, abs=0.01)
     assert made["pruned"].details["different_weights"] <= 17 and made["clustered"].details["different_weights"] == 16
@@ -162,7 +162,7 @@ def test_the_ladder_goes_on_until_a_rung_passes(work, litepress):
     said = litepress("run", "recipe.yaml", "--no-track", "--until", "compress", "--set", "gates={}", "--set",
                      f"compress.variants=[{auto}]")
     assert said.code == 0, said.err
-    made = MadeList.model_validate_json(Path("runs/tiny/latest/compress/compress.json").read_bytes()).made[0]
+    made = VariantList.model_validate_json(Path("runs/tiny/latest/compress/compress.json").read_bytes()).made[0]
     rungs = made.details["rungs"]
     assert all(not one["passed"] for one in rungs[:-1])
     assert rungs[-1]["passed"] or rungs[-1]["rung"] == "float16"
@@ -210,7 +210,7 @@ def test_a_rung_that_crashes_is_passed_over(tmp_path, litepress, monkeypatch):
     said = litepress("press", "rnn.keras", "--data", "data.npz", "--variants", "{auto: {rungs: [int8, float16], drop: 0.9}}", "--targets",
                      "litert", "--no-track", "--json", "r.json")
     assert said.code == 0, said.err
-    made = MadeList.model_validate_json(Path("runs/rnn/latest/compress/compress.json").read_bytes()).made[0]
+    made = VariantList.model_validate_json(Path("runs/rnn/latest/compress/compress.json").read_bytes()).made[0]
     assert "auto, int8: crashed (segmentation fault)" in made.details["skipped"]["int8"]
     assert [one["rung"] for one in made.details["rungs"]] == ["float16"] and made.encoding == "float16"
 
