@@ -220,7 +220,7 @@ def interleaved(one: str, other: str, threads: int, rounds: int = 7) -> tuple[fl
 
 def tested(what: str, test: str) -> Row:
     """A promise that a test keeps."""
-    code = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "", "tests/pipelines/test_variants.py", "-k", test],
+    code = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "", "tests/pipelines/variants/test_variants.py", "-k", test],
                           stdout=subprocess.DEVNULL).returncode
     return Row(what, "passed" if code == 0 else "failed", "passed", code == 0)
 

@@ -147,7 +147,7 @@ def test_a_publication_that_is_killed_leaves_no_version(bundle, tmp_path):
     (bundle / manifest.NAME).write_text(listed.text())
     store = tmp_path / "store"
     for attempt in range(6):
-        process = subprocess.Popen([sys.executable, "-c", PUBLISH, str(bundle), str(store)], cwd=Path(__file__).parents[2])
+        process = subprocess.Popen([sys.executable, "-c", PUBLISH, str(bundle), str(store)], cwd=Path(__file__).parents[3])
         try:
             process.wait(timeout=0.15 + 0.25 * attempt)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,6 @@
 """The code that a bundle brings: it compiles where a compiler is, and is whole Kotlin and Swift where none is."""
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import tree_sitter
@@ -12,7 +11,7 @@ from export.artifacts import Exported
 from export.delivery import snippets
 from export.tflite.metadata import Description
 
-TEMPLATES = Path(snippets.__file__).with_name("templates")
+TEMPLATES = snippets.TEMPLATES
 #: The signatures of LiteRT 2.1's Kotlin API and of Android that the code uses, as their documentation gives them.
 SIGNATURES = {
     "litert.kt": """package com.google.ai.edge.litert
