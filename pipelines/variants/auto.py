@@ -109,7 +109,7 @@ class Auto(Variant, name="auto", shorthand="drop"):
                 shop.journal.note(f"{self.title}: {rung} cannot be made: {error}")
                 continue
             for chosen in forms:
-                tried.append(scale.weigh(chosen, self.limit))
+                tried.append(scale.evaluate(chosen, self.limit))
                 if tried[-1].passed:
                     break
             if tried[-1].passed:
