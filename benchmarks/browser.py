@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--window-size=1280,1600"]
 
 
@@ -41,15 +42,18 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def wait_for(address: str, ready: str, seconds: float = 120, screenshot: Path | None = None) -> dict[str, str]:
-    """Opens a page and waits until a value of its body's dataset is there; the dataset. `ready` or `failed` ends the wait."""
+    """Opens a page and waits until a value of its body's dataset is there; the dataset. `ready` or `failed` ends the
+    wait."""
     with tempfile.TemporaryDirectory() as profile, _driver() as call:
         options = {"binary": shutil.which("chromium"), "args": [*FLAGS, f"--user-data-dir={profile}"]}
-        session = call("POST", "/session", {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}})["sessionId"]
+        session = call("POST", "/session",
+                       {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}})["sessionId"]
         try:
             call("POST", f"/session/{session}/url", {"url": address})
             until = time.monotonic() + seconds
             while True:
-                found = call("POST", f"/session/{session}/execute/sync", {"script": "return {...document.body.dataset}", "args": []})
+                found = call("POST", f"/session/{session}/execute/sync",
+                             {"script": "return {...document.body.dataset}", "args": []})
                 if ready in found or "failed" in found or time.monotonic() > until:
                     if screenshot is not None:
                         screenshot.write_bytes(base64.b64decode(call("GET", f"/session/{session}/screenshot")))
@@ -61,13 +65,16 @@ def wait_for(address: str, ready: str, seconds: float = 120, screenshot: Path | 
 
 @contextlib.contextmanager
 def _driver() -> Iterator[Any]:
-    process = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               text=True)
     assert process.stdout is not None
-    port = next(int(line.rstrip(" .\n").rpartition(" ")[2]) for line in process.stdout if "started successfully on port" in line)
+    port = next(int(line.rstrip(" .\n").rpartition(" ")[2]) for line in process.stdout
+                if "started successfully on port" in line)
 
     def call(method: str, path: str, body: Any = None) -> Any:
         data = None if method != "POST" else json.dumps(body or {}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"},
+                                         method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)["value"]
 

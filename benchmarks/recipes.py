@@ -30,10 +30,12 @@ def main() -> None:
                 rows.append(f"{recipe.stem:<14}  left out: its folder {photos} is not there")
                 continue
             results = Path(scratch) / f"{recipe.stem}.json"
-            code = subprocess.run([LITEPRESS, "run", str(recipe), "--runs", str(options.runs), "--json", str(results)]).returncode
+            code = subprocess.run([LITEPRESS, "run", str(recipe), "--runs", str(options.runs), "--json",
+                                   str(results)]).returncode
             failed += code != 0
             rows.append(row(recipe, code, results))
-    print(f"\n{'recipe':<14}  {'float':>7}  {'float16':>7}  {'int8':>7}  {'int8 drop':>9}  {'float32 kB':>10}  {'int8 kB':>8}  "
+    print(f"\n{'recipe':<14}  {'float':>7}  {'float16':>7}  {'int8':>7}  {'int8 drop':>9}  {'float32 kB':>10}  "
+          f"{'int8 kB':>8}  "
           f"{'int8 ms':>8}  {'float logits ±':>14}  gates")
     print("\n".join(rows))
     sys.exit(failed > 0)
@@ -54,9 +56,12 @@ def row(recipe: Path, code: int, results: Path) -> str:
     if not of:
         return f"{recipe.stem:<14}  {found['reference']['metrics']['accuracy']:>7.4f}  stopped: gate missed"
     passed = all(gate["passed"] for gate in found["gates"])
-    return (f"{recipe.stem:<14}  {found['reference']['metrics']['accuracy']:>7.4f}  {of['float16']['metrics']['accuracy']:>7.4f}  "
-            f"{of['int8']['metrics']['accuracy']:>7.4f}  {of['int8']['drop']['accuracy']:>9.4f}  {of['float32']['bytes'] / 1000:>10,.0f}  "
-            f"{of['int8']['bytes'] / 1000:>8,.0f}  {of['int8']['latency_ms']['p50']:>8.3f}  {of['float32']['max_logit_error']:>14.0e}  "
+    return (f"{recipe.stem:<14}  {found['reference']['metrics']['accuracy']:>7.4f}  "
+            f"{of['float16']['metrics']['accuracy']:>7.4f}  "
+            f"{of['int8']['metrics']['accuracy']:>7.4f}  {of['int8']['drop']['accuracy']:>9.4f}  "
+            f"{of['float32']['bytes'] / 1000:>10,.0f}  "
+            f"{of['int8']['bytes'] / 1000:>8,.0f}  {of['int8']['latency_ms']['p50']:>8.3f}  "
+            f"{of['float32']['max_logit_error']:>14.0e}  "
             f"{'passed' if passed else 'MISSED'}")
 
 

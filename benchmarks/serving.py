@@ -1,4 +1,4 @@
-"""What serving must reach: prints one table.
+"""Measure what serving must reach, and print one table.
 
     make bench-serving
     .venv/bin/python benchmarks/serving.py --only throughput overhead
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from compression import Row, print_table
@@ -43,14 +43,26 @@ def predict(body: dict):
 uvicorn.run(app, port=int(sys.argv[2]), log_level="error")
 """
 
+#: A SavedModel of MobileNetV2, untrained.
+MOBILENET = """
+import pathlib, sys
+import models
+from export.keras_models import graph
+from export.signature import Signature, Tensor
+from export.targets import saved_model
+model = models.build("mobilenet_v2", input_shape=(96, 96, 3), classes=10)
+signature = Signature(inputs=(Tensor(name="image", dtype="uint8", shape=(96, 96, 3), role="image"),),
+                      outputs=(Tensor(name="logits", dtype="float32", shape=(10,), role="logits"),))
+saved_model.export(model, pathlib.Path(sys.argv[1]), [graph.function(model, signature)])
+"""
 #: A promotion whose steps are slowed, so that a kill hits each of them.
 PROMOTE = """
 import pathlib, shutil, sys, time
 from serving import repository
 copy, to_disk = shutil.copystat, repository._to_disk
-def slow_copystat(*given, **options):
+def slow_copystat(*arguments, **options):
     time.sleep(0.04)
-    copy(*given, **options)
+    copy(*arguments, **options)
 def slow_to_disk(path, deep=True):
     time.sleep(0.04)
     to_disk(path, deep)
@@ -68,24 +80,24 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--seconds", type=float, default=1800.0, help="of the soak")
     options = parser.parse_args()
-    found = subprocess.run([str(BIN / "litepress"), "run", str(RECIPE), "--runs", str(options.runs), "--no-track"]).returncode
-    if found:
-        sys.exit(found)
+    command = [str(BIN / "litepress"), "run", str(RECIPE), "--runs", str(options.runs), "--no-track"]
+    if code := subprocess.run(command).returncode:
+        sys.exit(code)
     rows: list[Row] = []
     for part in options.only:
-        own = PARTS[part](options.runs / "digits" / "latest", options.seconds)
-        for row in own:
+        measured = PARTS[part](options.runs / "digits" / "latest", options.seconds)
+        for row in measured:
             print(f"  {row.what}: {row.measured}  {row.bound}  {'reached' if row.reached else 'MISSED'}", flush=True)
-        rows += own
+        rows += measured
     print_table(rows)
     sys.exit(not all(row.reached for row in rows))
 
 
 @contextlib.contextmanager
 def process(command: list[str], ready: str = "", url: str = "", **options) -> Iterator[subprocess.Popen]:
-    """A server in a process of its own, from when it says it is ready, or its address answers."""
-    started = subprocess.Popen(command, stdout=subprocess.PIPE if ready else subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
-                               start_new_session=True, **options)
+    """Run a server in a process of its own, from when it says it is ready, or its address answers."""
+    output = subprocess.PIPE if ready else subprocess.DEVNULL
+    started = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, text=True, start_new_session=True, **options)
     try:
         if ready:
             assert started.stdout is not None and started.stdout.readline().startswith(ready), "it did not start"
@@ -108,7 +120,7 @@ def process(command: list[str], ready: str = "", url: str = "", **options) -> It
 
 @contextlib.contextmanager
 def server(base: Path, name: str, *flags: str) -> Iterator[tuple[subprocess.Popen, str, str]]:
-    """The embedded server; its gRPC and REST addresses."""
+    """Run the embedded server; yield its process and its gRPC and REST addresses."""
     from serving.embedded import free_ports
 
     rpc, rest = free_ports(2)
@@ -117,15 +129,17 @@ def server(base: Path, name: str, *flags: str) -> Iterator[tuple[subprocess.Pope
         yield started, f"127.0.0.1:{rpc}", f"127.0.0.1:{rest}"
 
 
-def pictures(run: Path) -> list[dict]:
-    import numpy as np
-    import PIL.Image
+def samples(run: Path) -> list[dict]:
+    """Return the inputs of a run's golden samples, each as a batch of one."""
+    from export.delivery import samples
 
-    return [{"image": np.asarray(PIL.Image.open(path))[None]} for path in sorted((run / "package/bundle/samples").glob("*.png"))]
+    inputs = samples.read(run / "package/bundle/samples").inputs
+    count = len(next(iter(inputs.values())))
+    return [{name: values[number:number + 1] for name, values in inputs.items()} for number in range(count)]
 
 
 def rate(address: str, name: str, protocol: str, inputs: list[dict], clients: int, seconds: float = SECONDS):
-    """Answers a second, and their times."""
+    """Return answers a second, and their times, of clients that each ask as soon as they have their answer."""
     from serving import load
     from serving.client import Access
 
@@ -137,6 +151,7 @@ def rate(address: str, name: str, protocol: str, inputs: list[dict], clients: in
 
 
 def http_rate(url: str, bodies: list[bytes], clients: int, seconds: float = SECONDS):
+    """Return the same for any address that takes JSON."""
     from serving import load
 
     async def measure():
@@ -152,91 +167,115 @@ def checked(step):
 
 
 def accuracy(run: Path, _: float) -> list[Row]:
-    """What the run's verify stage found behind the embedded server."""
+    """What the run's verify stage measured behind the embedded server."""
     results = json.loads((run / "results.json").read_text())
-    one = next(one for one in results["artifacts"] if one["target"] == "saved_model")
+    artifact = next(one for one in results["artifacts"] if one["target"] == "saved_model")
     reference = results["reference"]["metrics"]["accuracy"]
-    return [Row(f"served over {protocol}: accuracy, logits off Keras", f"{found['accuracy']:.4f} (Keras {reference:.4f}), "
-                f"{found['max_logit_error']:.1e}", "equal, <= 1e-5", found["accuracy"] == reference and found["max_logit_error"] <= 1e-5)
-            for protocol, found in one["served"].items()]
+    rows = []
+    for protocol, served in artifact["served"].items():
+        value, error = served["metrics"]["accuracy"], served["max_error"]
+        rows.append(Row(f"served over {protocol}: accuracy, logits off Keras", f"{value:.4f} (Keras {reference:.4f}), {error:.1e}",
+                        "equal, <= 1e-5", value == reference and error <= 1e-5))
+    return rows
 
 
 def throughput(run: Path, _: float) -> list[Row]:
     """ResNet-8 against mlflow and a plain FastAPI server, batch 1."""
-    from serving.embedded import free_ports
+    measured = {**_own_rates(run), **_peer_rates(run)}
+    peers = [name for name in measured if name.startswith(("FastAPI", "mlflow"))]
+    rows = []
+    for title, rates in measured.items():
+        what = f"{title}: requests/s, {', '.join(map(str, CLIENTS))} clients"
+        shown = ", ".join(f"{rates[clients]:,.0f}" for clients in CLIENTS)
+        if title in peers:
+            rows.append(Row(what, shown, "", True))
+            continue
+        least = {peer: min(rates[clients] / measured[peer][clients] for clients in CLIENTS) for peer in peers}
+        factors = ", ".join(f"{value:.0f} x {peer.split()[0]}" for peer, value in least.items())
+        rows.append(Row(what, f"{shown}; least {factors}", ">= 20 x each", min(least.values()) >= 20))
+    return rows
 
-    inputs = pictures(run)
-    bodies = [json.dumps({"instances": one["image"].tolist()}).encode() for one in inputs]
-    as_inputs = [json.dumps({"inputs": one["image"].astype("float32").tolist()}).encode() for one in inputs]
+
+def _own_rates(run: Path) -> dict[str, dict[int, float]]:
+    """Return answers a second of the embedded server, by what is asked, then by clients."""
+    inputs = samples(run)
+    reals = [{"image": one["image"].astype("float32")} for one in inputs]
     measured: dict[str, dict[int, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         lite = Path(folder) / "lite"
         (lite / "1").mkdir(parents=True)
         (lite / "1" / "model.tflite").write_bytes((run / "compress" / "float32.tflite").read_bytes())
-        raw = [{"image": one["image"].astype("float32")} for one in inputs]
-        for title, base, given, flags in (("SavedModel, gRPC", run / "export/saved_model", inputs, ()),
-                                          ("SavedModel, REST", run / "export/saved_model", inputs, ()),
-                                          (".tflite, gRPC", lite, raw, ("--prefer_tflite_model",))):
+        for title, base, sent, flags in (("SavedModel, gRPC", run / "export/saved_model", inputs, ()),
+                                         ("SavedModel, REST", run / "export/saved_model", inputs, ()),
+                                         (".tflite, gRPC", lite, reals, ("--prefer_tflite_model",))):
+            protocol = "rest" if title.endswith("REST") else "grpc"
             with server(base.resolve(), "digits", *flags) as (_, rpc, rest):
-                protocol = "rest" if title.endswith("REST") else "grpc"
-                measured[title] = {clients: rate(rest if protocol == "rest" else rpc, "digits", protocol, given, clients).throughput
-                                   for clients in CLIENTS}
-        keras_file = run / "train" / "model.keras"
-        with process([sys.executable, "-c", FASTAPI, str(keras_file), str(port := free_ports(1)[0])],
-                     url=f"http://127.0.0.1:{port}/ping"):
-            measured["FastAPI + Keras predict"] = {clients: http_rate(f"http://127.0.0.1:{port}/predict", bodies, clients).throughput
-                                                   for clients in CLIENTS}
-        save_for_mlflow(keras_file, Path(folder) / "mlflow", raw[0]["image"])
-        with process([str(BIN / "mlflow"), "models", "serve", "-m", str(Path(folder) / "mlflow"), "--env-manager", "local", "-p",
-                      str(port := free_ports(1)[0])], url=f"http://127.0.0.1:{port}/ping",
-                     env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}):
-            measured["mlflow models serve"] = {clients: http_rate(f"http://127.0.0.1:{port}/invocations", as_inputs, clients).throughput
-                                               for clients in CLIENTS}
-    peers = [name for name in measured if name.startswith(("FastAPI", "mlflow"))]
-    rows = []
-    for title, found in measured.items():
-        shown = ", ".join(f"{found[clients]:,.0f}" for clients in CLIENTS)
-        if title in peers:
-            rows.append(Row(f"{title}: requests/s, {', '.join(map(str, CLIENTS))} clients", shown, "", True))
-            continue
-        least = {peer: min(found[clients] / measured[peer][clients] for clients in CLIENTS) for peer in peers}
-        rows.append(Row(f"{title}: requests/s, {', '.join(map(str, CLIENTS))} clients",
-                        f"{shown}; least {', '.join(f'{value:.0f} x {peer.split()[0]}' for peer, value in least.items())}",
-                        ">= 20 x each", min(least.values()) >= 20))
-    return rows
+                address = rest if protocol == "rest" else rpc
+                measured[title] = {clients: rate(address, "digits", protocol, sent, clients).throughput for clients in CLIENTS}
+    return measured
+
+
+def _peer_rates(run: Path) -> dict[str, dict[int, float]]:
+    """Return answers a second of other servers of the same Keras model."""
+    from serving.embedded import free_ports
+
+    images = [one["image"] for one in samples(run)]
+    instances = [json.dumps({"instances": image.tolist()}).encode() for image in images]
+    columns = [json.dumps({"inputs": image.astype("float32").tolist()}).encode() for image in images]
+    keras_file, (fastapi, mlflow) = run / "train" / "model.keras", free_ports(2)
+    measured: dict[str, dict[int, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        with process([sys.executable, "-c", FASTAPI, str(keras_file), str(fastapi)], url=f"http://127.0.0.1:{fastapi}/ping"):
+            measured["FastAPI + Keras predict"] = {
+                clients: http_rate(f"http://127.0.0.1:{fastapi}/predict", instances, clients).throughput for clients in CLIENTS}
+        saved = Path(folder) / "mlflow"
+        save_for_mlflow(keras_file, saved, images[0].astype("float32"))
+        command = [str(BIN / "mlflow"), "models", "serve", "-m", str(saved), "--env-manager", "local", "-p", str(mlflow)]
+        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        with process(command, url=f"http://127.0.0.1:{mlflow}/ping", env=environment):
+            measured["mlflow models serve"] = {
+                clients: http_rate(f"http://127.0.0.1:{mlflow}/invocations", columns, clients).throughput for clients in CLIENTS}
+    return measured
 
 
 def save_for_mlflow(keras_file: Path, folder: Path, example) -> None:
-    """As `mlflow.tensorflow` saves a Keras model; in a process of its own, which trains nothing here."""
+    """Save a Keras model as `mlflow.tensorflow` does, in a process of its own, which trains nothing here."""
     code = ("import sys, keras, mlflow, numpy; model = keras.saving.load_model(sys.argv[1]); x = numpy.zeros(eval(sys.argv[3]), 'float32');"
             "mlflow.tensorflow.save_model(model, sys.argv[2], signature=mlflow.models.infer_signature(x, model(x).numpy()))")
     subprocess.run([sys.executable, "-c", code, str(keras_file), str(folder), repr(example.shape)], check=True, capture_output=True)
 
 
 def overhead(run: Path, _: float) -> list[Row]:
-    """Milliseconds that a protocol adds to the bare call, p50, by turns so that noise hits all alike."""
-    import numpy as np
-
+    """Milliseconds that a protocol adds to the bare call, p50, interleaved so that noise hits all alike."""
     from export.predictors import SavedModelPredictor
 
-    inputs, versions = pictures(run), (run / "export/saved_model").resolve()
-    bare_call = SavedModelPredictor(next(versions.iterdir())).prepared({"image": np.ascontiguousarray(inputs[0]["image"])})
-    found: dict[str, list[float]] = {"bare": [], "grpc": [], "rest": []}
+    inputs, versions = samples(run), (run / "export/saved_model").resolve()
+    bare_call = SavedModelPredictor(next(versions.iterdir())).prepared(inputs[0])
+    measured: dict[str, list[float]] = {"bare": [], "grpc": [], "rest": []}
     with server(versions, "digits") as (_, rpc, rest):
         for turn in range(6):
-            times = []
-            for _ in range(300):
-                start = time.perf_counter()
-                bare_call()
-                times.append(time.perf_counter() - start)
-            for kind, value in (("bare", statistics.median(times) * 1e3), ("grpc", rate(rpc, "digits", "grpc", inputs, 1, 2).p50),
-                                ("rest", rate(rest, "digits", "rest", inputs, 1, 2).p50)):
-                if turn:  # the first warms up
-                    found[kind].append(value)
-    middle = {kind: statistics.median(values) for kind, values in found.items()}
-    return [Row(f"{label}: p50 over the bare SavedModel call", f"{middle[kind] - middle['bare']:.2f} ms ({middle[kind]:.2f} - "
-                f"{middle['bare']:.2f})", f"< {limit} ms", middle[kind] - middle["bare"] < limit)
-            for kind, label, limit in (("grpc", "gRPC", 1), ("rest", "REST", 2))]
+            values = {"bare": median_ms(bare_call), "grpc": rate(rpc, "digits", "grpc", inputs, 1, 2).p50,
+                      "rest": rate(rest, "digits", "rest", inputs, 1, 2).p50}
+            if turn:  # the first warms up
+                for kind, value in values.items():
+                    measured[kind].append(value)
+    middle = {kind: statistics.median(values) for kind, values in measured.items()}
+    rows = []
+    for kind, label, limit in (("grpc", "gRPC", 1), ("rest", "REST", 2)):
+        added = middle[kind] - middle["bare"]
+        rows.append(Row(f"{label}: p50 over the bare SavedModel call",
+                        f"{added:.2f} ms ({middle[kind]:.2f} - {middle['bare']:.2f})", f"< {limit} ms", added < limit))
+    return rows
+
+
+def median_ms(call: Callable[[], object], times: int = 300) -> float:
+    """Return the median time of a call, in milliseconds."""
+    measured = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        measured.append(time.perf_counter() - start)
+    return statistics.median(measured) * 1e3
 
 
 def batching(_: Path, __: float) -> list[Row]:
@@ -245,23 +284,21 @@ def batching(_: Path, __: float) -> list[Row]:
 
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
-        code = ("import sys, pathlib, tensorflow as tf, models; from export import saved_model; saved_model.export(models.build("
-                "'mobilenet_v2', input_shape=(96, 96, 3), classes=10), pathlib.Path(sys.argv[1]), labels=list('0123456789'), "
-                "decode=lambda file: tf.cast(tf.image.resize(tf.io.decode_png(file, channels=3), (96, 96)), tf.uint8))")
-        subprocess.run([sys.executable, "-c", code, str(base / "1")], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-c", MOBILENET, str(base / "1")], check=True, capture_output=True)
         parameters = Path(folder) / "batching.config"
         parameters.write_text("max_batch_size { value: 32 } batch_timeout_micros { value: 2000 } num_batch_threads { value: 2 } "
                               "max_enqueued_batches { value: 100 }\n")
         inputs = [{"image": np.random.default_rng(seed).integers(0, 256, (1, 96, 96, 3)).astype("uint8")} for seed in range(8)]
-        found = {}
+        measured = {}
         for title, flags in (("without", ()), ("with", ("--enable_batching", f"--batching_parameters_file={parameters}"))):
             with server(base, "mobilenet", *flags) as (_, rpc, __):
                 rate(rpc, "mobilenet", "grpc", inputs, 64, 3)
-                found[title] = rate(rpc, "mobilenet", "grpc", inputs, 64)
-    gain = found["with"].throughput / found["without"].throughput
-    return [Row("batching at 64 clients, MobileNetV2 at 96 pixels", f"{gain:.2f} x ({found['without'].throughput:,.0f} -> "
-                f"{found['with'].throughput:,.0f} requests/s; p99 {found['without'].p99:,.0f} -> {found['with'].p99:,.0f} ms)", ">= 1.5 x",
-                gain >= 1.5)]
+                measured[title] = rate(rpc, "mobilenet", "grpc", inputs, 64)
+    one, many = measured["without"], measured["with"]
+    gain = many.throughput / one.throughput
+    return [Row("batching at 64 clients, MobileNetV2 at 96 pixels",
+                f"{gain:.2f} x ({one.throughput:,.0f} -> {many.throughput:,.0f} requests/s; p99 {one.p99:,.0f} -> {many.p99:,.0f} "
+                "ms)", ">= 1.5 x", gain >= 1.5)]
 
 
 def soak(run: Path, seconds: float) -> list[Row]:
@@ -270,7 +307,9 @@ def soak(run: Path, seconds: float) -> list[Row]:
     from serving.client import Access
     from serving.repository import Repository
 
-    inputs, sizes, swaps = pictures(run), [], 0
+    inputs = samples(run)
+    sizes: list[float] = []
+    swaps = 0
     with tempfile.TemporaryDirectory() as folder:
         repository = Repository(Path(folder))
         source = next((run / "export/saved_model").resolve().iterdir())
@@ -312,12 +351,13 @@ def kills(run: Path, _: float) -> list[Row]:
     from serving.client import GrpcClient
     from serving.repository import Repository
 
-    inputs, whole, answered, times = pictures(run), 0, 0, 20
+    inputs = samples(run)
+    whole, answered, times = 0, 0, 20
     dice = random.Random(7)
     with tempfile.TemporaryDirectory() as folder:
         repository = Repository(Path(folder))
         repository.promote("digits", next((run / "export/saved_model").resolve().iterdir()))
-        wanted = {path.relative_to(folder).parts[2:] for path in Path(folder, "digits", "1").rglob("*")}
+        expected_files = {path.relative_to(folder).parts[2:] for path in Path(folder, "digits", "1").rglob("*")}
         with server(Path(folder) / "digits", "digits") as (_, rpc, __), GrpcClient(rpc, "digits", retry=False) as client:
             expected = client.ask(inputs[0])["logits"]
             for _ in range(times):
@@ -325,8 +365,9 @@ def kills(run: Path, _: float) -> list[Row]:
                     time.sleep(dice.uniform(0, 0.4))
                     os.killpg(promoting.pid, signal.SIGKILL)
                 versions = [Path(folder, "digits", str(number)) for number in repository.models()["digits"]]
-                whole += all({path.relative_to(version).parts for path in version.rglob("*")} >= wanted for version in versions) and bool(
-                    repository.config().model_config_list.config)
+                files = [{path.relative_to(version).parts for path in version.rglob("*")} for version in versions]
+                served = bool(repository.config().model_config_list.config)
+                whole += served and all(one >= expected_files for one in files)
                 answered += bool(np.abs(client.ask(inputs[0])["logits"] - expected).max() <= 1e-5)
             last = max(repository.models()["digits"])
     return [Row(f"kill -9 during {times} promotions ({last - 1} came through): repository whole, server answering",

@@ -81,17 +81,20 @@ class Exported(BaseModel):
 
     @property
     def name(self) -> str:
-        """How gates and predictions call it."""
+        """Return how gates and predictions call it."""
         return artifact_name(self.target, self.variant)
 
     @property
     def title(self) -> str:
-        """How tables call it."""
+        """Return how tables call it."""
         return self.target if self.target == "saved_model" else f"{self.target} {self.variant}"
 
 
 def artifact_name(target: str, variant: str) -> str:
-    """How gates call what a target makes of a variant: on phones' CPUs the variant alone, for TF Serving the target alone."""
+    """Return how gates call what a target makes of a variant.
+
+    That is the variant alone on phones' CPUs, and the target alone for TF Serving.
+    """
     return {"litert": variant, "saved_model": target}.get(target, f"{target}_{variant}")
 
 
@@ -100,7 +103,7 @@ class ExportedList(BaseModel):
 
     Args:
         artifacts: all that was exported.
-        left_out: targets that something in the user's hands keeps from being made, each with a line that says what to do.
+        left_out: targets that a problem which the user can fix keeps from being made, each with a line that says how.
         failed: targets whose tools crashed, each with a line.
     """
 
@@ -110,5 +113,5 @@ class ExportedList(BaseModel):
 
     @property
     def here(self) -> Sequence[Exported]:
-        """Those that can be run on this machine."""
+        """Return those that can be run on this machine."""
         return [one for one in self.artifacts if one.runs]

@@ -1,7 +1,8 @@
-"""Model builders, one file per family. ``models.build("resnet8", input_shape=(28, 28, 3), classes=10)`` gives a Keras model.
+"""Model builders, one file per family. ``models.build("resnet8", input_shape=(28, 28, 3), classes=10)`` gives a Keras
+model.
 
-Every model takes raw pixels 0..255: scaling is its first layer, so that what is exported needs no preprocessing in an app.
-Every model ends in logits.
+Preprocessing is inside every model, so that what is exported needs none in an app: those that see images take raw
+pixels 0..255. Classifiers end in logits. Outputs have names: a dict of them, or, of one alone, the name of its layer.
 """
 from models import (
     alexnet,
@@ -22,8 +23,9 @@ from models import (
     vgg,
     vit,
 )
-from models.registry import Builder, build, builder, builders, features, main_output, register
+from models.outputs import cut, named_inputs, named_outputs
+from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "densenet", "ds_cnn", "efficientnet", "features",
-           "googlenet", "inception", "lenet5", "main_output", "mobilenet", "mobilevit", "pretrained", "register", "resnet", "shufflenet",
-           "squeezenet", "vgg", "vit"]
+__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "cut", "densenet", "ds_cnn",
+           "efficientnet", "features", "googlenet", "inception", "lenet5", "mobilenet", "mobilevit", "named_inputs",
+           "named_outputs", "pretrained", "register", "resnet", "shufflenet", "squeezenet", "vgg", "vit"]

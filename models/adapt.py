@@ -11,19 +11,16 @@ with epy.lazy_imports():
 
 
 def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: int = 0) -> Any:
-    """A network played on `x` with other settings, layer by layer; names stay, weights are fresh.
+    """Return the output of a network played on `x` with other settings, layer by layer; names stay, weights are fresh.
 
-    The moving statistics of batch normalization follow within a few hundred steps: the momentum of keras.applications, 0.99 and 0.999, is
-    meant for trainings of a hundred thousand.
+    The moving statistics of batch normalization follow within a few hundred steps: the momentum of keras.applications,
+    0.99 and 0.999, is meant for trainings of a hundred thousand.
 
     Args:
         network: a functional backbone of 2-D convolutions, such as those of keras.applications.
         width: multiplier of the filters of every convolution.
-        skip_halvings: how many of the first halvings of the resolution to leave out: their strides become 1. A network drawn for
-            224 pixels then sees pictures of 224 / 2**skip_halvings as its own.
-
-    Returns:
-        The network's output.
+        skip_halvings: how many of the first halvings of the resolution to leave out: their strides become 1. A network
+            drawn for 224 pixels then sees images of 224 / 2**skip_halvings as its own.
     """
     unstrided = _unstrided(network, skip_halvings)
     unpadded = {_sources(layer)[0].name for layer in network.layers
@@ -31,7 +28,9 @@ def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: 
 
     @functools.cache
     def adapt(operation: Any) -> Any:
-        return type(operation).from_config(changed(operation)) if isinstance(operation, keras.layers.Layer) else operation
+        if not isinstance(operation, keras.layers.Layer):
+            return operation
+        return type(operation).from_config(changed(operation))
 
     def changed(layer: keras.layers.Layer) -> dict[str, Any]:
         config = layer.get_config()
@@ -51,19 +50,19 @@ def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: 
 
 
 def _unstrided(network: keras.Model, skip_halvings: int) -> set[str]:
-    """The layers that halve the resolution while it is still above 1 / 2**skip_halvings of the picture's."""
+    """Return the layers that halve the resolution while it is still above 1 / 2**skip_halvings of the image's."""
     reduced: dict[int, int] = {}
-    found = set()
+    names = set()
     for operation in network.operations:
         before = max((reduced[id(source)] for source in _sources(operation)), default=1)
         strides = getattr(operation, "strides", 1)
         by = strides[0] if isinstance(strides, tuple) else strides
         reduced[id(operation)] = before * by
         if by == 2 and before < 2**skip_halvings:
-            found.add(operation.name)
-    return found
+            names.add(operation.name)
+    return names
 
 
 def _sources(operation: Any) -> list[Any]:
-    """The operations that a node's inputs come from."""
+    """Return the operations that a node's inputs come from."""
     return [tensor._keras_history.operation for tensor in operation._inbound_nodes[0].input_tensors]

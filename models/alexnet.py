@@ -13,9 +13,10 @@ with epy.lazy_imports():
     import keras
 
 
-@register("alexnet", paper="https://papers.nips.cc/paper/4824", at=((227, 227, 3), 1000))
+@register("alexnet", paper="https://papers.nips.cc/paper/4824", at={"input_shape": (227, 227, 3), "classes": 1000})
 def alexnet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.WidthMultiplier = 1.0,
-            head: Annotated[int, Field(ge=1)] = 4096, dropout: blocks.Dropout = 0.5, batch_norm: bool = False) -> keras.Model:
+            head: Annotated[int, Field(ge=1)] = 4096, dropout: blocks.Dropout = 0.5,
+            batch_norm: bool = False) -> keras.Model:
     """AlexNet, its second, fourth and fifth convolutions in two halves as on the paper's two graphics cards.
 
     Krizhevsky, Sutskever & Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012. 60,965,224
@@ -27,8 +28,8 @@ def alexnet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.Wi
         width: multiplier of the filters.
         head: units of the two dense layers before the logits.
         dropout: rate after each of them.
-        batch_norm: normalize after each convolution, in place of the local response normalization after the first two; integer
-            variants want it, since phones have no integer kernel for the latter.
+        batch_norm: normalize after each convolution, in place of the local response normalization after the first two;
+            integer variants want it, since phones have no integer kernel for the latter.
     """
     layers = keras.layers
 
@@ -37,7 +38,8 @@ def alexnet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.Wi
         padding = "same" if strides == 1 else "valid"
 
         def one(part):
-            return layers.Conv2D(filters // halves, kernel, strides, padding=padding, kernel_initializer="he_normal")(part)
+            return layers.Conv2D(filters // halves, kernel, strides, padding=padding,
+                                 kernel_initializer="he_normal")(part)
 
         if halves == 1:
             x = one(x)
@@ -52,7 +54,7 @@ def alexnet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.Wi
     def normalize(x):
         return x if batch_norm else blocks.local_response_normalization(x)
 
-    pixels = blocks.picture(input_shape, 67, "alexnet")
+    pixels = blocks.image_input(input_shape, 67, "alexnet")
     x = pool(normalize(convolution(blocks.scaled(pixels), 96, 11, 4)))
     x = pool(normalize(convolution(x, 256, 5, halves=2)))
     x = convolution(x, 384, 3)

@@ -21,35 +21,37 @@ SkipHalvings = Annotated[int, Field(ge=0, le=4)]
 DepthMultiplier = Annotated[float, Field(gt=0)]
 
 
-def picture(input_shape: tuple[int, int, int], smallest: int, name: str) -> Any:
-    """The input of a model, raw pixels 0..255. Raises ValueError for pictures below `smallest` pixels a side."""
+def image_input(input_shape: tuple[int, int, int], smallest: int, name: str) -> Any:
+    """Return the input of a model, raw pixels 0..255. Raises ValueError for images below `smallest` pixels a side."""
     if min(input_shape[:2]) < smallest:
-        raise ValueError(f"{name} needs pictures of at least {smallest} x {smallest} pixels, got {input_shape[0]} x {input_shape[1]}: "
-                         f"set data.image.size to {smallest} or more")
+        raise ValueError(f"{name} needs images of at least {smallest} x {smallest} pixels, got {input_shape[0]} x "
+                         f"{input_shape[1]}: set data.image.size to {smallest} or more")
     return keras.Input(input_shape, name="image")
 
 
 def scaled(pixels: Any) -> Any:
-    """Pixels 0..255 as -1..1."""
+    """Return pixels 0..255 as -1..1."""
     return keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
 
 
 def repeats(counts: Sequence[int], depth: float) -> tuple[int, ...]:
-    """Blocks per stage under a depth multiplier, at least one each, rounded up (Tan & Le 2019)."""
+    """Return the blocks per stage under a depth multiplier, at least one each, rounded up (Tan & Le 2019)."""
     return tuple(max(1, math.ceil(count * depth)) for count in counts)
 
 
-def convolution_norm(x: Any, filters: int, kernel: int, strides: int = 1, *, activation: str | None = "relu", momentum: float = 0.9,
-                     weight_decay: float = 0.0) -> Any:
-    """A convolution without bias, batch normalization, and an activation."""
+def convolution_norm(x: Any, filters: int, kernel: int, strides: int = 1, *, activation: str | None = "relu",
+                     momentum: float = 0.9, weight_decay: float = 0.0) -> Any:
+    """Return x after a convolution without bias, batch normalization, and an activation."""
     x = keras.layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False, kernel_initializer="he_normal",
                             kernel_regularizer=keras.regularizers.L2(weight_decay) if weight_decay else None)(x)
     x = keras.layers.BatchNormalization(momentum=momentum)(x)
     return keras.layers.Activation(activation)(x) if activation else x
 
 
-def local_response_normalization(x: Any, window: int = 5, bias: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Any:
-    """Activations over a power of the squares of their neighbours among the channels (section 3.3 of the AlexNet paper).
+def local_response_normalization(x: Any, window: int = 5, bias: float = 2.0, alpha: float = 1e-4,
+                                 beta: float = 0.75) -> Any:
+    """Return activations over a power of the squares of their neighbours among the channels (section 3.3 of the AlexNet
+    paper).
 
     Args:
         x: (batch, height, width, channels).
@@ -64,24 +66,24 @@ def local_response_normalization(x: Any, window: int = 5, bias: float = 2.0, alp
 
 
 def stochastic_depth(x: Any, rate: float) -> Any:
-    """Leaves a residual branch out for a whole example, with probability `rate` (Huang et al. 2016)."""
+    """Leave a residual branch out for a whole example, with probability `rate` (Huang et al. 2016)."""
     return keras.layers.Dropout(rate, noise_shape=(None, *(1,) * (len(x.shape) - 1)))(x) if rate else x
 
 
 def spatial_dropout(x: Any, rate: float) -> Any:
-    """Leaves whole channels out (Tompson et al. 2015)."""
+    """Leave whole channels out (Tompson et al. 2015)."""
     return keras.layers.SpatialDropout2D(rate)(x) if rate else x
 
 
 def shuffled_channels(x: Any, groups: int) -> Any:
-    """Channels in the order that mixes `groups` of them (Zhang et al. 2018)."""
+    """Return channels in the order that mixes `groups` of them (Zhang et al. 2018)."""
     height, width, channels = x.shape[1:]
     x = keras.layers.Reshape((height, width, groups, channels // groups))(x)
     return keras.layers.Reshape((height, width, channels))(keras.layers.Permute((1, 2, 4, 3))(x))
 
 
 def logits(x: Any, classes: int, dropout: float = 0.0) -> Any:
-    """Global average pooling, dropout, and a dense layer of logits."""
+    """Return logits after global average pooling, dropout, and a dense layer."""
     x = keras.layers.GlobalAveragePooling2D()(x)
     if dropout:
         x = keras.layers.Dropout(dropout)(x)
@@ -89,15 +91,18 @@ def logits(x: Any, classes: int, dropout: float = 0.0) -> Any:
 
 
 def dense_logits(x: Any, classes: int, units: int, dropout: float) -> Any:
-    """Two dense layers of `units`, each with dropout, and a dense layer of logits: the head of AlexNet and VGG."""
+    """Return logits after two dense layers of `units`, each with dropout, and a last one: the head of AlexNet and
+    VGG."""
     x = keras.layers.Flatten()(x)
     for _ in range(2):
         x = keras.layers.Dropout(dropout)(keras.layers.Dense(units, "relu")(x))
     return keras.layers.Dense(classes, name="logits")(x)
 
 
-def encoder_block(x: Any, heads: int, hidden: int, activation: str, *, epsilon: float, dropout: float = 0.0, drop: float = 0.0) -> Any:
-    """A Transformer encoder block, normalized before attention and before the two dense layers (Dosovitskiy et al. 2021, figure 1).
+def encoder_block(x: Any, heads: int, hidden: int, activation: str, *, epsilon: float, dropout: float = 0.0,
+                  drop: float = 0.0) -> Any:
+    """Return tokens after a Transformer encoder block, normalized before attention and before the two dense layers
+    (Dosovitskiy et al. 2021, figure 1).
 
     Args:
         x: (batch, tokens, units), or (batch, groups, tokens, units) where tokens attend within their group.
@@ -120,8 +125,3 @@ def encoder_block(x: Any, heads: int, hidden: int, activation: str, *, epsilon: 
     y = dropped(layers.Activation(activation)(layers.Dense(hidden)(y)))
     y = dropped(layers.Dense(units)(y))
     return layers.Add()([x, stochastic_depth(y, drop)])
-
-
-def with_auxiliary(main: Any, heads: Sequence[Any]) -> Any:
-    """The training form of a model with auxiliary classifiers: logits (batch, 1 + heads, classes), the main ones first."""
-    return keras.ops.stack([main, *heads], axis=1) if heads else main

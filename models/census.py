@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from etils import epy
 
-from models.registry import Builder, builders, main_output
+from models.outputs import AUXILIARY, cut, named_outputs
+from models.registry import Builder, builders
 
 with epy.lazy_imports():
     import keras
@@ -30,7 +31,7 @@ class Census:
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Multiply-adds of one example in convolutions and dense layers, those of nested models included."""
+    """Return the multiply-adds of one example in convolutions and dense layers, those of nested models included."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -44,17 +45,18 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def _attention(layer: keras.layers.MultiHeadAttention) -> int:
-    """Projections of queries, keys, values and output, then the products of all pairs of positions, twice."""
+    """Return the multiply-adds of an attention: projections of queries, keys, values and output, then the products of
+    all pairs of positions, twice."""
     *groups, tokens, _ = layer.output.shape[1:]
     projections = sum(math.prod(weight.shape) for weight in layer.weights if weight.name == "kernel")
     return math.prod(groups) * (tokens * projections + 2 * tokens**2 * layer.num_heads * layer.key_dim)
 
 
 def census(chosen: Iterable[Builder] | None = None) -> Iterator[Census]:
-    """Builds models, all by default, at their papers' settings, one after the other."""
+    """Build models, all by default, at their papers' dimensions, one after the other; auxiliary heads do not count."""
     for builder in sorted(builders() if chosen is None else chosen, key=lambda one: (one.family, one.name)):
         keras.backend.clear_session()
-        input_shape, classes = builder.at
-        model = main_output(builder.build(input_shape=input_shape, classes=classes))
+        model = builder.build(builder.at, {})
+        model = cut(model, [name for name in named_outputs(model) if not name.startswith(AUXILIARY)])
         trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
         yield Census(builder, model.count_params(), trainable, multiply_adds(model))

@@ -13,14 +13,14 @@ with epy.lazy_imports():
     import keras
 
 
-@register("ds_cnn", paper="https://arxiv.org/abs/1711.07128", at=((49, 10, 1), 12))
+@register("ds_cnn", paper="https://arxiv.org/abs/1711.07128", at={"input_shape": (49, 10, 1), "classes": 12})
 def ds_cnn(input_shape: tuple[int, int, int], classes: int, *, filters: blocks.Filters = 64,
            blocks_after: Annotated[int, Field(ge=1)] = 4, dropout: blocks.Dropout = 0.2,
            weight_decay: blocks.WeightDecay = 1e-4) -> keras.Model:
-    """DS-CNN, the keyword-spotting model of the MLPerf Tiny benchmark, here for pictures.
+    """DS-CNN, the keyword-spotting model of the MLPerf Tiny benchmark, here for images.
 
-    Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers", 2017, with the first kernel of MLPerf Tiny (10 x 4).
-    24,908 parameters and 2.7 M multiply-adds at the benchmark's setting, (49, 10, 1) and 12 classes.
+    Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers", 2017, with the first kernel of MLPerf Tiny (10 x
+    4). 24,908 parameters and 2.7 M multiply-adds at the benchmark's setting, (49, 10, 1) and 12 classes.
 
     Args:
         input_shape: (height, width, channels) in pixels.
@@ -33,7 +33,8 @@ def ds_cnn(input_shape: tuple[int, int, int], classes: int, *, filters: blocks.F
     layers = keras.layers
 
     def convolution(x, kernel, strides=1):
-        x = layers.Conv2D(filters, kernel, strides, padding="same", kernel_regularizer=keras.regularizers.L2(weight_decay))(x)
+        x = layers.Conv2D(filters, kernel, strides, padding="same",
+                          kernel_regularizer=keras.regularizers.L2(weight_decay))(x)
         return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
     pixels = keras.Input(input_shape, name="image")

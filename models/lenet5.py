@@ -14,23 +14,25 @@ C3_INPUTS = ((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5),
              (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5))
 
 
-@register("lenet5", paper="http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf", at=((32, 32, 1), 10))
+@register("lenet5", paper="http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf",
+          at={"input_shape": (32, 32, 1), "classes": 10})
 def lenet5(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """LeNet-5 as in the paper, with a dense layer of logits in the place of its radial basis functions.
 
-    LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998, section II.B: trainable
-    subsampling, the partial connection table of C3, scaled hyperbolic tangents. At the paper's setting, (32, 32, 1), the layers
-    C1 to F6 have its 60,000 trainable parameters; the output layer adds 850 for ten classes. 0.34 M multiply-adds up to F6.
+    LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998, section II.B:
+    trainable subsampling, the partial connection table of C3, scaled hyperbolic tangents. At the paper's setting, (32,
+    32, 1), the layers C1 to F6 have its 60,000 trainable parameters; the output layer adds 850 for ten classes. 0.34 M
+    multiply-adds up to F6.
 
     Args:
         input_shape: (height, width, channels) in pixels; at least 32 x 32.
         classes: number of logits.
 
     Raises:
-        ValueError: pictures below 32 x 32 pixels.
+        ValueError: images below 32 x 32 pixels.
     """
     if min(input_shape[:2]) < 32:
-        raise ValueError(f"lenet5 needs pictures of at least 32 x 32 pixels, got {input_shape[0]} x {input_shape[1]}: "
+        raise ValueError(f"lenet5 needs images of at least 32 x 32 pixels, got {input_shape[0]} x {input_shape[1]}: "
                          "set data.image.size to 32 (with fit: pad, as the paper does for its 28-pixel digits)")
     layers = keras.layers
 
@@ -41,7 +43,7 @@ def lenet5(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
         return layers.Conv2D(maps, 5, name=name)(x)
 
     def subsampling(x, name: str):
-        """Mean of 2 x 2, times a trainable coefficient, plus a trainable bias, one of each per map."""
+        """Return the mean of 2 x 2, times a trainable coefficient, plus a trainable bias, one of each per map."""
         return layers.DepthwiseConv2D(1, name=name)(layers.AveragePooling2D(2)(x))
 
     pixels = keras.Input(input_shape, name="image")

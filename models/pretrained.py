@@ -1,7 +1,7 @@
 """Weights that were learnt elsewhere: from keras.applications, KerasHub, or a file.
 
-A network was trained on pixels scaled in its own way. Here the scaling is the model's first layer, so that layer takes over the
-network's way, and what ships still takes raw pixels 0..255.
+A network was trained on pixels scaled in its own way. Here the scaling is the model's first layer, so that layer takes
+over the network's way, and what ships still takes raw pixels 0..255.
 """
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ CAFFE_MEAN = (123.68, 116.779, 103.939)
 Pixels = Literal["tf", "torch", "caffe", "own"]
 SCALING: dict[str, tuple[Any, Any]] = {
     "tf": (1 / 127.5, -1),
-    "torch": ([1 / deviation for deviation in DEVIATION], [-mean / deviation for mean, deviation in zip(MEAN, DEVIATION, strict=True)]),
+    "torch": ([1 / deviation for deviation in DEVIATION],
+              [-mean / deviation for mean, deviation in zip(MEAN, DEVIATION, strict=True)]),
     "caffe": (1.0, [-mean for mean in CAFFE_MEAN])}
 
 
@@ -50,8 +51,9 @@ class Application:
 
 def _table() -> dict[str, Application]:
     scaled = ("width", "depth")
-    found = {
-        "mobilenet_v1": Application("MobileNet", "tf", ("alpha",)), "mobilenet_v2": Application("MobileNetV2", "tf", ("alpha",)),
+    table = {
+        "mobilenet_v1": Application("MobileNet", "tf", ("alpha",)),
+        "mobilenet_v2": Application("MobileNetV2", "tf", ("alpha",)),
         "mobilenet_v3_small": Application("MobileNetV3Small", "tf", ("alpha", "minimalistic")),
         "mobilenet_v3_large": Application("MobileNetV3Large", "tf", ("alpha", "minimalistic")),
         "inception_v3": Application("InceptionV3", "tf", plain=("width",)),
@@ -59,45 +61,51 @@ def _table() -> dict[str, Application]:
         "vgg19": Application("VGG19", "caffe", plain=("width", "batch_norm"), by="order"),
         "efficientnet_v2_s": Application("EfficientNetV2S", "own", plain=scaled)}
     for depth in (50, 101, 152):
-        found |= {f"resnet{depth}": Application(f"ResNet{depth}", "caffe"), f"resnet{depth}_v2": Application(f"ResNet{depth}V2", "tf")}
-    found |= {f"densenet{depth}": Application(f"DenseNet{depth}", "torch", plain=scaled) for depth in (121, 169, 201)}
-    found |= {f"efficientnet_b{size}": Application(f"EfficientNetB{size}", "own", plain=scaled) for size in range(8)}
-    found |= {f"efficientnet_v2_b{size}": Application(f"EfficientNetV2B{size}", "own", plain=scaled) for size in range(4)}
-    return found
+        table[f"resnet{depth}"] = Application(f"ResNet{depth}", "caffe")
+        table[f"resnet{depth}_v2"] = Application(f"ResNet{depth}V2", "tf")
+    table |= {f"densenet{depth}": Application(f"DenseNet{depth}", "torch", plain=scaled) for depth in (121, 169, 201)}
+    table |= {f"efficientnet_b{size}": Application(f"EfficientNetB{size}", "own", plain=scaled) for size in range(8)}
+    for size in range(4):
+        table[f"efficientnet_v2_b{size}"] = Application(f"EfficientNetV2B{size}", "own", plain=scaled)
+    return table
 
 
 APPLICATIONS = _table()
 
 
 def application(builder: str, settings: dict[str, Any], channels: int) -> Application:
-    """Where a builder's ImageNet weights come from. Raises ValueError where there are none that fit."""
-    found = APPLICATIONS.get(builder)
-    if found is None:
-        raise ValueError(f"keras.applications has no weights for {builder}; it has some for {', '.join(sorted(APPLICATIONS))}")
-    changed = [name for name in found.plain if settings.get(name) not in (None, 1.0, False)]
+    """Return where a builder's ImageNet weights come from. Raises ValueError where there are none that fit."""
+    source = APPLICATIONS.get(builder)
+    if source is None:
+        raise ValueError(f"keras.applications has no weights for {builder}; it has some for "
+                         f"{', '.join(sorted(APPLICATIONS))}")
+    changed = [name for name in source.plain if settings.get(name) not in (None, 1.0, False)]
     if changed:
         raise ValueError(f"ImageNet weights are for {builder} as published: leave {' and '.join(changed)} out")
     if channels != 3:
-        raise ValueError("ImageNet weights are for colour: set data.image.channels to 3, which grey pictures are repeated to")
-    return found
+        raise ValueError("ImageNet weights are for colour: set data.image.channels to 3, which grey images "
+                         "are repeated to")
+    return source
 
 
 def adopt_scaling(model: keras.Model, pixels: Pixels) -> None:
-    """Makes a model's first layer scale raw RGB pixels as a network wants them."""
+    """Make a model's first layer scale raw RGB pixels as a network wants them."""
     if pixels == "own":
         return
     rescaling = next(layer for layer in model.layers if isinstance(layer, keras.layers.Rescaling))
     rescaling.scale, rescaling.offset = SCALING[pixels]
 
 
-def load_imagenet(model: keras.Model, found: Application, settings: dict[str, Any], path: Path | None = None) -> list[str]:
-    """Loads what keras.applications learnt on ImageNet into all but the classifier.
+def load_imagenet(model: keras.Model, source: Application, settings: dict[str, Any],
+                  path: Path | None = None) -> list[str]:
+    """Load what keras.applications learnt on ImageNet into all but the classifier.
 
     Args:
         model: the builder's, with the network's scaling.
-        found: see `application`.
+        source: see `application`.
         settings: the builder's.
-        path: a file of the network's weights, without top, as keras.applications downloads it; downloaded where not given.
+        path: a file of the network's weights, without top, as keras.applications downloads it; downloaded where not
+            given.
 
     Returns:
         The names of the layers that have weights now, in the model's order.
@@ -105,24 +113,26 @@ def load_imagenet(model: keras.Model, found: Application, settings: dict[str, An
     Raises:
         ValueError: the weights cannot be had, or do not fit.
     """
-    own = {name: settings[name] for name in found.settings}
+    variant = {name: settings[name] for name in source.settings}
+    weights = str(path) if path else "imagenet"
     try:
-        network = getattr(keras.applications, found.name)(include_top=False, weights=str(path) if path else "imagenet", **own)
+        network = getattr(keras.applications, source.name)(include_top=False, weights=weights, **variant)
     except Exception as error:
-        raise ValueError(f"the ImageNet weights of {found.name} {own or ''} cannot be {'read' if path else 'downloaded'}: "
-                         f"{_first_line(error)}. Give a file that is here: weights: {{imagenet: FILE}}, the one without top, from "
-                         "https://keras.io/api/applications") from error
-    loaded = _by_name(network, model) if found.by == "name" else _in_order(network, model)
-    if found.pixels == "caffe":  # the network's first layer sees blue first, ours red
+        raise ValueError(f"the ImageNet weights of {source.name} {variant or ''} cannot be "
+                         f"{'read' if path else 'downloaded'}: {_first_line(error)}. Give a file that is here: "
+                         "weights: {imagenet: FILE}, the one without top, from https://keras.io/api/applications"
+                         ) from error
+    loaded = _by_name(network, model) if source.by == "name" else _in_order(network, model)
+    if source.pixels == "caffe":  # the network's first layer sees blue first, ours red
         first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
         first.kernel.assign(np.asarray(first.kernel)[:, :, ::-1])
-    if found.name.startswith("EfficientNetB"):
+    if source.name.startswith("EfficientNetB"):
         _divide_by_deviation(model)
     return loaded
 
 
 def load_file(model: keras.Model, path: Path) -> list[str]:
-    """Loads the weights of a .keras file, or of a .weights.h5 file of the same builder, into all layers that they fit.
+    """Load the weights of a .keras file, or of a .weights.h5 file of the same builder, into all layers that they fit.
 
     From the first layer on, all must fit up to a last part, the classifier, which may have another number of classes.
 
@@ -148,7 +158,7 @@ def load_file(model: keras.Model, path: Path) -> list[str]:
 
 
 def load_hub(model: keras.Model, preset: str) -> list[str]:
-    """Loads the backbone of a KerasHub ViT preset, by name or from a folder, into a ViT of the same size and picture size.
+    """Load the backbone of a KerasHub ViT preset, by name or from a folder, into a ViT of the same size and image size.
 
     Returns:
         The names of the layers that have weights now, in the model's order.
@@ -163,24 +173,27 @@ def load_hub(model: keras.Model, preset: str) -> list[str]:
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
     except Exception as error:
-        raise ValueError(f"the preset {preset} cannot be had: {_first_line(error)}. Give a folder that is here") from error
+        reason = _first_line(error)
+        raise ValueError(f"the preset {preset} cannot be had: {reason}. Give a folder that is here") from error
     class_token, kernel, bias, *rest = backbone.weights
     theirs = [kernel, bias, class_token, *rest]  # ours come in the order in which they are used
-    own = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
-    ours = [weight for layer in own for weight in layer.weights]
+    backbone_layers = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
+    ours = [weight for layer in backbone_layers for weight in layer.weights]
     for mine, other in itertools.zip_longest(ours, theirs):
         if mine is None or other is None or _plain(mine.shape) != _plain(other.shape):
-            raise ValueError(f"the preset {preset} has weights {'none' if other is None else tuple(other.shape)} where this model has "
-                             f"{'none' if mine is None else tuple(mine.shape)}: it wants the same variant, patch and data.image.size")
+            has, wants = ("none" if weight is None else tuple(weight.shape) for weight in (other, mine))
+            raise ValueError(f"the preset {preset} has weights {has} where this model has {wants}: it wants the same "
+                             "variant, patch and data.image.size")
     for mine, other in zip(ours, theirs, strict=True):
         mine.assign(np.asarray(other).reshape(mine.shape))
     return [layer.name for layer in weighted(model) if layer.name != "logits"]
 
 
 def weighted(model: Any) -> list[Any]:
-    """The layers of a model, and of models and layers inside it, that have weights of their own, from input to output."""
-    own = [layer for layer in model._flatten_layers(include_self=False) if not layer._layers and layer.weights]
-    return [layer for layer in own if not isinstance(layer, keras.layers.Normalization)]
+    """Return the layers of a model, and of models and layers inside it, that have weights of their own, from input to
+    output."""
+    layers = [layer for layer in model._flatten_layers(include_self=False) if not layer._layers and layer.weights]
+    return [layer for layer in layers if not isinstance(layer, keras.layers.Normalization)]
 
 
 def _by_name(network: keras.Model, model: keras.Model) -> list[str]:
@@ -198,7 +211,7 @@ def _by_name(network: keras.Model, model: keras.Model) -> list[str]:
 
 
 def _in_order(network: Any, model: keras.Model) -> list[str]:
-    """Pairs layers from the first on; stops where shapes differ, which only the classifier's may."""
+    """Pair layers from the first on; stops where shapes differ, which only the classifier's may."""
     ours, theirs = weighted(model), weighted(network)
     loaded = []
     for mine, other in zip(ours, theirs, strict=False):
@@ -209,9 +222,9 @@ def _in_order(network: Any, model: keras.Model) -> list[str]:
     classifier = [layer for layer in rest if isinstance(layer, keras.layers.Dense) or layer.name == "logits"]
     if not loaded or len(classifier) < len(rest):
         stranger = rest[0] if rest else model
-        raise ValueError(f"layer {stranger.name} has weights {_shapes(stranger)}, "
-                         f"{theirs[len(loaded)].name if len(theirs) > len(loaded) else 'nothing'} in its place has "
-                         f"{_shapes(theirs[len(loaded)]) if len(theirs) > len(loaded) else 'none'}: the weights are of another model")
+        other = theirs[len(loaded)] if len(theirs) > len(loaded) else None
+        raise ValueError(f"layer {stranger.name} has weights {_shapes(stranger)}, {other.name if other else 'nothing'} "
+                         f"in its place has {_shapes(other) if other else 'none'}: the weights are of another model")
     for other, mine in loaded:
         _take(other, mine)
     return [mine.name for _, mine in loaded]
@@ -232,18 +245,19 @@ def _shapes(layer: Any) -> list[tuple[int, ...]]:
 def _take(other: Any, mine: Any) -> None:
     if not _fits(other, mine):
         raise ValueError(f"layer {mine.name} has weights {_shapes(mine)}, the ones to load are {_shapes(other)}")
-    mine.set_weights([np.asarray(weight).reshape(own.shape) for weight, own in zip(other.weights, mine.weights, strict=True)])
+    pairs = zip(other.weights, mine.weights, strict=True)
+    mine.set_weights([np.asarray(theirs).reshape(ours.shape) for theirs, ours in pairs])
     finalize(mine)
 
 
 def finalize(layer: Any) -> None:
-    """Lets a normalization layer, whose weights were set, use them."""
+    """Let a normalization layer, whose weights were set, use them."""
     if type(layer).__name__ == "Normalization" and layer.built:
         layer.finalize_state()
 
 
 def _divide_by_deviation(model: keras.Model) -> None:
-    """EfficientNet's ImageNet weights go with one more division of the pixels, by the root of the deviation."""
+    """Divide the pixels once more, by the root of the deviation, as EfficientNet's ImageNet weights want it."""
     normalization = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     mean, variance, count = normalization.get_weights()
     normalization.set_weights([mean, variance * np.array(DEVIATION, "float32") / 255, count])

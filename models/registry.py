@@ -1,4 +1,4 @@
-"""The registry of model builders: functions from a name and settings to a Keras model."""
+"""The registry of model builders: functions from a name, the data's dimensions and settings to a Keras model."""
 from __future__ import annotations
 
 import dataclasses
@@ -11,75 +11,113 @@ from typing import Any, get_type_hints
 from etils import epy
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from models.outputs import named_outputs
+
 with epy.lazy_imports():
     import keras
 
-#: Settings that come from the data and not from the recipe's model section.
-FROM_DATA = ("input_shape", "classes")
+#: The dimensions of papers that measure on ImageNet: (height, width, channels) in pixels, and the number of classes.
+IMAGENET: dict[str, Any] = {"input_shape": (224, 224, 3), "classes": 1000}
 
 
 @dataclasses.dataclass(frozen=True)
 class Builder:
-    """A registered builder: ``build(input_shape, classes, **settings)`` gives a model from raw pixels to logits.
+    """A registered builder: a function whose positional parameters are dimensions of the data, and whose keyword-only
+    ones are settings.
 
     Args:
         name: as recipes call it.
         family: the function that builds it, which other variants share.
+        tasks: what its models can be trained for.
         paper: where it is described.
-        at: the paper's setting: input shape (height, width, channels) and number of classes.
+        at: the paper's dimensions, for instance {"input_shape": (224, 224, 3), "classes": 1000}.
         fixed: the settings that make it this variant of its family.
     """
 
     name: str
     family: str
+    tasks: tuple[str, ...]
     paper: str
-    at: tuple[tuple[int, int, int], int]
+    at: dict[str, Any]
     function: Callable[..., keras.Model]
     fixed: Mapping[str, Any]
 
     @property
     def summary(self) -> str:
-        return (self.function.__doc__ or "").strip().split("\n")[0]
+        """Return the first paragraph of the docstring, in a line."""
+        return " ".join((self.function.__doc__ or "").strip().split("\n\n")[0].split())
 
-    def build(self, **settings: Any) -> keras.Model:
-        """The model, with settings that have been checked."""
-        return self.function(**self.fixed, **settings)
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Return what it takes of the data, in order: the parameters before the `*`."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return tuple(parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY)
+
+    def build(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> keras.Model:
+        """Return a model with fresh weights.
+
+        Args:
+            dimensions: at least those that the builder takes; others are left aside.
+            settings: that have been checked.
+
+        Raises:
+            ValueError: a dimension is missing, or a setting does not fit the dimensions.
+        """
+        if missing := [name for name in self.dimensions if name not in dimensions]:
+            raise ValueError(f"{self.name} is built from {', '.join(self.dimensions)}; {missing[0]} is not given"
+                             + (f", only {', '.join(dimensions)}" if dimensions else ""))
+        return self.function(**{name: dimensions[name] for name in self.dimensions}, **self.fixed, **settings)
 
     def settings(self) -> type[BaseModel]:
-        """A pydantic model of what the builder can be told, read off its signature."""
+        """Return a pydantic model of the settings, read off the function's signature."""
         hints = get_type_hints(self.function, include_extras=True, localns={"keras": SimpleNamespace(Model=object)})
         fields: dict[str, Any] = {
             name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
             for name, parameter in inspect.signature(self.function).parameters.items()
-            if name not in FROM_DATA and name not in self.fixed}
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in self.fixed}
         return create_model(f"{self.name} settings", __config__=ConfigDict(extra="forbid"), **fields)
 
 
 _builders: dict[str, Builder] = {}
 
 
-#: The setting of papers that measure on ImageNet.
-IMAGENET = ((224, 224, 3), 1000)
-
-
-def register(name: str, *, paper: str, at: tuple[tuple[int, int, int], int] = IMAGENET,
+def register(name: str, *, task: str | tuple[str, ...] = "image_classification", paper: str,
+             at: dict[str, Any] = IMAGENET,
              **fixed: Any) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
-    """Decorator: makes a function, with some of its settings fixed, known as the builder `name`. A family has several."""
+    """Return a decorator that makes a function, with some of its settings fixed, known as a builder. A family has
+    several.
+
+    Args:
+        name: as recipes call it.
+        task: what its models can be trained for, one or several.
+        paper: where it is described.
+        at: the paper's dimensions.
+
+    Example:
+        >>> @register("mlp", task="tabular", paper="https://doi.org/10.1038/323533a0", at={"columns": 4, "classes": 3})
+        ... def mlp(columns: int, classes: int, *, units: int = 64) -> keras.Model:
+        ...     row = keras.Input((columns,), name="row")
+        ...     hidden = keras.layers.Dense(units, "relu")(row)
+        ...     return keras.Model(row, keras.layers.Dense(classes, name="logits")(hidden))
+    """
+    tasks = (task,) if isinstance(task, str) else task
+
     def add(function: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         if name in _builders:
             raise ValueError(f"two builders are called {name}")
-        _builders[name] = Builder(name, function.__name__, paper, at, function, fixed)
+        _builders[name] = Builder(name, function.__name__, tasks, paper, at, function, fixed)
         return function
+
     return add
 
 
 def builders() -> list[Builder]:
-    """All registered builders, by name."""
+    """Return all registered builders, by name."""
     return [_builders[name] for name in sorted(_builders)]
 
 
 def builder(name: str) -> Builder:
-    """The builder called `name`. Raises ValueError that names the nearest one."""
+    """Return the builder called `name`. Raises ValueError that names the nearest one."""
     if name not in _builders:
         near = difflib.get_close_matches(name, _builders, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(_builders))}."
@@ -87,56 +125,57 @@ def builder(name: str) -> Builder:
     return _builders[name]
 
 
-def build(name: str, *, input_shape: tuple[int, int, int], classes: int, include_top: bool = True, **settings: Any) -> keras.Model:
-    """A Keras model with fresh weights.
+def build(name: str, *, include_top: bool = True, **dimensions_and_settings: Any) -> keras.Model:
+    """Return a Keras model with fresh weights.
 
     Args:
         name: a registered builder, see `builders`.
-        input_shape: (height, width, channels) of the pictures, in pixels.
-        classes: number of classes.
         include_top: with the classifier; without it, see `features`.
-        settings: what the builder takes beyond that.
+        dimensions_and_settings: the builder's dimensions, such as `input_shape` and `classes`, and settings.
 
     Returns:
-        A functional model from raw pixels 0..255, (batch, height, width, channels), to logits (batch, classes).
+        A functional model from the task's inputs to its outputs by name; one output alone may be bare, and is called
+        after its layer. Of image classification: from raw pixels 0..255, (batch, height, width, channels), to logits
+            (batch, classes).
 
     Raises:
-        ValueError: the builder or a setting is not known, or does not fit the input shape.
+        ValueError: the builder or a setting is not known, a dimension is missing, or a setting does not fit the
+            dimensions.
 
     Example:
         >>> build("resnet8", input_shape=(32, 32, 3), classes=10).count_params()
         78666
     """
-    found = builder(name)
+    chosen = builder(name)
+    dimensions = {key: value for key, value in dimensions_and_settings.items() if key in chosen.dimensions}
+    settings = {key: value for key, value in dimensions_and_settings.items() if key not in dimensions}
     try:
-        checked = found.settings().model_validate(settings)
+        checked = chosen.settings().model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"model {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    model = found.build(input_shape=input_shape, classes=classes, **checked.model_dump())
+    model = chosen.build(dimensions, checked.model_dump())
     return model if include_top else features(model)
 
 
 def features(model: keras.Model) -> keras.Model:
-    """What a classifier sees: the model up to its last pooling or flattening, or, where it has none, up to its logits. It shares layers.
+    """Return what a classifier sees: the model up to its last pooling or flattening, or, without one, up to its logits.
+    It shares layers.
 
     Returns:
-        A model to features (batch, height, width, channels), or (batch, units) where the classifier sees no picture.
+        A model to features (batch, height, width, channels), or (batch, units) where the classifier sees no image.
     """
-    operation, classified = main_output(model).output._keras_history.operation, None
+    outputs = named_outputs(model)
+    logits = outputs.get("logits", next(iter(outputs.values())))
+    pooling = (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten)
+    operation = logits._keras_history.operation
+    classified = None
     while not isinstance(operation, keras.layers.InputLayer):
         if getattr(operation, "weights", None) and classified is None:
             classified = operation.input  # what the logits are made of
-        if classified is not None and isinstance(operation, (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten)):
+        if classified is not None and isinstance(operation, pooling):
             return keras.Model(model.input, operation.input, name=model.name)
         if isinstance(operation.input, (list, tuple)):
             break
         operation = operation.input._keras_history.operation
     return keras.Model(model.input, classified, name=model.name)
-
-
-def main_output(model: keras.Model) -> keras.Model:
-    """What ships of a model: a training form with auxiliary heads, logits (batch, heads, classes), without them. It shares layers."""
-    if len(model.output.shape) == 2:
-        return model
-    return keras.Model(model.input, model.get_layer("logits").output, name=model.name)

@@ -24,19 +24,19 @@ def shufflenet_v2(input_shape: tuple[int, int, int], classes: int, *, scale: flo
                   skip_halvings: blocks.SkipHalvings = 0) -> keras.Model:
     """ShuffleNet v2: half of the channels pass each block untouched, then both halves are shuffled.
 
-    Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design", 2018. At the paper's setting,
-    (224, 224, 3) and 1000 classes, trainable parameters and multiply-adds: x0_5 1,366,792 and 41 M, x1 2,278,604 and 146 M, x1_5
-    3,503,624 and 299 M, x2 7,393,996 and 588 M.
+    Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design", 2018. At the paper's
+    setting, (224, 224, 3) and 1000 classes, trainable parameters and multiply-adds: x0_5 1,366,792 and 41 M, x1
+    2,278,604 and 146 M, x1_5 3,503,624 and 299 M, x2 7,393,996 and 588 M.
 
     Args:
         input_shape: (height, width, channels) in pixels; at least 32 x 32.
         classes: number of logits.
         dropout: rate before the classifier.
-        skip_halvings: how many of the five halvings of the resolution to leave out, from the first, for small pictures.
+        skip_halvings: how many of the five halvings of the resolution to leave out, from the first, for small images.
     """
     layers = keras.layers
     strides = [1 if number < skip_halvings else 2 for number in range(5)]
-    pixels = blocks.picture(input_shape, 32, "shufflenet_v2")
+    pixels = blocks.image_input(input_shape, 32, "shufflenet_v2")
     x = blocks.convolution_norm(blocks.scaled(pixels), 24, 3, strides[0])
     x = layers.MaxPooling2D(3, strides[1], padding="same")(x)
     for stage, (filters, count) in enumerate(zip(FILTERS[scale], (4, 8, 4), strict=False)):

@@ -29,7 +29,8 @@ def squeezenet(input_shape: tuple[int, int, int], classes: int, *, dropout: bloc
     layers = keras.layers
 
     def convolution(x, filters: int, kernel: int, strides: int = 1):
-        return layers.Conv2D(filters, kernel, strides, padding="same", activation="relu", kernel_initializer="he_normal")(x)
+        return layers.Conv2D(filters, kernel, strides, padding="same", activation="relu",
+                             kernel_initializer="he_normal")(x)
 
     def fire(x, squeeze: int, expand: int):
         squeezed = convolution(x, squeeze, 1)
@@ -39,7 +40,7 @@ def squeezenet(input_shape: tuple[int, int, int], classes: int, *, dropout: bloc
     def pool(x):
         return layers.MaxPooling2D(3, 2, padding="same")(x)
 
-    pixels = blocks.picture(input_shape, 32, "squeezenet")
+    pixels = blocks.image_input(input_shape, 32, "squeezenet")
     x = pool(convolution(blocks.scaled(pixels), 64, 3, 2))
     x = pool(fire(fire(x, 16, 64), 16, 64))
     x = pool(fire(fire(x, 32, 128), 32, 128))

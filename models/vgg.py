@@ -27,9 +27,9 @@ def vgg(input_shape: tuple[int, int, int], classes: int, *, depth: Literal[11, 1
         spatial_dropout: blocks.Dropout = 0.0) -> keras.Model:
     """VGG: stacks of 3 x 3 convolutions, each stack followed by a pooling.
 
-    Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. At the paper's setting,
-    (224, 224, 3) and 1000 classes: vgg11 132,863,336 parameters and 7.6 G multiply-adds, vgg13 133,047,848 and 11.3 G, vgg16
-    138,357,544 and 15.5 G, vgg19 143,667,240 and 19.6 G.
+    Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. At the paper's
+    setting, (224, 224, 3) and 1000 classes: vgg11 132,863,336 parameters and 7.6 G multiply-adds, vgg13 133,047,848 and
+    11.3 G, vgg16 138,357,544 and 15.5 G, vgg19 143,667,240 and 19.6 G.
 
     Args:
         input_shape: (height, width, channels) in pixels; at least 32 x 32.
@@ -37,11 +37,12 @@ def vgg(input_shape: tuple[int, int, int], classes: int, *, depth: Literal[11, 1
         width: multiplier of the filters.
         head: units of the two dense layers before the logits.
         dropout: rate after each of them.
-        batch_norm: normalize after each convolution, without which a deep one hardly starts to learn from random weights.
+        batch_norm: normalize after each convolution, without which a deep one hardly starts to learn from random
+            weights.
         spatial_dropout: rate at which whole channels are left out after each pooling.
     """
     layers = keras.layers
-    pixels = blocks.picture(input_shape, 32, f"vgg{depth}")
+    pixels = blocks.image_input(input_shape, 32, f"vgg{depth}")
     x = blocks.scaled(pixels)
     for filters, count in zip((64, 128, 256, 512, 512), CONVOLUTIONS[depth], strict=True):
         for _ in range(count):

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError, core_schema
 
 
@@ -98,7 +98,7 @@ class Entry(Section):
         """The entry that `given` (a name, or a mapping of one name to settings) stands for. Raises what pydantic collects."""
         if isinstance(given, Entry):
             return given
-        name, settings = cls.split(given)
+        name, settings = cls.name_and_settings(given)
         choice = cls.choices.get(name)
         if choice is None:
             raise PydanticCustomError("unknown_entry", "{kind} {entry} is not known", {
@@ -112,7 +112,7 @@ class Entry(Section):
         return choice.model_validate(settings)
 
     @classmethod
-    def split(cls, given: Any) -> tuple[str, Any]:
+    def name_and_settings(cls, given: Any) -> tuple[str, Any]:
         """The name and the settings in `given`. Kinds with another way of writing override this."""
         if isinstance(given, str):
             return given, None
@@ -144,3 +144,37 @@ class Entry(Section):
         mapping = {"type": "object", "properties": properties, "minProperties": 1, "maxProperties": 1,
                    "additionalProperties": False}
         return {"anyOf": [{"enum": sorted(by_name)}, mapping]} if by_name else mapping
+
+
+class Named(Section):
+    """What kinds share whose choices a recipe may take several times: a name of one's own.
+
+    Args:
+        name: what its file or folder, its rows and its gates are called; the choice's own where not given.
+    """
+
+    entry_name: ClassVar[str | None]
+    name: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)
+
+    @property
+    def title(self) -> str:
+        """Return what tables and gates call it."""
+        return self.name or str(self.entry_name)
+
+
+Several = TypeVar("Several", bound=Named)
+
+
+def once_each(entries: list[Several], plural: str, suffix: str) -> list[Several]:
+    """Return the entries as they are. Raise PydanticCustomError where two have the same title.
+
+    Args:
+        plural: what they are called, for the message.
+        suffix: of the name that the message proposes.
+    """
+    titles = [entry.title for entry in entries]
+    repeated = next((title for position, title in enumerate(titles) if title in titles[:position]), None)
+    if repeated is not None:
+        raise PydanticCustomError("combination", "two {plural} are called {title}; give one of them another name, for instance "
+                                  "{{title}: {name: {title}{suffix}}}", {"plural": plural, "title": repeated, "suffix": suffix})
+    return entries

@@ -1,7 +1,9 @@
-"""Dynamic batching: requests that come together run together, with TF Serving's parameters (session_bundle_config.proto).
+"""Dynamic batching: requests that come together run together, with TF Serving's parameters
+(session_bundle_config.proto).
 
-Requests for the same signature and outputs, whose inputs have the same types and row shapes, wait in one queue. A batch is made of it as
-soon as a batch thread is free and the queue holds `max_batch_size` rows or its oldest request has waited `batch_timeout_micros`.
+Requests for the same signature and outputs, whose inputs have the same types and row shapes, wait in one queue. A batch
+is made of it as soon as a batch thread is free and the queue holds `max_batch_size` rows or its oldest request has
+waited `batch_timeout_micros`.
 """
 from __future__ import annotations
 
@@ -39,26 +41,31 @@ class Parameters:
     @classmethod
     def of(cls, message: Any, where: str) -> Parameters:
         """From a BatchingParameters message. Raises StartError where a value is not possible."""
-        given: dict[str, Any] = {}
+        received: dict[str, Any] = {}
         for field, value in message.ListFields():
             if field.name in {own.name for own in dataclasses.fields(cls)}:
-                given[field.name] = tuple(value) if field.name == "allowed_batch_sizes" else getattr(value, "value", value)
-        made = cls(**given)
-        for name, least in (("max_batch_size", 1), ("batch_timeout_micros", 0), ("max_enqueued_batches", 1), ("num_batch_threads", 1)):
+                received[field.name] = tuple(value) if field.name == "allowed_batch_sizes" else getattr(value, "value",
+                                                                                                     value)
+        made = cls(**received)
+        for name, least in (("max_batch_size", 1), ("batch_timeout_micros", 0), ("max_enqueued_batches", 1),
+                            ("num_batch_threads", 1)):
             if getattr(made, name) < least:
                 raise StartError(f"{where}: {name} must be at least {least}; was {getattr(made, name)}")
         sizes = made.allowed_batch_sizes
         if list(sizes) != sorted(set(sizes)) or (sizes and sizes[0] < 1):
-            raise StartError(f"{where}: allowed_batch_sizes entries must be in increasing order; they are {', '.join(map(str, sizes))}")
+            raise StartError(f"{where}: allowed_batch_sizes entries must be in increasing order; they are "
+                             f"{', '.join(map(str, sizes))}")
         if sizes and sizes[-1] != made.largest:
-            raise StartError(f"{where}: last entry in allowed_batch_sizes must match max_batch_size; last entry was {sizes[-1]}, expected "
+            raise StartError(f"{where}: last entry in allowed_batch_sizes must match max_batch_size; last entry was "
+                             f"{sizes[-1]}, expected "
                              f"{made.largest}")
         return made
 
     @property
     def largest(self) -> int:
         """Rows that run together at most."""
-        return (self.max_execution_batch_size or self.max_batch_size) if self.enable_large_batch_splitting else self.max_batch_size
+        return (self.max_execution_batch_size
+                or self.max_batch_size) if self.enable_large_batch_splitting else self.max_batch_size
 
     def padded(self, rows: int) -> int:
         """Rows that run for so many asked."""
@@ -86,7 +93,8 @@ class Batcher:
 
     Args:
         parameters: sizes and times.
-        observe: told the rows of each batch, those among them that pad it, and how long its oldest request waited, in seconds.
+        observe: told the rows of each batch, those among them that pad it, and how long its oldest request waited, in
+            seconds.
     """
 
     def __init__(self, parameters: Parameters, observe: Callable[[int, int, float], None] = lambda *_: None):
@@ -124,10 +132,12 @@ class Batcher:
         if rows > most:
             if not self.parameters.enable_large_batch_splitting:
                 raise invalid(f"Task size {rows} is larger than maximum input batch size {most}")
-            parts = [{name: value[start:start + most] for name, value in inputs.items()} for start in range(0, rows, most)]
+            parts = [{name: value[start:start + most] for name, value in inputs.items()}
+                     for start in range(0, rows, most)]
             answers = await asyncio.gather(*(self.submit(key, part, run) for part in parts))
             return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
-        alike = tuple((name, value.dtype.str, value.ndim if self.parameters.pad_variable_length_inputs else value.shape[1:])
+        alike = tuple((name, value.dtype.str,
+                       value.ndim if self.parameters.pad_variable_length_inputs else value.shape[1:])
                       for name, value in sorted(inputs.items()))
         queue = self._queues.setdefault((key, alike), _Queue(run))
         if queue.rows + rows > self.parameters.max_enqueued_batches * most:
@@ -145,7 +155,8 @@ class Batcher:
 
     def _dispatch(self) -> None:
         timeout = self.parameters.batch_timeout_micros / 1e6
-        for key, queue in sorted(self._queues.items(), key=lambda item: item[1].tasks[0].since if item[1].tasks else 0.0):
+        for key, queue in sorted(self._queues.items(),
+                                 key=lambda item: item[1].tasks[0].since if item[1].tasks else 0.0):
             while queue.tasks and self._busy < self.parameters.num_batch_threads:
                 due = queue.tasks[0].since + timeout - time.monotonic()
                 if queue.rows < self.parameters.largest and due > 0:
@@ -177,8 +188,10 @@ class Batcher:
             rows += batch[-1].rows
         queue.rows -= rows
         self._busy += 1
-        self._observe(self.parameters.padded(rows), self.parameters.padded(rows) - rows, time.monotonic() - batch[0].since)
-        running = asyncio.get_running_loop().run_in_executor(self._threads, self._run, queue.run, batch, self.parameters.padded(rows))
+        self._observe(self.parameters.padded(rows), self.parameters.padded(rows) - rows,
+                      time.monotonic() - batch[0].since)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self._run, queue.run, batch,
+                                                             self.parameters.padded(rows))
         self._running.add(running)
         running.add_done_callback(lambda done: self._ended(done, batch))
 
@@ -196,12 +209,13 @@ class Batcher:
         self._dispatch()
 
     def _run(self, run: Run, batch: Sequence[_Task], rows: int) -> list[dict[str, np.ndarray]]:
-        given = sum(task.rows for task in batch)
-        stacked = {name: self._stacked([task.inputs[name] for task in batch], rows - given) for name in batch[0].inputs}
+        received = sum(task.rows for task in batch)
+        stacked = {name: self._stacked([task.inputs[name] for task in batch], rows - received) for name in batch[0].inputs}
         outputs = run(stacked)
         for name, value in outputs.items():
             if not value.ndim or len(value) != rows:
-                raise failed_precondition(f"Batched output tensor {name} has {len(value) if value.ndim else 'no'} rows, its batch has "
+                raise failed_precondition(f"Batched output tensor {name} has {len(value) if value.ndim else 'no'} "
+                                          "rows, its batch has "
                                           f"{rows}: this signature cannot be batched")
         answers, start = [], 0
         for task in batch:
@@ -212,7 +226,8 @@ class Batcher:
     def _stacked(self, values: list[np.ndarray], more: int) -> np.ndarray:
         if self.parameters.pad_variable_length_inputs and len({value.shape[1:] for value in values}) > 1:
             longest = np.max([value.shape[1:] for value in values], axis=0)
-            values = [np.pad(value, [(0, 0), *((0, size - own) for own, size in zip(value.shape[1:], longest, strict=True))],
+            values = [np.pad(value, [(0, 0),
+                                     *((0, size - own) for own, size in zip(value.shape[1:], longest, strict=True))],
                              constant_values=b"" if value.dtype == object else 0) for value in values]
         if more:
             values = [*values, np.repeat(values[-1][-1:], more, axis=0)]

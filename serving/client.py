@@ -1,4 +1,4 @@
-"""Clients of TF Serving, over gRPC and over REST: of the original and of the embedded server alike. Both are Predictors.
+"""Clients of TF Serving, over gRPC and REST: of the original and of the embedded server alike. Both are Predictors.
 
     with GrpcClient("127.0.0.1:8500", "digits") as client:
         scores = client.predict({"image": images})["scores"]
@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from export.signature import Signature, Tensor
+from export.tensors import described
 from serving import tensors
 from serving.errors import HTTP, ServingError, of_grpc
 from serving.servable import DEFAULT
@@ -38,8 +41,8 @@ from serving.servable import DEFAULT
 #: What one may ask of each: how often it is tried, and the first and longest pause between, in seconds.
 TRIES, FIRST_PAUSE, LONGEST_PAUSE = 5, 0.1, 2.0
 _RETRY = {"methodConfig": [{"name": [{}], "retryPolicy": {
-    "maxAttempts": TRIES, "initialBackoff": f"{FIRST_PAUSE}s", "maxBackoff": f"{LONGEST_PAUSE}s", "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"]}}]}
+    "maxAttempts": TRIES, "initialBackoff": f"{FIRST_PAUSE}s", "maxBackoff": f"{LONGEST_PAUSE}s",
+    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}
 _CODES = {number: grpc.StatusCode[name] for name, number in reversed(HTTP.items())}
 
 
@@ -88,12 +91,14 @@ class Access:
     @property
     def url(self) -> str:
         """Of the model over REST, with its version or label."""
-        place = f"/versions/{self.version}" if self.version is not None else f"/labels/{self.label}" if self.label else ""
-        return f"http{'s' if self.tls else ''}://{self.address}/v1/models/{self.model}{place}"
+        path = f"/labels/{self.label}" if self.label else ""
+        if self.version is not None:
+            path = f"/versions/{self.version}"
+        return f"http{'s' if self.tls else ''}://{self.address}/v1/models/{self.model}{path}"
 
 
 class _Client:
-    """What both protocols share: a Predictor over a call that they make.
+    """A Predictor over calls that a protocol makes: what both protocols share.
 
     Args:
         address: host:port, or an Access.
@@ -107,37 +112,50 @@ class _Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection."""
+        """End the connection."""
         raise NotImplementedError
 
-    def ask(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """One call of Predict. Raises ServingError."""
+    def ask(self, inputs: Mapping[str, np.ndarray], *, signature: str = DEFAULT) -> dict[str, np.ndarray]:
+        """Return the outputs of one call of Predict. Raises ServingError.
+
+        Args:
+            signature: to ask; the default one means that of `Access`.
+        """
         raise NotImplementedError
 
     def metadata(self) -> dict[str, Any]:
-        """The model's signatures by name (SignatureDef messages)."""
+        """Return the model's signatures by name (SignatureDef messages)."""
         raise NotImplementedError
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Of one example, (height, width, channels), of the signature's first input."""
-        info = next(iter(self.metadata()[self.access.signature].inputs.values()))
-        return tuple(dim.size for dim in info.tensor_shape.dim)[1:]
+    @functools.cached_property
+    def definitions(self) -> Mapping[str, Any]:
+        """The model's signatures by name, as the server said them first."""
+        return self.metadata()
 
-    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs by name for a batch of inputs by name, in calls of at most `batch` examples. Raises ServingError."""
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """The ways to call the model, by name; its own first, where it was said in `Access`. Raises ServingError."""
+        names = sorted(self.definitions, key=lambda name: (name != self.access.signature, name))
+        return {name: _signature(name, self.definitions[name]) for name in names}
+
+    def predict(self, inputs: Mapping[str, np.ndarray], signature: str = DEFAULT) -> dict[str, np.ndarray]:
+        """Return outputs by name for a batch of inputs by name, in calls of `batch` examples. Raises ServingError."""
         examples, most = len(next(iter(inputs.values()))), self.access.batch
-        parts = [self.ask({name: value[start:start + most] for name, value in inputs.items()})
+        parts = [self.ask({name: value[start:start + most] for name, value in inputs.items()}, signature=signature)
                  for start in range(0, max(examples, 1), most)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
-        """One call, for a benchmark."""
-        return lambda: self.ask(inputs)
+    def prepared(self, inputs: Mapping[str, np.ndarray], signature: str = DEFAULT) -> Callable[[], object]:
+        """Return one call, for a benchmark."""
+        return lambda: self.ask(inputs, signature=signature)
+
+    def _asked(self, signature: str) -> str:
+        return self.access.signature if signature == DEFAULT else signature
 
 
 class GrpcClient(_Client):
@@ -146,8 +164,9 @@ class GrpcClient(_Client):
     def __init__(self, address: str | Access, model: str = "", **settings: Any):
         super().__init__(address, model, **settings)
         options: list[tuple[str, Any]] = [
-            ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.keepalive_time_ms", 60_000),
-            ("grpc.keepalive_timeout_ms", 10_000), ("grpc.enable_retries", int(self.access.retry))]
+            ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1),
+            ("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.enable_retries", int(self.access.retry))]
         if self.access.retry:
             options.append(("grpc.service_config", json.dumps(_RETRY)))
         tls = self.access.tls
@@ -168,42 +187,46 @@ class GrpcClient(_Client):
             raise of_grpc(error) from error
 
     def spec(self, signature: str | None = None) -> Any:
-        """The ModelSpec that this client asks."""
+        """Return the ModelSpec that this client asks."""
         return model_spec(self.access, self.access.signature if signature is None else signature)
 
-    def ask(self, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-        request = predict_pb2.PredictRequest(model_spec=self.spec(), output_filter=outputs)
+    def ask(self, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = (), *,
+            signature: str = DEFAULT) -> dict[str, np.ndarray]:
+        request = predict_pb2.PredictRequest(model_spec=self.spec(self._asked(signature)), output_filter=outputs)
         for name, value in inputs.items():
             tensors.to_proto(value, request.inputs[name], packed=True)
         response = self._call(self._prediction.Predict, request)
         return {name: tensors.to_array(value, name) for name, value in response.outputs.items()}
 
     def classify(self, examples: Any, signature: str = "classify") -> list[list[tuple[str, float]]]:
-        """Labels and scores for tf.train.Example messages, for each of them."""
+        """Return labels and scores for tf.train.Example messages, for each of them."""
         request = classification_pb2.ClassificationRequest(model_spec=self.spec(signature))
         request.input.example_list.examples.extend(examples)
         result = self._call(self._prediction.Classify, request).result
         return [[(one.label, one.score) for one in row.classes] for row in result.classifications]
 
     def regress(self, examples: Any, signature: str = "regress") -> list[float]:
-        """A value for each tf.train.Example message."""
+        """Return a value for each tf.train.Example message."""
         request = regression_pb2.RegressionRequest(model_spec=self.spec(signature))
         request.input.example_list.examples.extend(examples)
         return [one.value for one in self._call(self._prediction.Regress, request).result.regressions]
 
     def metadata(self) -> dict[str, Any]:
-        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self.spec(""), metadata_field=["signature_def"])
-        found = get_model_metadata_pb2.SignatureDefMap()
-        self._call(self._prediction.GetModelMetadata, request).metadata["signature_def"].Unpack(found)
-        return dict(found.signature_def)
+        field = "signature_def"
+        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self.spec(""), metadata_field=[field])
+        definitions = get_model_metadata_pb2.SignatureDefMap()
+        self._call(self._prediction.GetModelMetadata, request).metadata[field].Unpack(definitions)
+        return dict(definitions.signature_def)
 
     def status(self) -> dict[int, str]:
-        """The state of each version, by its number."""
-        response = self._call(self._models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest(model_spec=self.spec("")))
-        return {one.version: get_model_status_pb2.ModelVersionStatus.State.Name(one.state) for one in response.model_version_status}
+        """Return the state of each version, by its number."""
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self.spec(""))
+        states = get_model_status_pb2.ModelVersionStatus.State
+        versions = self._call(self._models.GetModelStatus, request).model_version_status
+        return {one.version: states.Name(one.state) for one in versions}
 
     def reload(self, config: Any) -> None:
-        """Gives the server another ModelServerConfig. Raises ServingError where it does not take it."""
+        """Give the server another ModelServerConfig. Raises ServingError where it does not take it."""
         self._call(self._models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(config=config))
 
 
@@ -215,8 +238,9 @@ class RestClient(_Client):
         self._session = requests.Session()
         self._session.trust_env = False  # the server is named by its address; no proxy stands between
         if self.access.retry:
-            again = urllib3.Retry(total=TRIES - 1, read=False, other=False, status=TRIES - 1, status_forcelist=[503], allowed_methods=None,
-                                  backoff_factor=FIRST_PAUSE, backoff_max=LONGEST_PAUSE, raise_on_status=False)
+            again = urllib3.Retry(total=TRIES - 1, read=False, other=False, status=TRIES - 1, status_forcelist=[503],
+                                  allowed_methods=None, backoff_factor=FIRST_PAUSE, backoff_max=LONGEST_PAUSE,
+                                  raise_on_status=False)
             for scheme in ("http://", "https://"):
                 self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=again))
         tls = self.access.tls
@@ -232,12 +256,15 @@ class RestClient(_Client):
 
     def _call(self, method: str, ending: str, body: Any = None) -> Any:
         try:
-            response = self._session.request(method, self.access.url + ending, data=None if body is None else json.dumps(body),
-                                             headers={"Content-Type": "application/json"}, timeout=self.access.deadline)
+            response = self._session.request(method, self.access.url + ending, timeout=self.access.deadline,
+                                             data=None if body is None else json.dumps(body),
+                                             headers={"Content-Type": "application/json"})
         except requests.Timeout as error:
-            raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {self.access.deadline:g} s") from error
+            message = f"no answer within {self.access.deadline:g} s"
+            raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
         except requests.RequestException as error:
-            raise ServingError(grpc.StatusCode.UNAVAILABLE, f"{self.access.address} cannot be asked: {str(error)[:200]}") from error
+            message = f"{self.access.address} cannot be asked: {str(error)[:200]}"
+            raise ServingError(grpc.StatusCode.UNAVAILABLE, message) from error
         if response.status_code != 200:
             message = response.text[:500]
             with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -245,41 +272,50 @@ class RestClient(_Client):
             raise ServingError(_CODES.get(response.status_code, grpc.StatusCode.UNKNOWN), message)
         return response.json()
 
-    def ask(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        body = {"signature_name": self.access.signature, "inputs": {name: _plain(value) for name, value in inputs.items()}}
-        found = self._call("POST", ":predict", body)["outputs"]
-        names = self._outputs
-        named = found if isinstance(found, dict) and len(names) > 1 else {next(iter(names)): found}
-        return {name: _array(value, names[name].dtype) for name, value in named.items()}
-
-    @property
-    def _outputs(self) -> Mapping[str, Any]:
-        if not hasattr(self, "_signatures"):
-            self._signatures = self.metadata()
-        return self._signatures[self.access.signature].outputs
+    def ask(self, inputs: Mapping[str, np.ndarray], *, signature: str = DEFAULT) -> dict[str, np.ndarray]:
+        name = self._asked(signature)
+        body = {"signature_name": name, "inputs": {one: _plain(value) for one, value in inputs.items()}}
+        answer = self._call("POST", ":predict", body)["outputs"]
+        outputs = self.definitions[name].outputs
+        named = answer if isinstance(answer, dict) and len(outputs) > 1 else {next(iter(outputs)): answer}
+        return {one: _array(value, outputs[one].dtype) for one, value in named.items()}
 
     def classify(self, examples: list[dict[str, Any]], signature: str = "classify") -> list[list[tuple[str, float]]]:
-        """Labels and scores for examples as feature name to value, for each of them; bytes are sent as base64."""
-        body = {"signature_name": signature, "examples": [{name: _plain(value) for name, value in one.items()} for one in examples]}
+        """Return labels and scores for examples as feature name to value, for each of them; bytes go as base64."""
+        plain = [{name: _plain(value) for name, value in one.items()} for one in examples]
+        body = {"signature_name": signature, "examples": plain}
         return [[(label, score) for label, score in row] for row in self._call("POST", ":classify", body)["results"]]
 
     def metadata(self) -> dict[str, Any]:
-        found = self._call("GET", "/metadata")["metadata"]["signature_def"]
-        return dict(json_format.ParseDict(found, get_model_metadata_pb2.SignatureDefMap()).signature_def)
+        definitions = self._call("GET", "/metadata")["metadata"]["signature_def"]
+        return dict(json_format.ParseDict(definitions, get_model_metadata_pb2.SignatureDefMap()).signature_def)
 
     def status(self) -> dict[int, str]:
-        """The state of each version, by its number."""
+        """Return the state of each version, by its number."""
         return {int(one["version"]): one["state"] for one in self._call("GET", "")["model_version_status"]}
 
 
 def model_spec(access: Access, signature: str) -> Any:
-    """The ModelSpec of a request."""
+    """Return the ModelSpec of a request."""
     spec = model_pb2.ModelSpec(name=access.model, signature_name=signature)
     if access.version is not None:
         spec.version.value = access.version
     elif access.label:
         spec.version_label = access.label
     return spec
+
+
+def _signature(name: str, definition: Any) -> Signature:
+    """Return a SignatureDef message as all predictors show it. Its maps have no order, so names are sorted."""
+    inputs, outputs = definition.inputs, definition.outputs
+    return Signature(name=name, inputs=tuple(_tensor(one, inputs[one]) for one in sorted(inputs)),
+                     outputs=tuple(_tensor(one, outputs[one], output=True) for one in sorted(outputs)))
+
+
+def _tensor(name: str, info: Any, *, output: bool = False) -> Tensor:
+    known = info.dtype in tensors.KINDS and info.dtype != tensors.STRING
+    dtype = np.dtype(tensors.KINDS[info.dtype][0]).name if known else tensors.type_name(info.dtype)
+    return described(name, dtype, tensors.dims(info.tensor_shape) or (), output=output)
 
 
 def _plain(value: Any) -> Any:
@@ -293,5 +329,9 @@ def _plain(value: Any) -> Any:
 def _array(value: Any, number: int) -> np.ndarray:
     if number != tensors.STRING:
         return np.array(value, tensors.KINDS[number][0])
-    found = np.array(value, object)
-    return np.frompyfunc(lambda one: base64.b64decode(one["b64"]) if isinstance(one, dict) else one.encode(), 1, 1)(found)
+    return np.frompyfunc(_decoded, 1, 1)(np.array(value, object))
+
+
+def _decoded(text: str | dict[str, str]) -> bytes:
+    """Return a string of a JSON answer as bytes; what is not text comes as {"b64": …}."""
+    return base64.b64decode(text["b64"]) if isinstance(text, dict) else text.encode()

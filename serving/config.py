@@ -23,7 +23,8 @@ def of_options(options: Options) -> Any:
     if options.model_config_file:
         return messages.read(Path(options.model_config_file), model_server_config_pb2.ModelServerConfig)
     config = model_server_config_pb2.ModelServerConfig()
-    config.model_config_list.config.add(name=options.model_name, base_path=str(Path(options.model_base_path).absolute()),
+    config.model_config_list.config.add(name=options.model_name,
+                                        base_path=str(Path(options.model_base_path).absolute()),
                                         model_platform=PLATFORM)
     return config
 
@@ -31,7 +32,8 @@ def of_options(options: Options) -> Any:
 def check(new: Any) -> None:
     """Raises ServingError where a configuration cannot be taken."""
     if new.WhichOneof("config") == "custom_model_config":
-        raise failed_precondition("Cannot transition to requested config. It is only legal to transition from one ModelConfigList to "
+        raise failed_precondition("Cannot transition to requested config. It is only legal to transition from one "
+                                  "ModelConfigList to "
                                   "another.")
     seen = set()
     for one in new.model_config_list.config:

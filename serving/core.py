@@ -1,6 +1,7 @@
 """What both protocols call: requests as TF Serving's messages, answers likewise. gRPC and REST only translate.
 
-Follows servables/tensorflow/*.cc and model_servers/*_impl.cc of TF Serving: same checks in the same order, same codes and words.
+Follows servables/tensorflow/*.cc and model_servers/*_impl.cc of TF Serving: same checks in the same order, same codes
+and words.
 """
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ class Core:
         """A version, loaded and warmed up; in a thread."""
         loaded = servable.load(folder, self.options)
         try:
-            if self.options.enable_batching and self.options.enable_per_model_batching_parameters and (folder / PER_MODEL).is_file():
+            own = self.options.enable_batching and self.options.enable_per_model_batching_parameters
+            if own and (folder / PER_MODEL).is_file():
                 self._own[loaded] = self._batcher(folder / PER_MODEL)
             if self.options.enable_model_warmup:
                 warmup.replay(folder, loaded, max(1, self.options.num_request_iterations_for_warmup))
@@ -85,7 +87,8 @@ class Core:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """Takes a request, before it is read. Raises ServingError where there are too many or the server is going down."""
+        """Takes a request, before it is read. Raises ServingError where there are too many or the server is going
+        down."""
         if self.draining:
             raise unavailable("The server is going down")
         if self.under_way >= self.options.max_concurrent_requests:
@@ -112,7 +115,8 @@ class Core:
             raise
         finally:
             version = _answering.get()
-            self.metrics.request(spec.name if spec.name in self.manager.models else "", "" if version is None else str(version), call,
+            self.metrics.request(spec.name if spec.name in self.manager.models else "",
+                                 "" if version is None else str(version), call,
                                  entry, status, time.perf_counter() - start)
 
     async def predict(self, request: Any) -> Any:
@@ -187,13 +191,15 @@ class Core:
                 raise invalid(f"Duplicate evaluation of signature: {signature}")
             seen.add(signature)
             if task.method_name not in (examples.CLASSIFY, examples.REGRESS):
-                raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
+                raise ServingError(grpc.StatusCode.UNIMPLEMENTED, "Unsupported signature method_name: "
+                                                                  f"{task.method_name}")
         response = inference_pb2.MultiInferenceResponse()
         for task in request.tasks:
             result, version, name = await self._on_examples(task.model_spec, request.input, task.method_name)
             added = response.results.add()
             _answered(added.model_spec, task.model_spec.name, version, name)
-            (added.classification_result if task.method_name == examples.CLASSIFY else added.regression_result).CopyFrom(result)
+            (added.classification_result if task.method_name == examples.CLASSIFY
+             else added.regression_result).CopyFrom(result)
         self.log.multi_inference(request, response)
         return response
 
@@ -208,15 +214,15 @@ class Core:
                 raise invalid(f"Metadata field {field} is not supported")
         version = self._hold(request.model_spec)
         try:
-            found = get_model_metadata_pb2.SignatureDefMap()
+            result = get_model_metadata_pb2.SignatureDefMap()
             for name, signature in version.loaded.signatures.items():
-                found.signature_def[name].CopyFrom(signature)
+                result.signature_def[name].CopyFrom(signature)
         finally:
             self.manager.let_go(version)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = version.number
-        response.metadata[SIGNATURE_DEF].Pack(found)
+        response.metadata[SIGNATURE_DEF].Pack(result)
         return response
 
     async def status(self, request: Any) -> Any:
@@ -235,7 +241,8 @@ class Core:
     async def reload(self, request: Any) -> Any:
         """ModelService.HandleReloadConfigRequest."""
         if request.config.WhichOneof("config") != "model_config_list":
-            raise invalid("ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported")
+            raise invalid("ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "
+                          "currently supported")
         await self.configure(request.config)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = 0
@@ -247,7 +254,7 @@ class Core:
         await self.manager.configure(config)
         self.log.configure(config)
 
-    async def _on_examples(self, spec: Any, given: Any, method: str) -> tuple[Any, Version, str]:
+    async def _on_examples(self, spec: Any, value: Any, method: str) -> tuple[Any, Version, str]:
         version = self._hold(spec)
         try:
             name = spec.signature_name or servable.DEFAULT
@@ -255,7 +262,7 @@ class Core:
                 raise invalid(f"No signature was found with the name: {name}")
             signature = version.loaded.signatures[name]
             outputs = examples.check(signature, name, method, self.options.enable_signature_method_name_check)
-            rows = examples.serialized(given)
+            rows = examples.serialized(value)
             inputs = {examples.INPUTS: rows}
             servable.check_inputs(signature, inputs)
             answers = await self._run(version, name, inputs, outputs)
@@ -264,13 +271,15 @@ class Core:
         made = examples.classifications if method == examples.CLASSIFY else examples.regressions
         return made(answers, len(rows)), version, name
 
-    async def _run(self, version: Version, signature: str, inputs: dict[str, np.ndarray], outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Runs a signature in a thread, in a batch where batching is on. The version is held until the run ends, even where nobody
-        waits for it any more."""
+    async def _run(self, version: Version, signature: str, inputs: dict[str, np.ndarray],
+                   outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """Runs a signature in a thread, in a batch where batching is on. The version is held until the run ends, even
+        where nobody waits for it any more."""
         loaded = version.loaded
         batcher = self._shared or self._own.get(loaded)
         if batcher is None:
-            work: asyncio.Future = asyncio.get_running_loop().run_in_executor(self._threads, loaded.run, signature, inputs, outputs)
+            work: asyncio.Future = asyncio.get_running_loop().run_in_executor(self._threads, loaded.run, signature,
+                                                                              inputs, outputs)
         else:
             work = asyncio.ensure_future(batcher.submit((id(version), signature, tuple(outputs)), inputs,
                                                         lambda stacked: loaded.run(signature, stacked, outputs)))
@@ -285,7 +294,8 @@ class Core:
 
     def _batcher(self, path: Path | None) -> Batcher:
         """A batcher with the parameters of a file, or the usual ones. Raises StartError where the file is broken."""
-        parameters = Parameters.of(messages.read(path, messages.BatchingParameters), str(path)) if path else Parameters()
+        parameters = Parameters.of(messages.read(path, messages.BatchingParameters),
+                                   str(path)) if path else Parameters()
         return Batcher(parameters, self.metrics.batch)
 
     @property
@@ -313,16 +323,17 @@ class Core:
         self.log.close()
 
 
-def _filtered(signature: Any, wanted: Sequence[str]) -> list[str]:
+def _filtered(signature: Any, requested: Sequence[str]) -> list[str]:
     known = sorted(signature.outputs)
     seen: set[str] = set()
-    for name in wanted:
+    for name in requested:
         if name not in signature.outputs:
-            raise invalid(f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{','.join(known)}}}.")
+            raise invalid(f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                          f"{{{','.join(known)}}}.")
         if name in seen:
             raise invalid(f"duplicate output tensor alias: {name}")
         seen.add(name)
-    return list(wanted) or known
+    return list(requested) or known
 
 
 def _predicted(request: Any, answers: dict[str, np.ndarray], version: Version, signature: str) -> Any:

@@ -1,4 +1,5 @@
-"""tf.train.Example inputs of Classify, Regress and MultiInference, and the results that become of a signature's outputs.
+"""tf.train.Example inputs of Classify, Regress and MultiInference, and the results that become of a signature's
+outputs.
 
 Follows servables/tensorflow/{util,classifier,regressor,multi_inference}.cc of TF Serving: same checks, same words.
 """
@@ -17,19 +18,21 @@ INPUTS, CLASSES, SCORES, OUTPUTS = "inputs", "classes", "scores", "outputs"
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
-def serialized(given: Any) -> np.ndarray:
-    """The examples of an Input message, serialized, (examples,); a context is merged into each. Raises ServingError where there is none."""
-    kind = given.WhichOneof("kind")
+def serialized(value: Any) -> np.ndarray:
+    """The examples of an Input message, serialized, (examples,); a context is merged into each. Raises ServingError
+    where there is none."""
+    kind = value.WhichOneof("kind")
     if kind == "example_list":
-        found = [one.SerializeToString() for one in given.example_list.examples]
+        result = [one.SerializeToString() for one in value.example_list.examples]
     elif kind == "example_list_with_context":
-        found = [_merged(given.example_list_with_context.context, one) for one in given.example_list_with_context.examples]
+        result = [_merged(value.example_list_with_context.context, one)
+                 for one in value.example_list_with_context.examples]
     else:
-        found = []
-    if not found:
+        result = []
+    if not result:
         raise invalid("Input is empty.")
-    array = np.empty(len(found), object)
-    array[:] = found
+    array = np.empty(len(result), object)
+    array[:] = result
     return array
 
 
@@ -58,26 +61,28 @@ def check(signature: Any, name: str, method: str, strict: bool) -> list[str]:
         raise invalid("Expected one input Tensor.")
     if INPUTS not in signature.inputs:
         raise failed_precondition(f"No {what} inputs found in SignatureDef: {name}")
-    wanted = [CLASSES, SCORES] if method == CLASSIFY else [OUTPUTS]
-    found = [one for one in wanted if one in signature.outputs]
-    if not found and method == CLASSIFY:
-        raise failed_precondition(f'Expected classification signature outputs to contain at least one of "{CLASSES}" or "{SCORES}". '
+    requested = [CLASSES, SCORES] if method == CLASSIFY else [OUTPUTS]
+    result = [one for one in requested if one in signature.outputs]
+    if not result and method == CLASSIFY:
+        raise failed_precondition(f'Expected classification signature outputs to contain at least one of "{CLASSES}" '
+                                  f'or "{SCORES}". '
                                   f"Signature was: {name}")
-    if not found:
+    if not result:
         raise failed_precondition(f"No regression outputs found in SignatureDef: {name}")
-    return found
+    return result
 
 
 def classifications(outputs: Mapping[str, np.ndarray], examples: int) -> Any:
-    """ClassificationResult of `classes` (examples, classes), strings, and `scores`, float32; one of them may be missing."""
-    for name, kind, wanted in ((CLASSES, "O", "DT_STRING"), (SCORES, "f", "DT_FLOAT")):
+    """ClassificationResult of `classes` (examples, classes), strings, and `scores`, float32; one of them may be
+    missing."""
+    for name, kind, requested in ((CLASSES, "O", "DT_STRING"), (SCORES, "f", "DT_FLOAT")):
         value = outputs.get(name)
         if value is None:
             continue
         if value.ndim != 2:
             raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {list(value.shape)}")
         if value.dtype.kind != kind:
-            raise invalid(f"Expected {name} Tensor of {wanted}. Got: {value.dtype}")
+            raise invalid(f"Expected {name} Tensor of {requested}. Got: {value.dtype}")
         if len(value) != examples:
             raise invalid(f"Expected {name} output batch size of {examples}. Got: {len(value)}")
     widths = {value.shape[1] for value in outputs.values()}
@@ -97,7 +102,8 @@ def regressions(outputs: Mapping[str, np.ndarray], examples: int) -> Any:
     """RegressionResult of `outputs`, float32 (examples,) or (examples, 1)."""
     value = outputs[OUTPUTS]
     if value.shape not in ((examples,), (examples, 1)):
-        raise invalid(f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {list(value.shape)}")
+        raise invalid("Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+                      f"{list(value.shape)}")
     if value.dtype.kind != "f":
         raise invalid(f"Expected output Tensor of DT_FLOAT. Got: {value.dtype}")
     result = regression_pb2.RegressionResult()

@@ -1,7 +1,8 @@
-"""The flags of `tensorflow_model_server`: names, forms, defaults and errors (model_servers/main.cc, server.h of TF Serving 2.21).
+"""The flags of `tensorflow_model_server`: names, forms, defaults and errors (model_servers/main.cc, server.h of TF
+Serving 2.21).
 
-Those that mean nothing here are taken and said to have no effect, so that a command line written for the original works unchanged. A few
-are this server's own; the original refuses them.
+Those that mean nothing here are taken and said to have no effect, so that a command line written for the original works
+unchanged. A few are this server's own; the original refuses them.
 """
 from __future__ import annotations
 
@@ -26,28 +27,36 @@ class Options:
 
     port: int = _flag(8500, "TCP port to listen on for the gRPC API. Disabled if set to zero.")
     grpc_socket_path: str = _flag("", "If non-empty, listen to a UNIX socket for the gRPC API on this path.")
-    rest_api_port: int = _flag(0, "Port to listen on for the HTTP/REST API. Not exported if zero. Must differ from --port.")
+    rest_api_port: int = _flag(0, "Port to listen on for the HTTP/REST API. Not exported if zero. Must differ from "
+                                  "--port.")
     rest_api_num_threads: int = _flag(4 * (os.cpu_count() or 1), "Requests of the HTTP/REST API that run at a time.")
     rest_api_timeout_in_ms: int = _flag(30000, "Timeout for HTTP/REST API calls.")
     rest_api_enable_cors_support: bool = _flag(False, "Enable CORS headers in responses.")
     enable_batching: bool = _flag(False, "Enable batching.")
-    batching_parameters_file: str = _flag("", "If non-empty, a text BatchingParameters protobuf to use instead of the defaults.")
-    enable_per_model_batching_parameters: bool = _flag(False, "Read batching_params.pbtxt of each SavedModel's folder instead.")
+    batching_parameters_file: str = _flag("", "If non-empty, a text BatchingParameters protobuf to use instead of the "
+                                              "defaults.")
+    enable_per_model_batching_parameters: bool = _flag(False, "Read batching_params.pbtxt of each SavedModel's folder "
+                                                              "instead.")
     allow_version_labels_for_unavailable_models: bool = _flag(
         False, "If true, allows assigning unused version labels to models that are not available yet.")
-    model_config_file: str = _flag("", "If non-empty, a text ModelServerConfig protobuf; --model_name and --model_base_path are ignored.")
-    model_config_file_poll_wait_seconds: int = _flag(0, "Seconds between looks at model_config_file. It is read once if zero.")
+    model_config_file: str = _flag("", "If non-empty, a text ModelServerConfig protobuf; --model_name and "
+                                       "--model_base_path are ignored.")
+    model_config_file_poll_wait_seconds: int = _flag(0, "Seconds between looks at model_config_file. It is read once "
+                                                        "if zero.")
     model_name: str = _flag("default", "Name of the model (ignored if --model_config_file is set).")
-    model_base_path: str = _flag("", "Path to the versions (ignored if --model_config_file is set, otherwise required).")
+    model_base_path: str = _flag("", "Path to the versions (ignored if --model_config_file is set, otherwise "
+                                     "required).")
     max_num_load_retries: int = _flag(5, "How often loading a model is tried again after the first failure.")
     load_retry_interval_micros: int = _flag(60_000_000, "Microseconds between two such tries.")
-    file_system_poll_wait_seconds: int = _flag(1, "Seconds between looks for new versions. Zero: once. Negative: never.")
+    file_system_poll_wait_seconds: int = _flag(1, "Seconds between looks for new versions. Zero: once. Negative: "
+                                                  "never.")
     tensorflow_session_parallelism: int = _flag(0, "Threads to use for running a session. Auto-configured by default.")
     tensorflow_intra_op_parallelism: int = _flag(0, "Threads for one operator. Auto-configured by default.")
     tensorflow_inter_op_parallelism: int = _flag(0, "Operators that run at a time. Auto-configured by default.")
     ssl_config_file: str = _flag("", "If non-empty, a text SSLConfig protobuf: TLS for gRPC, and here for REST too.")
     saved_model_tags: str = _flag("serve", "Comma-separated tags of the graph to load from a SavedModel.")
-    grpc_channel_arguments: str = _flag("", "Comma-separated arguments for the gRPC server, e.g. grpc.max_connection_age_ms=2000.")
+    grpc_channel_arguments: str = _flag("", "Comma-separated arguments for the gRPC server, e.g. "
+                                            "grpc.max_connection_age_ms=2000.")
     grpc_max_threads: int = _flag(4 * (os.cpu_count() or 1), "gRPC requests that run a model at a time.")
     enable_model_warmup: bool = _flag(True, "Replay assets.extra/tf_serving_warmup_requests when a version is loaded.")
     num_request_iterations_for_warmup: int = _flag(0, "How often each warm-up request is sent. Used only if positive.")
@@ -70,11 +79,14 @@ class Options:
     xla_cpu_compilation_enabled: bool = _flag(False, "A model says itself what is compiled.", NO_EFFECT)
     thread_pool_factory_config_file: str = _flag("", "There is one pool.", NO_EFFECT)
 
-    bind_address: str = _flag("127.0.0.1", "Address to listen on. The original listens on all; give 0.0.0.0 for that.", OWN)
+    bind_address: str = _flag("127.0.0.1", "Address to listen on. The original listens on all; give 0.0.0.0 for that.",
+                              OWN)
     max_request_bytes: int = _flag(64 << 20, "The largest request, in bytes, gRPC or REST, unpacked.", OWN)
     max_concurrent_requests: int = _flag(1024, "Requests under way, beyond which new ones get UNAVAILABLE.", OWN)
-    header_timeout_seconds: float = _flag(10.0, "How long a REST client may take to send its headers, and between parts of its body.", OWN)
-    bearer_token_file: str = _flag("", "If non-empty, requests need the token in this file: Authorization: Bearer TOKEN.", OWN)
+    header_timeout_seconds: float = _flag(10.0, "How long a REST client may take to send its headers, and between "
+                                                "parts of its body.", OWN)
+    bearer_token_file: str = _flag("", "If non-empty, requests need the token in this file: Authorization: Bearer "
+                                       "TOKEN.", OWN)
     drain_seconds: float = _flag(30.0, "How long requests under way may take to finish after SIGTERM.", OWN)
 
 
@@ -87,11 +99,11 @@ def parse(arguments: Sequence[str]) -> Options:
     fields = {field.name: field for field in dataclasses.fields(Options)}
     options = Options()
     for argument in arguments:
-        name, given, value = argument.removeprefix("--").partition("=")
+        name, received, value = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or name not in fields:
             near = difflib.get_close_matches(name, fields, 1)
             raise StartError(f"unknown argument: {argument}{f'. Did you mean --{near[0]}?' if near else ''}")
-        setattr(options, name, _value(name, type(fields[name].default), value if given else None))
+        setattr(options, name, _value(name, type(fields[name].default), value if received else None))
     return options
 
 
@@ -122,7 +134,8 @@ def check(options: Options) -> None:
     if not options.model_base_path and not options.model_config_file:
         raise StartError("Both server_options.model_base_path and server_options.model_config_file are empty! "
                          "Give --model_base_path=FOLDER, the folder that holds the numbered versions")
-    for name in ("model_config_file", "batching_parameters_file", "monitoring_config_file", "ssl_config_file", "bearer_token_file"):
+    for name in ("model_config_file", "batching_parameters_file", "monitoring_config_file", "ssl_config_file",
+                 "bearer_token_file"):
         path = getattr(options, name)
         if path and not os.path.isfile(path):
             raise StartError(f"--{name}={path}: there is no such file")
@@ -138,7 +151,8 @@ def usage(program: str) -> str:
     """All flags with their defaults, as the original prints them."""
     lines = [f"usage: {program}", "Flags:"]
     for field in dataclasses.fields(Options):
-        default = str(field.default).lower() if isinstance(field.default, bool) else repr(field.default).replace("'", '"')
+        default = str(field.default).lower() if isinstance(field.default, bool) else repr(field.default).replace("'",
+                                                                                                                 '"')
         kind = {bool: "bool", int: "int32", float: "float"}.get(type(field.default), "string")
         note = {OWN: " (not in the original)", NO_EFFECT: " (no effect)"}.get(field.metadata["kind"], "")
         lines.append(f"\t--{field.name + '=' + default:<54}\t{kind}\t{field.metadata['what']}{note}")

@@ -20,7 +20,8 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
         if not value.ndim:
             raise invalid(f"Tensor name: {name} has no shape information ")
         if sizes and len(value) not in sizes:
-            raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(value)} expecting: {next(iter(sizes))}")
+            raise invalid(f"Tensor name: {name} has inconsistent batch size: {len(value)} expecting: "
+                          f"{next(iter(sizes))}")
         sizes.add(len(value))
     columns = {name: _plain(value, name) for name, value in sorted(outputs.items())}
     if len(columns) == 1:

@@ -14,17 +14,18 @@ from serving.json_tensors import LIMITS, NotFitting, decoded, is_base64, signatu
 def fill_examples(document: dict[str, Any], request: Any) -> None:
     """Fills a ClassificationRequest or RegressionRequest."""
     request.model_spec.signature_name = signature_name(document)
-    given = request.input
+    value = request.input
     within = "context" in document
     if within:
-        _fill_example(document["context"], given.example_list_with_context.context)
+        _fill_example(document["context"], value.example_list_with_context.context)
     if "examples" not in document:
-        raise invalid(f"JSON Value: {text_of(document)} When method is classify, key 'examples' is expected and was not found")
+        raise invalid(f"JSON Value: {text_of(document)} When method is classify, key 'examples' is expected and was "
+                      "not found")
     if not isinstance(document["examples"], list):
         raise invalid(f"JSON Value: {text_of(document)} Expecting 'examples' value to be an list/array")
     if not document["examples"]:
         raise invalid(f"JSON Value: {text_of(document)} 'examples' value is an empty array")
-    into = (given.example_list_with_context if within else given.example_list).examples
+    into = (value.example_list_with_context if within else value.example_list).examples
     for one in document["examples"]:
         _fill_example(one, into.add())
 

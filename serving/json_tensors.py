@@ -1,7 +1,7 @@
 """JSON of TF Serving's REST API to tensors, by the rules of its util/json_tensor.cc, in its words.
 
-Differences: a value's own text stands in an error cut to 200 characters (the original echoes it whole), and lists nested deeper than
-`DEEPEST` are refused (the original's parser runs out of stack).
+Differences: a value's own text stands in an error cut to 200 characters (the original echoes it whole), and lists
+nested deeper than `DEEPEST` are refused (the original's parser runs out of stack).
 """
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ def parse(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        found = _loaded(body)
+        result = _loaded(body)
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: Invalid value. at offset: {error.pos}") from error
     except RecursionError as error:
         raise invalid("JSON Parse error: nested too deep") from error
     except (UnicodeDecodeError, ValueError) as error:  # no UTF-8, an integer of thousands of digits
         raise invalid(f"JSON Parse error: {str(error)[:200]}") from error
-    if not isinstance(found, dict):
-        raise invalid(f"JSON Value: {text_of(found)} Is not object")
-    return found
+    if not isinstance(result, dict):
+        raise invalid(f"JSON Value: {text_of(result)} Is not object")
+    return result
 
 
 def _loaded(body: bytes) -> Any:
-    """What a body holds: by orjson; by Python's own parser where it has what no JSON has, NaN and Infinity, or is broken."""
+    """What a body holds: by orjson; by Python's own parser where it has what no JSON has, NaN and Infinity, or is
+    broken."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -63,7 +64,8 @@ def fill_predict(document: dict[str, Any], request: Any, infos_of: Callable[[str
     if not infos:
         raise invalid(f"Failed to get input map for signature: {request.model_spec.signature_name or 'DEFAULT'}")
     if "instances" in document and "inputs" in document:
-        raise invalid(f"JSON Value: {text_of(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' keys to "
+        raise invalid(f"JSON Value: {text_of(document)} Not formatted correctly expecting only one of 'inputs' or "
+                      "'instances' keys to "
                       "exist ")
     if "instances" in document:
         instances = document["instances"]
@@ -83,14 +85,16 @@ def signature_name(document: dict[str, Any]) -> str:
     """The signature that a body names, or nothing. Raises ServingError."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid(f"JSON Value: {text_of(document)} not formatted correctly. 'signature_name' key must be a string value.")
+        raise invalid(f"JSON Value: {text_of(document)} not formatted correctly. 'signature_name' key must be a string "
+                      "value.")
     return name
 
 
 def _fill_rows(instances: list[Any], infos: Infos, into: Any, plain: bool) -> None:
     objects = _is_object(instances[0])
     if not isinstance(instances[0], dict) and len(infos) > 1:
-        raise invalid("instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map")
+        raise invalid("instances is a plain list, but expecting list of objects as multiple input tensors required as "
+                      "per tensorinfo_map")
     columns: dict[str, list[Any]] = {name: [] for name in infos}
     for place, item in enumerate(instances):
         if objects:
@@ -98,10 +102,12 @@ def _fill_rows(instances: list[Any], infos: Infos, into: Any, plain: bool) -> No
                 raise invalid(f"Expecting object but got list at item {place} of input list")
             for name in item:
                 if name not in infos:
-                    raise invalid(f"Failed to process element: {place} key: {name} of 'instances' list. Error: INVALID_ARGUMENT: "
+                    raise invalid(f"Failed to process element: {place} key: {name} of 'instances' list. Error: "
+                                  "INVALID_ARGUMENT: "
                                   f"JSON object: does not have named input: {name}")
             if set(item) != set(infos):
-                raise invalid(f"Failed to process element: {place} of 'instances' list. JSON object: {text_of(item)} keys must be equal "
+                raise invalid(f"Failed to process element: {place} of 'instances' list. JSON object: {text_of(item)} "
+                              "keys must be equal "
                               f"to: {','.join(sorted(infos))}")
             for name, value in item.items():
                 columns[name].append(value)
@@ -114,14 +120,16 @@ def _fill_rows(instances: list[Any], infos: Infos, into: Any, plain: bool) -> No
             tensors.to_proto(_array(column, infos[name].dtype, plain), into[name], packed=True)
         except NotFitting as error:
             key = f" key: {name}" if objects else ""
-            raise invalid(f"Failed to process element: {error.place[0] if error.place else 0}{key} of 'instances' list. "
+            raise invalid(f"Failed to process element: {error.place[0] if error.place else 0}{key} of 'instances' "
+                          "list. "
                           f"Error: INVALID_ARGUMENT: {error}") from error
 
 
 def _fill_columns(value: Any, infos: Infos, into: Any, plain: bool) -> None:
     if not _is_object(value):
         if len(infos) > 1:
-            raise invalid("inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map")
+            raise invalid("inputs is a plain value/list, but expecting an object as multiple input tensors required as "
+                          "per tensorinfo_map")
         value = {next(iter(infos)): value}
     for name in infos:
         if name not in value:
@@ -142,19 +150,21 @@ class NotFitting(ValueError):
 
 def _quickly(value: Any, kind: Any, name: str) -> np.ndarray | None:
     """The same for numbers that all fit, as numpy reads them; None where one may not."""
-    wanted = np.dtype(kind).kind
-    if wanted not in "fiu":
+    requested = np.dtype(kind).kind
+    if requested not in "fiu":
         return None
     try:
-        found = np.array(value)
+        result = np.array(value)
     except (ValueError, OverflowError):
         return None
-    if wanted == "f" and found.dtype.kind in "fi" and found.size:
-        largest = np.abs(found[np.isfinite(found)] if found.dtype.kind == "f" else found).max(initial=0)
-        return found.astype(kind) if largest < 2 ** 24 or found.dtype == kind else None
-    limits = np.iinfo(kind) if wanted != "f" else None
-    fits = limits is not None and found.dtype.kind == "i" and found.size and found.min() >= limits.min and found.max() <= limits.max
-    return found.astype(kind) if fits else None
+    if requested == "f" and result.dtype.kind in "fi" and result.size:
+        largest = np.abs(result[np.isfinite(result)] if result.dtype.kind == "f" else result).max(initial=0)
+        return result.astype(kind) if largest < 2 ** 24 or result.dtype == kind else None
+    limits = np.iinfo(kind) if requested != "f" else None
+    if limits is None or result.dtype.kind != "i" or not result.size:
+        return None
+    fits = result.min() >= limits.min and result.max() <= limits.max
+    return result.astype(kind) if fits else None
 
 
 def _array(value: Any, number: int, plain: bool = False) -> np.ndarray:
@@ -190,13 +200,15 @@ def _array(value: Any, number: int, plain: bool = False) -> np.ndarray:
 def _flatten(value: Any, shape: list[int], level: int, place: tuple[int, ...], flat: list[Any]) -> None:
     if not isinstance(value, list):
         if level != len(shape):
-            raise NotFitting(f"JSON Value: {text_of(value)} found at incorrect level: {level + 1} in the JSON DOM. Expected at level: "
+            raise NotFitting(f"JSON Value: {text_of(value)} found at incorrect level: {level + 1} in the JSON DOM. "
+                             "Expected at level: "
                              f"{len(shape)}", place)
         flat.append(value)
     elif level >= len(shape):
         raise NotFitting(f"Encountered list at unexpected level: {level} expected < {len(shape)}", place)
     elif len(value) != shape[level]:
-        raise NotFitting(f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}", place)
+        raise NotFitting(f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
+                         f"{shape[level]}", place)
     elif level == len(shape) - 1 and not any(isinstance(one, list) for one in value):
         flat.extend(value)
     else:
@@ -208,9 +220,10 @@ def _typed(flat: list[Any], number: int, kind: Any, name: str, shape: list[int])
     kinds = set(map(type, flat))
     numeric = np.dtype(kind).kind
     if numeric == "O" and kinds <= {str, dict}:
-        found = np.empty(len(flat), object)
-        found[:] = [value.encode() if isinstance(value, str) else decoded(value, _at(place, shape)) for place, value in enumerate(flat)]
-        return found
+        result = np.empty(len(flat), object)
+        result[:] = [value.encode() if isinstance(value, str) else decoded(value, _at(place, shape)) for place,
+                    value in enumerate(flat)]
+        return result
     fits: set[type] = {int, float} if numeric == "f" else {bool} if numeric == "b" else {int}
     if kinds <= fits:
         limit = LIMITS.get(name, math.inf)
@@ -273,5 +286,6 @@ def text_of(value: Any) -> str:
 
 def type_of(value: Any) -> str:
     """JSON's name of a value's type, as the original writes it."""
-    return {type(None): "Null", dict: "Object", list: "Array", str: "String"}.get(type(value), str(value) if isinstance(value, bool) else
+    return {type(None): "Null", dict: "Object", list: "Array",
+            str: "String"}.get(type(value), str(value) if isinstance(value, bool) else
                                                                                    "Number")

@@ -37,12 +37,12 @@ export default function () {
 
 
 def program() -> str | None:
-    """Where k6 is, beside this Python or on the PATH."""
+    """Return where k6 is, beside this Python or on the PATH; None where it is not installed."""
     return shutil.which(str(Path(sys.executable).with_name("k6"))) or shutil.which("k6")
 
 
 def open_loop(k6: str, access: Access, inputs: Sequence[dict[str, np.ndarray]], rate: float, seconds: float) -> Step:
-    """Sends requests over REST at a rate, as `serving.load.open_loop` does; latency is k6's `http_req_duration`.
+    """Send requests over REST at a rate, as `serving.load.open_loop` does; latency is k6's `http_req_duration`.
 
     Args:
         k6: the program.
@@ -67,7 +67,7 @@ def open_loop(k6: str, access: Access, inputs: Sequence[dict[str, np.ndarray]], 
 
 
 def step_of(metrics: dict, rate: float, seconds: float) -> Step:
-    """What k6's summary says, as a step."""
+    """Return what k6's summary says, as a step."""
     times = metrics.get("http_req_duration", {})
     sent, failed = (int(metrics.get(name, {}).get("count", 0)) for name in ("http_reqs", "failed"))
     dropped = int(metrics.get("dropped_iterations", {}).get("count", 0))

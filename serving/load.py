@@ -1,4 +1,4 @@
-"""Load on a server: an open loop that hides no waiting, and a closed loop of so many clients.
+"""Load on a server: an open loop that hides no waiting, and a closed loop with N clients.
 
 In an open loop requests are due at times that do not depend on the answers, as those of independent users are; latency counts from the time
 that a request was due, so that a server that stalls pays for every request that was due meanwhile (G. Tene, "How not to measure latency":
@@ -26,7 +26,7 @@ from serving import tensors
 from serving.client import Access, model_spec
 
 Protocol = Literal["grpc", "rest"]
-#: Sends a request, by its number; the code of the answer, OK where it is one.
+#: Sends a request, by its number; returns the code of the answer, OK where it is one.
 Ask = Callable[[int], Awaitable[str]]
 #: Requests that may wait for an answer at a time; what is due beyond it counts as an error, so that an overload ends.
 MOST_WAITING = 2000
@@ -59,17 +59,18 @@ class Step(BaseModel):
 
     @property
     def failed(self) -> int:
-        """Requests without an answer."""
+        """Return the requests without an answer."""
         return sum(self.errors.values())
 
     def keeps(self, objective: float) -> bool:
-        """Whether everything was answered, 99 of 100 within so many milliseconds."""
+        """Return whether everything was answered, 99 of 100 within `objective` milliseconds."""
         return not self.failed and self.p99 <= objective
 
 
 @contextlib.asynccontextmanager
 async def asker(access: Access, protocol: Protocol, inputs: Sequence[dict[str, np.ndarray]]) -> AsyncIterator[Ask]:
-    """A coroutine function from a number to the code of the answer to that request, the inputs taken in turn. Requests are built before."""
+    """Yield a coroutine function from a number to the code of the answer to that request, the inputs taken in turn. Requests are
+    built before."""
     if protocol == "grpc":
         async with _grpc_asker(access, inputs) as ask:
             yield ask
@@ -79,7 +80,7 @@ async def asker(access: Access, protocol: Protocol, inputs: Sequence[dict[str, n
 
 
 def bodies(access: Access, inputs: Sequence[dict[str, np.ndarray]]) -> list[bytes]:
-    """What REST is asked, in columns."""
+    """Return the bodies of REST requests, in columns."""
     return [json.dumps({"signature_name": access.signature, "inputs": {name: value.tolist() for name, value in one.items()}}).encode()
             for one in inputs]
 
@@ -111,7 +112,7 @@ async def _grpc_asker(access: Access, inputs: Sequence[dict[str, np.ndarray]]) -
 
 @contextlib.asynccontextmanager
 async def http_asker(url: str, contents: Sequence[bytes], deadline: float) -> AsyncIterator[Ask]:
-    """The same for any address that takes JSON."""
+    """Yield the same for any address that takes JSON."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=deadline)) as session:
         async def ask(number: int) -> str:
             try:
@@ -127,8 +128,13 @@ async def http_asker(url: str, contents: Sequence[bytes], deadline: float) -> As
 
 
 async def open_loop(ask: Ask, rate: float, seconds: float) -> Step:
-    """Sends requests at a rate, whatever the answers do."""
-    loop, count = asyncio.get_running_loop(), max(1, round(rate * seconds))
+    """Send requests at a rate, whatever the answers do.
+
+    Args:
+        rate: requests per second.
+    """
+    loop = asyncio.get_running_loop()
+    count = max(1, round(rate * seconds))
     latencies: list[float] = []
     errors: Counter[str] = Counter()
     waiting: set[asyncio.Task] = set()
@@ -159,7 +165,11 @@ async def open_loop(ask: Ask, rate: float, seconds: float) -> Step:
 
 
 async def closed_loop(ask: Ask, clients: int, seconds: float, warm: float = 1.0) -> Step:
-    """So many clients, each asking as soon as it has its answer."""
+    """Let clients ask, each as soon as it has its answer.
+
+    Args:
+        warm: seconds before the measurement.
+    """
     latencies: list[float] = []
     errors: Counter[str] = Counter()
     begin = time.perf_counter() + warm
@@ -188,13 +198,13 @@ def _step(rate: float, seconds: float, latencies: list[float], errors: Counter[s
 
 
 def resident(pid: int | str = "self") -> float:
-    """Memory that a process holds, MB, on Linux."""
+    """Return the memory that a process holds, MB, on Linux."""
     text = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 async def highest_rate(measure: Callable[[float], Awaitable[Step]], objective: float, first: float = 20.0) -> list[Step]:
-    """Doubles the rate until it breaks the objective, then halves the gap four times; every step that was taken, by its rate.
+    """Double the rate until it breaks the objective, then halve the gap four times; return every step that was taken, by its rate.
 
     Args:
         measure: sends requests at a rate.

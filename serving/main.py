@@ -23,12 +23,12 @@ def main(arguments: list[str] | None = None, program: str = "tensorflow_model_se
         failed: the exit code where it cannot start; the original's is -1.
         importing: what is around the import of TensorFlow, which prints a page of its own.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    if "--help" in given:
+    value = sys.argv[1:] if arguments is None else arguments
+    if "--help" in value:
         print(usage(program))
         return
     try:
-        options = parse(given)
+        options = parse(value)
         if not options.version:
             check(options)
     except StartError as error:
@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None, program: str = "tensorflow_model_se
             print(usage(program), file=sys.stderr)
         sys.exit(failed)
     if options.version:
-        print(f"TensorFlow ModelServer: {metadata.version('tensorflow-serving-api')} (litepress {metadata.version('litepress')})\n"
+        print(f"TensorFlow ModelServer: {metadata.version('tensorflow-serving-api')} (litepress "
+              f"{metadata.version('litepress')})\n"
               f"TensorFlow Library: {metadata.version('tensorflow')}")
         return
     for name in ("TF_CPP_MIN_LOG_LEVEL", "ABSL_MIN_LOG_LEVEL"):

@@ -1,8 +1,8 @@
 """Which versions of which models are loaded, and how one takes another's place without a request lost.
 
-As TF Serving's AspiredVersionsManager with its availability-preserving policy: a new version is loaded beside the old one, answers from
-then on, and the old one is unloaded after its last request. A version that cannot be loaded never takes a good one's place.
-All methods run in one event loop; loading and unloading in threads.
+As TF Serving's AspiredVersionsManager with its availability-preserving policy: a new version is loaded beside the old
+one, answers from then on, and the old one is unloaded after its last request. A version that cannot be loaded never
+takes a good one's place. All methods run in one event loop; loading and unloading in threads.
 """
 from __future__ import annotations
 
@@ -148,7 +148,8 @@ class Manager:
         """Takes a ModelServerConfig: models it no longer names are unloaded; returns when the new ones answer.
 
         Raises:
-            ServingError: the configuration is not possible (nothing has changed then), or a new model did not become available.
+            ServingError: the configuration is not possible (nothing has changed then), or a new model did not become
+                available.
         """
         async with self._configuring:
             configs.check(config)
@@ -188,9 +189,9 @@ class Manager:
             model = self.models.get(name)
             if model is None:
                 return True
-            wanted = [model.versions.get(number) for number in model.aspired]
-            return bool(wanted) and all(version is not None and (version.state in (State.AVAILABLE, State.END) or (
-                version.error is not None and bool(model.available))) for version in wanted)
+            requested = [model.versions.get(number) for number in model.aspired]
+            return bool(requested) and all(version is not None and (version.state in (State.AVAILABLE, State.END) or (
+                version.error is not None and bool(model.available))) for version in requested)
 
         while not all(map(settled, names)):
             async with self._changed:
@@ -201,8 +202,9 @@ class Manager:
         failed = [(name, version) for name in sorted(names) if name in self.models and not self.models[name].available
                   for version in self.models[name].versions.values()]
         if failed:
-            said = ", ".join(f"{{name: {name} version: {version.number} due to error: {version.error}}}" for name, version in failed)
-            raise ServingError(grpc.StatusCode.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{said}}}")
+            message = ", ".join(f"{{name: {name} version: {version.number} due to error: {version.error}}}" for name,
+                             version in failed)
+            raise ServingError(grpc.StatusCode.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{message}}}")
 
     async def watch(self) -> None:
         """Looks for new versions until cancelled."""
@@ -214,13 +216,13 @@ class Manager:
         """Looks at every base path once, and starts what follows from it."""
         loop = asyncio.get_running_loop()
         for name, model in list(self.models.items()):
-            found, trouble = await self._found(name, model.config.base_path)
+            result, trouble = await self._found(name, model.config.base_path)
             if trouble and trouble != model.trouble:
                 log.warning(trouble)
             model.trouble = trouble
             if self.models.get(name) is not model or (trouble and model.versions):
                 continue  # an empty or unreadable base path takes no good version away
-            aspired = versions.wanted(found, model.config.model_version_policy)
+            aspired = versions.wanted(result, model.config.model_version_policy)
             live = {number for number, version in model.versions.items() if version.state != State.END}
             whole = {number: folder for number, folder in aspired.items()
                      if number in live or await loop.run_in_executor(self._threads, self._settling.whole, folder)}
@@ -231,15 +233,16 @@ class Manager:
     async def _found(self, name: str, base: str) -> tuple[dict[int, Path], str]:
         """The version folders under a base path, and what is wrong where there are none."""
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._threads, versions.numbered, Path(base))
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, versions.numbered, Path(base))
         except OSError as error:
             return {}, f"Could not find base path {base} for servable {name} ({error.strerror or error})"
-        return found, "" if found else f"No versions of servable {name} found under base path {base}"
+        return result, "" if result else f"No versions of servable {name} found under base path {base}"
 
     def _follow(self, name: str, model: Model, whole: dict[int, Path]) -> None:
         for number, folder in sorted(whole.items(), reverse=True):
             known = model.versions.get(number)
-            if known is None or (known.state == State.END and (known.error is None or known.look != versions.fingerprint(folder))):
+            if known is None or (known.state == State.END
+                                 and (known.error is None or known.look != versions.fingerprint(folder))):
                 model.versions[number] = Version(number, folder)
                 self._start(self._load(name, model, model.versions[number]))
         if any(number in model.aspired for number in model.available):
@@ -252,7 +255,8 @@ class Manager:
         log.info("loading %s version %d", name, version.number)
         for tries_left in range(max(0, self.options.max_num_load_retries), -1, -1):
             try:
-                version.servable = await loop.run_in_executor(self._threads, self.load, name, version.number, version.folder)
+                version.servable = await loop.run_in_executor(self._threads, self.load, name, version.number,
+                                                              version.folder)
                 version.error = None
                 break
             except ServingError as error:

@@ -1,7 +1,8 @@
-"""Protocol buffer messages of TF Serving's configuration that `tensorflow-serving-api` leaves out, and its way with text files.
+"""Protocol buffer messages of TF Serving's configuration that `tensorflow-serving-api` leaves out, and its way with
+text files.
 
-The fields are those of TF Serving 2.21: session_bundle_config.proto, monitoring_config.proto, ssl_config.proto. Configuration files hold
-them as text, so names and types matter, numbers do not.
+The fields are those of TF Serving 2.21: session_bundle_config.proto, monitoring_config.proto, ssl_config.proto.
+Configuration files hold them as text, so names and types matter, numbers do not.
 """
 from __future__ import annotations
 
@@ -19,14 +20,16 @@ _MESSAGES: dict[str, dict[str, str]] = {
     "BatchingParameters": {
         "max_batch_size": "Int64Value", "batch_timeout_micros": "Int64Value", "max_enqueued_batches": "Int64Value",
         "num_batch_threads": "Int64Value", "thread_pool_name": "StringValue", "allowed_batch_sizes": "int64*",
-        "pad_variable_length_inputs": "bool", "enable_large_batch_splitting": "BoolValue", "max_execution_batch_size": "Int64Value"},
+        "pad_variable_length_inputs": "bool", "enable_large_batch_splitting": "BoolValue",
+        "max_execution_batch_size": "Int64Value"},
     "PrometheusConfig": {"enable": "bool", "path": "string"},
     "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},
     "SSLConfig": {"server_key": "string", "server_cert": "string", "custom_ca": "string", "client_verify": "bool"}}
 
 
 def _built() -> dict[str, type[Message]]:
-    file = descriptor_pb2.FileDescriptorProto(name="litepress/serving_config.proto", package="litepress.serving", syntax="proto3",
+    file = descriptor_pb2.FileDescriptorProto(name="litepress/serving_config.proto", package="litepress.serving",
+                                              syntax="proto3",
                                               dependency=["google/protobuf/wrappers.proto"])
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
@@ -38,11 +41,13 @@ def _built() -> dict[str, type[Message]]:
                 added.type = getattr(_FIELD, f"TYPE_{plain.upper()}")
             else:
                 added.type = _FIELD.TYPE_MESSAGE
-                added.type_name = f".google.protobuf.{plain}" if plain.endswith("Value") else f".litepress.serving.{plain}"
+                package = "google.protobuf" if plain.endswith("Value") else "litepress.serving"
+                added.type_name = f".{package}.{plain}"
     pool = descriptor_pool.Default()
     assert wrappers_pb2  # its file is in the pool
     pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"litepress.serving.{name}")) for name in _MESSAGES}
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"litepress.serving.{name}"))
+            for name in _MESSAGES}
 
 
 _classes = _built()
@@ -55,7 +60,8 @@ def read(path: Path, kind: type[Kind]) -> Kind:
     """The message that a text file holds.
 
     Raises:
-        StartError: the file cannot be read, or is no such message: with its line, and the field in the message of the parser.
+        StartError: the file cannot be read, or is no such message: with its line, and the field in the message of the
+            parser.
     """
     try:
         text = path.read_text()
@@ -65,5 +71,5 @@ def read(path: Path, kind: type[Kind]) -> Kind:
         return text_format.Parse(text, kind())
     except text_format.ParseError as error:
         where = f"{path}:{error.GetLine()}" if error.GetLine() else str(path)
-        said = str(error).split(" : ", 1)[-1].removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ")
-        raise StartError(f"{where}: Invalid protobuf file: {' '.join(said.split())}") from error
+        message = str(error).split(" : ", 1)[-1].removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ")
+        raise StartError(f"{where}: Invalid protobuf file: {' '.join(message.split())}") from error

@@ -16,17 +16,22 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         of_request = ["model_name", "model_version", "API", "entrypoint"]
-        self._count = Counter(":tensorflow:serving:request_count", "The total number of requests.", [*of_request, "status"],
+        self._count = Counter(":tensorflow:serving:request_count", "The total number of requests.",
+                              [*of_request, "status"],
                               registry=self.registry)
-        self._latency = Histogram(":tensorflow:serving:request_latency", "Distribution of wall time (in microseconds) for requests.",
+        self._latency = Histogram(":tensorflow:serving:request_latency", "Distribution of wall time (in microseconds) "
+                                                                         "for requests.",
                                   of_request, buckets=BUCKETS, registry=self.registry)
-        self._batch_size = Histogram(":tensorflow:serving:batching_session:batch_size", "Rows of the batches that ran, padding with them.",
+        self._batch_size = Histogram(":tensorflow:serving:batching_session:batch_size", "Rows of the batches that ran, "
+                                                                                        "padding with them.",
                                      buckets=[2 ** power for power in range(14)], registry=self.registry)
         self._padding = Histogram(":tensorflow:serving:batching_session:padding_size", "Rows that pad a batch.",
                                   buckets=[0, *(2 ** power for power in range(14))], registry=self.registry)
         self._queuing = Histogram(":tensorflow:serving:batching_session:queuing_latency",
-                                  "Microseconds that a batch's oldest request waited.", buckets=BUCKETS, registry=self.registry)
-        self.waiting = Gauge(":tensorflow:serving:batching_session:queue_size", "Requests that wait for a batch.", registry=self.registry)
+                                  "Microseconds that a batch's oldest request waited.", buckets=BUCKETS,
+                                  registry=self.registry)
+        self.waiting = Gauge(":tensorflow:serving:batching_session:queue_size", "Requests that wait for a batch.",
+                             registry=self.registry)
         self.under_way = Gauge(":tensorflow:serving:requests_under_way", "Requests under way.", registry=self.registry)
 
     def request(self, model: str, version: str, call: str, entry: str, status: str, seconds: float) -> None:

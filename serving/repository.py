@@ -3,8 +3,8 @@
     REPOSITORY/models.config        which models, which of their versions, which labels: ModelServerConfig, as text
     REPOSITORY/MODEL/VERSION/       a SavedModel, or a model.tflite; VERSION is a whole number
 
-A version is copied beside its place and renamed into it, so that it is whole or not there, whatever happens meanwhile; models.config is
-replaced in the same way. What was withdrawn lies in MODEL/.withdrawn and can be promoted again.
+A version is copied beside its place and renamed into it, so that it is whole or not there, whatever happens meanwhile;
+models.config is replaced in the same way. What was withdrawn lies in MODEL/.withdrawn and can be promoted again.
 """
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Repository:
 
     Args:
         folder: made where it is not there.
-        mounted: where servers see that folder, as models.config names it; as it does already, or the folder itself, where not given.
+        mounted: where servers see that folder, as models.config names it; as it does already, or the folder itself,
+            where not given.
     """
 
     def __init__(self, folder: Path, mounted: str = ""):
@@ -52,11 +53,13 @@ class Repository:
         """Every model with its versions, in order."""
         if not self.folder.is_dir():
             return {}
-        return {path.name: found for path in sorted(self.folder.iterdir()) if path.is_dir() and not path.name.startswith(".")
-                and (found := sorted(versions.numbered(path)))}
+        return {path.name: result for path in sorted(self.folder.iterdir()) if path.is_dir()
+                and not path.name.startswith(".")
+                and (result := sorted(versions.numbered(path)))}
 
     def config(self) -> Any:
-        """The ModelServerConfig of models.config; empty where there is none. Raises RepositoryError where it is broken."""
+        """The ModelServerConfig of models.config; empty where there is none. Raises RepositoryError where it is
+        broken."""
         if not (self.folder / CONFIG).exists():
             return model_server_config_pb2.ModelServerConfig()
         try:
@@ -66,7 +69,8 @@ class Repository:
 
     def labels(self, model: str) -> dict[str, int]:
         """A model's labels and the versions that they are on."""
-        return next((dict(one.version_labels) for one in self.config().model_config_list.config if one.name == model), {})
+        return next((dict(one.version_labels) for one in self.config().model_config_list.config if one.name == model),
+                    {})
 
     def promote(self, model: str, source: Path, extras: Mapping[str, bytes] | None = None) -> int:
         """Copies a model's folder into the repository as its next version; that version's number.
@@ -85,7 +89,8 @@ class Repository:
         with self._locked(home):
             for left in home.glob(".*.part"):
                 shutil.rmtree(left)  # of a promotion that was killed
-            number = max([*versions.numbered(home), *versions.numbered(home / WITHDRAWN), 0] if (home / WITHDRAWN).is_dir()
+            number = max([*versions.numbered(home), *versions.numbered(home / WITHDRAWN), 0]
+                         if (home / WITHDRAWN).is_dir()
                          else [*versions.numbered(home), 0]) + 1
             beside = home / f".{number}.part"
             shutil.copytree(source, beside)
@@ -118,7 +123,8 @@ class Repository:
             gone = [number for number in known if number > to]
             held = [f"{label} ({number})" for label, number in self.labels(model).items() if number in gone]
             if held:
-                raise RepositoryError(f"labels are on versions that would go: {', '.join(held)}. Move them first, for instance to {to}")
+                raise RepositoryError(f"labels are on versions that would go: {', '.join(held)}. Move them first, for "
+                                      f"instance to {to}")
             (home / WITHDRAWN).mkdir(exist_ok=True)
             for number in reversed(gone):
                 (home / str(number)).rename(home / WITHDRAWN / str(number))
@@ -166,7 +172,8 @@ class Repository:
             if labels:
                 for label, number in labels.items():
                     entry.version_labels[label] = number
-                entry.model_version_policy.specific.versions.extend(sorted({*labels.values(), self.models()[model][-1]}))
+                entry.model_version_policy.specific.versions.extend(sorted({*labels.values(),
+                                                                            self.models()[model][-1]}))
             beside = self.folder / f".{CONFIG}.part"
             beside.write_text(text_format.MessageToString(config))
             _to_disk(beside)

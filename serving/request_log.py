@@ -41,7 +41,8 @@ def read(path: Path) -> Iterator[Any]:
     except (tf.errors.OpError, DecodeError) as error:
         raise ValueError(f"{path.name} is no log of requests: {str(error).splitlines()[0][:150]}") from error
     if not count and path.stat().st_size:
-        raise ValueError(f"{path.name} is no log of requests: there is no record in it")  # which TensorFlow takes for its end
+        # which TensorFlow takes for its end
+        raise ValueError(f"{path.name} is no log of requests: there is no record in it")
 
 
 class RequestLog:

@@ -28,7 +28,8 @@ from serving.errors import ServingError, invalid, unavailable
 from serving.security import Guard
 
 log = logging.getLogger("litepress.serving")
-_CALL = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)", re.IGNORECASE)
+_CALL = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)",
+                   re.IGNORECASE)
 _STATUS = re.compile(r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?", re.IGNORECASE)
 _CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-allow-methods", b"POST, GET"),
          (b"access-control-allow-headers", b"Content-Type")]
@@ -90,7 +91,8 @@ class Rest:
             sent.append((b"content-encoding", b"gzip"))
         if self.core.options.rest_api_enable_cors_support:
             sent += _CORS
-        await send({"type": "http.response.start", "status": status, "headers": [*sent, (b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.start", "status": status,
+                    "headers": [*sent, (b"content-length", b"%d" % len(body))]})
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> tuple[int, bytes, bytes]:
@@ -149,7 +151,8 @@ class Rest:
         if call == "predict":
             request = predict_pb2.PredictRequest(model_spec=spec)
             rows = await self._aside(len(body), json_tensors.fill_predict, document, request,
-                                     lambda name: self.core.inputs_of(spec, name), b"true" not in body and b"false" not in body)
+                                     lambda name: self.core.inputs_of(spec, name),
+                                     b"true" not in body and b"false" not in body)
             answers = await self.core.predict_arrays(request)
             size = sum(value.nbytes for value in answers.values())
             return await self._aside(size, json_answers.predictions if rows else json_answers.outputs, answers)
@@ -159,9 +162,10 @@ class Rest:
             found = (await self.core.classify(asked)).result
             return json_answers.results([[[one.label, json_answers.number(one.score)] for one in row.classes]
                                          for row in found.classifications])
-        wanted = regression_pb2.RegressionRequest(model_spec=spec)
-        await self._aside(len(body), json_examples.fill_examples, document, wanted)
-        return json_answers.results([json_answers.number(one.value) for one in (await self.core.regress(wanted)).result.regressions])
+        requested = regression_pb2.RegressionRequest(model_spec=spec)
+        await self._aside(len(body), json_examples.fill_examples, document, requested)
+        return json_answers.results([json_answers.number(one.value)
+                                     for one in (await self.core.regress(requested)).result.regressions])
 
     async def _aside(self, size: int, function: Callable[..., Any], *arguments: Any) -> Any:
         """Calls a function: in a thread, few at a time, where what it works on is large."""
@@ -174,10 +178,12 @@ class Rest:
         return _json(await self.core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
 
     async def _metadata(self, spec: Any) -> bytes:
-        found = await self.core.metadata(get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[SIGNATURE_DEF]))
+        result = await self.core.metadata(get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec,
+                                                                                        metadata_field=[SIGNATURE_DEF]))
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        found.metadata[SIGNATURE_DEF].Unpack(signatures)
-        return (b'{\n"model_spec":' + _json(found.model_spec) + b',\n"metadata": {"signature_def": ' + _json(signatures) + b"}\n}\n")
+        result.metadata[SIGNATURE_DEF].Unpack(signatures)
+        return (b'{\n"model_spec":' + _json(result.model_spec) + b',\n"metadata": {"signature_def": ' + _json(signatures)
+                + b"}\n}\n")
 
     def _figures(self) -> bytes:
         self.core.metrics.under_way.set(self.core.under_way)
@@ -197,18 +203,19 @@ def _spec(match: re.Match[str]) -> Any:
 
 
 def _json(message: Message) -> bytes:
-    return json_format.MessageToJson(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True,
+    return json_format.MessageToJson(message, preserving_proto_field_name=True,
+                                     always_print_fields_with_no_presence=True,
                                      indent=1).encode()
 
 
 def _unpacked(body: bytes, most: int) -> bytes:
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        found = unpacker.decompress(body, most + 1)
+        result = unpacker.decompress(body, most + 1)
     except zlib.error as error:
         raise invalid(f"the body is no gzip data: {error}") from error
-    if len(found) > most:
+    if len(result) > most:
         raise TooLarge
     if not unpacker.eof:
         raise invalid("the body's gzip data ends too early")
-    return found
+    return result

@@ -44,7 +44,8 @@ def _first_task(request: Any) -> Any:
 
 def add_services(server: grpc.aio.Server, core: Core, guard: Guard) -> health.aio.HealthServicer:
     """Adds every service to a server; the health service, which says SERVING as soon as it is told so."""
-    def handler(name: str, kind: type[Message], call: Call, spec: Callable[[Any], Any] = lambda request: request.model_spec
+    def handler(name: str, kind: type[Message], call: Call,
+                spec: Callable[[Any], Any] = lambda request: request.model_spec
                 ) -> grpc.RpcMethodHandler:
         async def handle(content: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
@@ -69,11 +70,14 @@ def add_services(server: grpc.aio.Server, core: Core, guard: Guard) -> health.ai
             "Predict": handler("Predict", predict_pb2.PredictRequest, core.predict),
             "Classify": handler("Classify", classification_pb2.ClassificationRequest, core.classify),
             "Regress": handler("Regress", regression_pb2.RegressionRequest, core.regress),
-            "MultiInference": handler("MultiInference", inference_pb2.MultiInferenceRequest, core.multi_inference, _first_task),
-            "GetModelMetadata": handler("GetModelMetadata", get_model_metadata_pb2.GetModelMetadataRequest, core.metadata)}),
+            "MultiInference": handler("MultiInference", inference_pb2.MultiInferenceRequest, core.multi_inference,
+                                      _first_task),
+            "GetModelMetadata": handler("GetModelMetadata", get_model_metadata_pb2.GetModelMetadataRequest,
+                                        core.metadata)}),
         grpc.method_handlers_generic_handler(MODELS, {
             "GetModelStatus": handler("GetModelStatus", get_model_status_pb2.GetModelStatusRequest, core.status),
-            "HandleReloadConfigRequest": handler("HandleReloadConfigRequest", model_management_pb2.ReloadConfigRequest, core.reload,
+            "HandleReloadConfigRequest": handler("HandleReloadConfigRequest", model_management_pb2.ReloadConfigRequest,
+                                                 core.reload,
                                                  lambda request: model_pb2.ModelSpec())})))
     if core.options.enable_profiler:
         server.add_generic_rpc_handlers((_profiler(guard),))
@@ -116,7 +120,9 @@ def _profiler(guard: Guard) -> grpc.GenericRpcHandler:
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    return grpc.method_handlers_generic_handler(PROFILER, {method: forward(method) for method in ("Profile", "Terminate", "Monitor")})
+    return grpc.method_handlers_generic_handler(PROFILER,
+                                                {method: forward(method) for method in ("Profile", "Terminate",
+                                                                                        "Monitor")})
 
 
 def _start_profiler() -> int:

@@ -28,7 +28,8 @@ class Guard:
             try:
                 token = Path(options.bearer_token_file).read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise StartError(f"{options.bearer_token_file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+                raise StartError(f"{options.bearer_token_file}: cannot be read: "
+                                 f"{getattr(error, 'strerror', None) or error}") from error
             if not token:
                 raise StartError(f"{options.bearer_token_file}: there is no token in it")
             self._expected = f"Bearer {token}".encode()
@@ -37,13 +38,14 @@ class Guard:
         """Raises ServingError (UNAUTHENTICATED) where the header is not the expected one."""
         if not self._expected:
             return
-        given = authorization.encode() if isinstance(authorization, str) else authorization or b""
-        if not hmac.compare_digest(given, self._expected):
+        value = authorization.encode() if isinstance(authorization, str) else authorization or b""
+        if not hmac.compare_digest(value, self._expected):
             raise ServingError(grpc.StatusCode.UNAUTHENTICATED, "Give the server's token: Authorization: Bearer TOKEN")
 
 
 class Certificates:
-    """An SSLConfig file: the server's key and certificate as PEM text, and whether clients must show one that `custom_ca` signed.
+    """An SSLConfig file: the server's key and certificate as PEM text, and whether clients must show one that
+    `custom_ca` signed.
 
     Raises:
         StartError: the file is broken, or its certificates are.
@@ -58,7 +60,8 @@ class Certificates:
         try:
             self.context()
         except ssl.SSLError as error:
-            raise StartError(f"{path}: key and certificate do not fit together, or are no PEM text: {error.reason or error}") from error
+            raise StartError(f"{path}: key and certificate do not fit together, or are no PEM text: "
+                             f"{error.reason or error}") from error
 
     def grpc(self) -> grpc.ServerCredentials:
         """For gRPC's server."""

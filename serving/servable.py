@@ -1,4 +1,5 @@
-"""One loaded version of a model: a SavedModel in a session, as TF Serving holds it, or a TFLite file in a pool of interpreters."""
+"""One loaded version of a model: a SavedModel in a session, as TF Serving holds it, or a TFLite file in a pool of
+interpreters."""
 from __future__ import annotations
 
 import queue
@@ -53,8 +54,10 @@ class SavedModelServable:
 
     def __init__(self, folder: Path, options: Options):
         config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=options.tensorflow_intra_op_parallelism or options.tensorflow_session_parallelism,
-            inter_op_parallelism_threads=options.tensorflow_inter_op_parallelism or options.tensorflow_session_parallelism,
+            intra_op_parallelism_threads=options.tensorflow_intra_op_parallelism
+            or options.tensorflow_session_parallelism,
+            inter_op_parallelism_threads=options.tensorflow_inter_op_parallelism
+            or options.tensorflow_session_parallelism,
             # threads that spin for work take the processor from the protocol's own
             experimental=tf.compat.v1.ConfigProto.Experimental(disable_thread_spinning=True))
         self._calls: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Callable[..., Any]] = {}
@@ -69,7 +72,8 @@ class SavedModelServable:
             raise of_tensorflow(error) from error
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, text_format.ParseError) as error:
             self._session.close()
-            raise not_found(f"Could not load the SavedModel in {folder.name}: {' '.join(str(error).split())[:300]}") from error
+            reason = " ".join(str(error).split())[:300]
+            raise not_found(f"Could not load the SavedModel in {folder.name}: {reason}") from error
         self.signatures: dict[str, SignatureDef] = {
             name: signature for name, signature in meta.signature_def.items() if not name.startswith("__")}
 
@@ -90,10 +94,11 @@ class SavedModelServable:
         return dict(zip(outputs, map(np.asarray, answers), strict=True))
 
     def _callable(self, signature: str, inputs: Sequence[str], outputs: Sequence[str]) -> Callable[..., Any]:
-        """What `Session.make_callable` would give, without its way through Session.run at each call, a tenth of a millisecond."""
-        found = self.signatures[signature]
+        """What `Session.make_callable` would give, without its way through Session.run at each call, a tenth of a
+        millisecond."""
+        result = self.signatures[signature]
         return self._session._make_callable_from_options(CallableOptions(
-            feed=[found.inputs[name].name for name in inputs], fetch=[found.outputs[name].name for name in outputs]))
+            feed=[result.inputs[name].name for name in inputs], fetch=[result.outputs[name].name for name in outputs]))
 
     def close(self) -> None:
         self._calls.clear()
@@ -104,8 +109,8 @@ class SavedModelServable:
 class TFLiteServable:
     """A version folder's model.tflite, in a pool of interpreters of one thread each.
 
-    Every signature of the file is served; its first is `serving_default` too, where none is called so. A file of a fixed batch of one
-    is asked row by row.
+    Every signature of the file is served; its first is `serving_default` too, where none is called so. A file of a
+    fixed batch of one is asked row by row.
 
     Args:
         folder: the version folder.
@@ -166,14 +171,14 @@ class TFLiteServable:
 
 def _described(runner: Any) -> SignatureDef:
     """A TFLite signature as a SignatureDef; a fixed batch of one is open, as it is asked row by row."""
-    found = SignatureDef(method_name=PREDICT)
-    for details, into in ((runner.get_input_details(), found.inputs), (runner.get_output_details(), found.outputs)):
+    result = SignatureDef(method_name=PREDICT)
+    for details, into in ((runner.get_input_details(), result.inputs), (runner.get_output_details(), result.outputs)):
         for name, detail in details.items():
             into[name].name, into[name].dtype = detail["name"], tensors.number_of(detail["dtype"])
             sizes = [int(size) for size in detail["shape_signature"]]
             for size in [-1, *sizes[1:]] if sizes[:1] == [1] else sizes:
                 into[name].tensor_shape.dim.add(size=size)
-    return found
+    return result
 
 
 def load(folder: Path, options: Options) -> Servable:
@@ -196,12 +201,14 @@ def has_saved_model(folder: Path) -> bool:
 
 
 def check_inputs(signature: SignatureDef, inputs: Arrays) -> None:
-    """Raises ServingError (INVALID_ARGUMENT) where inputs are not what a signature takes: their names, types, shapes."""
-    given, wanted = set(inputs), set(signature.inputs)
-    if given != wanted:
-        raise invalid(f"input size does not match signature: {len(given)}!={len(wanted)} len({{{','.join(sorted(given))}}}) != "
-                      f"len({{{','.join(sorted(wanted))}}}). Sent extra: {{{','.join(sorted(given - wanted))}}}. "
-                      f"Missing but required: {{{','.join(sorted(wanted - given))}}}.")
+    """Raises ServingError (INVALID_ARGUMENT) where inputs are not what a signature takes: their names, types,
+    shapes."""
+    received, requested = set(inputs), set(signature.inputs)
+    if received != requested:
+        raise invalid(f"input size does not match signature: {len(received)}!={len(requested)} "
+                      f"len({{{','.join(sorted(received))}}}) != "
+                      f"len({{{','.join(sorted(requested))}}}). Sent extra: {{{','.join(sorted(received - requested))}}}. "
+                      f"Missing but required: {{{','.join(sorted(requested - received))}}}.")
     for place, (name, value) in enumerate(sorted(inputs.items())):
         info = signature.inputs[name]
         if tensors.number_of(value.dtype) != info.dtype:
@@ -211,7 +218,8 @@ def check_inputs(signature: SignatureDef, inputs: Arrays) -> None:
         if sizes is not None and (len(sizes) != value.ndim or any(
                 size not in (-1, own) for size, own in zip(sizes, value.shape, strict=True))):
             wanted_shape = ",".join("?" if size < 0 else str(size) for size in sizes)
-            raise invalid(f"input {name} has shape [{','.join(map(str, value.shape))}], the signature takes [{wanted_shape}]")
+            raise invalid(f"input {name} has shape [{','.join(map(str, value.shape))}], the signature takes "
+                          f"[{wanted_shape}]")
 
 
 def signature_of(servable: Servable, name: str) -> SignatureDef:

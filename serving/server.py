@@ -74,9 +74,12 @@ class Server:
 
     async def _listen_grpc(self) -> None:
         most = self.options.max_request_bytes
-        arguments: list[tuple[str, Any]] = [("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", -1),
-                                            ("grpc.so_reuseport", 0), *_channel_arguments(self.options.grpc_channel_arguments)]
-        self._grpc = grpc.aio.server(options=arguments, maximum_concurrent_rpcs=4 * self.options.max_concurrent_requests)
+        arguments: list[tuple[str, Any]] = [("grpc.max_receive_message_length", most),
+                                            ("grpc.max_send_message_length", -1),
+                                            ("grpc.so_reuseport", 0),
+                                            *_channel_arguments(self.options.grpc_channel_arguments)]
+        self._grpc = grpc.aio.server(options=arguments,
+                                     maximum_concurrent_rpcs=4 * self.options.max_concurrent_requests)
         self._health = rpc.add_services(self._grpc, self.core, self.guard)
         for address in filter(None, (
                 f"{_bracketed(self.options.bind_address)}:{self.options.port}" if self.options.port else "",
@@ -95,8 +98,10 @@ class Server:
     async def _listen_rest(self, sockets: list[socket.socket]) -> None:
         app = Rest(self.core, self.guard, self._monitoring)
         config = uvicorn.Config(
-            app, http=_timed_protocol(self.options.header_timeout_seconds), ws="none", lifespan="off", loop="none", log_config=None,
-            access_log=False, server_header=False, timeout_graceful_shutdown=max(1, int(self.options.drain_seconds)), backlog=1024)
+            app, http=_timed_protocol(self.options.header_timeout_seconds), ws="none", lifespan="off", loop="none",
+            log_config=None,
+            access_log=False, server_header=False, timeout_graceful_shutdown=max(1, int(self.options.drain_seconds)),
+            backlog=1024)
         config.load()
         if self.certificates:
             config.ssl = self.certificates.context()
@@ -179,12 +184,13 @@ def _bound(address: str, port: int) -> socket.socket:
     """A socket that is bound to an address. Raises StartError that says why it cannot be."""
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY where it sees that protocol
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((address, port))
+        # asyncio sets TCP_NODELAY where it sees that protocol
+        result = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        result.bind((address, port))
     except (OSError, OverflowError) as error:
         raise StartError(f"cannot listen on {address}:{port}: {getattr(error, 'strerror', None) or error}") from error
-    return found
+    return result
 
 
 def _bracketed(address: str) -> str:
@@ -192,13 +198,13 @@ def _bracketed(address: str) -> str:
 
 
 def _channel_arguments(text: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    result: list[tuple[str, Any]] = []
     for one in filter(None, text.split(",")):
-        name, given, value = one.partition("=")
-        if not given:
+        name, received, value = one.partition("=")
+        if not received:
             raise StartError(f"--grpc_channel_arguments={text}: {one} is no NAME=VALUE")
-        found.append((name, int(value) if value.lstrip("-").isdigit() else value))
-    return found
+        result.append((name, int(value) if value.lstrip("-").isdigit() else value))
+    return result
 
 
 async def serve(options: Options, say: Callable[[str], None] = print) -> None:

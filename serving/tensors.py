@@ -1,7 +1,7 @@
 """TensorProto and numpy, with limits on what a message may promise.
 
-A TensorProto of a few bytes may claim a shape of gigabytes: TensorFlow repeats the last value to fill it. Here the shape is looked at
-first.
+A TensorProto of a few bytes may claim a shape of gigabytes: TensorFlow repeats the last value to fill it. Here the
+shape is looked at first.
 """
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from serving.errors import ServingError, invalid
 KINDS: dict[int, tuple[Any, str]] = {
     1: (np.float32, "float_val"), 2: (np.float64, "double_val"), 3: (np.int32, "int_val"), 4: (np.uint8, "int_val"),
     5: (np.int16, "int_val"), 6: (np.int8, "int_val"), 7: (np.object_, "string_val"), 8: (np.complex64, "scomplex_val"),
-    9: (np.int64, "int64_val"), 10: (np.bool_, "bool_val"), 14: (ml_dtypes.bfloat16, "half_val"), 17: (np.uint16, "int_val"),
-    18: (np.complex128, "dcomplex_val"), 19: (np.float16, "half_val"), 22: (np.uint32, "uint32_val"), 23: (np.uint64, "uint64_val")}
+    9: (np.int64, "int64_val"), 10: (np.bool_, "bool_val"), 14: (ml_dtypes.bfloat16, "half_val"),
+    17: (np.uint16, "int_val"),
+    18: (np.complex128, "dcomplex_val"), 19: (np.float16, "half_val"), 22: (np.uint32, "uint32_val"),
+    23: (np.uint64, "uint64_val")}
 STRING = 7
 _NUMBERS = {np.dtype(kind): number for number, (kind, _) in KINDS.items()}
 #: No array that a request promises may be larger, in bytes.
@@ -60,13 +62,16 @@ def to_array(proto: TensorProto, name: str) -> np.ndarray:
     if sizes is None or any(size < 0 for size in sizes):
         raise invalid(f"tensor parsing error: {name}: its shape is not fully known")
     count, width = math.prod(sizes), 8 if proto.dtype == STRING else np.dtype(kind).itemsize
-    promised = math.prod(max(size, 1) for size in sizes) * width  # none of nothing's sizes may be beyond what numpy counts, either
+    # none of nothing's sizes may be beyond what numpy counts, either
+    promised = math.prod(max(size, 1) for size in sizes) * width
     if promised > LARGEST or len(sizes) > MOST_DIMENSIONS:
         raise invalid(f"tensor parsing error: {name}: shape {sizes} promises {promised:,} bytes, more than {LARGEST:,}"
-                      if promised > LARGEST else f"tensor parsing error: {name}: {len(sizes)} dimensions, more than {MOST_DIMENSIONS}")
+                      if promised > LARGEST else f"tensor parsing error: {name}: {len(sizes)} dimensions, more than "
+                                                 f"{MOST_DIMENSIONS}")
     if proto.tensor_content and proto.dtype != STRING:
         if len(proto.tensor_content) != count * width:
-            raise invalid(f"tensor parsing error: {name}: shape {sizes} of {type_name(proto.dtype)} takes {count * width:,} bytes, "
+            raise invalid(f"tensor parsing error: {name}: shape {sizes} of {type_name(proto.dtype)} takes "
+                          f"{count * width:,} bytes, "
                           f"tensor_content has {len(proto.tensor_content):,}")
         return np.frombuffer(proto.tensor_content, kind).reshape(sizes)
     values = getattr(proto, field)
@@ -77,18 +82,18 @@ def to_array(proto: TensorProto, name: str) -> np.ndarray:
 
 def _values(values: Iterable[Any], field: str, kind: Any, number: int, name: str) -> np.ndarray:
     if number == STRING:
-        found = np.empty(len(list(values)), object)
-        found[:] = list(values)
-        return found
+        result = np.empty(len(list(values)), object)
+        result[:] = list(values)
+        return result
     if field == "half_val":
         return np.array(values, np.int64).astype(np.uint16).view(kind)
     if field.endswith("complex_val"):
         parts = np.array(values, np.float32 if kind is np.complex64 else np.float64)
         return parts.view(kind) if len(parts) % 2 == 0 else _odd(name)
-    given = np.array(values)
-    if field == "int_val" and len(given) and (given.min() < np.iinfo(kind).min or given.max() > np.iinfo(kind).max):
+    value = np.array(values)
+    if field == "int_val" and len(value) and (value.min() < np.iinfo(kind).min or value.max() > np.iinfo(kind).max):
         raise invalid(f"tensor parsing error: {name}: a value is out of the range of {type_name(number)}")
-    return given.astype(kind)
+    return value.astype(kind)
 
 
 def _odd(name: str) -> np.ndarray:
@@ -129,7 +134,8 @@ def to_proto(array: np.ndarray, proto: TensorProto, *, packed: bool = False) -> 
 
 
 def number_of(dtype: Any) -> int:
-    """The number of a numpy type; byte and Unicode strings are strings. Raises ServingError (INTERNAL) for a type that cannot be sent."""
+    """The number of a numpy type; byte and Unicode strings are strings. Raises ServingError (INTERNAL) for a type that
+    cannot be sent."""
     import grpc
 
     if np.dtype(dtype).kind in "SUO":

@@ -18,19 +18,20 @@ def numbered(base: Path) -> dict[int, Path]:
                 if entry.name.isascii() and entry.name.isdigit() and len(entry.name) <= 18 and entry.is_dir()}
 
 
-def wanted(found: dict[int, Path], policy: Any) -> dict[int, Path]:
+def wanted(result: dict[int, Path], policy: Any) -> dict[int, Path]:
     """The versions that a policy serves.
 
     Args:
-        policy: `ServableVersionPolicy` of file_system_storage_path_source.proto: latest N (one, where nothing is said), all, specific.
+        policy: `ServableVersionPolicy` of file_system_storage_path_source.proto: latest N (one, where nothing is said),
+            all, specific.
     """
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":
-        return found
+        return result
     if kind == "specific":
-        return {number: found[number] for number in policy.specific.versions if number in found}
-    newest = sorted(found, reverse=True)[:policy.latest.num_versions or 1]
-    return {number: found[number] for number in newest}
+        return {number: result[number] for number in policy.specific.versions if number in result}
+    newest = sorted(result, reverse=True)[:policy.latest.num_versions or 1]
+    return {number: result[number] for number in newest}
 
 
 class Settling:
@@ -40,7 +41,8 @@ class Settling:
         self._seen: dict[Path, tuple[tuple, float]] = {}
 
     def whole(self, folder: Path) -> bool:
-        """Whether nothing in a folder has changed for `SETTLED` seconds: by its files' times, or since an earlier look."""
+        """Whether nothing in a folder has changed for `SETTLED` seconds: by its files' times, or since an earlier
+        look."""
         look = fingerprint(folder)
         before = self._seen.get(folder)
         if before is None or before[0] != look:
@@ -56,12 +58,12 @@ class Settling:
 
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Name, size and time of change, in nanoseconds, of everything in a folder, itself too; empty where it is gone."""
-    found = []
+    result = []
     for root, _, files in os.walk(folder):
         for path in (root, *(os.path.join(root, name) for name in files)):
             try:
                 status = os.stat(path)
             except OSError:
                 continue
-            found.append((os.path.relpath(path, folder), 0 if path == root else status.st_size, status.st_mtime_ns))
-    return tuple(sorted(found))
+            result.append((os.path.relpath(path, folder), 0 if path == root else status.st_size, status.st_mtime_ns))
+    return tuple(sorted(result))

@@ -53,19 +53,20 @@ def _send(log: prediction_log_pb2.PredictionLog, loaded: Servable) -> None:
         name = request.model_spec.signature_name or servable.DEFAULT
         signature = servable.signature_of(loaded, name)
         method = examples.CLASSIFY if kind == "classify_log" else examples.REGRESS
-        loaded.run(name, {examples.INPUTS: examples.serialized(request.input)}, examples.check(signature, name, method, False))
+        loaded.run(name, {examples.INPUTS: examples.serialized(request.input)},
+                   examples.check(signature, name, method, False))
     elif kind != "multi_inference_log":
         raise invalid(f"Unsupported log_type for warmup: {kind}")
 
 
 def records(requests: Iterable[prediction_log_pb2.PredictionLog]) -> bytes:
     """Warm-up requests as the file that holds them. Raises ServingError where there are more than TF Serving reads."""
-    found = [one.SerializeToString(deterministic=True) for one in requests]
-    if len(found) > MOST:
-        raise invalid(f"{len(found)} warm-up requests; TF Serving reads {MOST}")
+    result = [one.SerializeToString(deterministic=True) for one in requests]
+    if len(result) > MOST:
+        raise invalid(f"{len(result)} warm-up requests; TF Serving reads {MOST}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PLACE.name
         with tf.io.TFRecordWriter(str(path)) as writer:
-            for record in found:
+            for record in result:
                 writer.write(record)
         return path.read_bytes()

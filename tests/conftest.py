@@ -80,7 +80,8 @@ def litepress(capfd, monkeypatch) -> Callable[..., Said]:
 
 def command(*arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess:
     """Runs the installed command in a process of its own."""
-    return subprocess.run([str(Path(sys.executable).with_name("litepress")), *map(str, arguments)], cwd=cwd, capture_output=True,
+    return subprocess.run([str(Path(sys.executable).with_name("litepress")), *map(str, arguments)], cwd=cwd,
+                          capture_output=True,
                           text=True, timeout=600, **options)
 
 
@@ -101,7 +102,8 @@ def recipe_file_of(tmp_path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory) -> Path:
-    """A working folder in which the small recipe was run once: recipe.yaml, results.json, runs/. Tests must not change it."""
+    """A working folder in which the small recipe was run once: recipe.yaml, results.json, runs/. Tests must not change
+    it."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "recipe.yaml").write_text(TINY)
     done = command("run", "recipe.yaml", "--json", "results.json", cwd=folder)
@@ -121,4 +123,5 @@ def work(tiny_run, tmp_path, monkeypatch) -> Path:
 def digests(folder: Path) -> dict[str, str]:
     """Stage to the digest of its artifact, of the latest run."""
     latest = folder / "runs" / "tiny" / "latest"
-    return {name: json.loads((latest / name / "artifact.json").read_text())["digest"] for name in STAGES if (latest / name).exists()}
+    return {name: json.loads((latest / name / "artifact.json").read_text())["digest"] for name in STAGES
+            if (latest / name).exists()}

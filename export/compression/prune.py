@@ -16,12 +16,14 @@ with epy.lazy_imports():
 
 def prepare(model: keras.Model, sparsity: float, *, steps: int, constant: bool = False, two_of_four: bool = False,
             keep_dense: Collection[str] = ()) -> Any:
-    """The tf_keras model that learns while its weights are pruned.
+    """Return the tf_keras model that learns while its weights are pruned, with the inputs and outputs of the given one.
 
     Args:
         model: trained.
-        sparsity: share of zeros in each convolution and dense layer at the end; depthwise convolutions keep all weights.
-        steps: of the training to come. Unless `constant`, the share rises over its first half along 1 - (1 - t)^3 (Zhu & Gupta 2017).
+        sparsity: share of zeros in each convolution and dense layer at the end; depthwise convolutions keep all
+            weights.
+        steps: of the training to come. Unless `constant`, the share rises over its first half along 1 - (1 - t)^3
+            (Zhu & Gupta 2017).
         two_of_four: zeros are two of every four neighbours, as sparse hardware wants them.
         keep_dense: names of layers that keep all weights.
 
@@ -31,31 +33,32 @@ def prepare(model: keras.Model, sparsity: float, *, steps: int, constant: bool =
     """
     from tensorflow_model_optimization.python.core.sparsity.keras import prune, pruning_schedule
 
-    if strange := set(keep_dense) - {layer.name for layer in model.layers}:
-        raise ValueError(f"keep_dense: the model has no layer {sorted(strange)[0]}")
+    if unknown := set(keep_dense) - {layer.name for layer in model.layers}:
+        raise ValueError(f"keep_dense: the model has no layer {sorted(unknown)[0]}")
     every = max(1, steps // 100)
     if constant or two_of_four:
         schedule = pruning_schedule.ConstantSparsity(0.5 if two_of_four else sparsity, begin_step=0, frequency=every)
     else:
-        schedule = pruning_schedule.PolynomialDecay(0.0, sparsity, begin_step=0, end_step=max(1, steps // 2), frequency=every)
+        schedule = pruning_schedule.PolynomialDecay(0.0, sparsity, begin_step=0, end_step=max(1, steps // 2),
+                                                    frequency=every)
     pattern = {"sparsity_m_by_n": (2, 4)} if two_of_four else {}
+    chosen = {layer.name for layer in reducible(model)} - set(keep_dense)
 
     def marked(layer: Any) -> Any:
         return prune.prune_low_magnitude(layer, schedule, **pattern) if layer.name in chosen else layer
 
-    chosen = {layer.name for layer in reducible(model)} - set(keep_dense)
     return tf_keras.models.clone_model(bridge.to_tf_keras(model), clone_function=marked)
 
 
 def callbacks() -> list[Any]:
-    """What a training of a prepared model needs."""
+    """Return the callbacks that a training of a prepared model needs."""
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_callbacks
 
     return [pruning_callbacks.UpdatePruningStep()]
 
 
 def take_over(model: keras.Model, pruned: Any) -> None:
-    """Gives a model the weights of its pruned form, zeros and all."""
+    """Give a model the weights of its pruned form, zeros and all."""
     from tensorflow_model_optimization.python.core.sparsity.keras import prune
 
     with bridge.known_activations():
@@ -63,12 +66,13 @@ def take_over(model: keras.Model, pruned: Any) -> None:
 
 
 def reducible(model: keras.Model) -> list[Any]:
-    """The layers whose kernels can do with less: convolutions, depthwise ones aside, and dense layers."""
+    """Return the layers whose kernels can do with less: convolutions, depthwise ones aside, and dense layers."""
     kinds = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Dense)
     return [layer for layer in model.layers if isinstance(layer, kinds)]
 
 
 def sparsity(model: keras.Model) -> float:
-    """Share of zeros among the weights of all reducible layers."""
+    """Return the share of zeros among the weights of all reducible layers."""
     kernels = [np.asarray(layer.kernel) for layer in reducible(model)]
-    return round(float(sum((kernel == 0).sum() for kernel in kernels) / max(1, sum(kernel.size for kernel in kernels))), 4)
+    zeros = sum((kernel == 0).sum() for kernel in kernels)
+    return round(float(zeros / max(1, sum(kernel.size for kernel in kernels))), 4)

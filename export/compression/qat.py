@@ -1,20 +1,23 @@
 """Quantization-aware training: a Keras 3 model that learns with the rounding of its integer form (Jacob et al. 2018).
 
-tfmot knows neither Keras 3 nor a good many layers, so the model crosses the bridge to tf_keras, and what tfmot has no rule for gets one
-here: a layer without a rule of its own keeps its weights in float while it learns, and has its output quantized, which gives the
-converter the range that it needs.
+tfmot knows neither Keras 3 nor a good many layers, so the model crosses the bridge to tf_keras, and what tfmot has no
+rule for gets one in `rounding`: a layer without a rule of its own keeps its weights in float while it learns, and has
+its output quantized, which gives the converter the range that it needs.
 """
 from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from etils import epy
 
-from export.conversion.convert import INPUT, OUTPUT, SIGNATURE
-from export.keras_models import bridge, graph
+from export.compression import rounding
+from export.conversion.convert import Functions
+from export.keras_models import bridge, graph, operations
+from export.keras_models.rebuild import linear, rebuilt
 
 with epy.lazy_imports():
     import keras
@@ -22,31 +25,27 @@ with epy.lazy_imports():
     import tf_keras
 
 #: Layers whose output is that of their input with the same range: a rule of their own would only round once more.
-TRANSPARENT = ("Dropout", "SpatialDropout2D", "Flatten", "Reshape", "Permute", "ZeroPadding2D", "MaxPooling2D", "InputLayer")
-
-
-#: Operations of keras.ops that move values and make no new ones.
-MOVING = ("GetItem", "Pad", "Reshape", "Transpose", "Repeat", "ExpandDims", "Squeeze", "ZerosLike", "Cast", "Split")
-
-
-#: What the training can keep of the weights' form, and the scheme of tfmot that does.
+TRANSPARENT = ("Dropout", "SpatialDropout2D", "Flatten", "Reshape", "Permute", "ZeroPadding2D", "MaxPooling2D",
+               "InputLayer")
+#: What the training can keep of the weights' form.
 PRESERVED = ("", "sparsity", "clusters", "both")
 
 
 def kept(model: keras.Model, only: Collection[str], keep_float: Collection[str]) -> list[str]:
-    """The names of the layers that stay float: all but `only`, where it names any, and those of `keep_float`.
+    """Return the names of the layers that stay float: all but `only`, where it names any, and those of `keep_float`.
 
-    Raises ValueError where the model has no such layer.
+    Raises:
+        ValueError: the model has no such layer.
     """
     names = [layer.name for layer in model.layers]
-    if strange := [name for name in (*only, *keep_float) if name not in names]:
-        near = difflib.get_close_matches(strange[0], names, n=1)
-        raise ValueError(f"the model has no layer {strange[0]}." + (f" Did you mean {near[0]}?" if near else ""))
+    if unknown := [name for name in (*only, *keep_float) if name not in names]:
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        raise ValueError(f"the model has no layer {unknown[0]}." + (f" Did you mean {near[0]}?" if near else ""))
     return [name for name in names if name in keep_float or (only and name not in only)]
 
 
 def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str = "") -> Any:
-    """The tf_keras model that learns with the rounding of its integer form.
+    """Return the tf_keras model that learns with the rounding of its integer form.
 
     Args:
         model: trained; its weights are where the training goes on from.
@@ -54,69 +53,129 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
         preserve: what the training keeps of the weights: zeros (sparsity), shared values (clusters), or both.
 
     Returns:
-        A tf_keras model from raw pixels (batch, height, width, channels) to logits, not compiled.
+        A tf_keras model with the inputs and outputs of the given one, not compiled.
 
     Raises:
         BridgeError: a layer cannot cross to tf_keras.
         ValueError: tfmot cannot take the model.
     """
-    quantize = _tfmot()
-    carried = bridge.to_tf_keras(_with_activations_apart(model), _rounding_operation())
-    registry = _registry()
-    follows = _convolutions_before(carried)
+    carried = bridge.to_tf_keras(_with_activations_apart(model), rounding.rounding_operation())
+    flat = _with_lists(carried)
+    aware = _rounded(flat, keep_float, preserve, apart=())
+    if reordered := _reordered(flat, aware):
+        aware = _rounded(flat, keep_float, preserve, apart=reordered)
+    return _structured_as(carried, aware)
 
-    def annotated(layer: Any) -> Any:
-        if layer.name in keep_float or isinstance(layer, (tf_keras.layers.InputLayer, tf_keras.Model)):
-            return layer
-        if layer.name in apart:
-            inputs = [keras.KerasTensor(tensor.shape) for tensor in layer.input]
-            operation = keras.ops.concatenate(inputs, axis=layer.axis)._keras_history.operation
-            return bridge.on_tensors(operation, _rounding_operation(), layer.name, len(inputs))
-        if isinstance(layer, tf_keras.layers.AveragePooling2D) or _gathers_one(layer):
-            return quantize.quantize_annotate_layer(layer, _same_scale()())
-        if isinstance(layer, tf_keras.layers.BatchNormalization) and layer.name in follows:
-            return quantize.quantize_annotate_layer(layer)  # folded into the convolution before it
-        if isinstance(layer, _rounding_operation()):
-            return layer
-        if isinstance(layer, tf_keras.layers.Activation) and getattr(layer.activation, "__module__", "").startswith("keras."):
-            operation = getattr(keras.ops, layer.activation.__name__)(keras.KerasTensor(layer.input.shape))._keras_history.operation
-            return bridge.on_tensors(operation, _rounding_operation(), layer.name)
-        if registry.supports(layer) and not isinstance(layer, tf_keras.layers.BatchNormalization) and _knows_activation(layer):
-            return quantize.quantize_annotate_layer(layer)
-        if type(layer).__name__ not in (*TRANSPARENT, "MultiHeadAttention"):
-            return quantize.quantize_annotate_layer(layer, _output_only()())
+
+def float_graph(aware: Any, functions: Functions, folder: Path) -> None:
+    """Write the graph that the integer file is converted from, as `export.conversion.convert.float_graph` does for
+    Keras 3 models."""
+    graph.write(aware, folder, functions(aware), batch=1)
+
+
+def _with_activations_apart(model: keras.Model) -> keras.Model:
+    """Return the same model; a layer with weights that ends in an activation which tfmot does not know becomes two,
+    so that its weights round."""
+    def is_unknown(operation: Any) -> bool:
+        has_weights = isinstance(operation, (keras.layers.Conv2D, keras.layers.Dense))
+        return has_weights and not rounding.knows_activation(operation)
+
+    def apart(operation: Any) -> Any:
+        if not is_unknown(operation):
+            return operation
+        weighted = linear(operation)
+        activation = keras.layers.Activation(operation.activation, name=f"{operation.name}_activation")
+        return lambda x, **settings: activation(weighted(x))
+
+    return rebuilt(model, apart) if any(map(is_unknown, bridge.keras_graph(model).operations)) else model
+
+
+def _with_lists(model: Any) -> Any:
+    """Return a model whose inputs and outputs are lists or bare, in its order: tfmot does not take dicts."""
+    if not isinstance(model.input, Mapping) and not isinstance(model.output, Mapping):
+        return model
+    return tf_keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def _structured_as(model: Any, aware: Any) -> Any:
+    """Return a model with the inputs and outputs that another has, by its names where it has them in dicts."""
+    if not isinstance(model.input, Mapping) and not isinstance(model.output, Mapping):
+        return aware
+    inputs = tf.nest.pack_sequence_as(model.input, aware.inputs)
+    outputs = tf.nest.pack_sequence_as(model.output, aware.outputs)
+    return tf_keras.Model(inputs, outputs, name=aware.name)
+
+
+def _rounded(carried: Any, keep_float: Collection[str], preserve: str, apart: Collection[str]) -> Any:
+    """Return a tf_keras model with the rounding of each layer but those of `keep_float`.
+
+    Args:
+        apart: names of concatenations that tfmot must not see.
+    """
+    from tensorflow_model_optimization.python.core.quantization.keras import quantize
+
+    scope = {"OutputOnly": rounding.output_only(), "SameScale": rounding.same_scale(),
+             "RoundingOperation": rounding.rounding_operation()}
+    mark = functools.partial(_annotated, keep_float=keep_float, folded=_folded_normalizations(carried), apart=apart)
+    with bridge.known_activations(), quantize.quantize_scope(scope):
+        marked = tf_keras.models.clone_model(carried, clone_function=mark)
+        return quantize.quantize_apply(marked, rounding.scheme(preserve))
+
+
+def _annotated(layer: Any, keep_float: Collection[str], folded: Collection[str], apart: Collection[str]) -> Any:
+    """Return a layer as tfmot is to see it: with the rule by which it rounds, or as it is where it does not."""
+    from tensorflow_model_optimization.python.core.quantization.keras import quantize
+
+    if layer.name in keep_float or isinstance(layer, (tf_keras.layers.InputLayer, tf_keras.Model)):
         return layer
+    if layer.name in apart:
+        inputs = [keras.KerasTensor(tensor.shape) for tensor in layer.input]
+        return _as_operation(keras.ops.concatenate(inputs, axis=layer.axis), layer.name, len(inputs))
+    if isinstance(layer, tf_keras.layers.AveragePooling2D) or _gathers_one(layer):
+        return quantize.quantize_annotate_layer(layer, rounding.same_scale()())
+    if layer.name in folded:
+        return quantize.quantize_annotate_layer(layer)
+    if isinstance(layer, rounding.rounding_operation()):
+        return layer
+    if isinstance(layer, tf_keras.layers.Activation) and _is_of_keras_3(layer.activation):
+        activation = getattr(keras.ops, layer.activation.__name__)
+        return _as_operation(activation(keras.KerasTensor(layer.input.shape)), layer.name)
+    if rounding.has_rule(layer):
+        return quantize.quantize_annotate_layer(layer)
+    if type(layer).__name__ not in (*TRANSPARENT, "MultiHeadAttention"):
+        return quantize.quantize_annotate_layer(layer, rounding.output_only()())
+    return layer
 
-    def applied() -> Any:
-        with bridge.known_activations(), quantize.quantize_scope({
-                "OutputOnly": _output_only(), "SameScale": _same_scale(), "RoundingOperation": _rounding_operation()}):
-            return quantize.quantize_apply(tf_keras.models.clone_model(carried, clone_function=annotated), _scheme(preserve))
 
-    apart: set[str] = set()  # concatenations that tfmot must not see
-    aware = applied()
-    if wrong := _reordered(carried, aware):
-        apart |= wrong
-        aware = applied()
-    return aware
+def _is_of_keras_3(function: Any) -> bool:
+    return getattr(function, "__module__", "").startswith("keras.")
+
+
+def _as_operation(symbolic: Any, name: str, count: int = 1) -> Any:
+    """Return the rounding layer of the `keras.ops` node that gave a symbolic tensor."""
+    return operations.on_tensors(symbolic._keras_history.operation, rounding.rounding_operation(), name, count)
 
 
 def _reordered(carried: Any, aware: Any) -> set[str]:
-    """The concatenations whose inputs tfmot has put into another order, as it does where convolutions and poolings meet in one."""
-    held = {layer.name.removeprefix("quant_"): layer for layer in aware.layers}
+    """Return the concatenations whose inputs tfmot has put into another order, as it does where convolutions and
+    poolings meet in one."""
+    layers = {layer.name.removeprefix("quant_"): layer for layer in aware.layers}
     return {layer.name for layer in carried.layers
-            if isinstance(layer, tf_keras.layers.Concatenate) and _sources(layer) != _sources(held[layer.name])}
+            if isinstance(layer, tf_keras.layers.Concatenate) and _sources(layer) != _sources(layers[layer.name])}
 
 
 def _sources(layer: Any) -> list[str]:
-    """The layers that a layer of several inputs sees, in order."""
+    """Return the layers that a layer of several inputs sees, in order."""
     return [tensor.node.layer.name.removeprefix("quant_") for tensor in layer.input]
 
 
 def _gathers_one(layer: Any) -> bool:
-    """Whether a concatenation only puts pieces of one tensor together: its integer form has that tensor's scale."""
+    """Return whether a concatenation only puts pieces of one tensor together: its integer form has that tensor's
+    scale."""
     if not isinstance(layer, tf_keras.layers.Concatenate):
         return False
-    sources, waiting = set(), list(layer.input)
+    sources = set()
+    waiting = list(layer.input)
     while waiting:
         maker: Any = waiting.pop().node.layer
         if getattr(maker, "rounds", True):
@@ -126,149 +185,13 @@ def _gathers_one(layer: Any) -> bool:
     return len(sources) == 1
 
 
-def _with_activations_apart(model: keras.Model) -> keras.Model:
-    """The same model; a layer with weights that ends in an activation which tfmot does not know becomes two, so that its weights round."""
-    @functools.cache
-    def apart(operation: Any) -> Any:
-        if not isinstance(operation, (keras.layers.Conv2D, keras.layers.Dense)) or _knows_activation(operation):
-            return operation
-        linear = type(operation).from_config({**operation.get_config(), "activation": "linear"})
-        linear.build(operation.input.shape)
-        linear.set_weights(operation.get_weights())
-        activation = keras.layers.Activation(operation.activation, name=f"{operation.name}_activation")
-        return lambda x, **settings: activation(linear(x))
-
-    graph = bridge.keras_graph(model)
-    if all(apart(operation) is operation for operation in graph.operations):
-        return model
-    inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name) for tensor in graph.inputs]
-    outputs = graph._run_through_graph(bridge.packed(inputs), operation_fn=apart)
-    return keras.Model(bridge.packed(inputs), outputs, name=model.name)
-
-
-def float_graph(model: Any, folder: Any) -> None:
-    """Writes the graph that the integer file is converted from, as `export.conversion.convert.float_graph` does for Keras 3 models."""
-    specification = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, INPUT)
-    graph.write(model, folder, {SIGNATURE: (lambda image: {OUTPUT: model(image, training=False)}, [specification])})
-
-
-def _tfmot() -> Any:
-    from tensorflow_model_optimization.python.core.quantization.keras import quantize
-
-    return quantize
-
-
-def _scheme(preserve: str) -> Any:
-    """tfmot's scheme of 8-bit quantization that keeps what is asked for."""
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
-        default_8bit_cluster_preserve_quantize_scheme as clusters,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (
-        default_8bit_prune_preserve_quantize_scheme as zeros,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_scheme as plain
-
-    scheme = (zeros.Default8BitPrunePreserveQuantizeScheme() if preserve == "sparsity" else
-              clusters.Default8BitClusterPreserveQuantizeScheme(preserve == "both") if preserve else plain.Default8BitQuantizeScheme())
-    # the schemes that keep something say that they support every layer without weights, and then fail on those that they do not know
-    return _with_honest_registry(scheme) if preserve else scheme
-
-
-def _with_honest_registry(scheme: Any) -> Any:
-    registry, supports = scheme.get_quantize_registry(), _registry().supports
-
-    class Honest(type(registry)):  # type: ignore[misc]
-        def supports(self, layer: Any) -> bool:  # type: ignore[override]
-            return supports(layer) and super().supports(layer)
-
-    registry.__class__ = Honest
-    scheme.get_quantize_registry = lambda: registry
-    return scheme
-
-
-@functools.cache
-def _registry() -> Any:
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import default_8bit_quantize_registry
-
-    return default_8bit_quantize_registry.Default8BitQuantizeRegistry()
-
-
-@functools.cache
-def _output_only() -> type:
-    """The rule for layers that tfmot has none for: the output is quantized, the weights are not."""
-    from tensorflow_model_optimization.python.core.quantization.keras import quantize_config, quantizers
-
-    class OutputOnly(quantize_config.QuantizeConfig):
-        def get_weights_and_quantizers(self, layer: Any) -> list:
-            return []
-
-        def get_activations_and_quantizers(self, layer: Any) -> list:
-            return []
-
-        def set_quantize_weights(self, layer: Any, quantize_weights: Sequence) -> None:
-            """There are none."""
-
-        def set_quantize_activations(self, layer: Any, quantize_activations: Sequence) -> None:
-            """There are none."""
-
-        def get_output_quantizers(self, layer: Any) -> list:
-            return [quantizers.MovingAverageQuantizer(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)]
-
-        def get_config(self) -> dict:
-            return {}
-
-    return OutputOnly
-
-
-@functools.cache
-def _same_scale() -> type:
-    """The rule for layers whose integer operator gives what it gets in the same scale: a range of their own could not be written."""
-    class SameScale(_output_only()):  # type: ignore[misc]
-        def get_output_quantizers(self, layer: Any) -> list:
-            return []
-
-    return SameScale
-
-
-@functools.cache
-def _rounding_operation() -> type:
-    """A `keras.ops` node which rounds what it gives where that is new, with a range that it learns."""
-    from tensorflow_model_optimization.python.core.quantization.keras import quantizers
-
-    class RoundingOperation(bridge.operation_class()):  # type: ignore[misc]
-        def __init__(self, operation: Any, template: Any, **settings: Any):
-            super().__init__(operation, template, **settings)
-            self.rounds = type(self.operation).__name__ not in MOVING
-
-        def build(self, shapes: Any) -> None:
-            if self.rounds:
-                self.quantizer = quantizers.MovingAverageQuantizer(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)
-                self.ranges = self.quantizer.build(None, "output", self)
-            super().build(shapes)
-
-        def call(self, tensors: Any, training: Any = None) -> Any:
-            result = super().call(tensors)
-            if not self.rounds or not result.dtype.is_floating:
-                return result
-            training = tf_keras.backend.learning_phase() if training is None else training
-            return self.quantizer(result, training, weights=self.ranges)
-
-    return RoundingOperation
-
-
-def _knows_activation(layer: Any) -> bool:
-    """Whether tfmot can quantize the activation that a layer ends with."""
-    activation = getattr(layer, "activation", None)
-    name = getattr(activation, "__name__", None)
-    return activation is None or name in ("linear", "relu", "softmax", "swish", "sigmoid", "tanh")
-
-
-def _convolutions_before(model: Any) -> set[str]:
-    """The batch normalizations that follow a convolution or a dense layer and nothing else sees its output."""
+def _folded_normalizations(model: Any) -> set[str]:
+    """Return the batch normalizations that follow a convolution or a dense layer whose output nothing else sees: the
+    converter folds them into it."""
     folded = set()
     for layer in model.layers:
         consumers = [node.layer for node in layer.outbound_nodes]
-        if type(layer).__name__ in ("Conv2D", "DepthwiseConv2D", "Dense") and len(consumers) == 1 and isinstance(
-                consumers[0], tf_keras.layers.BatchNormalization):
+        is_linear = type(layer).__name__ in ("Conv2D", "DepthwiseConv2D", "Dense")
+        if is_linear and len(consumers) == 1 and isinstance(consumers[0], tf_keras.layers.BatchNormalization):
             folded.add(consumers[0].name)
     return folded

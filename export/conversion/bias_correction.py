@@ -5,51 +5,57 @@ from typing import Any
 
 from etils import epy
 
+from export.conversion.calibration import one_by_one
+from export.signature import Arrays
 from export.tflite import file as tflite_file
 from export.tflite.trace import Step, Trace, pairs
 
 with epy.lazy_imports():
     import numpy as np
 
-#: Pictures that means are taken over; they settle long before.
+#: Examples that means are taken over; they settle long before.
 EXAMPLES = 64
 LINEAR = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
-def corrected(content: bytes, reference: bytes, pictures: np.ndarray) -> bytes:
-    """An integer TFLite file with corrected biases.
+def corrected(content: bytes, reference: bytes, inputs: Arrays) -> bytes:
+    """Return an integer TFLite file with corrected biases.
 
-    Layer by layer, from the first on, the mean of what a layer computes is made that of the float model: the means of its inputs, channel
-    by channel, are put through the rounded weights and through those of the float model, and the difference is taken off the bias.
+    Layer by layer, from the first on, the mean of what a layer computes is made that of the float model: the means of
+    its inputs, channel by channel, are put through the rounded weights and through those of the float model, and the
+    difference is taken off the bias.
 
     Args:
         content: the integer file.
         reference: the float32 file of the same graph.
-        pictures: uint8 (examples, height, width, channels), out of the training set.
+        inputs: of their main signature, by name: examples out of the training set.
     """
-    pictures = pictures[:EXAMPLES]
-    exact, model = Trace(reference), tflite_file.read(content)
-    wanted = _input_means(exact, [step for step in exact.steps if step.operator in LINEAR], pictures)
+    inputs = {name: value[:EXAMPLES] for name, value in inputs.items()}
+    exact = Trace(reference)
+    model = tflite_file.read(content)
+    expected = _input_means(exact, [step for step in exact.steps if step.operator in LINEAR], inputs)
     for before, step in pairs(exact, Trace(content)):
         if step.operator not in LINEAR or len(step.inputs) < 3 or step.inputs[2] < 0:
             continue
         trace = Trace(tflite_file.write(model))
-        given = _input_means(trace, [step], pictures)[step.number]
-        shift = (_mean_output(step.operator, _constant(trace, step.inputs[1]), given)
-                 - _mean_output(step.operator, _constant(exact, before.inputs[1]), wanted[before.number]))
-        _subtract(model, step, shift)
+        means = _input_means(trace, [step], inputs)[step.number]
+        rounded = _mean_output(step.operator, _constant(trace, step.inputs[1]), means)
+        original = _mean_output(step.operator, _constant(exact, before.inputs[1]), expected[before.number])
+        _subtract(model, step, rounded - original)
     return tflite_file.write(model)
 
 
-def _input_means(trace: Trace, steps: list[Step], pictures: np.ndarray) -> dict[int, np.ndarray]:
-    """Step number to the mean of its input over examples and places, channel by channel."""
+def _input_means(trace: Trace, steps: list[Step], inputs: Arrays) -> dict[int, np.ndarray]:
+    """Return step number to the mean of its input over examples and positions, channel by channel."""
     sums: dict[int, Any] = {step.number: 0.0 for step in steps}
-    for picture in pictures:
-        trace.run(picture)
+    count = 0
+    for example in one_by_one(inputs):
+        trace.run(example)
+        count += 1
         for step in steps:
             values = trace.real(step.inputs[0])
             sums[step.number] = sums[step.number] + values.reshape(-1, values.shape[-1]).mean(axis=0)
-    return {number: total / len(pictures) for number, total in sums.items()}
+    return {number: total / count for number, total in sums.items()}
 
 
 def _constant(trace: Trace, tensor: int) -> np.ndarray:
@@ -59,7 +65,7 @@ def _constant(trace: Trace, tensor: int) -> np.ndarray:
 
 
 def _mean_output(operator: str, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """What a layer makes of the mean of its inputs, borders aside: (outputs,)."""
+    """Return what a layer makes of the mean of its inputs, borders aside: (outputs,)."""
     if operator == "DEPTHWISE_CONV_2D":  # (1, height, width, channels * multiplier)
         return weights.sum(axis=(0, 1, 2)) * np.repeat(mean, weights.shape[-1] // len(mean))
     if operator == "FULLY_CONNECTED":  # (outputs, inputs)

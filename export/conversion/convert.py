@@ -1,52 +1,131 @@
 """From a Keras model to TFLite files."""
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
+from export.conversion import calibration as calibrating
+from export.conversion import integer_io as integers
 from export.conversion import requantize, weight_only
+from export.conversion.calibration import Calibration
 from export.encodings import ENCODINGS
 from export.keras_models import graph
+from export.keras_models.rebuild import rebuilt
+from export.signature import Function
+from export.tflite import edit
 from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import keras
-    import numpy as np
     import tensorflow as tf
 
-SIGNATURE = "serving_default"
-INPUT, OUTPUT = "image", "logits"
+#: From a model to what is written of it: a function for each signature.
+Functions = Callable[[Any], Sequence[Function]]
 
 
-def float_graph(model: keras.Model, folder: Path) -> None:
-    """Writes the graph that every variant is converted from: a SavedModel for one picture at a time.
+def float_graph(model: keras.Model, functions: Functions, folder: Path) -> None:
+    """Write the graph that every variant is converted from: a SavedModel for one example at a time.
+
+    The batch is fixed, since that is what NPU compilers take.
 
     Args:
-        model: from raw pixels (batch, height, width, channels) to logits (batch, classes).
-        folder: to be made. Its signature `serving_default` takes `image`, float32 (1, height, width, channels), 0..255, and
-            gives `logits`, float32 (1, classes). The batch is fixed: that is what NPU compilers take.
+        functions: called with the model as it is written, whose layer normalization is in plain operations.
+        folder: to be made.
     """
-    specification = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, INPUT)
-    model = _with_plain_normalization(model)
-    graph.write(model, folder, {SIGNATURE: (lambda image: {OUTPUT: model(image, training=False)}, [specification])})
+    plain = _with_plain_normalization(model)
+    graph.write(plain, folder, functions(plain), batch=1)
+
+
+def convert(source: Path, encoding: str, calibration: Calibration | None = None, *, per_channel: bool = True,
+            integer_io: bool = True, all_integer: bool = True, sparse: bool = False) -> bytes:
+    """Return a TFLite file with the signatures of a float graph.
+
+    A conversion can crash the process: call this in one of its own.
+
+    Args:
+        source: a folder that `float_graph` wrote, or a float32 TFLite file.
+        encoding: a name in `export.encodings.ENCODINGS`.
+        calibration: inputs out of the training set, for encodings that need them.
+        per_channel: weights have a scale per output channel, not one for all.
+        integer_io: an integer encoding takes and gives integers: images as uint8, other real numbers as int8 (int16x8:
+            all as int16); int32 stays as it is. Otherwise they are float32.
+        all_integer: an integer encoding with an operator that has no integer form is an error; otherwise that one stays
+            float.
+        sparse: weights with many zeros are stored without them, where LiteRT has kernels that leave them out.
+
+    Raises:
+        ValueError: calibration examples are missing, or the result is not what the encoding promises.
+    """
+    if source.is_file():
+        content = requantize.convert(source, encoding, calibration, per_channel=per_channel, integer_io=integer_io)
+    elif encoding in weight_only.BITS:
+        content = weight_only.quantize(convert(source, "float32"), weight_only.BITS[encoding])
+    elif ENCODINGS[encoding].calibrated:
+        content = _calibrated(source, encoding, calibration, per_channel=per_channel, integer_io=integer_io,
+                              all_integer=all_integer, sparse=sparse)
+    else:
+        content = _float(source, encoding, per_channel=per_channel, sparse=sparse)
+    return tflite_file.slim(content)
+
+
+def _float(source: Path, encoding: str, *, per_channel: bool, sparse: bool) -> bytes:
+    """Return a file that computes in float32, whatever its weights are."""
+    converter = _converter(source, optimized=encoding != "float32", per_channel=per_channel, sparse=sparse)
+    if encoding == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
+
+
+def _calibrated(source: Path, encoding: str, calibration: Calibration | None, *, per_channel: bool, integer_io: bool,
+                all_integer: bool, sparse: bool) -> bytes:
+    """Return a file whose activations are integers."""
+    if not calibrating.has_examples(calibration):
+        raise ValueError(f"{encoding} needs calibration examples")
+    converter = _converter(source, optimized=True, per_channel=per_channel, sparse=sparse)
+    converter.representative_dataset = calibrating.representative(source, calibration or ())
+    if not ENCODINGS[encoding].integer:
+        return converter.convert()
+    wide = encoding == "int16x8"
+    supported = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8 if wide
+                 else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.target_spec.supported_ops = supported if all_integer else [*supported, tf.lite.OpsSet.TFLITE_BUILTINS]
+    if not integer_io:
+        return converter.convert()
+    taken = calibrating.signatures_of(source).values()
+    converter.inference_input_type = tf.int16 if wide else integers.input_type(taken)
+    converter.inference_output_type = tf.int16 if wide else tf.int8
+    content = edit.with_unsigned_images(converter.convert())
+    if all_integer and (floats := tflite_file.float_tensors(content)):
+        raise ValueError(f"{encoding} still has float tensors: {', '.join(floats[:3])}")
+    return content
+
+
+def _converter(source: Path, *, optimized: bool, per_channel: bool, sparse: bool) -> Any:
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(source))
+    if optimized:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter._experimental_disable_per_channel = not per_channel
+    if sparse:
+        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    return converter
 
 
 def _with_plain_normalization(model: keras.Model) -> keras.Model:
-    """The same model, its layer normalization written in operations that have integer kernels: Keras' way needs NEG, which has none."""
+    """Return the same model, its layer normalization in operations that have integer kernels: Keras' way needs NEG,
+    which has none."""
     if not any(isinstance(layer, keras.layers.LayerNormalization) for layer in model.layers):
         return model
 
     class PlainNormalization(keras.layers.LayerNormalization):
-        def call(self, inputs):
+        def call(self, inputs: Any) -> Any:
             centred = inputs - keras.ops.mean(inputs, axis=self.axis, keepdims=True)
             variance = keras.ops.mean(centred * centred, axis=self.axis, keepdims=True)
             outputs = centred * keras.ops.rsqrt(variance + self.epsilon)
             return (outputs * self.gamma if self.scale else outputs) + (self.beta if self.center else 0)
 
-    @functools.cache
     def rewritten(operation: Any) -> Any:
         if type(operation) is not keras.layers.LayerNormalization or operation.rms_scaling:
             return operation
@@ -55,60 +134,4 @@ def _with_plain_normalization(model: keras.Model) -> keras.Model:
         plain.set_weights(operation.get_weights())
         return plain
 
-    image = keras.Input(model.input_shape[1:], name=INPUT)
-    return keras.Model(image, model._run_through_graph(image, operation_fn=rewritten))
-
-
-def convert(source: Path, encoding: str, calibration: np.ndarray | None = None, *, per_channel: bool = True,
-            integer_ends: bool = True, all_integer: bool = True, sparse: bool = False) -> bytes:
-    """Converts a float graph to a TFLite file.
-
-    A conversion can crash the process: call this in one of its own.
-
-    Args:
-        source: a folder that `float_graph` wrote, or a float32 TFLite file.
-        encoding: a name in `export.encodings.ENCODINGS`.
-        calibration: uint8 pictures (examples, height, width, channels) out of the training set, for encodings that need them.
-        per_channel: integer weights have a scale per output channel, not one for all.
-        integer_ends: integer encodings take and give integers, not float32.
-        all_integer: an integer encoding with an operator that has no integer form is an error; otherwise that one stays float.
-        sparse: weights with many zeros are stored without them, where LiteRT has kernels that leave them out.
-
-    Returns:
-        The file. Integer encodings take uint8 pixels and give int8 logits (int16x8: int16 both), the others float32 in and out.
-
-    Raises:
-        ValueError: calibration pictures are missing, or the result is not what the encoding promises.
-    """
-    if source.is_file():
-        return tflite_file.slim(requantize.convert(source.read_bytes(), encoding, calibration, per_channel=per_channel,
-                                                   integer_ends=integer_ends))
-    if encoding in weight_only.BITS:
-        return tflite_file.slim(weight_only.quantize(convert(source, "float32"), weight_only.BITS[encoding]))
-    wanted = ENCODINGS[encoding]
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[SIGNATURE])
-    if encoding != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter._experimental_disable_per_channel = not per_channel
-    if sparse:
-        converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
-    if encoding == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if wanted.calibrated:
-        if calibration is None or not len(calibration):
-            raise ValueError(f"{encoding} needs calibration pictures")
-        converter.representative_dataset = lambda: ([picture[None].astype("float32")] for picture in calibration)
-    if wanted.integer:
-        wide = encoding == "int16x8"
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8 if wide else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        if not all_integer:
-            converter.target_spec.supported_ops = [*converter.target_spec.supported_ops, tf.lite.OpsSet.TFLITE_BUILTINS]
-        if integer_ends:
-            converter.inference_input_type, converter.inference_output_type = (tf.int16, tf.int16) if wide else (tf.uint8, tf.int8)
-    content = tflite_file.slim(converter.convert())
-    if wanted.integer and integer_ends and all_integer:
-        left = tflite_file.float_tensors(content)
-        if left:
-            raise ValueError(f"{encoding} still has float tensors: {', '.join(left[:3])}")
-    return content
+    return rebuilt(model, rewritten)

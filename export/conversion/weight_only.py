@@ -11,7 +11,8 @@ BITS = {"int8_weights": 8, "int4_weights": 4}
 
 
 def quantize(content: bytes, bits: int) -> bytes:
-    """A float32 TFLite file with the weights of convolutions and dense layers in 4 or 8 bits, a scale per output channel.
+    """Return a float32 TFLite file with the weights of convolutions and dense layers in 4 or 8 bits, a scale per
+    output channel.
 
     Args:
         content: a float32 TFLite file.
@@ -21,7 +22,7 @@ def quantize(content: bytes, bits: int) -> bytes:
 
 
 def dynamic(content: bytes) -> bytes:
-    """A float32 TFLite file with weights in int8, whose activations are quantized while running."""
+    """Return a float32 TFLite file with weights in int8, whose activations are quantized while running."""
     return _quantized(content, "dynamic_wi8_afp32")
 
 

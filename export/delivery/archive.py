@@ -11,11 +11,11 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def write_zip(target: Path | IO[bytes], members: Mapping[str, bytes], *, compress: bool = True) -> None:
-    """Writes `members` (name: contents), sorted by name, with fixed times and permissions.
+    """Write `members` (name: contents), sorted by name, with fixed times and permissions.
 
     Args:
         target: a file to be written, or an open one that the archive is put behind.
-        compress: deflate them; else they lie in the file as they are.
+        compress: deflate them; else they are stored as they are.
     """
     kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(target, "w" if isinstance(target, Path) else "a", kind, compresslevel=9) as archive:

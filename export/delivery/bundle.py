@@ -1,7 +1,6 @@
 """The bundle: what an app team receives. The same inputs give the same bytes."""
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -9,71 +8,60 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from etils import epy
-
 from export.artifacts import Exported
 from export.delivery import manifest, snippets
+from export.delivery import samples as golden_samples
 from export.delivery.archive import write_zip
-from export.predictors import LiteRTPredictor
+from export.signature import Signature, Tensor, shown
+from export.targets import saved_model
+from export.tflite import signatures
 from export.tflite.metadata import Description
-
-with epy.lazy_imports():
-    import numpy as np
-    import PIL.Image
+from export.tflite.signatures import FileSignature, TensorInfo
 
 CHECKSUMS = "SHA256SUMS"
+#: What is in a bundle beside its models.
+LABELS, MODELS, CARD, CODE = "labels.txt", "model.json", "MODEL_CARD.md", "code"
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """A test picture with what the models answered to it.
-
-    Args:
-        image: uint8 (height, width, channels).
-        label: its true class.
-        logits: artifact name (and "keras") to logits (classes,).
-    """
-
-    image: np.ndarray
-    label: int
-    logits: Mapping[str, np.ndarray]
-
-
-def write(folder: Path, *, about: Description, exported: Sequence[Exported], source: Path, samples: Sequence[Sample], card: str,
-          recommended: Mapping[str, str], rollback: str | None = None) -> None:
-    """Fills a folder with the models, and all that an app needs to use and to check them.
+def write(folder: Path, *, about: Description, signature: Signature, exported: Sequence[Exported], source: Path,
+          samples: Sequence[golden_samples.Sample], card: str, recommended: Mapping[str, str],
+          rollback: str | None = None) -> None:
+    """Fill a folder with the models, and all that an app needs to use and to check them.
 
     Args:
         folder: to be made.
         about: what the model says of itself.
+        signature: what its tensors mean.
         exported: the artifacts, their paths relative to `source`.
         samples: golden examples.
         card: the model card, Markdown.
         recommended: kind of device to the name of the artifact to take there.
         rollback: the version that an app falls back to.
     """
-    labels = about.labels
+    about = about.model_copy(update={"signature": signature})
     folder.mkdir(parents=True)
     for target in dict.fromkeys(one.target for one in exported):
         shutil.copytree(source / target, folder / target)
-    (folder / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
-    (folder / "model.json").write_text(json.dumps(
-        {"labels": list(labels), "models": [_describe(one, folder / one.path) for one in exported]}, indent=1))
-    _write_samples(folder / "samples", samples, labels)
-    (folder / "MODEL_CARD.md").write_text(card)
-    snippets.write(folder / "code", about, exported, recommended, source)
+    if about.labels:
+        (folder / LABELS).write_text("".join(f"{label}\n" for label in about.labels))
+    models = [_described(one, folder / one.path, about) for one in exported]
+    (folder / MODELS).write_text(json.dumps({"labels": about.labels, "models": models}, indent=1))
+    golden_samples.write(folder / golden_samples.FOLDER, samples)
+    (folder / CARD).write_text(card)
+    snippets.write(folder / CODE, about, exported, recommended, source)
     (folder / CHECKSUMS).write_text(checksums(folder))
-    (folder / manifest.NAME).write_text(manifest.create(folder, about.name, about.version, exported, recommended, rollback).text())
+    listed = manifest.create(folder, about.name, about.version, exported, recommended, rollback)
+    (folder / manifest.NAME).write_text(listed.text())
 
 
 def checksums(folder: Path) -> str:
-    """The SHA-256 of every file below a folder but the list itself, in the form that `sha256sum --check` reads."""
+    """Return the SHA-256 of every file below a folder but the list itself, as `sha256sum --check` reads it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
     return "".join(f"{manifest.sha256(path)}  {path.relative_to(folder)}\n" for path in files)
 
 
 def zip_up(folder: Path, name: str) -> Path:
-    """Writes the folder as `<name>-<first digits of its digest>.zip` beside it."""
+    """Write the folder as `<name>-<first digits of its digest>.zip` beside it; return the file."""
     digest = hashlib.sha256((folder / CHECKSUMS).read_bytes()).hexdigest()[:6]
     target = folder.parent / f"{name}-{digest}.zip"
     write_zip(target, {f"{name}-{digest}/{path.relative_to(folder)}": path.read_bytes()
@@ -81,46 +69,49 @@ def zip_up(folder: Path, name: str) -> Path:
     return target
 
 
-def _describe(one: Exported, path: Path) -> dict[str, Any]:
-    """What goes in and what comes out, tensor by tensor."""
-    described: dict[str, Any] = {"name": one.name, "variant": one.variant, "target": one.target, "path": one.path, "bytes": one.bytes,
-                                 "summary": one.summary}
+def _described(one: Exported, path: Path, about: Description) -> dict[str, Any]:
+    """Return what goes into an artifact and what comes out, tensor by tensor."""
+    described: dict[str, Any] = {"name": one.name, "variant": one.variant, "target": one.target, "path": one.path,
+                                 "bytes": one.bytes, "summary": one.summary}
     if one.coverage is not None:
         described["coverage"] = one.coverage.model_dump(exclude_none=True)
     if one.estimates:
         described["estimates"] = one.estimates
     if one.target == "litert":
-        predictor = LiteRTPredictor(path)
-        described |= {"signature": "serving_default", "operators": one.operators,
-                      "inputs": [_tensor(name, detail) for name, detail in predictor.inputs.items()],
-                      "outputs": [_tensor(name, detail) for name, detail in predictor.outputs.items()]}
+        content = path.read_bytes()
+        main = signatures.main(content)
+        others = [signature for signature in signatures.of(content).values() if signature.name != main.name]
+        described |= {"signature": main.name, "operators": one.operators, **_tensors(main, about)}
+        described |= {"other_signatures": {other.name: _tensors(other, about) for other in others}} if others else {}
     elif one.target == "saved_model":
-        described["signatures"] = {
-            "serving_default": "image: uint8 raw pixels (batch, height, width, channels) -> logits, scores",
-            "serving_bytes": "image_bytes: encoded pictures (batch,) -> logits, scores",
-            "classify": "inputs: tf.train.Example with image/encoded (batch,) -> classes, scores, best first"}
+        described["signatures"] = {name: _in_words(signature, about)
+                                   for name, signature in saved_model.signatures(path).items()}
     return described
 
 
-def _tensor(name: str, detail: Mapping[str, Any]) -> dict[str, Any]:
-    scale, zero = detail["quantization"]
-    meaning = ("raw pixels 0..255, RGB or grey" if name == "image" else
-               "one per class, in the order of labels.txt; their softmax are the probabilities")
-    described: dict[str, Any] = {"name": name, "dtype": np.dtype(detail["dtype"]).name,
-                                 "shape": [int(size) for size in detail["shape"]], "meaning": meaning}
-    if scale:
-        described["quantization"] = {"scale": float(scale), "zero_point": int(zero), "real_value": "(stored - zero_point) * scale"}
+def _tensors(signature: FileSignature, about: Description) -> dict[str, list[dict[str, Any]]]:
+    """Return the inputs and outputs of a TFLite file's signature."""
+    return {"inputs": [_tensor(info, about.tensor(info)) for info in signature.inputs.values()],
+            "outputs": [_tensor(info, about.tensor(info, output=True)) for info in signature.outputs.values()]}
+
+
+def _tensor(info: TensorInfo, tensor: Tensor) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": info.name, "dtype": info.dtype, "shape": list(info.shape),
+                                 "meaning": tensor.meaning}
+    if info.scale:
+        described["quantization"] = {"scale": info.scale, "zero_point": info.zero,
+                                     "real_value": "(stored - zero_point) * scale"}
     return described
 
 
-def _write_samples(folder: Path, samples: Sequence[Sample], labels: Sequence[str]) -> None:
-    folder.mkdir()
-    listed = []
-    for number, sample in enumerate(samples):
-        name = f"{number:02d}.png"
-        pixels = sample.image[..., 0] if sample.image.shape[-1] == 1 else sample.image
-        PIL.Image.fromarray(pixels).save(folder / name)
-        listed.append({"file": name, "label": labels[sample.label], "expected": {
-            model: {"class": labels[int(logits.argmax())], "logits": [round(float(value), 5) for value in logits]}
-            for model, logits in sample.logits.items()}})
-    (folder / "expected.json").write_text(json.dumps(listed, indent=1))
+def _in_words(signature: Signature, about: Description) -> str:
+    """Return a SavedModel's signature in a line: "image: uint8 (batch, 28, 28, 1), raw pixels 0..255, grey -> logits"."""
+    meanings: dict[str, str] = {}
+    for tensor in about.signature.inputs if about.signature is not None else ():
+        meanings |= {tensor.name: tensor.meaning, f"{tensor.name}_bytes": "encoded files"}
+    order = {name: position for position, name in enumerate(meanings)}
+    inputs = []
+    for tensor in sorted(signature.inputs, key=lambda tensor: order.get(tensor.name, len(order))):
+        meaning = tensor.meaning or meanings.get(tensor.name)
+        inputs.append(f"{tensor.name}: {tensor.dtype} {shown((None, *tensor.shape))}{f', {meaning}' if meaning else ''}")
+    return f"{'; '.join(inputs)} -> {', '.join(tensor.name for tensor in signature.outputs)}"

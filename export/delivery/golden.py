@@ -1,37 +1,46 @@
 """A bundle's golden samples: what its models must answer, asked again wherever they shall run."""
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from etils import epy
 from pydantic import BaseModel
 
-from export.delivery import publish
+from export.delivery import publish, samples
 from export.delivery.manifest import Manifest, Model
-from export.predictors import IMAGE, LOGITS, open_predictor
+from export.delivery.samples import Samples
+from export.measure.compare import compare
+from export.predictors import open_predictor
+from export.signature import Arrays, Tensor
+from export.tensors import described
 from export.tflite import signatures
 
 with epy.lazy_imports():
     import numpy as np
-    import PIL.Image
 
-#: Float models may be off by this share of the largest logit: other processors add in another order.
+#: Float models may be off by this share of the largest value: other processors add in another order.
 FLOAT = 1e-4
 #: Integer models may be off by so many steps of their output's scale: other kernels round half-way values otherwise.
 STEPS = 3
-#: Models that compute in half precision, or quantize while they run, may be off by this share of the largest logit.
+#: Models that compute in half precision, or quantize while they run, may be off by this share of the largest value.
 COARSE = 0.05
+#: A sample counts as the same where this share of it agrees: of the positions of a dense output, a few may flip.
+AGREES = 0.99
+#: What stands in the place of 0 as a divisor.
+TINY = 1e-30
 
 
 class Checked(BaseModel):
     """A model's answers to the golden samples against those that were recorded when it was verified.
 
     Args:
-        worst: the largest difference of a logit.
+        samples: how many.
+        same: samples that agree: with the recorded best class, for logits.
+        worst: the largest difference of a number, of the output that is furthest from what is allowed.
         allowed: how large it may be.
-        same: samples with the recorded best class.
+        output: which output that is.
     """
 
     name: str
@@ -39,78 +48,97 @@ class Checked(BaseModel):
     same: int
     worst: float
     allowed: float
+    output: str = "logits"
 
     @property
     def passed(self) -> bool:
         return self.same == self.samples and self.worst <= self.allowed
 
     def __str__(self) -> str:
-        return (f"{self.name:<20} {self.same} of {self.samples} samples have the recorded best class; logits off by at most "
+        agree = "have the recorded best class" if self.output == "logits" else "agree with what was recorded"
+        return (f"{self.name:<20} {self.same} of {self.samples} samples {agree}; {self.output} off by at most "
                 f"{self.worst:.1e} of {self.allowed:.1e}  {'✓' if self.passed else '✗'}")
 
 
-class Samples(BaseModel):
-    """The golden samples of a bundle.
+def read(bundle: Path) -> tuple[Manifest, Samples]:
+    """Return a bundle's manifest, every file checked, and its samples. Raises ValueError."""
+    return publish.check(bundle, signed=None), samples.read(bundle / samples.FOLDER)
+
+
+def checked(name: str, outputs: Arrays, expected: Arrays, allowed: Mapping[str, float]) -> Checked:
+    """Return how a model's answers differ from the recorded ones.
 
     Args:
-        files: pictures.
-        expected: model's name to the logits of each sample.
+        outputs, expected: by name, (samples, ...). An output that is alone goes by any name.
+        allowed: output name to how far its numbers may be off.
     """
-
-    files: list[Path]
-    expected: dict[str, list[list[float]]]
-
-    def images(self) -> np.ndarray:
-        """Raw pixels, uint8 (samples, height, width, channels)."""
-        opened = [np.asarray(PIL.Image.open(file)) for file in self.files]
-        return np.stack([one[..., None] if one.ndim == 2 else one for one in opened])
-
-
-def read(bundle: Path) -> tuple[Manifest, Samples]:
-    """A bundle's manifest, every file checked, and its samples. Raises ValueError."""
-    listed = publish.check(bundle, signed=None)
-    known = json.loads((bundle / "samples" / "expected.json").read_bytes())
-    names = list(known[0]["expected"]) if known else []
-    return listed, Samples(files=[bundle / "samples" / one["file"] for one in known],
-                           expected={name: [one["expected"][name]["logits"] for one in known] for name in names})
-
-
-def compare(name: str, answers: np.ndarray, expected: Sequence[Sequence[float]], allowed: float) -> Checked:
-    """Holds logits (samples, classes) against the recorded ones."""
-    wanted = np.asarray(expected, np.float64)
-    return Checked(name=name, samples=len(wanted), same=int((answers.argmax(1) == wanted.argmax(1)).sum()),
-                   worst=float(np.abs(answers - wanted).max()), allowed=allowed)
+    if len(outputs) == 1 and len(expected) == 1:
+        outputs = dict(zip(expected, outputs.values(), strict=True))
+    count = len(next(iter(expected.values())))
+    worst = dict.fromkeys(expected, 0.0)
+    same = 0
+    for number in range(count):
+        recorded = {output: values[number:number + 1] for output, values in expected.items()}
+        try:
+            result = compare({output: outputs[output][number:number + 1] for output in expected}, recorded,
+                             [_tensor(output, values, allowed[output]) for output, values in recorded.items()])
+        except (KeyError, ValueError):  # it is missing, of another shape, or holds what is not a number
+            worst = dict.fromkeys(expected, math.inf)
+            continue
+        worst = {output: max(worst[output], difference.max) for output, difference in result.items()}
+        same += all(difference.agreement >= AGREES for difference in result.values())
+    furthest = max(expected, key=lambda output: worst[output] / max(allowed[output], TINY))
+    return Checked(name=name, samples=count, same=same, worst=worst[furthest], allowed=allowed[furthest],
+                   output=furthest)
 
 
-def allowance(path: Path, expected: Sequence[Sequence[float]]) -> float:
-    """How far a model's logits may be from the recorded ones on another machine."""
-    largest = float(np.abs(np.asarray(expected)).max())
-    if path.suffix == ".tflite":
-        found = signatures.of(path.read_bytes())
-        if found.output.scale:
-            return STEPS * found.output.scale
-        return FLOAT * largest if path.stem == "float32" else COARSE * largest
-    return FLOAT * largest if "float32" in path.name or path.is_dir() else COARSE * largest
+def allowance(path: Path, expected: Arrays) -> dict[str, float]:
+    """Return how far a model's outputs may be from the recorded ones, by name, on another machine."""
+    tflite = signatures.main(path.read_bytes()) if path.suffix == ".tflite" else None
+    exact = path.stem == "float32" if tflite is not None else "float32" in path.name or path.is_dir()
+    allowed = {}
+    for output, values in expected.items():
+        scale = 0.0
+        if tflite is not None and (output in tflite.outputs or len(tflite.outputs) == 1):
+            scale = (tflite.outputs.get(output) or tflite.output).scale
+        allowed[output] = STEPS * scale if scale else (FLOAT if exact else COARSE) * _largest(values)
+    return allowed
 
 
 def check_here(bundle: Path) -> list[Checked]:
-    """Asks every model of a bundle that runs on this machine. Raises ValueError where the bundle is not whole."""
-    listed, samples = read(bundle)
-    images = samples.images()
-    return [compare(one.name, open_predictor(bundle / one.path).predict({IMAGE: images})[LOGITS], samples.expected[one.name],
-                    allowance(bundle / one.path, samples.expected[one.name])) for one in listed.models if one.name in samples.expected]
+    """Ask every model of a bundle that runs on this machine. Raises ValueError where the bundle is not whole."""
+    listed, recorded = read(bundle)
+    asked = [model for model in listed.models if model.name in recorded.expected]
+    predictors = (open_predictor(bundle / model.path) for model in asked)
+    return [_checked(bundle, model, predictor.predict(recorded.inputs), recorded)
+            for model, predictor in zip(asked, predictors, strict=True)]
 
 
-def check_with(bundle: Path, ask: Callable[[Sequence[Path], np.ndarray], dict[str, np.ndarray]],
+def check_with(bundle: Path, ask: Callable[[Sequence[Path], Arrays], Mapping[str, Arrays]],
                fit: Callable[[Model], bool] = lambda model: True) -> list[Checked]:
-    """Asks the TFLite files of a bundle elsewhere.
+    """Ask the TFLite files of a bundle elsewhere. Raises ValueError where the bundle is not whole.
 
     Args:
-        ask: from files and images to logits by file stem.
+        ask: from files and inputs to outputs, by file stem.
         fit: which models to ask.
     """
-    listed, samples = read(bundle)
-    chosen = [one for one in listed.models if one.target == "litert" and one.name in samples.expected and fit(one)]
-    answers = ask([bundle / one.path for one in chosen], samples.images())
-    return [compare(one.name, answers[Path(one.path).stem], samples.expected[one.name],
-                    allowance(bundle / one.path, samples.expected[one.name])) for one in chosen]
+    listed, recorded = read(bundle)
+    asked = [model for model in listed.models
+             if model.target == "litert" and model.name in recorded.expected and fit(model)]
+    answers = ask([bundle / model.path for model in asked], recorded.inputs)
+    return [_checked(bundle, model, answers[Path(model.path).stem], recorded) for model in asked]
+
+
+def _checked(bundle: Path, model: Model, outputs: Arrays, recorded: Samples) -> Checked:
+    expected = recorded.expected[model.name]
+    return checked(model.name, outputs, expected, allowance(bundle / model.path, expected))
+
+
+def _tensor(name: str, values: np.ndarray, allowed: float) -> Tensor:
+    """Return what an output is, as far as its name tells, with a tolerance that comes to what is allowed."""
+    tensor = described(name, values.dtype.name, values.shape, output=True)
+    return tensor.model_copy(update={"tolerance": allowed / max(_largest(values), TINY)})
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max(initial=0)) if values.dtype.kind in "fiu" else 0.0

@@ -55,22 +55,23 @@ class Manifest(BaseModel):
     files: list[File]
 
     def text(self) -> str:
-        """As it is written, and signed."""
+        """Return it as it is written, and signed."""
         return self.model_dump_json(indent=1) + "\n"
 
 
 def create(folder: Path, name: str, version: str, exported: Sequence[Exported], recommended: Mapping[str, str],
-            rollback: str | None = None) -> Manifest:
-    """The manifest of a folder that holds everything else of a bundle already."""
+           rollback: str | None = None) -> Manifest:
+    """Return the manifest of a folder that holds everything else of a bundle already."""
     files = [File(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=sha256(path))
              for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (NAME, SIGNATURE)]
-    models = [Model(name=one.name, target=one.target, variant=one.variant, path=one.path, minimum_runtime=_runtime(folder / one.path))
-              for one in exported]
-    return Manifest(name=name, version=version, rollback=rollback, recommended=dict(recommended), models=models, files=files)
+    models = [Model(name=one.name, target=one.target, variant=one.variant, path=one.path,
+                    minimum_runtime=_runtime(folder / one.path)) for one in exported]
+    return Manifest(name=name, version=version, rollback=rollback, recommended=dict(recommended), models=models,
+                    files=files)
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file, as hexadecimal digits."""
+    """Return the digest of a file, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -14,16 +14,17 @@ DEVICES = {"phone_cpu": "phones' CPUs", "phone_gpu": "phones' GPUs", "npu": "NPU
 
 
 def recommended(artifacts: Sequence[Exported], drops: Mapping[str, float], unfit: Sequence[str] = ()) -> dict[str, str]:
-    """Kind of device to the name of the file to take there, for phones: the one that downloads in the fewest bytes and loses little.
+    """Return the name of the file to take by kind of device: the one with the fewest bytes to download that loses little.
 
     It depends on nothing that differs from run to run, as a measured latency does.
 
     Args:
         artifacts: all there are.
-        drops: name to what the file loses of the main metric, a fraction.
+        drops: name to what the file loses of the main metric: a difference, or a share where the metric is relative.
         unfit: names of those that must not ship.
     """
-    good = [one for one in artifacts if one.target == "litert" and one.name not in unfit and drops.get(one.name, 1.0) <= ACCEPTABLE_DROP]
+    good = [one for one in artifacts if one.target == "litert" and one.name not in unfit
+            and drops.get(one.name, 1.0) <= ACCEPTABLE_DROP]
     candidates = {"phone_cpu": [one for one in good if one.encoding not in SLOW],
                   "phone_gpu": [one for one in good if one.coverage is not None and one.coverage.share == 1],
                   "npu": [one for one in good if one.integer and one.encoding not in SLOW]}

@@ -9,17 +9,77 @@ from typing import Any
 from etils import epy
 
 from export.artifacts import Exported
+from export.signature import Tensor
 from export.tflite import signatures
 from export.tflite.metadata import Description
+from export.tflite.signatures import FileSignature, TensorInfo
 
 with epy.lazy_imports():
     import jinja2
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+#: The folder of templates for tasks that have none of their own.
+ANY = "any"
+#: Before a template's name, where it is of Core ML.
+CORE_ML = "CoreML"
+#: Ending of a file to the folder of its language.
+LANGUAGES = {"kt": "kotlin", "swift": "swift"}
+#: Types that each language reads and writes.
+TYPES = {"kotlin": {"float32", "int32", "int64", "bool", "uint8", "int8"},
+         "swift": {"float32", "int32", "int64", "bool", "uint8", "int8", "int16"}}
+#: Words that cannot be names in Kotlin or Swift.
+RESERVED = {"as", "break", "case", "catch", "class", "continue", "default", "do", "else", "enum", "false", "for", "fun",
+            "func", "guard", "if", "import", "in", "init", "interface", "internal", "is", "let", "nil", "null", "object",
+            "operator", "package", "private", "protocol", "public", "repeat", "return", "self", "static", "struct",
+            "super", "switch", "this", "throw", "throws", "true", "try", "typealias", "val", "var", "when", "where",
+            "while"}
+#: Names that the templates use themselves.
+TAKEN = {"inputs", "outputs", "model", "runner", "run"}
 
 
-def write(folder: Path, about: Description, exported: Sequence[Exported], recommended: Mapping[str, str], source: Path) -> None:
-    """Writes Kotlin for LiteRT, and Swift for LiteRT and Core ML, as far as there are such files.
+class Port(TensorInfo):
+    """An input or output of a model, as templates name it.
+
+    Args:
+        meaning: in a few words.
+    """
+
+    meaning: str = ""
+
+    @property
+    def identifier(self) -> str:
+        """Return the name as a language takes it."""
+        word = re.sub(r"\W", "_", self.name, flags=re.ASCII)
+        if word in RESERVED | TAKEN:
+            return f"{word}_"
+        return word if word[:1].isalpha() else f"_{word}"
+
+    @property
+    def quantized(self) -> bool:
+        """Return whether its numbers stand for others."""
+        return bool(self.scale) and not self.stores_values
+
+    @property
+    def takes(self) -> str:
+        """Return the type of the numbers that an app gives or gets."""
+        return "float32" if self.quantized else self.dtype
+
+    @property
+    def described(self) -> str:
+        """Return its type, shape, quantization and meaning, on one line of a comment."""
+        shape = ", ".join("?" if size < 0 else str(size) for size in self.shape)
+        stored = f", stored as value / {self.scale:g} + {self.zero}" if self.quantized else ""
+        text = f"{self.dtype} ({shape}){stored}{f': {self.meaning}' if self.meaning else ''}"
+        return "".join(character if character.isprintable() else " " for character in text).replace("*/", "* /")
+
+
+def write(folder: Path, about: Description, exported: Sequence[Exported], recommended: Mapping[str, str],
+          source: Path) -> None:
+    """Write Kotlin for LiteRT, and Swift for LiteRT and Core ML, if there are such files.
+
+    The templates are those of the model's task: `templates/<task>/Name.kt.j2` becomes a class whose name ends in Name,
+    and `CoreMLName.swift.j2` is for Core ML. A task without templates gets those of `templates/any`. A language that
+    lacks a type of the model's tensors is left out.
 
     Args:
         folder: to be made.
@@ -28,40 +88,66 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
         recommended: kind of device to the name of the artifact to take there; the code loads the one for phones' CPUs.
     """
     on_phones = [one for one in exported if one.target == "litert"]
-    chosen = next((one for one in on_phones if one.name == recommended.get("phone_cpu")), on_phones[0] if on_phones else None)
-    if chosen is not None:
-        found = signatures.of((source / chosen.path).read_bytes())
-        known = {"file": Path(chosen.path).name, "input": found.input, "output": found.output}
-        _render(folder / "kotlin" / f"{class_name(about.name)}.kt", "Classifier.kt.j2", about, found.input.shape, **known)
-        _render(folder / "swift" / f"{class_name(about.name)}.swift", "Classifier.swift.j2", about, found.input.shape, **known)
-    apple = next((one for one in exported if one.path.endswith(".mlpackage")), None)
-    if apple is not None and chosen is not None:
-        path = Path(apple.path)
-        _render(folder / "swift" / f"{class_name(about.name)}CoreML.swift", "CoreMLClassifier.swift.j2", about, found.input.shape,
-                file=path.name, stem=path.stem)
+    if not on_phones:
+        return
+    chosen = next((one for one in on_phones if one.name == recommended.get("phone_cpu")), on_phones[0])
+    signature = signatures.main((source / chosen.path).read_bytes())
+    package = next((one for one in exported if one.path.endswith(".mlpackage")), None)
+    templates = TEMPLATES / about.task if (TEMPLATES / about.task).is_dir() else TEMPLATES / ANY
+    for template in sorted(templates.glob("*.j2")):
+        stem, ending = template.name.removesuffix(".j2").split(".")
+        language = LANGUAGES[ending]
+        name = class_name(about.name, stem.removeprefix(CORE_ML))
+        if not stem.startswith(CORE_ML):
+            values = _values(signature, about)
+            if {port.dtype for port in (*values["inputs"], *values["outputs"])} <= TYPES[language]:
+                _render(folder / language / f"{name}.{ending}", template, Path(chosen.path), name, values)
+        elif package is not None:
+            values = _values(signature, about) | _of_the_model(about)
+            _render(folder / language / f"{name}{CORE_ML}.{ending}", template, Path(package.path), name, values)
 
 
-def class_name(name: str) -> str:
-    """A class's name made of a recipe's, for instance MyPhotosClassifier of my_photos."""
+def class_name(name: str, ending: str = "Classifier") -> str:
+    """Return a class's name made of a recipe's, for instance MyPhotosClassifier of my_photos."""
     words = "".join(word.capitalize() for word in re.split(r"[^a-z0-9]+", name) if word)
-    return f"{'' if words[:1].isalpha() else 'Model'}{words}Classifier"
+    return f"{'' if words[:1].isalpha() else 'Model'}{words}{ending}"
 
 
-def _render(path: Path, template: str, about: Description, shape: tuple[int, ...], **values: Any) -> None:
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+def _values(signature: FileSignature, about: Description) -> dict[str, Any]:
+    """Return what templates say of a TFLite file: what it is, its labels, its signature and tensors."""
+    return {"about": about, "labels": about.labels, "signature": signature.name,
+            "inputs": [_port(info, about.tensor(info)) for info in signature.inputs.values()],
+            "outputs": [_port(info, about.tensor(info, output=True)) for info in signature.outputs.values()]}
+
+
+def _of_the_model(about: Description) -> dict[str, Any]:
+    """Return what is other for a Core ML package: it takes grey images where a TFLite file may take RGB."""
+    if about.signature is None:
+        return {}
+    shapes = {tensor.name: (1, *(size or -1 for size in tensor.shape)) for tensor in about.signature.inputs}
+    return {"inputs": [Port(name=tensor.name, shape=shapes[tensor.name], dtype="float32", meaning=tensor.meaning)
+                       for tensor in about.signature.inputs]}
+
+
+def _port(info: TensorInfo, tensor: Tensor) -> Port:
+    return Port(**info.model_dump(), meaning=tensor.meaning)
+
+
+def _render(path: Path, template: Path, file: Path, name: str, values: Mapping[str, Any]) -> None:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                                     keep_trailing_newline=True)
     environment.filters["literal"] = _kotlin_literal if path.suffix == ".kt" else _literal
-    height, width, channels = shape[1:]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(environment.from_string((TEMPLATES / template).read_text()).render(
-        about=about, labels=about.labels, class_name=class_name(about.name), height=height, width=width, channels=channels, **values))
+    text = environment.from_string(template.read_text()).render(class_name=name, file=file.name, stem=file.stem, **values)
+    path.write_text(text)
 
 
 def _literal(text: str) -> str:
-    """A string as Swift writes it; characters that control something become spaces."""
+    """Return a string as Swift writes it; characters that control something become spaces."""
     shown = "".join(character if character.isprintable() else " " for character in text)
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _kotlin_literal(text: str) -> str:
-    """A string as Kotlin writes it, where a $ would be filled in."""
+    """Return a string as Kotlin writes it, where a $ would be filled in."""
     return _literal(text).replace("$", "\\$")

@@ -10,13 +10,14 @@ from typing import Any
 from etils import epy
 
 from export.delivery.archive import write_zip
+from export.errors import first_line
 
 with epy.lazy_imports():
     import keras
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """Saves a model as a .keras file without the moment of saving and the memory addresses that Keras writes into it.
+    """Save a model as a .keras file without the moment of saving and the memory addresses that Keras writes into it.
 
     Args:
         model: any Keras 3 model.
@@ -32,7 +33,8 @@ def save(model: keras.Model, path: Path) -> None:
 
 
 def _renumber(config: Any, numbers: dict[int, int]) -> Any:
-    """The configuration with the identifiers of shared objects, which are memory addresses, counted from 0 instead."""
+    """Return the configuration with the identifiers of shared objects, which are memory addresses, counted from 0
+    instead."""
     if isinstance(config, list):
         return [_renumber(value, numbers) for value in config]
     if isinstance(config, dict):
@@ -42,7 +44,7 @@ def _renumber(config: Any, numbers: dict[int, int]) -> Any:
 
 
 def load(path: Path) -> keras.Model:
-    """The model in a .keras file, uncompiled. Raises ValueError where the file cannot be read."""
+    """Return the model in a .keras file, uncompiled. Raises ValueError where the file cannot be read."""
     try:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
@@ -50,10 +52,10 @@ def load(path: Path) -> keras.Model:
 
 
 def why_unreadable(error: Exception) -> str:
-    """What Keras says of a model that it cannot read, in a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    missing = re.search(r"(?:Could not locate (?:class|function|object)|Unknown (?:layer|object):?) '?([\w>]+)'?", str(error))
+    """Return what Keras says of a model that it cannot read, in a line."""
+    unknown = r"(?:Could not locate (?:class|function|object)|Unknown (?:layer|object):?) '?([\w>]+)'?"
+    missing = re.search(unknown, str(error))
     if missing:
-        return (f"it needs {missing[1]}, which is not registered here. Replace it by Keras' own layers, or export the model where it is "
-                "registered, model.export(FOLDER), and take that folder")
-    return lines[0][:300] if lines else type(error).__name__
+        return (f"it needs {missing[1]}, which is not registered here. Replace it by Keras' own layers, or export the "
+                "model where it is registered, model.export(FOLDER), and take that folder")
+    return first_line(error)

@@ -1,6 +1,8 @@
-"""LiteRT as it runs on arm64 processors, phones' among them, on any Linux machine: Debian's Python and LiteRT's aarch64 wheel under QEMU.
+"""LiteRT as it runs on arm64 processors, phones' among them, on any Linux machine: Debian's Python and LiteRT's aarch64
+wheel under QEMU.
 
-The root that it needs is made of packages that apt and uv download, about 15 and 20 MB, without touching the machine's own.
+The root that it needs is made of packages that apt and uv download, about 15 and 20 MB, without touching the machine's
+own.
 """
 from __future__ import annotations
 
@@ -10,10 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from etils import epy
+
+from export.errors import last_line
+from export.signature import Arrays
 
 with epy.lazy_imports():
     import numpy as np
@@ -22,7 +27,8 @@ EMULATOR = "qemu-aarch64-static"
 DEBIAN = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
 #: What LiteRT's interpreter imports; in the versions that this environment has.
 WHEELS = ("ai-edge-litert", "numpy", "flatbuffers", "protobuf", "typing-extensions", "tqdm")
-#: The processor that is emulated, and what Linux says of it: LiteRT looks there for what it can do, and user-mode emulation shows the host.
+#: The processor that is emulated, and what Linux says of it: LiteRT looks there for what it can do, and user-mode
+#: emulation shows the host's.
 PROCESSOR = "cortex-a76"
 CPUINFO = """processor\t: {number}
 BogoMIPS\t: 50.00
@@ -38,7 +44,7 @@ GUEST = Path(__file__).with_name("arm64_guest.py")
 
 
 def missing() -> str:
-    """What to install; empty where all is there."""
+    """Return what to install; empty where all is there."""
     absent = [name for name in (EMULATOR, "apt-get", "dpkg-deb") if shutil.which(name) is None]
     if not absent:
         return ""
@@ -47,13 +53,14 @@ def missing() -> str:
     return f"{', '.join(absent)} not found: the arm64 root is made of Debian's packages, on Debian or Ubuntu"
 
 
-def ask(models: Sequence[Path], images: np.ndarray, say: Callable[[str], None] = lambda text: None) -> dict[str, np.ndarray]:
-    """The logits of TFLite files on an emulated arm64 processor, by file stem.
+def ask(models: Sequence[Path], inputs: Arrays,
+        say: Callable[[str], None] = lambda text: None) -> dict[str, dict[str, np.ndarray]]:
+    """Return the outputs of TFLite files on an emulated arm64 processor, by file stem and by name.
 
     Args:
         models: files.
-        images: raw pixels, uint8 (examples, height, width, channels).
-        say: told what is being done.
+        inputs: of examples, by name; a file's only input may have another name.
+        say: called with what is being done.
 
     Raises:
         ValueError: something is missing, or LiteRT ends there otherwise than it should.
@@ -63,21 +70,43 @@ def ask(models: Sequence[Path], images: np.ndarray, say: Callable[[str], None] =
     root = make_root(say)
     say(f"asking {len(models)} files under {EMULATOR}, {PROCESSOR}")
     python = next((root / "usr" / "bin").glob("python3.[0-9]*"))
+    environment = {**os.environ, "PYTHONPATH": str(root / "site"), "PYTHONHOME": str(root / "usr")}
+    return run_guest([EMULATOR, "-cpu", PROCESSOR, "-L", str(root), str(python)], models, inputs, environment)
+
+
+def run_guest(python: Sequence[str], models: Sequence[Path], inputs: Arrays,
+              environment: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the outputs of TFLite files on a Python that has LiteRT and NumPy alone. Raises ValueError where it fails.
+
+    Args:
+        python: the command that starts it.
+        models, inputs: as `ask` has them.
+        environment: its variables.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        pictures, target = Path(folder) / "images.npy", Path(folder) / "answers.npz"
-        np.save(pictures, images)
-        done = subprocess.run([EMULATOR, "-cpu", PROCESSOR, "-L", str(root), str(python), str(GUEST), str(pictures), str(target),
-                               *(str(model.absolute()) for model in models)], capture_output=True, text=True,
-                              env={**os.environ, "PYTHONPATH": str(root / "site"), "PYTHONHOME": str(root / "usr")})
+        source, target = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
+        np.savez(source, **{f"input.{name}": _plain(values) for name, values in inputs.items()})
+        command = [*python, str(GUEST), str(source), str(target), *(str(model.absolute()) for model in models)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise ValueError(f"LiteRT on arm64 ends with code {done.returncode}: {lines[-1][:200] if lines else 'it says nothing'}")
-        with np.load(target) as answers:
-            return {model.stem: answers[str(number)] for number, model in enumerate(models)}
+            raise ValueError(f"LiteRT on arm64 ends with code {done.returncode}: {last_line(done.stderr)}")
+        with np.load(target) as outputs:
+            return {model.stem: _of_model(outputs, number) for number, model in enumerate(models)}
+
+
+def _of_model(outputs: Arrays, number: int) -> dict[str, np.ndarray]:
+    beginning = f"{number}."
+    return {name.removeprefix(beginning): outputs[name] for name in outputs if name.startswith(beginning)}
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Return an array that a file can hold: texts as bytes of one length."""
+    values = np.asarray(values)
+    return values.astype("S") if values.dtype == object else values
 
 
 def make_root(say: Callable[[str], None] = lambda text: None) -> Path:
-    """The folder with an arm64 Debian's Python and LiteRT; made the first time. Raises ValueError."""
+    """Return the folder with an arm64 Debian's Python and LiteRT; made the first time. Raises ValueError."""
     wheels = [f"{name}=={importlib.metadata.version(name)}" for name in WHEELS]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "litepress"
     root = cache / f"arm64-{wheels[0].partition('==')[2]}"
@@ -86,43 +115,43 @@ def make_root(say: Callable[[str], None] = lambda text: None) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     say(f"making an arm64 Debian in {root}")
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        made = Path(scratch) / "root"
-        made.mkdir()
+        new = Path(scratch) / "root"
+        new.mkdir()
         for package in _debian_packages(Path(scratch)):
-            _run(["dpkg-deb", "-x", str(package), str(made)])
-        python = next((made / "usr" / "bin").glob("python3.[0-9]*")).name.removeprefix("python")
-        _run([*_uv(), "pip", "install", "--quiet", "--no-deps", "--target", str(made / "site"), "--python-platform",
-              "aarch64-manylinux_2_36", "--python-version", python, *wheels])
-        (made / "proc").mkdir(exist_ok=True)
-        (made / "proc" / "cpuinfo").write_text("".join(CPUINFO.format(number=number) for number in range(2)))
+            _run(["dpkg-deb", "-x", str(package), str(new)])
+        version = next((new / "usr" / "bin").glob("python3.[0-9]*")).name.removeprefix("python")
+        _run([*_uv(), "pip", "install", "--quiet", "--no-deps", "--target", str(new / "site"), "--python-platform",
+              "aarch64-manylinux_2_36", "--python-version", version, *wheels])
+        (new / "proc").mkdir(exist_ok=True)
+        (new / "proc" / "cpuinfo").write_text("".join(CPUINFO.format(number=number) for number in range(2)))
         if not root.is_dir():  # another command may have been faster
-            made.rename(root)
+            new.rename(root)
     return root
 
 
 def _debian_packages(scratch: Path) -> list[Path]:
-    """Downloads Debian's packages for arm64, with all they need, from where the machine gets its own."""
+    """Return Debian's packages for arm64, with all they need, downloaded from where the machine gets its own."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True)
     (scratch / "status").touch()
-    options = [part for setting in ("APT::Architecture=arm64", "APT::Architectures=arm64", f"Dir::State={scratch / 'state'}",
-                                    f"Dir::State::status={scratch / 'status'}", f"Dir::Cache={scratch / 'cache'}",
-                                    "Debug::NoLocking=1", "APT::Sandbox::User=root") for part in ("-o", setting)]
+    settings = ("APT::Architecture=arm64", "APT::Architectures=arm64", f"Dir::State={scratch / 'state'}",
+                f"Dir::State::status={scratch / 'status'}", f"Dir::Cache={scratch / 'cache'}", "Debug::NoLocking=1",
+                "APT::Sandbox::User=root")
+    options = [part for setting in settings for part in ("-o", setting)]
     _run(["apt-get", *options, "-qq", "update"])
     _run(["apt-get", *options, "-qq", "-y", "--download-only", "--no-install-recommends", "install", *DEBIAN])
     return sorted((scratch / "cache" / "archives").glob("*.deb"))
 
 
 def _uv() -> list[str]:
-    own = Path(sys.executable).with_name("uv")
-    found = str(own) if own.exists() else shutil.which("uv")
-    if found is None:
+    beside = Path(sys.executable).with_name("uv")
+    program = str(beside) if beside.exists() else shutil.which("uv")
+    if program is None:
         raise ValueError("uv is not installed; pip install uv brings it")
-    return [found]
+    return [program]
 
 
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise ValueError(f"{command[0]} fails while the arm64 root is made: {lines[-1][:200] if lines else 'it says nothing'}")
+        raise ValueError(f"{command[0]} fails while the arm64 root is made: {last_line(done.stderr or done.stdout)}")

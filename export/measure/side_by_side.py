@@ -10,7 +10,7 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel
 
-from export.predictors import IMAGE, open_predictor
+from export.predictors import choose, open_predictor
 from export.tflite import profile
 
 with epy.lazy_imports():
@@ -23,8 +23,12 @@ TURNS = 20
 
 
 class Start(BaseModel):
-    """What an artifact costs before it answers: milliseconds to load it and for the first answer, and the memory that both took at the
-    most, in bytes, of a process that had done nothing else."""
+    """What an artifact costs before it answers.
+
+    Args:
+        load_ms, first_ms: milliseconds to load it, and for the first inference.
+        peak_bytes: memory that both took at the most, of a process that had done nothing else.
+    """
 
     load_ms: float
     first_ms: float
@@ -35,7 +39,7 @@ class Timed(BaseModel):
     """An artifact's figures. Milliseconds of one inference on one example, and inferences per second.
 
     Args:
-        operators: milliseconds by kind of operator, the most expensive first; of TFLite files, where they were asked for.
+        operators: milliseconds by kind of operator, the most expensive first; of TFLite files, where it was asked for.
     """
 
     name: str
@@ -54,16 +58,15 @@ class Timed(BaseModel):
 
 
 def runtime(path: Path) -> str:
-    """What runs an artifact."""
+    """Return what runs an artifact."""
     return RUNTIMES.get(path.suffix, "TensorFlow")
 
 
 def start(path: Path, threads: int) -> Start:
-    """Loads an artifact and asks it once. To be called in a process that has done nothing yet."""
+    """Load an artifact and ask it once. To be called in a process that has done nothing yet."""
     before = _forget_peak()
     started = time.perf_counter()
-    predictor = open_predictor(path, threads)
-    run = predictor.prepared({IMAGE: _picture(predictor.input_shape)})
+    run = _prepared(path, threads)
     loaded = time.perf_counter()
     run()
     ended = time.perf_counter()
@@ -72,11 +75,8 @@ def start(path: Path, threads: int) -> Start:
 
 
 def interleaved(paths: Sequence[Path], threads: int, runs: int) -> list[list[float]]:
-    """Milliseconds of each run of each artifact, after a warm-up, all taking turns."""
-    prepared: list[Callable[[], object]] = []
-    for path in paths:
-        predictor = open_predictor(path, threads)
-        prepared.append(predictor.prepared({IMAGE: _picture(predictor.input_shape)}))
+    """Return the milliseconds of each run of each artifact, after a warm-up, all taking turns."""
+    prepared = [_prepared(path, threads) for path in paths]
     times: list[list[float]] = [[] for _ in paths]
     for run in prepared:
         for _ in range(max(10, runs // 5)):
@@ -93,27 +93,33 @@ def interleaved(paths: Sequence[Path], threads: int, runs: int) -> list[list[flo
 
 
 def operators(path: Path, threads: int) -> dict[str, float]:
-    """Milliseconds by kind of operator of a TFLite file, each operator timed on its own."""
-    return {kind: round(ms, 4) for kind, ms in profile.by_kind(profile.operator_times(path.read_bytes(), threads=threads)).items()}
+    """Return the milliseconds by kind of operator of a TFLite file, each operator timed on its own."""
+    times = profile.operator_times(path.read_bytes(), threads=threads)
+    return {kind: round(ms, 4) for kind, ms in profile.by_kind(times).items()}
 
 
-def figures(path: Path, times: Sequence[float], begun: Start, threads: int, kinds: dict[str, float] | None = None) -> Timed:
-    """An artifact's figures out of its measured times."""
+def figures(path: Path, times: Sequence[float], begun: Start, threads: int,
+            kinds: dict[str, float] | None = None) -> Timed:
+    """Return an artifact's figures out of its measured times."""
     p50, p90, p99 = (round(float(value), 4) for value in np.percentile(times, (50, 90, 99)))
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     if path.suffix == ".xml":
         size += path.with_suffix(".bin").stat().st_size
-    return Timed(name=str(path), runtime=runtime(path), bytes=size, threads=threads, runs=len(times), p50=p50, p90=p90, p99=p99,
-                 per_second=round(1000 / float(np.mean(times)), 1), operators=kinds or {}, **begun.model_dump())
+    return Timed(name=str(path), runtime=runtime(path), bytes=size, threads=threads, runs=len(times), p50=p50, p90=p90,
+                 p99=p99, per_second=round(1000 / float(np.mean(times)), 1), operators=kinds or {},
+                 **begun.model_dump())
 
 
-def _picture(shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (1, *shape)).astype("uint8")
+def _prepared(path: Path, threads: int) -> Callable[[], object]:
+    """Return one inference on a random example that is in place already."""
+    predictor = open_predictor(path, threads)
+    signature = choose(predictor.signatures)
+    return predictor.prepared(signature.example(), signature.name)
 
 
 def _forget_peak() -> int:
-    """Sets the process's peak memory back to what it uses now, where the system can; that, in bytes."""
+    """Set the process's peak memory back to what it uses now, where the system can; return that, in bytes."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -122,7 +128,7 @@ def _forget_peak() -> int:
 
 
 def _peak() -> int:
-    """The most memory that the process has used, in bytes."""
+    """Return the most memory that the process has used, in bytes."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from etils import epy
 
+from export.keras_models import graph
+from export.signature import Tensor
 from export.tflite.metadata import Description
 
 with epy.lazy_imports():
@@ -17,7 +19,8 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 Weights = Literal["float32", "float16", "int8", "palettized"]
-SUMMARY = {"float32": "weights and computation in float32", "float16": "weights and computation in float16, as the Neural Engine takes",
+SUMMARY = {"float32": "weights and computation in float32",
+           "float16": "weights and computation in float16, as the Neural Engine takes",
            "int8": "weights in int8, one scale per channel, computed in float16",
            "palettized": "weights as 16 shared values per layer, computed in float16"}
 #: Layers with fewer weights stay as they are: an index table would not make them smaller.
@@ -25,61 +28,82 @@ SMALLEST = 512
 
 
 def convert(model: keras.Model, weights: Weights, about: Description, target: Path) -> None:
-    """Writes a model as an .mlpackage.
+    """Write a model as an .mlpackage, for one example at a time.
 
     Args:
-        model: from raw pixels (batch, height, width, channels) to logits (batch, classes).
+        model: whose inputs are numbers.
         weights: how they are written.
-        about: what the model says of itself.
-        target: the package, to be made. It takes `image`, raw pixels as float32 (1, height, width, channels), and gives `logits`.
+        about: what the model says of itself; without a signature there the inputs and outputs have the model's names.
+        target: the package, to be made. Integers go in as int32, all other numbers, raw pixels too, as float32.
 
     Raises:
-        ValueError: a layer has no Core ML form.
+        ValueError: a layer has no Core ML form, or an input is text.
     """
-    shape = (1, *model.input_shape[1:])
-    specification = tf.TensorSpec(shape, tf.float32, "image")
-    traced = tf.function(lambda image: {"logits": model(image, training=False)}, input_signature=[specification])
+    signature = about.signature or graph.signature_of(model)
+    inputs = [_real(tensor) for tensor in signature.inputs]
+    function = graph.function(model, signature.model_copy(update={"inputs": tuple(inputs)}))
+    names = [tensor.name for tensor in signature.outputs]
+
+    def ordered(*values: tf.Tensor) -> list[tf.Tensor]:
+        outputs = function.call(**dict(zip((tensor.name for tensor in inputs), values, strict=True)))
+        return [outputs[name] for name in names]
+
+    traced = tf.function(ordered, input_signature=function.specs(1), autograph=False)
     precision = coremltools.precision.FLOAT32 if weights == "float32" else coremltools.precision.FLOAT16
+    types = [coremltools.TensorType(name=spec.name, shape=tuple(spec.shape), dtype=spec.dtype.as_numpy_dtype)
+             for spec in function.specs(1)]
     try:
-        made = coremltools.convert(
-            [traced.get_concrete_function()], source="tensorflow", convert_to="mlprogram", compute_precision=precision,
-            minimum_deployment_target=coremltools.target.iOS16, inputs=[coremltools.TensorType(name="image", shape=shape)],
-            skip_model_load=True)
+        converted = coremltools.convert(
+            [traced.get_concrete_function()], source="tensorflow", convert_to="mlprogram", inputs=types,
+            compute_precision=precision, minimum_deployment_target=coremltools.target.iOS16, skip_model_load=True)
     except Exception as error:
         raise ValueError(f"coremltools cannot convert it: {' '.join(str(error).split())[:200]}") from error
-    made = _compressed(made, weights)
-    made.short_description, made.author = about.description or about.name, about.author
-    made.license, made.version = about.license, about.version
-    made.user_defined_metadata["labels"] = "\n".join(about.labels)
+    converted = _compressed(converted, weights)
+    converted.short_description = about.description or about.name
+    converted.author = about.author
+    converted.license = about.license
+    converted.version = about.version
+    if about.labels:
+        converted.user_defined_metadata["labels"] = "\n".join(about.labels)
     shutil.rmtree(target, ignore_errors=True)
-    _with_output_named(made, "logits").save(str(target))
+    _with_outputs_named(converted, names).save(str(target))
     _name_by_content(target)
 
 
-def _with_output_named(made: Any, name: str) -> Any:
-    specification = made.get_spec()
-    coremltools.utils.rename_feature(specification, specification.description.output[0].name, name)
-    return coremltools.models.MLModel(specification, weights_dir=made.weights_dir, skip_model_load=True)
+def _real(tensor: Tensor) -> Tensor:
+    """Return an input in a type that Core ML takes. Raises ValueError at text."""
+    if tensor.dtype == "string":
+        raise ValueError(f"Core ML takes numbers alone, and {tensor.name} is text")
+    return tensor.model_copy(update={"dtype": "int32" if tensor.dtype in ("int32", "int64") else "float32"})
 
 
-def _compressed(made: Any, weights: Weights) -> Any:
+def _with_outputs_named(converted: Any, names: list[str]) -> Any:
+    """Return the package with its outputs called so, which are in the order of the traced function's."""
+    specification = converted.get_spec()
+    for output, name in zip([output.name for output in specification.description.output], names, strict=True):
+        coremltools.utils.rename_feature(specification, output, name)
+    return coremltools.models.MLModel(specification, weights_dir=converted.weights_dir, skip_model_load=True)
+
+
+def _compressed(converted: Any, weights: Weights) -> Any:
     from coremltools.optimize import coreml as optimize
 
     if weights == "int8":
         settings = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=SMALLEST)
-        return optimize.linear_quantize_weights(made, optimize.OptimizationConfig(global_config=settings))
+        return optimize.linear_quantize_weights(converted, optimize.OptimizationConfig(global_config=settings))
     if weights == "palettized":
         settings = optimize.OpPalettizerConfig(mode="kmeans", nbits=4, weight_threshold=SMALLEST)
-        return optimize.palettize_weights(made, optimize.OptimizationConfig(global_config=settings))
-    return made
+        return optimize.palettize_weights(converted, optimize.OptimizationConfig(global_config=settings))
+    return converted
 
 
 def _name_by_content(package: Path) -> None:
-    """Gives the parts of a package names that depend on the model alone: coremltools draws them at random."""
+    """Give the parts of a package names that depend on the model alone: coremltools draws them at random."""
     manifest = package / "Manifest.json"
     content = json.loads(manifest.read_bytes())
-    names = {old: str(uuid.uuid5(uuid.NAMESPACE_URL, entry["path"])).upper() for old, entry in content["itemInfoEntries"].items()}
-    content["itemInfoEntries"] = {names[old]: entry for old, entry in content["itemInfoEntries"].items()}
+    entries = content["itemInfoEntries"]
+    names = {old: str(uuid.uuid5(uuid.NAMESPACE_URL, entry["path"])).upper() for old, entry in entries.items()}
+    content["itemInfoEntries"] = {names[old]: entry for old, entry in entries.items()}
     content["rootModelIdentifier"] = names[content["rootModelIdentifier"]]
     manifest.write_text(json.dumps(content, indent=4, sort_keys=True))
     for path in package.rglob("*"):
@@ -87,22 +111,23 @@ def _name_by_content(package: Path) -> None:
 
 
 def structure(package: Path) -> dict[str, Any]:
-    """What a package holds: its inputs and outputs with their shapes, and how often each operation stands in it.
+    """Return what a package holds: its inputs and outputs with their shapes, and how often each operation stands in it.
 
     Raises:
-        ValueError: it is no ML program.
+        ValueError: it is not an ML program.
     """
     from coremltools.proto import Model_pb2
 
     specification = Model_pb2.Model()  # coremltools' own way to read a package writes its manifest anew
     specification.ParseFromString((package / "Data" / "com.apple.CoreML" / "model.mlmodel").read_bytes())
     if specification.WhichOneof("Type") != "mlProgram":
-        raise ValueError(f"{package} is no ML program")
+        raise ValueError(f"{package} is not an ML program")
     described = specification.description
     function = next(iter(specification.mlProgram.functions.values()))
     operations: dict[str, int] = {}
     for block in function.block_specializations.values():
         for operation in block.operations:
             operations[operation.type] = operations.get(operation.type, 0) + 1
-    return {"inputs": {one.name: tuple(one.type.multiArrayType.shape) for one in described.input},
-            "outputs": {one.name: tuple(one.type.multiArrayType.shape) for one in described.output}, "operations": operations}
+    shapes = {kind: {one.name: tuple(one.type.multiArrayType.shape) for one in features}
+              for kind, features in (("inputs", described.input), ("outputs", described.output))}
+    return {**shapes, "operations": operations}

@@ -35,7 +35,7 @@ class Compiled(BaseModel):
 def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system_config: str | None = None, memory_mode: str | None = None,
                  config: Path | None = None, optimise: Literal["Performance", "Size"] = "Performance",
                  arena_cache_bytes: int | None = None) -> Compiled:
-    """Compiles an integer TFLite file for an NPU.
+    """Compile an integer TFLite file for an NPU.
 
     Args:
         source: the file.
@@ -53,9 +53,9 @@ def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system
     content = source.read_bytes()
     shapes_must_be_fixed(content)
     folder = target.parent / f".{target.stem}"
-    given = {"--accelerator-config": accelerator, "--system-config": system_config, "--memory-mode": memory_mode, "--config": config,
-             "--optimise": optimise, "--arena-cache-size": arena_cache_bytes, "--output-dir": folder}
-    options = [str(part) for option, value in given.items() if value is not None for part in (option, value)]
+    settings = {"--accelerator-config": accelerator, "--system-config": system_config, "--memory-mode": memory_mode,
+                "--config": config, "--optimise": optimise, "--arena-cache-size": arena_cache_bytes, "--output-dir": folder}
+    options = [str(part) for option, value in settings.items() if value is not None for part in (option, value)]
     compiled = folder / f"{source.stem}_vela.tflite"
     try:
         done = subprocess.run([sys.executable, "-c", "from ethosu.vela.vela import main; main()", str(source), *options],
@@ -77,43 +77,49 @@ def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system
 
 
 def shapes_must_be_fixed(content: bytes) -> None:
-    """Raises ValueError where a tensor of a TFLite file has a size that is known only when it runs: NPU compilers want them all."""
+    """Raise ValueError where a tensor of a TFLite file has a size that is known only when it runs: NPU compilers want
+    them all."""
     model = tflite_file.read(content)
     for tensor in model.subgraphs[0].tensors:
         signature = tensor.shapeSignature
         if signature is not None and any(int(size) < 0 for size in signature):
             shown = ", ".join("?" if size < 0 else str(size) for size in signature)
             raise ValueError(f"the tensor {tensor.name.decode()} has the shape ({shown}): an NPU wants every size fixed. Convert it with a "
-                             "batch of one and pictures of one size")
+                             "batch of one and images of one size")
 
 
-def _coverage(source: bytes, compiled: bytes, said: str, accelerator: str) -> Coverage:
-    """What stands in the compiled file beside the NPU's own operator stays on the CPU."""
+def _coverage(source: bytes, compiled: bytes, messages: str, accelerator: str) -> Coverage:
+    """Return how much the NPU takes: what is in the compiled file beside the NPU's own operator stays on the CPU."""
     total = sum(tflite_file.operators(source).values())
-    why = {(match["operator"], match["layer"]): match["reason"] for match in REFUSED.finditer(said)}
-    model, left = tflite_file.read(compiled), []
-    for operator in model.subgraphs[0].operators:
-        name = tflite_file.operator_name(model, operator)
+    reasons = {(match["operator"], match["layer"]): match["reason"] for match in REFUSED.finditer(messages)}
+    model = tflite_file.read(compiled)
+    graph = model.subgraphs[0]
+    names = [tflite_file.operator_name(model, operator) for operator in graph.operators]
+    left = []
+    for name, operator in zip(names, graph.operators, strict=True):
         if name != NPU:
-            tensor = model.subgraphs[0].tensors[int(operator.outputs[0])].name.decode()
-            left.append(Unsupported(operator=name, layer=tflite_file.layer_name(tensor), reason=why.get((name, tensor), "")))
-    return Coverage(accelerator=accelerator, taken=max(0, total - len(left)), total=total, left=left,
-                    partitions=sum(tflite_file.operator_name(model, operator) == NPU for operator in model.subgraphs[0].operators))
+            tensor = graph.tensors[int(operator.outputs[0])].name.decode()
+            left.append(Unsupported(operator=name, layer=tflite_file.layer_name(tensor), reason=reasons.get((name, tensor), "")))
+    return Coverage(accelerator=accelerator, taken=max(0, total - len(left)), total=total, left=left, partitions=names.count(NPU))
 
 
 def _estimates(summary: Path) -> tuple[dict[str, float], list[str]]:
     with open(summary, newline="") as file:
         row = next(csv.DictReader(file))
-    found = {"inferences_per_second": float(row["inferences_per_second"]), "latency_ms": float(row["inference_time"]) * 1000,
-             "cycles": float(row["cycles_total"]), "sram_bytes": float(row["sram_memory_used"]) * KIB,
-             "dram_bytes": float(row["dram_memory_used"]) * KIB,
-             "flash_bytes": (float(row["on_chip_flash_memory_used"]) + float(row["off_chip_flash_memory_used"])) * KIB,
-             "macs": float(row["nn_macs"])}
+    estimates = {"inferences_per_second": float(row["inferences_per_second"]), "latency_ms": float(row["inference_time"]) * 1000,
+                 "cycles": float(row["cycles_total"]), "sram_bytes": float(row["sram_memory_used"]) * KIB,
+                 "dram_bytes": float(row["dram_memory_used"]) * KIB,
+                 "flash_bytes": (float(row["on_chip_flash_memory_used"]) + float(row["off_chip_flash_memory_used"])) * KIB,
+                 "macs": float(row["nn_macs"])}
     clock = float(row["core_clock"]) / 1e6
-    return ({name: round(value, 4) for name, value in found.items()},
-            [f"Vela's system configuration {row['system_config']}, memory mode {row['memory_mode']}, {clock:,.0f} MHz"])
+    note = f"Vela's system configuration {row['system_config']}, memory mode {row['memory_mode']}, {clock:,.0f} MHz"
+    return {name: round(value, 4) for name, value in estimates.items()}, [note]
 
 
 def _last_line(text: str) -> str:
+    """Return what the last line of Vela's traceback says."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[-1].partition(": ")[2] or lines[-1]).strip("'").removeprefix("Error: ") if lines else "it says nothing"
+    if not lines:
+        return "it says nothing"
+    message = lines[-1].partition(": ")[2] or lines[-1]
+    return message.strip("'").removeprefix("Error: ")

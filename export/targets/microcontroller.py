@@ -7,12 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from etils import epy
-
 from export.tflite import file as tflite_file
-
-with epy.lazy_imports():
-    import numpy as np
 
 BYTES_PER_LINE = 16
 #: An arena that holds anything a microcontroller could.
@@ -21,7 +16,7 @@ ROUND_UP = 1024
 
 
 def write(content: bytes, name: str, folder: Path) -> tuple[Path, int]:
-    """Writes `<name>.cc` and `<name>.h`: the model as an array, the arena's size, and the operators to register.
+    """Write `<name>.cc` and `<name>.h`: the model as an array, the arena's size, and the operators to register.
 
     Args:
         content: an integer TFLite file.
@@ -29,16 +24,17 @@ def write(content: bytes, name: str, folder: Path) -> tuple[Path, int]:
         folder: that exists.
 
     Returns:
-        The .cc file, and the bytes of tensor arena that TensorFlow Lite Micro itself allocates for the model, rounded up to whole kB.
-        It is measured on this machine, whose pointers are larger than a microcontroller's, and so a little more than is needed there.
+        The .cc file, and the bytes of tensor arena that TensorFlow Lite Micro itself allocates for the model, rounded
+        up to whole kB. It is measured on this machine, whose pointers are larger than a microcontroller's, and so a
+        little more than is needed there.
 
     Raises:
         ValueError: TensorFlow Lite Micro cannot run the model.
     """
     arena = arena_bytes(content)
     symbol = re.sub(r"[^a-z0-9]+", "_", name.lower())
-    register = "".join(f"//   resolver.Add{''.join(part.capitalize() if part != '2D' else part for part in operator.split('_'))}();\n"
-                       for operator in sorted(tflite_file.operators(content)))
+    operators = sorted(tflite_file.operators(content))
+    register = "".join(f"//   resolver.Add{_camel_case(operator)}();\n" for operator in operators)
     lines = [", ".join(f"0x{byte:02x}" for byte in content[start:start + BYTES_PER_LINE])
              for start in range(0, len(content), BYTES_PER_LINE)]
     (folder / f"{name}.h").write_text(
@@ -46,28 +42,34 @@ def write(content: bytes, name: str, folder: Path) -> tuple[Path, int]:
         f"extern const unsigned char k_{symbol}[];\nextern const unsigned int k_{symbol}_bytes;\n"
         f"constexpr unsigned int k_{symbol}_arena_bytes = {arena};\n")
     target = folder / f"{name}.cc"
-    target.write_text(f'#include "{name}.h"\n\nalignas(16) const unsigned char k_{symbol}[] = {{\n' + ",\n".join(lines) +
-                      f"}};\nconst unsigned int k_{symbol}_bytes = {len(content)};\n")
+    array = ",\n".join(lines)
+    target.write_text(f'#include "{name}.h"\n\nalignas(16) const unsigned char k_{symbol}[] = {{\n{array}}};\n'
+                      f"const unsigned int k_{symbol}_bytes = {len(content)};\n")
     return target, arena
 
 
+def _camel_case(operator: str) -> str:
+    return "".join(part if part == "2D" else part.capitalize() for part in operator.split("_"))
+
+
 def read(path: Path) -> bytes:
-    """The TFLite file in a .cc file that `write` wrote. Raises ValueError where there is none."""
-    found = re.search(r"\[\] = \{([^}]*)\}", path.read_text())
-    if found is None:
+    """Return the TFLite file in a .cc file that `write` wrote. Raises ValueError where there is none."""
+    array = re.search(r"\[\] = \{([^}]*)\}", path.read_text())
+    if array is None:
         raise ValueError(f"{path} holds no array")
-    return bytes(int(byte, 16) for byte in found[1].replace(",", " ").split())
+    return bytes(int(byte, 16) for byte in array[1].replace(",", " ").split())
 
 
 def arena_bytes(content: bytes) -> int:
-    """The tensor arena that TensorFlow Lite Micro allocates for a model, as its own recording allocator counts it, in whole kB."""
-    runtime = _runtime()
+    """Return the bytes of the tensor arena that TensorFlow Lite Micro allocates for a model, in whole kB, as its own
+    recording allocator counts it. Raises ValueError where it cannot run the model."""
+    micro = runtime()
     with tempfile.TemporaryFile() as file:
         kept = [os.dup(stream) for stream in (1, 2)]
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
         try:
-            runtime.Interpreter.from_bytes(content, arena_size=LARGEST_ARENA).print_allocations()
+            micro.Interpreter.from_bytes(content, arena_size=LARGEST_ARENA).print_allocations()
         except Exception as error:
             raise ValueError(f"TensorFlow Lite Micro cannot run it: {' '.join(str(error).split())[:200]}") from error
         finally:
@@ -75,56 +77,28 @@ def arena_bytes(content: bytes) -> int:
                 os.dup2(own, stream)
                 os.close(own)
         file.seek(0)
-        found = re.search(rb"Arena allocation total (\d+) bytes", file.read())
-    if found is None:
+        total = re.search(rb"Arena allocation total (\d+) bytes", file.read())
+    if total is None:
         raise ValueError("TensorFlow Lite Micro does not say how much memory the model needs")
-    arena = -(-int(found[1]) // ROUND_UP) * ROUND_UP
-    while not _fits(runtime, content, arena):  # planning takes a little more for a while than what is recorded in the end
+    arena = -(-int(total[1]) // ROUND_UP) * ROUND_UP
+    while not _fits(micro, content, arena):  # planning takes a little more than what is recorded in the end
         arena += ROUND_UP
     return arena
 
 
-def _fits(runtime: Any, content: bytes, arena: int) -> bool:
+def _fits(micro: Any, content: bytes, arena: int) -> bool:
     try:
-        runtime.Interpreter.from_bytes(content, arena_size=arena)
+        micro.Interpreter.from_bytes(content, arena_size=arena)
     except RuntimeError:
         return False
     return True
 
 
-class MicroRunner:
-    """A model of a .cc file on TensorFlow Lite Micro's own kernels, in the arena that the file asks for.
-
-    Args:
-        path: the .cc file.
-    """
-
-    def __init__(self, path: Path):
-        found = re.search(r"arena_bytes = (\d+);", path.with_suffix(".h").read_text())
-        if found is None:
-            raise ValueError(f"{path.with_suffix('.h')} does not say how large the arena must be")
-        self.interpreter = _runtime().Interpreter.from_bytes(read(path), arena_size=int(found[1]))
-        given, answered = self.interpreter.get_input_details(0), self.interpreter.get_output_details(0)
-        self.input_shape = tuple(int(size) for size in given["shape"][1:])
-        self.input, self.output = _end(given), _end(answered)
-
-    def run(self, tensor: np.ndarray) -> np.ndarray:
-        """One inference: a stored input tensor to the stored output."""
-        self.interpreter.set_input(tensor, 0)
-        self.interpreter.invoke()
-        return self.interpreter.get_output(0)
-
-
-def _end(detail: dict[str, Any]) -> dict[str, Any]:
-    """Type and quantization of a tensor, as LiteRT's interpreter describes it."""
-    known = detail["quantization_parameters"]
-    quantized = len(known["scales"]) > 0
-    return {"dtype": detail["dtype"], "quantization": (float(known["scales"][0]), int(known["zero_points"][0])) if quantized else (0.0, 0)}
-
-
-def _runtime() -> Any:
+def runtime() -> Any:
+    """Return TensorFlow Lite Micro's Python module. Raises ValueError where it is not installed."""
     try:
-        from tflite_micro import runtime
+        from tflite_micro import runtime as module
     except ImportError as error:
-        raise ValueError("tflite-micro is not installed; .venv/bin/pip install -e '.[microcontroller]' brings it") from error
-    return runtime
+        raise ValueError("tflite-micro is not installed; "
+                         ".venv/bin/pip install -e '.[microcontroller]' brings it") from error
+    return module

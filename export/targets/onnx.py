@@ -1,14 +1,15 @@
 """ONNX: a variant's TFLite file for ONNX Runtime, its integers as QDQ pairs, which mobile execution providers take."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
-from export.predictors import IMAGE, LOGITS
 from export.tflite import signatures
+from export.tflite.signatures import TensorInfo
 
 with epy.lazy_imports():
     import numpy as np
@@ -18,54 +19,63 @@ with epy.lazy_imports():
 OPSET = 17
 
 
-def convert(content: bytes, labels: Sequence[str]) -> bytes:
-    """A TFLite file as an ONNX file that gives the same answers.
+def convert(content: bytes, labels: Sequence[str] = ()) -> bytes:
+    """Return a TFLite file as an ONNX file that gives the same answers.
+
+    Its inputs and outputs have the names of the file's main signature. Images that the file takes as integers are taken
+    as raw pixels, uint8; what is quantized otherwise is taken and given as float32.
 
     Args:
-        content: of one picture at a time.
-        labels: class names, written into the file's metadata.
-
-    Returns:
-        The file. It takes `image`, raw pixels 0..255 (1, height, width, channels), float32, or uint8 where the TFLite file is an
-        integer one, and gives `logits`, float32 (1, classes).
+        content: of one example at a time.
+        labels: class names, written into the file's metadata, if there are any.
 
     Raises:
         ValueError: an operator has no ONNX form.
     """
-    import tempfile
-
-    from tf2onnx import convert as tf2onnx
-
     _keep_biases()
-    found = signatures.of(content)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.tflite"
-        path.write_bytes(content)
-        try:
-            model, _ = tf2onnx.from_tflite(str(path), opset=OPSET)
-        except Exception as error:
-            raise ValueError(f"tf2onnx cannot convert it: {' '.join(str(error).split())[:200]}") from error
+    signature = signatures.main(content)
+    model = _converted(content)
     graph = model.graph
-    if len(graph.input) != 1 or len(graph.output) != 1:
-        raise ValueError("it must take one picture and give one output")
-    _rename(graph, graph.input[0].name, IMAGE)
-    _take_pixels(graph, found.input)
-    _rename(graph, graph.output[0].name, LOGITS)
-    _give_real_numbers(graph, found.output)
+    for infos, ends in ((signature.inputs, graph.input), (signature.outputs, graph.output)):
+        _name(graph, infos, ends)
+    roles = {tensor.name: tensor.role for tensor in signature.signature().inputs}
+    for name, info in reversed(signature.inputs.items()):
+        if info.scale and not info.stores_values:
+            _quantize(graph, info, roles[name] == "image")
+    for info in signature.outputs.values():
+        if info.scale:
+            _dequantize(graph, info)
     _spell_out_gelu(graph)
-    left = sorted({node.op_type.removeprefix("TFL_") for node in graph.node if node.op_type.startswith("TFL_")})
-    if left:
-        raise ValueError(f"tf2onnx has no ONNX form of {', '.join(left)}")
-    _name_by_place(graph)
-    model.producer_name, graph.name = "litepress", "model"
-    onnx.helper.set_model_props(model, {"labels": "\n".join(labels)})
+    unknown = sorted({node.op_type.removeprefix("TFL_") for node in graph.node if node.op_type.startswith("TFL_")})
+    if unknown:
+        raise ValueError(f"tf2onnx has no ONNX form of {', '.join(unknown)}")
+    _name_by_position(graph)
+    model.producer_name = "litepress"
+    graph.name = "model"
+    if labels:
+        onnx.helper.set_model_props(model, {"labels": "\n".join(labels)})
     onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)
 
 
+def _converted(content: bytes) -> Any:
+    """Return what tf2onnx makes of a TFLite file. Raises ValueError."""
+    from tf2onnx import convert as tf2onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(content)
+        try:
+            return tf2onnx.from_tflite(str(path), opset=OPSET)[0]
+        except Exception as error:
+            raise ValueError(f"tf2onnx cannot convert it: {' '.join(str(error).split())[:200]}") from error
+
+
 def _keep_biases() -> None:
-    """Teaches tf2onnx that a fully connected layer whose input has more than two axes has a bias too: its own handler drops it where it
-    flattens that input, so the input is flat before the handler sees it."""
+    """Teach tf2onnx that a fully connected layer whose input has more than two axes has a bias too.
+
+    Its own handler drops the bias where it flattens that input, so the input is flat before the handler sees it.
+    """
     from tf2onnx import handler, utils
     from tf2onnx.tflite_handlers.tfl_math import TflFullyConnectedOp
 
@@ -86,88 +96,109 @@ def _keep_biases() -> None:
 
 
 def _spell_out_gelu(graph: Any) -> None:
-    """GELU as its formula, which tf2onnx leaves as it is and ONNX has from version 20 on: x / 2 (1 + erf(x / √2)), or its approximation by
-    tanh (Hendrycks and Gimpel 2016, "Gaussian Error Linear Units")."""
+    """Write GELU as its formula: tf2onnx leaves it as it is, and ONNX has it from version 20 on."""
     nodes = []
     for number, node in enumerate(graph.node):
-        if node.op_type != "TFL_GELU":
-            nodes.append(node)
-            continue
-        given, result = node.input[0], node.output[0]
-        constants = {"half": 0.5, "one": 1.0, "root": 2 ** -0.5, "outer": (2 / np.pi) ** 0.5, "inner": 0.044715}
-        names = {name: f"gelu_{number}_{name}" for name in (*constants, *(f"step{place}" for place in range(7)))}
-        graph.initializer.extend(onnx.numpy_helper.from_array(np.array(value, "float32"), names[name]) for name, value in constants.items())
-        if any(attribute.name == "approximate" and attribute.i for attribute in node.attribute):
-            steps = [("Mul", given, given), ("Mul", "step0", given), ("Mul", "step1", "inner"), ("Add", "step2", given),
-                     ("Mul", "step3", "outer"), ("Tanh", "step4")]
-        else:
-            steps = [("Mul", given, "root"), ("Erf", "step0")]
-        for place, (kind, *inputs) in enumerate(steps):
-            nodes.append(onnx.helper.make_node(kind, [names.get(name, name) for name in inputs], [names[f"step{place}"]]))
-        last = f"gelu_{number}_last"
-        nodes += [onnx.helper.make_node("Add", [names[f"step{len(steps) - 1}"], names["one"]], [f"{last}_sum"]),
-                  onnx.helper.make_node("Mul", [f"{last}_sum", names["half"]], [last]),
-                  onnx.helper.make_node("Mul", [last, given], [result])]
+        nodes += _gelu(graph, node, f"gelu_{number}") if node.op_type == "TFL_GELU" else [node]
     if len(nodes) != len(graph.node):
         del graph.node[:]
         graph.node.extend(nodes)
 
 
+def _gelu(graph: Any, node: Any, prefix: str) -> list[Any]:
+    """Return the nodes of x / 2 (1 + erf(x / √2)), or of its approximation by tanh (Hendrycks and Gimpel 2016,
+    "Gaussian Error Linear Units"). Their constants are added to the graph."""
+    x, result = node.input[0], node.output[0]
+    constants = {"half": 0.5, "one": 1.0, "root": 2 ** -0.5, "outer": (2 / np.pi) ** 0.5, "inner": 0.044715}
+    names = {name: f"{prefix}_{name}" for name in (*constants, *(f"step{number}" for number in range(7)))}
+    graph.initializer.extend(onnx.numpy_helper.from_array(np.array(value, "float32"), names[name]) for name, value in constants.items())
+    steps = [("Mul", x, "root"), ("Erf", "step0")]
+    if any(attribute.name == "approximate" and attribute.i for attribute in node.attribute):
+        steps = [("Mul", x, x), ("Mul", "step0", x), ("Mul", "step1", "inner"), ("Add", "step2", x), ("Mul", "step3", "outer"),
+                 ("Tanh", "step4")]
+    nodes = [onnx.helper.make_node(kind, [names.get(name, name) for name in inputs], [names[f"step{number}"]])
+             for number, (kind, *inputs) in enumerate(steps)]
+    last = f"{prefix}_last"
+    return [*nodes, onnx.helper.make_node("Add", [names[f"step{len(steps) - 1}"], names["one"]], [f"{last}_sum"]),
+            onnx.helper.make_node("Mul", [f"{last}_sum", names["half"]], [last]),
+            onnx.helper.make_node("Mul", [last, x], [result])]
+
+
+def _name(graph: Any, infos: Mapping[str, TensorInfo], ends: Sequence[Any]) -> None:
+    """Give inputs or outputs, which tf2onnx calls as the file's graph does, the names of the signature. Raises
+    ValueError."""
+    names = {info.tensor_name: name for name, info in infos.items()}
+    if {end.name for end in ends} != set(names):
+        raise ValueError(f"tf2onnx calls {', '.join(end.name for end in ends)} what the file calls {', '.join(names)}")
+    for old, new in names.items():
+        if old != new:
+            _rename(graph, new, f"{new}/inner")  # another tensor may have the name already
+            _rename(graph, old, new)
+
+
 def _rename(graph: Any, old: str, new: str) -> None:
     for node in graph.node:
         for names in (node.input, node.output):
-            for place, name in enumerate(names):
+            for number, name in enumerate(names):
                 if name == old:
-                    names[place] = new
-    for value in (*graph.input, *graph.output, *graph.value_info):
+                    names[number] = new
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         if value.name == old:
             value.name = new
 
 
-def _name_by_place(graph: Any) -> None:
-    """Names nodes and tensors by where they stand: tf2onnx numbers them through the process, and the same model shall be the same file."""
+def _name_by_position(graph: Any) -> None:
+    """Name nodes and tensors by where they stand: tf2onnx numbers them through the process, and the same model shall be
+    the same file."""
     constants = {value.name: value for value in graph.initializer}
-    named = {IMAGE: IMAGE, LOGITS: LOGITS}
-    for place, node in enumerate(graph.node):
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    for position, node in enumerate(graph.node):
         for own in node.input:
-            named.setdefault(own, f"{node.op_type}_{place}_constant{len(named)}" if own else "")
+            names.setdefault(own, f"{node.op_type}_{position}_constant{len(names)}" if own else "")
         for number, own in enumerate(node.output):
-            named.setdefault(own, f"{node.op_type}_{place}{f'_{number}' if number else ''}" if own else "")
-        node.name = f"{node.op_type}_{place}"
+            names.setdefault(own, f"{node.op_type}_{position}{f'_{number}' if number else ''}" if own else "")
+        node.name = f"{node.op_type}_{position}"
         if not node.domain:
             node.ClearField("domain")  # which is left out or empty, as it happens
-        node.input[:], node.output[:] = [named[own] for own in node.input], [named[own] for own in node.output]
+        node.input[:] = [names[own] for own in node.input]
+        node.output[:] = [names[own] for own in node.output]
     del graph.initializer[:], graph.value_info[:]
-    for own in [own for own in named if own in constants]:
-        constants[own].name = named[own]
+    for own in [own for own in names if own in constants]:
+        constants[own].name = names[own]
         graph.initializer.append(constants[own])
 
 
-def _take_pixels(graph: Any, end: signatures.End) -> None:
-    """Puts the quantization of raw pixels before an integer graph whose input has another scale than 1."""
-    if not end.scale or end.is_raw_pixels:
-        return
-    inner = _quantization(graph, IMAGE, end, [node.input for node in graph.node])
-    graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    graph.node.insert(0, onnx.helper.make_node("Cast", [IMAGE], ["image_real"], to=onnx.TensorProto.FLOAT))
-    graph.node.insert(1, onnx.helper.make_node("QuantizeLinear", ["image_real", "image_scale", "image_zero"], [inner]))
+def _quantize(graph: Any, info: TensorInfo, pixels: bool) -> None:
+    """Put the quantization of an input into the graph, before everything else.
+
+    Args:
+        pixels: it takes uint8, and float32 where not.
+    """
+    inner = _quantization(graph, info, [node.input for node in graph.node])
+    end = next(value for value in graph.input if value.name == info.name)
+    end.type.tensor_type.elem_type = onnx.TensorProto.UINT8 if pixels else onnx.TensorProto.FLOAT
+    real = f"{info.name}_real" if pixels else info.name
+    graph.node.insert(0, onnx.helper.make_node("QuantizeLinear", [real, f"{info.name}_scale", f"{info.name}_zero"], [inner]))
+    if pixels:
+        graph.node.insert(0, onnx.helper.make_node("Cast", [info.name], [real], to=onnx.TensorProto.FLOAT))
 
 
-def _give_real_numbers(graph: Any, end: signatures.End) -> None:
-    if not end.scale:
-        return
-    inner = _quantization(graph, LOGITS, end, [node.output for node in graph.node])
-    graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    graph.node.append(onnx.helper.make_node("DequantizeLinear", [inner, "logits_scale", "logits_zero"], [LOGITS]))
+def _dequantize(graph: Any, info: TensorInfo) -> None:
+    """Put what the numbers of an output stand for into the graph."""
+    inner = _quantization(graph, info, [node.output for node in graph.node])
+    end = next(value for value in graph.output if value.name == info.name)
+    end.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    graph.node.append(onnx.helper.make_node("DequantizeLinear", [inner, f"{info.name}_scale", f"{info.name}_zero"], [info.name]))
 
 
-def _quantization(graph: Any, name: str, end: signatures.End, mentioned: Sequence[Any]) -> str:
-    """Gives a tensor another name wherever nodes mention it, and adds its scale and zero point to the graph; the other name."""
-    inner = f"{name}_quantized"
+def _quantization(graph: Any, info: TensorInfo, mentioned: Sequence[Any]) -> str:
+    """Give a tensor another name wherever nodes mention it, which is returned, and add its scale and zero point to the
+    graph."""
+    inner = f"{info.name}_quantized"
     for names in mentioned:
-        for place, own in enumerate(names):
-            if own == name:
-                names[place] = inner
-    graph.initializer.extend([onnx.numpy_helper.from_array(np.array(end.scale, "float32"), f"{name}_scale"),
-                              onnx.numpy_helper.from_array(np.array(end.zero, end.dtype), f"{name}_zero")])
+        for number, own in enumerate(names):
+            if own == info.name:
+                names[number] = inner
+    graph.initializer.extend([onnx.numpy_helper.from_array(np.array(info.scale, "float32"), f"{info.name}_scale"),
+                              onnx.numpy_helper.from_array(np.array(info.zero, info.dtype), f"{info.name}_zero")])
     return inner

@@ -8,8 +8,8 @@ from typing import Any
 
 from etils import epy
 
-from export.predictors import IMAGE, LOGITS
 from export.tflite import signatures
+from export.tflite.signatures import FileSignature, TensorInfo
 
 with epy.lazy_imports():
     import numpy as np
@@ -17,15 +17,18 @@ with epy.lazy_imports():
 
 
 def convert(content: bytes, labels: Sequence[str], target: Path) -> None:
-    """Writes a TFLite file as OpenVINO's model.xml, with model.bin beside it.
+    """Write a TFLite file as OpenVINO's model.xml, with model.bin beside it.
 
-    It takes `image`, raw pixels 0..255 (1, height, width, channels), float32, or uint8 where the TFLite file is an integer one, and
-    gives `logits`, float32 (1, classes).
+    Its inputs and outputs have the names of the file's main signature. Images that the file takes as integers are taken
+    as raw pixels, uint8; what is quantized otherwise is taken and given as float32.
+
+    Args:
+        labels: class names, written into the model's information, if there are any.
 
     Raises:
         ValueError: an operator has no OpenVINO form.
     """
-    found = signatures.of(content)
+    signature = signatures.main(content)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(content)
@@ -33,32 +36,57 @@ def convert(content: bytes, labels: Sequence[str], target: Path) -> None:
             model = openvino.convert_model(str(path))
         except Exception as error:
             raise ValueError(f"OpenVINO cannot convert it: {' '.join(str(error).split())[:200]}") from error
-    model = _with_real_ends(model, found)
-    model.set_rt_info("\n".join(labels), ["model_info", "labels"])
+    model = _of_real_numbers(model, signature)
+    if labels:
+        model.set_rt_info("\n".join(labels), ["model_info", "labels"])
     openvino.save_model(model, str(target), compress_to_fp16=False)
 
 
-def _with_real_ends(model: Any, found: signatures.Ends) -> Any:
-    """The same model from raw pixels to real numbers, its ends called by the names that all formats share."""
+def _of_real_numbers(model: Any, signature: FileSignature) -> Any:
+    """Return the same model from real numbers, and raw pixels, to real numbers, its inputs and outputs called as in the
+    signature."""
     from openvino import opset13 as ops
 
-    inner, last = model.get_parameters()[0], model.get_results()[0]
-    outer, pixels = inner, inner.output(0)
-    if found.input.scale and not found.input.is_raw_pixels:
-        outer = ops.parameter(list(found.input.shape), np.uint8, name=IMAGE)
-        limits = np.iinfo(found.input.dtype)
-        steps = ops.round(ops.divide(ops.convert(outer, "f32"), np.float32(found.input.scale)), "half_to_even")
-        stored = ops.clamp(ops.add(steps, np.float32(found.input.zero)), float(limits.min), float(limits.max))
-        for target in list(pixels.get_target_inputs()):
-            target.replace_source_output(ops.convert(stored, found.input.dtype.replace("uint", "u").replace("int", "i")).output(0))
-    result = last.input_value(0)
-    if found.output.scale:
-        centred = ops.subtract(ops.convert(result, "f32"), np.float32(found.output.zero))
-        result = ops.multiply(centred, np.float32(found.output.scale)).output(0)
-    made = openvino.Model([ops.result(result)], [outer], "model")
-    made.inputs[0].get_tensor().set_names({IMAGE})
-    made.outputs[0].get_tensor().set_names({LOGITS})
-    made.validate_nodes_and_infer_types()
-    for place, node in enumerate(made.get_ordered_ops()):  # whose names count through the process; the same model shall be the same file
-        node.set_friendly_name(f"{node.get_type_name()}_{place}")
-    return made
+    roles = {tensor.name: tensor.role for tensor in signature.signature().inputs}
+    parameters = [_quantized(_named(model.inputs, info).get_node(), info, roles[info.name] == "image") for info in signature.inputs.values()]
+    results = []
+    for info in signature.outputs.values():
+        value = _named(model.outputs, info).get_node().input_value(0)
+        if info.scale:
+            centred = ops.subtract(ops.convert(value, "f32"), np.float32(info.zero))
+            value = ops.multiply(centred, np.float32(info.scale)).output(0)
+        results.append(ops.result(value))
+    rebuilt = openvino.Model(results, parameters, "model")
+    for ends, infos in ((rebuilt.inputs, signature.inputs), (rebuilt.outputs, signature.outputs)):
+        for end, name in zip(ends, infos, strict=True):
+            end.get_tensor().set_names({name})
+    rebuilt.validate_nodes_and_infer_types()
+    # their names count through the process, and the same model shall be the same file
+    for position, node in enumerate(rebuilt.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{position}")
+    return rebuilt
+
+
+def _named(ends: Sequence[Any], info: TensorInfo) -> Any:
+    """Return the input or output that a file's graph calls as `info` says; the only one goes by any name. Raises
+    ValueError."""
+    for end in ends:
+        if info.tensor_name in end.get_names() or len(ends) == 1:
+            return end
+    raise ValueError(f"OpenVINO has lost the tensor {info.tensor_name}")
+
+
+def _quantized(parameter: Any, info: TensorInfo, pixels: bool) -> Any:
+    """Return what a model takes in the place of a quantized input; any other as it is."""
+    from openvino import opset13 as ops
+
+    if not info.scale or info.stores_values:
+        return parameter
+    outer = ops.parameter(list(info.shape), np.uint8 if pixels else np.float32, name=info.name)
+    limits = np.iinfo(info.dtype)
+    steps = ops.round(ops.divide(ops.convert(outer, "f32"), np.float32(info.scale)), "half_to_even")
+    stored = ops.clamp(ops.add(steps, np.float32(info.zero)), float(limits.min), float(limits.max))
+    converted = ops.convert(stored, info.dtype.replace("uint", "u").replace("int", "i"))
+    for target in list(parameter.output(0).get_target_inputs()):
+        target.replace_source_output(converted.output(0))
+    return outer

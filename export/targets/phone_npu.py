@@ -41,43 +41,44 @@ VENDORS = {"qualcomm": Vendor("qualcomm", "ai_edge_litert_sdk_qualcomm", "ai-edg
 
 
 def missing(vendor: str) -> str:
-    """What to install for a vendor's NPUs; empty where it is there."""
-    known = VENDORS[vendor]
-    if importlib.util.find_spec(known.sdk) is not None:
+    """Return what to install for a vendor's NPUs; an empty text where it is there."""
+    package = VENDORS[vendor].package
+    if importlib.util.find_spec(VENDORS[vendor].sdk) is not None:
         return ""
-    return (f"{known.package} is not installed; .venv/bin/pip install {known.package} brings it, with the maker's compiler from its own "
+    return (f"{package} is not installed; .venv/bin/pip install {package} brings it, with the maker's compiler from its own "
             "servers")
 
 
 def versions(vendor: str) -> dict[str, str]:
-    """Package to version, of what compiles for a vendor's NPUs, as far as it is installed."""
-    found = {}
+    """Return package to version, of what compiles for a vendor's NPUs and is installed."""
+    installed = {}
     for package in (VENDORS[vendor].package, *(("openvino",) if vendor == "intel-npu" else ())):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+            installed[package] = importlib.metadata.version(package)
+    return installed
 
 
 def systems(vendor: str) -> list[str]:
-    """The systems on chip of a vendor that LiteRT compiles for."""
+    """Return the systems on chip of a vendor that LiteRT compiles for."""
     return [str(model.value) for model in _targets(vendor).SocModel if model.value != "ALL"]
 
 
 def check_system(vendor: str, soc: str) -> None:
-    """Raises ValueError where a vendor has no such system on chip, with the nearest that it has."""
-    known = systems(vendor)
-    if soc not in known:
-        near = difflib.get_close_matches(soc, known, n=1, cutoff=0.5)
-        raise ValueError(f"{vendor} has no system on chip {soc} that LiteRT compiles for. " + (
-            f"Did you mean {near[0]}? " if near else "") + f"Known: {', '.join(known)}")
+    """Raise ValueError where a vendor has no such system on chip, with the nearest that it has."""
+    supported = systems(vendor)
+    if soc in supported:
+        return
+    nearest = difflib.get_close_matches(soc, supported, n=1, cutoff=0.5)
+    question = f"Did you mean {nearest[0]}? " if nearest else ""
+    raise ValueError(f"{vendor} has no system on chip {soc} that LiteRT compiles for. {question}Known: {', '.join(supported)}")
 
 
 def compile_file(source: Path, target: Path, vendor: str, soc: str) -> Coverage:
-    """Compiles a TFLite file for a system on chip; how much of it the NPU takes.
+    """Compile a TFLite file for a system on chip; return how much of it the NPU takes.
 
     Raises:
-        ValueError: the maker's compiler is missing or refuses the model. Where it had chosen its operators before, the message says how
-            many.
+        ValueError: the maker's compiler is missing or refuses the model. Where it had chosen its operators before, the
+            message says how many.
     """
     check_system(vendor, soc)
     from ai_edge_litert.aot import aot_compile
@@ -90,42 +91,43 @@ def compile_file(source: Path, target: Path, vendor: str, soc: str) -> Coverage:
     (_, model), = result.models_with_backend
     model.save(str(target), export_only=True)
     stats = model.partition_stats.subgraph_stats
-    return Coverage(accelerator=soc, taken=sum(one.num_ops_offloaded for one in stats), total=sum(one.num_total_ops for one in stats),
-                    partitions=sum(one.num_partitions_offloaded for one in stats))
+    return Coverage(accelerator=soc, taken=sum(one.num_ops_offloaded for one in stats),
+                    total=sum(one.num_total_ops for one in stats), partitions=sum(one.num_partitions_offloaded for one in stats))
 
 
-def _failure(vendor: str, soc: str, said: str) -> str:
-    """Why a compilation failed, out of the compiler's log."""
-    log = LOG.search(said)
-    text = Path(log[1]).read_text(errors="replace") if log and Path(log[1]).exists() else said
+def _failure(vendor: str, soc: str, message: str) -> str:
+    """Return why a compilation failed, out of the compiler's log."""
+    log = LOG.search(message)
+    text = Path(log[1]).read_text(errors="replace") if log and Path(log[1]).exists() else message
     if log:
         Path(log[1]).unlink(missing_ok=True)
-    chosen = [tuple(map(int, match)) for match in PARTITIONED.findall(text)]
-    told = f"the {soc} takes {sum(one[0] for one in chosen)} of {sum(one[1] for one in chosen)} operators, but " if chosen else ""
+    partitions = [tuple(map(int, match)) for match in PARTITIONED.findall(text)]
+    taken, total = sum(one[0] for one in partitions), sum(one[1] for one in partitions)
+    so_far = f"the {soc} takes {taken} of {total} operators, but " if partitions else ""
     absent = re.search(r"([\w.+-]+\.so[\w.]*): cannot open shared object", text)
     if absent:
-        return f"{told}its compiler needs {absent[1]}, which is not here; {missing(vendor) or 'install its SDK'}"
-    lines = [line.strip() for line in text.splitlines() if "ERROR" in line]
-    return f"{told}its compiler refuses the model: {(lines or [said])[0][:200]}"
+        return f"{so_far}its compiler needs {absent[1]}, which is not here; {missing(vendor) or 'install its SDK'}"
+    errors = [line.strip() for line in text.splitlines() if "ERROR" in line]
+    return f"{so_far}its compiler refuses the model: {(errors or [message])[0][:200]}"
 
 
 @contextlib.contextmanager
 def _libraries(vendor: str) -> Iterator[None]:
-    """Lets the maker's plugin find the libraries that other packages bring."""
-    found = importlib.util.find_spec("openvino") if vendor == "intel-npu" else None
-    if found is None or found.origin is None:
+    """Let the maker's plugin find the libraries that other packages bring."""
+    package = importlib.util.find_spec("openvino") if vendor == "intel-npu" else None
+    if package is None or package.origin is None:
         yield
         return
-    kept = os.environ.get("LD_LIBRARY_PATH")
-    folder = str(Path(found.origin).parent / "libs")
-    os.environ["LD_LIBRARY_PATH"] = f"{folder}{os.pathsep}{kept}" if kept else folder
+    before = os.environ.get("LD_LIBRARY_PATH")
+    folder = str(Path(package.origin).parent / "libs")
+    os.environ["LD_LIBRARY_PATH"] = f"{folder}{os.pathsep}{before}" if before else folder
     try:
         yield
     finally:
-        if kept is None:
+        if before is None:
             del os.environ["LD_LIBRARY_PATH"]
         else:
-            os.environ["LD_LIBRARY_PATH"] = kept
+            os.environ["LD_LIBRARY_PATH"] = before
 
 
 def _targets(vendor: str) -> Any:

@@ -18,25 +18,33 @@ INSTEAD = {
     "LOCAL_RESPONSE_NORMALIZATION": "batch normalization", "TRANSPOSE": "channels last throughout",
     "RESIZE_BILINEAR": "a transposed convolution, or scales of 2", "WHILE": "steps written out", "NEG": "a multiplication with -1",
     "L2_NORMALIZATION": "x * rsqrt(sum(x * x))", "LOGISTIC": "hard_sigmoid", "TANH": "relu6"}
-#: Convolutions whose channels are no multiple of this leave a part of an NPU's multipliers idle.
+#: Convolutions whose channels are not a multiple of this leave a part of an NPU's multipliers idle.
 CHANNELS = 8
 
 
 def advice(coverage: Coverage) -> list[str]:
-    """What would run on an accelerator in the place of what does not, a line per kind of operator."""
+    """Return what would run on an accelerator in the place of what does not, a line per kind of operator."""
     counts = collections.Counter(one.operator for one in coverage.left)
     reasons = {one.operator: one.reason for one in reversed(coverage.left)}
-    return [f"{kind}{f' x {count}' if count > 1 else ''} stays on the CPU{f': {reasons[kind]}' if reasons[kind] else ''}" + (
-        f". Instead: {INSTEAD[kind]}" if kind in INSTEAD else "") for kind, count in counts.most_common()]
+    lines = []
+    for kind, count in counts.most_common():
+        times = f" x {count}" if count > 1 else ""
+        reason = f": {reasons[kind]}" if reasons[kind] else ""
+        instead = f". Instead: {INSTEAD[kind]}" if kind in INSTEAD else ""
+        lines.append(f"{kind}{times} stays on the CPU{reason}{instead}")
+    return lines
 
 
 def uneven_channels(content: bytes) -> Sequence[str]:
-    """The convolutions of a TFLite file whose output channels are no multiple of eight."""
+    """Return the convolutions of a TFLite file whose output channels are not a multiple of eight."""
     model = tflite_file.read(content)
-    graph, found = model.subgraphs[0], []
+    graph = model.subgraphs[0]
+    uneven = []
     for operator in graph.operators:
-        if tflite_file.operator_name(model, operator) in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-            tensor = graph.tensors[int(operator.outputs[0])]
-            if int(tensor.shape[-1]) % CHANNELS:
-                found.append(f"{tflite_file.layer_name(tensor.name.decode())} ({int(tensor.shape[-1])})")
-    return found
+        if tflite_file.operator_name(model, operator) not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            continue
+        tensor = graph.tensors[int(operator.outputs[0])]
+        channels = int(tensor.shape[-1])
+        if channels % CHANNELS:
+            uneven.append(f"{tflite_file.layer_name(tensor.name.decode())} ({channels})")
+    return uneven

@@ -1,56 +1,58 @@
 """TF SavedModels with the signatures that TF Serving's clients call."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
 from export.keras_models import graph
+from export.signature import Function, Signature, Tensor
+from export.tensors import described
 
 with epy.lazy_imports():
     import keras
     import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
 
-#: Feature of the tf.train.Example that the `classify` signature reads.
-ENCODED = "image/encoded"
+#: What TF Serving's calls of serialized examples name their signatures.
+OF_EXAMPLES = ("tensorflow/serving/classify", "tensorflow/serving/regress")
 
 
-def export(model: keras.Model, folder: Path, *, labels: Sequence[str], decode: Callable[[tf.Tensor], tf.Tensor]) -> None:
-    """Writes a SavedModel with the signatures a TF Serving fleet calls.
-
-    ========================  ===========================================  ==========================================
-    signature                 takes                                        gives
-    ========================  ===========================================  ==========================================
-    `serving_default`         `image`, uint8 (batch, height, width,        `logits`, `scores`: float32 (batch, classes)
-                              channels), raw pixels
-    `serving_bytes`           `image_bytes`, string (batch,): JPEG, PNG,   `logits`, `scores`
-                              BMP, GIF files
-    `classify`                `inputs`, string (batch,): tf.train.Example  `classes`: string, `scores`: float32,
-                              with `image/encoded`                         (batch, classes), best first
-    ========================  ===========================================  ==========================================
+def export(model: keras.Model, folder: Path, functions: Sequence[Function]) -> None:
+    """Write a SavedModel with a signature per function, for batches of any size.
 
     Args:
-        model: from raw pixels (batch, height, width, channels) to logits (batch, classes).
+        model: what the functions call.
         folder: the numbered version folder, to be made.
-        labels: the class names.
-        decode: from an encoded picture, a scalar string, to uint8 (height, width, channels).
     """
-    names, shape = tf.constant(list(labels)), model.input_shape[1:]
+    graph.write(model, folder, functions, None)
 
-    def answer(image):
-        logits = model(tf.cast(image, tf.float32), training=False)
-        return {"logits": logits, "scores": tf.nn.softmax(logits)}
 
-    def answer_bytes(image_bytes):
-        return answer(tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec(shape, tf.uint8)))
+def signatures(folder: Path) -> dict[str, Signature]:
+    """Return the signatures of a SavedModel's folder by name, read without loading its graph.
 
-    def classify(inputs):
-        examples = tf.io.parse_example(inputs, {ENCODED: tf.io.FixedLenFeature([], tf.string)})
-        best = tf.math.top_k(answer_bytes(examples[ENCODED])["scores"], k=len(labels))
-        return {"classes": tf.gather(names, best.indices), "scores": best.values}
+    Roles are guessed, and tensors come in the order of their names.
 
-    graph.write(model, folder, {
-        "serving_default": (answer, [tf.TensorSpec((None, *shape), tf.uint8, "image")]),
-        "serving_bytes": (answer_bytes, [tf.TensorSpec([None], tf.string, "image_bytes")]),
-        "classify": (classify, [tf.TensorSpec([None], tf.string, "inputs")])})
+    Raises:
+        ValueError: it is not a SavedModel.
+    """
+    path = folder / "saved_model.pb"
+    try:
+        content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        definitions = content.meta_graphs[0].signature_def
+    except Exception as error:
+        raise ValueError(f"{folder} is not a SavedModel") from error
+    return {name: Signature(name=name, inputs=_tensors(one.inputs, "tf.train.Example" if one.method_name in OF_EXAMPLES else ""),
+                            outputs=_tensors(one.outputs, output=True))
+            for name, one in sorted(definitions.items()) if not name.startswith("__")}
+
+
+def _tensors(infos: Mapping[str, Any], meaning: str = "", *, output: bool = False) -> tuple[Tensor, ...]:
+    tensors = []
+    for name, info in sorted(infos.items()):
+        sizes = [size.size for size in info.tensor_shape.dim]
+        tensor = described(name, tf.dtypes.as_dtype(info.dtype).name, sizes, output=output)
+        tensors.append(tensor.model_copy(update={"meaning": meaning}))
+    return tuple(tensors)

@@ -1,6 +1,7 @@
 """The makers' tools: which are installed, in which version, and what installs the others."""
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
@@ -16,19 +17,18 @@ EXTRAS: dict[str, Mapping[str, str]] = {
 
 
 def missing(extra: str) -> str:
-    """What to install where an extra's packages are not all there; empty where they are."""
+    """Return what to install where an extra's packages are not all there; an empty text where they are."""
     absent = [package for module, package in EXTRAS[extra].items() if importlib.util.find_spec(module) is None]
     if not absent:
         return ""
-    return f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed; .venv/bin/pip install -e '.[{extra}]' brings it"
+    verb = "is" if len(absent) == 1 else "are"
+    return f"{', '.join(absent)} {verb} not installed; .venv/bin/pip install -e '.[{extra}]' brings it"
 
 
 def versions(extra: str) -> dict[str, str]:
-    """Package to version, of those that are installed."""
-    found = {}
+    """Return package to version, of those that are installed."""
+    installed = {}
     for package in EXTRAS[extra].values():
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            installed[package] = importlib.metadata.version(package)
+    return installed

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from etils import epy
 
+from export.delivery.whole import whole
+from export.errors import first_line
 from export.tflite import signatures
 from export.tflite.metadata import Description
+from export.tflite.signatures import FileSignature
 
 with epy.lazy_imports():
     import jinja2
@@ -22,67 +25,80 @@ VERSION = "2.5.3"
 #: The packages of the runtime on the npm registry, with the SHA-256 of their archives.
 PACKAGES = {"@litertjs/core": "a97660833e9e7e1063c95e12016718881240b14f7438728a2f62785e912d30fd",
             "@litertjs/wasm-utils": "ce2a1f8379c067be49e59752e5a7f40db6be09f6e497f0f11e59f17b515366a7"}
-#: What the page needs of them: place in the archive to place beside the page. One build is for browsers with relaxed SIMD, one for others.
+#: What the page needs of them: path in the archive to path beside the page. One build is for browsers with relaxed
+#: SIMD, one for others.
 FILES = {"@litertjs/core": {"dist/index.js": "core.js", **{
              f"wasm/{name}": f"wasm/{name}" for build in ("litert_wasm_internal", "litert_wasm_compat_internal")
              for name in (f"{build}.js", f"{build}.wasm")}},
          "@litertjs/wasm-utils": {"dist/index.js": "wasm-utils.js"}}
+#: What the page knows of a tensor.
+END = {"shape", "dtype", "scale", "zero"}
 TEMPLATE = Path(__file__).parent.parent / "templates" / "web" / "index.html.j2"
 
 
 def missing() -> str:
-    """What to install; empty where the runtime is here, or npm to fetch it with."""
-    if _kept().is_dir() or shutil.which("npm"):
+    """Return what to install; an empty text where the runtime is here, or npm to fetch it with."""
+    if _cached().is_dir() or shutil.which("npm"):
         return ""
     return f"npm is not installed; install Node.js, with which LiteRT's web runtime @litertjs/core {VERSION} is fetched once"
 
 
 def write(folder: Path, about: Description, models: Mapping[str, bytes]) -> Path:
-    """Writes the page, the runtime and the models into a folder that exists.
+    """Write the page, the runtime and the models into a folder that exists. The page classifies one image.
 
     Args:
         about: what the model says of itself.
-        models: name to a TFLite file of float32 or uint8 ends.
+        models: name to a TFLite file, from one image to one row of logits, both of them float32 or uint8.
 
     Returns:
-        The page. It is served as it lies there: `python -m http.server` in the bundle is enough.
+        The page. It is served as it is: `python -m http.server` in the bundle is enough.
 
     Raises:
-        ValueError: the runtime cannot be fetched, or a file has ends that it does not read.
+        ValueError: the runtime cannot be fetched, or a file takes or gives what the page does not know.
     """
-    known, shape = [], (1, 1, 1, 3)
+    signed = {name: signatures.main(content) for name, content in models.items()}
+    for name, signature in signed.items():
+        _must_classify(name, signature, about)
     for name, content in models.items():
-        found = signatures.of(content)
-        if not {found.input.dtype, found.output.dtype} <= {"float32", "uint8"}:
-            raise ValueError(f"{name} takes {found.input.dtype} and gives {found.output.dtype}; the web runtime reads float32 and uint8 "
-                             "only")
         (folder / f"{name}.tflite").write_bytes(content)
-        known.append({"name": name, "file": f"{name}.tflite", "input": found.input.model_dump(), "output": found.output.model_dump()})
-        shape = found.input.shape  # type: ignore[assignment]
+    described = [{"name": name, "file": f"{name}.tflite", "input": signature.input.model_dump(include=END),
+                  "output": signature.output.model_dump(include=END)} for name, signature in signed.items()]
+    _, height, width, channels = next(iter(signed.values())).input.shape
     shutil.copytree(runtime(), folder / "litert")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     page = folder / "index.html"
     page.write_text(environment.from_string(TEMPLATE.read_text()).render(
-        about=about, labels=about.labels, models=known, height=shape[1], width=shape[2], channels=shape[3]))
+        about=about, labels=about.labels, models=described, height=height, width=width, channels=channels))
     return page
 
 
 def runtime() -> Path:
-    """The folder with the web runtime; fetched from the npm registry the first time, and checked. Raises ValueError."""
-    kept = _kept()
-    if kept.is_dir():
-        return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-        place = Path(scratch) / "runtime"
-        for package, files in FILES.items():
-            _unpack(_fetched(package, Path(scratch)), files, place)
-        if not kept.is_dir():  # another run may have been faster
-            place.rename(kept)
-    return kept
+    """Return the folder with the web runtime; it is fetched from the npm registry the first time, and checked. Raises
+    ValueError."""
+    cached = _cached()
+    if cached.is_dir():
+        return cached
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory() as scratch, whole(cached) as folder:
+            for package, files in FILES.items():
+                _unpack(_fetched(package, Path(scratch)), files, folder)
+    except OSError:
+        if not cached.is_dir():  # another run may have been faster
+            raise
+    return cached
 
 
-def _kept() -> Path:
+def _must_classify(name: str, signature: FileSignature, about: Description) -> None:
+    """Raise ValueError where a file is not from one image to one row of logits, in types that the web runtime reads."""
+    taken, given = signature.input, signature.output
+    if about.tensor(taken).role != "image" or len(taken.shape) != 4 or len(given.shape) != 2 or not about.labels:
+        raise ValueError(f"the page classifies images, and {name} takes {taken.name} {taken.shape} and gives {given.name} {given.shape}")
+    if not {taken.dtype, given.dtype} <= {"float32", "uint8"}:
+        raise ValueError(f"{name} takes {taken.dtype} and gives {given.dtype}; the web runtime reads float32 and uint8 only")
+
+
+def _cached() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "litepress" / f"litertjs-{VERSION}"
 
 
@@ -92,8 +108,7 @@ def _fetched(package: str, folder: Path) -> Path:
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
         raise ValueError(f"{package} {VERSION} cannot be fetched: {missing() or error}") from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ValueError(f"npm cannot fetch {package} {VERSION}: {lines[0][:200] if lines else 'it does not say why'}")
+        raise ValueError(f"npm cannot fetch {package} {VERSION}: {first_line(done.stderr)[:200] or 'it does not say why'}")
     archive = folder / done.stdout.split()[-1]
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != PACKAGES[package]:
@@ -106,6 +121,6 @@ def _unpack(archive: Path, files: Mapping[str, str], target: Path) -> None:
         for inside, outside in files.items():
             member = packed.extractfile(f"package/{inside}")
             assert member is not None
-            place = target / outside
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(member.read())
+            path = target / outside
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(member.read())

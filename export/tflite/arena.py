@@ -1,6 +1,7 @@
-"""How much memory the tensors of a TFLite file need while it runs, when those that are not needed at the same time share it."""
+"""How much memory the tensors of a TFLite file need while it runs; those that are not needed at once share it."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import BaseModel
@@ -8,8 +9,8 @@ from pydantic import BaseModel
 from export.tflite import file as tflite_file
 
 ALIGNMENT = 16
-#: Bytes of a number, by TFLite's type of it; four where it is another.
-WIDTHS = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 9: 1}
+#: Bytes of a number, by its type; four where it is another.
+WIDTHS = {"float32": 4, "float16": 2, "int32": 4, "uint8": 1, "int64": 8, "bool": 1, "int16": 2, "int8": 1}
 
 
 class Arena(BaseModel):
@@ -35,7 +36,8 @@ class _Tensor(BaseModel):
 
 
 def plan(content: bytes) -> Arena:
-    """Places the tensors of the main graph greedily, the largest first, as TensorFlow Lite Micro's planner does (Pisarchyk & Lee 2020)."""
+    """Return the arena where tensors of the main graph are placed greedily, the largest first, as TensorFlow Lite
+    Micro's planner does it (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference")."""
     model = tflite_file.read(content)
     graph = model.subgraphs[0]
     tensors = _lifetimes(model, graph)
@@ -48,38 +50,38 @@ def plan(content: bytes) -> Arena:
             offset = max(offset, other.offset + other.size)
         tensor.offset = offset
         placed.append(tensor)
-    used = [sum(one.size for one in placed if one.first <= place <= one.last) for place in range(len(graph.operators))]
-    place = max(range(len(used)), key=lambda one: used[one])
-    operator = graph.operators[place]
+    used = [sum(one.size for one in placed if one.first <= number <= one.last)
+            for number in range(len(graph.operators))]
+    peak = max(range(len(used)), key=lambda number: used[number])
+    operator = graph.operators[peak]
     layer = tflite_file.layer_name(graph.tensors[int(operator.outputs[0])].name.decode())
     return Arena(bytes=max((one.offset + one.size for one in placed), default=0),
-                 peak=f"operator {place}, {tflite_file.operator_name(model, operator)} {layer}")
+                 peak=f"operator {peak}, {tflite_file.operator_name(model, operator)} {layer}")
 
 
 def _lifetimes(model: Any, graph: Any) -> dict[int, _Tensor]:
-    """Place of each tensor that is computed to the first and the last operator that needs it."""
-    found: dict[int, _Tensor] = {}
-    last = len(graph.operators) - 1
+    """Return, by its number, each tensor that is computed, with the first and the last operator that needs it."""
+    lifetimes: dict[int, _Tensor] = {}
 
-    def seen(tensor: int, operator: int) -> None:
-        own = graph.tensors[tensor]
-        data = model.buffers[own.buffer].data
-        if data is not None and len(data):
+    def needed(index: int, operator: int) -> None:
+        if tflite_file.is_constant(model, graph.tensors[index]):
             return
-        if tensor not in found:
-            count = 1
-            for size in own.shape if own.shape is not None else ():
-                count *= max(1, int(size))
-            size = count * WIDTHS.get(own.type, 4)
-            found[tensor] = _Tensor(size=-(-size // ALIGNMENT) * ALIGNMENT, first=operator, last=operator)
-        found[tensor].last = max(found[tensor].last, operator)
+        if index not in lifetimes:
+            lifetimes[index] = _Tensor(size=_aligned_bytes(graph.tensors[index]), first=operator, last=operator)
+        lifetimes[index].last = max(lifetimes[index].last, operator)
 
-    for tensor in map(int, graph.inputs):
-        seen(tensor, 0)
-    for place, operator in enumerate(graph.operators):
-        for tensor in (*map(int, operator.inputs), *map(int, operator.outputs)):
-            if tensor >= 0:
-                seen(tensor, place)
-    for tensor in map(int, graph.outputs):
-        seen(tensor, last)
-    return found
+    for index in map(int, graph.inputs):
+        needed(index, 0)
+    for number, operator in enumerate(graph.operators):
+        for index in (*map(int, operator.inputs), *map(int, operator.outputs)):
+            if index >= 0:
+                needed(index, number)
+    for index in map(int, graph.outputs):
+        needed(index, len(graph.operators) - 1)
+    return lifetimes
+
+
+def _aligned_bytes(tensor: Any) -> int:
+    count = math.prod(max(1, size) for size in tflite_file.shape(tensor))
+    size = count * WIDTHS.get(tflite_file.dtype(tensor), 4)
+    return -(-size // ALIGNMENT) * ALIGNMENT

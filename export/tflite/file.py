@@ -14,10 +14,12 @@ with epy.lazy_imports():
 
 #: Operators that only change how numbers are written.
 RECODING = ("QUANTIZE", "DEQUANTIZE")
+#: Constants of fewer numbers are not worth an operator that unpacks them.
+SMALLEST_HALVED = 32
 
 
 def read(content: bytes) -> Any:
-    """The model in a TFLite file, as objects that can be changed. Raises ValueError where the bytes are none."""
+    """Return the model in a TFLite file, as objects that can be changed. Raises ValueError where it is not one."""
     if content[4:8] != b"TFL3":
         raise ValueError("not a TFLite file: it does not begin as one")
     try:
@@ -30,7 +32,7 @@ def read(content: bytes) -> Any:
 
 
 def write(model: Any) -> bytes:
-    """The file of a model that `read` gave. Lists of numbers that occur several times, such as zero points, are written once."""
+    """Return the file of a model that `read` gave; lists of numbers that occur several times are written once."""
     builder = _builder()(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
@@ -61,15 +63,16 @@ def _builder() -> type:
 
 
 def minimum_runtime(content: bytes) -> str:
-    """The earliest version of TensorFlow Lite that runs a file, as its converter wrote it; empty where it did not."""
+    """Return the earliest version of TensorFlow Lite that runs a file, where its converter wrote it; else nothing."""
     model = read(content)
     entry = next((one for one in model.metadata or [] if one.name == b"min_runtime_version"), None)
-    data = model.buffers[entry.buffer].data if entry is not None else None
-    return bytes(data).rstrip(b"\0").decode() if data is not None else ""
+    if entry is None or model.buffers[entry.buffer].data is None:
+        return ""
+    return bytes(model.buffers[entry.buffer].data).rstrip(b"\0").decode()
 
 
 def operator_name(model: Any, operator: Any) -> str:
-    """The name of an operator's kind, for instance CONV_2D."""
+    """Return the name of an operator's kind, for instance CONV_2D."""
     code = model.operatorCodes[operator.opcodeIndex]
     if code.customCode:
         return code.customCode.decode()
@@ -77,100 +80,135 @@ def operator_name(model: Any, operator: Any) -> str:
 
 
 def operators(content: bytes) -> dict[str, int]:
-    """How often each operator stands in a TFLite file, most frequent first."""
+    """Return how often each operator stands in a TFLite file, most frequent first."""
     model = read(content)
-    counts = collections.Counter(operator_name(model, operator) for subgraph in model.subgraphs for operator in subgraph.operators or [])
+    counts = collections.Counter(
+        operator_name(model, operator) for subgraph in model.subgraphs for operator in subgraph.operators or [])
     return dict(counts.most_common())
 
 
 def float_tensors(content: bytes) -> Sequence[str]:
-    """The names of the tensors that are not integers."""
+    """Return the names of the tensors that are not integers."""
     model = read(content)
     floats = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64}
-    return [tensor.name.decode() for subgraph in model.subgraphs for tensor in subgraph.tensors if tensor.type in floats]
+    tensors = [tensor for subgraph in model.subgraphs for tensor in subgraph.tensors]
+    return [tensor.name.decode() for tensor in tensors if tensor.type in floats]
 
 
 def dtypes() -> dict[int, str]:
-    """TFLite's types of numbers to NumPy's names of them."""
-    return {schema.TensorType.FLOAT32: "float32", schema.TensorType.FLOAT16: "float16", schema.TensorType.INT8: "int8",
-            schema.TensorType.INT16: "int16", schema.TensorType.INT32: "int32", schema.TensorType.INT64: "int64",
-            schema.TensorType.UINT8: "uint8"}
+    """Return TFLite's types of numbers and booleans with NumPy's names of them."""
+    kinds = ("float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+             "uint64")
+    return {getattr(schema.TensorType, kind.upper()): kind for kind in kinds}
+
+
+def dtype(tensor: Any) -> str:
+    """Return NumPy's name of a tensor's type, `string` for text; TFLite's own where NumPy has none."""
+    names = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    return names.get(tensor.type, str(tensor.type))
+
+
+def shape(tensor: Any) -> tuple[int, ...]:
+    """Return a tensor's sizes; 1 where one varies."""
+    return () if tensor.shape is None else tuple(map(int, tensor.shape))
+
+
+def open_shape(tensor: Any) -> tuple[int, ...]:
+    """Return a tensor's sizes with -1 where one varies, but for the batch: files are run one example at a time."""
+    sizes = shape(tensor)
+    return sizes if tensor.shapeSignature is None else (*sizes[:1], *map(int, tensor.shapeSignature[1:]))
+
+
+def scales(tensor: Any) -> list[float]:
+    """Return the scales of a tensor's quantization: none for real numbers, one, or one per channel."""
+    quantization = tensor.quantization
+    return [] if quantization is None or quantization.scale is None else list(map(float, quantization.scale))
+
+
+def is_constant(model: Any, tensor: Any) -> bool:
+    """Return whether a tensor's values stand in the file."""
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
 
 
 def constant(model: Any, tensor: Any) -> np.ndarray | None:
-    """A tensor's constant values as they are written, or None where it has none. 4-bit and sparse constants are not read."""
+    """Return a tensor's constant values as they are written; None where it has none, or sparse ones, or of 4 bits."""
     kinds = dtypes()
-    data = model.buffers[tensor.buffer].data
-    if data is None or not len(data) or tensor.type not in kinds or tensor.sparsity is not None:
+    if not is_constant(model, tensor) or tensor.type not in kinds or tensor.sparsity is not None:
         return None
-    shape = tensor.shape if tensor.shape is not None else ()
-    return np.frombuffer(bytes(data), kinds[tensor.type]).reshape(tuple(shape))
+    return np.frombuffer(bytes(model.buffers[tensor.buffer].data), kinds[tensor.type]).reshape(shape(tensor))
 
 
 def real(model: Any, tensor: Any) -> np.ndarray | None:
-    """A tensor's constant values as real numbers, float32; None where it has none."""
+    """Return a tensor's constant values as real numbers, float32; None where it has none."""
     values = constant(model, tensor)
-    if values is None or tensor.quantization is None or tensor.quantization.scale is None or not len(tensor.quantization.scale):
-        return None if values is None else values.astype("float32")
-    along = [1] * values.ndim
-    scale, zero = np.asarray(tensor.quantization.scale, "float32"), np.asarray(tensor.quantization.zeroPoint, "float32")
+    if values is None:
+        return None
+    if not scales(tensor):
+        return values.astype("float32")
+    scale = np.asarray(tensor.quantization.scale, "float32")
+    zero = np.asarray(tensor.quantization.zeroPoint, "float32")
     if len(scale) > 1:
+        along = [1] * values.ndim
         along[tensor.quantization.quantizedDimension] = len(scale)
         scale, zero = scale.reshape(along), zero.reshape(along)
     return ((values.astype("float32") - zero) * scale).astype("float32")
 
 
 def halve_weights(content: bytes) -> bytes:
-    """The same model with its float32 weights stored as float16, each behind a DEQUANTIZE operator, as the converter writes them.
+    """Return the same model with its float32 weights as float16, each behind a DEQUANTIZE, as the converter does it.
 
     Small constants, of fewer than 32 numbers, stay as they are.
     """
     model = read(content)
-    dequantize = operator_code(model, schema.BuiltinOperator.DEQUANTIZE)
+    code = operator_code(model, schema.BuiltinOperator.DEQUANTIZE)
     for subgraph in model.subgraphs:
         added = []
-        for place, tensor in enumerate(list(subgraph.tensors)):
+        for index, tensor in enumerate(list(subgraph.tensors)):
             values = constant(model, tensor) if tensor.type == schema.TensorType.FLOAT32 else None
-            if values is None or values.size < 32:
-                continue
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(values.astype("float16").tobytes(), "uint8")
-            model.buffers.append(buffer)
-            half = schema.TensorT()
-            half.name, half.shape, half.type = tensor.name + b"/float16", tensor.shape, schema.TensorType.FLOAT16
-            half.buffer, half.isVariable, half.hasRank = len(model.buffers) - 1, False, True
-            subgraph.tensors.append(half)
-            tensor.buffer = 0
-            operator = schema.OperatorT()
-            operator.opcodeIndex, operator.inputs, operator.outputs = dequantize, [len(subgraph.tensors) - 1], [place]
-            operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()
-            added.append(operator)
+            if values is not None and values.size >= SMALLEST_HALVED:
+                added.append(_halved(model, subgraph, index, values, code))
         subgraph.operators = [*added, *subgraph.operators]
     used = {tensor.buffer for subgraph in model.subgraphs for tensor in subgraph.tensors}
-    for place, buffer in enumerate(model.buffers):
-        if place not in used:
+    for number, buffer in enumerate(model.buffers):
+        if number not in used:
             buffer.data = None
     return write(model)
 
 
-def slim(content: bytes) -> bytes:
-    """The same model in fewer bytes.
+def _halved(model: Any, subgraph: Any, index: int, values: np.ndarray, code: int) -> Any:
+    """Return the operator that makes a tensor out of a float16 constant, which is added."""
+    tensor, buffer, half, operator = subgraph.tensors[index], schema.BufferT(), schema.TensorT(), schema.OperatorT()
+    buffer.data = np.frombuffer(values.astype("float16").tobytes(), "uint8")
+    model.buffers.append(buffer)
+    half.name, half.shape, half.type = tensor.name + b"/float16", tensor.shape, schema.TensorType.FLOAT16
+    half.buffer, half.isVariable, half.hasRank = len(model.buffers) - 1, False, True
+    subgraph.tensors.append(half)
+    tensor.buffer = 0
+    operator.opcodeIndex, operator.inputs, operator.outputs = code, [len(subgraph.tensors) - 1], [index]
+    operator.builtinOptionsType = schema.BuiltinOptions.DequantizeOptions
+    operator.builtinOptions = schema.DequantizeOptionsT()
+    return operator
 
-    The converter names a tensor after everything that was fused into it; here its name is the layer's. And it writes the same zero points
-    over and over, which `write` does not.
+
+def slim(content: bytes) -> bytes:
+    """Return the same model in fewer bytes.
+
+    The converter names a tensor after everything that was fused into it; here its name is the layer's. And it writes
+    the same zero points again and again, which `write` does not.
     """
     model = read(content)
     for subgraph in model.subgraphs:
-        ends = {*map(int, subgraph.inputs), *map(int, subgraph.outputs)}
+        kept = {*map(int, subgraph.inputs), *map(int, subgraph.outputs)}
         taken: set[str] = set()
-        for place, tensor in enumerate(subgraph.tensors):
-            if place not in ends:
+        for index, tensor in enumerate(subgraph.tensors):
+            if index not in kept:
                 tensor.name = _free_name(layer_name(tensor.name.decode()), taken).encode()
     return write(model)
 
 
 def layer_name(name: str) -> str:
-    """The layer that a tensor of the converter's came from: what computes, not the normalization and activation fused into it."""
+    """Return the layer that a converter's tensor came from: what computes, not what was fused into it."""
     paths = [part.strip("/").split("/") for part in name.split(";") if part.strip("/")]
     for path in paths:
         if path[-1].rstrip("0123456789") in ("convolution", "depthwise", "MatMul") and len(path) > 1:
@@ -180,7 +218,7 @@ def layer_name(name: str) -> str:
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """A name that no other tensor has: with a number behind it where there are several."""
+    """Return a name that no other tensor has: with a number behind it where there are several."""
     free, number = name, 1
     while free in taken:
         number += 1
@@ -190,10 +228,10 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def operator_code(model: Any, builtin: int) -> int:
-    """The place of an operator's kind in the file's list, added where it is not there yet."""
-    for place, code in enumerate(model.operatorCodes):
+    """Return the number of an operator's kind in the file's list, added where it is not there yet."""
+    for number, code in enumerate(model.operatorCodes):
         if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
-            return place
+            return number
     code = schema.OperatorCodeT()
     code.builtinCode, code.deprecatedBuiltinCode = builtin, min(builtin, 127)
     code.version = 3 if builtin == schema.BuiltinOperator.DEQUANTIZE else 1  # 3 takes float16
@@ -202,12 +240,12 @@ def operator_code(model: Any, builtin: int) -> int:
 
 
 def drop_unused_codes(model: Any) -> None:
-    """Takes kinds of operators that no operator is of any more off the file's list, in place."""
+    """Remove the kinds that no operator is of any more from the file's list, in place."""
     operators = [operator for subgraph in model.subgraphs for operator in subgraph.operators]
     used = sorted({operator.opcodeIndex for operator in operators})
     for operator in operators:
         operator.opcodeIndex = used.index(operator.opcodeIndex)
-    model.operatorCodes = [model.operatorCodes[place] for place in used]
+    model.operatorCodes = [model.operatorCodes[number] for number in used]
 
 
 def _names() -> dict[int, str]:
@@ -215,7 +253,7 @@ def _names() -> dict[int, str]:
 
 
 def own_operators(model: Any) -> Iterator[tuple[str, Any]]:
-    """Name and operator of what the main graph computes, in its order; what only recodes is left out."""
+    """Yield name and operator of what the main graph computes, in its order; what only recodes is left out."""
     for operator in model.subgraphs[0].operators or []:
         name = operator_name(model, operator)
         if name not in RECODING:

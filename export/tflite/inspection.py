@@ -4,16 +4,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from etils import epy
 from pydantic import BaseModel
 
 from export.tflite import arena, metadata
 from export.tflite import file as tflite_file
 
-with epy.lazy_imports():
-    from ai_edge_litert import schema_py_generated as schema
-
-#: Operators that multiply weights with activations: the place of their weights among their inputs.
+#: Operators that multiply weights with activations, and the position of their weights among their inputs.
 MULTIPLYING = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
 
 
@@ -54,25 +50,25 @@ class Inspection(BaseModel):
 
 
 def inspect(content: bytes) -> Inspection:
-    """Looks into a TFLite file. Raises ValueError where it is none."""
+    """Return what is in a TFLite file. Raises ValueError where it is not one."""
     model = tflite_file.read(content)
     graph, planned = model.subgraphs[0], arena.plan(content)
     tensors = [_tensor(model, tensor) for tensor in graph.tensors]
     return Inspection(
         bytes=len(content), operators=tflite_file.operators(content), signatures=_signatures(model, tensors),
-        weights=sum(math.prod(tensors[place].shape) for place in _weights(model, graph, tensors)),
+        weights=sum(math.prod(tensors[index].shape) for index in _weights(model, graph, tensors)),
         multiply_adds=_multiply_adds(model, graph), arena_bytes=planned.bytes, peak=planned.peak,
         minimum_runtime=tflite_file.minimum_runtime(content), tensors=tensors, about=metadata.read(content))
 
 
 def _tensor(model: Any, tensor: Any) -> TensorInfo:
-    data, quantization = model.buffers[tensor.buffer].data, tensor.quantization
-    scales = [] if quantization is None or quantization.scale is None else list(map(float, quantization.scale))
-    names = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-    shape = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
-    return TensorInfo(name=tensor.name.decode(), dtype=names[tensor.type], shape=[] if shape is None else list(map(int, shape)),
-                      constant=data is not None and len(data) > 0, scales=len(scales), scale=scales[0] if len(scales) == 1 else None,
-                      zero_point=int(quantization.zeroPoint[0]) if len(scales) == 1 else None)
+    scales = tflite_file.scales(tensor)
+    shape = tflite_file.shape(tensor) if tensor.shapeSignature is None else map(int, tensor.shapeSignature)
+    info = TensorInfo(name=tensor.name.decode(), dtype=tflite_file.dtype(tensor), shape=list(shape),
+                      constant=tflite_file.is_constant(model, tensor), scales=len(scales))
+    if len(scales) == 1:
+        info.scale, info.zero_point = scales[0], int(tensor.quantization.zeroPoint[0])
+    return info
 
 
 def _signatures(model: Any, tensors: list[TensorInfo]) -> dict[str, dict[str, dict[str, str]]]:
@@ -84,20 +80,19 @@ def _signatures(model: Any, tensors: list[TensorInfo]) -> dict[str, dict[str, di
 
 
 def describe(tensor: TensorInfo) -> str:
-    """A tensor in a few words."""
+    """Return a tensor in a few words."""
     quantized = f", (stored - {tensor.zero_point}) * {tensor.scale:.6g}" if tensor.scale is not None else ""
     return f"{tensor.dtype} ({', '.join('?' if size < 0 else str(size) for size in tensor.shape)}){quantized}"
 
 
 def _weights(model: Any, graph: Any, tensors: list[TensorInfo]) -> set[int]:
-    """Places of the constants that operators compute with: not the shapes, axes and paddings that say how."""
-    found = set()
+    """Return the numbers of the constants that operators compute with, not of the shapes, axes and paddings."""
+    weights = set()
     for operator in graph.operators:
-        name = tflite_file.operator_name(model, operator)
-        for tensor in map(int, operator.inputs):
-            if tensor >= 0 and tensors[tensor].constant and (name in MULTIPLYING or tensors[tensor].dtype not in ("int32", "int64")):
-                found.add(tensor)
-    return found
+        multiplies = tflite_file.operator_name(model, operator) in MULTIPLYING
+        constants = {index for index in map(int, operator.inputs) if index >= 0 and tensors[index].constant}
+        weights |= {index for index in constants if multiplies or tensors[index].dtype not in ("int32", "int64")}
+    return weights
 
 
 def _multiply_adds(model: Any, graph: Any) -> int:
@@ -106,9 +101,9 @@ def _multiply_adds(model: Any, graph: Any) -> int:
         name = tflite_file.operator_name(model, operator)
         if name not in MULTIPLYING:
             continue
-        kernel = list(map(int, graph.tensors[int(operator.inputs[MULTIPLYING[name]])].shape))
-        outputs = math.prod(map(int, graph.tensors[int(operator.outputs[0])].shape))
-        if name == "TRANSPOSE_CONV":
-            outputs = math.prod(map(int, graph.tensors[int(operator.inputs[2])].shape))
-        total += outputs * (kernel[1] * kernel[2] if name == "DEPTHWISE_CONV_2D" else math.prod(kernel[1:]))
+        kernel = tflite_file.shape(graph.tensors[int(operator.inputs[MULTIPLYING[name]])])
+        # a transposed convolution multiplies each value of its input, the others make each of their output
+        values = graph.tensors[int(operator.inputs[2] if name == "TRANSPOSE_CONV" else operator.outputs[0])]
+        each = kernel[1] * kernel[2] if name == "DEPTHWISE_CONV_2D" else math.prod(kernel[1:])
+        total += math.prod(tflite_file.shape(values)) * each
     return total

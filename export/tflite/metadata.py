@@ -1,22 +1,25 @@
 """Metadata inside a .tflite file, in the format that MediaPipe Tasks and the TFLite Task Library read.
 
-A flatbuffer by the published schema (tensorflow/tflite-support, metadata_schema.fbs; identifier M001) lies in a buffer of the model that
-its metadata calls TFLITE_METADATA; the files that it names, such as the labels, are a zip archive behind the model. The slots of the
-tables are the schema's, a union taking two: what it is, and the value.
+A flatbuffer by the published schema (tensorflow/tflite-support, metadata_schema.fbs; identifier M001) lies in a buffer
+of the model that its metadata calls TFLITE_METADATA; the files that it names, such as the labels, are a zip archive
+behind the model. The slots of the tables are the schema's, a union taking two: what it is, and the value.
 """
 from __future__ import annotations
 
 import io
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from etils import epy
 from pydantic import BaseModel
 
 from export.delivery.archive import write_zip
+from export.signature import Signature, Tensor
 from export.tflite import file as tflite_file
+from export.tflite import signatures
+from export.tflite.signatures import TensorInfo
 
 with epy.lazy_imports():
     import flatbuffers
@@ -30,65 +33,101 @@ FEATURE, IMAGE = 1, 2  # ContentProperties
 NORMALIZATION, SCORE_CALIBRATION = 1, 2  # ProcessUnitOptions
 RGB, GRAYSCALE = 1, 2  # ColorSpaceType
 AXIS_LABELS, AXIS_CALIBRATION = 2, 4  # AssociatedFileType
+#: What a tensor of a role is, where its signature does not say it.
+MEANINGS = {"image": "Raw pixels 0..255.", "logits": "One per class; their softmax are the probabilities."}
+#: What a file takes whose model takes grey images, see `export.tflite.phone`.
+RGB_FRONT = "raw pixels 0..255, RGB, which the file averages"
+#: A tensor of a file, and what it is.
+Described: TypeAlias = tuple[TensorInfo, Tensor]
 
 
 class Calibration(BaseModel):
-    """How logits become probabilities, the same way for every class: 1 / (1 + exp(-(slope * logit + offset))) (Platt 1999)."""
+    """How logits become probabilities, alike for all classes: 1 / (1 + exp(-(slope * logit + offset))) (Platt 1999)."""
 
     slope: float
     offset: float
 
 
 class Description(BaseModel):
-    """What a classifier's file says of itself.
+    """What a model's file says of itself.
 
     Args:
-        labels: class names by number.
+        task: by its name in a recipe; files do not hold it.
         version, author, license: as the maker gives them; empty ones are left out.
+        labels: class names by number; none where there are no classes.
         calibration: of its scores; without it a reader takes logits as they are.
+        signature: what its tensors mean; roles are guessed where it is not given. Files do not hold it.
     """
 
     name: str
+    task: str = "image_classification"
     description: str = ""
     version: str = ""
     author: str = ""
     license: str = ""
-    labels: list[str]
+    labels: list[str] = []
     calibration: Calibration | None = None
+    signature: Signature | None = None
+
+    def tensor(self, info: TensorInfo, *, output: bool = False) -> Tensor:
+        """Return what a tensor of a file is: as the signature says, under its name or as the only one, else as guessed."""
+        tensors: tuple[Tensor, ...] = ()
+        if self.signature is not None:
+            tensors = self.signature.outputs if output else self.signature.inputs
+        of_rank = [tensor for tensor in tensors if len(tensor.shape) == len(info.shape) - 1]
+        named = [tensor for tensor in of_rank if tensor.name == info.name or len(tensors) == 1]
+        tensor = named[0] if named else info.described(output=output)
+        if tensor.role != "image" or output or tensor.shape[-1] != 1 or info.shape[-1] != 3:
+            return tensor
+        return tensor.model_copy(update={"meaning": f"{RGB_FRONT} ({tensor.meaning})" if tensor.meaning else RGB_FRONT})
 
 
 def embed(content: bytes, about: Description) -> bytes:
-    """The same model with metadata inside. Its input takes raw pixels: a float one is normalized with mean 0 and deviation 1.
+    """Return the same model with metadata inside: of the tensors of its main graph, and of its classes.
+
+    An image is raw pixels: a float one is normalized with mean 0 and deviation 1. Labels and the calibration of scores
+    belong to the first output of logits or scores; without one they are left out.
 
     Args:
-        content: a TFLite file of one picture (1, height, width, channels) and one output (1, classes).
+        content: a TFLite file.
 
     Raises:
         ValueError: there are not as many labels as classes.
     """
     model = tflite_file.read(content)
-    graph = model.subgraphs[0]
-    shape, outputs = graph.tensors[int(graph.inputs[0])].shape, graph.tensors[int(graph.outputs[0])].shape
-    if len(about.labels) != int(outputs[-1]):
-        raise ValueError(f"there are {len(about.labels)} labels, and the model tells {int(outputs[-1])} classes apart: give one line per "
-                         "class")
+    inputs, outputs = _tensors(content, about)
+    scored = next((number for number, (_, tensor) in enumerate(outputs) if tensor.role in ("logits", "scores")), None)
+    files = _of_scores(about, outputs[scored][0]) if scored is not None else {}
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(_flatbuffer(about, tuple(map(int, shape))), "uint8")
+    buffer.data = np.frombuffer(_flatbuffer(about, inputs, outputs, scored, files), "uint8")
     model.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = FIELD, len(model.buffers) - 1
     model.metadata = [*(one for one in model.metadata or [] if one.name != FIELD), entry]
-    files = {LABELS: "\n".join(about.labels).encode()}
-    if about.calibration is not None:
-        line = f"1.0,{about.calibration.slope:.6g},{about.calibration.offset:.6g}"
-        files[CALIBRATION] = "\n".join([line] * len(about.labels)).encode()
-    behind = io.BytesIO(tflite_file.write(model))
+    written = tflite_file.write(model)
+    if not files:
+        return written
+    behind = io.BytesIO(written)
     write_zip(behind, files, compress=False)  # readers map the files as they lie there
     return behind.getvalue()
 
 
+def _of_scores(about: Description, info: TensorInfo) -> dict[str, bytes]:
+    """Return the files of an output of logits or scores, by name. Raises ValueError."""
+    if not about.labels:
+        return {}
+    if len(about.labels) != info.shape[-1]:
+        raise ValueError(f"there are {len(about.labels)} labels, and the model tells {info.shape[-1]} classes apart: give "
+                         "one line per class")
+    files = {LABELS: "\n".join(about.labels).encode()}
+    if about.calibration is not None:
+        line = f"1.0,{about.calibration.slope:.6g},{about.calibration.offset:.6g}"
+        files[CALIBRATION] = "\n".join([line] * len(about.labels)).encode()
+    return files
+
+
 def read(content: bytes) -> Description | None:
-    """What a file says of itself; None where it has no metadata. Raises ValueError where they are damaged."""
+    """Return what a file says of itself; None where it has no metadata. Raises ValueError where they are damaged."""
     model = tflite_file.read(content)
     entry = next((one for one in model.metadata or [] if one.name == FIELD), None)
     if entry is None:
@@ -97,18 +136,17 @@ def read(content: bytes) -> Description | None:
         data = bytes(model.buffers[entry.buffer].data)
         root = table.Table(data, int.from_bytes(data[:4], "little"))
         texts = [_text(root, slot) for slot in (0, 1, 2, 4, 5)]
-        with zipfile.ZipFile(io.BytesIO(content)) as files:
-            labels = files.read(LABELS).decode().split("\n") if LABELS in files.namelist() else []
-            scores = files.read(CALIBRATION).decode().split("\n")[0].split(",") if CALIBRATION in files.namelist() else []
+        labels, scores = _files(content) if LABELS.encode() in data else ([], [])
     except (zipfile.BadZipFile, ValueError, IndexError, TypeError) as error:
         raise ValueError(f"damaged metadata ({type(error).__name__})") from error
-    return Description(name=texts[0], description=texts[1], version=texts[2], author=texts[3], license=texts[4], labels=labels,
-                       calibration=Calibration(slope=float(scores[1]), offset=float(scores[2])) if scores else None)
+    calibration = Calibration(slope=float(scores[1]), offset=float(scores[2])) if scores else None
+    return Description(name=texts[0], description=texts[1], version=texts[2], author=texts[3], license=texts[4],
+                       labels=labels, calibration=calibration)
 
 
 def fit(logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
-    """The calibration that makes the scores of held-out examples most likely, each class against the rest. None where the scores say
-    nothing of the truth, as those of a model that has not learnt.
+    """Return the calibration that makes the scores of held-out examples most likely, each class against the rest. None
+    where the scores say nothing of the truth, as those of a model that has not learnt.
 
     Args:
         logits: (examples, classes).
@@ -117,46 +155,96 @@ def fit(logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
     from sklearn.linear_model import LogisticRegression
 
     is_true = (labels[:, None] == np.arange(logits.shape[1])).ravel()
-    found = LogisticRegression().fit(logits.reshape(-1, 1).astype(np.float64), is_true)
-    slope, offset = float(found.coef_[0, 0]), float(found.intercept_[0])
+    model = LogisticRegression().fit(logits.reshape(-1, 1).astype(np.float64), is_true)
+    slope, offset = float(model.coef_[0, 0]), float(model.intercept_[0])
     return Calibration(slope=slope, offset=offset) if math.isfinite(slope) and slope > 0 else None
 
 
-def _flatbuffer(about: Description, shape: tuple[int, ...]) -> bytes:
+def _tensors(content: bytes, about: Description) -> tuple[list[Described], list[Described]]:
+    """Return the inputs and outputs of the main graph with what they are, in its order: readers of metadata go by it."""
+    graph = tflite_file.read(content).subgraphs[0]
+    candidates = [signatures.main(content), *signatures.of(content).values()]
+    signature = next(candidate for candidate in candidates if candidate.subgraph == 0)
+    inputs = {info.index: info for info in signature.inputs.values()}
+    outputs = {info.index: info for info in signature.outputs.values()}
+    taken = [inputs[index] for index in map(int, graph.inputs) if index in inputs]
+    given = [outputs[index] for index in map(int, graph.outputs) if index in outputs]
+    return [(info, about.tensor(info)) for info in taken], [(info, about.tensor(info, output=True)) for info in given]
+
+
+def _files(content: bytes) -> tuple[list[str], list[str]]:
+    """Return the labels, and the parts of the first line of the calibration, as they lie behind a model."""
+    with zipfile.ZipFile(io.BytesIO(content)) as files:
+        labels = files.read(LABELS).decode().split("\n")
+        scores = files.read(CALIBRATION).decode().split("\n")[0].split(",") if CALIBRATION in files.namelist() else []
+    return labels, scores
+
+
+def _flatbuffer(about: Description, inputs: Sequence[Described], outputs: Sequence[Described], scored: int | None,
+                files: Collection[str]) -> bytes:
+    """Return the metadata of a model.
+
+    Args:
+        scored: the output that the files belong to.
+        files: LABELS and CALIBRATION, as far as there are such.
+    """
     builder = flatbuffers.Builder(1024)
     build = _Tables(builder)
-    height, width, channels = shape[1:]
-    picture = build({0: ("byte", RGB if channels == 3 else GRAYSCALE), 1: ("table", build({0: ("uint", width), 1: ("uint", height)}))})
-    normalization = build({0: ("floats", [0.0]), 1: ("floats", [1.0])})
-    taken = build({
-        0: ("text", "image"), 1: ("text", "Raw pixels 0..255."),
-        3: ("table", build({0: ("ubyte", IMAGE), 1: ("table", picture), 2: ("table", build({0: ("int", 0), 1: ("int", 255)}))})),
-        4: ("tables", [build({0: ("ubyte", NORMALIZATION), 1: ("table", normalization)})]),
-        5: ("table", build({0: ("floats", [255.0]), 1: ("floats", [0.0])}))})
-    files = [build({0: ("text", LABELS), 1: ("text", "Class names by number."), 2: ("byte", AXIS_LABELS)})]
-    units = []
-    if about.calibration is not None:
-        files.append(build({0: ("text", CALIBRATION), 2: ("byte", AXIS_CALIBRATION)}))
-        units.append(build({0: ("ubyte", SCORE_CALIBRATION), 1: ("table", build({0: ("byte", 0), 1: ("float", 0.0)}))}))
-    given = build({
-        0: ("text", "logits"), 1: ("text", "One per class; their softmax are the probabilities."),
-        3: ("table", build({0: ("ubyte", FEATURE), 1: ("table", build({}))})), **({4: ("tables", units)} if units else {}),
-        6: ("tables", files)})
-    graph = build({2: ("tables", [taken]), 3: ("tables", [given])})
-    texts = {0: about.name, 1: about.description, 2: about.version, 4: about.author, 5: about.license, 7: PARSER_VERSION}
+    taken = [_input(build, info, tensor) for info, tensor in inputs]
+    given = [_output(build, tensor, files if number == scored else ()) for number, (_, tensor) in enumerate(outputs)]
+    graph = build({2: ("tables", taken), 3: ("tables", given)})
+    texts = {0: about.name, 1: about.description, 2: about.version, 4: about.author, 5: about.license,
+             7: PARSER_VERSION}
     root = build({3: ("tables", [graph]), **{slot: ("text", text) for slot, text in texts.items() if text}})
     builder.Finish(root, IDENTIFIER)
     return bytes(builder.Output())
 
 
+def _input(build: _Tables, info: TensorInfo, tensor: Tensor) -> int:
+    """Write the metadata of an input; return where they are."""
+    if tensor.role != "image" or len(info.shape) != 4:
+        return build({**_texts(tensor), 3: ("table", build({0: ("ubyte", FEATURE), 1: ("table", build({}))}))})
+    height, width, channels = info.shape[1:]
+    image: dict[int, tuple[str, Any]] = {0: ("byte", RGB if channels == 3 else GRAYSCALE)}
+    if height > 0 and width > 0:
+        image[1] = ("table", build({0: ("uint", width), 1: ("uint", height)}))
+    properties = build(image)
+    normalization = build({0: ("floats", [0.0]), 1: ("floats", [1.0])})
+    bounds = build({0: ("int", 0), 1: ("int", 255)})
+    return build({
+        **_texts(tensor),
+        3: ("table", build({0: ("ubyte", IMAGE), 1: ("table", properties), 2: ("table", bounds)})),
+        4: ("tables", [build({0: ("ubyte", NORMALIZATION), 1: ("table", normalization)})]),
+        5: ("table", build({0: ("floats", [255.0]), 1: ("floats", [0.0])}))})
+
+
+def _output(build: _Tables, tensor: Tensor, files: Collection[str]) -> int:
+    """Write the metadata of an output, with the files that belong to it; return where they are."""
+    associated, units = [], []
+    if LABELS in files:
+        associated.append(build({0: ("text", LABELS), 1: ("text", "Class names by number."), 2: ("byte", AXIS_LABELS)}))
+    if CALIBRATION in files:
+        associated.append(build({0: ("text", CALIBRATION), 2: ("byte", AXIS_CALIBRATION)}))
+        units.append(build({0: ("ubyte", SCORE_CALIBRATION), 1: ("table", build({0: ("byte", 0), 1: ("float", 0.0)}))}))
+    return build({
+        **_texts(tensor), 3: ("table", build({0: ("ubyte", FEATURE), 1: ("table", build({}))})),
+        **({4: ("tables", units)} if units else {}), **({6: ("tables", associated)} if associated else {})})
+
+
+def _texts(tensor: Tensor) -> dict[int, tuple[str, Any]]:
+    """Return the fields for a tensor's name and for what it means."""
+    meaning = tensor.meaning or MEANINGS.get(tensor.role, "")
+    return {0: ("text", tensor.name), **({1: ("text", meaning)} if meaning else {})}
+
+
 class _Tables:
-    """Writes tables of a flatbuffer by the slots of their fields."""
+    """A writer of a flatbuffer's tables, by the slots of their fields."""
 
     def __init__(self, builder: Any):
         self.builder = builder
 
     def __call__(self, fields: Mapping[int, tuple[str, Any]]) -> int:
-        """Writes a table: slot to the kind of value and the value. Its place."""
+        """Write a table of slot to (kind of value, value); return where it is."""
         written = {slot: (kind, self._placed(kind, value)) for slot, (kind, value) in fields.items()}
         self.builder.StartObject(max(fields, default=-1) + 1)
         for slot, (kind, value) in written.items():

@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 from etils import epy
 
+from export.tflite import edit, metadata, signatures
 from export.tflite import file as tflite_file
-from export.tflite import metadata
 
 with epy.lazy_imports():
     import numpy as np
@@ -15,22 +14,34 @@ with epy.lazy_imports():
 
 
 def ready(content: bytes, about: metadata.Description, rgb: bool = True) -> bytes:
-    """The same model with metadata, its int8 output as uint8.
+    """Return the same model with metadata; where it gives a single int8 output, that is uint8.
 
     Args:
-        content: a TFLite file of one picture and one output.
+        content: a TFLite file.
         about: what it says of itself.
-        rgb: a model of grey pictures takes RGB, and averages it.
+        rgb: a model whose only input is a grey image takes RGB, and averages it.
 
     Raises:
         ValueError: the labels do not fit.
     """
-    return metadata.embed(with_rgb_input(with_unsigned_output(content)) if rgb else with_unsigned_output(content), about)
+    content = with_unsigned_output(content)
+    if rgb and takes_image(content, about):
+        content = with_rgb_input(content)
+    return metadata.embed(content, about)
+
+
+def takes_image(content: bytes, about: metadata.Description) -> bool:
+    """Return whether a file's only input is an image."""
+    inputs = list(signatures.main(content).inputs.values())
+    return len(inputs) == 1 and about.tensor(inputs[0]).role == "image"
 
 
 def with_rgb_input(content: bytes) -> bytes:
-    """The same model, averaging the three colours of its input where it took grey pictures: cameras give RGB, and MediaPipe's image tasks
-    refuse anything else. A grey picture that is repeated to three channels gets the same answer."""
+    """Return the same model, averaging the three colours of its input where it took grey images.
+
+    Cameras give RGB, and MediaPipe's image tasks refuse anything else. A grey image that is repeated to three channels
+    gets the same answer.
+    """
     model = tflite_file.read(content)
     graph = model.subgraphs[0]
     inner = int(graph.inputs[0])
@@ -44,23 +55,27 @@ def with_rgb_input(content: bytes) -> bytes:
     buffer.data = np.frombuffer(np.array([3], "int32").tobytes(), "uint8")
     model.buffers.append(buffer)
     axis = schema.TensorT()
-    axis.name, axis.shape, axis.type, axis.buffer = b"colours", np.array([1], "int32"), schema.TensorType.INT32, len(model.buffers) - 1
-    axis.hasRank, axis.isVariable = True, False
+    axis.name, axis.shape, axis.type = b"colours", np.array([1], "int32"), schema.TensorType.INT32
+    axis.buffer, axis.hasRank, axis.isVariable = len(model.buffers) - 1, True, False
     graph.tensors += [outer, axis]
-    place = len(graph.tensors) - 2
+    index = len(graph.tensors) - 2
     operator = schema.OperatorT()
     operator.opcodeIndex = tflite_file.operator_code(model, schema.BuiltinOperator.MEAN)
-    operator.inputs, operator.outputs = [place, place + 1], [inner]
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.ReducerOptions, schema.ReducerOptionsT()
+    operator.inputs, operator.outputs = [index, index + 1], [inner]
+    operator.builtinOptionsType = schema.BuiltinOptions.ReducerOptions
+    operator.builtinOptions = schema.ReducerOptionsT()
     operator.builtinOptions.keepDims = True
     graph.operators = [operator, *graph.operators]
-    graph.inputs = [place]
-    _point_signatures(model, inner, place)
+    graph.inputs = [index]
+    edit.point_signatures(model, inner, index)
     return tflite_file.write(model)
 
 
 def with_unsigned_output(content: bytes) -> bytes:
-    """The same model, its output uint8 where it was int8: MediaPipe's tasks read float32 and uint8 only. The values stay the same."""
+    """Return the same model, its only output uint8 where it was int8; what the numbers stand for stays the same.
+
+    MediaPipe's tasks read float32 and uint8 alone.
+    """
     model = tflite_file.read(content)
     graph = model.subgraphs[0]
     inner = int(graph.outputs[0])
@@ -72,20 +87,13 @@ def with_unsigned_output(content: bytes) -> bytes:
     outer.quantization.zeroPoint = np.asarray(signed.quantization.zeroPoint) + 128
     signed.name = signed.name + b"/int8"
     graph.tensors.append(outer)
-    place = len(graph.tensors) - 1
+    index = len(graph.tensors) - 1
     operator = schema.OperatorT()
     operator.opcodeIndex = tflite_file.operator_code(model, schema.BuiltinOperator.QUANTIZE)
-    operator.inputs, operator.outputs = [inner], [place]
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.QuantizeOptions, schema.QuantizeOptionsT()
+    operator.inputs, operator.outputs = [inner], [index]
+    operator.builtinOptionsType = schema.BuiltinOptions.QuantizeOptions
+    operator.builtinOptions = schema.QuantizeOptionsT()
     graph.operators.append(operator)
-    graph.outputs = [place]
-    _point_signatures(model, inner, place)
+    graph.outputs = [index]
+    edit.point_signatures(model, inner, index)
     return tflite_file.write(model)
-
-
-def _point_signatures(model: Any, old: int, new: int) -> None:
-    """Lets the signatures begin or end at another tensor."""
-    for signature in model.signatureDefs or []:
-        for mapped in (*signature.inputs, *signature.outputs):
-            if mapped.tensorIndex == old:
-                mapped.tensorIndex = new

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etils import epy
@@ -14,7 +14,7 @@ from export.tflite import file as tflite_file
 with epy.lazy_imports():
     import numpy as np
 
-#: An int8 file that is not so many times as fast as its float32 one wants a reason.
+#: An int8 file that is not this many times as fast as its float32 one wants a reason.
 WORTH = 1.5
 
 
@@ -26,7 +26,7 @@ class OperatorTime(BaseModel):
 
 
 def operator_times(content: bytes, *, threads: int = 1, runs: int = 60) -> list[OperatorTime]:
-    """The time of every operator of the main graph, one after the other, those that only recode included.
+    """Return the time of every operator of the main graph, in their order, those that only recode included.
 
     Args:
         content: the file.
@@ -34,18 +34,18 @@ def operator_times(content: bytes, *, threads: int = 1, runs: int = 60) -> list[
         runs: timed runs of each.
     """
     model = tflite_file.read(content)
-    found, unpacking = [], _unpacking(model)
+    times, unpacking = [], _unpacking(model)
     for operator in model.subgraphs[0].operators:
         name = tflite_file.operator_name(model, operator)
         if int(operator.outputs[0]) in unpacking:
             continue  # done once, when the file is loaded
         run = _prepared(_cut_out(model, operator, unpacking), threads)
-        found.append(OperatorTime(operator=name, ms=latency(run, runs=runs, threads=threads).p50))
-    return found
+        times.append(OperatorTime(operator=name, ms=latency(run, runs=runs, threads=threads).p50))
+    return times
 
 
 def by_kind(times: list[OperatorTime]) -> dict[str, float]:
-    """Milliseconds of all operators of each kind, the most expensive kind first."""
+    """Return the milliseconds of all operators of each kind, the most expensive kind first."""
     sums: dict[str, float] = {}
     for one in times:
         sums[one.operator] = sums.get(one.operator, 0.0) + one.ms
@@ -53,7 +53,7 @@ def by_kind(times: list[OperatorTime]) -> dict[str, float]:
 
 
 def why_slow(exact: Mapping[str, float], rounded: Mapping[str, float]) -> str:
-    """In words, where an int8 file gains less than it might: the kinds of operators, with what each costs in float32 and in int8.
+    """Return in words where an int8 file gains less than it might: kinds of operators with their costs.
 
     Args:
         exact, rounded: milliseconds by kind, see `by_kind`, of the float32 and of the int8 file.
@@ -61,53 +61,64 @@ def why_slow(exact: Mapping[str, float], rounded: Mapping[str, float]) -> str:
     total = sum(rounded.values())
     costly = [kind for kind, ms in rounded.items() if ms >= 0.05 * total]
     slow = [kind for kind in costly if exact.get(kind, 0.0) < WORTH * rounded[kind]]
-    told = ", ".join(f"{kind} {exact.get(kind, 0.0):.3f} -> {rounded[kind]:.3f} ms" for kind in costly)
-    why = f"{', '.join(slow)} take{'s' if len(slow) == 1 else ''} {sum(rounded[kind] for kind in slow) / total:.0%} of its time and " \
-          f"gain{'s' if len(slow) == 1 else ''} less than {WORTH} times" if slow else "what the runtime does between operators weighs most"
-    return f"{why} (float32 -> int8, operators on their own: {told})"
+    costs = ", ".join(f"{kind} {exact.get(kind, 0.0):.3f} -> {rounded[kind]:.3f} ms" for kind in costly)
+    why = "what the runtime does between operators weighs most"
+    if slow:
+        share, s = sum(rounded[kind] for kind in slow) / total, "s" if len(slow) == 1 else ""
+        why = f"{', '.join(slow)} take{s} {share:.0%} of its time and gain{s} less than {WORTH} times"
+    return f"{why} (float32 -> int8, operators on their own: {costs})"
 
 
 def _unpacking(model: Any) -> dict[int, Any]:
-    """Tensor to the operator that makes it out of a constant in half precision."""
+    """Return the operators that make a tensor out of a constant in half precision, by the tensor's number."""
     graph = model.subgraphs[0]
     return {int(operator.outputs[0]): operator for operator in graph.operators
-            if tflite_file.operator_name(model, operator) == "DEQUANTIZE" and _is_constant(model, graph.tensors[int(operator.inputs[0])])}
+            if tflite_file.operator_name(model, operator) == "DEQUANTIZE"
+            and tflite_file.is_constant(model, graph.tensors[int(operator.inputs[0])])}
 
 
 def _cut_out(model: Any, operator: Any, unpacking: Mapping[int, Any]) -> bytes:
-    """A file of one operator: its constants stay constants, with what unpacks them, and its other inputs become the file's."""
-    single = copy.copy(model)
-    main = copy.copy(model.subgraphs[0])
-    operators = [*(unpacking[int(place)] for place in operator.inputs if int(place) in unpacking), operator]
-    places = sorted({int(place) for one in operators for place in (*one.inputs, *one.outputs) if place >= 0})
-    main.tensors = [model.subgraphs[0].tensors[place] for place in places]
-    main.operators = [copy.copy(one) for one in operators]
-    for own, one in zip(main.operators, operators, strict=True):
-        own.inputs = [places.index(int(place)) if place >= 0 else -1 for place in one.inputs]
-        own.outputs = [places.index(int(place)) for place in one.outputs]
-    alone = main.operators[-1]
-    main.outputs = alone.outputs
-    made = {place for own in main.operators[:-1] for place in own.outputs}
-    main.inputs = [place for place in dict.fromkeys(alone.inputs)
-                   if place >= 0 and place not in made and not _is_constant(model, main.tensors[place])]
-    single.subgraphs, single.signatureDefs, single.metadata = [main], [], []
-    kept = sorted({tensor.buffer for tensor in main.tensors} | {0})
-    single.buffers = [model.buffers[place] for place in kept]
-    main.tensors = [copy.copy(tensor) for tensor in main.tensors]
-    for tensor in main.tensors:
-        tensor.buffer = kept.index(tensor.buffer)
+    """Return a file of one operator: its constants stay constants, with what unpacks them; its other inputs are the
+    file's."""
+    operators = [*(unpacking[int(index)] for index in operator.inputs if int(index) in unpacking), operator]
+    used = sorted({int(index) for one in operators for index in (*one.inputs, *one.outputs) if index >= 0})
+    single, graph = copy.copy(model), copy.copy(model.subgraphs[0])
+    graph.tensors = [copy.copy(graph.tensors[index]) for index in used]
+    graph.operators = [_renumbered(one, used) for one in operators]
+    graph.outputs = graph.operators[-1].outputs
+    graph.inputs = _open_inputs(model, graph)
+    single.subgraphs, single.signatureDefs, single.metadata = [graph], [], []
+    _keep_buffers(single, graph)
     single.operatorCodes = [model.operatorCodes[one.opcodeIndex] for one in operators]
-    for place, own in enumerate(main.operators):
-        own.opcodeIndex = place
+    for number, own in enumerate(graph.operators):
+        own.opcodeIndex = number
     return tflite_file.write(single)
 
 
-def _is_constant(model: Any, tensor: Any) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
+def _renumbered(operator: Any, used: Sequence[int]) -> Any:
+    """Return a copy of an operator whose tensors are counted among the used ones; -1 is an input that is left out."""
+    own = copy.copy(operator)
+    own.inputs = [used.index(int(index)) if index >= 0 else -1 for index in operator.inputs]
+    own.outputs = [used.index(int(index)) for index in operator.outputs]
+    return own
 
 
-def _prepared(content: bytes, threads: int) -> Any:
+def _open_inputs(model: Any, graph: Any) -> list[int]:
+    """Return the tensors that the last operator takes, and that nothing in the graph gives."""
+    computed = {index for operator in graph.operators[:-1] for index in operator.outputs}
+    taken = dict.fromkeys(index for index in graph.operators[-1].inputs if index >= 0 and index not in computed)
+    return [index for index in taken if not tflite_file.is_constant(model, graph.tensors[index])]
+
+
+def _keep_buffers(single: Any, graph: Any) -> None:
+    """Drop the constants that the graph does not use; the first buffer is the empty one."""
+    kept = sorted({tensor.buffer for tensor in graph.tensors} | {0})
+    single.buffers = [single.buffers[number] for number in kept]
+    for tensor in graph.tensors:
+        tensor.buffer = kept.index(tensor.buffer)
+
+
+def _prepared(content: bytes, threads: int) -> Callable[[], object]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content, num_threads=threads)

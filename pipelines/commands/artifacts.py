@@ -7,8 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipelines.commands.options import Json, app, check_file, check_json
-from pipelines.commands.recipes import PixelRange
+from pipelines.commands.options import Json, app, check_file, check_json, read_pixels
 from pipelines.errors import GateError, UserError
 
 
@@ -18,70 +17,84 @@ class Architecture(str, enum.Enum):
     arm64 = "arm64"
 
 
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run's folder, or a bundle's")]
+
+
 @app.command()
-def explain(model: Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="an integer file")],
-            reference: Annotated[Path, typer.Option("--reference", metavar="MODEL.keras", help="the float model, or a float .tflite file")],
-            data: Annotated[str, typer.Option("--data", metavar="DATA", help="a folder of pictures, a .npz or .npy file, or tfds:NAME")],
-            examples: Annotated[int, typer.Option(min=1, help="pictures to run")] = 64,
-            picture: Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.png", help="draw the errors here")] = None,
-            pixels: Annotated[PixelRange, typer.Option(help="the range of pixels that the reference learnt on")] = PixelRange.raw) -> None:
+def explain(
+        model: Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="an integer file")],
+        reference: Annotated[Path, typer.Option(
+            "--reference", metavar="MODEL.keras", help="the float model, or a float .tflite file")],
+        data: Annotated[str, typer.Option(
+            "--data", metavar="DATA", help="a folder of images, a .npz or .npy file, or tfds:NAME")],
+        examples: Annotated[int, typer.Option(min=1, help="images to run")] = 64,
+        figure: Annotated[Optional[Path], typer.Option("--figure", metavar="FILE.png", help="draw the errors here")] = None,
+        pixels: Annotated[str, typer.Option(
+            parser=read_pixels, metavar="RANGE",
+            help="the range of pixels that the reference was trained on: 0..255, 0..1 or -1..1")] = "0..255") -> None:
     """Show how far every operator of an integer file is from the float model's, and what to do about the worst three."""
     from pipelines.engine import workers
-    from pipelines.tools import press
+    from pipelines.tools import explain
 
-    check_file("--picture", picture)
-    for line in workers.call(press.explain_file, model, reference, data, examples, picture, pixels.value, what="explain"):
+    check_file("--figure", figure)
+    for line in workers.call(explain.explain_file, model, reference, data, examples, figure, pixels, what="explain"):
         typer.echo(line)
 
 
 @app.command()
-def inspect(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a .tflite, .keras or .h5 file, or a SavedModel folder")],
-            tensors: Annotated[bool, typer.Option("--tensors", help="list every tensor with its quantization")] = False,
-            json_: Json = None,
-            ) -> None:
-    """Look into a model: signatures, operators, sizes, memory, quantization, metadata, and which operators run on which hardware."""
+def inspect(
+        model: Annotated[Path, typer.Argument(
+            metavar="MODEL", help="a .tflite, .keras or .h5 file, or a SavedModel folder")],
+        tensors: Annotated[bool, typer.Option("--tensors", help="list every tensor with its quantization")] = False,
+        json_: Json = None) -> None:
+    """Look into a model: signatures, operators, sizes, memory, quantization, metadata, and which operators run on which
+    hardware."""
     from pipelines.engine import runs as records
     from pipelines.engine import workers
     from pipelines.tools import inspect_model
 
     check_json(json_)
-    looked = workers.call(inspect_model.look, model, what="inspect")
-    for line in inspect_model.lines(looked, tensors):
+    inspected = workers.call(inspect_model.look, model, what="inspect")
+    for line in inspect_model.lines(inspected, tensors):
         typer.echo(line)
     if json_ is not None:
-        records.write_whole(json_, looked.model_dump_json(indent=1) + "\n")
+        records.write_whole(json_, inspected.model_dump_json(indent=1) + "\n")
 
 
 @app.command()
-def benchmark(artifacts: Annotated[list[Path], typer.Argument(
-                  metavar="ARTIFACT...", help=".tflite, .onnx, .xml, .cc or .keras files, SavedModels, or runs' folders")],
-              threads: Annotated[int, typer.Option(min=1, help="processor threads to use")] = 1,
-              repetitions: Annotated[int, typer.Option("--runs", min=20, help="timed runs of each")] = 300,
-              profile: Annotated[bool, typer.Option("--profile", help="time the operators of TFLite files, too")] = False,
-              tool: Annotated[Optional[Path], typer.Option(
-                  "--benchmark-model", metavar="FILE", help="LiteRT's benchmark_model, to time TFLite files on the attached phone")] = None,
-              json_: Json = None,
-              ) -> None:
-    """Time artifacts side by side: latency, throughput, loading, memory, on every runtime that is here, and on a phone."""
+def benchmark(
+        artifacts: Annotated[list[Path], typer.Argument(
+            metavar="ARTIFACT...", help=".tflite, .onnx, .xml, .cc or .keras files, SavedModels, or runs' folders")],
+        threads: Annotated[int, typer.Option(min=1, help="processor threads to use")] = 1,
+        repetitions: Annotated[int, typer.Option("--runs", min=20, help="timed runs of each")] = 300,
+        profile: Annotated[bool, typer.Option("--profile", help="time the operators of TFLite files, too")] = False,
+        tool: Annotated[Optional[Path], typer.Option(
+            "--benchmark-model", metavar="FILE",
+            help="LiteRT's benchmark_model, to time TFLite files on the attached phone")] = None,
+        json_: Json = None) -> None:
+    """Time artifacts side by side: latency, throughput, loading and memory, on every runtime installed here, and on a
+    phone."""
     from pipelines.engine import runs as records
     from pipelines.tools import benchmark
 
     check_json(json_)
     paths = benchmark.files_of(artifacts)
     phone = benchmark.on_phone(paths, tool, threads, repetitions) if tool is not None else []
-    found = benchmark.benchmark(paths, threads, repetitions, profile).model_copy(update={"phone": phone})
-    for line in benchmark.lines(found):
+    result = benchmark.benchmark(paths, threads, repetitions, profile).model_copy(update={"phone": phone})
+    for line in benchmark.lines(result):
         typer.echo(line)
     if tool is None and any(path.suffix == ".tflite" for path in paths):
         typer.echo("  on this machine; to time on an attached phone, give LiteRT's benchmark_model with --benchmark-model")
     if json_ is not None:
-        records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
+        records.write_whole(json_, result.model_dump_json(indent=1) + "\n")
 
 
 @app.command()
-def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
-            files: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="picture files")]) -> None:
-    """Classify pictures with a model."""
+def predict(
+        artifact: Annotated[Path, typer.Argument(
+            help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
+        files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="what the model takes, for instance images")]) -> None:
+    """Show what a model says of some files, for instance the classes of images."""
     from pipelines.tools import predict
 
     for line in predict.predict(artifact, files):
@@ -89,23 +102,27 @@ def predict(artifact: Annotated[Path, typer.Argument(help="a run's folder, a .tf
 
 
 @app.command()
-def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run's folder, or a bundle's")],
-           arch: Annotated[Optional[Architecture], typer.Option(help="ask the TFLite files on this processor, emulated")] = None,
-           on_gpu: Annotated[bool, typer.Option("--gpu", help="ask the float TFLite files on LiteRT's GPU accelerator")] = False) -> None:
-    """Ask a bundle's models its golden samples again: here, on the GPU, or on an emulated arm64 processor."""
+def verify(
+        bundle: BundleFolder,
+        arch: Annotated[Optional[Architecture], typer.Option(help="run the TFLite files on this processor, emulated")] = None,
+        on_gpu: Annotated[bool, typer.Option(
+            "--gpu", help="run the float TFLite files on LiteRT's GPU accelerator")] = False) -> None:
+    """Run a bundle's models on its golden samples again: here, on the GPU, or on an emulated arm64 processor."""
     from pipelines.tools import verify_bundle
 
     if arch is not None and on_gpu:
         raise UserError("--arch and --gpu: one of the two; the emulated processor has no GPU")
-    found = verify_bundle.verify(bundle, "arm64" if arch else "gpu" if on_gpu else "here", lambda text: typer.echo(f"  {text} …"))
-    for one in found:
+    where: verify_bundle.Where = "arm64" if arch else "gpu" if on_gpu else "here"
+    checked = verify_bundle.verify(bundle, where, lambda text: typer.echo(f"  {text} …"))
+    for one in checked:
         typer.echo(one)
-    if wrong := [one.name for one in found if not one.passed]:
+    if wrong := [one.name for one in checked if not one.passed]:
         raise GateError(f"verify: {', '.join(wrong)} {'does' if len(wrong) == 1 else 'do'} not answer as recorded")
 
 
 @app.command()
-def keys(private: Annotated[Path, typer.Argument(metavar="FILE", help="the private key to make; the public one is FILE.pub")]) -> None:
+def keys(private: Annotated[Path, typer.Argument(
+        metavar="FILE", help="the private key to make; the public one is FILE.pub")]) -> None:
     """Make a pair of Ed25519 keys: one to sign bundles with, one for apps to check them."""
     from pipelines.tools import publish
 
@@ -113,10 +130,12 @@ def keys(private: Annotated[Path, typer.Argument(metavar="FILE", help="the priva
 
 
 @app.command()
-def publish(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run's folder, or a bundle's")],
-            destination: Annotated[str, typer.Argument(metavar="DEST", help="a folder, or a URL such as s3://bucket/models")],
-            key: Annotated[Optional[Path], typer.Option("--key", metavar="FILE", help="the private key to sign with")] = None) -> None:
-    """Publish a bundle under its name and version. A version is whole or not there, and never overwritten."""
+def publish(
+        bundle: BundleFolder,
+        destination: Annotated[str, typer.Argument(metavar="DEST", help="a folder, or a URL such as s3://bucket/models")],
+        key: Annotated[Optional[Path], typer.Option(
+            "--key", metavar="FILE", help="the private key to sign with")] = None) -> None:
+    """Publish a bundle under its name and version. A version appears all at once, and is never overwritten."""
     from pipelines.tools import publish
 
     typer.echo(f"published {publish.publish(bundle, destination, key)}")
@@ -125,13 +144,18 @@ def publish(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run
 
 
 @app.command()
-def fetch(source: Annotated[str, typer.Argument(metavar="SOURCE", help="where it was published")],
-          name: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="the bundle's name; its highest version where none is given")],
-          target: Annotated[Path, typer.Argument(metavar="FOLDER", help="the folder to make")],
-          verify: Annotated[Optional[Path], typer.Option("--verify", metavar="FILE", help="the public key to check with")] = None) -> None:
-    """Fetch a published bundle, every file checked against its manifest, and with --verify the manifest against its signature."""
+def fetch(
+        source: Annotated[str, typer.Argument(metavar="SOURCE", help="where it was published")],
+        name: Annotated[str, typer.Argument(
+            metavar="NAME[@VERSION]", help="the bundle's name; its highest version unless one is given")],
+        target: Annotated[Path, typer.Argument(metavar="FOLDER", help="the folder to make")],
+        verify: Annotated[Optional[Path], typer.Option(
+            "--verify", metavar="FILE", help="the public key to check with")] = None) -> None:
+    """Fetch a published bundle. Every file is checked against the manifest, and with --verify the manifest against its
+    signature."""
     from pipelines.tools import publish
 
-    found = publish.fetch(source, name, target, verify)
-    typer.echo(f"{found.name} {found.version}: {len(found.files)} files, {sum(one.bytes for one in found.files):,} bytes, "
+    fetched = publish.fetch(source, name, target, verify)
+    size = sum(one.bytes for one in fetched.files)
+    typer.echo(f"{fetched.name} {fetched.version}: {len(fetched.files)} files, {size:,} bytes, "
                f"{'signature and digests' if verify else 'digests'} checked; in {target}")

@@ -16,6 +16,8 @@ class Kind(str, enum.Enum):
 
     recipes = "recipes"
     models = "models"
+    tasks = "tasks"
+    features = "features"
     sources = "sources"
     variants = "variants"
     targets = "targets"
@@ -23,7 +25,7 @@ class Kind(str, enum.Enum):
 
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
-    """List the recipes, models, sources, variants or targets there are."""
+    """List the available recipes, models, tasks, features, sources, variants or targets."""
     from pipelines.tools import listing
 
     for name, summary in listing.rows(kind.value):
@@ -32,7 +34,7 @@ def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
 
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
-    """Write a run's report anew and say where it is."""
+    """Write a run's report again and print where it is."""
     from pipelines.engine import runs, workers
     from pipelines.reporting import report as reporting
 
@@ -52,8 +54,9 @@ def doctor() -> None:
 
 @app.command()
 def gc(runs: RunsFolder = Path("runs"),
-       dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would go")] = False) -> None:
-    """Free what no run refers to: artifacts, interrupted work, the trash. Delete a run's folder first to free what it alone needs."""
+       dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be deleted")] = False) -> None:
+    """Delete what no run refers to: artifacts, interrupted work, the trash. Delete a run's folder first to free what only it
+    needs."""
     from pipelines.tools import gc
 
     for line in gc.collect(runs, dry_run):
@@ -62,16 +65,16 @@ def gc(runs: RunsFolder = Path("runs"),
 
 @app.command()
 def track(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
-    """Send a run to MLflow, or the rest of it: for runs whose tracking failed or was left out."""
+    """Send a run to MLflow, or what is missing of it: for runs whose tracking failed or was left out."""
     from pipelines.engine import runs
     from pipelines.reporting import tracking
 
     loaded = runs.load(run)
+    server = tracking.uri(loaded.folder.parent.parent)
     try:
         parent = tracking.upload(loaded.folder)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"tracking: {tracking.uri(loaded.folder.parent.parent)} does not take the run: "
-                        f"{' '.join(str(error).split())[:200]}") from error
-    typer.echo(f"tracked as {parent} in {tracking.uri(loaded.folder.parent.parent)}")
+        raise UserError(f"tracking: {server} does not take the run: {' '.join(str(error).split())[:200]}") from error
+    typer.echo(f"tracked as {parent} in {server}")

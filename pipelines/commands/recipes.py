@@ -4,12 +4,18 @@ from __future__ import annotations
 import enum
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pipelines.commands.options import Json, Overrides, RecipePath, RunsFolder, app, check_json
+from pipelines.commands.options import Json, Overrides, RecipePath, RunsFolder, app, check_json, read_pixels
 from pipelines.errors import StageError, UserError
+
+if TYPE_CHECKING:
+    from pipelines.engine.display import Display
+    from pipelines.recipe.recipe import Recipe
+    from pipelines.reporting.results import Results
+    from pipelines.runner import Options
 
 
 class StageName(str, enum.Enum):
@@ -24,19 +30,13 @@ class StageName(str, enum.Enum):
     package = "package"
 
 
-class PixelRange(str, enum.Enum):
-    """The ranges of pixels that models are trained on."""
-
-    raw = "0..255"
-    unit = "0..1"
-    centred = "-1..1"
-
-
 @app.command()
-def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
-        start: Annotated[Optional[StageName], typer.Option("--from", help="make this stage and those after it anew")] = None,
+def run(
+        recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+        start: Annotated[Optional[StageName], typer.Option(
+            "--from", help="run this stage and those after it again")] = None,
         until: Annotated[Optional[StageName], typer.Option("--until", help="stop after this stage")] = None,
-        force: Annotated[bool, typer.Option("--force", help="make every stage anew")] = False,
+        force: Annotated[bool, typer.Option("--force", help="run every stage again")] = False,
         track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
         json_: Json = None) -> None:
     """Run a recipe through all stages: from data to verified models. Stages that have run before are not run again."""
@@ -51,7 +51,8 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
     read = recipe_file.read(recipe, set_ or [])
     check_json(json_)
     display.line(f"{read.name} · {read.model.builder} on {read.data.source.entry_name} · seed {read.seed}")
-    options = Options(runs, "ingest" if force else start.value if start else None, until.value if until else None, track)
+    first = "ingest" if force else start.value if start else None
+    options = Options(runs, first, until.value if until else None, track)
     worker = distribution.role() if read.train.strategy in ("auto", "multi_worker") else distribution.Role()
     if not worker.is_chief:
         display.line(f"  worker {worker.index} of {worker.count}: trains with the others; worker 0 does the rest")
@@ -60,17 +61,24 @@ def run(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("run
 
 
 @app.command()
-def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
-          data: Annotated[str, typer.Option("--data", metavar="DATA", help="a folder of pictures, a .npz or .npy file, or tfds:NAME")],
-          variants: Annotated[Optional[str], typer.Option(metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
-          targets: Annotated[Optional[str], typer.Option(
-              metavar="LIST", help='for instance litert,onnx or "litert,{ethos-u: ethos-u65-256}"')] = None,
-          pixels: Annotated[Optional[PixelRange], typer.Option(help="the range of pixels that the model learnt on")] = None,
-          name: Annotated[Optional[str], typer.Option(help="what the runs are called")] = None,
-          out: Annotated[Optional[Path], typer.Option("--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
-          runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
-          json_: Json = None) -> None:
-    """Press a model that was made elsewhere: variants, verification, report and bundle, as a recipe's run gives them."""
+def press(
+        model: Annotated[Path, typer.Argument(
+            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
+        data: Annotated[str, typer.Option(
+            "--data", metavar="DATA", help="a folder of images, a .npz or .npy file, or tfds:NAME")],
+        variants: Annotated[Optional[str], typer.Option(
+            metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
+        targets: Annotated[Optional[str], typer.Option(
+            metavar="LIST", help='for instance litert,onnx or "litert,{ethos-u: ethos-u65-256}"')] = None,
+        pixels: Annotated[Optional[str], typer.Option(
+            parser=read_pixels, metavar="RANGE",
+            help="the range of pixels that the model was trained on: 0..255, 0..1 or -1..1")] = None,
+        name: Annotated[Optional[str], typer.Option(help="what the runs are called")] = None,
+        out: Annotated[Optional[Path], typer.Option(
+            "--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
+        runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
+        json_: Json = None) -> None:
+    """Press an image classifier that was made elsewhere: variants, verification, report and bundle, as from a recipe's run."""
     from rich.console import Console
 
     from pipelines.engine.display import Display
@@ -80,59 +88,67 @@ def press(model: Annotated[Path, typer.Argument(metavar="MODEL", help="a trained
     check_json(json_)
     if out is not None:
         press.check_out(out)
-    made = press.recipe_for(model, data, variants=variants, targets=targets, pixels=pixels.value if pixels else None, name=name,
-                               scratch=runs / ".given")
+    recipe = press.recipe_for(press.PressSettings(
+        model=model, data=data, scratch=runs / ".given", variants=variants, targets=targets, pixels=pixels, name=name))
     display = Display(Console())
-    display.line(f"{made.name} · {model} on {data}")
-    if made.data.labels == "model":
-        display.line(f"  {data} has no labels: accuracy is the share of pictures on which a file answers as {model.name} does")
-    found = _run(made, str(model), Options(runs, track=track), display, json_)
-    if out is not None and found is not None:
-        press.bundle_to(out, found)
+    display.line(f"{recipe.name} · {model} on {data}")
+    if recipe.data.labels == "model":
+        display.line(f"  {data} has no labels: accuracy is the share of images on which a file answers as {model.name} does")
+    results = _run(recipe, str(model), Options(runs, track=track), display, json_)
+    if out is not None and results is not None:
+        press.bundle_to(out, results)
         display.line(f"  bundle  {out}")
 
 
-def _run(recipe, path: str, options, display, json_: Optional[Path], again: str = ""):
-    """Runs a recipe to its end and shows what it found; the results. `again` says how to try variants again that failed."""
+def _run(recipe: Recipe, path: str, options: Options, display: Display, json_: Optional[Path],
+         hint: str = "") -> Optional[Results]:
+    """Run a recipe to its end and show its results; return them.
+
+    Args:
+        path: of the recipe, for the record.
+        hint: how to try variants again that failed.
+    """
     from pipelines.engine import runs as records
-    from pipelines.reporting import results
     from pipelines.runner import Runner
 
     runner = Runner(recipe, path, options, display, sys.argv)
     try:
-        ended = runner()
-        if ended.failed:
-            logs = options.runs / recipe.name / "latest"
-            raise StageError("\n".join((ended.failed | ended.left_out).values()) + "\nThe others went on. See log.txt in "
-                             f"{logs / 'compress'} and {logs / 'export'}{again}.")
-        if ended.left_out:
-            raise UserError("\n".join(ended.left_out.values()))
+        results = runner()
+        if results.failed:
+            folder = options.runs / recipe.name / "latest"
+            messages = "\n".join((results.failed | results.left_out).values())
+            raise StageError(f"{messages}\nThe others went on. See log.txt in {folder / 'compress'} and {folder / 'export'}{hint}.")
+        if results.left_out:
+            raise UserError("\n".join(results.left_out.values()))
     except KeyboardInterrupt:
         typer.echo("interrupted; run again to go on", err=True)
         raise typer.Exit(130) from None
     finally:
-        found = runner.found
-        if found is not None:
+        if runner.results is not None:
             if json_ is not None:
-                records.write_whole(json_, found.model_dump_json(indent=1) + "\n")
-            _show(display, found, *filter(None, (results.table(found), results.compiled_table(found))))
-    return found
+                records.write_whole(json_, runner.results.model_dump_json(indent=1) + "\n")
+            _show(display, runner.results)
+    return runner.results
 
 
-def _show(display, found, *tables: str) -> None:
+def _show(display: Display, results: Results) -> None:
+    from pipelines.reporting.results import compiled_table, table
+
+    tables = [text for text in (table(results), compiled_table(results)) if text]
     if tables:
         display.line("\n" + "\n\n".join(tables) + "\n")
-    if found.gates:
-        display.line("  gates   " + "   ".join(str(gate) for gate in found.gates))
-    if found.report:
-        folder = Path(found.report).parent
-        serve = f"   serve  litepress serve {folder}" if any(one.target == "saved_model" for one in found.artifacts) else ""
-        display.line(f"  report  {found.report}   tracking  make ui   predict  litepress predict {folder} PICTURE{serve}")
+    if results.gates:
+        display.line("  gates   " + "   ".join(str(gate) for gate in results.gates))
+    if results.report:
+        folder = Path(results.report).parent
+        served = any(one.target == "saved_model" for one in results.artifacts)
+        serve = f"   serve  litepress serve {folder}" if served else ""
+        display.line(f"  report  {results.report}   tracking  make ui   predict  litepress predict {folder} FILE{serve}")
 
 
 @app.command()
 def check(recipe: RecipePath, set_: Overrides = None) -> None:
-    """Try everything dry: the recipe, the data, one training step on a few examples, one export."""
+    """Try everything on a few examples: the recipe, the data, one training step, one export."""
     from pipelines.recipe import file as recipe_file
     from pipelines.tools import check
 
@@ -159,10 +175,11 @@ def schema() -> None:
 
 
 @app.command()
-def tune(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
-         trials: Annotated[Optional[int], typer.Option(min=1, help="how many, instead of tune.trials")] = None,
-         track: Annotated[bool, typer.Option(help="send each trial to MLflow")] = True) -> None:
-    """Search the settings that train best over the recipe's tune.ranges. Run it again to go on, with more --trials too."""
+def tune(
+        recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+        trials: Annotated[Optional[int], typer.Option(min=1, help="how many, instead of tune.trials")] = None,
+        track: Annotated[bool, typer.Option(help="send each trial to MLflow")] = True) -> None:
+    """Search the recipe's tune.ranges for the settings that train best. Run it again to go on, with more --trials too."""
     from rich.console import Console
 
     from pipelines.engine import display
@@ -172,18 +189,19 @@ def tune(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("ru
     overrides = [*(set_ or []), *([f"tune.trials={trials}"] if trials else [])]
     search = tune.Search(recipe, overrides, Options(runs, track=track), sys.argv, display.TrialDisplay(Console()))
     try:
-        found = search(typer.echo)
+        outcome = search(typer.echo)
     except KeyboardInterrupt:
         typer.echo("interrupted; run again to go on", err=True)
         raise typer.Exit(130) from None
-    failed = f"; {found.failed} trials failed" if found.failed else ""
-    typer.echo(f"\nbest  {search.section.metric} {found.value:.4f}{failed}\n      {'  '.join(found.settings)}\n"
-               f"run   litepress run {found.folder / tune.BEST}\nsee   {found.folder / tune.PICTURE}")
+    failed = f"; {outcome.failed} trials failed" if outcome.failed else ""
+    typer.echo(f"\nbest  {outcome.metric} {outcome.value:.4f}{failed}\n      {'  '.join(outcome.settings)}\n"
+               f"run   litepress run {outcome.folder / tune.BEST}\nsee   {outcome.folder / tune.FIGURE}")
 
 
 @app.command()
-def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
-              steps: Annotated[int, typer.Option(min=20, help="training steps to take")] = 200) -> None:
+def find_rate(
+        recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
+        steps: Annotated[int, typer.Option(min=20, help="training steps to take")] = 200) -> None:
     """Try learning rates from small to large on the recipe's model, draw the loss against them, and suggest a peak."""
     from rich.console import Console
 
@@ -196,18 +214,20 @@ def find_rate(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Pat
     path = runs / read.name / "learning_rate.png"
     shown.begin("find-rate")
     try:
-        found = workers.call(find_rate.find, read.written(), steps, path, what="find-rate",
-                             listen=lambda said: shown.progress(said["done"], said["text"]))
+        result = workers.call(find_rate.find, read.written(), steps, path, what="find-rate",
+                              listen=lambda message: shown.progress(message["done"], message["text"]))
     finally:
         shown.close()
-    typer.echo(f"suggested peak  {found.suggested:.2g}   the loss was lowest at {found.lowest:.2g}"
-               f"{f', and grew out of bounds at {found.diverged:.2g}' if found.diverged else ''}\nsee             {path}")
+    diverged = f", and grew out of bounds at {result.diverged:.2g}" if result.diverged else ""
+    typer.echo(f"suggested peak  {result.suggested:.2g}   the loss was lowest at {result.lowest:.2g}{diverged}\n"
+               f"see             {path}")
 
 
 @app.command()
-def benchmark_input(recipe: RecipePath, set_: Overrides = None,
-                    seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
-    """Measure the examples per second of the input pipeline and of the training step, and say which is the bottleneck."""
+def benchmark_input(
+        recipe: RecipePath, set_: Overrides = None,
+        seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
+    """Measure the examples per second of the input pipeline and of the training step, and show which is the bottleneck."""
     from pipelines.engine import workers
     from pipelines.recipe import file as recipe_file
     from pipelines.tools import benchmark_input

@@ -19,7 +19,8 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="the model's nam
 
 @group.callback()
 def models(context: typer.Context) -> None:
-    """Show every model at its paper's setting: weights, multiply-adds, size; or, with a command, versions in a model repository."""
+    """Show every model at its paper's setting: weights, multiply-adds, size; or, with a command, manage versions in a model
+    repository."""
     from pipelines.engine import workers
     from pipelines.tools import listing
 
@@ -33,66 +34,74 @@ def list_(repository: RepositoryFolder) -> None:
     """List a repository's models, their versions and labels."""
     from pipelines.tools import deploy
 
-    for line in _done(deploy.listed, repository):
+    for line in _in_worker(deploy.listed, repository):
         typer.echo(line)
 
 
 @group.command()
-def promote(run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder, or a bundle's")], repository: RepositoryFolder,
-            name: Annotated[Optional[str], typer.Option(help="of the model; the recipe's where not given")] = None) -> None:
-    """Make a run's SavedModel the next version of its model: copied beside, then renamed, so that it is whole or not there."""
+def promote(
+        run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder, or a bundle's")],
+        repository: RepositoryFolder,
+        name: Annotated[Optional[str], typer.Option(help="of the model; the recipe's unless given")] = None) -> None:
+    """Make a run's SavedModel the next version of its model. The version appears all at once: it is copied, then renamed."""
     from pipelines.tools import deploy
 
-    model, number = _done(deploy.promote, run, repository, name)
+    model, number = _in_worker(deploy.promote, run, repository, name)
     typer.echo(f"{model} version {number} in {repository}")
 
 
 @group.command()
-def rollback(repository: RepositoryFolder, model: ModelName,
-             to: Annotated[Optional[int], typer.Option(help="this version; the one before the newest where not given")] = None) -> None:
+def rollback(
+        repository: RepositoryFolder, model: ModelName,
+        to: Annotated[Optional[int], typer.Option(
+            help="this version; the one before the newest unless given")] = None) -> None:
     """Withdraw a model's newest versions."""
     from pipelines.tools import deploy
 
-    kept, gone = _done(deploy.on_repository, repository, "rollback", model, to)
-    typer.echo(f"{model} is at version {kept}" + (f"; withdrawn: {', '.join(map(str, gone))}; litepress models restore puts one back"
-                                                  if gone else "; nothing to withdraw"))
+    kept, withdrawn = _in_worker(deploy.on_repository, repository, "rollback", model, to)
+    outcome = f"withdrawn: {', '.join(map(str, withdrawn))}; litepress models restore puts one back"
+    typer.echo(f"{model} is at version {kept}; {outcome if withdrawn else 'nothing to withdraw'}")
 
 
 @group.command()
-def restore(repository: RepositoryFolder, model: ModelName, version: Annotated[int, typer.Argument(metavar="VERSION")]) -> None:
+def restore(repository: RepositoryFolder, model: ModelName,
+            version: Annotated[int, typer.Argument(metavar="VERSION")]) -> None:
     """Put a withdrawn version back."""
     from pipelines.tools import deploy
 
-    _done(deploy.on_repository, repository, "restore", model, version)
+    _in_worker(deploy.on_repository, repository, "restore", model, version)
     typer.echo(f"{model} has version {version} again")
 
 
 @group.command()
-def label(repository: RepositoryFolder, model: ModelName,
-          setting: Annotated[str, typer.Argument(metavar="LABEL=VERSION", help="stable=3, for instance; stable= takes it away")]) -> None:
-    """Put a label on a version: clients ask for stable or canary, and every labelled version is served."""
+def label(
+        repository: RepositoryFolder, model: ModelName,
+        setting: Annotated[str, typer.Argument(
+            metavar="LABEL=VERSION", help="stable=3, for instance; stable= removes the label")]) -> None:
+    """Put a label on a version. Clients ask for a label such as stable or canary, and every labelled version is served."""
     from pipelines.tools import deploy
 
-    name, given, number = setting.partition("=")
-    if not given or not name or (number and not number.isdigit()):
-        raise UserError(f"models label: {setting} is no LABEL=VERSION, for instance stable=3")
-    _done(deploy.on_repository, repository, "label", model, name, int(number) if number else None)
+    name, equals, number = setting.partition("=")
+    if not equals or not name or (number and not number.isdigit()):
+        raise UserError(f"models label: {setting} is not a LABEL=VERSION, for instance stable=3")
+    _in_worker(deploy.on_repository, repository, "label", model, name, int(number) if number else None)
     typer.echo(f"{model}: {name} is {f'version {number}' if number else 'no label any more'}")
 
 
 @group.command()
-def from_registry(wanted: Annotated[str, typer.Argument(metavar="NAME[@ALIAS]", help="of MLflow's registry; the alias is champion where "
-                                                                                     "none is given")],
-                  repository: RepositoryFolder, runs: RunsFolder = Path("runs")) -> None:
+def from_registry(
+        registered: Annotated[str, typer.Argument(
+            metavar="NAME[@ALIAS]", help="in MLflow's registry; the alias is champion unless one is given")],
+        repository: RepositoryFolder, runs: RunsFolder = Path("runs")) -> None:
     """Promote the version that an alias of MLflow's model registry points to."""
     from pipelines.tools import deploy
 
-    model, number = _done(deploy.from_registry, wanted, repository, runs)
+    model, number = _in_worker(deploy.from_registry, registered, repository, runs)
     typer.echo(f"{model} version {number} in {repository}")
 
 
-def _done(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function gives that needs TensorFlow."""
+def _in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns that needs TensorFlow."""
     from pipelines.engine import workers
 
     return workers.call(function, *arguments, what="models")

@@ -30,7 +30,8 @@ class Display:
         """A stage begins."""
         self._stage, self._logged = stage, time.monotonic()
         if self.console.is_terminal:
-            self._bar = Progress(TextColumn("  {task.description:<9}"), BarColumn(18), TextColumn("{task.fields[text]}", markup=False),
+            self._bar = Progress(TextColumn("  {task.description:<9}"), BarColumn(18),
+                                 TextColumn("{task.fields[text]}", markup=False),
                                  TimeElapsedColumn(), console=self.console, transient=True)
             self._bar.add_task(stage, total=None, text="")
             self._bar.start()

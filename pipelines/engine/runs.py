@@ -102,7 +102,8 @@ def make_latest(run: Run) -> None:
 def load(folder: Path) -> Run:
     """The run in a folder. Raises UserError where there is none."""
     try:
-        return Run(folder.resolve() if folder.is_symlink() else folder, RunRecord.model_validate_json((folder / RECORD).read_bytes()))
+        return Run(folder.resolve() if folder.is_symlink() else folder,
+                   RunRecord.model_validate_json((folder / RECORD).read_bytes()))
     except FileNotFoundError:
         raise UserError(f"{folder} is no run: it has no {RECORD}. Runs are folders like runs/digits/latest") from None
     except (OSError, ValueError) as error:
@@ -110,13 +111,14 @@ def load(folder: Path) -> Run:
 
 
 def all_runs(root: Path, name: str = "*", skip_unreadable: bool = False) -> list[Run]:
-    """The runs below a folder, oldest first. Raises UserError at a record that cannot be read, unless told to skip it."""
-    found = []
+    """The runs below a folder, oldest first. Raises UserError at a record that cannot be read, unless told to skip
+    it."""
+    result = []
     for path in sorted(root.glob(f"{name}/*/{RECORD}")):
         if not path.parent.is_symlink():
             with contextlib.suppress(*([UserError] if skip_unreadable else [])):
-                found.append(load(path.parent))
-    return found
+                result.append(load(path.parent))
+    return result
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -134,8 +136,8 @@ def read_json(path: Path) -> Any:
 
 def _git_commit() -> str | None:
     try:
-        found = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        result = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
                                capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None if found.returncode == 0 else None
+    return result.stdout.strip() or None if result.returncode == 0 else None

@@ -136,6 +136,31 @@ class Store:
 
 
 @contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write a file or a folder to, and rename it to `path` at the end, so that `path` is never half written.
+
+    What stood at `path` is replaced. Where the body raises, `path` stays as it was. Raises UserError where the place cannot be written.
+    """
+    beside = path.with_name(f".part.{path.name}")  # which keeps the ending: some writers go by it
+    with writable(path):
+        _remove(beside)
+        try:
+            yield beside
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            beside.rename(path)
+        finally:
+            _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def writable(place: Path) -> Iterator[None]:
     """Turns what the operating system says of a place that cannot be written into one line for the user."""
     try:

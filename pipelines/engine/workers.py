@@ -1,7 +1,7 @@
 """Processes that do the work: forked from a server that has imported TensorFlow and done nothing else.
 
-A stage, and each conversion inside one, runs in such a process. A crash is then an error with a name, memory goes back when the work
-is done, and the import of TensorFlow is paid once.
+A stage, and each conversion inside one, runs in such a process. A crash is then an error with a name, memory goes back
+when the work is done, and the import of TensorFlow is paid once.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
-def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None, listen: Listener = lambda said: None,
+def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None, listen: Listener = lambda message: None,
          what: str = "") -> Any:
     """Runs a function in a worker and gives what it returns.
 
@@ -97,7 +97,8 @@ def server() -> multiprocessing.context.ForkServerContext:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what native code prints to standard error off the terminal. A process that starts meanwhile inherits the silence."""
+    """Keeps what native code prints to standard error off the terminal. A process that starts meanwhile inherits the
+    silence."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -108,7 +109,8 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _attend(connection: multiprocessing.connection.Connection, process: Any, listen: Listener, log: Path | None, what: str) -> Any:
+def _attend(connection: multiprocessing.connection.Connection, process: Any, listen: Listener, log: Path | None,
+            what: str) -> Any:
     while True:
         try:
             kind, value = connection.recv()
@@ -143,7 +145,8 @@ def _see(log: Path | None) -> str:
     return f". See {log}" if log else ""
 
 
-def _work(connection: multiprocessing.connection.Connection, function: Callable[..., Any], arguments: tuple, log: Path | None) -> None:
+def _work(connection: multiprocessing.connection.Connection, function: Callable[..., Any], arguments: tuple,
+          log: Path | None) -> None:
     global _to_parent
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -181,11 +184,13 @@ def _print_to(log: Path) -> None:
 
 
 def _full_disk(error: BaseException, log: Path | None) -> UserError | None:
-    full = (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left on device" in str(error)
+    full = (isinstance(error, OSError)
+            and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left on device" in str(error)
     if not full:
         return None
     place = log.parent if log else Path.cwd()
-    return UserError(f"{place}: the disk is full. Free some space (litepress gc shows what no run needs) and run again: it goes on "
+    return UserError(f"{place}: the disk is full. Free some space (litepress gc shows what no run needs) and run "
+                     "again: it goes on "
                      "where it stopped")
 
 

@@ -1,6 +1,11 @@
-"""Data sources, and the way from them to batches of pictures. Importing this makes every source and augmentation known to recipes."""
-from pipelines.ingest.augmentation import augment_policies
-from pipelines.ingest.sources import array_file, idx_files, image_folder, tfds_source, tfrecord
-from pipelines.ingest.sources.source import Index, Source, Split
+"""Data sources, and the way from them to batches of examples.
 
-__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "idx_files", "image_folder", "tfds_source", "tfrecord"]
+Importing this makes every source and augmentation known to recipes.
+"""
+from pipelines.ingest.augmentation import augment_policies
+from pipelines.ingest.index import Index, Split
+from pipelines.ingest.sources import array_file, idx_files, image_folder, tfds_source, tfrecord
+from pipelines.ingest.sources.source import Source
+
+__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "idx_files", "image_folder", "tfds_source",
+           "tfrecord"]

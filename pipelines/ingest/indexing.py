@@ -1,29 +1,40 @@
-"""Taking stock of a source: every picture is looked at once, counted, and put into a split."""
+"""Indexing a source: every example is read once, counted, and put into a split."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
 from pipelines.errors import UserError
-from pipelines.ingest.pictures import ImageSettings, decode
-from pipelines.ingest.sources.source import Index, Part, Source, Split, Unreadable
+from pipelines.features.feature import Feature, Field, Learnt
+from pipelines.ingest.index import Index, Part, Split, Unreadable
+from pipelines.ingest.section import DataSection
+from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
+if TYPE_CHECKING:
+    from pipelines.tasks.task import Task
+
 CHUNK = 256
 
 
 class PartIndex:
-    """What was seen of one part of a source."""
+    """What was seen of one part of a source.
 
-    def __init__(self) -> None:
+    Args:
+        targets: those that are one class per example; of each example that can be read, `classes` has it.
+    """
+
+    def __init__(self, targets: Sequence[str]) -> None:
         self.positions: list[int] = []
-        self.labels: list[int] = []
+        self.classes: dict[str, list[int]] = {target: [] for target in targets}
         self.unreadable: list[Unreadable] = []
 
     @property
@@ -31,98 +42,211 @@ class PartIndex:
         return len(self.positions) + len(self.unreadable)
 
 
-def build_index(source: Source, image: ImageSettings, *, validation: float, test: float, seed: int,
-               progress: Callable[[int], None] = lambda seen: None) -> Index:
-    """Draws up the index of a source.
+class Reader:
+    """Reads a source as a task's features do.
 
     Args:
-        source: where the examples come from; prepared.
-        image: what the model sees; a picture that cannot become that is unreadable.
-        validation: share of the training part that becomes the validation split where the source has none.
-        test: the same for the test split.
-        seed: of the stratified draw.
+        section: where the examples come from, prepared, and the features' settings.
+        task: names the features.
+
+    Raises:
+        UserError: the source lacks a field.
+    """
+
+    def __init__(self, section: DataSection, task: Task):
+        self.source: Source = section.source
+        self.features: dict[str, Feature] = {name: section.feature(name, kind) for name, kind in task.features.items()}
+        self.inputs, self.targets = list(task.inputs), list(task.targets)
+        fields = self.source.fields()
+        self.fields = {name: self._field(name, feature, fields) for name, feature in self.features.items()}
+        self.learnt = {name: feature.learn(self.fields[name], ()) for name, feature in self.features.items()}
+
+    @property
+    def classified(self) -> list[str]:
+        """Return the targets that are one class per example."""
+        return [target for target in self.targets if self.fields[target].kind == "class"]
+
+    def raw(self, name: str, example: Mapping[str, Any]) -> Any:
+        """Return a feature's raw value out of a source's example, or its column out of several."""
+        return example[self.features[name].field_name(name)]
+
+    def fault(self, names: Sequence[str], example: Mapping[str, Any]) -> str | None:
+        """Return the first reason why one of these features cannot be read; None where all can."""
+        faults = (self.features[name].fault(self.raw(name, example), self.learnt[name]) for name in names)
+        return next((reason for reason in faults if reason), None)
+
+    def learn(self, split: Split) -> dict[str, Learnt]:
+        """Return what the features have learnt of a split."""
+        return {name: feature.learn(self.fields[name], self.values(name, split))
+                for name, feature in self.features.items()}
+
+    def values(self, name: str, split: Split) -> Iterator[Any]:
+        """Give the raw values of a feature in a split, one after the other."""
+        for example in self.source.examples(split.part, split.positions).as_numpy_iterator():
+            yield self.raw(name, example)
+
+    def _field(self, name: str, feature: Feature, fields: dict[str, Field]) -> Field:
+        field = feature.field_name(name)
+        if field not in fields and (reason := self.source.without(field)):
+            raise UserError(reason)
+        return feature.check(name, fields)
+
+
+def build_index(section: DataSection, task: Task, seed: int,
+                progress: Callable[[int], None] = lambda seen: None) -> Index:
+    """Return the index of a source.
+
+    Args:
+        section: where the examples come from, prepared; the features' settings; and the shares of the training part
+            that become the validation and the test split where the source has none.
+        task: what an example is made of, and how examples are divided.
+        seed: of the draw.
         progress: called with the number of examples seen so far.
 
     Raises:
-        UserError: data that cannot be read, a label outside the classes, or a split that would be empty.
+        UserError: the source lacks a field or cannot be read to its end, a target cannot be read, for instance a label
+            outside the classes, or a split would be empty.
     """
-    classes, digest, seen = source.classes(), hashlib.sha256(), 0
-    stocks: dict[Part, PartIndex] = {}
-    for part in source.parts():
-        stock = stocks[part] = PartIndex()
-        digest.update(part.encode())
-        try:
-            for chunk in source.raw(part).batch(CHUNK).prefetch(1).as_numpy_iterator():
-                _look_at(chunk, image, classes, stock, digest)
-                seen += len(chunk[0])
-                progress(seen)
-        except tf.errors.OpError as error:
-            raise UserError(source.diagnose(part, error)) from error
-    splits = {part: _split(part, stock.positions, stock.labels, classes) for part, stock in stocks.items()}
-    generator = np.random.default_rng(seed)
-    parts: tuple[tuple[Part, float], ...] = (("test", test), ("validation", validation))
-    for part, share in parts:
-        if part not in splits:
-            splits["train"], splits[part] = _divide(splits["train"], part, stocks["train"], share, classes, generator)
+    reader = Reader(section, task)
+    digest = hashlib.sha256()
+    parts: dict[Part, PartIndex] = {}
+    for part in reader.source.parts():
+        before = sum(seen.seen for seen in parts.values())
+        parts[part] = _read(part, reader, digest, before, progress)
+    splits = _splits(section, task, parts, seed)
     for name, split in splits.items():
         if not split.examples:
-            raise UserError(f"data: the {name} split is empty; {stocks['train'].seen:,} training examples were found. "
+            raise UserError(f"data: the {name} split is empty; {parts['train'].seen:,} training examples were found. "
                             f"Add examples, or raise data.{name if name != 'train' else 'validation'}")
-    ordered: dict[Part, Split] = {part: splits[part] for part in ("train", "validation", "test")}  # type: ignore[misc]
-    return Index(source=source.entry_name or "", classes=classes, shape=image.shape, splits=ordered,
-                 unreadable=[one for stock in stocks.values() for one in stock.unreadable], digest=digest.hexdigest())
+    learnt = reader.learn(splits["train"])
+    tensors = {name: feature.tensor(name, learnt[name]) for name, feature in reader.features.items()}
+    return Index(source=reader.source.entry_name or "", digest=digest.hexdigest(), splits=splits,
+                 unreadable=[one for seen in parts.values() for one in seen.unreadable],
+                 inputs={name: tensors[name] for name in reader.inputs},
+                 targets={name: tensors[name] for name in reader.targets}, learnt=learnt,
+                 counts={name: _counts(reader, split, parts[split.part], learnt) for name, split in splits.items()})
 
 
 def check_batch(batch: int, examples: int) -> None:
-    """Raises UserError where there are not enough training examples for one batch."""
+    """Raise UserError where there are not enough training examples for one batch."""
     if examples < batch:
         raise UserError(f"data.batch is {batch}, but there are only {examples} training examples; give a smaller batch")
 
 
-def _look_at(chunk: tuple, image: ImageSettings, classes: Sequence[str], stock: PartIndex, digest: hashlib._Hash) -> None:
-    pictures, labels, names = chunk
-    with ThreadPoolExecutor() as pool:
-        faults = list(pool.map(lambda encoded: fault(encoded, image), pictures))
-    first = stock.seen
-    for offset, (encoded, label, name, reason) in enumerate(zip(pictures, labels, names, faults, strict=True)):
-        digest.update(hashlib.sha256(encoded).digest() + int(label).to_bytes(8, "little", signed=True))
-        if not 0 <= label < len(classes):
-            raise UserError(f"data: {name.decode()} has the label {label}, but there are {len(classes)} classes, 0 to {len(classes) - 1}")
-        if reason:
-            stock.unreadable.append(Unreadable(name=name.decode(), reason=reason))
-        else:
-            stock.positions.append(first + offset)
-            stock.labels.append(int(label))
-
-
-def fault(encoded: bytes, image: ImageSettings) -> str | None:
-    """Why the bytes of a picture cannot be read; None where they can."""
-    if not encoded:
-        return "empty file"
+def _read(part: Part, reader: Reader, digest: hashlib._Hash, before: int, progress: Callable[[int], None]) -> PartIndex:
+    seen = PartIndex(reader.classified)
+    digest.update(part.encode())
     try:
-        decode(tf.constant(encoded), image)
+        for examples in _chunks(reader.source.examples(part)):
+            _read_chunk(examples, reader, seen, digest)
+            progress(before + seen.seen)
     except tf.errors.OpError as error:
-        if "Unknown image file format" in error.message:
-            return "not a JPEG, PNG, BMP or GIF"
-        return "truncated or damaged"
-    return None
+        raise UserError(reader.source.diagnose(part, error)) from error
+    return seen
 
 
-def _split(part: Part, positions: Sequence[int], labels: Sequence[int], classes: Sequence[str]) -> Split:
-    counts = np.bincount(np.asarray(labels, int), minlength=len(classes)).tolist()
-    return Split(part=part, positions=list(positions), class_counts=counts)
+def _read_chunk(examples: list[dict[str, Any]], reader: Reader, seen: PartIndex, digest: hashlib._Hash) -> None:
+    def faults_of(example: dict[str, Any]) -> tuple[str | None, str | None]:
+        return reader.fault(reader.targets, example), reader.fault(reader.inputs, example)
+
+    with ThreadPoolExecutor() as pool:
+        faults = list(pool.map(faults_of, examples))
+    first = seen.seen
+    for offset, (example, (target_fault, input_fault)) in enumerate(zip(examples, faults, strict=True)):
+        name = example["id"].decode()
+        for feature in reader.features:
+            digest.update(_digest(reader.raw(feature, example)))
+        if target_fault:
+            raise UserError(f"data: {name} {target_fault}")
+        if input_fault:
+            seen.unreadable.append(Unreadable(name=name, reason=input_fault))
+            continue
+        seen.positions.append(first + offset)
+        for target, classes in seen.classes.items():
+            classes.append(int(reader.raw(target, example)))
 
 
-def _divide(train: Split, part: Part, stock: PartIndex, share: float, classes: Sequence[str],
-            generator: np.random.Generator) -> tuple[Split, Split]:
-    """Takes `share` of every class out of the training split, at least one example, and never a class's last."""
-    label_of = dict(zip(stock.positions, stock.labels, strict=True))
+def _chunks(dataset: tf.data.Dataset) -> Iterator[list[dict[str, Any]]]:
+    """Give the examples in lists, read as batches where all are of one shape, which is faster."""
+    if all(spec.shape.is_fully_defined() for spec in dataset.element_spec.values()):
+        for batch in dataset.batch(CHUNK).prefetch(1).as_numpy_iterator():
+            yield [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        return
+    examples = dataset.prefetch(CHUNK).as_numpy_iterator()
+    while chunk := list(itertools.islice(examples, CHUNK)):
+        yield chunk
+
+
+def _digest(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).digest()
+    if isinstance(value, np.signedinteger):
+        return int(value).to_bytes(8, "little", signed=True)
+    array = np.asarray(value)
+    return hashlib.sha256(f"{array.dtype} {array.shape}".encode() + array.tobytes()).digest()
+
+
+def _splits(section: DataSection, task: Task, parts: Mapping[Part, PartIndex], seed: int) -> dict[Part, Split]:
+    """Return the splits: the source's parts, and what is taken of the training part for the others."""
+    generator = np.random.default_rng(seed)
+    positions = {part: seen.positions for part, seen in parts.items()}
+    origin: dict[Part, Part] = {part: part for part in parts}
+    shares: tuple[tuple[Part, float], ...] = (("test", section.test), ("validation", section.validation))
+    for part, share in shares:
+        if part not in positions:
+            taken = set(_taken(task, parts["train"], positions["train"], share, generator))
+            positions[part] = [position for position in positions["train"] if position in taken]
+            positions["train"] = [position for position in positions["train"] if position not in taken]
+            origin[part] = "train"
+    ordered: tuple[Part, ...] = ("train", "validation", "test")
+    return {part: Split(part=origin[part], positions=positions[part], examples=len(positions[part]))
+            for part in ordered}
+
+
+def _taken(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
+           generator: np.random.Generator) -> list[int]:
+    """Return which of the training part's positions become another split: at least one, and never the last.
+
+    Of every class as many as its share, of all at random, or the last ones.
+    """
+    if task.split == "stratified":
+        return _stratified(task, seen, positions, share, generator)
+    count = max(0, min(len(positions) - 1, max(1, round(share * len(positions)))))
+    if task.split == "random":
+        return generator.permutation(positions)[:count].tolist()
+    return list(positions[len(positions) - count:])
+
+
+def _stratified(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
+                generator: np.random.Generator) -> list[int]:
+    target = next(iter(task.targets))
+    if target not in seen.classes:
+        raise ValueError(f"{task.entry_name} divides examples by the classes of {target}, which has none; give the "
+                         "task another split")
+    class_of = dict(zip(seen.positions, seen.classes[target], strict=True))
     taken: list[int] = []
-    for label in range(len(classes)):
-        own = [position for position in train.positions or [] if label_of[position] == label]
+    for number in sorted(set(class_of.values())):
+        own = [position for position in positions if class_of[position] == number]
         count = min(len(own) - 1, max(1, round(share * len(own))))
         taken += generator.permutation(own)[:max(0, count)].tolist()
-    chosen = set(taken)
-    kept = [position for position in train.positions or [] if position not in chosen]
-    return (_split("train", kept, [label_of[position] for position in kept], classes),
-            _split("train", sorted(taken), [label_of[position] for position in sorted(taken)], classes))
+    return taken
+
+
+def _counts(reader: Reader, split: Split, seen: PartIndex, learnt: Mapping[str, Learnt]) -> dict[str, list[int]]:
+    """Return, by target, how often each class occurs in a split; nothing of a target without classes."""
+    counts = {}
+    for target in reader.targets:
+        feature, known = reader.features[target], learnt[target]
+        if not known.names:
+            continue
+        values: Iterable[Any]
+        if target in seen.classes:
+            class_of = dict(zip(seen.positions, seen.classes[target], strict=True))
+            values = [np.array([class_of[position] for position in split.positions or []], int)]
+        else:
+            values = (feature.decode(tf.constant(value), known).numpy() for value in reader.values(target, split))
+        total = np.zeros(len(known.names), "int64")
+        for value in values:
+            total += np.asarray(feature.counts(value, known))
+        counts[target] = total.tolist()
+    return counts

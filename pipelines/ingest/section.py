@@ -1,37 +1,91 @@
 """The part of a recipe that says what the model learns from."""
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
-import pipelines.ingest  # noqa: F401  makes the sources known
-from pipelines.entries import Section
-from pipelines.ingest.augmentation.augment import Augmentation
-from pipelines.ingest.pictures import ImageSettings
+import pipelines.features
+import pipelines.ingest
+from pipelines.entries import Section, inlined, unknown_key
+from pipelines.features.feature import Feature
+from pipelines.ingest.augmentation.augmentation import Augmentation
 from pipelines.ingest.sources.source import Source
 
 
 class DataSection(Section):
     """What the model learns from.
 
+    Beside these settings there is one for each feature of the task's examples, for instance `image`: see `fill`.
+
     Args:
         source: a name, tfds:<name>, or image_folder / tfrecord with settings.
-        image: the pictures as the model sees them.
-        augment: random changes of training pictures, in order.
+        augment: random changes of training examples, in order.
         batch: examples per training step.
         validation: share of the training part to hold out for validation, where the source has no such part.
         test: the same for the test part.
-        max_unreadable: the largest share of unreadable pictures to go on with.
-        labels: true, or model where they are but the answers of the model that is pressed: accuracy is then the share of pictures on
-            which a file answers as that model does.
+        max_unreadable: the largest share of unreadable examples to go on with.
+        labels: true, or model where they are but the answers of the model that is pressed: accuracy is then the share
+            of examples on which a file answers as that model does.
     """
 
+    model_config = ConfigDict(extra="allow", frozen=True)
     source: Source
-    image: ImageSettings = ImageSettings()
     augment: list[Augmentation] = []
     batch: int = Field(64, ge=1)
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
     max_unreadable: float = Field(0.01, ge=0, le=1)
     labels: Literal["true", "model"] = "true"
+
+    def fill(self, features: Mapping[str, type[Feature]]) -> None:
+        """Check the features' settings, and fill their defaults in.
+
+        Args:
+            features: what a task's examples are made of, by name.
+
+        Raises:
+            ValidationError, PydanticCustomError: a setting that no feature has, a bad value, or an augmentation that
+                does not go with the features; for the recipe to raise on, each with its location below `data`.
+        """
+        extra = self.__pydantic_extra__
+        assert extra is not None
+        known = [*type(self).model_fields, *features]
+
+        def refuse_unknown_keys(settings: dict[str, Any]) -> dict[str, Any]:
+            for key in extra:
+                if key not in features:
+                    raise unknown_key(key, known)
+            return settings
+
+        section: Any = TypedDict("section", dict(features))  # type: ignore[misc, operator]
+        checked: Any = Annotated[section, BeforeValidator(refuse_unknown_keys)]
+        recipe: Any = TypedDict("recipe", {"data": checked})  # type: ignore[misc]
+        settings = {name: extra.get(name, {}) for name in features}
+        filled = TypeAdapter(recipe).validate_python({"data": settings})["data"]
+        self._refuse_misfits({name: feature.role for name, feature in filled.items()})
+        extra.clear()
+        extra.update({name: feature.model_dump() for name, feature in filled.items()})
+
+    def feature(self, name: str, kind: type[Feature]) -> Feature:
+        """Return the feature of this name, with its settings."""
+        return kind.model_validate((self.__pydantic_extra__ or {}).get(name, {}))
+
+    def _refuse_misfits(self, roles: Mapping[str, Any]) -> None:
+        for number, entry in enumerate(self.augment):
+            if reason := entry.misfit(roles):
+                raise PydanticCustomError("combination", "{reason}", {
+                    "reason": reason, "at": ["data", "augment", number]})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        described = handler(schema)
+        section = handler.resolve_ref_schema(described)
+        for name, kind in sorted(pipelines.features.Feature.choices.items()):
+            settings = inlined(kind.model_json_schema())
+            section["properties"][name] = {**settings, "description": (kind.__doc__ or "").split("\n")[0]}
+        section["additionalProperties"] = {"type": "object"}  # features that a task calls something else
+        return described

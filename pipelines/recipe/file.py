@@ -16,7 +16,7 @@ from pipelines.recipe.recipe import Recipe
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file.
+    """Return the recipe in a file.
 
     Args:
         path: a YAML file.
@@ -32,12 +32,12 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        found = [in_words(str(path), document, dict(one), overridden) for one in error.errors(include_url=False)]
-        raise UserError("\n".join(dict.fromkeys(found))) from None
+        result = [in_words(str(path), document, dict(one), overridden) for one in error.errors(include_url=False)]
+        raise UserError("\n".join(dict.fromkeys(result))) from None
 
 
 def write(recipe: Recipe) -> str:
-    """The recipe as YAML with every default filled in."""
+    """Return the recipe as YAML with every default filled in."""
     yaml, stream = YAML(), io.StringIO()
     yaml.default_flow_style = None  # type: ignore[assignment]
     yaml.width = 120
@@ -51,7 +51,8 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         known = [str(other) for other in Path("recipes").rglob("*.yaml")]
         near = difflib.get_close_matches(str(path), known, n=1, cutoff=0.4)
-        raise UserError(f"{path}: no such recipe. " + (f"Did you mean {near[0]}?" if near else "See litepress list recipes.")) from None
+        raise UserError(f"{path}: no such recipe. "
+                        + (f"Did you mean {near[0]}?" if near else "See litepress list recipes.")) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file (byte {error.start} is not UTF-8); a recipe is YAML") from None
     except OSError as error:
@@ -71,49 +72,51 @@ def _parse(text: str, where: str) -> Any:
 
 
 def _override(document: dict, override: str) -> tuple[str, ...]:
-    """Changes the document as ``a.b=value`` says; the path that was changed."""
+    """Change the document as ``a.b=value`` says; return the path that was changed."""
     name, equals, value = override.partition("=")
     if not equals or not name.strip():
         raise UserError(f"--set {override}: write it as train.epochs=30")
     keys = name.strip().split(".")
     if keys[0] == "gates" and len(keys) > 2:
         keys = ["gates", ".".join(keys[1:])]
-    place: Any = document
+    node: Any = document
     for key in keys[:-1]:
-        held = place.get(key)
-        if isinstance(held, str):
-            held = {held: {}}
-        place[key] = held = {} if held is None else held
-        if not isinstance(held, dict):
-            raise UserError(f"--set {override}: {name.rpartition('.')[0]} has no settings of its own; it is {held!r}")
-        place = held
+        inner = node.get(key)
+        if isinstance(inner, str):
+            inner = {inner: {}}
+        node[key] = inner = {} if inner is None else inner
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {override}: {name.rpartition('.')[0]} has no settings of its own; it is {inner!r}")
+        node = inner
     is_limit = keys[0] == "gates" and len(keys) > 1  # in YAML, > would begin a block of text
-    place[keys[-1]] = value.strip() if is_limit else _parse(value, f"--set {override}")
+    node[keys[-1]] = value.strip() if is_limit else _parse(value, f"--set {override}")
     return tuple(keys)
 
 
-def in_words(path: str, document: Any, found: dict[str, Any], overridden: Sequence[tuple[str, ...]] = ()) -> str:
-    """What pydantic found wrong with a recipe, in a line that names the place."""
-    context = found.get("ctx") or {}
-    names, line = _locate(document, context.get("at") or found["loc"], context.get("key"))
+def in_words(path: str, document: Any, result: dict[str, Any], overridden: Sequence[tuple[str, ...]] = ()) -> str:
+    """Return what pydantic finds wrong with a recipe, in a line that names where."""
+    context = result.get("ctx") or {}
+    names, line = _locate(document, context.get("at") or result["loc"], context.get("key"))
     setting = ".".join(names)
     changed = any(tuple(names[:len(keys)]) == keys[:len(names)] for keys in overridden)
     where = f"{path} with --set" if changed else f"{path}:{line}" if line else path
-    return f"{where}: {_message(setting, found, context)}"
+    return f"{where}: {_message(setting, result, context)}"
 
 
 def _locate(document: Any, location: Sequence[str | int], key: str | None) -> tuple[list[str], int | None]:
-    """The setting's path as the recipe writes it, and its line (from 1), of a place that pydantic names."""
+    """Return the setting's path as the recipe writes it, and its line (from 1), of a location that pydantic names."""
     names: list[str] = []
     node, line = document, 1
     for item in [*location, *([key] if key is not None else [])]:
-        if isinstance(node, dict) and item not in node and len(node) == 1 and isinstance(next(iter(node.values())), dict):
+        if isinstance(node, dict) and item not in node and len(node) == 1 and isinstance(next(iter(node.values())),
+                                                                                         dict):
             name = next(iter(node))
             names.append(str(name))
             line = _line(node, name) or line
             node = node[name]
         names.append(str(item))
-        if (isinstance(node, dict) and item in node) or (isinstance(node, list) and isinstance(item, int) and item < len(node)):
+        if (isinstance(node, dict) and item in node) or (isinstance(node, list) and isinstance(item, int)
+                                                         and item < len(node)):
             line = _line(node, item) or line
             node = node[item]  # type: ignore[index]
     return names, line
@@ -127,9 +130,11 @@ def _line(node: Any, item: Any) -> int | None:
         return None
 
 
-def _message(setting: str, found: dict[str, Any], context: dict[str, Any]) -> str:
-    kind, given = found["type"], found.get("input")
-    near, known = context.get("nearest"), context.get("known", [])
+def _message(setting: str, result: dict[str, Any], context: dict[str, Any]) -> str:
+    kind = result["type"]
+    value = result.get("input")
+    near = context.get("nearest")
+    known = context.get("known", [])
     if kind == "unknown_key":
         parent = setting.rpartition(".")[0]
         hint = f"Did you mean {f'{parent}.{near}' if parent else near}?" if near else f"Known here: {', '.join(known)}."
@@ -140,25 +145,28 @@ def _message(setting: str, found: dict[str, Any], context: dict[str, Any]) -> st
     if kind == "missing":
         return f"{setting} is missing"
     if kind == "combination":
-        return f"{setting}: {found['msg']}"
+        return f"{setting}: {result['msg']}"
     if kind == "gate":
-        return f"{setting}: {context['reason']}" if "no value" in context["reason"] else f"{setting} {context['reason']}"
-    return f"{setting} is {_shown(given)}; {_wanted(kind, found['msg'], context)}"
+        colon = ":" if "no value" in context["reason"] else ""
+        return f"{setting}{colon} {context['reason']}"
+    return f"{setting} is {_shown(value)}; {_expected(kind, result['msg'], context)}"
 
 
-def _wanted(kind: str, message: str, context: dict[str, Any]) -> str:
+def _expected(kind: str, message: str, context: dict[str, Any]) -> str:
     bounds = {"greater_than": "more than {gt}", "greater_than_equal": "at least {ge}", "less_than": "less than {lt}",
               "less_than_equal": "at most {le}", "literal_error": "allowed: {expected}",
-              "string_pattern_mismatch": "it must match {pattern}", "string_too_long": "at most {max_length} characters",
+              "string_pattern_mismatch": "it must match {pattern}", "string_too_long": "at most {max_length} "
+                                                                                       "characters",
               "too_short": "give at least {min_length}", "string_too_short": "it must not be empty"}
     if kind in bounds:
         text = bounds[kind].format(**context)
-        return text if text.startswith(("allowed", "at most", "it", "give")) and "than_" not in kind else f"it must be {text}"
-    for prefix, wanted in (("int", "give a whole number"), ("float", "give a number"), ("bool", "give true or false"),
+        return text if text.startswith(("allowed", "at most", "it",
+                                        "give")) and "than_" not in kind else f"it must be {text}"
+    for prefix, expected in (("int", "give a whole number"), ("float", "give a number"), ("bool", "give true or false"),
                            ("list", "give a list"), ("dict", "give a mapping"), ("model", "give a mapping of settings"),
                            ("string", "give text")):
         if kind.startswith(prefix):
-            return wanted
+            return expected
     return message
 
 
@@ -174,4 +182,5 @@ def _shown(value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    return {"NoneType": "empty", "str": "text", "CommentedSeq": "a list"}.get(type(value).__name__, type(value).__name__)
+    return {"NoneType": "empty", "str": "text", "CommentedSeq": "a list"}.get(type(value).__name__,
+                                                                              type(value).__name__)

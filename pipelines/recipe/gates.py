@@ -12,11 +12,12 @@ LIMIT = re.compile(r"^\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*$")
 #: What a gate can ask of every artifact.
 SIZES = ("bytes", "zipped_bytes", "size_ratio", "zipped_ratio")
 #: What a gate can ask of an artifact that runs here, beside the task's metrics.
-MEASURED = ("drop", "latency_ms", "max_logit_error", "top1_agreement")
+MEASURED = ("drop", "latency_ms", "max_error", "agreement")
 
 
 class Gate(BaseModel):
-    """A gate that has been looked at: `value` against `limit`. It has no value, and is missed, where its artifact could not be made."""
+    """A gate that was checked: `value` against `limit`. It has no value, and is missed, where its artifact could not be
+    made."""
 
     name: str
     value: float | None
@@ -25,15 +26,16 @@ class Gate(BaseModel):
 
     @property
     def shown(self) -> str:
-        """The value, for people."""
+        """Return the value, for people."""
         return "not made" if self.value is None else f"{self.value:.4g}"
 
     def __str__(self) -> str:
-        return f"{self.name} {self.shown} {self.limit.replace('>=', '≥').replace('<=', '≤')} {'✓' if self.passed else '✗'}"
+        limit = self.limit.replace(">=", "≥").replace("<=", "≤")
+        return f"{self.name} {self.shown} {limit} {'✓' if self.passed else '✗'}"
 
 
 def parse_limit(text: str) -> tuple[str, float]:
-    """The comparison and the number in ``">= 0.985"``. Raises ValueError."""
+    """Return the comparison and the number in ``">= 0.985"``. Raises ValueError."""
     match = LIMIT.match(str(text))
     if not match:
         raise ValueError(f'is {text!r}; give a comparison and a number, for instance ">= 0.985" or "<= 0.005"')
@@ -41,36 +43,43 @@ def parse_limit(text: str) -> tuple[str, float]:
 
 
 def values_of(runs: bool, metrics: Iterable[str], estimates: Iterable[str]) -> tuple[str, ...]:
-    """What a gate can ask of an artifact, by whether it runs on this machine, and what its compiler says of it."""
+    """Return what a gate can ask of an artifact, by whether it runs on this machine, and what its compiler says of
+    it."""
     return (*metrics, *MEASURED, *SIZES, *estimates) if runs else (*estimates, *SIZES)
 
 
 def check_name(name: str, metrics: Iterable[str], artifacts: Mapping[str, Iterable[str]]) -> None:
-    """Raises ValueError where no value of a run is called `name`.
+    """Raise ValueError where no value of a run is called `name`.
 
     Args:
         metrics: of the trained model.
         artifacts: name to what can be asked of it.
     """
     metrics = list(metrics)
-    known = metrics + [f"{artifact}.{value}" for artifact, values in artifacts.items() for value in values]
-    if name not in known:
-        near = nearest(name, known)
-        own = artifacts.get(name.partition(".")[0])
-        hint = f"Did you mean {near}?" if near else f"Known: {', '.join(own)}." if own else (
-            f"Known: {', '.join(metrics)}, and <artifact>.<value> with {', '.join((*metrics, *MEASURED, *SIZES))}.")
+    supported = metrics + [f"{artifact}.{value}" for artifact, values in artifacts.items() for value in values]
+    if name not in supported:
+        near = nearest(name, supported)
+        values = artifacts.get(name.partition(".")[0])
+        if near:
+            hint = f"Did you mean {near}?"
+        elif values:
+            hint = f"Known: {', '.join(values)}."
+        else:
+            values = (*metrics, *MEASURED, *SIZES)
+            hint = f"Known: {', '.join(metrics)}, and <artifact>.<value> with {', '.join(values)}."
         raise ValueError(f"no value of this run is called {name}. {hint}")
 
 
-def look(gates: Mapping[str, str], values: Mapping[str, float], failed: Collection[str] = ()) -> list[Gate]:
-    """The gates whose values are known, each against its limit, and those of artifacts that failed; in the recipe's order."""
-    looked = []
+def check(gates: Mapping[str, str], values: Mapping[str, float], failed: Collection[str] = ()) -> list[Gate]:
+    """Return the gates whose values are known, each against its limit, and those of artifacts that failed; in the
+    recipe's order."""
+    checked = []
     for name, limit in gates.items():
         if name in values:
             comparison, bound = parse_limit(limit)
             value = values[name]
             passed = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[comparison]
-            looked.append(Gate(name=name, value=value, limit=limit, passed=passed))
+            checked.append(Gate(name=name, value=value, limit=limit, passed=passed))
         elif name.partition(".")[0] in failed:
-            looked.append(Gate(name=name, value=None, limit=limit, passed=False))
-    return looked
+            checked.append(Gate(name=name, value=None, limit=limit, passed=False))
+    return checked

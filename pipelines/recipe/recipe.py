@@ -1,23 +1,33 @@
 """The schema of a recipe: one YAML file that says what to train and what to ship."""
 from __future__ import annotations
 
-from typing import Any, Literal
+import importlib
+import os
+from typing import Any
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+import models
+import pipelines.tasks  # noqa: F401  makes the tasks known
 from pipelines.entries import Section
+from pipelines.errors import UserError
 from pipelines.ingest.section import DataSection
 from pipelines.recipe import gates
 from pipelines.recipe.package import PackageSection
 from pipelines.recipe.tune import TuneSection
 from pipelines.targets.section import ExportSection
+from pipelines.tasks.image_classification import ImageClassification
+from pipelines.tasks.task import Metric, Task
+from pipelines.training.callbacks import Callback
 from pipelines.training.model_section import ModelSection
 from pipelines.training.section import TrainSection
 from pipelines.variants.auto import DROP, Auto
 from pipelines.variants.section import CompressSection
+from pipelines.variants.variant import Variant
 
-METRICS = ("accuracy", "top3", "macro_f1", "calibration_error")
+#: Environment variable that names modules of the user's own.
+PLUGINS = "LITEPRESS_PLUGINS"
 
 
 class VerifySection(Section):
@@ -37,7 +47,7 @@ class Recipe(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
     seed: int = Field(7, ge=0, lt=2**31)
-    task: Literal["image_classification"] = "image_classification"
+    task: Task = ImageClassification()
     data: DataSection
     model: ModelSection
     train: TrainSection = TrainSection()
@@ -49,28 +59,55 @@ class Recipe(Section):
     tune: TuneSection | None = None
 
     @model_validator(mode="after")
-    def distances_want_whole_classes(self) -> Recipe:
-        mixing = next((number for number, entry in enumerate(self.data.augment) if entry.entry_name in ("mixup", "cutmix")), None)
-        if mixing is not None and self.train.loss.entry_name in ("triplet", "contrastive"):
-            raise PydanticCustomError("combination", "{name} mixes classes, and the {loss} loss wants each picture to have one: leave one "
-                                      "of the two out", {"name": str(self.data.augment[mixing].entry_name),
-                                                     "loss": str(self.train.loss.entry_name), "at": ["data", "augment", mixing]})
+    def data_are_what_the_task_wants(self) -> Recipe:
+        self.data.fill(self.task.features)
+        return self
+
+    @model_validator(mode="after")
+    def builder_serves_the_task(self) -> Recipe:
+        name = self.model.builder
+        if self.model.imported is not None or self.task.entry_name in models.builder(name).tasks:
+            return self
+        fitting = [builder.name for builder in models.builders() if self.task.entry_name in builder.tasks]
+        hint = f"give one of {', '.join(fitting)}" if fitting else "register one that does"
+        raise PydanticCustomError("combination", "{name} is a builder for {tasks}, and the task is {task}: {hint}", {
+            "name": name, "tasks": " and ".join(models.builder(name).tasks), "task": str(self.task.entry_name),
+            "hint": hint,
+            "at": ["model", "builder"]})
+
+    @model_validator(mode="after")
+    def monitored_metrics_are_measured(self) -> Recipe:
+        measured = [f"{split}{name}" for name in (*(metric.name for metric in self.task.watched), "loss")
+                    for split in ("val_", "")]
+        chosen = [(["train", "callbacks", number], callback.monitor) for number,
+                  callback in enumerate(self.train.callbacks)
+                  if isinstance(callback, Callback) and hasattr(callback, "monitor")]
+        if self.tune is not None:
+            chosen.append((["tune", "metric"], self.tune.metric))
+        for location, name in chosen:
+            if name is not None and name not in measured:
+                raise PydanticCustomError("combination", "{name} is not measured while the model trains; it can be "
+                                                         "{measured}", {
+                    "name": name, "measured": ", ".join(measured), "at": location})
+        return self
+
+    @model_validator(mode="after")
+    def some_losses_want_whole_classes(self) -> Recipe:
+        mixing = next((number for number, entry in enumerate(self.data.augment) if entry.mixes_targets), None)
+        if mixing is not None and self.train.loss.whole_classes:
+            raise PydanticCustomError("combination", "{name} mixes classes, and the {loss} loss wants each example to "
+                                                     "have one: leave "
+                                      "one of the two out", {"name": str(self.data.augment[mixing].entry_name),
+                                                             "loss": str(self.train.loss.entry_name),
+                                                             "at": ["data", "augment", mixing]})
         return self
 
     @model_validator(mode="after")
     def transfer_wants_weights(self) -> Recipe:
         if self.train.transfer is not None and self.model.weights is None:
-            raise PydanticCustomError("combination", "says how pretrained layers learn, and model.weights names none: give model.weights, "
+            raise PydanticCustomError("combination", "says how pretrained layers learn, and model.weights names none: "
+                                                     "give model.weights, "
                                       "for instance imagenet, or leave it out", {"at": ["train", "transfer"]})
-        return self
-
-    @model_validator(mode="after")
-    def ladders_end_at_their_gates(self) -> Recipe:
-        for variant in self.compress.variants:
-            if isinstance(variant, Auto) and variant.drop is None:
-                gate = gates.LIMIT.match(self.gates.get(f"{variant.title}.drop", ""))
-                limit = float(gate[2]) if gate and gate[1] in ("<=", "<") and 0 <= float(gate[2]) < 1 else DROP
-                object.__setattr__(variant, "drop", limit)  # which is frozen for others
         return self
 
     @model_validator(mode="after")
@@ -85,16 +122,49 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def gates_must_be_measurable(self) -> Recipe:
-        values = {name: gates.values_of(target.runs, METRICS, target.estimates) for target in self.export.targets
+        metrics = [metric.name for metric in self.task.metrics]
+        values = {name: gates.values_of(target.runs, metrics, target.estimates) for target in self.export.targets
                   for name in target.artifacts(self.compress.variants)}
         for name, limit in self.gates.items():
             try:
-                gates.check_name(name, METRICS, values)
+                gates.check_name(name, metrics, values)
                 gates.parse_limit(limit)
             except ValueError as error:
                 raise PydanticCustomError("gate", "{reason}", {"reason": str(error), "at": ["gates", name]}) from None
         return self
 
+    def monitored(self, name: str | None) -> Metric:
+        """Return the metric of a training that a callback or a search looks at: by its name, or the task's first on the
+        validation split."""
+        watched = [*self.task.watched, Metric(name="loss", better="lower")]
+        name = name or f"val_{watched[0].name}"
+        better = next(metric.better for metric in watched if metric.name == name.removeprefix("val_"))
+        return Metric(name=name, better=better)
+
+    def limit_of(self, variant: Variant) -> float | None:
+        """Return the largest drop that passes for a variant that searches: its own, its gate's, or the usual one; None
+        for others."""
+        if not isinstance(variant, Auto):
+            return None
+        if variant.drop is not None:
+            return variant.drop
+        gate = gates.LIMIT.match(self.gates.get(f"{variant.title}.drop", ""))
+        return float(gate[2]) if gate and gate[1] in ("<=", "<") and float(gate[2]) >= 0 else DROP
+
     def written(self) -> dict[str, Any]:
-        """The recipe as plain data with every default filled in."""
+        """Return the recipe as plain data with every default filled in."""
         return self.model_dump(by_alias=True, mode="json")
+
+
+def import_plugins() -> None:
+    """Import the modules that LITEPRESS_PLUGINS names, with commas between: entries and builders of the user's own.
+    Raises UserError."""
+    for name in filter(None, os.environ.get(PLUGINS, "").split(",")):
+        try:
+            importlib.import_module(name.strip())
+        except ModuleNotFoundError as error:
+            raise UserError(f"{PLUGINS}: there is no module {error.name}; name modules on the Python path, with commas "
+                            "between") from error
+
+
+import_plugins()

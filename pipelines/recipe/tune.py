@@ -7,7 +7,6 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.entries import Entry, Section
-from pipelines.training.callbacks import Monitored
 
 if TYPE_CHECKING:
     import optuna
@@ -17,59 +16,59 @@ class Range(Entry):
     """The values that a setting may take."""
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """The trial's value."""
+        """Return the trial's value."""
         raise NotImplementedError
 
     def examples(self) -> list[Any]:
-        """Values that every trial's lie between, or all there are."""
+        """Return values that every trial's lie between, or all there are."""
         raise NotImplementedError
 
 
 class Between(Range):
     """What ranges of numbers share: the lowest and the highest, both possible."""
 
-    ends: tuple[float, float]
+    bounds: tuple[float, float]
 
     @model_validator(mode="after")
     def must_rise(self) -> Between:
-        if not self.ends[0] < self.ends[1]:
-            raise PydanticCustomError("ends", "give the lowest, then the highest value, for instance [0.001, 0.1]")
+        if not self.bounds[0] < self.bounds[1]:
+            raise PydanticCustomError("bounds", "give the lowest, then the highest value, for instance [0.001, 0.1]")
         return self
 
     def examples(self) -> list[Any]:
-        return list(self.ends)
+        return list(self.bounds)
 
 
-class Uniform(Between, name="uniform", shorthand="ends"):
+class Uniform(Between, name="uniform", shorthand="bounds"):
     """Any number, all alike."""
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        return trial.suggest_float(name, *self.ends)
+        return trial.suggest_float(name, *self.bounds)
 
 
-class Log(Between, name="log", shorthand="ends"):
+class Log(Between, name="log", shorthand="bounds"):
     """Any number, all ratios alike: for rates and decays."""
 
-    ends: tuple[float, float]
+    bounds: tuple[float, float]
 
-    @field_validator("ends")
+    @field_validator("bounds")
     @classmethod
-    def must_be_positive(cls, given: tuple[float, float]) -> tuple[float, float]:
-        if given[0] <= 0:
-            raise PydanticCustomError("ends", "a logarithmic range begins above 0")
-        return given
+    def must_be_positive(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] <= 0:
+            raise PydanticCustomError("bounds", "a logarithmic range begins above 0")
+        return value
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        return trial.suggest_float(name, *self.ends, log=True)
+        return trial.suggest_float(name, *self.bounds, log=True)
 
 
-class Whole(Between, name="whole", shorthand="ends"):
+class Whole(Between, name="whole", shorthand="bounds"):
     """Any whole number."""
 
-    ends: tuple[int, int]
+    bounds: tuple[int, int]
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        return trial.suggest_int(name, *self.ends)
+        return trial.suggest_int(name, *self.bounds)
 
 
 class Choice(Range, name="choice", shorthand="values"):
@@ -90,16 +89,17 @@ class TuneSection(Section):
     Args:
         ranges: setting, such as train.schedule.one_cycle.peak, to the values that it may take.
         trials: how many trainings, those that are given up early included.
-        metric: to make as high as possible, or as low for a loss; of the best epoch.
+        metric: to make as good as possible, of the best epoch; what the task watches on the validation split where not
+            given.
         sampler: how values are chosen: tpe learns from the trials so far (Bergstra et al. 2011), random does not.
-        pruner: gives a trial up when at some epoch it is worse than half of the trials before it (median), at fixed epochs if not among
-            the best third (hyperband, Li et al. 2018), or never (none).
+        pruner: gives a trial up when at some epoch it is worse than half of the trials before it (median), at fixed
+            epochs if not among the best third (hyperband, Li et al. 2018), or never (none).
         warmup: epochs before which none is given up.
     """
 
     ranges: dict[str, Range] = Field(min_length=1)
     trials: int = Field(20, ge=1)
-    metric: Monitored = "val_accuracy"
+    metric: str | None = None
     sampler: Literal["tpe", "random"] = "tpe"
     pruner: Literal["median", "hyperband", "none"] = "median"
     warmup: int = Field(2, ge=0)

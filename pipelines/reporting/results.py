@@ -1,9 +1,11 @@
-"""What a run found: the numbers for machines, and the table for people."""
+"""What a run measured: the numbers for machines, and the table for people."""
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -11,9 +13,9 @@ from export.artifacts import Exported, ExportedList
 from export.delivery.recommend import DEVICES, recommended
 from export.measure.compare import Measurement
 from pipelines.engine.runs import Run, read_json
-from pipelines.recipe.gates import Gate, look
-from pipelines.stages.served import PROTOCOLS, Served
-from pipelines.tasks.image_classification import MAIN_METRIC
+from pipelines.recipe.gates import Gate, check
+from pipelines.reporting.verified import PROTOCOLS, Served
+from pipelines.tasks.task import Task
 from pipelines.training.model_section import FILE
 from pipelines.variants.record import VariantList
 
@@ -52,16 +54,17 @@ class ArtifactResult(Exported, Measurement):
 
 
 class Results(BaseModel):
-    """All that a run found so far. Paths are relative to the working folder.
+    """All that a run measured so far. Paths are relative to the working folder.
 
     Args:
         compiled: what was made for hardware that this machine is not: not measured, but reported by the compilers.
         failed: variants and targets that could not be made, each with what happened; the others went on.
-        left_out: targets that something in the user's hands keeps from being made, each with a line.
+        left_out: targets that the user can make possible, each with a line that says how.
     """
 
     recipe: str
     run_id: str
+    task: dict[str, Any] = {"image_classification": {}}
     stages: list[StageResult]
     reference: Reference | None = None
     artifacts: list[ArtifactResult] = []
@@ -72,21 +75,27 @@ class Results(BaseModel):
     bundle: str | None = None
     report: str | None = None
 
+    @cached_property
+    def asked(self) -> Task:
+        """Return the task, which knows what the metrics mean."""
+        return Task.read(self.task)  # type: ignore[return-value]
+
     @property
     def failed_gates(self) -> list[Gate]:
         return [gate for gate in self.gates if not gate.passed]
 
 
 def collect(run: Run) -> Results:
-    """Reads the results out of a run's artifacts, as far as there are any."""
-    record, done = run.record, {name for name, stage in run.record.stages.items() if stage.state == "done"}
-    results = Results(recipe=record.recipe_path, run_id=record.id, stages=[
+    """Return the results out of a run's artifacts, as far as there are any."""
+    record = run.record
+    done = {name for name, stage in record.stages.items() if stage.state == "done"}
+    results = Results(recipe=record.recipe_path, run_id=record.id, task=record.recipe["task"], stages=[
         StageResult(name=name, seconds=stage.seconds, cached=stage.cached) for name, stage in record.stages.items()])
     if "evaluate" in done:
-        evaluation = read_json(run.path("evaluate", "evaluation.json"))
         results.reference = Reference(
-            kind="given" if record.recipe["model"]["builder"] == FILE else "keras", metrics=evaluation["metrics"],
-            order_independent=evaluation["order_independent"])
+            kind="given" if record.recipe["model"]["builder"] == FILE else "keras",
+            metrics=read_json(run.path("evaluate", "evaluation.json"))["metrics"],
+            order_independent=read_json(run.path("evaluate", "order.json"))["order_independent"])
     if "compress" in done:
         results.failed = VariantList.model_validate(read_json(run.path("compress", "compress.json"))).failed
     if "export" in done:
@@ -101,17 +110,19 @@ def collect(run: Run) -> Results:
         results.bundle = _relative(next(run.path("package", "").glob("*.zip")))
     report = run.folder / "report.html"
     results.report = _relative(report) if report.exists() else None
-    results.gates = look(record.recipe["gates"], _values(results), _not_made(run, results) if "verify" in done else ())
+    results.gates = check(record.recipe["gates"], _values(results), _not_made(run, results) if "verify" in done else ())
     return results
 
 
 def _not_made(run: Run, results: Results) -> set[str]:
-    """The names of artifacts that gates may ask for and that could not be made: failed variants, and all of a failed target."""
+    """Return the names of artifacts that gates may ask for and that could not be made: failed variants, and all of a
+    failed target."""
     from pipelines.targets.section import ExportSection
     from pipelines.variants.section import CompressSection
 
     variants = CompressSection.model_validate(run.record.recipe["compress"]).variants
-    names = {name for target in ExportSection.model_validate(run.record.recipe["export"]).targets for name in target.artifacts(variants)}
+    targets = ExportSection.model_validate(run.record.recipe["export"]).targets
+    names = {name for target in targets for name in target.artifacts(variants)}
     return names - {one.name for one in (*results.artifacts, *results.compiled)}
 
 
@@ -119,19 +130,19 @@ def _artifacts(run: Run) -> list[ArtifactResult]:
     exported = ExportedList.model_validate(read_json(run.path("export", "exported.json"))).here
     latencies = read_json(run.path("verify", "latency.json"))
     verified = {one["name"]: one for one in read_json(run.path("verify", "verified.json"))["artifacts"]}
-    return [ArtifactResult.model_validate(
-        {**one.model_dump(), **verified[one.name], "path": _relative(run.path("export", one.path)), "latency_ms": latencies[one.name]})
-        for one in exported]
+    return [ArtifactResult.model_validate({**one.model_dump(), **verified[one.name], "latency_ms": latencies[one.name],
+                                           "path": _relative(run.path("export", one.path))}) for one in exported]
 
 
 def _values(results: Results) -> dict[str, float]:
-    """Every number that a gate can ask for, by the name that recipes call it."""
+    """Return every number that a gate can ask for, by the name that recipes call it."""
     values: dict[str, float] = dict(results.reference.metrics) if results.reference else {}
+    main = results.asked.main.name
     whole = next((one for one in results.artifacts if one.name == "float32"), None)
     for one in results.artifacts:
         values |= {f"{one.name}.{name}": value for name, value in one.metrics.items()}
-        values |= {f"{one.name}.drop": one.drop[MAIN_METRIC], f"{one.name}.latency_ms": one.latency_ms.p50,
-                   f"{one.name}.max_logit_error": one.max_logit_error, f"{one.name}.top1_agreement": one.top1_agreement}
+        values |= {f"{one.name}.drop": one.drop[main], f"{one.name}.latency_ms": one.latency_ms.p50,
+                   f"{one.name}.max_error": one.max_error, f"{one.name}.agreement": one.agreement}
     made: list[Exported] = [*results.artifacts, *results.compiled]
     for file in made:
         values |= {f"{file.name}.{name}": value for name, value in file.estimates.items()}
@@ -145,60 +156,71 @@ def _values(results: Results) -> dict[str, float]:
 
 
 def recommendations(results: Results) -> dict[str, str]:
-    """Artifact name to what it is recommended for."""
+    """Return what an artifact is recommended for, by its name."""
+    main = results.asked.main.name
     missed = [gate.name.partition(".")[0] for gate in results.failed_gates]
     unfit = [*missed, *(one.name for one in results.artifacts if not one.order_independent)]
+    drops = {one.name: one.drop[main] for one in results.artifacts}
     devices: dict[str, list[str]] = {}
-    for device, name in recommended(results.artifacts, {one.name: one.drop[MAIN_METRIC] for one in results.artifacts}, unfit).items():
+    for device, name in recommended(results.artifacts, drops, unfit).items():
         devices.setdefault(name, []).append(DEVICES[device])
-    return {name: "recommended for " + " and ".join(filter(None, (", ".join(known[:-1]), known[-1]))) for name, known in devices.items()}
+    return {name: f"recommended for {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}" for name,
+            names in devices.items()}
 
 
 def table(results: Results) -> str:
-    """The table of all artifacts, for a terminal."""
+    """Return the table of all artifacts, for a terminal."""
     if results.reference is None:
         return ""
+    main = results.asked.main
     advice = recommendations(results)
-    rows = [("artifact", "bytes", "zipped", "accuracy", "drop", "logits ±", "p50 ms", "order-free", "")]
-    rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[MAIN_METRIC]:.4f}", "–", "–", "–",
+    rows = [("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", "order-independent", "")]
+    rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[main.name]:.4f}", "–",
+                 "–", "–",
                  _yes(results.reference.order_independent), ""))
     for one in results.artifacts:
-        rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[MAIN_METRIC]:.4f}",
-                     f"{one.drop[MAIN_METRIC]:.4f}", f"{one.max_logit_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
+        rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
+                     f"{one.drop[main.name]:.4f}",
+                     f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
                      f"← {advice[one.name]}" if one.name in advice else ""))
-        for protocol, found in one.served.items():
-            drop = results.reference.metrics[MAIN_METRIC] - found.accuracy
-            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", f"{found.accuracy:.4f}", f"{drop:.4f}",
-                         f"{found.max_logit_error:.0e}", "–", "–", ""))
+        for protocol, served in one.served.items():
+            value = served.metrics[main.name]
+            drop = main.drop(results.reference.metrics[main.name], value)
+            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", f"{value:.4f}", f"{drop:.4f}",
+                         f"{served.max_error:.0e}", "–", "–", ""))
     return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
 
 
 def compiled_table(results: Results) -> str:
-    """The table of what was compiled for hardware that is not here, for a terminal; empty where nothing was."""
+    """Return the table of what was compiled for hardware that is not here, for a terminal; empty where nothing was."""
     if not results.compiled:
         return ""
     rows = [("compiled for", "bytes", "on it", "estimate", "")]
     for one in results.compiled:
-        rows.append((one.title, f"{one.bytes:,}", f"{one.coverage.taken} of {one.coverage.total}" if one.coverage else "–",
+        rows.append((one.title, f"{one.bytes:,}",
+                     f"{one.coverage.taken} of {one.coverage.total}" if one.coverage else "–",
                      estimate(one), one.summary))
     return aligned(rows, [str.ljust, str.rjust, str.rjust, str.ljust, str.ljust])
 
 
 def estimate(one: Exported) -> str:
-    """What a compiler estimates, in a few words."""
-    known, told = one.estimates, []
+    """Return what a compiler estimates, in a few words."""
+    known = one.estimates
+    parts = []
     if "latency_ms" in known:
-        told.append(f"{known['latency_ms']:.3f} ms")
-    for name, memory in (("sram_bytes", "SRAM"), ("arena_bytes", "arena"), ("dram_bytes", "DRAM"), ("flash_bytes", "flash")):
+        parts.append(f"{known['latency_ms']:.3f} ms")
+    for name, memory in (("sram_bytes", "SRAM"), ("arena_bytes", "arena"), ("dram_bytes", "DRAM"),
+                         ("flash_bytes", "flash")):
         if known.get(name):
-            told.append(f"{memory} {known[name] / 1024:,.0f} kB")
-    return " · ".join(told) or "–"
+            parts.append(f"{memory} {known[name] / 1024:,.0f} kB")
+    return " · ".join(parts) or "–"
 
 
 def aligned(rows: Sequence[Sequence[str]], how: Sequence[Callable[[str, int], str]]) -> str:
-    """Rows as lines of a table, each column as wide as its widest cell."""
+    """Return rows as lines of a table, each column as wide as its widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  " + "  ".join(align(cell, width) for align, cell, width in zip(how, row, widths, strict=True)).rstrip()
+    return "\n".join("  " + "  ".join(align(cell, width) for align, cell,
+                                      width in zip(how, row, widths, strict=True)).rstrip()
                      for row in rows)
 
 

@@ -1,7 +1,7 @@
 """Tracking in MLflow, and the only place that knows MLflow.
 
-A process of its own reads the journals of a run while they grow and sends them on. It can be late, slow or fail without costing the
-run anything: what it has sent is written down, and `litepress track` sends the rest.
+A process of its own reads the journals of a run while they grow and sends them on. It can be late, slow or fail without
+costing the run anything: what it has sent is written down, and `litepress track` sends the rest.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from etils import epy
 
 from pipelines.engine import runs
 from pipelines.engine.journal import NAME as JOURNAL
-from pipelines.engine.journal import read
+from pipelines.engine.journal import flat, read
 from pipelines.engine.runs import Run
 from pipelines.engine.store import MANIFEST
 from pipelines.recipe import file as recipe_file
@@ -37,11 +37,14 @@ STATE, LOG = "tracking.json", "tracking.log"
 #: Seconds that a run waits at its end for the tracking to catch up.
 PATIENCE = 30
 ALIAS = "champion"
-ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_DISABLE_TELEMETRY": "true",
+ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+               "MLFLOW_DISABLE_TELEMETRY": "true",
                "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 #: What a stage's child run gets as artifacts, as globs.
-UPLOADED = {"ingest": ("*.png", "index.json", "unreadable.txt"), "train": ("*.keras", "*.png"), "evaluate": ("*.png", "*.json"),
-            "compress": ("compress.json", "latency.json", "*.layers.json", "*.png"), "export": ("**/*",), "verify": ("*.png", "*.json"),
+UPLOADED = {"ingest": ("*.png", "index.json", "unreadable.txt"), "train": ("*.keras", "*.png"),
+            "evaluate": ("*.png", "*.json"),
+            "compress": ("compress.json", "latency.json", "*.layers.json", "*.png"), "export": ("**/*",),
+            "verify": ("*.png", "*.json"),
             "package": ("*.zip", "bundle/MODEL_CARD.md")}
 
 
@@ -60,13 +63,16 @@ class Tracker:
         self.process.kill()
         self.process.wait()
         what = f"the server was not done after {PATIENCE} s" if late else _reason(self.folder)
-        return f"tracking: {what}. The run is not lost: send it later with litepress track {os.path.relpath(self.folder)}"
+        folder = os.path.relpath(self.folder)
+        return f"tracking: {what}. The run is not lost: send it later with litepress track {folder}"
 
 
 def start(folder: Path) -> Tracker:
-    """Starts the tracking process for a run that has begun. It ends with the run, or with the process that called this."""
+    """Starts the tracking process for a run that has begun. It ends with the run, or with the process that called
+    this."""
     with open(folder / LOG, "ab") as log:
-        process = subprocess.Popen([sys.executable, "-m", "pipelines.reporting.tracking", str(folder.absolute())], stdin=subprocess.PIPE,
+        process = subprocess.Popen([sys.executable, "-m", "pipelines.reporting.tracking", str(folder.absolute())],
+                                   stdin=subprocess.PIPE,
                                    stdout=log, stderr=log, start_new_session=True)
     return Tracker(process, folder)
 
@@ -126,9 +132,9 @@ class Upload:
 
     def _experiment(self, root: Path) -> str:
         name = self.run.record.recipe["name"]
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return found.experiment_id
+        result = self.client.get_experiment_by_name(name)
+        if result is not None:
+            return result.experiment_id
         local = None if os.environ.get("MLFLOW_TRACKING_URI") else (root.absolute() / "mlartifacts" / name).as_uri()
         return self.client.create_experiment(name, artifact_location=local)
 
@@ -137,21 +143,24 @@ class Upload:
             return
         record = self.run.record
         tags = {"mlflow.runName": record.id, "mlflow.source.name": record.recipe_path, "mlflow.source.type": "LOCAL",
-                "python": platform.python_version(), "platform": platform.platform(), "command": " ".join(record.command)}
+                "python": platform.python_version(), "platform": platform.platform(),
+                "command": " ".join(record.command)}
         if record.git_commit:
             tags["mlflow.source.git.commit"] = record.git_commit
         created = self.client.create_run(self.experiment, start_time=int(moment * 1000), tags=tags)
         self.state["parent"] = created.info.run_id
         self._save()
-        self._parameters(created.info.run_id, _flat(record.recipe))
-        self.client.log_text(created.info.run_id, recipe_file.write(Recipe.model_validate(record.recipe)), "recipe.yaml")
+        self._parameters(created.info.run_id, flat(record.recipe))
+        self.client.log_text(created.info.run_id, recipe_file.write(Recipe.model_validate(record.recipe)),
+                             "recipe.yaml")
         self.client.log_text(created.info.run_id, environment(), "environment.txt")
 
     def _stage(self, event: dict[str, Any]) -> tuple[str, Path] | None:
         """A stage began, or ended; what is running now."""
         name = event["stage"]
         if name not in self.state["stages"]:
-            tags = {"mlflow.parentRunId": self.state["parent"], "mlflow.runName": name, "cached": str(event.get("cached", False)).lower()}
+            tags = {"mlflow.parentRunId": self.state["parent"], "mlflow.runName": name,
+                    "cached": str(event.get("cached", False)).lower()}
             created = self.client.create_run(self.experiment, start_time=int(event["time"] * 1000), tags=tags)
             self.state["stages"][name] = {"run": created.info.run_id, "read": 0}
             self._save()
@@ -176,13 +185,14 @@ class Upload:
         for event in events:
             moment = int(event["time"] * 1000)
             if event["event"] == "metrics":
-                metrics += [entities.Metric(name, value, moment, event["step"]) for name, value in event["values"].items()]
+                metrics += [entities.Metric(name, value, moment, event["step"]) for name,
+                            value in event["values"].items()]
             elif event["event"] == "parameters":
                 self._parameters(sent["run"], event["values"])
             elif event["event"] == "dataset":
                 datasets.append(_dataset(event))
             elif event["event"] == "class_counts":
-                self.client.log_dict(sent["run"], event, "class_counts.json")
+                self.client.log_dict(sent["run"], event, f"class_counts.{event['target']}.json")
         for first in range(0, len(metrics), 1000):
             self.client.log_batch(sent["run"], metrics=metrics[first:first + 1000])
         if datasets:
@@ -199,12 +209,12 @@ class Upload:
     def _end(self, event: dict[str, Any]) -> None:
         parent, run = self.state["parent"], runs.load(self.run.folder)
         if (run.folder / "results.json").exists():
-            found = results.Results.model_validate(runs.read_json(run.folder / "results.json"))
-            self._send_results(parent, found)
+            result = results.Results.model_validate(runs.read_json(run.folder / "results.json"))
+            self._send_results(parent, result)
             for name in ("results.json", "report.html"):
                 if (run.folder / name).exists():
                     self.client.log_artifact(parent, str(run.folder / name))
-            if event["status"] == "done" and found.bundle and not found.failed_gates:
+            if event["status"] == "done" and result.bundle and not result.failed_gates:
                 self._register()
         if event["error"]:
             self.client.set_tag(parent, "error", event["error"][:5000])
@@ -212,15 +222,18 @@ class Upload:
         self.client.set_terminated(parent, status, end_time=int(event["time"] * 1000))
         self.state["done"] = True
 
-    def _send_results(self, parent: str, found: results.Results) -> None:
-        now, metrics = int(time.time() * 1000), dict(found.reference.metrics) if found.reference else {}
-        for one in found.artifacts:
-            metrics |= {f"{one.name}.accuracy": one.metrics["accuracy"], f"{one.name}.drop": one.drop["accuracy"],
+    def _send_results(self, parent: str, result: results.Results) -> None:
+        now = int(time.time() * 1000)
+        main = result.asked.main.name
+        metrics = dict(result.reference.metrics) if result.reference else {}
+        for one in result.artifacts:
+            metrics |= {f"{one.name}.{main}": one.metrics[main], f"{one.name}.drop": one.drop[main],
                         f"{one.name}.bytes": one.bytes, f"{one.name}.latency_ms_p50": one.latency_ms.p50}
-        for gate in found.gates:
+        for gate in result.gates:
             metrics[f"gate.{gate.name}"] = float(gate.passed)
             self.client.set_tag(parent, f"gate.{gate.name}", str(gate))
-        self.client.log_batch(parent, metrics=[entities.Metric(name, float(value), now, 0) for name, value in metrics.items()])
+        self.client.log_batch(parent,
+                              metrics=[entities.Metric(name, float(value), now, 0) for name, value in metrics.items()])
 
     def _register(self) -> None:
         """Registers the model that passed its gates, with its bundle as the source, as the champion."""
@@ -247,8 +260,8 @@ def environment() -> str:
     """Every installed package with its version, a line each."""
     import importlib.metadata
 
-    found = {f"{package.metadata['Name']}=={package.version}" for package in importlib.metadata.distributions()}
-    return "\n".join(sorted(found, key=str.lower)) + "\n"
+    result = {f"{package.metadata['Name']}=={package.version}" for package in importlib.metadata.distributions()}
+    return "\n".join(sorted(result, key=str.lower)) + "\n"
 
 
 def _dataset(event: dict[str, Any]) -> Any:
@@ -256,16 +269,6 @@ def _dataset(event: dict[str, Any]) -> Any:
     dataset = entities.Dataset(name=event["name"], digest=event["digest"][:36], source_type="litepress", source=source,
                                profile=json.dumps({"examples": event["examples"]}))
     return entities.DatasetInput(dataset, [entities.InputTag("mlflow.data.context", event["context"])])
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 @contextlib.contextmanager
@@ -277,8 +280,11 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _reason(folder: Path) -> str:
-    lines = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line.startswith("tracking failed: ")]
-    return lines[-1].removeprefix("tracking failed: ") if lines else f"it ended early, see {os.path.relpath(folder / LOG)}"
+    lines = [line for line in (folder / LOG).read_text(errors="replace").splitlines()
+             if line.startswith("tracking failed: ")]
+    if not lines:
+        return f"it ended early, see {os.path.relpath(folder / LOG)}"
+    return lines[-1].removeprefix("tracking failed: ")
 
 
 def _end_with_run() -> None:

@@ -2,6 +2,33 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.recipe.recipe import Recipe
+
+
+def _nothing(recipe: Recipe) -> dict[str, Any]:
+    return {}
+
+
+def _data(recipe: Recipe) -> dict[str, Any]:
+    return {"data": recipe.data.source.fingerprint()}
+
+
+def _weights(recipe: Recipe) -> dict[str, Any]:
+    fingerprint = recipe.model.fingerprint()
+    return {"weights": fingerprint} if fingerprint else {}
+
+
+def _limits(recipe: Recipe) -> dict[str, Any]:
+    limits = {variant.title: recipe.limit_of(variant) for variant in recipe.compress.variants}
+    return {"limits": {title: limit for title, limit in limits.items() if limit is not None}}
+
+
+def _tools(recipe: Recipe) -> dict[str, Any]:
+    return {"tools": {target.title: [target.versions(), target.missing()] for target in recipe.export.targets}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,19 +38,22 @@ class Stage:
     Args:
         needs: the stages whose artifacts it reads.
         sections: the parts of the recipe that its artifact depends on.
+        extra: what else it depends on, by name.
     """
 
     name: str
     needs: tuple[str, ...]
     sections: tuple[str, ...]
+    extra: Callable[[Recipe], dict[str, Any]] = _nothing
 
 
 STAGES = (
-    Stage("ingest", (), ("seed", "data")),
-    Stage("train", ("ingest",), ("seed", "task", "data", "model", "train")),
+    Stage("ingest", (), ("seed", "task", "data"), _data),
+    Stage("train", ("ingest",), ("seed", "task", "data", "model", "train"), _weights),
     Stage("evaluate", ("ingest", "train"), ("task", "data")),
-    Stage("compress", ("ingest", "train"), ("seed", "data", "train", "compress")),
-    Stage("export", ("ingest", "train", "compress"), ("name", "data", "model", "compress", "export", "package")),
+    Stage("compress", ("ingest", "train"), ("seed", "task", "data", "train", "compress"), _limits),
+    Stage("export", ("ingest", "train", "compress"), ("name", "task", "data", "model", "compress", "export", "package"),
+          _tools),
     Stage("verify", ("ingest", "train", "evaluate", "export"), ("task", "data", "verify")),
     Stage("package", ("ingest", "train", "evaluate", "export", "verify"),
           ("name", "task", "data", "model", "train", "export", "package", "gates")),

@@ -1,9 +1,11 @@
 """Compress: makes the variants of the trained model, each in a process of its own."""
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from export.conversion import convert
 from export.keras_models import file as keras_file
@@ -11,107 +13,120 @@ from export.tflite import explain
 from export.tflite import file as tflite_file
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
+from pipelines.engine.runs import write_whole
 from pipelines.errors import StageError
 from pipelines.figures import compression
-from pipelines.stages.context import Context
-from pipelines.training.imported_model import trained
+from pipelines.ingest.data import Data
+from pipelines.stages.context import LATENCY, VARIANTS, Context, without_log
 from pipelines.variants.record import VariantList, VariantRecord, layers_file
-from pipelines.variants.variant import Variant, VariantContext
+from pipelines.variants.variant import Variant, VariantContext, device_functions
 
-LISTING = "compress.json"
 #: Where a variant works, in the stage's work folder, until the stage is done.
 WORK = "work"
-#: Pictures that operators are compared on.
+#: What a variant leaves there when it is made, so that an interrupted run does not make it again.
+RECORD = "record.json"
+#: Examples that operators are compared on.
 EXPLAINED = 32
-#: How long each rung of a ladder took to answer: measured, so it is no part of what the stage made.
-LATENCY = "latency.json"
 
 
 def run(context: Context) -> str:
-    recipe, model = context.recipe, trained(context.inputs["train"])
-    graph, work, journal = context.work / "graph", context.work / WORK, context.journal
-    shutil.rmtree(graph, ignore_errors=True)
-    context.progress(0, "tracing the graph")
-    if model.suffix == ".tflite":
-        graph, layers = model, sorted(tflite_file.operators(model.read_bytes()))
-    else:
-        layers = workers.isolated(trace, model, graph, what="compress: tracing the model")
-    made, failed, latencies = [], {}, {}
-    for number, variant in enumerate(recipe.compress.variants):
-        span = (number / len(recipe.compress.variants), (number + 1) / len(recipe.compress.variants))
+    recipe, data, variants = context.recipe, context.data(), context.recipe.compress.variants
+    graph, layers = _graph(context, data)
+    limits = {variant.title: limit for variant in variants if (limit := recipe.limit_of(variant)) is not None}
+    shared = VariantContext(
+        data=data, train=recipe.train, model=context.model(), graph=graph, folder=context.work / WORK,
+        calibration_section=recipe.compress.calibration, journal=context.journal, limits=limits)
+    made: list[VariantRecord] = []
+    failed: dict[str, str] = {}
+    latencies: dict[str, list[float]] = {}
+    for number, variant in enumerate(variants):
+        span = (number / len(variants), (number + 1) / len(variants))
         context.progress(span[0], variant.title)
-        shop = VariantContext(recipe.data, recipe.train, recipe.seed, context.index(), model, graph, work / variant.title,
-                        recipe.compress.calibration, Journal(journal.path, f"{variant.title}."), span)
-        one = _finished(work / variant.title)
         try:
-            one = one or workers.isolated(make, variant.written(), shop, context.work, what=f"compress {variant.title}")
+            record = _made(variant, shared, span, context.work)
         except StageError as error:
-            said = str(error).removesuffix(f". See {context.work / 'log.txt'}")  # which moves with the artifact
-            failed[variant.title] = f"{said}, on layer types {', '.join(layers)}"
-            journal.note(f"failed: {failed[variant.title]}")
+            failed[variant.title] = f"{without_log(str(error), context.work)}, on layer types {', '.join(layers)}"
+            context.journal.note(f"failed: {failed[variant.title]}")
             continue
-        made.append(one)
-        _record(context, one)
-        if rungs := one.details.get("rungs"):
-            latencies[one.name] = [rung.pop("latency_ms") for rung in rungs]
-            compression.ladder(rungs, one.details["limit"], context.work / f"ladder_{one.name}.png")
+        made.append(record)
+        _journal(context, record)
+        if trials := record.details.get("rungs"):
+            # measured, so it is no part of what the stage made
+            latencies[record.name] = [trial.pop("latency_ms") for trial in trials]
+            compression.trials(trials, record.details["limit"], context.work / f"ladder_{record.name}.png")
     if not made:
         raise StageError("\n".join(failed.values()))
     shutil.rmtree(context.work / "graph", ignore_errors=True)
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(context.work / WORK, ignore_errors=True)
     (context.work / LATENCY).write_text(json.dumps(latencies))
-    (context.work / LISTING).write_text(VariantList(made=made, failed=failed).model_dump_json(indent=1))
-    told = " · ".join(f"{one.name} {one.bytes / 1000:,.0f} kB" for one in made)
-    return told + (f" · FAILED: {', '.join(failed)}" if failed else "")
+    (context.work / VARIANTS).write_text(VariantList(variants=made, failed=failed).model_dump_json(indent=1))
+    line = " · ".join(f"{record.name} {record.bytes / 1000:,.0f} kB" for record in made)
+    return line + (f" · FAILED: {', '.join(failed)}" if failed else "")
 
 
-def trace(model: Path, graph: Path) -> list[str]:
-    """Writes the graph that the variants are converted from; the model's layer types."""
+def _graph(context: Context, data: Data) -> tuple[Path, list[str]]:
+    """Return the graph that variants are converted from, and the types of the model's layers."""
+    model = context.model()
+    if model.suffix == ".tflite":
+        return model, sorted(tflite_file.operators(model.read_bytes()))
+    graph = context.work / "graph"
+    shutil.rmtree(graph, ignore_errors=True)
+    context.progress(0, "tracing the graph")
+    return graph, workers.isolated(trace, model, data, graph, what="compress: tracing the model")
+
+
+def trace(model: Path, data: Data, graph: Path) -> list[str]:
+    """Write the graph that the variants are converted from; return the model's layer types."""
     loaded = keras_file.load(model)
-    convert.float_graph(loaded, graph)
+    convert.float_graph(loaded, device_functions(data), graph)
     return sorted({type(layer).__name__ for layer in loaded.layers})
 
 
-def make(written: dict, shop: VariantContext, folder: Path) -> VariantRecord:
-    """Makes one variant's file in a folder."""
+def _made(variant: Variant, shared: VariantContext, span: tuple[float, float], folder: Path) -> VariantRecord:
+    """Return what was made of a variant, by an interrupted run or now. Raises StageError where it cannot be made."""
+    work = shared.folder / variant.title
+    if (work / RECORD).exists():
+        return VariantRecord.model_validate_json((work / RECORD).read_bytes())
+    journal = Journal(shared.journal.path, f"{variant.title}.")
+    context = dataclasses.replace(shared, folder=work, journal=journal, span=span, details={})
+    return workers.isolated(make, variant.written(), context, folder, what=f"compress {variant.title}")
+
+
+def make(written: dict[str, Any], context: VariantContext, folder: Path) -> VariantRecord:
+    """Make one variant's file in a folder."""
     variant: Variant = Variant.read(written)  # type: ignore[assignment]
-    shop.folder.mkdir(parents=True, exist_ok=True)
+    context.folder.mkdir(parents=True, exist_ok=True)
     try:
-        made = variant.make(shop, folder / f"{variant.title}.tflite")
+        record = variant.make(context, folder / f"{variant.title}.tflite")
     except ValueError as error:
         raise StageError(f"compress {variant.title}: {' '.join(str(error).split())[:500]}") from error
     if variant.explained:
-        explain_layers(made.name, shop, folder)
-    beside = shop.folder / "made.json.part"
-    beside.write_text(made.model_dump_json())
-    beside.rename(shop.folder / "made.json")
-    return made
+        explain_layers(record.name, context, folder)
+    write_whole(context.folder / RECORD, record.model_dump_json())
+    return record
 
 
-def explain_layers(name: str, shop: VariantContext, folder: Path) -> None:
-    """Writes and draws how far each operator of a variant's file is from the trained model's, on validation pictures."""
-    images, _ = shop.validation()
+def explain_layers(name: str, context: VariantContext, folder: Path) -> None:
+    """Write and draw how far each operator of a variant's file is from the trained model's, on validation examples."""
+    inputs, _ = context.validation(EXPLAINED)
+    content = (folder / f"{name}.tflite").read_bytes()
     try:
-        errors = explain.layer_errors((folder / f"{name}.tflite").read_bytes(), shop.exact(), images[:EXPLAINED])
+        errors = explain.layer_errors(content, context.exact(), inputs)
     except ValueError as error:
-        shop.journal.note(f"operators not compared: {error}")
+        context.journal.note(f"operators not compared: {error}")
         return
     if errors:
         (folder / layers_file(name)).write_text(explain.LayerErrors(errors=errors).model_dump_json(indent=1))
         compression.layers(errors, folder / f"layers_{name}.png")
 
 
-def _finished(folder: Path) -> VariantRecord | None:
-    """What an interrupted run had already made."""
-    path = folder / "made.json"
-    return VariantRecord.model_validate_json(path.read_bytes()) if path.exists() else None
-
-
-def _record(context: Context, made: VariantRecord) -> None:
-    journal = Journal(context.journal.path, f"{made.name}.")
-    journal.metrics({"bytes": made.bytes, "zipped": made.zipped})
-    journal.parameters({"summary": made.summary, **{name: value for name, value in made.details.items() if name != "rungs"}})
-    if digest := made.details.get("calibration_digest"):
-        context.journal.dataset(f"{context.index().source}/calibration", digest, made.details["calibration"], "calibration")
-    for place, rung in enumerate(made.details.get("rungs", [])):
-        journal.metrics({f"rung.{name}": rung[name] for name in ("drop", "bytes", "latency_ms")}, step=place)
+def _journal(context: Context, record: VariantRecord) -> None:
+    journal = Journal(context.journal.path, f"{record.name}.")
+    journal.metrics({"bytes": record.bytes, "zipped": record.zipped})
+    details = {name: value for name, value in record.details.items() if name != "rungs"}
+    journal.parameters({"summary": record.summary, **details})
+    if digest := record.details.get("calibration_digest"):
+        source = context.index().source
+        context.journal.dataset(f"{source}/calibration", digest, record.details["calibration"], "calibration")
+    for number, trial in enumerate(record.details.get("rungs", [])):
+        journal.metrics({f"rung.{name}": trial[name] for name in ("drop", "bytes", "latency_ms")}, step=number)

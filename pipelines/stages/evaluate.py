@@ -1,61 +1,74 @@
-"""Evaluate: the trained Keras model on the held-out test set. This is the reference that every artifact is compared with."""
+"""Evaluate: the trained model on the held-out test set. This is the reference that every artifact is compared with."""
 from __future__ import annotations
 
+import functools
 import json
 
 from etils import epy
 
 from export.measure.compare import order_independent
 from export.predictors import open_predictor
+from export.signature import Arrays
 from pipelines.figures import figures
-from pipelines.ingest import stream
-from pipelines.ingest.sources.source import select
-from pipelines.stages.context import Context
-from pipelines.tasks import image_classification as task
-from pipelines.training.imported_model import trained
+from pipelines.ingest.data import Data
+from pipelines.stages import asked
+from pipelines.stages.context import EVALUATION, ORDER, REFERENCE, SAMPLES, WORST, Context, reference
+from pipelines.tasks.task import Evaluation
 
 with epy.lazy_imports():
     import numpy as np
 
-REFERENCE = "reference.npz"
-WORST = 20
-#: Examples that are asked again, in another order.
-PROBE = 200
+#: Examples of the grid of wrong answers, and golden samples in a bundle, at most.
+SHOWN, GOLDEN = 20, 10
 
 
 def run(context: Context) -> str:
-    index, recipe = context.index(), context.recipe
-    test = stream.examples(recipe.data.source, index, recipe.data.image, "test")
-    predictor = open_predictor(trained(context.inputs["train"]))
-    answers = task.ask(predictor, test.batch(256).as_numpy_iterator())
-    context.progress(0.7, "drawing")
-    result = task.measure(answers, index.classes)
-    probe, _ = stream.arrays(test.take(PROBE))
-    independent = order_independent(predictor, probe, answers.logits[:len(probe)])
-    (context.work / "evaluation.json").write_text(json.dumps({**result.model_dump(), "order_independent": independent}, indent=1))
-    np.savez(context.work / REFERENCE, logits=answers.logits, labels=answers.labels)
-    context.journal.dataset(f"{index.source}/test", index.digest, len(answers.labels), "test")
+    data = context.data()
+    task = data.task
+    examples = data.index.splits["test"].examples
+    predictor = open_predictor(context.model())
+    kept = asked.Kept(context.work / REFERENCE, examples)
+    worst = asked.Worst(SHOWN)
+    varied = asked.Varied(asked.class_target(data), GOLDEN)
+
+    def see(inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
+        kept.add(outputs)
+        worst.add(targets, outputs, wrong)
+        varied.add(targets)
+        context.progress(0.8 * worst.seen / examples, f"{worst.seen:,} of {examples:,} examples")
+
+    result = task.evaluate(predictor, data.batches("test", asked.batch_size(data)), data.index, context.work, see)
+    kept.close()
+    expected = reference(context.work)
+    count = asked.probe_size(data, kept.written)
+    probe, _ = data.arrays("test", count)
+    independent = order_independent(predictor, probe, {name: values[:count] for name, values in expected.items()})
+    (context.work / EVALUATION).write_text(result.model_dump_json(indent=1))
+    (context.work / ORDER).write_text(json.dumps({"order_independent": independent}))
+    (context.work / SAMPLES).write_text(json.dumps([position for position in varied.positions
+                                                    if position < kept.written]))
+    _record(context, data, result)
+    _draw_worst(context, data, worst)
+    return "  ".join(f"{metric.title} {result.metrics[metric.name]:.3f}" for metric in task.metrics if metric.shown)
+
+
+def _record(context: Context, data: Data, result: Evaluation) -> None:
+    index = data.index
+    context.journal.dataset(f"{index.source}/test", index.digest, index.splits["test"].examples, "test")
     context.journal.metrics(result.metrics)
-    for one in result.classes:
-        context.journal.metrics({f"{name}.{one.name}": getattr(one, name) for name in ("precision", "recall", "f1")})
-    figures.confusion(np.array(result.confusion), index.classes, context.work / "confusion.png")
-    figures.reliability(answers.scores.max(axis=1), answers.predicted == answers.labels, context.work / "reliability.png")
-    _draw_worst(context, answers)
-    shown = {"accuracy": "accuracy", "top3": "top-3", "calibration_error": "calibration error"}
-    return "  ".join(f"{label} {result.metrics[name]:.3f}" for name, label in shown.items())
+    for table in result.tables:
+        for name, *cells in table.rows:
+            numbers = {f"{column}.{name}".lower().replace(" ", "_"): cell
+                       for column, cell in zip(table.columns[1:], cells, strict=True) if isinstance(cell, float)}
+            if numbers:
+                context.journal.metrics(numbers)
 
 
-def _draw_worst(context: Context, answers: task.Answers) -> None:
-    """The wrong answers that the model was surest of; where it has none, the right ones it was least sure of."""
-    recipe, index = context.recipe, context.index()
-    wrong, sure = answers.predicted != answers.labels, answers.scores.max(axis=1)
-    order = np.lexsort((np.arange(len(sure)), np.where(wrong, -sure, sure), ~wrong))
-    chosen = [int(place) for place in order[:WORST] if wrong[place] or not wrong.any()]
-    test = select(stream.examples(recipe.data.source, index, recipe.data.image, "test"), chosen)
-    images, _ = stream.arrays(test)
-    shown = sorted(chosen)
-    titles = [f"{index.classes[answers.labels[place]]} taken for\n{index.classes[answers.predicted[place]]} ({sure[place]:.0%})"
-              if wrong[place] else f"{index.classes[answers.labels[place]]} ({sure[place]:.0%})" for place in shown]
-    rank = {place: number for number, place in enumerate(shown)}
-    figures.grid(np.stack([images[rank[place]] for place in chosen]), [titles[rank[place]] for place in chosen],
-                  context.work / "worst.png")
+def _draw_worst(context: Context, data: Data, worst: asked.Worst) -> None:
+    """Draw the examples that the model is most wrong about; where it has none, those it was least sure of."""
+    chosen = worst.chosen
+    inputs, targets = data.arrays("test", [one.position for one in chosen])
+    titles = [data.task.title(one.targets, one.outputs, 0, one.score, data) for one in chosen]
+    figures.grid([functools.partial(data.task.draw, data=data, inputs=inputs, targets=targets, position=number,
+                                    title=title)
+                  for number, title in enumerate(titles)], context.work / WORST)

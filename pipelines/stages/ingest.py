@@ -1,39 +1,54 @@
-"""Ingest: takes stock of the data, splits them, and shows what the model will see."""
+"""Ingest: reads the data once, divides them into splits, and shows what the model will see."""
 from __future__ import annotations
+
+import functools
+from pathlib import Path
 
 from etils import epy
 
 from pipelines.errors import UserError
 from pipelines.figures import figures
-from pipelines.ingest import stream
+from pipelines.ingest.augmentation.augment import augment
+from pipelines.ingest.data import Data
+from pipelines.ingest.index import Index
 from pipelines.ingest.indexing import build_index, check_batch
-from pipelines.ingest.sources.source import Index
-from pipelines.stages.context import Context
+from pipelines.stages.context import INDEX, Context
 
 with epy.lazy_imports():
     import numpy as np
+    import tensorflow as tf
 
 SAMPLES = 25
 
 
 def run(context: Context) -> str:
-    data, journal = context.recipe.data, context.journal
+    data = context.recipe.data
     context.progress(0, "preparing the data")
     data.source.prepare()
-    index = build_index(data.source, data.image, validation=data.validation, test=data.test, seed=context.recipe.seed,
-                       progress=lambda seen: context.progress(0.5, f"{seen:,} pictures looked at"))
+    index = build_index(data, context.recipe.task, context.recipe.seed,
+                        progress=lambda seen: context.progress(0.5, f"{seen:,} examples read"))
     _check_unreadable(context, index)
     check_batch(data.batch, index.splits["train"].examples)
-    (context.work / "index.json").write_text(index.model_dump_json())
-    journal.parameters({"source": index.source, "image": "x".join(map(str, index.shape)), "batch": data.batch,
-                        "classes": len(index.classes)})
+    (context.work / INDEX).write_text(index.model_dump_json())
+    _record(context, index)
+    _draw_samples(context, Data(data, context.recipe.task, index, context.recipe.seed))
+    return index.summary
+
+
+def _record(context: Context, index: Index) -> None:
+    journal = context.journal
+    shapes = {name: "x".join(map(str, tensor.shape)) for name, tensor in index.inputs.items()}
+    classes = {f"{'' if len(index.targets) == 1 else f'{name}.'}classes": len(index.names(name))
+               for name in index.targets if index.names(name)}
+    journal.parameters({"source": index.source, **shapes, "batch": context.recipe.data.batch, **classes})
     journal.metrics({f"examples.{name}": split.examples for name, split in index.splits.items()}
                     | {"unreadable": len(index.unreadable)})
-    journal.write("class_counts", classes=index.classes, splits={name: split.class_counts for name, split in index.splits.items()})
+    for target in index.targets:
+        if index.names(target):
+            journal.write("class_counts", target=target, classes=index.names(target),
+                          splits={name: counts[target] for name, counts in index.counts.items() if target in counts})
     for name, split in index.splits.items():
         journal.dataset(f"{index.source}/{name}", index.digest, split.examples, name)
-    _draw_samples(context, index)
-    return index.summary
 
 
 def _check_unreadable(context: Context, index: Index) -> None:
@@ -45,21 +60,26 @@ def _check_unreadable(context: Context, index: Index) -> None:
     limit = context.recipe.data.max_unreadable
     if len(index.unreadable) > limit * seen:
         first = index.unreadable[0]
-        raise UserError(f"data: {len(index.unreadable):,} of {seen:,} pictures could not be read (limit {limit:.2%}). "
+        raise UserError(f"data: {len(index.unreadable):,} of {seen:,} examples could not be read (limit {limit:.2%}). "
                         f"The first: {first.name} ({first.reason}). See {report}")
 
 
-def _draw_samples(context: Context, index: Index) -> None:
-    """Two grids of the same training pictures: as they are, and as augmentation makes them."""
-    recipe = context.recipe
-    examples = stream.examples(recipe.data.source, index, recipe.data.image, "train").take(SAMPLES)
-    images, labels = stream.arrays(examples)
-    titles = [index.classes[label] for label in labels]
-    figures.grid(images, titles, context.work / "samples.png")
-    if recipe.data.augment:
-        batches = stream.training_batches(
-            examples, classes=len(index.classes), batch=len(images), augmentations=recipe.data.augment, seed=recipe.seed,
-            first_epoch=0, epochs=1)
-        changed, targets = next(batches.as_numpy_iterator())
-        titles = [index.classes[label] for label in targets.argmax(axis=1)]
-        figures.grid(np.clip(np.round(changed), 0, 255).astype("uint8"), titles, context.work / "samples_augmented.png")
+def _draw_samples(context: Context, data: Data) -> None:
+    """Draw two grids of the same training examples: as they are, and as augmentation makes them."""
+    inputs, targets = data.arrays("train", SAMPLES)
+    _draw(data, inputs, targets, context.work / "samples.png")
+    if data.section.augment:
+        prepared = {name: data.features[name].prepare(tf.constant(values), data.index.learnt[name])
+                    for name, values in (inputs | targets).items()}
+        roles = {name: tensor.role for name, tensor in (data.index.inputs | data.index.targets).items()}
+        changed = augment(data.section.augment, {name: prepared[name] for name in inputs},
+                          {name: prepared[name] for name in targets},
+                          roles, tf.constant([data.seed * 100_003 % 2**31, 0], tf.int32))
+        _draw(data, *({name: values.numpy() for name, values in part.items()} for part in changed),
+              context.work / "samples_augmented.png")
+
+
+def _draw(data: Data, inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], path: Path) -> None:
+    count = len(next(iter(inputs.values())))
+    figures.grid([functools.partial(data.task.draw, data=data, inputs=inputs, targets=targets, position=position)
+                  for position in range(count)], path)

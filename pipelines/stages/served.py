@@ -1,71 +1,62 @@
-"""What a served SavedModel is worth: the embedded server asked over both protocols, as an app's backend would ask it."""
+"""Serves a SavedModel with the embedded server and asks it over both protocols, as an app's backend would."""
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etils import epy
-from pydantic import BaseModel
 
-from export.predictors import IMAGE, Predictor
+from export.predictors import Predictor
+from export.signature import DEFAULT, Arrays, Signature
+from pipelines.ingest.data import Data
 
 with epy.lazy_imports():
     import numpy as np
-    import PIL.Image
 
 if TYPE_CHECKING:
     from serving.client import RestClient
 
-
-class Served(BaseModel):
-    """What a model answers when it is asked through TF Serving's protocol, on the whole test set.
-
-    Args:
-        accuracy: a fraction.
-        max_logit_error: the largest difference of a logit from the trained model's.
-    """
-
-    accuracy: float
-    max_logit_error: float
+#: Over gRPC examples go as tensors; over REST those that are files go as files that lose nothing, where the model takes
+#: such.
+BYTES_SIGNATURE = "serving_bytes"
 
 
-#: Protocol to what it is called in tables.
-PROTOCOLS = {"grpc": "gRPC", "rest": "REST"}
-#: Over gRPC pictures go as tensors; over REST as PNG files, which lose nothing.
-BYTES_SIGNATURE, BYTES = "serving_bytes", "image_bytes"
+class _Encoding:
+    """A REST client that is given examples and sends files."""
 
+    def __init__(self, client: RestClient, data: Data):
+        self.client = client
+        self.data = data
+        self.signatures: Mapping[str, Signature] = client.signatures
 
-class _Pictures:
-    """A REST client that is given pictures and sends PNG files."""
+    def predict(self, inputs: Arrays, signature: str = DEFAULT) -> dict[str, np.ndarray]:
+        sent = dict(self._encoded(name, values) for name, values in inputs.items())
+        return self.client.predict(sent)
 
-    def __init__(self, client: RestClient, shape: tuple[int, ...]):
-        self.client, self.input_shape = client, shape
-
-    def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        files = np.empty(len(inputs[IMAGE]), object)
-        files[:] = [_png(image) for image in inputs[IMAGE]]
-        return self.client.predict({BYTES: files})
-
-    def prepared(self, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+    def prepared(self, inputs: Arrays, signature: str = DEFAULT) -> Callable[[], object]:
         return lambda: self.predict(inputs)
 
+    def _encoded(self, name: str, values: np.ndarray) -> tuple[str, np.ndarray]:
+        feature = self.data.features[name]
+        if not feature.encoded:
+            return name, values
+        files = np.empty(len(values), object)
+        files[:] = [feature.encode(value)[1] for value in values]  # type: ignore[index]
+        return f"{name}_bytes", files
 
-def _png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", compress_level=1)
-    return file.getvalue()
 
-
-def predictors(versions: Path, name: str) -> Iterator[tuple[str, Predictor]]:
-    """Serves a folder of numbered versions; yields a protocol and a predictor over it, one after the other."""
+def predictors(versions: Path, name: str, data: Data) -> Iterator[tuple[str, Predictor]]:
+    """Serve a folder of numbered versions; yield a protocol and a predictor over it, one after the other."""
     from serving.client import GrpcClient, RestClient
     from serving.embedded import serving
 
     with serving(versions, name) as running:
         with GrpcClient(running.grpc, name) as client:
-            yield "grpc", client  # type: ignore[misc]  # it takes any mapping
-            shape = client.input_shape
-        with RestClient(running.rest, name, signature=BYTES_SIGNATURE) as rest:
-            yield "rest", _Pictures(rest, shape)
+            yield "grpc", client
+        if any(data.features[one].encoded for one in data.index.inputs):
+            with RestClient(running.rest, name, signature=BYTES_SIGNATURE) as rest:
+                yield "rest", _Encoding(rest, data)
+        else:
+            with RestClient(running.rest, name) as rest:
+                yield "rest", rest

@@ -1,134 +1,188 @@
-"""Verify: every artifact on the whole test set, against the trained Keras model."""
+"""Verify: every artifact on the whole test set, against the trained model."""
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epy
-from pydantic import BaseModel
 
-from export.artifacts import Exported, ExportedList
+from export.artifacts import Exported
 from export.benchmark import latency
-from export.measure.compare import Measurement, compare, order_independent
-from export.predictors import IMAGE, Predictor, open_predictor
+from export.measure.compare import BINS, Comparison, order_independent
+from export.predictors import Predictor, open_predictor
+from export.signature import Arrays
 from export.tflite import profile
 from pipelines.engine import workers
 from pipelines.errors import StageError
 from pipelines.figures import figures
-from pipelines.ingest import stream
-from pipelines.ingest.sources.source import Index
-from pipelines.recipe.recipe import Recipe
-from pipelines.stages.context import Context
-from pipelines.stages.evaluate import PROBE, REFERENCE
-from pipelines.stages.export import LISTING
-from pipelines.stages.served import PROTOCOLS, Served
+from pipelines.ingest.data import Data
+from pipelines.reporting.verified import PROTOCOLS, Served, Verified, VerifiedList
+from pipelines.stages import asked
+from pipelines.stages.context import ANSWERS, LATENCY, VERIFIED, Context, listed, reference
 from pipelines.stages.served import predictors as serving_predictors
-from pipelines.tasks import image_classification as task
+from pipelines.tasks.task import Evaluation
 
 with epy.lazy_imports():
     import numpy as np
-    import tensorflow as tf
 
-LOGITS_FILE = "logits.npz"
 SAVED_MODEL = "saved_model"
-#: A served model's logits may be off the trained model's by so much.
+#: A served model's outputs may be off the trained model's by so much.
 EQUAL = 1e-4
 
 
-class Verified(Measurement):
-    """An artifact by its name, and what it is worth.
-
-    Args:
-        served: by protocol, for what TF Serving serves.
-    """
-
-    name: str
-    served: dict[str, Served] = {}
-
-
-class VerifiedList(BaseModel):
-    """All artifacts of a model."""
-
-    artifacts: list[Verified]
-
-
 def run(context: Context) -> str:
-    exported = ExportedList.model_validate_json((context.inputs["export"] / LISTING).read_bytes()).here
-    verified, latencies, logits = [], {}, {}
-    examples = context.index().splits["test"].examples
+    exported = context.exported().here
+    data = context.data()
+    examples = data.index.splits["test"].examples
+    verified: list[Verified] = []
+    latencies: dict[str, dict[str, Any]] = {}
+    answers: dict[str, np.ndarray] = {}
+    histograms: dict[str, np.ndarray] = {}
     for number, one in enumerate(exported):
         context.progress(number / len(exported), f"{one.title} on {examples:,} examples")
-        result, own_logits, time = workers.isolated(
-            verify_one, context.recipe.written(), context.index(), one, context.inputs, what=f"verify {one.title}")
-        verified.append(result)
-        latencies[one.name], logits[one.name] = time, own_logits
-        context.journal.metrics({f"{name}.{one.name}": value for name, value in result.metrics.items()})
-        context.journal.metrics({f"drop.{one.name}": result.drop[task.MAIN_METRIC], f"latency_ms_p50.{one.name}": time["p50"],
-                                 f"latency_ms_p95.{one.name}": time["p95"], f"max_logit_error.{one.name}": result.max_logit_error,
-                                 f"top1_agreement.{one.name}": result.top1_agreement,
-                                 f"order_independent.{one.name}": result.order_independent})
-        for protocol, found in result.served.items():
-            context.journal.metrics({f"{name}.{protocol}": value for name, value in found.model_dump().items()})
+        done = workers.isolated(verify_one, context, one, what=f"verify {one.title}")
+        verified.append(done.verified)
+        latencies[one.name] = done.latency
+        histograms[one.name] = done.histogram
+        answers |= {f"{one.name}/{name}": values for name, values in done.samples.items()}
+        _record(context, data, done)
     _explain_speed(context, exported, latencies)
-    (context.work / "verified.json").write_text(VerifiedList(artifacts=verified).model_dump_json(indent=1))
-    (context.work / "latency.json").write_text(json.dumps(latencies, indent=1))
-    np.savez(context.work / LOGITS_FILE, **logits)
-    reference = np.load(context.inputs["evaluate"] / REFERENCE)["logits"]
-    figures.logit_errors({name: np.abs(values - reference) for name, values in logits.items()}, context.work / "logit_errors.png")
-    return f"{len(exported)} artifacts × {examples:,} examples"
+    (context.work / VERIFIED).write_text(VerifiedList(artifacts=verified).model_dump_json(indent=1))
+    (context.work / LATENCY).write_text(json.dumps(latencies, indent=1))
+    np.savez(context.work / ANSWERS, **answers)
+    figures.errors({name: counts.tolist() for name, counts in histograms.items()}, BINS, context.work / "errors.png")
+    compared = min(one.compared for one in verified)
+    partly = f", outputs compared on {compared:,}" if compared < examples else ""
+    return f"{len(exported)} artifacts × {examples:,} examples{partly}"
+
+
+class Done:
+    """What `verify_one` gives: what was measured, and the artifact's outputs on the golden samples."""
+
+    def __init__(self, verified: Verified, latency: dict[str, Any], histogram: np.ndarray,
+                 samples: dict[str, np.ndarray]):
+        self.verified = verified
+        self.latency = latency
+        self.histogram = histogram
+        self.samples = samples
+
+
+def verify_one(context: Context, exported: Exported) -> Done:
+    """Verify one artifact. Raises StageError where it does not answer as the trained model's form does."""
+    data = context.data()
+    predictor = open_predictor(context.inputs["export"] / exported.path, context.recipe.verify.threads)
+    expected = reference(context.inputs["evaluate"])
+    positions = context.samples()
+    asking = _Asking(data, expected, positions)
+    asked.checked(exported.title, lambda: asking.ask(predictor))
+    assert asking.evaluation is not None
+    known = context.evaluation().metrics
+    count = asked.probe_size(data, asking.kept)
+    probe, _ = data.arrays("test", count)
+    outputs = {name: np.concatenate(parts)[:count] for name, parts in asking.first.items()}
+    differences = asking.comparison.result().values()
+    verified = Verified(
+        name=exported.name, metrics=asking.evaluation.metrics,
+        drop={metric.name: metric.drop(known[metric.name], asking.evaluation.metrics[metric.name])
+              for metric in data.task.metrics},
+        max_error=max(one.max for one in differences), mean_error=max(one.mean for one in differences),
+        agreement=min(one.agreement for one in differences), compared=asking.comparison.count,
+        order_independent=order_independent(predictor, probe, outputs))
+    if exported.target == SAVED_MODEL:
+        folder = (context.inputs["export"] / exported.path).parent
+        verified.served = {protocol: serve_one(client, data, protocol, expected)
+                           for protocol, client in serving_predictors(folder, context.recipe.name, data)}
+    one = {name: values[:1] for name, values in probe.items()}
+    time = latency(predictor.prepared(one), runs=context.recipe.verify.runs, threads=context.recipe.verify.threads)
+    return Done(verified, vars(time), asking.comparison.histogram, asking.samples)
+
+
+def serve_one(client: Predictor, data: Data, protocol: str, expected: Arrays) -> Served:
+    """Ask the served model about the whole test set. Raises StageError where it does not answer as the trained one."""
+    asking = _Asking(data, expected, [])
+    asked.checked(SAVED_MODEL, lambda: asking.ask(client))
+    assert asking.evaluation is not None
+    error = max(one.max for one in asking.comparison.result().values())
+    if error > EQUAL:
+        raise StageError(f"verify {SAVED_MODEL}: served over {PROTOCOLS[protocol]}, its outputs are off by "
+                         f"{error:.1e}, more than "
+                         f"{EQUAL:.0e}")
+    return Served(metrics=asking.evaluation.metrics, max_error=error)
+
+
+class _Asking:
+    """One pass of a predictor over the test set: measured by the task, compared with the reference, its samples
+    kept."""
+
+    def __init__(self, data: Data, expected: Arrays, positions: Sequence[int]):
+        self.data = data
+        self.expected = expected
+        self.positions = positions
+        self.kept = len(next(iter(expected.values())))
+        self.comparison = Comparison(data.task.outputs(data.index))
+        self.evaluation: Evaluation | None = None
+        self.samples: dict[str, np.ndarray] = {}
+        self.first: dict[str, list[np.ndarray]] = {}
+        self._seen = 0
+        self._probe = asked.probe_size(data, self.kept)
+
+    def ask(self, predictor: Predictor) -> None:
+        """Ask it everything. Raises ValueError where it gives outputs of another shape, or none."""
+        batches = self.data.batches("test", asked.batch_size(self.data))
+        self.evaluation = self.data.task.evaluate(predictor, batches, self.data.index, see=self._see)
+
+    def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
+        start, count = self._seen, len(wrong)
+        self._seen += count
+        outputs = {name: outputs[name] for name in self.expected if name in outputs}
+        if missing := set(self.expected) - set(outputs):
+            raise ValueError(f"it does not give {', '.join(sorted(missing))}")
+        fitting = min(count, self.kept - start)
+        if fitting > 0:
+            self.comparison.add({name: values[:fitting] for name, values in outputs.items()},
+                                {name: np.asarray(values[start:start + fitting]) for name,
+                                 values in self.expected.items()})
+        if start < self._probe:
+            for name, values in outputs.items():
+                self.first.setdefault(name, []).append(values)
+        here = [position - start for position in self.positions if start <= position < start + count]
+        if here:
+            for name, values in outputs.items():
+                before = [self.samples[name]] if name in self.samples else []
+                self.samples[name] = np.concatenate([*before, values[here]])
+
+
+def _record(context: Context, data: Data, done: Done) -> None:
+    result = done.verified
+    context.journal.metrics(listed(result.metrics, suffix=f".{result.name}"))
+    context.journal.metrics(listed({
+        "drop": result.drop[data.task.main.name], "latency_ms_p50": done.latency["p50"],
+        "latency_ms_p95": done.latency["p95"],
+        "max_error": result.max_error, "agreement": result.agreement, "order_independent": result.order_independent},
+        suffix=f".{result.name}"))
+    for protocol, served in result.served.items():
+        context.journal.metrics(listed({**served.metrics, "max_error": served.max_error}, suffix=f".{protocol}"))
 
 
 def _explain_speed(context: Context, exported: Sequence[Exported], latencies: dict[str, dict]) -> None:
-    """Says of each integer file that gains little over float32 which operators are to blame, from the time of each on its own."""
+    """Say of each integer file that gains little over float32 which operators are to blame, from the time of each on
+    its own."""
     whole = next((one for one in exported if one.name == "float32"), None)
+    if whole is None:
+        return
     for one in exported:
-        if whole is None or one.target != "litert" or not one.integer or (
-                latencies[one.name]["p50"] * profile.WORTH <= latencies[whole.name]["p50"]):
+        gains = latencies[one.name]["p50"] * profile.WORTH <= latencies[whole.name]["p50"]
+        if one.target != "litert" or not one.integer or gains:
             continue
-        exact, rounded = (workers.isolated(time_by_kind, context.inputs["export"] / file.path, context.recipe.verify.threads,
+        exact, rounded = (workers.isolated(time_by_kind, context.inputs["export"] / file.path,
+                                           context.recipe.verify.threads,
                                            what=f"verify {file.title}: operators") for file in (whole, one))
         latencies[one.name]["why"] = profile.why_slow(exact, rounded)
         context.journal.note(f"{one.name}: {latencies[one.name]['why']}")
 
 
 def time_by_kind(path: Path, threads: int) -> dict[str, float]:
-    """Milliseconds that a file's operators take, by their kind."""
+    """Return milliseconds that a file's operators take, by their kind."""
     return profile.by_kind(profile.operator_times(path.read_bytes(), threads=threads))
-
-
-def verify_one(written: dict, index: Index, exported: Exported, inputs: dict[str, Path]) -> tuple[Verified, np.ndarray, dict]:
-    """Verifies one artifact: its worth, its logits, its latency."""
-    recipe = Recipe.model_validate(written)
-    predictor = open_predictor(inputs["export"] / exported.path, recipe.verify.threads)
-    reference = np.load(inputs["evaluate"] / REFERENCE)
-    expected = task.measure(task.Answers(reference["logits"], reference["labels"]), index.classes).metrics
-    test = stream.examples(recipe.data.source, index, recipe.data.image, "test")
-    answers = task.ask(predictor, test.batch(256).as_numpy_iterator())
-    try:
-        comparison = compare(answers.logits, reference["logits"])
-    except ValueError as error:
-        raise StageError(f"verify {exported.title}: {error}") from error
-    metrics = task.measure(answers, index.classes).metrics
-    probe, _ = stream.arrays(test.take(PROBE))
-    verified = Verified(
-        name=exported.name, metrics=metrics, drop={name: round(expected[name] - value, 6) for name, value in metrics.items()},
-        max_logit_error=comparison.max_logit_error, mean_logit_error=comparison.mean_logit_error,
-        top1_agreement=comparison.top1_agreement,
-        order_independent=order_independent(predictor, probe, answers.logits[:len(probe)]))
-    if exported.target == SAVED_MODEL:
-        verified.served = {protocol: serve_one(client, test, protocol, reference["logits"], index.classes)
-                           for protocol, client in serving_predictors((inputs["export"] / exported.path).parent, recipe.name)}
-    time = latency(predictor.prepared({IMAGE: probe[:1]}), runs=recipe.verify.runs, threads=recipe.verify.threads)
-    return verified, answers.logits, vars(time)
-
-
-def serve_one(client: Predictor, test: tf.data.Dataset, protocol: str, reference: np.ndarray, classes: list[str]) -> Served:
-    """Asks the served model about the whole test set. Raises StageError where it does not answer as the trained one."""
-    answers = task.ask(client, test.batch(256).as_numpy_iterator())
-    error = compare(answers.logits, reference).max_logit_error
-    if error > EQUAL:
-        raise StageError(f"verify {SAVED_MODEL}: served over {PROTOCOLS[protocol]}, its logits are off by {error:.1e}, more than "
-                         f"{EQUAL:.0e}")
-    return Served(accuracy=task.measure(answers, classes).metrics[task.MAIN_METRIC], max_logit_error=error)
-

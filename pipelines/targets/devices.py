@@ -1,7 +1,6 @@
 """Targets that are compiled for devices: NPUs, microcontrollers, Apple's."""
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from export.keras_models import file as keras_file
 from export.targets import coreml, ethos_u, microcontroller, phone_npu, replacements, tools
 from export.targets.ethos_u import Accelerator
 from export.tflite import file as tflite_file
-from pipelines.targets.target import ExportContext, FromVariants, Target, record
+from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
 from pipelines.variants.record import VariantRecord
 from pipelines.variants.variant import Variant
 
@@ -44,30 +43,34 @@ class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):
     sram_kb: float | None = Field(None, gt=0)
     flash_kb: float | None = Field(None, gt=0)
 
-    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+    def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.tflite"
-        found = self._compiled(dock.file(variant.name), path)
-        return self.made(dock, variant, path, summary=f"compiled for the {self.accelerator}", coverage=found.coverage,
-                         estimates=found.estimates, notes=found.notes)
+        compiled = self._compiled(context.file(variant.name), path)
+        return Exported(
+            variant=variant.name, target=self.title, path=context.relative(path), encoding=variant.encoding,
+            integer=variant.integer, **sizes(path), runs=self.runs, summary=f"compiled for the {self.accelerator}",
+            coverage=compiled.coverage, estimates=compiled.estimates, notes=compiled.notes)
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
-        told = []
+        lines = []
         for source in files.values():
             with tempfile.TemporaryDirectory() as folder:
-                found = self._compiled(source, Path(folder) / "compiled.tflite")
-            told += [f"the {self.accelerator} takes {found.coverage}", *replacements.advice(found.coverage)]
+                compiled = self._compiled(source, Path(folder) / "compiled.tflite")
+            lines.append(f"the {self.accelerator} takes {compiled.coverage}")
+            lines.extend(replacements.advice(compiled.coverage))
             if uneven := replacements.uneven_channels(source.read_bytes()):
-                told.append(f"channels that are no multiple of {replacements.CHANNELS} leave multipliers idle: {', '.join(uneven[:6])}")
-        return told
+                lines.append(f"channels that are not a multiple of {replacements.CHANNELS} leave multipliers idle: "
+                             f"{', '.join(uneven[:6])}")
+        return lines
 
     def _compiled(self, source: Path, target: Path) -> ethos_u.Compiled:
-        found = ethos_u.compile_file(
-            source, target, accelerator=self.accelerator, system_config=self.system_config, memory_mode=self.memory_mode,
-            config=Path(self.config) if self.config else None, optimise=self.optimise,
+        compiled = ethos_u.compile_file(
+            source, target, accelerator=self.accelerator, system_config=self.system_config,
+            memory_mode=self.memory_mode, config=Path(self.config) if self.config else None, optimise=self.optimise,
             arena_cache_bytes=self.arena_cache_kb * 1024 if self.arena_cache_kb else None)
-        within(self.sram_kb, found.estimates["sram_bytes"], "sram_kb", "SRAM")
-        within(self.flash_kb, found.estimates["flash_bytes"], "flash_kb", "flash")
-        return found
+        check_memory(self.sram_kb, compiled.estimates["sram_bytes"], "sram_kb", "SRAM")
+        check_memory(self.flash_kb, compiled.estimates["flash_bytes"], "flash_kb", "flash")
+        return compiled
 
 
 class Microcontroller(FromVariants, name="microcontroller"):
@@ -81,23 +84,27 @@ class Microcontroller(FromVariants, name="microcontroller"):
     sram_kb: float | None = Field(None, gt=0)
     flash_kb: float | None = Field(None, gt=0)
 
-    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
-        content = dock.file(variant.name).read_bytes()
-        path, arena = microcontroller.write(content, f"{dock.about.name}_{variant.name}", folder)
-        within(self.sram_kb, arena, "sram_kb", "SRAM")
-        within(self.flash_kb, len(content), "flash_kb", "flash")
-        made = self.made(dock, variant, path, path.with_suffix(".h"), summary=f"C++ array, tensor arena of {arena / 1024:,.0f} kB",
-                         estimates={"arena_bytes": arena, "flash_bytes": len(content)}, operators=tflite_file.operators(content))
-        return made.model_copy(update={"bytes": variant.bytes, "zipped": variant.zipped})  # the source's bytes are no use to anyone
+    def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+        content = context.file(variant.name).read_bytes()
+        path, arena = microcontroller.write(content, f"{context.about.name}_{variant.name}", folder)
+        self._check_sizes(arena, len(content))
+        return Exported(  # with the bytes of the .tflite file, which the device holds, and not those of the .cc file
+            variant=variant.name, target=self.title, path=context.relative(path), encoding=variant.encoding,
+            integer=variant.integer, bytes=variant.bytes, zipped=variant.zipped, runs=self.runs,
+            summary=f"C++ array, tensor arena of {arena / 1024:,.0f} kB", operators=tflite_file.operators(content),
+            estimates={"arena_bytes": arena, "flash_bytes": len(content)})
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
-        told = []
+        lines = []
         for source in files.values():
             arena, flash = microcontroller.arena_bytes(source.read_bytes()), source.stat().st_size
-            within(self.sram_kb, arena, "sram_kb", "SRAM")
-            within(self.flash_kb, flash, "flash_kb", "flash")
-            told.append(f"a tensor arena of {arena / 1024:,.0f} kB, a model of {flash / 1024:,.0f} kB")
-        return told
+            self._check_sizes(arena, flash)
+            lines.append(f"a tensor arena of {arena / 1024:,.0f} kB, a model of {flash / 1024:,.0f} kB")
+        return lines
+
+    def _check_sizes(self, arena: int, flash: int) -> None:
+        check_memory(self.sram_kb, arena, "sram_kb", "SRAM")
+        check_memory(self.flash_kb, flash, "flash_kb", "flash")
 
 
 class PhoneNPU(FromVariants):
@@ -123,10 +130,13 @@ class PhoneNPU(FromVariants):
     def versions(self) -> dict[str, str]:
         return phone_npu.versions(str(self.entry_name))
 
-    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+    def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.tflite"
-        coverage = phone_npu.compile_file(dock.file(variant.name), path, str(self.entry_name), self.soc)
-        return self.made(dock, variant, path, summary=f"compiled for the {self.soc}", coverage=coverage)
+        coverage = phone_npu.compile_file(context.file(variant.name), path, str(self.entry_name), self.soc)
+        return Exported(
+            variant=variant.name, target=self.title, path=context.relative(path), encoding=variant.encoding,
+            integer=variant.integer, **sizes(path), runs=self.runs, summary=f"compiled for the {self.soc}",
+            coverage=coverage)
 
 
 class Qualcomm(PhoneNPU, name="qualcomm", shorthand="soc"):
@@ -145,7 +155,8 @@ class IntelNPU(PhoneNPU, name="intel-npu", shorthand="soc"):
     """Files compiled for the NPUs of Intel's Core Ultra."""
 
     def missing(self) -> str:
-        """OpenVINO alone chooses the operators, so that the line says how many the NPU would take."""
+        """Return nothing where OpenVINO is there: it alone chooses the operators, so that the line says how many the
+        NPU would take."""
         return "" if tools.missing("openvino") == "" else self.ready()
 
 
@@ -162,21 +173,24 @@ class CoreML(Target, name="coreml", shorthand="weights"):
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return list(self.weights)
 
-    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
-        if dock.model.suffix == ".tflite":
+    def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
+        if context.model.suffix == ".tflite":
             raise ValueError("Core ML is converted from a Keras model, and this one is a TFLite file")
-        model, folder, made = keras_file.load(dock.model), dock.folder / self.title, []
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        model = keras_file.load(context.model)
+        folder = fresh(context.folder / self.title)
+        name = snippets.class_name(context.about.name).removesuffix("Classifier")
+        exported = []
         for weights in self.weights:
-            path = folder / f"{snippets.class_name(dock.about.name).removesuffix('Classifier')}_{weights}.mlpackage"
-            coreml.convert(model, weights, dock.about, path)
-            made.append(record(self, dock, weights, path, summary=coreml.SUMMARY[weights], operators=coreml.structure(path)["operations"]))
-        return made
+            path = folder / f"{name}_{weights}.mlpackage"
+            coreml.convert(model, weights, context.about, path)
+            exported.append(Exported(
+                variant=weights, target=self.title, path=context.relative(path), **sizes(path), runs=self.runs,
+                summary=coreml.SUMMARY[weights], operators=coreml.structure(path)["operations"]))
+        return exported
 
 
-def within(limit_kb: float | None, needed: float, setting: str, memory: str) -> None:
-    """Raises ValueError where a model needs more bytes of a memory than the device has."""
-    if limit_kb is not None and needed > limit_kb * 1024:
-        raise ValueError(f"it needs {needed / 1024:,.1f} kB of {memory}, and {setting} says {limit_kb:,.1f}. Take a smaller model, smaller "
-                         f"pictures, or a device with more")
+def check_memory(limit_kb: float | None, required: float, setting: str, memory: str) -> None:
+    """Raise ValueError where a model needs more bytes of a memory than the device has."""
+    if limit_kb is not None and required > limit_kb * 1024:
+        raise ValueError(f"it needs {required / 1024:,.1f} kB of {memory}, and {setting} says {limit_kb:,.1f}. Take a "
+                         "smaller model, smaller inputs, or a device with more")

@@ -1,20 +1,18 @@
 """Targets that run on machines like this one: TFLite files, TF Serving, ONNX Runtime, OpenVINO."""
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from export.artifacts import Exported
 from export.keras_models import file as keras_file
-from export.predictors import IMAGE, LOGITS, LiteRTPredictor
+from export.predictors import open_predictor
 from export.targets import onnx, openvino, replacements, saved_model, web
 from export.tflite import file as tflite_file
-from export.tflite import gpu_coverage, metadata, phone
-from pipelines.ingest import pictures
-from pipelines.targets.target import ExportContext, FromVariants, Target, record
+from export.tflite import gpu_coverage, metadata, phone, signatures
+from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
 from pipelines.variants.record import VariantRecord
-from pipelines.variants.variant import Variant
+from pipelines.variants.variant import Variant, labelled
 
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
 FIRST_VERSION = "1"
@@ -24,7 +22,7 @@ class LiteRT(Target, name="litert"):
     """TFLite files for phones and small devices, one per variant, with metadata inside.
 
     Args:
-        rgb: files of models of grey pictures take RGB, which cameras give and MediaPipe wants, and average it.
+        rgb: files of models of grey images take RGB, which cameras give and MediaPipe wants, and average it.
     """
 
     rgb: bool = True
@@ -32,31 +30,53 @@ class LiteRT(Target, name="litert"):
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return [variant.title for variant in variants]
 
-    def artifacts(self, variants: Sequence[Variant]) -> list[str]:
-        return self.chosen(variants)
+    def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
+        folder = fresh(context.folder / self.title)
+        return [self._export_one(context, variant, folder) for variant in context.variants.values()]
 
-    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
-        folder, made = dock.folder / "litert", []
-        folder.mkdir(exist_ok=True)
-        for variant in dock.variants.values():
-            content, file = dock.file(variant.name).read_bytes(), folder / f"{variant.name}.tflite"
-            file.write_bytes(phone_file(dock, variant, self.rgb))
-            made.append(record(self, dock, variant.name, file, summary=variant.summary, integer=variant.integer,
-                               encoding=variant.encoding, operators=tflite_file.operators(file.read_bytes()),
-                               coverage=gpu_coverage.coverage(content) if variant.encoding in ("float32", "float16") else None))
-        return made
+    def _export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+        path = folder / f"{variant.name}.tflite"
+        content = phone_file(context, variant, self.rgb)
+        path.write_bytes(content)
+        coverage = None
+        if variant.encoding in ("float32", "float16"):
+            coverage = gpu_coverage.coverage(context.file(variant.name).read_bytes())
+        return Exported(
+            variant=variant.name, target=self.title, path=context.relative(path), summary=variant.summary,
+            encoding=variant.encoding, integer=variant.integer, **sizes(path), operators=tflite_file.operators(content),
+            runs=self.runs, coverage=coverage)
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
-        exact = next((content for content in map(Path.read_bytes, files.values()) if tflite_file.float_tensors(content)), None)
-        found = gpu_coverage.coverage(exact) if exact is not None else None
-        return [f"a phone's GPU takes {found}", *replacements.advice(found)] if found is not None and found.left else []
+        contents = [path.read_bytes() for path in files.values()]
+        exact = next((content for content in contents if tflite_file.float_tensors(content)), None)
+        coverage = gpu_coverage.coverage(exact) if exact is not None else None
+        if coverage is None or not coverage.left:
+            return []
+        return [f"a phone's GPU takes {coverage}", *replacements.advice(coverage)]
 
 
-def phone_file(dock: ExportContext, variant: VariantRecord, rgb: bool = False) -> bytes:
-    """A variant's file as phones open it, its scores calibrated on the validation split."""
-    images, labels = dock.validation()
-    calibration = metadata.fit(LiteRTPredictor(dock.file(variant.name)).predict({IMAGE: images})[LOGITS], labels)
-    return phone.ready(dock.file(variant.name).read_bytes(), dock.about.model_copy(update={"calibration": calibration}), rgb)
+def phone_file(context: ExportContext, variant: VariantRecord, rgb: bool = False) -> bytes:
+    """Return a variant's file as phones open it, its scores calibrated on the validation split where it tells classes
+    apart."""
+    content = context.file(variant.name).read_bytes()
+    about = context.about.model_copy(update={"calibration": score_calibration(context, variant)})
+    return phone.ready(content, about, rgb)
+
+
+def score_calibration(context: ExportContext, variant: VariantRecord) -> metadata.Calibration | None:
+    """Return how a file's logits become probabilities; None where its only output is not one logit per class of an
+    example."""
+    task, index = context.data.task, context.data.index
+    target = labelled(index)
+    outputs = task.outputs(index)
+    if target is None or len(outputs) != 1:
+        return None
+    output = outputs[0]
+    if output.role != "logits" or output.shape != (len(index.names(target)),):
+        return None
+    inputs, targets = context.validation()
+    logits = open_predictor(context.file(variant.name)).predict(inputs)[output.name]
+    return metadata.fit(logits, targets[target])
 
 
 class SavedModel(Target, name="saved_model"):
@@ -65,14 +85,14 @@ class SavedModel(Target, name="saved_model"):
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return ["float32"]
 
-    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
-        if dock.model.suffix == ".tflite":
+    def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
+        if context.model.suffix == ".tflite":
             raise ValueError("a SavedModel is written of a Keras model, and this one is a TFLite file")
-        folder = dock.folder / "saved_model" / FIRST_VERSION
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        saved_model.export(keras_file.load(dock.model), folder, labels=dock.about.labels,
-                           decode=lambda encoded: pictures.decode(encoded, dock.data.image))
-        return [record(self, dock, "float32", folder, summary="for TF Serving")]
+        folder = fresh(context.folder / self.title) / FIRST_VERSION
+        model = keras_file.load(context.model)
+        saved_model.export(model, folder, context.data.task.functions(model, context.data, "server"))
+        return [Exported(variant="float32", target=self.title, path=context.relative(folder), summary="for TF Serving",
+                         **sizes(folder), runs=self.runs)]
 
 
 class ONNX(FromVariants, name="onnx", shorthand="variants"):
@@ -81,10 +101,11 @@ class ONNX(FromVariants, name="onnx", shorthand="variants"):
     extra = "onnx"
     takes = ("float32", "int8", "float16", "dynamic", "int8_weights")
 
-    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+    def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.onnx"
-        path.write_bytes(onnx.convert(dock.file(variant.name).read_bytes(), dock.about.labels))
-        return self.made(dock, variant, path, summary=variant.summary)
+        path.write_bytes(onnx.convert(context.file(variant.name).read_bytes(), context.about.labels))
+        return Exported(variant=variant.name, target=self.title, path=context.relative(path), summary=variant.summary,
+                        encoding=variant.encoding, integer=variant.integer, **sizes(path), runs=self.runs)
 
 
 class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
@@ -93,15 +114,20 @@ class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
     extra = "openvino"
     takes = ("float32", "int8", "float16", "dynamic", "int8_weights")
 
-    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+    def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.xml"
-        openvino.convert(dock.file(variant.name).read_bytes(), dock.about.labels, path)
-        notes = ["on x86 processors without VNNI set LP_TRANSFORMS_MODE to NO: OpenVINO's integer kernels saturate there"]
-        return self.made(dock, variant, path, path.with_suffix(".bin"), summary=variant.summary, notes=notes if variant.integer else [])
+        openvino.convert(context.file(variant.name).read_bytes(), context.about.labels, path)
+        notes = []
+        if variant.integer:
+            notes.append("on x86 processors without VNNI set LP_TRANSFORMS_MODE to NO: OpenVINO's integer kernels "
+                         "saturate there")
+        return Exported(variant=variant.name, target=self.title, path=context.relative(path), summary=variant.summary,
+                        encoding=variant.encoding, integer=variant.integer, **sizes(path, path.with_suffix(".bin")),
+                        runs=self.runs, notes=notes)
 
 
 class Web(FromVariants, name="web", shorthand="variants"):
-    """A static page that runs the model in the browser, on a picked picture or the camera."""
+    """A static page that runs the model in the browser, on a picked image or the camera."""
 
     runs, takes = False, ("float32", "int8", "float16", "dynamic", "int8_weights")
 
@@ -112,11 +138,24 @@ class Web(FromVariants, name="web", shorthand="variants"):
     def versions(self) -> dict[str, str]:
         return {"@litertjs/core": web.VERSION}
 
-    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
-        folder = dock.folder / self.title
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        files = {name: phone_file(dock, dock.variants[name]) for name in chosen if name in dock.variants}
-        page = web.write(folder, dock.about, files)
-        return [record(self, dock, name, folder / f"{name}.tflite", page, summary="a page for the browser, the runtime beside it",
-                       integer=dock.variants[name].integer, encoding=dock.variants[name].encoding) for name in files]
+    def preflight(self, files: Mapping[str, Path]) -> list[str]:
+        for name, path in files.items():
+            signature = signatures.main(path.read_bytes())
+            taken, given = signature.input, signature.output
+            if len(taken.shape) != 4 or len(given.shape) != 2:
+                raise ValueError(f"the page classifies images, and {name} takes {taken.name} {taken.shape} and gives "
+                                 f"{given.name} {given.shape}")
+        return []
+
+    def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
+        folder = fresh(context.folder / self.title)
+        variants = [context.variants[name] for name in chosen if name in context.variants]
+        page = web.write(folder, context.about, {variant.name: phone_file(context, variant) for variant in variants})
+        exported = []
+        for variant in variants:
+            path = folder / f"{variant.name}.tflite"
+            exported.append(Exported(
+                variant=variant.name, target=self.title, path=context.relative(path), encoding=variant.encoding,
+                integer=variant.integer, **sizes(path, page), runs=self.runs,
+                summary="a page for the browser, the runtime beside it"))
+        return exported

@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
 
 import pipelines.targets  # noqa: F401  makes the targets known
-from pipelines.entries import Section
+from pipelines.entries import Section, once_each
 from pipelines.targets.target import Target
 
 
@@ -24,10 +23,5 @@ class ExportSection(Section):
 
     @field_validator("targets")
     @classmethod
-    def once_each(cls, targets: list[Target]) -> list[Target]:
-        titles = [target.title for target in targets]
-        repeated = next((title for number, title in enumerate(titles) if title in titles[:number]), None)
-        if repeated is not None:
-            raise PydanticCustomError("combination", "two targets are called {title}; give one of them another name, for instance "
-                                      "{{{title}: {{name: {title}-2}}}}", {"title": repeated})
-        return targets
+    def refuse_repeated_titles(cls, targets: list[Target]) -> list[Target]:
+        return once_each(targets, "targets", "-2")

@@ -5,24 +5,23 @@ import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 from etils import epy
 from pydantic import Field
 
-from export.artifacts import Coverage, Exported, artifact_name
+from export.artifacts import Exported, artifact_name
 from export.targets import tools
 from export.tflite.metadata import Description
-from pipelines.entries import Entry
-from pipelines.ingest import Index, stream
-from pipelines.ingest.section import DataSection
+from pipelines.entries import Entry, Named
+from pipelines.ingest.data import Data
 from pipelines.variants.record import VariantRecord, zipped_size
 from pipelines.variants.variant import Variant
 
 with epy.lazy_imports():
     import numpy as np
 
-#: Held-out pictures that scores are calibrated on, at most.
+#: Held-out examples that scores are calibrated on, at most.
 CALIBRATING = 1000
 
 
@@ -34,8 +33,8 @@ class ExportContext:
         model: the trained model's file.
         variants: what compression made, by name.
         files: the folder of the variants' TFLite files.
-        about: what the model says of itself, its class names among it.
-        data, index: what it has learnt from.
+        about: what the model says of itself, its class names and its signature too.
+        data: what it has learnt from, and the task.
         folder: for all exported files.
     """
 
@@ -43,25 +42,25 @@ class ExportContext:
     variants: dict[str, VariantRecord]
     files: Path
     about: Description
-    data: DataSection
-    index: Index
+    data: Data
     folder: Path
 
     def file(self, variant: str) -> Path:
-        """The variant's TFLite file."""
+        """Return the variant's TFLite file."""
         return self.files / f"{variant}.tflite"
 
-    def validation(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures and labels of the validation split, as many as calibrate well."""
-        return stream.arrays(stream.examples(self.data.source, self.index, self.data.image, "validation").take(CALIBRATING))
+    def relative(self, path: Path) -> str:
+        """Return an exported file's path as records have it."""
+        return path.relative_to(self.folder).as_posix()
+
+    def validation(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return inputs and targets of the validation split, as many as calibrate well."""
+        examples = self.data.index.splits["validation"].examples
+        return self.data.arrays("validation", min(examples, CALIBRATING))
 
 
-class Target(Entry):
-    """A place where the model must run.
-
-    Args:
-        name: what its folder, its rows and its gates are called; the target's own where not given.
-    """
+class Target(Named, Entry):
+    """A place where the model must run."""
 
     #: The extra of this package that brings its tools, if it needs any.
     extra: ClassVar[str] = ""
@@ -69,40 +68,38 @@ class Target(Entry):
     runs: ClassVar[bool] = True
     #: What its compiler says of each file, by the names that gates ask for.
     estimates: ClassVar[tuple[str, ...]] = ()
-    name: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)
-
-    @property
-    def title(self) -> str:
-        return self.name or str(self.entry_name)
 
     @classmethod
     def ready(cls) -> str:
-        """What keeps every target of this kind from being made here, and what to install; empty where nothing does."""
+        """Return what keeps every target of this kind from being made here, and what to install; empty where nothing
+        does."""
         return tools.missing(cls.extra) if cls.extra else ""
 
     def missing(self) -> str:
-        """The same for this one, with its settings."""
+        """Return the same for this one, with its settings."""
         return self.ready()
 
     def versions(self) -> dict[str, str]:
-        """The versions of its tools, as far as they are there: other tools make other files."""
+        """Return the versions of its tools, if they are there: other tools make other files."""
         return tools.versions(self.extra) if self.extra else {}
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
-        """The names of the forms that it makes, given the recipe's variants. Raises ValueError where there are none."""
+        """Return the names of the forms that it makes of the recipe's variants. Raises ValueError where there are
+        none."""
         raise NotImplementedError
 
     def artifacts(self, variants: Sequence[Variant]) -> list[str]:
-        """How gates call what it makes."""
+        """Return how gates call what it makes."""
         return [artifact_name(self.title, variant) for variant in self.chosen(variants)]
 
-    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
-        """Makes its files. Raises ValueError where one cannot be made."""
+    def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
+        """Make its files; return what was made. Raises ValueError where one cannot be made, or the target cannot take
+        the task's signature."""
         raise NotImplementedError
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
-        """What a model of this architecture has to expect, before it is trained: a line for each thing that does not fit, or one that
-        all does. Nothing where the target has no opinion.
+        """Return what a model of this architecture has to expect, before it is trained: a line for each thing that does
+        not fit, or one that all does. Nothing where the target has no opinion.
 
         Args:
             files: variant's name to its TFLite file, of a model that has learnt next to nothing.
@@ -120,54 +117,59 @@ class FromVariants(Target):
         variants: the files to take, by their names; where not given, of each kind that the target takes the first.
     """
 
-    #: How the numbers may be written in what it takes, see `export.encodings`; the first two are taken where no variants are named.
+    #: How the numbers may be written in what it takes, see `export.encodings`; the first two are taken where no
+    #: variants are named.
     takes: ClassVar[tuple[str, ...]] = ("float32", "int8")
     variants: list[str] | None = Field(None, min_length=1)
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
-        kinds = {variant.title: variant.encoding for variant in variants}
+        encodings = {variant.title: variant.encoding for variant in variants}
         if self.variants is None:
-            first = [next((title for title, kind in kinds.items() if kind == wanted), None) for wanted in self.takes[:2]]
-            found = [title for title in first if title is not None]
+            first = {encoding: title for title, encoding in reversed(encodings.items())}
+            chosen = [first[encoding] for encoding in self.takes[:2] if encoding in first]
         else:
-            for title in self.variants:
-                if title not in kinds:
-                    raise ValueError(f"compress.variants makes no {title}; it makes {', '.join(kinds)}")
-                if kinds[title] not in (*self.takes, "mixed"):
-                    raise ValueError(f"{title} is a {kinds[title]} file, and {self.title} takes {' and '.join(self.takes)} ones only")
-            found = self.variants
-        if not found:
-            raise ValueError(f"{self.title} takes {' and '.join(self.takes)} files only: name such a variant in compress.variants, for "
-                             f"instance {self.takes[-1]}")
-        return found
+            self._check_named(encodings)
+            chosen = self.variants
+        if not chosen:
+            raise ValueError(f"{self.title} takes {' and '.join(self.takes)} files only: name such a variant in "
+                             f"compress.variants, for instance {self.takes[-1]}")
+        return chosen
 
-    def export(self, dock: ExportContext, chosen: Sequence[str]) -> list[Exported]:
-        made, folder = [], dock.folder / self.title
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for variant in chosen:
-            if variant in dock.variants:  # else compression has said why not
-                made.append(self.export_one(dock, dock.variants[variant], folder))
-        return made
+    def _check_named(self, encodings: Mapping[str, str]) -> None:
+        """Raise ValueError where a named variant is not made, or is written in a way that the target does not take."""
+        for title in self.variants or []:
+            if title not in encodings:
+                raise ValueError(f"compress.variants makes no {title}; it makes {', '.join(encodings)}")
+            if encodings[title] not in (*self.takes, "mixed"):
+                raise ValueError(f"{title} is a {encodings[title]} file, and {self.title} takes "
+                                 f"{' and '.join(self.takes)} ones only")
 
-    def export_one(self, dock: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
-        """Makes its file of one variant, in its own folder."""
+    def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
+        folder = fresh(context.folder / self.title)
+        # of those that are missing compression has said why
+        return [self.export_one(context, context.variants[name], folder) for name in chosen if name in context.variants]
+
+    def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+        """Make its file of one variant, in its own folder."""
         raise NotImplementedError
 
-    def made(self, dock: ExportContext, variant: VariantRecord, path: Path, *beside: Path, summary: str, coverage: Coverage | None = None,
-             estimates: dict[str, float] | None = None, notes: Sequence[str] = (), operators: dict[str, int] | None = None) -> Exported:
-        """The record of a file, or of a folder, that was made, with others that belong to it."""
-        return record(self, dock, variant.name, path, *beside, summary=summary, integer=variant.integer, encoding=variant.encoding,
-                      coverage=coverage, estimates=estimates, notes=notes, operators=operators)
+
+def fresh(folder: Path) -> Path:
+    """Return the folder, made and empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
-def record(target: Target, dock: ExportContext, variant: str, path: Path, *beside: Path, summary: str, integer: bool = False,
-           encoding: str = "", coverage: Coverage | None = None, estimates: dict[str, float] | None = None, notes: Sequence[str] = (),
-           operators: dict[str, int] | None = None) -> Exported:
-    """The record of what a target made: one file or folder, and what belongs to it."""
-    files = [file for own in (path, *beside) for file in ([own] if own.is_file() else sorted(own.rglob("*"))) if file.is_file()]
+class Sizes(TypedDict):
+    """What `Exported` says of the bytes of what was made."""
+
+    bytes: int
+    zipped: int
+
+
+def sizes(*paths: Path) -> Sizes:
+    """Return the bytes of files, and of all files below folders, together."""
+    files = [file for path in paths for file in (path, *sorted(path.rglob("*"))) if file.is_file()]
     contents = [file.read_bytes() for file in files]
-    return Exported(
-        variant=variant, target=target.title, path=str(path.relative_to(dock.folder)), summary=summary, integer=integer,
-        encoding=encoding, bytes=sum(map(len, contents)), zipped=sum(map(zipped_size, contents)), runs=target.runs, coverage=coverage,
-        estimates=estimates or {}, notes=list(notes), operators=operators or {})
+    return Sizes(bytes=sum(map(len, contents)), zipped=sum(map(zipped_size, contents)))

@@ -16,9 +16,11 @@ from pipelines.reporting.results import aligned
 
 #: Kinds of operators that a profile shows.
 SHOWN = 5
+HERE = ("artifact", "runtime", "bytes", "load ms", "first ms", "p50 ms", "p90 ms", "p99 ms", "per second", "peak MB", "against first")
+ON_PHONE = ("on the phone", "device", "init ms", "first ms", "mean ms", "peak MB")
 
 
-class Found(BaseModel):
+class Benchmark(BaseModel):
     """The figures of all artifacts."""
 
     artifacts: list[Timed] = []
@@ -26,35 +28,38 @@ class Found(BaseModel):
 
 
 def files_of(artifacts: Sequence[Path]) -> list[Path]:
-    """The files and folders to time: each as it is given, a run's folder as all that it can run. Raises UserError."""
-    found: list[Path] = []
-    for one in artifacts:
-        if not one.exists():
-            raise UserError(f"benchmark: there is no {one}; give .tflite, .onnx, .xml, .cc or .keras files, SavedModels, or a run's folder")
-        if (one / runs.RECORD).exists():
-            found += [Path(made.path) for made in results.collect(runs.load(one)).artifacts]
+    """Return the files and folders to time: each as it is, a run's folder as all that it can run. Raises UserError."""
+    paths: list[Path] = []
+    for artifact in artifacts:
+        if not artifact.exists():
+            raise UserError(f"benchmark: there is no {artifact}; give .tflite, .onnx, .xml, .cc or .keras files, SavedModels, or a run's "
+                            "folder")
+        if (artifact / runs.RECORD).exists():
+            paths += [Path(one.path) for one in results.collect(runs.load(artifact)).artifacts]
         else:
-            found.append(one)
-    if not found:
+            paths.append(artifact)
+    if not paths:
         raise UserError("benchmark: the run has no verified models yet; let it come to its end with litepress run")
-    return found
+    return paths
 
 
-def benchmark(paths: Sequence[Path], threads: int, repetitions: int, profile: bool) -> Found:
-    """Times artifacts side by side. Raises UserError where one cannot be run."""
+def benchmark(paths: Sequence[Path], threads: int, repetitions: int, profile: bool) -> Benchmark:
+    """Time artifacts side by side. Raises UserError where one cannot be run."""
+    kinds: list[dict[str, float]] = []
     try:
-        begun = [workers.call(side_by_side.start, path, threads, what=f"benchmark {path}") for path in paths]
+        starts = [workers.call(side_by_side.start, path, threads, what=f"benchmark {path}") for path in paths]
         times = workers.call(side_by_side.interleaved, list(paths), threads, repetitions, what="benchmark")
-        kinds = [workers.call(side_by_side.operators, path, threads, what=f"benchmark {path}: operators")
-                 if profile and path.suffix == ".tflite" else {} for path in paths]
+        for path in paths:
+            profiled = profile and path.suffix == ".tflite"
+            kinds.append(workers.call(side_by_side.operators, path, threads, what=f"benchmark {path}: operators") if profiled else {})
     except StageError as error:
         raise UserError(f"benchmark: {str(error).removeprefix('benchmark: ').replace('ValueError: ', '')}") from error
-    return Found(artifacts=[side_by_side.figures(path, own, start, threads, known)
-                            for path, own, start, known in zip(paths, times, begun, kinds, strict=True)])
+    return Benchmark(artifacts=[side_by_side.figures(path, measured, start, threads, operators)
+                                for path, measured, start, operators in zip(paths, times, starts, kinds, strict=True)])
 
 
 def on_phone(paths: Sequence[Path], tool: Path, threads: int, repetitions: int) -> list[OnDevice]:
-    """Times the TFLite files among some artifacts on the attached phone. Raises UserError."""
+    """Time the TFLite files among some artifacts on the attached phone. Raises UserError."""
     if not tool.is_file():
         raise UserError(f"--benchmark-model {tool}: there is no such file; give LiteRT's benchmark_model, built for the phone")
     try:
@@ -63,24 +68,33 @@ def on_phone(paths: Sequence[Path], tool: Path, threads: int, repetitions: int) 
         raise UserError(f"benchmark: {error}") from error
 
 
-def lines(found: Found) -> list[str]:
-    """The figures as tables."""
-    told: list[str] = []
-    if found.artifacts:
-        first = found.artifacts[0].p50
-        rows: list[tuple[str, ...]] = [("artifact", "runtime", "bytes", "load ms", "first ms", "p50 ms", "p90 ms", "p99 ms", "per second",
-                                        "peak MB", "against first")]
-        rows += [(one.name, one.runtime, f"{one.bytes:,}", f"{one.load_ms:,.1f}", f"{one.first_ms:.2f}", f"{one.p50:.3f}", f"{one.p90:.3f}",
-                  f"{one.p99:.3f}", f"{one.per_second:,.0f}", f"{one.peak_bytes / 1e6:,.1f}", f"{one.p50 / first:.2f}")
-                 for one in found.artifacts]
-        told.append(aligned(rows, [str.ljust, str.ljust, *[str.rjust] * (len(rows[0]) - 2)]))
-        one = found.artifacts[0]
-        told.append(f"  {one.runs} runs each in turns, {one.threads} thread{'s' * (one.threads > 1)}, one example at a time")
-        told += [f"  {one.name}: " + ", ".join(f"{kind} {ms:.3f} ms" for kind, ms in list(one.operators.items())[:SHOWN])
-                 for one in found.artifacts if one.operators]
-    if found.phone:
-        rows = [("on the phone", "device", "init ms", "first ms", "mean ms", "peak MB")]
-        rows += [(one.name, one.device, f"{one.init_ms:.2f}", f"{one.first_ms:.3f}", f"{one.mean_ms:.3f}",
-                  f"{one.peak_mb:.1f}" if one.peak_mb is not None else "–") for one in found.phone]
-        told.append(aligned(rows, [str.ljust, str.ljust, *[str.rjust] * 4]))
-    return told
+def lines(result: Benchmark) -> list[str]:
+    """Return the figures as tables."""
+    return [*(_here(result.artifacts) if result.artifacts else []), *(_on_phone(result.phone) if result.phone else [])]
+
+
+def _here(artifacts: Sequence[Timed]) -> list[str]:
+    first = artifacts[0]
+    rows = [HERE, *(_row(one, first) for one in artifacts)]
+    threads = f"{first.threads} thread{'s' if first.threads > 1 else ''}"
+    output = [aligned(rows, [str.ljust, str.ljust, *[str.rjust] * (len(HERE) - 2)]),
+              f"  {first.runs} runs of each, interleaved, on {threads}, one example at a time"]
+    for one in artifacts:
+        if one.operators:
+            slowest = list(one.operators.items())[:SHOWN]
+            output.append(f"  {one.name}: " + ", ".join(f"{kind} {ms:.3f} ms" for kind, ms in slowest))
+    return output
+
+
+def _row(one: Timed, first: Timed) -> tuple[str, ...]:
+    times = (f"{one.load_ms:,.1f}", f"{one.first_ms:.2f}", f"{one.p50:.3f}", f"{one.p90:.3f}", f"{one.p99:.3f}")
+    memory = f"{one.peak_bytes / 1e6:,.1f}"
+    return one.name, one.runtime, f"{one.bytes:,}", *times, f"{one.per_second:,.0f}", memory, f"{one.p50 / first.p50:.2f}"
+
+
+def _on_phone(timed: Sequence[OnDevice]) -> list[str]:
+    rows = [ON_PHONE]
+    for one in timed:
+        memory = f"{one.peak_mb:.1f}" if one.peak_mb is not None else "–"
+        rows.append((one.name, one.device, f"{one.init_ms:.2f}", f"{one.first_ms:.3f}", f"{one.mean_ms:.3f}", memory))
+    return [aligned(rows, [str.ljust, str.ljust, *[str.rjust] * 4])]

@@ -2,19 +2,19 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from etils import epy
 from pydantic import BaseModel
 
-from pipelines.ingest import stream
-from pipelines.ingest.indexing import build_index, check_batch
 from pipelines.recipe.recipe import Recipe
-from pipelines.training import loop, network
+from pipelines.tools.short_training import data_of, prepare
 
-with epy.lazy_imports():
-    pass
+#: Epochs that the examples are taken from: as good as without an end.
+EPOCHS = 1_000_000
 
 
 class Speed(BaseModel):
@@ -25,38 +25,37 @@ class Speed(BaseModel):
     together: float
 
     def lines(self) -> list[str]:
-        """The figures, and which of the two holds the other up."""
-        slower, faster = ("input pipeline", "training step") if self.input < self.step else ("training step", "input pipeline")
-        return [f"input pipeline  {self.input:>10,.0f} examples/s", f"training step   {self.step:>10,.0f} examples/s",
+        """Return the figures, and which of the two is the bottleneck."""
+        names = ["input pipeline", "training step"]
+        slower, faster = names if self.input < self.step else reversed(names)
+        ratio = max(self.input, self.step) / min(self.input, self.step)
+        return [f"input pipeline  {self.input:>10,.0f} examples/s",
+                f"training step   {self.step:>10,.0f} examples/s",
                 f"together        {self.together:>10,.0f} examples/s",
-                f"The {slower} is the bottleneck: the {faster} alone is {max(self.input, self.step) / min(self.input, self.step):.1f} "
-                "times as fast."]
+                f"The {slower} is the bottleneck: the {faster} alone is {ratio:.1f} times as fast."]
 
 
-def measure(written: dict, seconds: float) -> Speed:
-    """Measures each for about `seconds`, after a warm-up. Raises UserError where there is not even one batch."""
+def measure(written: dict[str, Any], seconds: float) -> Speed:
+    """Measure each for about `seconds`, after a warm-up. Raises UserError where there is not even one batch.
+
+    Args:
+        written: the recipe.
+    """
     recipe = Recipe.model_validate(written)
-    data, source = recipe.data, recipe.data.source
-    source.prepare()
-    index = build_index(source, data.image, validation=data.validation, test=data.test, seed=recipe.seed)
-    count, classes = index.splits["train"].examples, len(index.classes)
-    check_batch(data.batch, count)
-    stream.set_seed(recipe.seed)
-    model = network.build(recipe.model, index.shape, classes)
-    loop.compile_for(model, recipe.train, steps=1000, class_counts=index.splits["train"].class_counts,
-                     auxiliary=recipe.model.auxiliary)
-    examples = stream.examples(source, index, data.image, "train")
-    batches = iter(stream.training_batches(examples, classes=classes, batch=data.batch, augmentations=data.augment, seed=recipe.seed,
-                                           first_epoch=0, epochs=1_000_000))
-    for _ in range(count // data.batch):  # the first epoch fills the cache
-        images, targets = next(batches)
-    model.train_on_batch(images, targets)
-    return Speed(input=_rate(lambda: next(batches), data.batch, seconds),
-                 step=_rate(lambda: model.train_on_batch(images, targets), data.batch, seconds),
-                 together=_rate(lambda: model.train_on_batch(*next(batches)), data.batch, seconds))
+    data, batch = data_of(recipe), recipe.data.batch
+    with tempfile.TemporaryDirectory(prefix="litepress-benchmark-") as folder:
+        learner = prepare(recipe, data, data.steps, Path(folder)).learner
+        batches = iter(data.training(0, EPOCHS))
+        for _ in range(data.steps):  # the first epoch fills the cache
+            inputs, targets = next(batches)
+        learner.train_on_batch(inputs, targets)
+        return Speed(input=_rate(lambda: next(batches), batch, seconds),
+                     step=_rate(lambda: learner.train_on_batch(inputs, targets), batch, seconds),
+                     together=_rate(lambda: learner.train_on_batch(*next(batches)), batch, seconds))
 
 
 def _rate(action: Callable[[], object], examples: int, seconds: float) -> float:
+    """Return the examples per second of an action that takes some, repeated for about `seconds`."""
     action()
     started = time.perf_counter()
     for done in itertools.count(1):

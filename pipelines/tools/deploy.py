@@ -1,35 +1,47 @@
 """`litepress deploy` and `litepress models`: from runs, bundles and the registry to TF Serving's model repository."""
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etils import epy
+
+from export.delivery import samples as golden_samples
 from export.delivery.manifest import NAME as MANIFEST
 from export.delivery.manifest import Manifest
-from export.predictors import IMAGE
-from export.targets.saved_model import ENCODED
+from export.delivery.samples import Samples
+from export.signature import Signature
+from export.targets import saved_model
 from pipelines.errors import UserError
 from pipelines.tools.publish import bundle_of
+
+with epy.lazy_imports():
+    import numpy as np
+    from tensorflow.core.example.example_pb2 import Example
 
 if TYPE_CHECKING:
     from serving.deploy.files import Deployment
 
 #: Where a bundle has its SavedModel's numbered versions, and its golden samples.
 SAVED_MODEL, SAMPLES = "saved_model", "samples"
-#: Pictures that go together in a warm-up request.
+#: Examples that go together in a warm-up request.
 WARM_BATCHES = (1, 8, 32)
+#: What a signature calls its input where that is the encoded form of another, and what a tf.train.Example calls it.
+BYTES, ENCODED = "{}_bytes", "{}/encoded"
 
 
-def on_repository(folder: Path, what: str, *arguments: Any) -> Any:
-    """Calls a method of a folder's Repository by its name. Raises UserError where it cannot be done."""
+def on_repository(folder: Path, method: str, *arguments: Any) -> Any:
+    """Call a method of a folder's Repository by its name. Raises UserError where it cannot be done."""
     from serving.repository import Repository, RepositoryError
 
     try:
-        return getattr(Repository(folder), what)(*arguments)
+        return getattr(Repository(folder), method)(*arguments)
     except RepositoryError as error:
         raise UserError(f"models: {error}") from error
     except OSError as error:
@@ -37,25 +49,29 @@ def on_repository(folder: Path, what: str, *arguments: Any) -> Any:
 
 
 def listed(folder: Path) -> list[str]:
-    """A line for each model of a repository: its versions and labels. Raises UserError where there is none."""
-    found = on_repository(folder, "models")
-    if not found:
+    """Return a line for each model of a repository: its versions and labels. Raises UserError where there is none."""
+    models = on_repository(folder, "models")
+    if not models:
         raise UserError(f"{folder}: there is no model in it; litepress models promote RUN {folder} adds one")
     lines = []
-    for name, versions in found.items():
+    for name, versions in models.items():
         labels = on_repository(folder, "labels", name)
-        on = {number: ", ".join(label for label, place in labels.items() if place == number) for number in versions}
-        lines.append(f"{name:<28}  " + "  ".join(f"{number}{f' ({on[number]})' if on[number] else ''}" for number in versions))
+        shown = []
+        for number in versions:
+            own = ", ".join(label for label, labelled in labels.items() if labelled == number)
+            shown.append(f"{number} ({own})" if own else f"{number}")
+        lines.append(f"{name:<28}  {'  '.join(shown)}")
     return lines
 
 
-def promote(place: Path, folder: Path, name: str | None = None, mounted: str = "") -> tuple[str, int]:
-    """Makes the SavedModel of a run or a bundle the next version of its model, with warm-up requests of its golden samples.
+def promote(source: Path, folder: Path, name: str | None = None, mounted: str = "") -> tuple[str, int]:
+    """Make the SavedModel of a run or a bundle the next version of its model, with warm-up requests of its golden samples.
 
     Args:
-        place: a run's folder, or a bundle's.
+        source: a run's folder, or a bundle's.
         folder: the repository.
         name: of the model; the recipe's where not given.
+        mounted: where the servers see the repository, if not at its own path.
 
     Returns:
         The model's name and the version.
@@ -65,64 +81,104 @@ def promote(place: Path, folder: Path, name: str | None = None, mounted: str = "
     """
     from serving import repository as repositories
 
-    bundle = bundle_of(place)
+    bundle = bundle_of(source)
     versions = sorted((bundle / SAVED_MODEL).glob("[0-9]*"))
     if not versions:
-        raise UserError(f"{place}: its bundle holds no SavedModel; add saved_model to export.targets")
+        raise UserError(f"{source}: its bundle holds no SavedModel; add saved_model to export.targets")
     model = name or Manifest.model_validate_json((bundle / MANIFEST).read_bytes()).name
     try:
-        return model, repositories.Repository(folder, mounted).promote(model, versions[-1], warm_up(bundle, model))
+        requests = warm_up(versions[-1], bundle / SAMPLES, model)
+        return model, repositories.Repository(folder, mounted).promote(model, versions[-1], requests)
     except repositories.RepositoryError as error:
         raise UserError(f"models promote: {error}") from error
     except OSError as error:
         raise UserError(f"models promote: {error.strerror or error} ({error.filename})") from error
 
 
-def warm_up(bundle: Path, model: str) -> dict[str, bytes]:
-    """Warm-up requests of a bundle's golden samples, for each signature of its SavedModel: the file's contents by its path."""
-    import numpy as np
-    import PIL.Image
-    import tensorflow as tf
-    from tensorflow_serving.apis import prediction_log_pb2
+def warm_up(version: Path, samples_folder: Path, model: str) -> dict[str, bytes]:
+    """Return warm-up requests for every signature of a SavedModel that golden samples can feed: the file's contents by its path.
 
-    from serving import tensors, warmup
+    Args:
+        version: the SavedModel's folder.
+        samples_folder: of golden samples; without one there are no requests.
+        model: the name that it is served under.
+    """
+    from serving import warmup
 
-    files = [path.read_bytes() for path in sorted((bundle / SAMPLES).glob("*.png"))]
-    images = [np.asarray(PIL.Image.open(path)) for path in sorted((bundle / SAMPLES).glob("*.png"))]
-    if not files:
+    if not (samples_folder / golden_samples.NAME).is_file():
         return {}
+    samples = golden_samples.read(samples_folder)
+    signatures = saved_model.signatures(version)
+    requests = list(_requests(signatures.values(), samples, model)) if len(samples) else []
+    return {warmup.PLACE.as_posix(): warmup.records(requests)} if requests else {}
 
-    def requests() -> Iterator[Any]:
+
+def _requests(signatures: Iterable[Signature], samples: Samples, model: str) -> Iterator[Any]:
+    """Yield PredictionLog messages: the samples to each signature that takes them, in batches of several sizes."""
+    for signature in signatures:
         for count in WARM_BATCHES:
-            chosen = [place % len(files) for place in range(count)]
-            pictures = np.stack([images[place] if images[place].ndim == 3 else images[place][..., None] for place in chosen])
-            for signature, key, value in (("serving_default", IMAGE, pictures),
-                                          ("serving_bytes", "image_bytes", np.array([files[place] for place in chosen], object))):
-                log = prediction_log_pb2.PredictionLog()
-                log.predict_log.request.model_spec.name = model
-                log.predict_log.request.model_spec.signature_name = signature
-                tensors.to_proto(value, log.predict_log.request.inputs[key], packed=True)
-                yield log
-            log = prediction_log_pb2.PredictionLog()
-            log.classify_log.request.model_spec.name = model
-            log.classify_log.request.model_spec.signature_name = "classify"
-            for place in chosen:
-                example = tf.train.Example()
-                example.features.feature[ENCODED].bytes_list.value.append(files[place])
-                log.classify_log.request.input.example_list.examples.append(example)
+            positions = [number % len(samples) for number in range(count)]
+            log = _predict(signature, samples, positions) or _classify(signature, samples, positions)
+            if log is None:
+                break
+            request = getattr(log, str(log.WhichOneof("log_type"))).request
+            request.model_spec.name = model
+            request.model_spec.signature_name = signature.name
             yield log
 
-    return {warmup.PLACE.as_posix(): warmup.records(requests())}
+
+def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -> Any | None:
+    """Return a Predict request of samples, as arrays or as the files that hold them; None where the signature takes something else."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    from serving import tensors
+
+    files = {BYTES.format(name): paths for name, paths in samples.encoded.items()}
+    inputs: dict[str, np.ndarray] = {}
+    for tensor in signature.inputs:
+        if tensor.name in samples.inputs:
+            inputs[tensor.name] = samples.inputs[tensor.name][list(positions)]
+        elif tensor.name in files:
+            inputs[tensor.name] = np.array([files[tensor.name][position].read_bytes() for position in positions], object)
+        else:
+            return None
+    log = prediction_log_pb2.PredictionLog()
+    for name, value in signature.fit(inputs).items():
+        tensors.to_proto(value, log.predict_log.request.inputs[name], packed=True)
+    return log
 
 
-def deploy(place: Path, target: Path, deployment: Deployment) -> str:
-    """Writes everything a TF Serving fleet needs into a new folder; the model's name.
+def _classify(signature: Signature, samples: Samples, positions: Sequence[int]) -> Any | None:
+    """Return a Classify or Regress request of tf.train.Example messages that hold the samples' files; None where the signature takes
+    something else, or some input does not go as a file."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    from serving import examples
+
+    outputs = {tensor.name for tensor in signature.outputs}
+    classifies = bool(outputs & {examples.CLASSES, examples.SCORES})
+    takes_examples = [(tensor.name, tensor.dtype) for tensor in signature.inputs] == [(examples.INPUTS, "string")]
+    if not takes_examples or not (classifies or examples.OUTPUTS in outputs) or set(samples.encoded) != set(samples.inputs):
+        return None
+    log = prediction_log_pb2.PredictionLog()
+    request = (log.classify_log if classifies else log.regress_log).request
+    for position in positions:
+        example = Example()
+        for name, paths in samples.encoded.items():
+            example.features.feature[ENCODED.format(name)].bytes_list.value.append(paths[position].read_bytes())
+        request.input.example_list.examples.append(example)
+    return log
+
+
+def deploy(source: Path, target: Path, deployment: Deployment) -> str:
+    """Write everything a TF Serving fleet needs into a new folder; return the model's name.
+
+    Args:
+        source: a run's folder, or a bundle's.
 
     Raises:
         UserError: the folder is there, or there is no SavedModel.
     """
-    import dataclasses
-
     from serving.deploy import files
 
     if target.exists():
@@ -131,8 +187,9 @@ def deploy(place: Path, target: Path, deployment: Deployment) -> str:
         raise UserError(f"deploy: there is no folder {target.parent}")
     with tempfile.TemporaryDirectory(prefix=".deploy-", dir=target.absolute().parent) as beside:
         folder = Path(beside) / "whole"
-        name, _ = promote(place, folder / "models", deployment.name or None, mounted="/models")
-        for path, text in files.render(dataclasses.replace(deployment, name=dns_label(name), repository=str(target / "models"))).items():
+        name, _ = promote(source, folder / "models", deployment.name or None, mounted="/models")
+        named = dataclasses.replace(deployment, name=dns_label(name), repository=str(target / "models"))
+        for path, text in files.render(named).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
         os.rename(folder, target)
@@ -140,30 +197,27 @@ def deploy(place: Path, target: Path, deployment: Deployment) -> str:
 
 
 def dns_label(name: str) -> str:
-    """A name as Kubernetes takes it. Raises UserError where it cannot be one."""
-    import re
-
-    found = name.lower().replace("_", "-").replace(".", "-")
-    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?", found):
+    """Return a name as Kubernetes takes it. Raises UserError where it cannot be one."""
+    label = name.lower().replace("_", "-").replace(".", "-")
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?", label):
         raise UserError(f"{name} cannot be a name in Kubernetes: give --name, letters, digits and -, at most 47")
-    if found != name:
-        raise UserError(f"{name} is no name for Kubernetes; give another with --name, for instance {found}")
-    return found
+    if label != name:
+        raise UserError(f"{name} is not a name for Kubernetes; give another with --name, for instance {label}")
+    return label
 
 
-def from_registry(wanted: str, folder: Path, runs_folder: Path) -> tuple[str, int]:
-    """Promotes what an alias of MLflow's registry points to, from NAME@ALIAS; the model's name and version. Raises UserError."""
+def from_registry(requested: str, folder: Path, runs_folder: Path) -> tuple[str, int]:
+    """Promote what an alias of MLflow's registry points to, NAME@ALIAS; return the model's name and version. Raises UserError."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
     from pipelines.reporting import tracking
 
-    name, _, alias = wanted.partition("@")
+    name, _, alias = requested.partition("@")
     alias = alias or tracking.ALIAS
     server = tracking.uri(runs_folder)
     try:
-        client = mlflow.MlflowClient(server)
-        version = client.get_model_version_by_alias(name, alias)
+        version = mlflow.MlflowClient(server).get_model_version_by_alias(name, alias)
         with tempfile.TemporaryDirectory(prefix="litepress-registry-") as beside:
             mlflow.set_tracking_uri(server)
             fetched = Path(mlflow.artifacts.download_artifacts(run_id=version.run_id, dst_path=beside, tracking_uri=server))
@@ -176,4 +230,3 @@ def from_registry(wanted: str, folder: Path, runs_folder: Path) -> tuple[str, in
             return promote(bundle, folder, name)
     except MlflowException as error:
         raise UserError(f"models from-registry: {server} has no {name}@{alias}: {' '.join(str(error).split())[:200]}") from error
-

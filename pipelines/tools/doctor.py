@@ -20,20 +20,20 @@ LIBRARIES = ("litepress", "tensorflow", "keras", "ai-edge-litert", "tensorflow-d
 
 
 def lines() -> Iterator[str]:
-    """Yields the lines to print."""
+    """Yield the lines to print."""
     yield f"python      {platform.python_version()} on {platform.system()} {platform.machine()}"
     for name in LIBRARIES:
         yield f"{'':<12}{name} {importlib.metadata.version(name)}"
     yield "devices     " + ", ".join(workers.call(devices, what="doctor"))
     yield f"disk        {shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB free here"
-    place = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    yield f"data        {place} (TensorFlow Datasets keeps what it prepares there; TFDS_DATA_DIR changes it)"
+    folder = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    yield f"data        {folder} (TensorFlow Datasets keeps what it prepares there; TFDS_DATA_DIR changes it)"
     yield f"tracking    {os.environ.get('MLFLOW_TRACKING_URI', 'runs/mlflow.db (MLFLOW_TRACKING_URI changes it)')}"
     for number, (name, state, summary) in enumerate(listing.targets()):
         yield f"{'targets' if not number else '':<12}{name:<16} {state:<6} {summary}"
 
 
 def devices() -> list[str]:
-    """The devices that TensorFlow sees, with the number of processors."""
-    found = [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
-    return [f"{name} ({os.cpu_count()} processors)" if name.startswith("CPU") else name for name in found]
+    """Return the devices that TensorFlow sees, with the number of processors."""
+    names = [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+    return [f"{name} ({os.cpu_count()} processors)" if name.startswith("CPU") else name for name in names]

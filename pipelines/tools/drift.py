@@ -1,30 +1,39 @@
 """`litepress drift`: what a server was asked, and answered, against what its model learnt on."""
 from __future__ import annotations
 
-import tempfile
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 from pydantic import BaseModel
 
-from export.predictors import IMAGE
-from export.targets.saved_model import ENCODED
+from export.signature import Arrays
 from pipelines.errors import UserError
-from pipelines.ingest.pictures import decode
+from pipelines.figures import figures
+from pipelines.ingest.data import Data
 from pipelines.recipe.recipe import Recipe
-from pipelines.tools import check
+from pipelines.tools.few_examples import few_examples
 from pipelines.tools.replay import check_logs
 
 with epy.lazy_imports():
     import numpy as np
+    import tensorflow as tf
 
-#: Population stability index: below the first there is no drift to speak of, above the second there is (N. Siddiqi, "Credit Risk
-#: Scorecards", 2006).
+#: Population stability index: below the first there is no drift to speak of, above the second there is (N. Siddiqi,
+#: "Credit Risk Scorecards", 2006).
 SOME, MUCH = 0.1, 0.25
 BINS = 10
-#: With fewer pictures an index says little.
+#: With fewer logged examples an index says little.
 LEAST = 30
+#: Training examples to compare with, at least.
+TRAINED = 500
+#: Examples whose properties are computed at a time.
+CHUNK = 256
+#: The shift of the answered classes.
+CLASSES = "classes"
 
 
 class Shift(BaseModel):
@@ -41,76 +50,163 @@ class Shift(BaseModel):
 
 
 class Drift(BaseModel):
-    """A log against the training set."""
+    """A log against the training set.
 
-    pictures: int
+    Args:
+        examples: that were logged.
+        classes: name to its share of the training examples and of the answers.
+    """
+
+    examples: int
     shifts: list[Shift]
     classes: dict[str, tuple[float, float]] = {}
 
     @property
     def worst(self) -> float:
-        return max(shift.index for shift in self.shifts)
+        return max((shift.index for shift in self.shifts), default=0.0)
 
 
-def drift(written: dict[str, Any], logs: list[Path], limit: int, picture: Path | None) -> Drift:
-    """Compares the pictures of a log, and the classes that were answered, with the training set. Raises UserError."""
+@dataclasses.dataclass
+class Logged:
+    """What a log holds.
+
+    Args:
+        inputs: of each example, by name: an array, or the bytes of the file that it comes from.
+        outputs: of each request that has some, by name, as batches.
+    """
+
+    inputs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    outputs: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+
+
+def drift(written: dict[str, Any], logs: list[Path], limit: int, figure: Path | None) -> Drift:
+    """Compare the inputs of a log, and the answers to them, with the training set. Raises UserError.
+
+    Args:
+        written: the recipe.
+        logs: TFRecord files of PredictionLog.
+        limit: examples to read, at most.
+        figure: where to draw the distributions.
+    """
     recipe = Recipe.model_validate(written)
-    logged, answered = _logged(check_logs(logs), recipe, limit)
-    if len(logged) < LEAST:
-        raise UserError(f"drift: {len(logged)} pictures were logged; give at least {LEAST}")
-    with tempfile.TemporaryDirectory(prefix="litepress-drift-") as folder:
-        path = Path(folder) / check.EXAMPLES_FILE
-        check.take_examples(written, path, max(len(logged), 500))
-        examples = np.load(path)
-        trained, labels, classes = examples["images"], examples["labels"], recipe.data.source.classes()
-    shifts = [Shift(name=name, index=stability(before, after), trained=float(before.mean()), logged=float(after.mean()))
-              for name, (before, after) in {name: (of(trained), of(logged)) for name, of in PROPERTIES.items()}.items()]
-    shares = {}
-    if len(answered):
-        before, after = (np.bincount(values, minlength=len(classes)) / len(values) for values in (labels, answered))
-        shifts.append(Shift(name="classes", index=_index(before, after), trained=float(before.max()), logged=float(after.max())))
-        shares = {name: (float(one), float(other)) for name, one, other in zip(classes, before, after, strict=True)}
-    found = Drift(pictures=len(logged), shifts=shifts, classes=shares)
-    if picture is not None:
-        draw(trained, logged, found, picture)
-    return found
+    logged = _read(check_logs(logs), list(recipe.task.inputs), limit)
+    if len(logged.inputs) < LEAST:
+        raise UserError(f"drift: {len(logged.inputs)} examples were logged; give at least {LEAST}")
+    data = few_examples(recipe, max(len(logged.inputs), TRAINED), spread=True, download=True)
+    inputs, targets = data.arrays("train", data.index.splits["train"].examples)
+    before = _properties(data, inputs)
+    after = _properties(data, _decoded(data, logged.inputs))
+    shifts = [Shift(name=name, index=stability(before[name], after[name]), trained=float(before[name].mean()),
+                    logged=float(after[name].mean())) for name in before]
+    answers, classes = _answers(data, targets, logged)
+    if figure is not None:
+        draw(before, after, shifts, figure)
+    return Drift(examples=len(logged.inputs), shifts=[*shifts, *answers], classes=classes)
 
 
-def _logged(logs: list[Path], recipe: Recipe, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures of a log, uint8 (pictures, height, width, channels), and the classes that were answered, as far as they are logged."""
+def _read(logs: list[Path], names: Sequence[str], limit: int) -> Logged:
+    """Return the inputs called by some names, and the outputs, of the Predict and Classify requests of logs. Raises UserError."""
     from serving import replay as replaying
-    from serving import tensors
 
-    images: list[np.ndarray] = []
-    answered: list[int] = []
+    logged = Logged()
     try:
         for record in replaying.records(logs):
             kind = record.WhichOneof("log_type")
             if kind == "predict_log":
-                inputs, outputs = record.predict_log.request.inputs, record.predict_log.response.outputs
-                name, value = next(iter(inputs.items()))
-                array = tensors.to_array(value, name)
-                images += list(array) if name == IMAGE else [decode(file, recipe.data.image).numpy() for file in array.tolist()]
-                scores = outputs.get("logits", outputs.get("scores"))
-                answered += tensors.to_array(scores, "scores").argmax(axis=1).tolist() if scores is not None else []
+                _read_predict(record.predict_log, names, logged)
             elif kind == "classify_log":
-                images += [decode(one.features.feature[ENCODED].bytes_list.value[0], recipe.data.image).numpy()
-                           for one in record.classify_log.request.input.example_list.examples]
-            if len(images) >= limit:
+                logged.inputs += _read_examples(record.classify_log.request.input.example_list.examples, names)
+            if len(logged.inputs) >= limit:
                 break
     except ValueError as error:
         raise UserError(f"drift: {error}") from error
-    wrong = next((image for image in images if image.shape != tuple(recipe.data.image.shape)), None)
-    if wrong is not None:
-        raise UserError(f"drift: the log has pictures of {' x '.join(map(str, wrong.shape))}, the recipe of "
-                        f"{' x '.join(map(str, recipe.data.image.shape))}: is it this model's log?")
-    return np.stack(images).astype("uint8") if images else np.zeros((0,)), np.array(answered, int)
+    return logged
+
+
+def _read_predict(log: Any, names: Sequence[str], logged: Logged) -> None:
+    """Add the examples of a Predict request that has all the inputs, as arrays or as the files that they come from."""
+    from serving import tensors
+
+    sent = {name: tensors.to_array(value, name) for name, value in log.request.inputs.items()}
+    columns = {name: sent.get(name, sent.get(f"{name}_bytes")) for name in names}
+    if any(values is None for values in columns.values()):
+        return
+    logged.inputs += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    logged.outputs.append({name: tensors.to_array(value, name) for name, value in log.response.outputs.items()})
+
+
+def _read_examples(examples: Sequence[Any], names: Sequence[str]) -> Iterator[dict[str, bytes]]:
+    """Yield the files of tf.train.Example messages, one per input."""
+    for example in examples:
+        features = {name: example.features.feature[f"{name}/encoded"].bytes_list.value for name in names}
+        if all(features.values()):
+            yield {name: values[0] for name, values in features.items()}
+
+
+def _decoded(data: Data, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return logged inputs as the model sees them, (examples, ...). Raises UserError where they are of another model."""
+    inputs: dict[str, np.ndarray] = {}
+    for name, tensor in data.index.inputs.items():
+        feature, learnt = data.features[name], data.index.learnt[name]
+        values = [feature.decode(tf.constant(value), learnt).numpy() if isinstance(value, bytes) else np.asarray(value)
+                  for value in (example[name] for example in examples)]
+        wrong = next((value for value in values if not _fits(value.shape, tensor.shape)), None)
+        if wrong is not None:
+            raise UserError(f"drift: {name} is {_shown(wrong.shape)} in the log and {_shown(tensor.shape)} in the recipe: is "
+                            "it this model's log?")
+        inputs[name] = np.stack(values).astype(tensor.dtype)
+    return inputs
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    return len(shape) == len(expected) and all(size in (None, one) for one, size in zip(shape, expected, strict=True))
+
+
+def _shown(shape: Sequence[int | None]) -> str:
+    return " x ".join("?" if size is None else str(size) for size in shape) or "one number"
+
+
+def _properties(data: Data, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Return a number per example for each property of the inputs, (examples,)."""
+    result: dict[str, np.ndarray] = {}
+    for name, values in inputs.items():
+        chunks = [data.features[name].properties(values[start:start + CHUNK]) for start in range(0, len(values), CHUNK)]
+        for kind in chunks[0]:
+            title = kind if len(inputs) == 1 else f"{name} {kind}"
+            result[title] = np.concatenate([chunk[kind] for chunk in chunks])
+    return result
+
+
+def _answers(data: Data, targets: Arrays, logged: Logged) -> tuple[list[Shift], dict[str, tuple[float, float]]]:
+    """Return how far the answers are from the targets of the training set, and the shares of the classes, where there are some."""
+    target = next((name for name, tensor in data.index.targets.items() if not tensor.shape), None)
+    decided = list(_decisions(data, logged.outputs))
+    if target is None or not decided:
+        return [], {}
+    trained, answered = targets[target], np.concatenate(decided)
+    names = data.index.names(target)
+    if not names:
+        return [Shift(name=target, index=stability(trained, answered), trained=float(trained.mean()),
+                      logged=float(answered.mean()))], {}
+    before, after = (np.bincount(values, minlength=len(names))[:len(names)] / len(values) for values in (trained, answered))
+    shift = Shift(name=CLASSES, index=_index(before, after), trained=float(before.max()), logged=float(after.max()))
+    return [shift], {name: (float(one), float(other)) for name, one, other in zip(names, before, after, strict=True)}
+
+
+def _decisions(data: Data, outputs: Sequence[Arrays]) -> Iterator[np.ndarray]:
+    """Yield what was answered in each request, a class or number per example, where its outputs say it."""
+    for batch in outputs:
+        with contextlib.suppress(KeyError):  # a client may ask for some outputs alone
+            decided = data.task.decision(batch) if batch else None
+            if decided is not None:
+                yield decided
 
 
 def stability(before: np.ndarray, after: np.ndarray) -> float:
-    """The population stability index of one number per picture, over tenths of the first."""
+    """Return the population stability index of one number per example, over tenths of the first."""
     edges = np.unique(np.quantile(before, np.linspace(0, 1, BINS + 1)[1:-1]))
-    shares = [np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) / len(values) for values in (before, after)]
+    shares = [np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) / len(values)
+              for values in (before, after)]
     return _index(*shares)
 
 
@@ -120,36 +216,35 @@ def _index(before: np.ndarray, after: np.ndarray) -> float:
     return float(((after - before) * np.log(after / before)).sum())
 
 
-def _sharpness(images: np.ndarray) -> np.ndarray:
-    grey = images.astype("float32").mean(axis=-1)
-    return np.abs(np.diff(grey, axis=1)).mean(axis=(1, 2)) + np.abs(np.diff(grey, axis=2)).mean(axis=(1, 2))
+def lines(result: Drift) -> list[str]:
+    """Return drift, for a terminal."""
+    output = [f"{result.examples:,} logged examples against the training set",
+              f"  {'':<12} {'index':>7} {'trained':>9} {'logged':>9}  drift"]
+    output += [f"  {one.name:<12} {one.index:>7.3f} {one.trained:>9.2f} {one.logged:>9.2f}  {one.verdict}" for one in result.shifts]
+    classes = next((shift for shift in result.shifts if shift.name == CLASSES), None)
+    if classes is not None and classes.index > SOME:
+        moved = sorted(result.classes.items(), key=lambda item: -abs(item[1][1] - item[1][0]))[:3]
+        shown = ", ".join(f"{name} {before:.1%} -> {after:.1%}" for name, (before, after) in moved)
+        output.append(f"  classes that moved most: {shown}")
+    return output
 
 
-#: A number for each picture.
-PROPERTIES = {"brightness": lambda images: images.reshape(len(images), -1).mean(axis=1),
-              "contrast": lambda images: images.reshape(len(images), -1).std(axis=1), "sharpness": _sharpness}
+def draw(before: Arrays, after: Arrays, shifts: Sequence[Shift], path: Path) -> None:
+    """Draw the distribution of each property, trained and logged.
 
-
-def lines(found: Drift) -> list[str]:
-    """Drift as lines."""
-    told = [f"{found.pictures:,} logged pictures against the training set", f"  {'':<12} {'index':>7} {'trained':>9} {'logged':>9}  drift"]
-    told += [f"  {one.name:<12} {one.index:>7.3f} {one.trained:>9.2f} {one.logged:>9.2f}  {one.verdict}" for one in found.shifts]
-    moved = sorted(found.classes.items(), key=lambda item: -abs(item[1][1] - item[1][0]))[:3]
-    if moved and found.shifts[-1].index > SOME:
-        told.append("  classes that moved most: " + ", ".join(f"{name} {before:.1%} -> {after:.1%}" for name, (before, after) in moved))
-    return told
-
-
-def draw(trained: np.ndarray, logged: np.ndarray, found: Drift, path: Path) -> None:
-    """The distribution of each property, trained and logged."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    for axes, (name, of), shift in zip(figure.subplots(1, len(PROPERTIES)), PROPERTIES.items(), found.shifts, strict=False):
-        edges = np.histogram_bin_edges(np.concatenate([of(trained), of(logged)]), 24)
-        for values, label in ((of(trained), "trained on"), (of(logged), "logged")):
-            axes.hist(values, edges, density=True, alpha=0.6, label=label)
-        axes.set_title(f"{name}: {shift.index:.2f} ({shift.verdict})")
+    Args:
+        before, after: a number per example of each property.
+        shifts: in the same order.
+    """
+    figure = figures.new_figure(3 * max(1, len(shifts)), 3)
+    for number, shift in enumerate(shifts):
+        axes = figure.add_subplot(1, len(shifts), number + 1)
+        samples = before[shift.name], after[shift.name]
+        edges = np.histogram_bin_edges(np.concatenate(samples), 24)
+        for values, label in zip(samples, ("trained on", "logged"), strict=True):
+            axes.hist(values, edges.tolist(), density=True, alpha=0.6, label=label)
+        axes.set_title(f"{shift.name}: {shift.index:.2f} ({shift.verdict})")
         axes.set_yticks([])
-    figure.axes[0].legend()
-    figure.savefig(path, dpi=130)
+    if figure.axes:
+        figure.axes[0].legend()
+    figures.save(figure, path)

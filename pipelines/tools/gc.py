@@ -11,15 +11,14 @@ from pipelines.errors import UserError
 
 
 def collect(root: Path, dry_run: bool) -> Iterator[str]:
-    """Deletes artifacts, interrupted work and trash below `root/.store` that no run's record names; a line for each.
+    """Delete artifacts, interrupted work and trash below `root/.store` that no run's record names; yield a line for each.
 
-    Work that some process is doing right now is left alone.
+    Work that some process is doing right now is left alone. Raises UserError where there is no such folder.
     """
     if not root.is_dir():
         raise UserError(f"{root}: there is no such folder of runs. Give it with --runs")
-    store, needed = Store(root / runs.STORE), set()
-    for run in runs.all_runs(root):
-        needed |= {record.artifact for record in run.record.stages.values()}
+    store = Store(root / runs.STORE)
+    needed = {record.artifact for run in runs.all_runs(root) for record in run.record.stages.values()}
     freed = 0
     for folder in _candidates(store):
         if folder.parent != store.root / ".trash" and folder.name in needed:
@@ -36,6 +35,6 @@ def collect(root: Path, dry_run: bool) -> Iterator[str]:
 
 
 def _candidates(store: Store) -> list[Path]:
-    places = (store.root, store.root / ".work", store.root / ".trash")
-    return [folder for place in places if place.is_dir() for folder in sorted(place.iterdir())
-            if folder.is_dir() and folder.name not in (".work", ".trash")]
+    parents = [folder for folder in (store.root, store.root / ".work", store.root / ".trash") if folder.is_dir()]
+    return [child for folder in parents for child in sorted(folder.iterdir())
+            if child.is_dir() and child.name not in (".work", ".trash")]

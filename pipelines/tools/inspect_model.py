@@ -1,29 +1,28 @@
 """`litepress inspect`: what is in a model, and which of its operators run where."""
 from __future__ import annotations
 
+import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from etils import epy
 from pydantic import BaseModel
 
 from export.artifacts import Coverage
 from export.conversion import convert
 from export.keras_models import file as keras_file
-from export.keras_models import imported
+from export.keras_models import graph, imported
+from export.signature import Function
 from export.targets import ethos_u, microcontroller, replacements, tools
 from export.tflite import file as tflite_file
-from export.tflite import gpu_coverage, inspection
+from export.tflite import gpu_coverage, inspection, metadata
 from pipelines.errors import UserError
-
-with epy.lazy_imports():
-    import numpy as np
 
 #: The NPUs of the table: one of each generation.
 NPUS = ("ethos-u55-128", "ethos-u65-256", "ethos-u85-256")
-#: Random pictures that ranges are found with where only the operators matter.
-PICTURES = 8
+#: Random examples that ranges are found with where only the operators matter.
+EXAMPLES = 8
 
 
 class Column(BaseModel):
@@ -39,7 +38,7 @@ class Column(BaseModel):
     coverage: Coverage | None = None
 
 
-class Looked(BaseModel):
+class Inspected(BaseModel):
     """A model that was looked into, and the targets that were tried on its file, float or integer as each takes it."""
 
     float32: inspection.Inspection | None = None
@@ -48,13 +47,13 @@ class Looked(BaseModel):
 
     @property
     def main(self) -> inspection.Inspection:
-        found = self.float32 or self.int8
-        assert found is not None
-        return found
+        result = self.float32 or self.int8
+        assert result is not None
+        return result
 
 
-def look(path: Path) -> Looked:
-    """Looks into a .tflite, .keras or .h5 file or a SavedModel folder. A float model is made integer too, on random pictures, to see which
+def look(path: Path) -> Inspected:
+    """Look into a .tflite, .keras or .h5 file or a SavedModel folder. A float model is made integer too, on random examples, to see which
     operators an integer NPU would take.
 
     Raises:
@@ -62,22 +61,27 @@ def look(path: Path) -> Looked:
     """
     try:
         exact, rounded = _files(path)
-        found = Looked(float32=inspection.inspect(exact) if exact else None, int8=inspection.inspect(rounded) if rounded else None)
+        result = Inspected(float32=inspection.inspect(exact) if exact else None, int8=inspection.inspect(rounded) if rounded else None)
     except ValueError as error:
-        said = str(error)
-        raise UserError(f"inspect: {said if str(path) in said else f'{path}: {said}'}") from error
+        message = str(error)
+        raise UserError(f"inspect: {message if str(path) in message else f'{path}: {message}'}") from error
     if exact is not None:
-        found.columns.append(_tried("GPU", lambda: gpu_coverage.coverage(exact)))
+        result.columns.append(_tried("GPU", functools.partial(gpu_coverage.coverage, exact)))
     if rounded is not None:
         if not tools.missing("ethos-u"):
-            found.columns += [_tried(name, lambda own=name: ethos_coverage(rounded, own)) for name in NPUS]  # type: ignore[misc]
+            result.columns += [_tried(name, functools.partial(ethos_coverage, rounded, name)) for name in NPUS]
         if not tools.missing("microcontroller"):
-            found.columns.append(_tried("TFLite Micro", lambda: _micro_coverage(rounded)))
-    return found
+            result.columns.append(_tried("TFLite Micro", functools.partial(_micro_coverage, rounded)))
+    return result
+
+
+def functions_of(model: Any) -> Sequence[Function]:
+    """Return the one signature that a Keras model alone has: its inputs and outputs by name."""
+    return [graph.function(model, graph.signature_of(model))]
 
 
 def _files(path: Path) -> tuple[bytes | None, bytes | None]:
-    """A model as a float and as an integer TFLite file, as far as it can be had."""
+    """Return a model as a float and as an integer TFLite file; None for what cannot be had."""
     if path.suffix == ".tflite":
         if not path.is_file():
             raise ValueError(f"there is no file {path}")
@@ -87,25 +91,25 @@ def _files(path: Path) -> tuple[bytes | None, bytes | None]:
         raise ValueError(f"there is no model {path}")
     if imported.is_keras(path):
         model = keras_file.load(path) if path.suffix == ".keras" else imported.load(path)
-        with tempfile.TemporaryDirectory() as folder:
-            graph = Path(folder) / "graph"
-            convert.float_graph(model, graph)
-            return convert.convert(graph, "float32"), _rounded(graph, model.input_shape[1:])
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "graph"
+            convert.float_graph(model, functions_of, folder)
+            return convert.convert(folder, "float32"), _rounded(model, folder)
     if (path / "saved_model.pb").exists():
         return imported.to_tflite(path), None
-    raise ValueError(f"{path} is no model: give a .tflite, .keras or .h5 file, or a SavedModel folder")
+    raise ValueError(f"{path} is not a model: give a .tflite, .keras or .h5 file, or a SavedModel folder")
 
 
-def _rounded(graph: Path, shape: tuple[int, ...]) -> bytes | None:
-    pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, *shape)).astype("uint8")
+def _rounded(model: Any, folder: Path) -> bytes | None:
+    signature = graph.signature_of(model)
     try:
-        return convert.convert(graph, "int8", pictures)
+        return convert.convert(folder, "int8", [(signature.name, signature.example(EXAMPLES))])
     except Exception:  # what an integer NPU needs cannot be made of it; the float side is shown alone
         return None
 
 
 def ethos_coverage(content: bytes, accelerator: str) -> Coverage:
-    """How much of an integer file an Ethos-U takes. Raises ValueError where that is nothing."""
+    """Return how much of an integer file an Ethos-U takes. Raises ValueError where that is nothing."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.tflite"
         source.write_bytes(content)
@@ -118,65 +122,104 @@ def _micro_coverage(content: bytes) -> Coverage:
     return Coverage(accelerator="TensorFlow Lite Micro", taken=total, total=total)
 
 
-def _tried(name: str, try_it: Callable[[], Coverage]) -> Column:
+def _tried(name: str, cover: Callable[[], Coverage]) -> Column:
     try:
-        return Column(name=name, coverage=try_it())
+        return Column(name=name, coverage=cover())
     except ValueError as error:
         return Column(name=name, refused=str(error))
 
 
-def lines(looked: Looked, tensors: bool = False) -> list[str]:
-    """What was found, for a terminal."""
-    main, told = looked.main, []
-    for name, ends in main.signatures.items():
-        told.append(f"signature   {name}")
-        for word, side in (("takes", "inputs"), ("gives", "outputs")):
-            told += [f"            {word} {own}: {tensor}" for own, tensor in ends[side].items()]
-    both = f", {looked.int8.bytes:,} as int8" if looked.float32 and looked.int8 else ""
-    told += [f"size        {main.bytes:,} bytes{both}; {main.weights:,} weights; {main.multiply_adds / 1e6:,.2f} M multiply-adds",
-             f"memory      {main.arena_bytes:,} bytes of tensors at {main.peak}" + (
-                 f"; {looked.int8.arena_bytes:,} as int8" if looked.float32 and looked.int8 else "")]
-    if main.minimum_runtime:
-        told.append(f"runtime     TensorFlow Lite {main.minimum_runtime} or later")
-    if (about := main.about) is not None:
-        said = "; ".join(f"{name} {value}" for name, value in (("version", about.version), ("author", about.author),
-                                                               ("license", about.license)) if value)
-        told.append(f"metadata    {about.name}: {about.description or 'no description'}{f'; {said}' if said else ''}; {len(about.labels)} "
-                    f"labels{', calibrated scores' if about.calibration else ''}")
-    else:
-        told.append("metadata    none")
-    quantized = [tensor for tensor in main.tensors if tensor.scales]
-    by_channel = sum(tensor.scales > 1 for tensor in quantized)
-    told.append(f"quantized   {len(quantized)} of {len(main.tensors)} tensors, {by_channel} of them with a scale per channel")
-    told += ["", *_table(looked)]
-    for column in looked.columns:
-        if column.refused:
-            told.append(f"{column.name}: {column.refused}")
-        elif column.coverage is not None:
-            told += [f"{column.name}: {line}" for line in replacements.advice(column.coverage)]
+def lines(inspected: Inspected, tensors: bool = False) -> list[str]:
+    """Return what was found, for a terminal.
+
+    Args:
+        tensors: list every tensor, too.
+    """
+    main = inspected.main
+    output = [*_signatures(main), *_sizes(inspected), _metadata(main.about), _quantized(main), "", *_table(inspected)]
+    for column in inspected.columns:
+        output += _advice(column)
     if tensors:
-        told += ["", *(f"{number:>4}  {'constant' if tensor.constant else 'computed'}  {inspection.describe(tensor):<48}  {tensor.name}"
-                       for number, tensor in enumerate(main.tensors))]
-    return told
+        output += ["", *_tensors(main)]
+    return output
 
 
-def _table(looked: Looked) -> list[str]:
-    """Target by operator: runs, falls back, or refused."""
-    kinds = {**(looked.float32.operators if looked.float32 else {}), **(looked.int8.operators if looked.int8 else {})}
-    width = max(len(kind) for kind in kinds)
-    rows = [f"{'operator':<{width}}  {'count':>5}  {'CPU':<8}" + "".join(f"  {column.name:<14}" for column in looked.columns)]
-    for kind, count in kinds.items():
-        cells = []
-        for column in looked.columns:
-            file = looked.float32 if column.name == "GPU" else looked.int8
-            if file is None or kind not in file.operators:
-                cells.append("–")
-            elif column.coverage is None:
-                cells.append("refused")
-            else:
-                left = sum(one.operator == kind for one in column.coverage.left)
-                cells.append("runs" if not left else "falls back" if left >= file.operators[kind] else f"{left} fall back")
-        rows.append(f"{kind:<{width}}  {count:>5}  {'runs':<8}" + "".join(f"  {cell:<14}" for cell in cells))
-    total = [f"{column.coverage.share:.0%}" if column.coverage else "refused" for column in looked.columns]
-    rows.append(f"{'all':<{width}}  {sum(kinds.values()):>5}  {'100%':<8}" + "".join(f"  {cell:<14}" for cell in total))
-    return [row.rstrip() for row in rows]
+def _signatures(main: inspection.Inspection) -> list[str]:
+    output = []
+    for name, sides in main.signatures.items():
+        output.append(f"signature   {name}")
+        output += [f"            takes {tensor}: {shown}" for tensor, shown in sides["inputs"].items()]
+        output += [f"            gives {tensor}: {shown}" for tensor, shown in sides["outputs"].items()]
+    return output
+
+
+def _sizes(inspected: Inspected) -> list[str]:
+    main = inspected.main
+    size = f"{main.bytes:,} bytes"
+    memory = f"{main.arena_bytes:,} bytes of tensors at {main.peak}"
+    if inspected.float32 and inspected.int8:
+        size += f", {inspected.int8.bytes:,} as int8"
+        memory += f"; {inspected.int8.arena_bytes:,} as int8"
+    output = [f"size        {size}; {main.weights:,} weights; {main.multiply_adds / 1e6:,.2f} M multiply-adds", f"memory      {memory}"]
+    if main.minimum_runtime:
+        output.append(f"runtime     TensorFlow Lite {main.minimum_runtime} or later")
+    return output
+
+
+def _metadata(about: metadata.Description | None) -> str:
+    if about is None:
+        return "metadata    none"
+    facts = [f"{name} {value}" for name, value in (("version", about.version), ("author", about.author), ("license", about.license)) if value]
+    if about.labels:
+        facts.append(f"{len(about.labels)} labels{', calibrated scores' if about.calibration else ''}")
+    return "; ".join([f"metadata    {about.name}: {about.description or 'no description'}", *facts])
+
+
+def _quantized(main: inspection.Inspection) -> str:
+    scales = [tensor.scales for tensor in main.tensors if tensor.scales]
+    by_channel = sum(count > 1 for count in scales)
+    return f"quantized   {len(scales)} of {len(main.tensors)} tensors, {by_channel} of them with a scale per channel"
+
+
+def _advice(column: Column) -> list[str]:
+    if column.refused:
+        return [f"{column.name}: {column.refused}"]
+    return [f"{column.name}: {line}" for line in replacements.advice(column.coverage)] if column.coverage is not None else []
+
+
+def _tensors(main: inspection.Inspection) -> list[str]:
+    output = []
+    for number, tensor in enumerate(main.tensors):
+        kind = "constant" if tensor.constant else "computed"
+        output.append(f"{number:>4}  {kind}  {inspection.describe(tensor):<48}  {tensor.name}")
+    return output
+
+
+def _table(inspected: Inspected) -> list[str]:
+    """Return the table of target by operator: runs, falls back, or refused."""
+    kinds: dict[str, int] = {}
+    for file in (inspected.float32, inspected.int8):
+        kinds |= file.operators if file is not None else {}
+    width = max(map(len, kinds))
+
+    def row(kind: str, count: str, cpu: str, cells: Sequence[str]) -> str:
+        return f"{kind:<{width}}  {count:>5}  {cpu:<8}{''.join(f'  {cell:<14}' for cell in cells)}".rstrip()
+
+    shares = [f"{column.coverage.share:.0%}" if column.coverage is not None else "refused" for column in inspected.columns]
+    return [row("operator", "count", "CPU", [column.name for column in inspected.columns]),
+            *(row(kind, str(count), "runs", [_cell(inspected, column, kind) for column in inspected.columns])
+              for kind, count in kinds.items()),
+            row("all", str(sum(kinds.values())), "100%", shares)]
+
+
+def _cell(inspected: Inspected, column: Column, kind: str) -> str:
+    """Return what a target does with the operators of a kind."""
+    file = inspected.float32 if column.name == "GPU" else inspected.int8
+    if file is None or kind not in file.operators:
+        return "–"
+    if column.coverage is None:
+        return "refused"
+    unsupported = sum(one.operator == kind for one in column.coverage.left)
+    if not unsupported:
+        return "runs"
+    return "falls back" if unsupported >= file.operators[kind] else f"{unsupported} fall back"

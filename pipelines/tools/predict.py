@@ -1,76 +1,133 @@
-"""`litepress predict`: what a model says of some pictures."""
+"""`litepress predict`: what a model says of some files."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from etils import epy
 
-from export.predictors import IMAGE, LOGITS, open_predictor
+from export.predictors import Predictor, open_predictor
+from export.signature import DEFAULT, Arrays, Signature
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
+from pipelines.features import Feature, Learnt
+from pipelines.ingest.index import Index
+from pipelines.recipe.recipe import Recipe
 from pipelines.reporting import results
+from pipelines.stages.context import INDEX
+from pipelines.tasks.image_classification import IMAGE, LABEL, OUTPUT, ImageClassification
+from pipelines.tasks.task import Task
 
 with epy.lazy_imports():
     import numpy as np
-    import PIL.Image
 
-BEST = 3
+#: Folders above a file that are searched for its run and its labels.
+LEVELS = 4
+LABELS = "labels.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A model, and what is known of what it takes and says.
+
+    Args:
+        path: of a file, or of a SavedModel's folder.
+        task: what its outputs mean.
+        index: of the data that it learnt from.
+        features: of its inputs, by name.
+    """
+
+    path: Path
+    task: Task
+    index: Index
+    features: Mapping[str, Feature]
 
 
 def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
-    """Yields a line per picture: its best classes with their probabilities. Raises UserError."""
-    model, labels = find_model(artifact)
-    if model.suffix == ".tflite":
+    """Yield a line per file: what the model says of it, for instance its best classes with their probabilities. Raises UserError."""
+    asked = find_model(artifact)
+    if asked.path.suffix == ".tflite":
         with workers.quiet():
-            logits = answers(model, files)
+            words = answers(asked, files)
     else:
-        logits = workers.call(answers, model, files, what="predict")
+        words = workers.call(answers, asked, files, what="predict")
     width = max(len(str(file)) for file in files)
-    for file, row in zip(files, logits, strict=True):
-        scores = np.exp(row - row.max())
-        scores /= scores.sum()
-        best = np.argsort(-scores, kind="stable")[:BEST]
-        yield f"{file!s:<{width}}  " + "  ".join(f"{labels[place] if labels else place} {scores[place]:.1%}" for place in best)
+    for file, line in zip(files, words, strict=True):
+        yield f"{file!s:<{width}}  {line}"
 
 
-def find_model(artifact: Path) -> tuple[Path, list[str]]:
-    """The model that `artifact` stands for, and its class names as far as a labels.txt lies near it."""
+def find_model(artifact: Path) -> Asked:
+    """Return the model that `artifact` stands for. A run's folder, the model's own or one above it, says what it was trained for; a model
+    without a run is taken for an image classifier, its class names for those in a labels.txt near it. Raises UserError."""
     if not artifact.exists():
         raise UserError(f"{artifact}: there is no such file or folder. Give a run's folder, a .tflite or .keras file, or a SavedModel")
-    model = artifact
     if (artifact / runs.RECORD).exists():
-        found = results.collect(runs.load(artifact))
-        if not found.artifacts:
-            raise UserError(f"{artifact}: this run has no verified models yet; let it come to its end with litepress run")
-        advice = results.recommendations(found)
-        chosen = next((one for one in found.artifacts if "CPUs" in advice.get(one.name, "")), found.artifacts[0])
-        model = Path(chosen.path)
-    for folder in (model if model.is_dir() else model.parent, *model.parents[:3]):
-        if (folder / "labels.txt").exists():
-            return model, (folder / "labels.txt").read_text().splitlines()
-    return model, []
+        return _of_run(_best_file(artifact), artifact)
+    run = next((folder for folder in list(artifact.parents)[:LEVELS] if (folder / runs.RECORD).exists()), None)
+    return _of_run(artifact, run) if run is not None else _of_classifier(artifact)
 
 
-def answers(model: Path, files: Sequence[Path]) -> np.ndarray:
-    """The logits (pictures, classes) of a model for picture files."""
+def answers(asked: Asked, files: Sequence[Path]) -> list[str]:
+    """Return a line per file: what a model says of it. Raises UserError."""
     try:
-        predictor = open_predictor(model)
+        predictor = open_predictor(asked.path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return predictor.predict({IMAGE: np.stack([read_picture(file, predictor.input_shape) for file in files])})[LOGITS]
+    outputs = asked.task.answer(predictor, read_inputs(asked, main_signature(predictor), files))
+    return asked.task.in_words(_named(asked, outputs), asked.index)
 
 
-def read_picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """A picture file as raw pixels of the model's shape (height, width, channels). Raises UserError."""
-    height, width, channels = shape
-    try:
-        with PIL.Image.open(path) as file:
-            picture = file.convert("L" if channels == 1 else "RGB")
-            if picture.size != (width, height):
-                picture = picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
-            return np.asarray(picture, np.uint8).reshape(shape)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such picture") from None
-    except OSError as error:
-        raise UserError(f"{path}: not a picture that can be read ({str(error).splitlines()[0]})") from None
+def read_inputs(asked: Asked, signature: Signature, files: Sequence[Path]) -> Arrays:
+    """Return files as a model's only input, a batch. Raises UserError where it takes several, or a file cannot be read."""
+    if len(signature.inputs) != 1 or len(asked.features) != 1:
+        names = ", ".join(tensor.name for tensor in signature.inputs)
+        raise UserError(f"predict: {asked.path} takes several inputs, {names}, and a file is one")
+    tensor = signature.inputs[0]
+    (name, feature), = asked.features.items()
+    return {name: np.stack([feature.read(file, tensor) for file in files])}
+
+
+def main_signature(predictor: Predictor) -> Signature:
+    """Return the signature that a model is asked by default: the usual one, or a file's first."""
+    return predictor.signatures.get(DEFAULT) or next(iter(predictor.signatures.values()))
+
+
+def _best_file(folder: Path) -> Path:
+    """Return the artifact of a run that is recommended for CPUs, or its first. Raises UserError where there is none."""
+    found = results.collect(runs.load(folder))
+    if not found.artifacts:
+        raise UserError(f"{folder}: this run has no verified models yet; let it come to its end with litepress run")
+    advice = results.recommendations(found)
+    return Path(next((one for one in found.artifacts if "CPUs" in advice.get(one.name, "")), found.artifacts[0]).path)
+
+
+def _of_run(path: Path, folder: Path) -> Asked:
+    run = runs.load(folder)
+    recipe = Recipe.model_validate(run.record.recipe)
+    index = Index.model_validate_json(run.path("ingest", INDEX).read_bytes())
+    features = {name: recipe.data.feature(name, kind) for name, kind in recipe.task.inputs.items()}
+    return Asked(path, recipe.task, index, features)
+
+
+def _of_classifier(path: Path) -> Asked:
+    """Return a model without a run as an image classifier, whose class names lie near it or are not known."""
+    folders = [path if path.is_dir() else path.parent, *list(path.parents)[:LEVELS - 1]]
+    labels = next((folder / LABELS for folder in folders if (folder / LABELS).exists()), None)
+    names = labels.read_text().splitlines() if labels is not None else []
+    task = ImageClassification()
+    features = {name: kind() for name, kind in task.inputs.items()}
+    learnt = {IMAGE: Learnt(), LABEL: Learnt(names=names)}
+    index = Index(source="", digest="", splits={}, learnt=learnt,
+                  inputs={name: feature.tensor(name, learnt[name]) for name, feature in features.items()},
+                  targets={LABEL: task.targets[LABEL]().tensor(LABEL, learnt[LABEL])})
+    return Asked(path, task, index, features)
+
+
+def _named(asked: Asked, outputs: Arrays) -> Arrays:
+    """Return an image classifier's only output under the name that the task knows: files made elsewhere have their own."""
+    if isinstance(asked.task, ImageClassification) and OUTPUT not in outputs:
+        if len(outputs) != 1:
+            raise UserError(f"predict: {asked.path} gives {', '.join(outputs)}; one of them must be called {OUTPUT}")
+        return {OUTPUT: next(iter(outputs.values()))}
+    return outputs

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def replay(logs: list[Path], address: str, model: str, old: str, new: str, limit: int) -> Replayed:
-    """Sends recorded requests to two versions, each by its number or label. Raises UserError."""
+    """Send recorded requests to two versions, each by its number or label. Raises UserError."""
     from serving import replay as replaying
     from serving.client import Access
 
-    def access(which: str) -> Access:
-        return Access(address, model, version=int(which)) if which.isdigit() else Access(address, model, label=which)
+    def access(version: str) -> Access:
+        return Access(address, model, version=int(version)) if version.isdigit() else Access(address, model, label=version)
 
     try:
         return replaying.replay(check_logs(logs), access(old), access(new), limit)
@@ -25,22 +25,22 @@ def replay(logs: list[Path], address: str, model: str, old: str, new: str, limit
 
 
 def check_logs(logs: list[Path]) -> list[Path]:
-    """The same files. Raises UserError where one is not there."""
+    """Return the same files. Raises UserError where one is not there."""
     for path in logs:
         if not path.is_file():
             raise UserError(f"{path}: there is no such file")
     return logs
 
 
-def shown(found: Replayed, old: str, new: str) -> list[str]:
-    """A replay as lines."""
-    lines = [f"{found.requests:,} requests to {old} and {new}"]
-    for which, name in (("old", old), ("new", new)):
-        failed = found.errors[which]
-        lines.append(f"  {name:<12} p50 {found.latency.get(which, float('nan')):.2f} ms, {len(failed)} errors"
-                     + (f", the first: {failed[0][:100]}" if failed else ""))
-    for one in found.outputs:
+def lines(result: Replayed, old: str, new: str) -> list[str]:
+    """Return a replay, for a terminal."""
+    output = [f"{result.requests:,} requests to {old} and {new}"]
+    for side, name in (("old", old), ("new", new)):
+        failed = result.errors[side]
+        first = f", the first: {failed[0][:100]}" if failed else ""
+        output.append(f"  {name:<12} p50 {result.latency.get(side, float('nan')):.2f} ms, {len(failed)} errors{first}")
+    for one in result.outputs:
         top = f", same class on {one.same_top:.2%}" if one.same_top is not None else ""
-        lines.append(f"  {one.name:<12} same on {one.same:.2%} of {one.rows:,} rows{top}; off by at most {one.largest:.2g}, on average "
-                     f"{one.mean:.2g}")
-    return lines
+        output.append(f"  {one.name:<12} same on {one.same:.2%} of {one.rows:,} rows{top}; off by at most {one.largest:.2g}, on average "
+                      f"{one.mean:.2g}")
+    return output

@@ -1,4 +1,4 @@
-"""`litepress serve` and its kin: what they take of runs, the rest is the serving room's."""
+"""`litepress serve`: what it takes of a run; the rest is the package `serving`."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,37 +13,37 @@ REST_PORT = 8501
 
 
 def serve(arguments: Sequence[str]) -> None:
-    """Runs the embedded server. Raises UserError at what cannot be served."""
+    """Run the embedded server until it is stopped. Raises UserError where something cannot be served."""
     from serving.flags import usage
     from serving.main import main
 
     if "--help" in arguments:
         print(usage("litepress serve [RUN | FOLDER of numbered versions] [FLAGS]")
               + f"\n\nWith a RUN or FOLDER, its model is served under its name, REST on port {REST_PORT} beside gRPC, unless flags say "
-              "otherwise.\nStop with ctrl-C or SIGTERM: what is under way ends first.")
+              "otherwise.\nStop with ctrl-C or SIGTERM: in-flight requests finish first.")
         return
     flags = list(arguments)
     if flags and not flags[0].startswith("-"):
         base, name = versions_of(Path(flags.pop(0)))
-        given = {flag.partition("=")[0] for flag in flags}
-        flags = [*(f"{flag}={value}" for flag, value in (("--model_base_path", base), ("--model_name", name),
-                                                          ("--rest_api_port", REST_PORT)) if flag not in given), *flags]
+        chosen = {flag.partition("=")[0] for flag in flags}
+        defaults = {"--model_base_path": base, "--model_name": name, "--rest_api_port": REST_PORT}
+        flags = [*(f"{flag}={value}" for flag, value in defaults.items() if flag not in chosen), *flags]
     main(flags, "litepress serve", failed=2, importing=workers.quiet)
 
 
-def versions_of(place: Path) -> tuple[Path, str]:
-    """The folder of numbered versions that `place` stands for, itself or a run's, and the model's name. Raises UserError."""
-    if (place / runs.RECORD).exists():
-        run = runs.load(place)
+def versions_of(folder: Path) -> tuple[Path, str]:
+    """Return the folder of numbered versions that a folder stands for, itself or a run's, and the model's name. Raises UserError."""
+    if (folder / runs.RECORD).exists():
+        run = runs.load(folder)
         if "export" not in run.record.stages or run.record.stages["export"].state != "done":
-            raise UserError(f"{place}: this run has exported nothing yet; let it come to its end with litepress run")
-        made = ExportedList.model_validate(runs.read_json(run.path("export", "exported.json"))).artifacts
-        found = next((one for one in made if one.target == "saved_model"), None)
-        if found is None:
-            raise UserError(f"{place}: this run made no SavedModel; add saved_model to export.targets")
-        return run.path("export", found.path).parent, run.record.recipe["name"]
-    if not place.is_dir():
-        raise UserError(f"{place}: there is no such folder. Give a run's folder, or one that holds numbered versions of a model")
-    if (place / "saved_model.pb").exists():
-        raise UserError(f"{place} is one version of a model; give the folder that holds it, {place.parent}")
-    return place, place.resolve().name
+            raise UserError(f"{folder}: this run has exported nothing yet; let it come to its end with litepress run")
+        exported = ExportedList.model_validate(runs.read_json(run.path("export", "exported.json"))).artifacts
+        saved_model = next((one for one in exported if one.target == "saved_model"), None)
+        if saved_model is None:
+            raise UserError(f"{folder}: this run made no SavedModel; add saved_model to export.targets")
+        return run.path("export", saved_model.path).parent, run.record.recipe["name"]
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder. Give a run's folder, or one that holds numbered versions of a model")
+    if (folder / "saved_model.pb").exists():
+        raise UserError(f"{folder} is one version of a model; give the folder that holds it, {folder.parent}")
+    return folder, folder.resolve().name

@@ -11,6 +11,7 @@ from typing import Any
 
 from etils import epy
 
+from export.errors import first_line
 from pipelines.engine import runs
 from pipelines.engine.display import Display
 from pipelines.engine.journal import NAME as JOURNAL
@@ -24,7 +25,7 @@ from pipelines.runner import Options, Runner
 with epy.lazy_imports():
     import optuna
 
-STUDY, BEST, PICTURE = "study.db", "tuned.yaml", "study.png"
+STUDY, BEST, FIGURE = "study.db", "tuned.yaml", "study.png"
 
 
 class GivenUp(UserError):
@@ -36,12 +37,14 @@ class Outcome:
     """What a search has come to.
 
     Args:
+        metric: what was searched for.
         value: the metric of the best trial.
         settings: its settings, as --set takes them.
-        folder: where the study, its picture and the best recipe are.
+        folder: where the study, its figure and the best recipe are.
         failed: trials that ended with an error.
     """
 
+    metric: str
     value: float
     settings: list[str]
     folder: Path
@@ -63,12 +66,17 @@ class Search:
     """
 
     def __init__(self, path: Path, overrides: list[str], options: Options, command: list[str], display: Display):
-        self.path, self.overrides, self.options, self.command, self.display = path, overrides, options, command, display
+        self.path = path
+        self.overrides = overrides
+        self.options = options
+        self.command = command
+        self.display = display
         self.recipe = recipe_file.read(path, overrides)
         if self.recipe.tune is None:
             raise UserError(f"{path}: tune is missing: give tune.ranges, for instance tune: {{ranges: {{train.schedule.one_cycle.peak: "
                             "{log: [0.001, 0.1]}}}")
         self.section: TuneSection = self.recipe.tune
+        self.metric = self.recipe.monitored(self.section.metric)
         for name, values in self.section.ranges.items():
             for value in values.examples():
                 self.with_settings({name: value})
@@ -79,38 +87,45 @@ class Search:
         self.study = self._study()
 
     def with_settings(self, settings: dict[str, Any]) -> Recipe:
-        """The recipe of a trial, under a name that keeps trials apart from runs. Raises UserError where it cannot take a setting."""
+        """Return the recipe of a trial, under a name that keeps trials apart from runs. Raises UserError where it cannot take a
+        setting."""
         return recipe_file.read(self.path, [*self.overrides, *_written(settings), f"name={self.recipe.name}-tune", "tune=null"])
 
-    def __call__(self, told: Callable[[str], None]) -> Outcome:
-        """Runs the trials that are missing.
+    def __call__(self, report: Callable[[str], None]) -> Outcome:
+        """Run the trials that are missing.
 
         Args:
-            told: receives a line for each trial.
+            report: receives a line for each trial.
 
         Raises:
             UserError: no trial came to its end.
         """
         for trial in self._interrupted():
-            told(f"trial {trial.number + 1} was interrupted and is run again")
+            report(f"trial {trial.number + 1} was interrupted and is run again")
         while len(self._done()) < self.section.trials:
             trial = self.study.ask()
             settings = {name: values.suggest(trial, name) for name, values in self.section.ranges.items()}
             started = time.monotonic()
-            said = self._run(trial, settings)
-            told(f"trial {len(self._done())}/{self.section.trials}  {said}  {'  '.join(_written(settings))}  "
-                 f"{time.monotonic() - started:.0f} s")
+            result = self._run(trial, settings)
+            seconds = time.monotonic() - started
+            report(f"trial {len(self._done())}/{self.section.trials}  {result}  {'  '.join(_written(settings))}  {seconds:.0f} s")
         completed = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
         if not completed:
             raise UserError(f"tune: none of {self.section.trials} trials came to its end. See runs in {self.folder}")
         return self._outcome()
 
+    @property
+    def _lower_is_better(self) -> bool:
+        return self.metric.better == "lower"
+
     def _run(self, trial: optuna.Trial, settings: dict[str, Any]) -> str:
-        """Trains with some settings, and tells the study; what came of it."""
+        """Train with some settings, and tell the study; return how it went, in a few words."""
+        name = self.metric.name
+
         def watch(epoch: int, metrics: dict[str, float]) -> None:
-            trial.report(metrics[self.section.metric], epoch)
+            trial.report(metrics[name], epoch)
             if trial.should_prune():
-                raise GivenUp(f"given up after epoch {epoch}: {self.section.metric} {metrics[self.section.metric]:.4f}")
+                raise GivenUp(f"given up after epoch {epoch}: {name} {metrics[name]:.4f}")
 
         options = dataclasses.replace(self.options, until="train", watch=watch)
         try:
@@ -121,43 +136,48 @@ class Search:
             return str(error)
         except (UserError, StageError) as error:
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            return f"failed: {str(error).splitlines()[0]}"
-        curve = series(runner.artifacts["train"].path / JOURNAL)[self.section.metric].values()
-        value = min(curve) if self.section.metric.endswith("loss") else max(curve)
+            return f"failed: {first_line(error)}"
+        curve = series(runner.artifacts["train"].path / JOURNAL)[name].values()
+        value = min(curve) if self._lower_is_better else max(curve)
         self.study.tell(trial, value)
-        return f"{self.section.metric} {value:.4f}"
+        return f"{name} {value:.4f}"
 
     def _study(self) -> optuna.Study:
-        section = self.section
-        direction = optuna.study.StudyDirection.MINIMIZE if section.metric.endswith("loss") else optuna.study.StudyDirection.MAXIMIZE
-        pruners: dict[str, Callable[[], Any]] = {
-            "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=section.warmup),
-            "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=max(1, section.warmup), max_resource=self.recipe.train.epochs),
-            "none": optuna.pruners.NopPruner}
-        name = f"{section.metric} over {', '.join(sorted(section.ranges))}"
+        """Return the study in the folder; a new one where the metric or the ranges are others than before."""
+        directions = optuna.study.StudyDirection
+        direction = directions.MINIMIZE if self._lower_is_better else directions.MAXIMIZE
+        name = f"{self.metric.name} over {', '.join(sorted(self.section.ranges))}"
         storage = f"sqlite:///{(self.folder / STUDY).absolute()}"
         earlier = {study.study_name: study.n_trials for study in optuna.get_all_study_summaries(storage)}.get(name, 0)
         samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-        sampler = samplers[section.sampler](seed=self.recipe.seed + earlier)  # a search that goes on must not draw the same values again
-        return optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction=direction, sampler=sampler,
-                                   pruner=pruners[section.pruner]())
+        seed = self.recipe.seed + earlier  # a search that goes on must not draw the same values again
+        return optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction=direction,
+                                   sampler=samplers[self.section.sampler](seed=seed), pruner=self._pruner())
+
+    def _pruner(self) -> optuna.pruners.BasePruner:
+        warmup = self.section.warmup
+        if self.section.pruner == "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=warmup)
+        if self.section.pruner == "hyperband":
+            return optuna.pruners.HyperbandPruner(min_resource=max(1, warmup), max_resource=self.recipe.train.epochs)
+        return optuna.pruners.NopPruner()
 
     def _interrupted(self) -> list[Any]:
-        """Puts trials that a dead process left running first in the queue; these trials."""
-        found = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        for trial in found:
+        """Put trials that a dead process left running first in the queue; return them."""
+        running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        for trial in running:
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             self.study.set_user_attr(f"interrupted.{trial.number}", True)
             if set(trial.params) == set(self.section.ranges):
                 self.study.enqueue_trial(trial.params)
-        return found
+        return running
 
     def _done(self) -> list[Any]:
-        """The trials that count: those that were told to the study, without the interrupted ones."""
+        """Return the trials that count: those that were told to the study, without the interrupted ones."""
         states = optuna.trial.TrialState
-        known = self.study.user_attrs
+        attributes = self.study.user_attrs
         return [trial for trial in self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
-                if f"interrupted.{trial.number}" not in known]
+                if f"interrupted.{trial.number}" not in attributes]
 
     def _outcome(self) -> Outcome:
         best = self.study.best_trial
@@ -165,17 +185,19 @@ class Search:
         runs.write_whole(self.folder / BEST, recipe_file.write(tuned))
         self._draw()
         failed = [trial for trial in self._done() if trial.state == optuna.trial.TrialState.FAIL]
-        return Outcome(float(self.study.best_value), _written(best.params), self.folder, len(failed))
+        return Outcome(self.metric.name, float(self.study.best_value), _written(best.params), self.folder, len(failed))
 
     def _draw(self) -> None:
-        """The metric of each trial, the best so far, and each setting against the metric."""
+        """Draw the metric of each trial, the best so far, and each setting against the metric."""
         from pipelines.figures import figures
 
-        trials = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-        figures.study([(trial.number + 1, float(trial.value or 0), trial.params) for trial in trials], self.section.metric,
-                       [name for name, values in self.section.ranges.items() if values.entry_name == "log"], self.folder / PICTURE)
+        completed = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        trials = [(trial.number + 1, float(trial.value or 0), trial.params) for trial in completed]
+        logarithmic = [name for name, values in self.section.ranges.items() if values.entry_name == "log"]
+        figures.study(trials, self.metric.name, logarithmic, self.folder / FIGURE, lower_is_better=self._lower_is_better)
 
 
 def _written(settings: dict[str, Any]) -> list[str]:
-    """Settings as --set takes them."""
-    return [f"{name}={json.dumps(float(f'{value:.4g}') if isinstance(value, float) else value)}" for name, value in settings.items()]
+    """Return settings as --set takes them."""
+    values = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in settings.items()}
+    return [f"{name}={json.dumps(value)}" for name, value in values.items()]

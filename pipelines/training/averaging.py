@@ -21,17 +21,18 @@ class Averaged(Callback):
     """
 
     def watcher(self, library: Any) -> type:
-        """The class of callbacks that keep an average and show it to the validation. Its `update` adds the present weights."""
+        """Return the class of callbacks that keep an average, show it to the validation, and ship it."""
 
         class Average(library.callbacks.Callback):
             def __init__(self) -> None:
                 super().__init__()
-                self.updates, self.shown = 0, False
+                self.updates = 0
+                self.shown = False
                 self._held: list[tf.Variable] = []
 
             @property
             def averages(self) -> list[np.ndarray]:
-                """The averages; while they are shown, the weights that training goes on with."""
+                """Return the averages; while they are shown, the weights that training goes on with."""
                 return [variable.numpy() for variable in self._held]
 
             @averages.setter
@@ -46,7 +47,7 @@ class Averaged(Callback):
                 return self._held
 
             def add(self, share: Any) -> None:
-                """Moves the averages by `share` towards the present weights."""
+                """Move the averages by `share` towards the present weights."""
                 _move()(self._kept(), _values(self.model), tf.cast(share, tf.float32))
                 self.updates += 1
 
@@ -69,7 +70,9 @@ class Averaged(Callback):
 
 
 class Ema(Averaged, name="ema", shorthand="decay"):
-    """An exponential moving average of the weights (Polyak & Juditsky 1992): average = decay * average + (1 - decay) * weights.
+    """An exponential moving average of the weights (Polyak & Juditsky 1992).
+
+    After each step, average = decay * average + (1 - decay) * weights.
 
     Args:
         decay: at most; the first steps have less, (1 + step) / (10 + step).
@@ -77,10 +80,10 @@ class Ema(Averaged, name="ema", shorthand="decay"):
 
     decay: float = Field(0.999, gt=0, lt=1)
 
-    def build(self, around: TrainingContext) -> Any:
+    def build(self, context: TrainingContext) -> Any:
         most = self.decay
 
-        class Moving(self.watcher(around.library)):  # type: ignore[misc]
+        class Moving(self.watcher(context.library)):  # type: ignore[misc]
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 self.add(1 - min(most, (1 + self.updates) / (10 + self.updates)))
 
@@ -100,10 +103,10 @@ class Swa(Averaged, name="swa", shorthand="start"):
 
     start: float = Field(0.75, ge=0, lt=1)
 
-    def build(self, around: TrainingContext) -> Any:
-        first = int(self.start * around.epochs)
+    def build(self, context: TrainingContext) -> Any:
+        first = int(self.start * context.epochs)
 
-        class Mean(self.watcher(around.library)):  # type: ignore[misc]
+        class Mean(self.watcher(context.library)):  # type: ignore[misc]
             def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
                 super().on_epoch_begin(epoch, logs)
                 self._epoch = epoch
@@ -122,7 +125,7 @@ def _values(model: Any) -> list[Any]:
 
 @functools.cache
 def _move() -> Any:
-    """The step towards some values, as a graph: made once, on demand."""
+    """Return the step towards some values, as a graph: made once, on demand."""
     @tf.function
     def move(averages: list[Any], values: list[Any], share: Any) -> None:
         for average, value in zip(averages, values, strict=True):

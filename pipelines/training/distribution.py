@@ -1,7 +1,7 @@
 """Training on several devices or machines, as one line of a recipe.
 
-Where Keras 3 can train under a strategy of tf.distribute, it does. Under MultiWorkerMirroredStrategy it cannot (keras issue 20585), so
-there the model crosses the bridge to tf_keras, is trained, and comes back.
+Where Keras 3 can train under a strategy of tf.distribute, it does. Under MultiWorkerMirroredStrategy it cannot (keras
+issue 20585), so there the model crosses the bridge to tf_keras, is trained, and comes back.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Role:
 
 
 def role() -> Role:
-    """What TF_CONFIG says; one worker alone where it is not set. Raises UserError where it cannot be read."""
+    """Return what TF_CONFIG says; one worker alone where it is not set. Raises UserError where it cannot be read."""
     written = os.environ.get("TF_CONFIG")
     if not written:
         return Role()
@@ -54,15 +54,15 @@ def role() -> Role:
         if task["type"] not in ("chief", "worker") or not 0 <= index < len(chiefs) + len(workers):
             raise ValueError(f"task {task} is not in the cluster")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError('TF_CONFIG cannot be read; it should look like {"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
-                        f'"task": {{"type": "worker", "index": 0}}}}: {error}') from error
+        raise UserError('TF_CONFIG cannot be read; it should look like {"cluster": {"worker": ["host1:2222", '
+                        f'"host2:2222"]}}, "task": {{"type": "worker", "index": 0}}}}: {error}') from error
     return Role(index, len(chiefs) + len(workers))
 
 
-def resolved(wanted: Strategy) -> Strategy:
-    """The strategy that `auto` stands for here: several workers, a TPU, several GPUs, or one device."""
-    if wanted != "auto":
-        return wanted
+def resolved(strategy: Strategy) -> Strategy:
+    """Return the strategy that `auto` stands for here: several workers, a TPU, several GPUs, or one device."""
+    if strategy != "auto":
+        return strategy
     if role().count > 1:
         return "multi_worker"
     if os.environ.get("TPU_NAME"):
@@ -76,15 +76,16 @@ class Distribution:
     Must be made before the process runs its first operation.
 
     Args:
-        wanted: as the recipe says.
+        strategy: as the recipe says.
         library: that trains on one device: keras, which is the default, or tf_keras.
 
     Raises:
         UserError: the devices or the workers that the strategy needs are not there.
     """
 
-    def __init__(self, wanted: Strategy, library: Any = None):
-        self.kind, self.role = resolved(wanted), Role()
+    def __init__(self, strategy: Strategy, library: Any = None):
+        self.kind = resolved(strategy)
+        self.role = Role()
         self.strategy: Any = getattr(self, f"_{self.kind}")()
         self.library: Any = tf_keras if self.kind in ("multi_worker", "tpu") else library or keras
 
@@ -97,15 +98,15 @@ class Distribution:
                 tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * virtual)
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
-            raise UserError(f"train.strategy: mirrored wants at least two devices, here is {devices[0].name}. Use strategy: one, or set "
-                            f"{VIRTUAL}=2 to try it on this machine's processors")
+            raise UserError(f"train.strategy: mirrored wants at least two devices, here is {devices[0].name}. Use "
+                            f"strategy: one, or set {VIRTUAL}=2 to try it on this machine's processors")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
 
     def _multi_worker(self) -> Any:
         self.role = role()
         if self.role.count < 2:
-            raise UserError("train.strategy: multi_worker wants TF_CONFIG to name at least two workers; set it as the job's operator "
-                            "would, or use strategy: one")
+            raise UserError("train.strategy: multi_worker wants TF_CONFIG to name at least two workers; set it as the "
+                            "job's operator would, or use strategy: one")
         return tf.distribute.MultiWorkerMirroredStrategy()
 
     def _tpu(self) -> Any:
@@ -118,13 +119,15 @@ class Distribution:
 
     @property
     def replicas(self) -> int:
+        """Return how many devices share a batch."""
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
     def scope(self) -> contextlib.AbstractContextManager:
+        """Return the context in which models and metrics must be made."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
     def model(self, build: Callable[[], keras.Model], synchronized: bool) -> Any:
-        """The model to train, in the library that trains it.
+        """Return the model to train, in the library that trains it.
 
         Args:
             build: makes the Keras model.
@@ -143,14 +146,14 @@ class Distribution:
         return model
 
     def keras_model(self, model: Any) -> keras.Model:
-        """The trained model as a Keras 3 model."""
+        """Return the trained model as a Keras 3 model."""
         return model if self.library.__name__ == "keras" else bridge.to_keras(model)
 
     def distributed(self, batches: tf.data.Dataset, *, whole: bool = False) -> Any:
-        """Global batches, handed out: every replica gets its share of each.
+        """Return global batches, handed out: every replica gets its share of each.
 
         Args:
-            batches: the same on every worker.
+            batches: of nested structures of tensors, their first axis the examples; the same on every worker.
             whole: every worker gets all of them, for evaluation.
         """
         if self.strategy is None or self.kind == "mirrored":
@@ -159,21 +162,23 @@ class Distribution:
         if whole:
             return self.strategy.distribute_datasets_from_function(lambda context: batches)
 
-        def own(values: tf.Tensor, context: Any) -> tf.Tensor:
+        def share_of(values: tf.Tensor, context: Any) -> tf.Tensor:
             share = tf.shape(values)[0] // context.num_input_pipelines
-            mine = values[context.input_pipeline_id * share:(context.input_pipeline_id + 1) * share]
-            return tf.reshape(mine, tf.concat([[local, share // local], tf.shape(values)[1:]], 0))
+            worker = values[context.input_pipeline_id * share:(context.input_pipeline_id + 1) * share]
+            return tf.reshape(worker, tf.concat([[local, share // local], tf.shape(values)[1:]], 0))
+
+        def with_shape(values: tf.Tensor, specification: tf.TensorSpec) -> tf.Tensor:
+            return tf.ensure_shape(values, (None, *specification.shape[1:]))
 
         def per_worker(context: Any) -> tf.data.Dataset:
-            shares = batches.map(lambda images, targets: (own(images, context), own(targets, context)))
-            return shares.unbatch().map(lambda images, targets: (
-                tf.ensure_shape(images, (None, *batches.element_spec[0].shape[1:])),
-                tf.ensure_shape(targets, (None, *batches.element_spec[1].shape[1:])))).prefetch(tf.data.AUTOTUNE)
+            shares = batches.map(lambda *batch: tf.nest.map_structure(lambda values: share_of(values, context), batch))
+            shaped = shares.unbatch().map(lambda *batch: tf.nest.map_structure(with_shape, batch, batches.element_spec))
+            return shaped.prefetch(tf.data.AUTOTUNE)
 
         return self.strategy.distribute_datasets_from_function(per_worker)
 
     def share_file(self, path: Path) -> None:
-        """Gives every worker the chief's file at `path`, or takes theirs away where the chief has none."""
+        """Give every worker the chief's file at `path`, or take theirs away where the chief has none."""
         if self.role.count < 2:
             return
         content = path.read_bytes() if self.role.is_chief and path.exists() else b""
@@ -187,18 +192,18 @@ class Distribution:
             path.write_bytes(shared)
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
-        """The sum of every worker's values."""
+        """Return the sum of every worker's values."""
         each = self.strategy.run(lambda: tf.constant(values))
         return np.asarray(self.strategy.reduce("sum", each, axis=None)) // max(1, self.replicas // self.role.count)
 
     @contextlib.contextmanager
     def watched(self, epochs_done: Callable[[], int]) -> Any:
-        """Turns what happens when another worker dies into a StageError that says how to go on."""
+        """Turn what happens when another worker dies into a StageError that says how to go on."""
         try:
             yield
         except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
                 tf.errors.DeadlineExceededError) as error:
             if self.role.count < 2:
                 raise
-            raise StageError(f"train: worker {self.role.index} of {self.role.count} lost another worker. Start all of them again: the "
-                             f"training goes on after epoch {epochs_done()}") from error
+            raise StageError(f"train: worker {self.role.index} of {self.role.count} lost another worker. Start all of "
+                             f"them again: the training goes on after epoch {epochs_done()}") from error

@@ -1,69 +1,112 @@
 """Taking over a model that was made elsewhere, in the place of training one."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
-from export.conversion import requantize
+import models
 from export.keras_models import file as keras_file
 from export.keras_models import imported
 from export.predictors import LiteRTPredictor
+from export.tflite import edit
+from pipelines.engine.journal import Journal
 from pipelines.errors import UserError
-from pipelines.ingest import stream
-from pipelines.stages.context import Context
 from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
+    import keras
     import numpy as np
 
-#: What the train stage leaves: a Keras model, or, of a model that is none, a float TFLite file.
+if TYPE_CHECKING:
+    from pipelines.ingest.data import Data
+
+#: What the train stage leaves: a Keras model, or a float TFLite file of a model that is not one.
 KERAS, TFLITE = "model.keras", "model.tflite"
-#: Training pictures that a model is tried on before it is taken over.
+#: Training images that a model is tried on before it is taken over.
 TRIED = 200
+
+#: Output name to shape, without the batch.
+Shapes = Mapping[str, tuple[int | None, ...]]
 
 
 def trained(folder: Path) -> Path:
-    """The model that the train stage left in a folder."""
+    """Return the model that the train stage left in a folder."""
     return folder / KERAS if (folder / KERAS).exists() else folder / TFLITE
 
 
-def take_over(wanted: ImportedModel, context: Context) -> str:
-    """Writes the model as the train stage would; a line about it.
+def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal) -> str:
+    """Write the model as the train stage would; return a line about it.
+
+    Args:
+        data: what it is to be measured on.
+        folder: for the model's file.
+        journal: receives what is known of it.
 
     Raises:
         UserError: it cannot be read, does not fit the data, or seems to have learnt on pixels of another range.
     """
-    path, index = Path(wanted.path), context.index()
-    examples = stream.examples(context.recipe.data.source, index, context.recipe.data.image, "train").take(TRIED)
-    images, labels = stream.arrays(examples)
-    pixels = wanted.pixels or "0..255"
+    path = Path(section.path)
+    suspicion = ""
     try:
         if imported.is_keras(path):
-            made = imported.load(path)
-            suspicion = imported.wrong_range(made, pixels, images, labels if context.recipe.data.labels == "true" else None)
-            model = imported.classifier(made, pixels)
-            keras_file.save(model, context.work / KERAS)
-            weights, outputs = f"{model.count_params():,} weights", model.output_shape[-1]
+            loaded = imported.load(path)
+            suspicion = _wrong_range(loaded, section, data)
+            model = data.task.adopt(loaded, section)
+            keras_file.save(model, folder / KERAS)
+            shapes: Shapes = {name: tuple(tensor.shape[1:]) for name, tensor in models.named_outputs(model).items()}
+            size = f"{model.count_params():,} weights"
         else:
-            suspicion = ""
-            outputs = _take_over_graph(path, pixels, images, context.work)
-            weights = f"{(context.work / TFLITE).stat().st_size:,} bytes"
+            shapes = _take_over_graph(section, data, folder)
+            size = f"{(folder / TFLITE).stat().st_size:,} bytes"
+        _check_outputs(path, shapes, data)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
-    if outputs != len(index.classes):
-        raise UserError(f"model: {path} tells {outputs} classes apart, the data have {len(index.classes)}: {', '.join(index.classes[:5])}"
-                        f"{', …' if len(index.classes) > 5 else ''}")
-    if suspicion and wanted.pixels is None:
+    if suspicion and section.pixels is None:
         raise UserError(f"model: {suspicion}. Say what it wants with --pixels, or model.pixels in a recipe")
     if suspicion:
-        context.journal.note(f"pixels: {suspicion}")
-    context.journal.parameters({"model": str(path), "pixels": pixels, "classes": outputs})
-    return f"taken over from {path.name}, {weights}" + (f"; {suspicion}" if suspicion else "")
+        journal.note(f"pixels: {suspicion}")
+    journal.parameters(_about(section, data))
+    return f"taken over from {path.name}, {size}" + (f"; {suspicion}" if suspicion else "")
 
 
-def _take_over_graph(path: Path, pixels: imported.Pixels, images: np.ndarray, folder: Path) -> int:
-    """Writes a .tflite file, or a SavedModel that no Keras wrote, as a TFLite file from raw pixels to logits; its number of classes."""
+def _about(section: ImportedModel, data: Data) -> dict[str, Any]:
+    about: dict[str, Any] = {"model": section.path}
+    if _image(data) is not None:
+        about["pixels"] = section.pixels or "0..255"
+    if labels := data.task.labels(data.index):
+        about["classes"] = len(labels)
+    return about
+
+
+def _image(data: Data) -> str | None:
+    """Return the name of the only input, where that is an image: what is known of pixels holds for no other task."""
+    inputs = list(data.index.inputs.values())
+    return inputs[0].name if len(inputs) == 1 and inputs[0].role == "image" else None
+
+
+def _wrong_range(model: keras.Model, section: ImportedModel, data: Data) -> str:
+    """Return why a model seems to have learnt on pixels of another range; empty where it does not, or sees no
+    pixels."""
+    image = _image(data)
+    if image is None:
+        return ""
+    inputs, targets = data.arrays("train", TRIED)
+    return imported.wrong_range(model, section.pixels or "0..255", inputs[image], _classes(targets, data))
+
+
+def _classes(targets: Mapping[str, np.ndarray], data: Data) -> np.ndarray | None:
+    """Return one class per example, where the data have such and know them."""
+    whole = [name for name, tensor in data.index.targets.items() if tensor.shape == () and data.index.names(name)]
+    return targets[whole[0]] if whole and data.section.labels == "true" else None
+
+
+def _take_over_graph(section: ImportedModel, data: Data, folder: Path) -> Shapes:
+    """Write a .tflite file, or a SavedModel that Keras did not write, as a TFLite file from raw pixels; return its
+    outputs' shapes."""
+    path = Path(section.path)
     if path.suffix == ".tflite":
         if not path.is_file():
             raise ValueError(f"there is no model {path}")
@@ -71,13 +114,32 @@ def _take_over_graph(path: Path, pixels: imported.Pixels, images: np.ndarray, fo
     elif (path / "saved_model.pb").exists():
         content = imported.to_tflite(path)
     else:
-        raise ValueError(f"{path} is no model: give a .keras, .h5 or .tflite file, or a SavedModel folder")
+        raise ValueError(f"{path} is not a model: give a .keras, .h5 or .tflite file, or a SavedModel folder")
+    if _image(data) is None:
+        raise ValueError(f"{path} is not a Keras model; for {data.task.entry_name} only those can be taken over")
     try:
-        (folder / TFLITE).write_bytes(requantize.normalized(content, *imported.SCALING[pixels]))
+        (folder / TFLITE).write_bytes(edit.normalized(content, *imported.SCALING[section.pixels or "0..255"]))
         predictor = LiteRTPredictor(folder / TFLITE)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    shape = tuple(map(int, next(iter(predictor.outputs.values()))["shape"]))
-    if len(shape) != 2:
-        raise ValueError(f"{path} gives {shape}; it must be (1, classes)")
-    return shape[-1]
+    signature = next(iter(predictor.signatures.values()))
+    return {tensor.name: tensor.shape for tensor in signature.outputs}
+
+
+def _check_outputs(path: Path, shapes: Shapes, data: Data) -> None:
+    """Raise ValueError where a model does not give what the task wants."""
+    classes = data.task.labels(data.index)
+    for tensor in data.task.outputs(data.index):
+        if tensor.name not in shapes:
+            raise ValueError(f"{path} has no output {tensor.name}; it gives {', '.join(shapes)}")
+        shape = shapes[tensor.name]
+        if shape == tensor.shape:
+            continue
+        if classes and len(shape) == len(tensor.shape) == 1 and shape[0]:
+            raise ValueError(f"{path} tells {shape[0]} classes apart, the data have {len(classes)}: "
+                             f"{', '.join(classes[:5])}{', …' if len(classes) > 5 else ''}")
+        raise ValueError(f"{path} gives {tensor.name} of {_shown(shape)}; it must be {_shown(tensor.shape)}")
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join(["1", *("?" if size is None else str(size) for size in shape)]) + ")"

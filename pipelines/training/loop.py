@@ -1,8 +1,7 @@
 """The training loop: Keras' fit, watched."""
 from __future__ import annotations
 
-import math
-import time
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,165 +9,166 @@ from typing import Any
 from etils import epy
 
 from pipelines.engine.journal import Journal
-from pipelines.errors import UserError
 from pipelines.training import checkpoint
-from pipelines.training.callbacks import TrainingContext
-from pipelines.training.distillation import Distillation
+from pipelines.training.callbacks import Metric, TrainingContext
 from pipelines.training.distribution import Distribution
-from pipelines.training.losses import on_heads, taught
+from pipelines.training.learners.supervised import Objective, Watched, learning, supervised
 from pipelines.training.section import TrainSection
 from pipelines.training.transfer import Phase
+from pipelines.training.watcher import watcher
 
 with epy.lazy_imports():
-    import keras
     import tensorflow as tf
 
 #: Called with (epoch from 1, share of all steps done, the epoch's metrics so far).
 Progress = Callable[[int, float, dict[str, float]], None]
 
 
-def compile_for(model: keras.Model, settings: TrainSection, *, steps: int, class_counts: Sequence[int], auxiliary: float,
-                library: Any = None, first_step: int = 0, shares: Sequence[float] | None = None, lesson: Distillation | None = None) -> None:
-    """Compiles a model with a recipe's loss, optimizer and schedule; `accuracy` is of the main head where it has several.
+@dataclasses.dataclass
+class Training:
+    """What a training is.
 
     Args:
-        model: from pictures to logits (batch, classes), or (batch, heads, classes) with auxiliary heads.
-        steps: of the whole training.
-        class_counts: training examples of each class.
-        auxiliary: weight of each auxiliary head's loss.
-        library: that of the model: keras, which is the default, or tf_keras.
-        first_step: of the whole training, at which this model goes on.
-        shares: of the learning rate, for each trainable variable; the whole for all by default.
-        lesson: how much a teacher says, whose logits follow the one-hot targets; nothing by default.
-
-    Raises:
-        UserError: a setting does not fit the classes.
-    """
-    library = library or keras
-    loss, metrics, classes = settings.loss.build(class_counts), library.metrics, len(class_counts)
-    if lesson is not None:
-        loss = taught(loss, classes, lesson.temperature, lesson.weight)
-    accuracy = metrics.CategoricalAccuracy(name="accuracy")
-    heads = len(model.output.shape) == 3
-    if heads:
-        loss = on_heads(loss, auxiliary)
-    if heads or lesson is not None:
-        accuracy = metrics.MeanMetricWrapper(lambda targets, logits: metrics.categorical_accuracy(
-            targets[:, :classes], logits[:, 0] if heads else logits), name="accuracy")
-    schedule = settings.schedule
-    rates = schedule.rates(steps)[first_step:] if schedule.changes else float(schedule.rates(1)[0])
-    momenta = schedule.momenta(steps)
-    penalty = _penalty(model, settings.l1, settings.l2)
-    # the loss as a function: what a Loss object gives per example, Keras would not average
-    model.compile(optimizer=settings.optimizer.build(rates, library, None if momenta is None else momenta[first_step:], shares),
-                  loss=lambda targets, logits: loss(targets, logits) + penalty(), metrics=[accuracy],
-                  jit_compile=settings.compile)
-
-
-def _penalty(model: Any, l1: float, l2: float) -> Callable[[], Any]:
-    """What the loss adds for the sizes of the model's trainable kernels."""
-    kernels = [variable for variable in model.trainable_variables if "kernel" in variable.name] if l1 or l2 else []
-
-    def penalty() -> Any:
-        values = [tf.cast(tf.convert_to_tensor(kernel), tf.float32) for kernel in kernels]
-        return sum((l1 * tf.reduce_sum(tf.abs(value)) + l2 * tf.reduce_sum(value * value) for value in values), 0.0)
-
-    return penalty
-
-
-def fit(model: Any, settings: TrainSection, *, batches: Callable[[int], tf.data.Dataset], steps: int,
-        validation: tf.data.Dataset, class_counts: Sequence[int], folder: Path, journal: Journal, progress: Progress,
-        auxiliary: float = 0.0, distribution: Distribution | None = None, pretrained: Sequence[str] = (), lesson: Distillation | None = None,
-        others: Sequence[Any] = ()) -> None:
-    """Trains a model, going on from the checkpoint in `folder` if there is one.
-
-    Args:
-        model: as for `compile_for`, fresh. Afterwards it has the last weights, or the best where early stopping keeps them.
-        batches: gives the training batches from an epoch (counted from 0) to the last.
+        settings: the recipe's.
+        objective: what is made small.
+        watched: metrics beside the loss, by name.
+        monitored: what callbacks must know of these; the first is what they look at.
         steps: batches per epoch.
+        batches: gives the training batches, (inputs, targets) by name, from an epoch (counted from 0) to the last.
         validation: batches for the metrics after each epoch.
-        class_counts: training examples of each class.
         folder: for checkpoints.
         journal: receives the metrics of each epoch, the learning rate included.
         progress: told every now and then how far it is.
-        auxiliary: weight of each auxiliary head's loss.
         distribution: over which devices; one by default. The model must have been made with it.
         pretrained: the layers that settings.transfer is about.
-        lesson: how much a teacher says, whose logits follow the one-hot targets of all batches.
-        others: callbacks beside those of the settings, of the library that trains.
+        callbacks: beside those of the settings, of the library that trains.
+    """
+
+    settings: TrainSection
+    objective: Objective
+    watched: Watched
+    monitored: Sequence[Metric]
+    steps: int
+    batches: Callable[[int], tf.data.Dataset]
+    validation: tf.data.Dataset
+    folder: Path
+    journal: Journal
+    progress: Progress
+    distribution: Distribution = dataclasses.field(default_factory=lambda: Distribution("one"))
+    pretrained: Sequence[str] = ()
+    callbacks: Sequence[Any] = ()
+
+    def batch_at(self, epoch: int, position: int) -> tuple[Any, Any]:
+        """Return the training batch of an epoch at a position in it, both counted from 0: inputs and targets by name,
+        NumPy arrays."""
+        return next(self.batches(epoch).skip(position).take(1).as_numpy_iterator())
+
+    @property
+    def context(self) -> TrainingContext:
+        """Return what callbacks are told."""
+        return TrainingContext(
+            self.distribution.library, self.settings.epochs, self.folder, self.batch_at, self.monitored)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """Return the phases in which other layers learn each; one where all learn throughout."""
+        settings = self.settings
+        return settings.transfer.phases(settings.epochs) if settings.transfer else [Phase(0, 0, settings.epochs, 1.0)]
+
+
+def compile_for(learner: Any, training: Training, *, first_step: int = 0,
+                shares: Sequence[float] | None = None) -> None:
+    """Prepare and compile a learner for a training's objective, optimizer and schedule.
+
+    Args:
+        learner: see `learners.supervised`, made under the training's strategy.
+        first_step: of the whole training, at which this learner goes on.
+        shares: of the learning rate, for each trainable variable; the whole for all by default.
 
     Raises:
-        UserError: the loss is no longer a number, or a setting does not fit the classes.
+        UserError: the optimizer does not go with the library, or not with shares.
+    """
+    settings = training.settings
+    steps = training.steps * settings.epochs
+    schedule = settings.schedule
+    rates = schedule.rates(steps)[first_step:] if schedule.changes else float(schedule.rates(1)[0])
+    momenta = schedule.momenta(steps)
+    if momenta is not None:
+        momenta = momenta[first_step:]
+    learner.prepare(training.objective, training.watched, penalty(learner, settings.l1, settings.l2))
+    optimizer = settings.optimizer.build(rates, training.distribution.library, momenta, shares)
+    learner.compile(optimizer=optimizer, jit_compile=settings.compile)
+
+
+def penalty(model: Any, l1: float, l2: float) -> Callable[[], Any]:
+    """Return a function to what the loss adds for the trainable kernels k: l1 sum(|k|) + l2 sum(k^2)."""
+    kernels = [variable for variable in model.trainable_variables if "kernel" in variable.name] if l1 or l2 else []
+
+    def added() -> Any:
+        values = [tf.cast(tf.convert_to_tensor(kernel), tf.float32) for kernel in kernels]
+        return sum((l1 * tf.reduce_sum(tf.abs(value)) + l2 * tf.reduce_sum(value * value) for value in values), 0.0)
+
+    return added
+
+
+def fit(model: Any, training: Training, learner: type | None = None) -> Any:
+    """Train a model, going on from the checkpoint in the training's folder if there is one.
+
+    Args:
+        model: fresh, of the library that trains. Afterwards it has the last weights, or the best where early stopping
+            keeps them.
+        learner: the class of what is fitted; `supervised` where not given.
+
+    Returns:
+        The learner, which shares the model's layers.
+
+    Raises:
+        UserError: the loss is no longer a number, or a setting does not fit the model.
         StageError: another worker is gone.
     """
-    where = distribution or Distribution("one")
-    around = TrainingContext(where.library, settings.epochs, folder,
-                          lambda epoch, place: next(batches(epoch).skip(place).take(1).as_numpy_iterator()))
-    asked = [*(entry.build(around) for entry in settings.callbacks), *others]
-    phases = settings.transfer.phases(settings.epochs) if settings.transfer else [Phase(0, settings.epochs, 1.0)]
-    with where.watched(lambda: checkpoint.progress(folder)[0]):
-        where.share_file(folder / checkpoint.NAME)
+    distribution = training.distribution
+    folder = training.folder
+    with distribution.scope():
+        fitted = learning(model, distribution.library, learner or supervised(distribution.library))
+    callbacks = [*(entry.build(training.context) for entry in training.settings.callbacks), *training.callbacks]
+    with distribution.watched(lambda: checkpoint.progress(folder)[0]):
+        distribution.share_file(folder / checkpoint.NAME)
         if done := checkpoint.progress(folder)[0]:
-            journal.note(f"going on after epoch {done}")
-        for number, phase in enumerate(phases):
-            done, stopped = checkpoint.progress(folder)
-            if done >= phase.last and phase is not phases[-1]:
+            training.journal.note(f"going on after epoch {done}")
+        for phase in training.phases:
+            if checkpoint.progress(folder)[0] >= phase.last and phase is not training.phases[-1]:
                 continue
-            with where.scope():
-                shares = _settle(model, settings, phase, pretrained)
-                compile_for(model, settings, steps=steps * settings.epochs, class_counts=class_counts, auxiliary=auxiliary,
-                            library=where.library, first_step=steps * phase.first, shares=shares, lesson=lesson)
-            watcher = _watcher(where.library, asked, settings, folder, journal, progress, steps, (number, phase.last))
-            model.fit(where.distributed(batches(done)), initial_epoch=done, epochs=done if stopped else phase.last,
-                      steps_per_epoch=steps, validation_data=where.distributed(validation, whole=True), callbacks=[*asked, watcher],
-                      verbose=0, **({"validation_steps": len(validation)} if where.library.__name__ != "keras" else {}))
+            _fit_phase(fitted, training, phase, callbacks)
             if checkpoint.progress(folder)[1]:
                 break
+    return fitted
 
 
-def _settle(model: Any, settings: TrainSection, phase: Phase, pretrained: Sequence[str]) -> list[float] | None:
-    """Freezes what does not learn in a phase; the rates of what does, as shares, where they differ."""
+def _fit_phase(learner: Any, training: Training, phase: Phase, callbacks: Sequence[Any]) -> None:
+    """Train up to a phase's last epoch; where the training had stopped, only bring back what its checkpoint holds."""
+    distribution = training.distribution
+    done, stopped = checkpoint.progress(training.folder)
+    with distribution.scope():
+        shares = _settle(learner, training, phase)
+        compile_for(learner, training, first_step=training.steps * phase.first, shares=shares)
+    validation = distribution.distributed(training.validation, whole=True)
+    # tf_keras cannot tell how long a distributed dataset is
+    lengths = {} if distribution.library.__name__ == "keras" else {"validation_steps": len(training.validation)}
+    learner.fit(
+        distribution.distributed(training.batches(done)), initial_epoch=done, epochs=done if stopped else phase.last,
+        steps_per_epoch=training.steps, validation_data=validation, verbose=0, **lengths,
+        callbacks=[*callbacks, watcher(distribution.library, training, callbacks, phase)])
+
+
+def _settle(learner: Any, training: Training, phase: Phase) -> list[float] | None:
+    """Freeze what does not learn in a phase; return the rates of what does, as shares, where they differ."""
+    settings = training.settings
     if settings.transfer is not None:
-        settings.transfer.freeze(model, pretrained, phase.unfrozen)
-    for layer in model.layers:
+        settings.transfer.freeze(learner, training.pretrained, phase.unfrozen)
+    for layer in learner.layers:
         if type(layer).__name__ == "BatchNormalization":
             if settings.batch_norm_momentum is not None:
                 layer.momentum = settings.batch_norm_momentum
             if settings.freeze_batch_norm:
                 layer.trainable = False
-    return settings.transfer.shares(model, pretrained) if settings.transfer is not None else None
-
-
-def _watcher(library: Any, others: Sequence[Any], settings: TrainSection, folder: Path, journal: Journal, progress: Progress,
-             steps: int, phase: tuple[int, int]) -> Any:
-    """The callback that checkpoints, writes the journal and reports; the last of all, so that it sees what the others did.
-
-    Args:
-        phase: its number, and the epoch at which it ends.
-    """
-
-    class Watcher(library.callbacks.Callback):
-        def on_train_begin(self, logs=None):
-            checkpoint.restore(folder, self.model, others, phase[0])
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.epoch, self.told = epoch, 0.0
-
-        def on_train_batch_end(self, batch, logs=None):
-            if time.monotonic() - self.told > 0.25:
-                self.told = time.monotonic()
-                progress(self.epoch + 1, (self.epoch + (batch + 1) / steps) / settings.epochs, logs or {})
-
-        def on_epoch_end(self, epoch, logs=None):
-            rate = self.model.optimizer.learning_rate
-            rate = float(rate.numpy() if isinstance(rate, tf.Variable) else rate)
-            journal.metrics({**(logs or {}), "learning_rate": rate}, step=epoch)
-            progress(epoch + 1, (epoch + 1) / settings.epochs, logs or {})
-            if not math.isfinite((logs or {}).get("loss", 0.0)):
-                raise UserError(f"train: the loss is {logs['loss']} after epoch {epoch + 1}. Try a lower peak in train.schedule, or "
-                                "clip_norm: 1 in train.optimizer; callbacks: [terminate_on_nan] finds the batch")
-            last = epoch + 1 == phase[1] or self.model.stop_training
-            if last or (epoch + 1) % settings.checkpoint_every == 0:
-                checkpoint.save(folder, self.model, others, epoch + 1, phase[0])
-
-    return Watcher()
+    return settings.transfer.shares(learner, training.pretrained) if settings.transfer is not None else None

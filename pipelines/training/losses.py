@@ -1,17 +1,20 @@
 """Losses as recipe entries, each from Keras where Keras has it.
 
-A model answers with logits and its targets are one-hot, so losses that Keras defines on probabilities see the softmax, and those on several
-yes-or-no questions the sigmoid, one question per class.
+A loss compares an output with its target, both of any rank, classes last: one row of classes per example, or one per
+pixel or token of it. Targets are prepared: classes one-hot, numbers as they are. What the output is, its role says:
+losses that Keras defines on probabilities see the softmax of logits, those on several yes-or-no questions their
+sigmoid, and every other output as it is.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
 
 from etils import epy
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from export.signature import Role
 from pipelines.entries import Entry
 from pipelines.errors import UserError
 from pipelines.training import metric_learning
@@ -20,19 +23,41 @@ with epy.lazy_imports():
     import keras
 
 Smoothing = Field(0.0, ge=0, lt=1)
+#: From targets and outputs, (batch, ..., classes or values), to the loss of each example, (batch,).
+Comparison = Callable[[Any, Any], Any]
+#: Roles of outputs that tell classes apart.
+OF_CLASSES = ("logits", "scores", "mask")
 
 
 class Loss(Entry):
     """What training makes small."""
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        """A function of (one-hot targets, logits), both (batch, classes), that gives the loss of each example, (batch,), or of all, ().
+    #: Whether each example must have one class, and not a mixture of several.
+    whole_classes: ClassVar[bool] = False
+    #: Whether it compares classes, and not numbers.
+    of_classes: ClassVar[bool] = True
 
-        It neither averages over the batch nor divides among devices: the library that trains does that, once.
+    def build(self, counts: Sequence[int], role: Role) -> Comparison:
+        """Return what compares targets with outputs.
+
+        It neither averages over the batch nor divides among devices: the learner does that, once.
 
         Args:
-            class_counts: training examples of each class. Raises UserError where the loss has another number of classes.
+            counts: training examples of each class; none where the target has no classes.
+            role: of the output.
+
+        Raises:
+            UserError: the loss is for another number of classes, or the output is no such thing as it compares.
         """
+        if self.of_classes and role not in OF_CLASSES:
+            numbers = sorted(name for name, choice in self.choices.items() if not choice.of_classes)  # type: ignore[attr-defined]
+            raise UserError(f"train.loss: {self.entry_name} compares classes, and this task's output is {role}: give "
+                            f"one of {', '.join(numbers)}")
+        compare = self.comparison(counts, role)
+        return lambda targets, outputs: _per_example(compare(targets, outputs))
+
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
+        """Return a function as `build` does, whose result may have axes between batch and classes left."""
         raise NotImplementedError
 
 
@@ -41,7 +66,8 @@ class CrossEntropy(Loss, name="cross_entropy", shorthand="label_smoothing"):
 
     Args:
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2016, section 7).
-        class_weights: a factor per class, or `balanced`: examples / (classes * examples of the class), as scikit-learn has it.
+        class_weights: a factor per class, or `balanced`: examples / (classes * examples of the class), as scikit-learn
+            has it.
     """
 
     label_smoothing: float = Smoothing
@@ -49,100 +75,149 @@ class CrossEntropy(Loss, name="cross_entropy", shorthand="label_smoothing"):
 
     @field_validator("class_weights")
     @classmethod
-    def must_be_positive(cls, given: Any) -> Any:
-        if isinstance(given, list) and min(given, default=0) <= 0:
+    def must_be_positive(cls, value: Any) -> Any:
+        if isinstance(value, list) and min(value, default=0) <= 0:
             raise PydanticCustomError("class_weights", "give balanced, or a number above 0 for each class")
-        return given
+        return value
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing, reduction="none")
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
+        loss = keras.losses.CategoricalCrossentropy(
+            from_logits=role == "logits", label_smoothing=self.label_smoothing, reduction="none")
         if self.class_weights is None:
             return loss
-        if self.class_weights == "balanced":
-            weights = [sum(class_counts) / (len(class_counts) * count) for count in class_counts]
-        elif len(self.class_weights) == len(class_counts):
-            weights = list(self.class_weights)
-        else:
-            raise UserError(f"train.loss.cross_entropy.class_weights: {len(self.class_weights)} weights for {len(class_counts)} classes")
+        weights = self._weights(counts)
 
-        def weighted(targets: Any, logits: Any) -> Any:
-            return loss(targets, logits) * keras.ops.sum(targets * keras.ops.convert_to_tensor(weights, targets.dtype), -1)
+        def weighted(targets: Any, outputs: Any) -> Any:
+            factors = keras.ops.convert_to_tensor(weights, targets.dtype)
+            return loss(targets, outputs) * keras.ops.sum(targets * factors, -1)
 
         return weighted
 
+    def _weights(self, counts: Sequence[int]) -> list[float]:
+        if self.class_weights == "balanced":
+            # a class without training examples weighs nothing: no target has it
+            return [sum(counts) / (len(counts) * count) if count else 0.0 for count in counts]
+        weights: list[float] = list(self.class_weights or [])
+        if len(weights) != len(counts):
+            raise UserError(f"train.loss.cross_entropy.class_weights: {len(weights)} weights for {len(counts)} classes")
+        return weights
+
 
 class Focal(Loss, name="focal", shorthand="gamma"):
-    """Cross-entropy that looks away from what is easy (Lin et al. 2017).
+    """Cross-entropy that looks away from what is easy: -alpha (1 - p)^gamma log p, p the target class's probability.
+
+    Lin et al., "Focal Loss for Dense Object Detection", 2017, equation 5, for several classes.
 
     Args:
-        gamma: how much.
-        alpha: factor on the loss.
+        gamma: how much it looks away; 0 is cross-entropy.
+        alpha: factor, the same for every class. The paper's differs between the two classes, see binary_focal.
     """
 
     gamma: float = Field(2.0, ge=0)
     alpha: float = Field(0.25, gt=0)
     label_smoothing: float = Smoothing
 
-    def build(self, class_counts: Sequence[int]) -> Any:
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
         return keras.losses.CategoricalFocalCrossentropy(
-            self.alpha, self.gamma, from_logits=True, label_smoothing=self.label_smoothing, reduction="none")
+            self.alpha, self.gamma, from_logits=role == "logits", label_smoothing=self.label_smoothing,
+            reduction="none")
 
 
 class BinaryCrossEntropy(Loss, name="binary_cross_entropy", shorthand="label_smoothing"):
-    """Cross-entropy of a yes-or-no question per class."""
+    """Cross-entropy of a yes-or-no question per class, averaged over the questions."""
 
     label_smoothing: float = Smoothing
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=self.label_smoothing, reduction="none")
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
+        return keras.losses.BinaryCrossentropy(
+            from_logits=role == "logits", label_smoothing=self.label_smoothing, reduction="none")
 
 
 class BinaryFocal(Loss, name="binary_focal", shorthand="gamma"):
-    """Focal loss of a yes-or-no question per class (Lin et al. 2017); alpha weighs the yes."""
+    """Focal loss of a yes-or-no question per class, averaged over the questions.
+
+    Lin et al. 2017, equation 5: -alpha (1 - p)^gamma log p where the answer is yes, p the probability of yes, and
+    -(1 - alpha) p^gamma log(1 - p) where it is no.
+    """
 
     gamma: float = Field(2.0, ge=0)
     alpha: float = Field(0.25, gt=0, lt=1)
 
-    def build(self, class_counts: Sequence[int]) -> Any:
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
         return keras.losses.BinaryFocalCrossentropy(
-            apply_class_balancing=True, alpha=self.alpha, gamma=self.gamma, from_logits=True, reduction="none")
+            apply_class_balancing=True, alpha=self.alpha, gamma=self.gamma, from_logits=role == "logits",
+            reduction="none")
 
 
-class MeanSquaredError(Loss, name="mse"):
-    """Mean squared difference of targets and probabilities: the Brier score over the classes (Brier 1950)."""
+class OfNumbers(Loss):
+    """What losses have in common that compare any numbers, and probabilities where the output is logits."""
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.MeanSquaredError(reduction="none"))
+    of_classes: ClassVar[bool] = False
+
+    def keras_loss(self) -> Any:
+        """Return Keras' loss, averaged over the last axis."""
+        raise NotImplementedError
+
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
+        loss = self.keras_loss()
+
+        def compare(targets: Any, outputs: Any) -> Any:
+            targets, outputs = _aligned(targets, _probabilities(outputs, role))
+            return loss(targets, outputs)
+
+        return compare
 
 
-class MeanAbsoluteError(Loss, name="mae"):
-    """Mean absolute difference of targets and probabilities."""
+class MeanSquaredError(OfNumbers, name="mse"):
+    """Mean squared difference; of probabilities it is the Brier score over the classes (Brier 1950)."""
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.MeanAbsoluteError(reduction="none"))
+    def keras_loss(self) -> Any:
+        return keras.losses.MeanSquaredError(reduction="none")
 
 
-class Huber(Loss, name="huber", shorthand="delta"):
-    """Squared difference of targets and probabilities up to delta, linear beyond (Huber 1964)."""
+class MeanAbsoluteError(OfNumbers, name="mae"):
+    """Mean absolute difference."""
+
+    def keras_loss(self) -> Any:
+        return keras.losses.MeanAbsoluteError(reduction="none")
+
+
+class Huber(OfNumbers, name="huber", shorthand="delta"):
+    """Half the squared difference up to delta, and delta times (difference - delta / 2) beyond (Huber 1964)."""
 
     delta: float = Field(0.5, gt=0)
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.Huber(self.delta, reduction="none"))
+    def keras_loss(self) -> Any:
+        return keras.losses.Huber(self.delta, reduction="none")
 
 
 class Dice(Loss, name="dice"):
-    """One minus twice the overlap of targets and probabilities over their sum (Milletari et al. 2016)."""
+    """One minus twice the overlap of targets t and probabilities p over their sum: 1 - 2 sum(t p) / (sum(t) + sum(p)).
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.Dice(reduction="none"))
+    Milletari et al., "V-Net", 2016, without its squares. Of dense outputs the sums run over the positions, class by
+    class, with one position added to overlap and sum, so that a class that is nowhere costs little; the classes' mean
+    is the loss. Of one row of classes per example they run over the classes.
+    """
+
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
+        def overlap(targets: Any, outputs: Any) -> Any:
+            scores = _probabilities(outputs, role)
+            dense = len(scores.shape) > 2
+            axes = tuple(range(1, len(scores.shape) - 1)) if dense else (1,)
+            added = 1.0 if dense else 1e-7
+            shared = keras.ops.sum(targets * scores, axes)
+            whole = keras.ops.sum(targets, axes) + keras.ops.sum(scores, axes)
+            return 1.0 - (2.0 * shared + (added if dense else 0.0)) / (whole + added)
+
+        return overlap
 
 
 class KullbackLeibler(Loss, name="kl"):
-    """Divergence of the probabilities from the targets."""
+    """Divergence of the probabilities p from the targets t: sum(t log(t / p)) over the classes."""
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        return _on_probabilities(keras.losses.KLDivergence(reduction="none"))
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
+        loss = keras.losses.KLDivergence(reduction="none")
+        return lambda targets, outputs: loss(targets, _probabilities(outputs, role))
 
 
 class MetricLearning(Loss):
@@ -153,15 +228,23 @@ class MetricLearning(Loss):
         weight: of the loss on distances.
     """
 
+    whole_classes: ClassVar[bool] = True
     margin: float = Field(1.0, gt=0)
     weight: float = Field(1.0, gt=0)
 
     def distance_loss(self, targets: Any, embeddings: Any) -> Any:
+        """Return the loss of each example, (batch,).
+
+        Args:
+            targets: (batch, classes), one-hot.
+            embeddings: (batch, units).
+        """
         raise NotImplementedError
 
-    def build(self, class_counts: Sequence[int]) -> Any:
-        cross_entropy = CrossEntropy().build(class_counts)
-        return lambda targets, logits: cross_entropy(targets, logits) + self.weight * self.distance_loss(targets, logits)
+    def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
+        cross_entropy = CrossEntropy().comparison(counts, role)
+        return lambda targets, outputs: (cross_entropy(targets, outputs)
+                                         + self.weight * self.distance_loss(targets, outputs))
 
 
 class Triplet(MetricLearning, name="triplet", shorthand="margin"):
@@ -178,37 +261,19 @@ class Contrastive(MetricLearning, name="contrastive", shorthand="margin"):
         return metric_learning.contrastive(targets, embeddings, self.margin)
 
 
-def _on_probabilities(loss: Any) -> Any:
-    def of_logits(targets: Any, logits: Any) -> Any:
-        return loss(targets, keras.ops.softmax(logits))
-
-    return of_logits
+def _probabilities(outputs: Any, role: Role) -> Any:
+    return keras.ops.softmax(outputs) if role == "logits" else outputs
 
 
-def on_heads(loss: Any, auxiliary: float) -> Any:
-    """A loss on the main logits, plus `auxiliary` times that on each auxiliary head's (Szegedy et al. 2015, section 5).
-
-    The model answers with logits (batch, heads, classes), the main ones first.
-    """
-    def of_all(targets: Any, logits: Any) -> Any:
-        total = loss(targets, logits[:, 0])
-        for head in range(1, logits.shape[1]):
-            total = total + auxiliary * loss(targets, logits[:, head])
-        return total
-
-    return of_all
+def _aligned(targets: Any, outputs: Any) -> tuple[Any, Any]:
+    """Return both in equal rank, with a last axis to average over: one number per example may be (batch,) or (batch,
+    1)."""
+    rank = max(len(targets.shape), len(outputs.shape), 2)
+    targets, outputs = (values if len(values.shape) == rank else keras.ops.expand_dims(values, -1)
+                        for values in (targets, outputs))
+    return targets, outputs
 
 
-def taught(loss: Any, classes: int, temperature: float, weight: float) -> Any:
-    """A loss on the truth, and on a teacher's answers: (1 - weight) loss + weight temperature^2 KL(teacher, student), both softened by
-    the temperature (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
-
-    Its targets are one-hot classes followed by the teacher's logits: (batch, 2 classes).
-    """
-    def of_both(targets: Any, logits: Any) -> Any:
-        softened = keras.ops.log_softmax(targets[:, classes:] / temperature)
-        difference = softened - keras.ops.log_softmax(logits / temperature)
-        divergence = keras.ops.sum(keras.ops.exp(softened) * difference, axis=-1)
-        return (1 - weight) * loss(targets[:, :classes], logits) + weight * temperature**2 * divergence
-
-    return of_both
+def _per_example(values: Any) -> Any:
+    """Return the mean over all axes but the batch's; a loss of all examples together, (), as it is."""
+    return keras.ops.mean(values, tuple(range(1, len(values.shape)))) if len(values.shape) > 1 else values

@@ -10,7 +10,7 @@ with epy.lazy_imports():
 
 
 def batch_hard_triplet(targets: Any, embeddings: Any, margin: float) -> Any:
-    """For each example, how much farther its farthest likeness is than its nearest other, plus a margin, if at all.
+    """Return how much farther each example's farthest likeness is than its nearest other, plus a margin, if at all.
 
     Hermans, Beyer & Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017, equation 5.
 
@@ -31,9 +31,10 @@ def batch_hard_triplet(targets: Any, embeddings: Any, margin: float) -> Any:
 
 
 def contrastive(targets: Any, embeddings: Any, margin: float) -> Any:
-    """Squared distance to each likeness, squared shortfall of the margin to each other, averaged over the rest of the batch.
+    """Return squared distances to likenesses and squared shortfalls of the margin to others, averaged over the batch.
 
-    Hadsell, Chopra & LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", 2006, equation 4, over all pairs.
+    Hadsell, Chopra & LeCun, "Dimensionality Reduction by Learning an Invariant Mapping", 2006, equation 4, over all
+    pairs.
 
     Args:
         targets: (batch, classes), one-hot.
@@ -51,10 +52,14 @@ def contrastive(targets: Any, embeddings: Any, margin: float) -> Any:
 
 
 def _pairs(targets: Any, embeddings: Any) -> tuple[Any, Any, Any]:
-    """Distances between all pairs, whether they are of one class, and whether they are one example, each (batch, batch)."""
+    """Return distances between all pairs, whether they are of one class, and whether they are one example.
+
+    Each is (batch, batch).
+    """
     difference = embeddings[:, None] - embeddings[None]
     squared = keras.ops.sum(keras.ops.square(difference), -1)
     apart = keras.ops.cast(squared > 0, squared.dtype)
     distances = apart * keras.ops.sqrt(squared + (1.0 - apart))  # the root has no gradient at zero
     same = keras.ops.matmul(targets, keras.ops.transpose(targets))
-    return distances, keras.ops.cast(same, distances.dtype), keras.ops.eye(keras.ops.shape(embeddings)[0], dtype=distances.dtype)
+    itself = keras.ops.eye(keras.ops.shape(embeddings)[0], dtype=distances.dtype)
+    return distances, keras.ops.cast(same, distances.dtype), itself

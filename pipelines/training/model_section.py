@@ -17,7 +17,9 @@ FILE = "file"
 
 
 class ImportedModel(Section):
-    """A model that was made elsewhere: a .keras or .h5 file, a SavedModel folder, or a .tflite file. It is not trained any more.
+    """A model that was made elsewhere: a .keras or .h5 file, a SavedModel folder, or a .tflite file.
+
+    It is not trained any more.
 
     Args:
         path: of the file or folder.
@@ -29,7 +31,7 @@ class ImportedModel(Section):
 
 
 class ModelSection(Section):
-    """The network: a builder's name, what its weights start from, and what the builder can be told."""
+    """The network: a builder's name, what its weights start from, and the builder's settings."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     builder: str
@@ -38,10 +40,10 @@ class ModelSection(Section):
     @field_validator("builder")
     @classmethod
     def must_be_known(cls, name: str) -> str:
-        known = [*(builder.name for builder in models.builders()), FILE]
-        if name not in known:
+        names = [*(builder.name for builder in models.builders()), FILE]
+        if name not in names:
             raise PydanticCustomError("unknown_entry", "no such builder", {
-                "kind": "builder", "entry": name, "nearest": nearest(name, known), "known": known})
+                "kind": "builder", "entry": name, "nearest": nearest(name, names), "known": names})
         return name
 
     @model_validator(mode="after")
@@ -57,25 +59,21 @@ class ModelSection(Section):
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Return the builder's settings, all filled in."""
         return dict(self.__pydantic_extra__ or {})
 
     @property
-    def given(self) -> ImportedModel | None:
-        """The model that is taken as it is, if one is."""
+    def imported(self) -> ImportedModel | None:
+        """Return the model made elsewhere that is taken as it is, if one is."""
         return ImportedModel.model_validate(self.settings) if self.builder == FILE else None
 
     def fingerprint(self) -> str:
-        """Changes when the files change that the weights come from."""
-        if self.given is not None:
-            path = Path(self.given.path)
+        """Return what changes when the files change that the weights come from."""
+        if self.imported is not None:
+            path = Path(self.imported.path)
             files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
             return " ".join(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
         return self.weights.fingerprint() if self.weights is not None else ""
-
-    @property
-    def auxiliary(self) -> float:
-        """The weight of each auxiliary head's loss, for builders that have such heads."""
-        return self.settings.get("auxiliary", 0.0)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
@@ -86,7 +84,8 @@ class ModelSection(Section):
                                  **one.get("properties", {})}
             one["required"] = ["builder", *one.get("required", [])]
             choices.append(one)
-        given = ImportedModel.model_json_schema()
-        given["properties"] = {"builder": {"const": FILE, "description": "A model that was made elsewhere"}, **given["properties"]}
-        choices.append({**given, "required": ["builder", *given["required"]]})
+        file = ImportedModel.model_json_schema()
+        builder_schema = {"const": FILE, "description": "A model that was made elsewhere"}
+        file["properties"] = {"builder": builder_schema, **file["properties"]}
+        choices.append({**file, "required": ["builder", *file["required"]]})
         return {"anyOf": choices}

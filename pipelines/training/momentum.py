@@ -11,7 +11,7 @@ with epy.lazy_imports():
 
 
 def cycled(optimizer: type, momenta: np.ndarray) -> type:
-    """An optimizer class with the momentum of a step looked up.
+    """Return an optimizer class with the momentum of a step looked up.
 
     Args:
         optimizer: Keras' SGD, or one that calls its momentum beta_1: Adam, AdamW, Lamb, Lion.
@@ -22,7 +22,7 @@ def cycled(optimizer: type, momenta: np.ndarray) -> type:
 
     class CycledSgd(keras.optimizers.SGD):
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            """v = momentum * v - rate * gradient; Nesterov looks one step ahead (Sutskever et al. 2013)."""
+            """Update v = momentum * v - rate * gradient; Nesterov looks one step ahead (Sutskever et al. 2013)."""
             rate, gradient = keras.ops.cast(learning_rate, variable.dtype), keras.ops.cast(gradient, variable.dtype)
             momentum = keras.ops.cast(at(self.iterations), variable.dtype)
             velocity = self.momentums[self._get_variable_index(variable)]
@@ -40,6 +40,6 @@ def cycled(optimizer: type, momenta: np.ndarray) -> type:
 
         @beta_1.setter
         def beta_1(self, value: float) -> None:
-            """The constructor's; the table has the say."""
+            """Ignore the constructor's: the table decides."""
 
     return CycledBeta

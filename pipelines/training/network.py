@@ -1,40 +1,79 @@
 """From a recipe to its Keras model."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import models
 from export.keras_models import imported
+from export.signature import Tensor
 from pipelines.errors import UserError
-from pipelines.training.model_section import ModelSection
+from pipelines.training.model_section import ImportedModel, ModelSection
 
 if TYPE_CHECKING:
     import keras
 
+#: From a model made elsewhere and what the recipe says of it to the same model as the task has its models.
+Adopt = Callable[["keras.Model", ImportedModel], "keras.Model"]
 
-def build(section: ModelSection, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """The recipe's model with fresh weights, and pixels scaled as pretrained weights want them. Raises UserError where it cannot be."""
+
+def build(section: ModelSection, dimensions: Mapping[str, Any], outputs: Sequence[Tensor],
+          adopt: Adopt | None = None) -> keras.Model:
+    """Return the recipe's model with fresh weights, and pixels scaled as pretrained weights want them.
+
+    Args:
+        dimensions: of the data, as the task has them.
+        outputs: those that the task wants of the model, by name.
+        adopt: how the task takes a model that was made elsewhere; as an image classifier where not given.
+
+    Raises:
+        UserError: it cannot be built, lacks an output, or gives one of another shape.
+    """
     try:
-        if section.given is not None:
-            path = Path(section.given.path)
-            if not imported.is_keras(path):
-                raise ValueError(f"{path} is no Keras model: it can be pressed, not trained")
-            return imported.classifier(imported.load(path), section.given.pixels or "0..255")
-        model = models.build(section.builder, input_shape=input_shape, classes=classes, **section.settings)
-        if section.weights is not None:
-            section.weights.suit(model, section.builder, section.settings)
-        return model
+        model = _imported(section.imported, adopt) if section.imported else _built(section, dimensions)
+        check_outputs(model, outputs)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
+    return model
+
+
+def check_outputs(model: keras.Model, outputs: Sequence[Tensor]) -> None:
+    """Raise ValueError where a model lacks an output, or gives one of another shape."""
+    named = models.named_outputs(model)
+    for tensor in outputs:
+        if tensor.name not in named:
+            raise ValueError(f"{model.name} has no output {tensor.name}, which the task wants; it has "
+                             f"{', '.join(named)}")
+        sizes = tuple(named[tensor.name].shape[1:])
+        if len(sizes) != len(tensor.shape) or not all(map(_fits, sizes, tensor.shape)):
+            raise ValueError(f"{model.name} gives {tensor.name} of {sizes}; the task wants {tensor.shape}")
+
+
+def _fits(size: int | None, expected: int | None) -> bool:
+    return size is None or expected is None or size == expected
 
 
 def load_weights(model: keras.Model, section: ModelSection) -> Sequence[str]:
-    """Loads the recipe's pretrained weights, if any; the names of the layers that have some. Raises UserError."""
+    """Load the recipe's pretrained weights, if any; return the names of the layers that have some. Raises UserError."""
     if section.weights is None:
         return []
     try:
         return section.weights.load(model, section.builder, section.settings)
     except ValueError as error:
         raise UserError(f"model.weights: {error}") from error
+
+
+def _built(section: ModelSection, dimensions: Mapping[str, Any]) -> keras.Model:
+    model = models.builder(section.builder).build(dimensions, section.settings)
+    if section.weights is not None:
+        section.weights.suit(model, section.builder, section.settings)
+    return model
+
+
+def _imported(section: ImportedModel, adopt: Adopt | None) -> keras.Model:
+    path = Path(section.path)
+    if not imported.is_keras(path):
+        raise ValueError(f"{path} is not a Keras model: it can be pressed, not trained")
+    model = imported.load(path)
+    return adopt(model, section) if adopt else imported.classifier(model, section.pixels or "0..255")

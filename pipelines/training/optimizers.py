@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from pipelines.entries import Entry
 from pipelines.errors import UserError
 from pipelines.training.momentum import cycled
-from pipelines.training.transfer import at_own_rates
+from pipelines.training.transfer import with_rate_shares
 
 with epy.lazy_imports():
     import keras
@@ -32,8 +32,10 @@ class Optimizer(Entry):
         clip_norm: largest norm of all gradients together.
         clip_value: largest absolute value of a gradient.
         accumulate: training steps whose gradients are averaged into one change of the weights.
-        loss_scale: factor on the loss that keeps small float16 gradients from vanishing; gradients are divided by it again.
-        weight_decay: share of each weight, times the rate, taken off per step; biases and normalization parameters do not decay.
+        loss_scale: factor on the loss that keeps small float16 gradients from vanishing; gradients are divided by it
+            again.
+        weight_decay: share of each weight, times the rate, taken off per step; biases and normalization parameters do
+            not decay.
     """
 
     keras_name: ClassVar[str] = ""
@@ -49,16 +51,17 @@ class Optimizer(Entry):
             raise PydanticCustomError("clip", "give clip_norm or clip_value, not both")
         return self
 
-    def own(self) -> dict[str, Any]:
-        """The settings that only this optimizer has, by Keras' names."""
+    def specific(self) -> dict[str, Any]:
+        """Return the settings that only this optimizer has, by Keras' names."""
         return {name: value for name, value in self.model_dump().items() if name not in Optimizer.model_fields}
 
     def build(self, rates: np.ndarray | float, library: Any = None, momenta: np.ndarray | None = None,
               shares: Sequence[float] | None = None) -> Any:
-        """The optimizer.
+        """Return the optimizer.
 
         Args:
-            rates: the learning rate of every step, float32 (steps,), the last one's for any beyond; or one number for all.
+            rates: the learning rate of every step, float32 (steps,), the last one's for any beyond; or one number for
+                all.
             library: keras, which is the default, or tf_keras.
             momenta: the momentum of every step, for optimizers that have one.
             shares: of the rate, for each trainable variable; the whole for all by default.
@@ -70,26 +73,27 @@ class Optimizer(Entry):
         settings: dict[str, Any] = {
             "learning_rate": rates if isinstance(rates, float) else _tabulated(rates, library),
             "weight_decay": self.weight_decay if self.weight_decay or self.keras_name == "AdamW" else None,
-            "global_clipnorm": self.clip_norm, "clipvalue": self.clip_value, **self.own()}
+            "global_clipnorm": self.clip_norm, "clipvalue": self.clip_value, **self.specific()}
         if library.__name__ == "keras":
             settings |= {"gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
                          "loss_scale_factor": self.loss_scale}
         else:
-            if reason := self.alone():
+            if reason := self.why_alone():
                 raise UserError(f"train.optimizer: {reason}")
         kind = getattr(library.optimizers, self.keras_name)
         kind = kind if momenta is None else cycled(kind, momenta)
         if shares is not None:
             if library.__name__ != "keras":
-                raise UserError("train.transfer: does not go with several workers, which train in tf_keras; use strategy: one or mirrored")
-            kind = at_own_rates(kind, shares)
+                raise UserError("train.transfer: does not go with several workers, which train in tf_keras; use "
+                                "strategy: one or mirrored")
+            kind = with_rate_shares(kind, shares)
         optimizer = kind(**settings)
         if self.weight_decay:
             optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
         return optimizer
 
-    def alone(self) -> str:
-        """Why this optimizer does not go with several workers, which train in tf_keras; empty where it does."""
+    def why_alone(self) -> str:
+        """Return why this optimizer does not go with several workers, which train in tf_keras; empty where it does."""
         if self.entry_name in KERAS_3_ONLY:
             return (f"{self.entry_name} does not go with several workers, which train in tf_keras; take "
                     f"{', '.join(sorted(set(Optimizer.choices) - KERAS_3_ONLY))}")
@@ -100,11 +104,12 @@ class Optimizer(Entry):
 
     @property
     def momentum_can_cycle(self) -> bool:
+        """Return whether a schedule can change its momentum."""
         return self.keras_name == "SGD" or "beta_1" in type(self).model_fields
 
 
 def _tabulated(rates: np.ndarray, library: Any) -> Any:
-    """A schedule that looks the rate of a step up."""
+    """Return a schedule that looks the rate of a step up."""
 
     class Tabulated(library.optimizers.schedules.LearningRateSchedule):
         def __call__(self, step):
@@ -185,5 +190,5 @@ class Muon(Optimizer, name="muon"):
     keras_name = "Muon"
     momentum: float = Field(0.95, ge=0, lt=1)
 
-    def own(self) -> dict[str, Any]:
-        return {**super().own(), "adam_weight_decay": self.weight_decay}
+    def specific(self) -> dict[str, Any]:
+        return {**super().specific(), "adam_weight_decay": self.weight_decay}

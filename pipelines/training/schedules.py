@@ -1,7 +1,7 @@
 """Learning-rate schedules: the rate as a function of the training step, in closed form.
 
-Positions within a training are shares of it, 0 at its first step and 1 at its last, so that a schedule means the same for any number of
-epochs. Every schedule can begin with a linear warm-up.
+Positions within a training are shares of it, 0 at its first step and 1 at its last, so that a schedule means the same
+for any number of epochs. Every schedule can begin with a linear warm-up.
 """
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ class Schedule(Entry):
     warmup: float = Field(0.0, ge=0, lt=1)
 
     def rate(self, done: float) -> float:
-        """The rate when the share `done` of the steps after the warm-up is behind."""
+        """Return the rate when the share `done` of the steps after the warm-up is behind."""
         raise NotImplementedError
 
     def rates(self, steps: int) -> np.ndarray:
-        """The rate of each of `steps` optimizer steps, float32 (steps,)."""
+        """Return the rate of each of `steps` optimizer steps, float32 (steps,)."""
         rising = int(self.warmup * steps)
-        first, last = self.rate(0.0), max(1, steps - rising - 1)
-        return np.array([first * step / rising if step < rising else self.rate((step - rising) / last) for step in range(steps)], "float32")
+        first = self.rate(0.0)
+        last = max(1, steps - rising - 1)
+        rates = [first * step / rising if step < rising else self.rate((step - rising) / last) for step in range(steps)]
+        return np.array(rates, "float32")
 
     @property
     def changes(self) -> bool:
-        """Whether the rate differs from step to step. One that does not can be lowered by a callback."""
+        """Return whether the rate differs from step to step. One that does not can be lowered by a callback."""
         return True
 
     def momenta(self, steps: int) -> np.ndarray | None:
-        """The momentum of each step, float32 (steps,); None where it stays as the optimizer has it."""
+        """Return the momentum of each step, float32 (steps,); None where it stays as the optimizer has it."""
         return None
 
 
@@ -85,10 +87,10 @@ class Piecewise(Schedule, name="piecewise"):
 
     @field_validator("boundaries")
     @classmethod
-    def must_rise(cls, given: list[float]) -> list[float]:
-        if not given or sorted(set(given)) != given or not 0 < given[0] <= given[-1] < 1:
+    def must_rise(cls, value: list[float]) -> list[float]:
+        if not value or sorted(set(value)) != value or not 0 < value[0] <= value[-1] < 1:
             raise PydanticCustomError("boundaries", "give rising shares between 0 and 1, for instance [0.5, 0.75]")
-        return given
+        return value
 
     @model_validator(mode="after")
     def must_match(self) -> Piecewise:
@@ -122,7 +124,7 @@ class Polynomial(Schedule, name="polynomial", shorthand="peak"):
 
 
 class Cosine(Schedule, name="cosine", shorthand="peak"):
-    """Half a cosine from the peak down to `end` times the peak (SGDR without restarts, Loshchilov & Hutter 2017), after a warm-up."""
+    """Half a cosine from the peak down to `end` times the peak, after a warm-up (Loshchilov & Hutter 2017)."""
 
     peak: float = Rate
     warmup: float = Field(0.05, ge=0, lt=1)
@@ -150,12 +152,13 @@ class CosineRestarts(Schedule, name="cosine_restarts", shorthand="peak"):
 
     def rate(self, done: float) -> float:
         lengths = [self.stretch ** cycle for cycle in range(self.cycles)]
-        place = min(done, 1 - 1e-12) * sum(lengths)
+        position = min(done, 1 - 1e-12) * sum(lengths)
         cycle = 0
-        while place >= lengths[cycle] and cycle < self.cycles - 1:
-            place -= lengths[cycle]
+        while position >= lengths[cycle] and cycle < self.cycles - 1:
+            position -= lengths[cycle]
             cycle += 1
-        peak, fallen = self.peak * self.decay ** cycle, (1 + math.cos(math.pi * place / lengths[cycle])) / 2
+        peak = self.peak * self.decay ** cycle
+        fallen = (1 + math.cos(math.pi * position / lengths[cycle])) / 2
         return self.peak * self.end + (peak - self.peak * self.end) * fallen
 
 
@@ -167,8 +170,8 @@ class OneCycle(Schedule, name="one_cycle", shorthand="peak"):
         warmup: share of all steps on the way up.
         start: the first rate, as a share of the peak.
         end: the last rate, as a share of the peak.
-        momentum: the highest and the lowest momentum (Adam's beta_1), between which it goes down while the rate goes up and back up
-            while it goes down; the optimizer's own, unchanged, where not given. Smith has [0.95, 0.85].
+        momentum: the highest and the lowest momentum (Adam's beta_1), between which it goes down while the rate goes up
+            and back up while it goes down; the optimizer's own, unchanged, where not given. Smith has [0.95, 0.85].
     """
 
     peak: float = Field(gt=0)
@@ -179,10 +182,11 @@ class OneCycle(Schedule, name="one_cycle", shorthand="peak"):
 
     @field_validator("momentum")
     @classmethod
-    def must_fall(cls, given: tuple[float, float] | None) -> tuple[float, float] | None:
-        if given and not 1 > given[0] >= given[1] >= 0:
-            raise PydanticCustomError("momentum", "give the highest, then the lowest momentum, for instance [0.95, 0.85]")
-        return given
+    def must_fall(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value and not 1 > value[0] >= value[1] >= 0:
+            raise PydanticCustomError(
+                "momentum", "give the highest, then the lowest momentum, for instance [0.95, 0.85]")
+        return value
 
     def momenta(self, steps: int) -> np.ndarray | None:
         if self.momentum is None:

@@ -25,9 +25,10 @@ class TrainSection(Section):
         compile: let XLA compile the training step.
         deterministic: the same seed gives the same weights, bit for bit; a little slower on a GPU.
         checkpoint_every: epochs between two checkpoints; an interrupted training goes on from the last.
-        strategy: one device, all GPUs of this machine (mirrored), several machines as TF_CONFIG says (multi_worker), a tpu, or what is
-            found (auto). data.batch is the batch of all of them together.
-        sync_batch_norm: batch normalization takes its statistics from all devices together, so that many train as one would.
+        strategy: one device, all GPUs of this machine (mirrored), several machines as TF_CONFIG says (multi_worker), a
+            tpu, or what is found (auto). data.batch is the batch of all of them together.
+        sync_batch_norm: batch normalization takes its statistics from all devices together, so that many train as one
+            would.
         transfer: how the layers with pretrained weights (model.weights) learn; as all others where not given.
         l1: factor of the sum of all kernels' absolute values, added to the loss.
         l2: factor of the sum of all kernels' squares, added to the loss.
@@ -55,24 +56,50 @@ class TrainSection(Section):
     distill: DistillationSection | None = None
 
     @model_validator(mode="after")
-    def must_go_together(self) -> TrainSection:
-        names = [callback.entry_name for callback in self.callbacks]
+    def plateaus_want_a_constant_rate(self) -> TrainSection:
+        names = self._callback_names
         if "reduce_on_plateau" in names and (self.schedule.entry_name != "constant" or self.schedule.warmup):
-            raise PydanticCustomError("combination", "reduce_on_plateau changes the rate itself; it goes with schedule: constant only, "
-                                      "without a warm-up", {"at": ["train", "callbacks", names.index("reduce_on_plateau")]})
-        if getattr(self.schedule, "momentum", None) and not self.optimizer.momentum_can_cycle:
-            raise PydanticCustomError("combination", "one_cycle.momentum goes with sgd, adam, adamw, lamb and lion only, not with {name}", {
-                "name": str(self.optimizer.entry_name), "at": ["train", "schedule"]})
-        if self.strategy == "multi_worker" and (reason := self.optimizer.alone()):
-            raise PydanticCustomError("combination", "{reason}", {"reason": reason, "at": ["train", "optimizer"]})
-        if self.strategy == "multi_worker" and self.transfer is not None:
-            raise PydanticCustomError("combination", "does not go with several workers, which train in tf_keras; use strategy: one or "
-                                      "mirrored", {"at": ["train", "transfer"]})
-        if "ema" in names and "swa" in names:
-            raise PydanticCustomError("combination", "ema and swa each ship their own average of the weights: leave one of the two out", {
-                "at": ["train", "callbacks", names.index("swa")]})
-        repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
-        if repeated:
-            raise PydanticCustomError("combination", "{name} is given twice", {
-                "name": repeated, "at": ["train", "callbacks", len(names) - 1 - names[::-1].index(repeated)]})
+            raise _combination("reduce_on_plateau changes the rate itself; it goes with schedule: constant only, "
+                               "without a warm-up", "callbacks", names.index("reduce_on_plateau"))
         return self
+
+    @model_validator(mode="after")
+    def momentum_cycles_where_there_is_one(self) -> TrainSection:
+        if getattr(self.schedule, "momentum", None) and not self.optimizer.momentum_can_cycle:
+            raise _combination("one_cycle.momentum goes with sgd, adam, adamw, lamb and lion only, not with "
+                               f"{self.optimizer.entry_name}", "schedule")
+        return self
+
+    @model_validator(mode="after")
+    def workers_train_in_tf_keras(self) -> TrainSection:
+        if self.strategy == "multi_worker" and (reason := self.optimizer.why_alone()):
+            raise _combination(reason, "optimizer")
+        if self.strategy == "multi_worker" and self.transfer is not None:
+            raise _combination("does not go with several workers, which train in tf_keras; use strategy: one or "
+                               "mirrored", "transfer")
+        return self
+
+    @model_validator(mode="after")
+    def one_average_ships(self) -> TrainSection:
+        names = self._callback_names
+        if "ema" in names and "swa" in names:
+            raise _combination("ema and swa each ship their own average of the weights: leave one of the two out",
+                               "callbacks", names.index("swa"))
+        return self
+
+    @model_validator(mode="after")
+    def callbacks_come_once(self) -> TrainSection:
+        names = self._callback_names
+        repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
+        if repeated is not None:
+            raise _combination(f"{repeated} is given twice", "callbacks", len(names) - 1 - names[::-1].index(repeated))
+        return self
+
+    @property
+    def _callback_names(self) -> list[str]:
+        return [str(callback.entry_name) for callback in self.callbacks]
+
+
+def _combination(reason: str, *location: str | int) -> PydanticCustomError:
+    """Return the error about settings that do not go together, found at a location in the section."""
+    return PydanticCustomError("combination", "{reason}", {"reason": reason, "at": ["train", *location]})

@@ -17,14 +17,14 @@ class Weights(Entry):
     """Where the weights come from before the training begins. All methods raise ValueError where they do not fit."""
 
     def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
-        """Makes a fresh model take its pixels as the weights want them."""
+        """Make a fresh model take its pixels as the weights want them."""
 
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
-        """Loads the weights; the names of the layers that have some now, from input to output."""
+        """Load the weights; return the names of the layers that have some now, from input to output."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
-        """Changes when the weights do."""
+        """Return what changes when the weights do."""
         return ""
 
 
@@ -38,31 +38,33 @@ class Imagenet(Weights, name="imagenet", shorthand="path"):
     path: str | None = Field(None, min_length=1)
 
     def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
-        found = pretrained.application(builder, settings, model.input.shape[-1])
-        pretrained.adopt_scaling(model, found.pixels)
+        source = pretrained.application(builder, settings, model.inputs[0].shape[-1])
+        pretrained.adopt_scaling(model, source.pixels)
 
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
-        found = pretrained.application(builder, settings, model.input.shape[-1])
-        return pretrained.load_imagenet(model, found, settings, _here(self.path) if self.path else None)
+        source = pretrained.application(builder, settings, model.inputs[0].shape[-1])
+        return pretrained.load_imagenet(model, source, settings, _existing(self.path) if self.path else None)
 
     def fingerprint(self) -> str:
         return _stamp(self.path)
 
 
 class WeightsFile(Weights, name="file", shorthand="path"):
-    """A .keras file, such as the train stage leaves, or a .weights.h5 file, of the same builder with any number of classes."""
+    """A .keras file, such as the train stage leaves, or a .weights.h5 file, of the same builder with any number of
+    classes."""
 
     path: str = Field(min_length=1)
 
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
-        return pretrained.load_file(model, _here(self.path))
+        return pretrained.load_file(model, _existing(self.path))
 
     def fingerprint(self) -> str:
         return _stamp(self.path)
 
 
 class KerasHub(Weights, name="keras_hub", shorthand="preset"):
-    """The backbone of a KerasHub preset, by name (vit_base_patch16_224_imagenet) or from a folder; for the vit builders.
+    """The backbone of a KerasHub preset, by name (vit_base_patch16_224_imagenet) or from a folder; for the vit
+    builders.
 
     Args:
         preset: the name or the folder.
@@ -72,18 +74,19 @@ class KerasHub(Weights, name="keras_hub", shorthand="preset"):
 
     def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
         if not builder.startswith("vit_"):
-            raise ValueError(f"weights from KerasHub are for the vit builders, not for {builder}: give weights: imagenet")
+            raise ValueError(f"weights from KerasHub are for the vit builders, not for {builder}: give weights: "
+                             "imagenet")
         pretrained.adopt_scaling(model, "tf")
 
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
         return pretrained.load_hub(model, self.preset)
 
 
-def _here(path: str) -> Path:
-    found = Path(path).expanduser()
-    if not found.is_file():
+def _existing(path: str) -> Path:
+    file = Path(path).expanduser()
+    if not file.is_file():
         raise ValueError(f"there is no file {path}")
-    return found
+    return file
 
 
 def _stamp(path: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Variants that write the trained model as it is, in other numbers."""
+"""Variants that write the trained model as it is, in other number formats."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,7 +8,8 @@ from pydantic import Field
 
 from export.compression import equalize
 from export.conversion import bias_correction, convert, int8
-from pipelines.variants.variant import Calibration, Variant, VariantContext
+from pipelines.engine.store import whole
+from pipelines.variants.variant import Calibration, Variant, VariantContext, default_inputs
 
 
 class Written(Variant):
@@ -18,8 +19,8 @@ class Written(Variant):
     def encoding(self) -> str:
         return str(self.entry_name)
 
-    def content(self, shop: VariantContext) -> bytes:
-        return convert.convert(shop.graph, self.encoding)
+    def content(self, context: VariantContext) -> bytes:
+        return convert.convert(context.graph, self.encoding)
 
 
 class Float32(Written, name="float32"):
@@ -46,13 +47,13 @@ class Calibrated(Variant):
     """What integer variants have in common.
 
     Args:
-        calibration: the pictures that ranges are found with; those of compress.calibration where not given.
-        ends: integer, or float for apps that want float32 in and out.
+        calibration: the examples that ranges are found with; those of compress.calibration where not given.
+        io: integer, or float for apps that want float32 in and out.
     """
 
     explained = True
     calibration: Calibration | None = None
-    ends: Literal["integer", "float"] = "integer"
+    io: Literal["integer", "float"] = "integer"
 
     @property
     def encoding(self) -> str:
@@ -62,8 +63,9 @@ class Calibrated(Variant):
 class Int16x8(Calibrated, name="int16x8"):
     """Activations in 16-bit integers, weights in int8: accurate, and slow on CPUs."""
 
-    def content(self, shop: VariantContext) -> bytes:
-        return convert.convert(shop.graph, "int16x8", shop.pictures(self.calibration), integer_ends=self.ends == "integer")
+    def content(self, context: VariantContext) -> bytes:
+        calibration = context.calibration(self.calibration)
+        return convert.convert(context.graph, "int16x8", calibration, integer_io=self.io == "integer")
 
 
 class Int8(Calibrated, name="int8"):
@@ -72,7 +74,8 @@ class Int8(Calibrated, name="int8"):
     Args:
         per_channel: weights have a scale per output channel, not one for all.
         ranges: what an activation's range is: the smallest and largest value seen (min_max), or what loses least (mse).
-        equalize: let the weights of neighbouring layers have like ranges first, for depthwise networks (Nagel et al. 2019).
+        equalize: let the weights of neighbouring layers have like ranges first, for depthwise networks (Nagel et al.
+            2019).
         correct_bias: take what rounding shifts on average out of the biases (Nagel et al. 2019).
         keep_float: operators that stay in float16, by the numbers that `litepress explain` shows.
     """
@@ -89,30 +92,34 @@ class Int8(Calibrated, name="int8"):
 
     @property
     def summary(self) -> str:
-        extra = [*(["per tensor"] if not self.per_channel else []), *(["ranges by least squares"] if self.ranges == "mse" else []),
-                 *(["equalized"] if self.equalize else []), *(["biases corrected"] if self.correct_bias else []),
-                 *([f"{len(self.keep_float)} of them in float16"] if self.keep_float else [])]
-        return ", ".join([super().summary, *extra])
+        chosen = {
+            "per tensor": not self.per_channel, "ranges by least squares": self.ranges == "mse",
+            "equalized": self.equalize, "biases corrected": self.correct_bias,
+            f"{len(self.keep_float)} of them in float16": bool(self.keep_float)}
+        return ", ".join([super().summary, *(words for words, is_chosen in chosen.items() if is_chosen)])
 
-    def content(self, shop: VariantContext) -> bytes:
-        pictures, graph = shop.pictures(self.calibration), shop.graph
-        if self.equalize:
-            graph = _equalized(shop)
+    def content(self, context: VariantContext) -> bytes:
+        graph = _equalized(context) if self.equalize else context.graph
+        calibration = context.calibration(self.calibration)
+        integer_io = self.io == "integer"
         if self.ranges == "min_max" and not self.keep_float:
-            content = convert.convert(graph, "int8", pictures, per_channel=self.per_channel, integer_ends=self.ends == "integer")
+            content = convert.convert(graph, "int8", calibration, per_channel=self.per_channel, integer_io=integer_io)
         else:
-            calibrated = int8.calibrate(graph, pictures)
+            calibrated = int8.calibrate(graph, calibration)
             if self.ranges == "mse":
-                calibrated = int8.with_best_ranges(calibrated, pictures)
-            content = int8.quantize(calibrated, per_channel=self.per_channel, keep_float=self.keep_float,
-                                    integer_ends=self.ends == "integer")
+                calibrated = int8.with_best_ranges(calibrated, default_inputs(calibration))
+            content = int8.quantize(
+                calibrated, per_channel=self.per_channel, keep_float=self.keep_float, integer_io=integer_io)
         if self.correct_bias:
-            content = bias_correction.corrected(content, convert.convert(graph, "float32"), pictures)
+            exact = convert.convert(graph, "float32")
+            content = bias_correction.corrected(content, exact, default_inputs(calibration))
         return content
 
 
-def _equalized(shop: VariantContext) -> Path:
-    graph = shop.folder / "equalized"
+def _equalized(context: VariantContext) -> Path:
+    graph = context.folder / "equalized"
     if not graph.exists():
-        convert.float_graph(equalize.equalized(shop.load()), graph)
+        model = equalize.equalized(context.load())
+        with whole(graph) as beside:
+            convert.float_graph(model, context.functions, beside)
     return graph

@@ -17,7 +17,7 @@ class VariantRecord(BaseModel):
         integer: whether every tensor of it is an integer, input and output included.
         bytes: of the file.
         zipped: of the file in a zip archive.
-        details: what else there is to know: rungs tried, sparsity reached.
+        details: what else there is to know: rungs that were tried, the sparsity that was reached.
     """
 
     name: str
@@ -30,18 +30,19 @@ class VariantRecord(BaseModel):
 
 
 def layers_file(name: str) -> str:
-    """The name of the file with the errors of a variant's operators, see `export.tflite.explain`."""
+    """Return the name of the file with the errors of a variant's operators, see `export.tflite.explain`."""
     return f"{name}.layers.json"
 
 
 class VariantList(BaseModel):
     """What came of a recipe's variants: those that were made, and for each other one why it was not."""
 
-    made: list[VariantRecord]
+    variants: list[VariantRecord]
     failed: dict[str, str] = {}
 
 
 def zipped_size(content: bytes) -> int:
-    """Bytes that a file takes in a zip archive, its entry aside."""
+    """Return the bytes that a file takes in a zip archive, its entry aside."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return len(packer.compress(content)) + len(packer.flush())
+    compressed = packer.compress(content)
+    return len(compressed) + len(packer.flush())

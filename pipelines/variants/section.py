@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
 
 import pipelines.variants  # noqa: F401  makes the variants known
-from pipelines.entries import Section
+from pipelines.entries import Section, once_each
 from pipelines.variants.variant import Calibration, Variant
 
 
@@ -18,7 +17,8 @@ class CompressSection(Section):
 
     Args:
         variants: files to make, each a name or a name with settings.
-        calibration: training pictures that integer variants find their ranges with, where they do not say it themselves.
+        calibration: training examples that integer variants find their ranges with, where they do not say it
+            themselves.
     """
 
     variants: list[Variant] = Field(default_factory=_usual, min_length=1)
@@ -26,10 +26,5 @@ class CompressSection(Section):
 
     @field_validator("variants")
     @classmethod
-    def once_each(cls, variants: list[Variant]) -> list[Variant]:
-        titles = [variant.title for variant in variants]
-        repeated = next((title for number, title in enumerate(titles) if title in titles[:number]), None)
-        if repeated is not None:
-            raise PydanticCustomError("combination", "two variants are called {title}; give one of them another name, for instance "
-                                      "{{{title}: {{name: {title}_2}}}}", {"title": repeated})
-        return variants
+    def refuse_repeated_titles(cls, variants: list[Variant]) -> list[Variant]:
+        return once_each(variants, "variants", "_2")

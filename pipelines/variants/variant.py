@@ -1,11 +1,11 @@
-"""What every variant must be able to do, and the workshop that it is made in."""
+"""What every variant must be able to do, and what it is made from."""
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from etils import epy
 from pydantic import Field, model_validator
@@ -13,16 +13,20 @@ from pydantic import Field, model_validator
 from export.conversion import convert
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
+from export.keras_models import graph
+from export.signature import DEFAULT, Arrays
 from export.tflite import file as tflite_file
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
-from pipelines.entries import Entry, Section
-from pipelines.ingest import stream
-from pipelines.ingest.section import DataSection
-from pipelines.ingest.sources.source import Index, select
+from pipelines.engine.store import whole
+from pipelines.entries import Entry, Named, Section
+from pipelines.errors import UserError
+from pipelines.ingest.data import Data, set_seed
+from pipelines.ingest.index import Index
 from pipelines.training import loop
-from pipelines.training.distillation import Distillation, with_answers
+from pipelines.training.distillation import Distillation
 from pipelines.training.distribution import Distribution
+from pipelines.training.learners.distilled import distilled
 from pipelines.training.optimizers import Adam
 from pipelines.training.schedules import Cosine
 from pipelines.training.section import TrainSection
@@ -34,9 +38,12 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tf_keras
 
+if TYPE_CHECKING:
+    from export.conversion.convert import Functions
+
 
 class Calibration(Section):
-    """The training pictures that integer variants find the ranges of their activations with. A bare number means `examples`.
+    """The training examples that integer variants find ranges with. A bare number means `examples`.
 
     Args:
         examples: how many.
@@ -48,8 +55,8 @@ class Calibration(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def read_number(cls, given: Any) -> Any:
-        return {"examples": given} if isinstance(given, int) and not isinstance(given, bool) else given
+    def read_number(cls, value: Any) -> Any:
+        return {"examples": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Learning(Section):
@@ -68,149 +75,193 @@ class Learning(Section):
 
 @dataclasses.dataclass
 class VariantContext:
-    """What a variant is made from, and a place to work.
+    """What a variant is made from, and a folder to work in.
 
     Args:
-        data, train, seed: of the recipe.
-        index: of the data.
-        model: the trained Keras model's file.
+        data: the recipe's examples; its task and seed too.
+        train: how the model was trained.
+        model: the trained Keras model's file, or a .tflite file that was converted from one.
         graph: the float graph that was written of it, see `export.conversion.convert.float_graph`.
         folder: for this variant's work alone; kept over interruptions.
-        calibration: where a variant does not say it itself.
+        calibration_section: where a variant does not say it itself.
         journal: receives what a training measures.
         span: of the stage's progress, 0 to 1, that this variant takes.
+        limits: title of a variant that searches to the largest drop that passes, see `Recipe.limit_of`.
+        details: what variants note of what they did, for the record.
     """
 
-    data: DataSection
+    data: Data
     train: TrainSection
-    seed: int
-    index: Index
     model: Path
     graph: Path
     folder: Path
-    calibration: Calibration
+    calibration_section: Calibration
     journal: Journal
     span: tuple[float, float] = (0.0, 1.0)
+    limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def load(self) -> keras.Model:
-        """The trained model. Raises ValueError where there is only a file that was converted from one."""
+        """Return the trained model. Raises ValueError where there is only a file that was converted from one."""
         if self.model.suffix == ".tflite":
-            raise ValueError("this variant needs the Keras model; of a .tflite file there can be float32, float16, dynamic, int8, "
-                             "int8_weights and int4_weights")
+            raise ValueError("this variant needs the Keras model; of a .tflite file there can be float32, float16, "
+                             "dynamic, int8, int8_weights and int4_weights")
         return keras_file.load(self.model)
 
     def progress(self, done: float, text: str) -> None:
-        """Tells whoever watches how far this variant is, 0 to 1."""
-        workers.say(done=self.span[0] + done * (self.span[1] - self.span[0]), text=text)
+        """Tell whoever watches how far this variant is, 0 to 1."""
+        first, last = self.span
+        workers.say(done=first + done * (last - first), text=text)
 
-    def pictures(self, wanted: Calibration | None = None) -> np.ndarray:
-        """Training pictures, uint8 (examples, height, width, channels), drawn by the seed. Their digest is kept."""
-        wanted = wanted or self.calibration
-        generator = np.random.default_rng(self.seed)
-        split = self.index.splits["train"]
-        count = min(split.examples, wanted.examples)
-        if wanted.balanced:
-            labels = np.fromiter((label for _, label in self._examples("train").as_numpy_iterator()), "int64")
-            chosen = _balanced(labels, count, len(self.index.classes), generator)
+    def calibration(self, requested: Calibration | None = None) -> list[tuple[str, Arrays]]:
+        """Return training inputs, drawn by the seed, with the signature that they go into. Their digest is kept in
+        `details`.
+
+        Raises:
+            UserError: as many of each class are requested, and the task has no classes.
+        """
+        requested = requested or self.calibration_section
+        generator = np.random.default_rng(self.data.seed)
+        examples = self.data.index.splits["train"].examples
+        count = min(examples, requested.examples)
+        if requested.balanced:
+            positions = _balanced(*self._labels(), count, generator)
         else:
-            chosen = generator.choice(split.examples, count, replace=False)
-        images, _ = stream.arrays(select(self._examples("train"), np.sort(chosen).tolist()))
-        self.details |= {"calibration": len(images), "calibration_digest": hashlib.sha256(images.tobytes()).hexdigest()}
-        return images
+            positions = generator.choice(examples, count, replace=False)
+        inputs, _ = self.data.arrays("train", np.sort(positions).tolist())
+        digest = hashlib.sha256()
+        for values in inputs.values():
+            digest.update(values.tobytes())
+        self.details |= {"calibration": count, "calibration_digest": digest.hexdigest()}
+        return [(DEFAULT, inputs)]
+
+    def inputs(self, requested: Calibration | None = None) -> Arrays:
+        """Return the calibration inputs of the default signature alone."""
+        return default_inputs(self.calibration(requested))
 
     def exact(self) -> bytes:
-        """The trained model as a float32 TFLite file."""
+        """Return the trained model as a float32 TFLite file."""
         return convert.convert(self.graph, "float32")
 
-    def validation(self) -> tuple[np.ndarray, np.ndarray]:
-        """The pictures and labels of the validation split."""
-        return stream.arrays(self._examples("validation"))
+    def validation(self, most: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return inputs and targets of the validation split: all, or the first so many."""
+        examples = self.data.index.splits["validation"].examples
+        return self.data.arrays("validation", examples if most is None else min(most, examples))
 
-    def fit(self, model: Any, learning: Learning, part: str, others: Sequence[Any] = ()) -> None:
-        """Trains a model of either Keras on the recipe's data; goes on from its checkpoint if there is one.
-
-        Args:
-            model: from pictures to logits (batch, classes).
-            part: names this training among the variant's.
-            others: callbacks.
-        """
-        folder = self.folder / part
-        folder.mkdir(parents=True, exist_ok=True)
-        stream.set_seed(self.seed)
-        if self.train.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        classes, steps = len(self.index.classes), self.steps
-        settings = TrainSection(
-            epochs=learning.epochs, loss=self.train.loss, optimizer=Adam(), schedule=Cosine(peak=learning.rate), strategy="one",
-            deterministic=self.train.deterministic)
-        teacher = self.load() if learning.distill else None
-
-        def taught(batches: tf.data.Dataset) -> tf.data.Dataset:
-            return with_answers(batches, teacher) if teacher is not None else batches
-
-        training, validation = self._examples("train"), self._examples("validation")
-        loop.fit(
-            model, settings, steps=steps, class_counts=self.index.splits["train"].class_counts, folder=folder,
-            journal=Journal(self.journal.path, f"{self.journal.prefix}{part}."), lesson=learning.distill, others=others,
-            batches=lambda epoch: taught(stream.training_batches(
-                training, classes=classes, batch=self.data.batch, augmentations=self.data.augment, seed=self.seed,
-                first_epoch=epoch, epochs=learning.epochs)),
-            validation=taught(stream.evaluation_batches(validation, classes=classes, batch=256)),
-            distribution=Distribution("one", keras if isinstance(model, keras.Model) else tf_keras),
-            progress=lambda epoch, done, metrics: self.progress(done, f"{part} epoch {epoch}/{learning.epochs}"))
+    @property
+    def functions(self) -> Functions:
+        """Return what is written of a model for devices: a function from a model to its signatures."""
+        return device_functions(self.data)
 
     @property
     def steps(self) -> int:
-        """Training steps of an epoch."""
-        return self.index.splits["train"].examples // self.data.batch
+        """Return the training steps of an epoch."""
+        return self.data.steps
 
-    def _examples(self, part: Any) -> tf.data.Dataset:
-        return stream.examples(self.data.source, self.index, self.data.image, part)
+    def fit(self, model: Any, learning: Learning, part: str, callbacks: Sequence[Any] = ()) -> None:
+        """Train a model of either Keras on the recipe's data; go on from its checkpoint if there is one.
+
+        Args:
+            model: from the task's inputs to its outputs.
+            part: names this training among the variant's.
+            callbacks: of the library that the model is of; the recipe's own are left out.
+        """
+        folder = self.folder / part
+        folder.mkdir(parents=True, exist_ok=True)
+        set_seed(self.data.seed)
+        if self.train.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        task, index = self.data.task, self.data.index
+        library = keras if isinstance(model, keras.Model) else tf_keras
+        settings = TrainSection(
+            epochs=learning.epochs, loss=self.train.loss, optimizer=Adam(), schedule=Cosine(peak=learning.rate),
+            strategy="one", deterministic=self.train.deterministic)
+        objective = task.objective(self.train.loss, index)
+        if learning.distill is not None:
+            objective = distilled(objective, self.load(), learning.distill, task.pairs)
+        training = loop.Training(
+            settings=settings, objective=objective, watched=task.watch(), monitored=task.watched, steps=self.steps,
+            batches=lambda epoch: self.data.training(epoch, learning.epochs), validation=self.data.validation(),
+            folder=folder, journal=Journal(self.journal.path, f"{self.journal.prefix}{part}."),
+            progress=lambda epoch, done, metrics: self.progress(done, f"{part} epoch {epoch}/{learning.epochs}"),
+            distribution=Distribution("one", library), callbacks=callbacks)
+        loop.fit(self._named(model, library), training, task.learner(library))
+
+    def _named(self, model: Any, library: Any) -> Any:
+        """Return the model with its outputs in a dict, by the task's names: those who rewrite it for a training may
+        have made a list or a bare tensor of them. It shares its layers."""
+        if isinstance(model.output, Mapping):
+            return model
+        outputs = self.data.task.outputs(self.data.index)
+        names = [outputs[0].name] if len(outputs) == 1 else graph.output_names(self.load())
+        return library.Model(model.input, dict(zip(names, model.outputs, strict=True)), name=model.name)
+
+    def _labels(self) -> tuple[np.ndarray, int]:
+        """Return the class of each training example, (examples,), and how many classes there are. Raises UserError
+        where there are none."""
+        target = labelled(self.data.index)
+        if target is None:
+            raise UserError("compress: balanced calibration takes as many examples of each class, and in "
+                            f"{self.data.task.entry_name} an example has no class: leave balanced out")
+        labels = [targets[target] for _, targets in self.data.batches("train")]
+        return np.concatenate(labels), len(self.data.index.names(target))
 
 
-class Variant(Entry):
-    """Something to make of a trained model, as one TFLite file.
-
-    Args:
-        name: what its file, its row and its gates are called; the variant's own where not given.
-    """
+class Variant(Named, Entry):
+    """Something to make of a trained model, as one TFLite file."""
 
     #: Whether it trains, and so wants labels.
     learns: ClassVar[bool] = False
     #: Whether the operators of its file can be compared with those of the trained model.
     explained: ClassVar[bool] = False
-    name: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)
-
-    @property
-    def title(self) -> str:
-        return self.name or str(self.entry_name)
 
     @property
     def encoding(self) -> str:
-        """How its numbers are written, one of `export.encodings.ENCODINGS`."""
+        """Return how its numbers are written, one of `export.encodings.ENCODINGS`."""
         raise NotImplementedError
 
     @property
     def summary(self) -> str:
-        """What it is, in a line."""
+        """Return what it is, in a line."""
         return ENCODINGS[self.encoding].summary
 
-    def content(self, shop: VariantContext) -> bytes:
-        """The file. Raises ValueError where it cannot be made."""
+    def content(self, context: VariantContext) -> bytes:
+        """Return the file. Raises ValueError where it cannot be made."""
         raise NotImplementedError
 
-    def make(self, shop: VariantContext, target: Path) -> VariantRecord:
-        """Writes the file; what was made."""
-        content = self.content(shop)
-        target.write_bytes(content)
-        found = shop.details
-        return VariantRecord(name=self.title, encoding=found.pop("encoding", self.encoding), summary=found.pop("summary", self.summary),
-                    integer=not tflite_file.float_tensors(content), bytes=len(content), zipped=zipped_size(content), details=found)
+    def make(self, context: VariantContext, path: Path) -> VariantRecord:
+        """Write the file; return what was made."""
+        content = self.content(context)
+        with whole(path) as beside:
+            beside.write_bytes(content)
+        details = dict(context.details)
+        encoding = details.pop("encoding", self.encoding)
+        summary = details.pop("summary", self.summary)
+        return VariantRecord(
+            name=self.title, encoding=encoding, summary=summary, integer=not tflite_file.float_tensors(content),
+            bytes=len(content), zipped=zipped_size(content), details=details)
 
 
-def _balanced(labels: np.ndarray, count: int, classes: int, generator: np.random.Generator) -> np.ndarray:
-    """Places of `count` labels, as many of each class as there are, the first classes one more where it does not come out even."""
-    places = [generator.permutation(np.flatnonzero(labels == label)) for label in range(classes)]
-    rounds = [own[turn] for turn in range(max(map(len, places))) for own in places if turn < len(own)]
+def device_functions(data: Data) -> Functions:
+    """Return the function from a model to the signatures that a device's file has, as the task has them."""
+    return lambda model: data.task.functions(model, data, "device")
+
+
+def default_inputs(calibration: Sequence[tuple[str, Arrays]]) -> Arrays:
+    """Return the inputs of the default signature out of several signatures' inputs; those of the first where it has
+    another name."""
+    return next((inputs for signature, inputs in calibration if signature == DEFAULT), calibration[0][1])
+
+
+def labelled(index: Index) -> str | None:
+    """Return the target that gives each example one class; None where there is none."""
+    return next((name for name, tensor in index.targets.items() if index.names(name) and not tensor.shape), None)
+
+
+def _balanced(labels: np.ndarray, classes: int, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return positions of `count` labels, as many of each class as there are, the first classes one more where it does
+    not come out even."""
+    by_class = [generator.permutation(np.flatnonzero(labels == label)) for label in range(classes)]
+    most = max(map(len, by_class))
+    rounds = [positions[turn] for turn in range(most) for positions in by_class if turn < len(positions)]
     return np.array(rounds[:count])

@@ -48,10 +48,11 @@ def render(deployment: Deployment) -> dict[str, str]:
     about = dataclasses.asdict(dataclasses.replace(
         deployment, image=deployment.image or f"{deployment.name}-serving",
         storage_uri=deployment.storage_uri or f"pvc://models/{deployment.name}"))
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
+                                     trim_blocks=True,
                                      lstrip_blocks=True, keep_trailing_newline=True)
-    found = {name: environment.get_template(name).render(about) for name in environment.list_templates()}
-    return found | {str(DASHBOARD): json.dumps(dashboard(deployment.name), indent=1) + "\n"}
+    result = {name: environment.get_template(name).render(about) for name in environment.list_templates()}
+    return result | {str(DASHBOARD): json.dumps(dashboard(deployment.name), indent=1) + "\n"}
 
 
 def dashboard(name: str) -> dict:
@@ -63,13 +64,18 @@ def dashboard(name: str) -> dict:
         ("Errors a second", "reqps", [(f'sum by (model_name, status) (rate({request}_count{{status!="OK"}}[1m]))',
                                        "{{model_name}} {{status}}")]),
         *((f"Latency over {entry}", "µs", [(
-            f'histogram_quantile({share}, sum by (le) (rate({request}_latency_bucket{{entrypoint="{entry}"}}[1m])))', f"p{share * 100:g}")
+            f'histogram_quantile({share}, sum by (le) (rate({request}_latency_bucket{{entrypoint="{entry}"}}[1m])))',
+            f"p{share * 100:g}")
             for share in (0.5, 0.9, 0.99)]) for entry in ("GRPC", "REST")),
-        ("Rows of a batch", "short", [(f"histogram_quantile(0.5, sum by (le) (rate({batch}:batch_size_bucket[1m])))", "p50")]),
-        ("Time in the queue", "µs", [(f"histogram_quantile(0.5, sum by (le) (rate({batch}:queuing_latency_bucket[1m])))", "p50")])]
-    return {"uid": f"{name}-serving", "title": f"{name} on TF Serving", "schemaVersion": 41, "version": 1, "refresh": "10s",
+        ("Rows of a batch", "short",
+         [(f"histogram_quantile(0.5, sum by (le) (rate({batch}:batch_size_bucket[1m])))", "p50")]),
+        ("Time in the queue", "µs", [("histogram_quantile(0.5, sum by (le) "
+                                      f"(rate({batch}:queuing_latency_bucket[1m])))", "p50")])]
+    return {"uid": f"{name}-serving", "title": f"{name} on TF Serving", "schemaVersion": 41, "version": 1,
+            "refresh": "10s",
             "time": {"from": "now-30m", "to": "now"}, "tags": ["tf-serving"],
-            "panels": [{"id": place + 1, "type": "timeseries", "title": title, "datasource": {"type": "prometheus", "uid": "prometheus"},
+            "panels": [{"id": place + 1, "type": "timeseries", "title": title,
+                        "datasource": {"type": "prometheus", "uid": "prometheus"},
                         "gridPos": {"h": 8, "w": 12, "x": place % 2 * 12, "y": place // 2 * 8},
                         "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
                         "targets": [{"refId": chr(ord("A") + number), "expr": query, "legendFormat": legend}

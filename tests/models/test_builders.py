@@ -1,8 +1,13 @@
 """The builders against their papers."""
+import subprocess
+import sys
+
+import keras
 import numpy as np
 import pytest
 
 import models
+from tests.conftest import ROOT
 
 #: All parameters, and those that training changes, at the paper's setting.
 PARAMETERS = {
@@ -91,7 +96,7 @@ SMALL = ("convnext_tiny", "googlenet", "shufflenet_v2", "ds_cnn", "lenet5", "mob
 
 @pytest.mark.parametrize("name", SMALL)
 def test_takes_raw_pixels_and_gives_finite_logits(name):
-    model = models.main_output(models.build(name, input_shape=(32, 32, 3), classes=7))
+    model = models.cut(models.build(name, input_shape=(32, 32, 3), classes=7), ["logits"])
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
     first = next(layer for layer in model.layers if type(layer).__name__ == "Rescaling")
     assert abs(np.asarray(first(pixels))).max() <= 1.2
@@ -111,7 +116,7 @@ def test_an_unknown_setting_is_refused():
 
 
 @pytest.mark.parametrize("name", ["lenet5", "mobilenet_v2"])
-def test_pictures_that_are_too_small_are_refused_with_what_to_set(name):
+def test_images_that_are_too_small_are_refused_with_what_to_set(name):
     with pytest.raises(ValueError, match=r"at least 32 x 32 pixels, got 28 x 28.*data\.image\.size"):
         models.build(name, input_shape=(28, 28, 3), classes=10)
 
@@ -136,3 +141,103 @@ def test_without_the_top_there_are_the_features_that_it_sees(name, shape):
     model = models.build(name, input_shape=(32, 32, 3), classes=7, include_top=False)
     assert model.output.shape[1:] == shape
     assert not any(layer.name == "logits" for layer in model.layers)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """A registry that forgets what a test registers."""
+    from models import registry
+
+    monkeypatch.setattr(registry, "_builders", dict(registry._builders))
+
+
+@pytest.fixture
+def segmenter(registered):
+    """A builder of another task, of an image's dimensions."""
+    @models.register("per_pixel", task="segmentation", paper="https://example.org", at={"input_shape": (8, 8, 3), "classes": 2})
+    def per_pixel(input_shape: tuple[int, int, int], classes: int, *, filters: int = 4) -> keras.Model:
+        """One convolution."""
+        pixels = keras.Input(input_shape, name="image")
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(pixels)
+        return keras.Model(pixels, {"logits": keras.layers.Conv2D(classes, 1)(x)})
+
+
+@pytest.fixture
+def reader(registered):
+    """A builder of another task, of dimensions of its own."""
+    @models.register("bag_of_words", task=("text", "tagging"), paper="https://example.org",
+                     at={"length": 16, "vocabulary": 100, "classes": 3})
+    def bag_of_words(length: int, vocabulary: int, classes: int, *, units: int = 8) -> keras.Model:
+        """The mean of embedded tokens."""
+        tokens = keras.Input((length,), dtype="int32", name="tokens")
+        x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(vocabulary, units)(tokens))
+        return keras.Model(tokens, keras.layers.Dense(classes, name="logits")(x))
+
+
+def test_what_stands_before_the_star_are_dimensions_and_what_follows_settings(segmenter, reader):
+    images, words = models.builder("per_pixel"), models.builder("bag_of_words")
+    assert images.dimensions == ("input_shape", "classes") and list(images.settings().model_fields) == ["filters"]
+    assert words.dimensions == ("length", "vocabulary", "classes") and list(words.settings().model_fields) == ["units"]
+    assert all(builder.dimensions == ("input_shape", "classes") for builder in models.builders()
+               if "image_classification" in builder.tasks)
+
+
+def test_a_builder_says_what_it_can_be_trained_for(segmenter, reader):
+    assert models.builder("per_pixel").tasks == ("segmentation",)
+    assert models.builder("bag_of_words").tasks == ("text", "tagging")
+    assert models.builder("resnet8").tasks == ("image_classification",)
+
+
+def test_dense_outputs_are_built_from_the_datas_dimensions(segmenter):
+    model = models.build("per_pixel", input_shape=(16, 12, 1), classes=5, filters=2)
+    assert model.output["logits"].shape == (None, 16, 12, 5)
+    assert models.named_outputs(model) == model.output and list(models.named_inputs(model)) == ["image"]
+    assert models.builder("per_pixel").build({"input_shape": (8, 8, 3), "classes": 2, "lenses": 3}, {}).count_params() == 122
+
+
+def test_tokens_are_built_from_the_datas_dimensions(reader):
+    model = models.build("bag_of_words", length=5, vocabulary=20, classes=2, units=3)
+    assert model.input.shape == (None, 5) and model.count_params() == 20 * 3 + 3 * 2 + 2
+    assert list(models.named_outputs(model)) == ["logits"]
+    counted = next(models.census.census([models.builder("bag_of_words")]))
+    assert (counted.parameters, counted.multiply_adds) == (100 * 8 + 8 * 3 + 3, 8 * 3)
+
+
+def test_a_dimension_that_is_missing_is_named(reader):
+    with pytest.raises(ValueError, match="bag_of_words is built from length, vocabulary, classes; vocabulary is not given"):
+        models.build("bag_of_words", length=5, classes=2)
+
+
+def test_tasks_are_known_without_tensorflow():
+    code = "import sys, models; assert models.builder('resnet8').tasks; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_auxiliary_heads_have_names_and_do_not_ship():
+    model = models.build("googlenet", input_shape=(32, 32, 3), classes=7, width=0.1)
+    assert set(model.output) == {"logits", "auxiliary_1", "auxiliary_2"}
+    shipped = models.cut(model, ["logits"])
+    assert shipped.output.shape == (None, 7) and shipped.output._keras_history.operation.name == "logits"
+    assert models.cut(shipped, ["logits"]) is shipped
+    assert shipped.get_layer("logits") is model.get_layer("logits")
+    assert not any("auxiliary" in layer.name for layer in shipped.layers)
+
+
+def test_several_outputs_ship_as_a_dict():
+    model = models.build("googlenet", input_shape=(32, 32, 3), classes=7, width=0.1)
+    assert set(models.cut(model, ["logits", "auxiliary_2"]).output) == {"logits", "auxiliary_2"}
+    assert models.cut(model, ["auxiliary_1", "auxiliary_2", "logits"]) is model
+
+
+def test_an_output_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="resnet8 has no output boxes; it has logits"):
+        models.cut(models.build("resnet8", input_shape=(32, 32, 3), classes=7), ["boxes"])
+
+
+def test_a_list_of_outputs_is_called_after_its_layers():
+    inputs = keras.Input((4,), name="row")
+    dense = keras.layers.Dense(2, name="mean")
+    model = keras.Model(inputs, [dense(inputs), keras.layers.Dense(2, name="deviation")(inputs)])
+    assert list(models.named_outputs(model)) == ["mean", "deviation"]
+    with pytest.raises(ValueError, match="two outputs of the model are called mean: give them as a dict"):
+        models.named_outputs(keras.Model(inputs, [dense(inputs), dense(inputs)]))

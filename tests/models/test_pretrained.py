@@ -26,13 +26,14 @@ def randomized(network):
 
 @pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_imagenet_weights_compute_what_keras_applications_does(name, tmp_path):
-    found = pretrained.APPLICATIONS[name]
-    own = {"minimalistic": False} if name.startswith("mobilenet_v3") else {}
-    network = randomized(getattr(keras.applications, found.name)(include_top=False, weights=None, **own))
+    source = pretrained.APPLICATIONS[name]
+    variant = {"minimalistic": False} if name.startswith("mobilenet_v3") else {}
+    network = randomized(getattr(keras.applications, source.name)(include_top=False, weights=None, **variant))
     path = tmp_path / "notop.weights.h5"
     network.save_weights(path)
-    module = {"tf": keras.applications.mobilenet_v2, "torch": keras.applications.densenet, "caffe": keras.applications.vgg16}
-    scaled = module[found.pixels].preprocess_input(PIXELS.copy()) if found.pixels in module else PIXELS
+    module = {"tf": keras.applications.mobilenet_v2, "torch": keras.applications.densenet,
+              "caffe": keras.applications.vgg16}
+    scaled = module[source.pixels].preprocess_input(PIXELS.copy()) if source.pixels in module else PIXELS
     if name.startswith("mobilenet_v3"):
         scaled = PIXELS  # scales inside
     expected = network.predict(scaled, verbose=0)
@@ -49,9 +50,9 @@ def test_imagenet_weights_compute_what_keras_applications_does(name, tmp_path):
     entry.suit(model, name, settings)
     loaded = entry.load(model, name, settings)
     assert "logits" not in loaded and len(loaded) == len([layer for layer in network.layers if layer.weights])
-    given = models.features(model).predict(PIXELS, verbose=0)
-    assert given.shape == expected.shape
-    np.testing.assert_allclose(given, expected, atol=2e-4 * np.abs(expected).max())
+    result = models.features(model).predict(PIXELS, verbose=0)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, atol=2e-4 * np.abs(expected).max())
 
 
 def test_a_trained_model_starts_one_with_other_classes(tmp_path):

@@ -15,7 +15,8 @@ from tests.conftest import TINY, command, digests
 
 
 def launch(folder: Path, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([str(Path(sys.executable).with_name("litepress")), "run", "recipe.yaml", *arguments], cwd=folder,
+    return subprocess.Popen([str(Path(sys.executable).with_name("litepress")), "run", "recipe.yaml", *arguments],
+                            cwd=folder,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 

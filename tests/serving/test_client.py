@@ -1,4 +1,4 @@
-"""The client tries again where a server is UNAVAILABLE, and nowhere else."""
+"""A client is a predictor; it tries again where a server is UNAVAILABLE, and nowhere else."""
 import http.server
 import json
 import threading
@@ -19,7 +19,7 @@ ROW = {"x": np.array([[1, 2]], "float32")}
 
 @pytest.fixture
 def moody():
-    """A server that answers each call with the next of a list of codes, OK when it is used up; its address, the list, the calls."""
+    """A server that answers each call with the next of a list of codes, then OK; its address, the list, the calls."""
     codes, calls = [], []
 
     def predict(request, context):
@@ -33,7 +33,8 @@ def moody():
     handler = grpc.unary_unary_rpc_method_handler(predict, predict_pb2.PredictRequest.FromString,
                                                   predict_pb2.PredictResponse.SerializeToString)
     server = grpc.server(futures.ThreadPoolExecutor(2))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": handler}),))
+    service = grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": handler})
+    server.add_generic_rpc_handlers((service,))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}", codes, calls
@@ -48,7 +49,8 @@ def test_grpc_is_tried_again_while_it_is_unavailable(moody):
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL])
+@pytest.mark.parametrize("code", [
+    grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL])
 def test_grpc_is_not_tried_again_after_another_error(moody, code):
     address, codes, calls = moody
     codes[:] = [code] * 2
@@ -100,11 +102,13 @@ def test_rest_is_tried_again_while_it_is_unavailable_and_nowhere_else(moody_rest
     with RestClient(address, "m") as client:
         assert client.status() == {}
         assert len(calls) == 3
-        for code, name in ((400, "INVALID_ARGUMENT"), (404, "NOT_FOUND"), (429, "RESOURCE_EXHAUSTED"), (500, "UNKNOWN"), (504, None)):
+        several = ("FAILED_PRECONDITION", "INTERNAL", "DATA_LOSS")  # that share an HTTP code with another
+        for code, name in ((400, "INVALID_ARGUMENT"), (404, "NOT_FOUND"), (429, "RESOURCE_EXHAUSTED"), (500, "UNKNOWN"),
+                           (504, None)):
             codes[:], calls[:] = [code], []
             with pytest.raises(ServingError, match="not now") as caught:
                 client.status()
-            assert len(calls) == 1 and (name is None or caught.value.code.name in (name, "FAILED_PRECONDITION", "INTERNAL", "DATA_LOSS"))
+            assert len(calls) == 1 and (name is None or caught.value.code.name in (name, *several))
 
 
 def test_a_deadline_is_kept(moody_rest):
@@ -122,3 +126,45 @@ def test_nobody_there_is_unavailable():
     with GrpcClient("127.0.0.1:1", "m", retry=False, deadline=5) as client, pytest.raises(ServingError) as caught:
         client.ask(ROW)
     assert caught.value.code == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def client_of(request, toy):
+    """Opens a client of the model `toy` over a protocol."""
+    kind, address = {"grpc": (GrpcClient, toy.grpc), "rest": (RestClient, toy.rest)}[request.param]
+    return lambda **settings: kind(address, "toy", **settings)
+
+
+def test_a_client_knows_the_signatures_of_the_model(client_of):
+    with client_of() as client:
+        signatures = client.signatures
+    assert set(signatures) == {"serving_default", "mixed", "scalars", "classify", "regress"}
+    default, mixed = signatures["serving_default"], signatures["mixed"]
+    assert [(one.name, one.dtype, one.shape) for one in default.inputs] == [("x", "float32", (2,))]
+    assert {one.name: one.shape for one in default.outputs} == {"y": (2,), "s": ()}
+    assert {one.name: (one.dtype, one.shape) for one in mixed.inputs} == {
+        "text": ("string", ()), "flag": ("bool", ()), "big": ("int64", ())}
+    assert {one.name: one.dtype for one in mixed.outputs}["half"] == "float32", "what has no name of its own is widened"
+
+
+MIXED = {"text": np.array([b"a", b"b"], object), "flag": np.array([True, False]), "big": np.array([1, 2])}
+
+
+def test_a_client_asks_the_signature_that_it_is_told(client_of):
+    with client_of() as client:
+        outputs = client.predict(MIXED, "mixed")
+        assert outputs["big"].tolist() == [2, 3] and outputs["flag"].tolist() == [False, True]
+        assert client.predict(ROW)["y"].tolist() == [[2, 3]]
+        assert client.prepared(MIXED, "mixed")()["text"].tolist() == [b"a", b"b"]
+        assert client.prepared(ROW)()["s"].tolist() == [3]
+
+
+def test_a_client_of_one_signature_asks_that_one(client_of):
+    with client_of(signature="mixed", batch=1) as client:
+        assert next(iter(client.signatures)) == "mixed"
+        assert client.predict(MIXED)["big"].tolist() == [2, 3]
+
+
+def test_an_example_of_a_signature_can_be_asked(client_of):
+    with client_of() as client:
+        assert client.predict(client.signatures["serving_default"].example(3))["y"].shape == (3, 2)

@@ -1,125 +1,237 @@
-"""Pictures in NumPy files."""
+"""Examples in NumPy files."""
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from etils import epy
-from pydantic import Field
+from pydantic import Field as Setting
 
 from pipelines.errors import UserError
-from pipelines.ingest.sources.source import Part, Source, select
+from pipelines.features.feature import Field
+from pipelines.ingest.index import Part, select
+from pipelines.ingest.sources import npz
+from pipelines.ingest.sources.npz import Header
+from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-#: What the pictures and the labels of each part may be called in an .npz file.
+#: What the images and the labels of each part may be called in an .npz file.
 NAMES: dict[Part, tuple[tuple[str, str], ...]] = {
-    "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y")),
+    "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), (npz.ALONE, "y")),
     "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels"))}
-#: The class of pictures without labels.
+#: What the name of any other array says of its part, before it or behind it.
+PARTS: dict[str, Part] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+#: The class of images without labels.
 UNLABELLED = "unlabelled"
+
+Headers = dict[str, Header]
+#: Part, then field, to the name of the array.
+Layout = dict[Part, dict[str, str]]
 
 
 class Arrays(Source, name="arrays", shorthand="path"):
-    """A .npz file with pictures and labels (x_train, y_train, x_test, y_test; images, labels; or x, y), or a .npy file with pictures alone.
+    """A .npz file with images and labels, or a .npy file with images alone.
 
-    Pictures are uint8 (examples, height, width) or (examples, height, width, channels), raw pixels 0..255; labels are whole numbers from
-    0, or one-hot.
+    They are called x_train and y_train, x_test and y_test; images and labels; or x and y. Images are uint8
+    (examples, height, width) or (examples, height, width, channels), raw pixels 0..255; labels are whole numbers from
+    0, or one-hot. They are the fields `image` and `label`.
+
+    Every other array of numbers with an entry per example is a field too, for tasks that take other things. It is named
+    after its part and the field: train_age and test_age, or age_train and age_test, are a field `age`; a name without a
+    part belongs to the training part. What is called like images or labels and is neither, say x_train of shape
+    (examples, 13) and y_train of prices, is a field `x` or `y`; a recipe then says
+    `data: {columns: {field: x}, price: {field: y}}`, where columns and price are what the task calls them.
 
     Args:
         path: the file.
         class_names: in the order of the labels; their numbers where not given.
     """
 
-    path: str = Field(min_length=1)
-    class_names: list[str] | None = Field(None, min_length=2)
+    path: str = Setting(min_length=1)
+    class_names: list[str] | None = Setting(None, min_length=2)
 
     def fingerprint(self) -> str:
         if not Path(self.path).is_file():
             raise UserError(f"data.source.arrays.path: there is no file {self.path}")
         status = Path(self.path).stat()
-        return hashlib.sha256(f"{self.path} {status.st_size} {status.st_mtime_ns} {self.class_names}".encode()).hexdigest()
-
-    def parts(self) -> list[Part]:
-        return [part for part in NAMES if self._keys(part) is not None]
+        version = f"{self.path} {status.st_size} {status.st_mtime_ns} {self.class_names}"
+        return hashlib.sha256(version.encode()).hexdigest()
 
     @property
     def labelled(self) -> bool:
-        """Whether there are labels."""
-        keys = self._keys("train")
-        return keys is not None and keys[1] is not None
+        """Return whether the images have labels. Raises UserError where there are no images."""
+        if "image" not in self._layout()["train"]:
+            raise UserError(self.without("image"))
+        return _pair(npz.headers(self.path), "train")[1] is not None
 
-    def classes(self) -> list[str]:
-        if not self.labelled:
-            return [UNLABELLED]
-        return self.class_names or [str(label) for label in range(int(self._labels("train").max(initial=0)) + 1)]
+    def parts(self) -> list[Part]:
+        return _parts(self._layout())
+
+    def fields(self) -> dict[str, Field]:
+        headers, layout = npz.headers(self.path), self._layout()
+        fields = {}
+        for field, name in layout["train"].items():
+            shape = headers[name].shape[1:]
+            if field == "image":
+                fields[field] = Field(kind="bytes", shape=(*shape[:2], shape[2] if len(shape) == 3 else 1))
+            elif field == "label":
+                fields[field] = Field(kind="class", names=self._class_names(name))
+            elif _is_whole(field, layout, headers):
+                fields[field] = Field(kind="array", shape=shape) if shape else Field(kind="number")
+        if "image" in fields and not self.labelled:
+            fields["label"] = Field(kind="class", names=[UNLABELLED])
+        return fields
 
     def size(self, part: Part) -> int | None:
-        return len(self._pictures(part))
+        names = self._layout()[part]
+        return npz.headers(self.path)[names.get("image") or next(iter(names.values()))].shape[0]
 
-    def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
-        pictures, labels = self._pictures(part), self._labels(part)
-        if len(pictures) != len(labels):
-            raise UserError(f"data: {self.path} has {len(pictures):,} pictures of the {part} part and {len(labels):,} labels")
-        pairs = tf.data.Dataset.from_tensor_slices((pictures, labels)).enumerate()
-        return select(pairs, positions).map(lambda place, pair: (
-            tf.io.encode_png(pair[0], compression=0), pair[1], tf.strings.join([f"{part}#", tf.strings.as_string(place)])),
-            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
+        """Return the examples of a part, images as PNG; an example's id is train#0 and so on."""
+        values = {field: self._values(part, field) for field in self.fields()}
+        sizes = {field: len(array) for field, array in values.items()}
+        if "image" in sizes and sizes["image"] != sizes.get("label", sizes["image"]):
+            raise UserError(f"data: {self.path} has {sizes['image']:,} images of the {part} part and "
+                            f"{sizes['label']:,} labels")
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{size:,} of {field}" for field, size in sizes.items())
+            raise UserError(f"data: {self.path} has not as many of each in the {part} part: {listed}")
 
-    def _open(self) -> dict[str, np.ndarray]:
-        try:
-            loaded = np.load(self.path, allow_pickle=False, mmap_mode="r" if self.path.endswith(".npy") else None)
-            return {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-        except FileNotFoundError:
-            raise UserError(f"data: there is no file {self.path}") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"data: {self.path} is no NumPy file of plain arrays that can be read ({str(error).splitlines()[0]})") from None
+        def encoded(position: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            image = {"image": tf.io.encode_png(example["image"], compression=0)} if "image" in example else {}
+            return {**example, **image, "id": tf.strings.join([f"{part}#", tf.strings.as_string(position)])}
 
-    def _keys(self, part: Part) -> tuple[str, str | None] | None:
-        known = set(self._open())
-        for pictures, labels in NAMES[part]:
-            if pictures in known:
-                return pictures, labels if labels in known else None
-        if part == "train":
-            raise UserError(f"data: {self.path} has no pictures; it has {', '.join(sorted(known)) or 'nothing'}. Call them x_train and "
-                            "y_train, images and labels, or x and y")
+        examples = tf.data.Dataset.from_tensor_slices(values).enumerate()
+        return select(examples, positions).map(encoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def without(self, field: str) -> str | None:
+        headers = npz.headers(self.path)
+        images, labels = _pair(headers, "train")
+        if field in self._layout()["train"]:
+            return (f"data: {self.path} has {field} for some examples only; give every part as many as it has of the "
+                    f"others, and call them train_{field} and test_{field}")
+        if field == "image":
+            if images is None:
+                return self._lacks_images()
+            return (f"data: {images} in {self.path} has the shape {headers[images].shape}; give images (examples, "
+                    "height, width), or (examples, height, width, 1 or 3 channels)")
+        if field == "label" and labels is not None:
+            array = npz.array(self.path, labels)
+            return (f"data: {labels} in {self.path} has the shape {array.shape} and type {array.dtype}; give one whole "
+                    "number per image, or one-hot rows")
         return None
 
-    def _pictures(self, part: Part) -> np.ndarray:
-        keys = self._keys(part)
-        assert keys is not None
-        pictures = self._open()[keys[0]]
-        if pictures.ndim not in (3, 4) or (pictures.ndim == 4 and pictures.shape[-1] not in (1, 3, 4)):
-            raise UserError(f"data: {keys[0]} in {self.path} has the shape {pictures.shape}; give pictures (examples, height, width), or "
-                            "(examples, height, width, 1 or 3 channels)")
-        if not len(pictures):
-            raise UserError(f"data: {keys[0]} in {self.path} is empty; give at least one picture")
-        if pictures.dtype != np.uint8:
-            low, high = float(np.min(pictures)), float(np.max(pictures))
-            whole = np.issubdtype(pictures.dtype, np.integer) or bool(np.all(pictures == np.round(pictures)))
-            if not whole or low < 0 or high > 255:
-                raise UserError(f"data: {keys[0]} in {self.path} holds values from {low:g} to {high:g}; give raw pixels, whole numbers "
-                                "0..255, and say with --pixels what the model wants")
-            pictures = pictures.astype(np.uint8)
-        return pictures if pictures.ndim == 4 else pictures[..., None]
+    def _lacks_images(self) -> str:
+        names = ", ".join(sorted(npz.headers(self.path))) or "nothing"
+        return (f"data: {self.path} has no images; it has {names}. Call them x_train and y_train, images and labels, "
+                "or x and y")
 
-    def _labels(self, part: Part) -> np.ndarray:
-        keys = self._keys(part)
-        assert keys is not None
-        if keys[1] is None:
-            return np.zeros(len(self._pictures(part)), "int64")
-        labels = self._open()[keys[1]]
+    def _layout(self) -> Layout:
+        """Return the names of the arrays of each field. Raises UserError where none are to train on."""
+        headers = npz.headers(self.path)
+        layout: Layout = {}
+        for part in NAMES:
+            images, labels = _pair(headers, part)
+            if images is not None and _are_images(headers[images]):
+                layout.setdefault(part, {})["image"] = images
+            if labels is not None and self._are_labels(labels, headers[labels]):
+                layout.setdefault(part, {})["label"] = labels
+        taken = {name for fields in layout.values() for name in fields.values()}
+        for name, header in headers.items():
+            if name not in taken and header.shape and header.is_numeric:
+                part, field = _part_and_field(name)
+                layout.setdefault(part, {}).setdefault(field, name)
+        if "train" not in layout:
+            raise UserError(self._lacks_images())
+        return layout
+
+    def _class_names(self, labels: str) -> list[str]:
+        return self.class_names or [str(label) for label in range(int(self._labels(labels).max(initial=0)) + 1)]
+
+    def _values(self, part: Part, field: str) -> np.ndarray:
+        names = self._layout()[part]
+        if field == "image":
+            return self._images(names[field])
+        if field == "label" and "image" in names and not self.labelled:
+            return np.zeros(self.size(part) or 0, "int64")
+        if field not in names:
+            raise UserError(f"data: {self.path} has no {field} of the {part} part; it has "
+                            f"{', '.join(sorted(npz.headers(self.path)))}")
+        return self._labels(names[field]) if field == "label" else npz.array(self.path, names[field])
+
+    def _images(self, name: str) -> np.ndarray:
+        """Return raw pixels, uint8 (examples, height, width, channels)."""
+        images = npz.array(self.path, name)
+        if not len(images):
+            raise UserError(f"data: {name} in {self.path} is empty; give at least one image")
+        if images.dtype != np.uint8:
+            low, high = float(np.min(images)), float(np.max(images))
+            whole = np.issubdtype(images.dtype, np.integer) or bool(np.all(images == np.round(images)))
+            if not whole or low < 0 or high > 255:
+                raise UserError(f"data: {name} in {self.path} holds values from {low:g} to {high:g}; give raw pixels, "
+                                "whole numbers 0..255, and say with --pixels what the model wants")
+            images = images.astype(np.uint8)
+        return images if images.ndim == 4 else images[..., None]
+
+    def _labels(self, name: str) -> np.ndarray:
+        """Return the classes, int64 (examples,)."""
+        labels = npz.array(self.path, name)
         if not len(labels):
-            raise UserError(f"data: {keys[1]} in {self.path} is empty; give at least one picture with its label")
+            raise UserError(f"data: {name} in {self.path} is empty; give at least one image with its label")
         if labels.ndim == 2 and labels.shape[1] > 1:
             labels = labels.argmax(axis=1)
-        labels = labels.reshape(len(labels), -1)
-        if labels.shape[1] != 1 or not np.all(labels == np.round(labels)):
-            raise UserError(f"data: {keys[1]} in {self.path} has the shape {labels.shape} and type {labels.dtype}; give one whole number "
-                            "per picture, or one-hot rows")
-        return labels[:, 0].astype("int64")
+        return labels.reshape(len(labels)).astype("int64")
+
+    def _are_labels(self, name: str, header: Header) -> bool:
+        """Return whether an array has one class per example: whole numbers, or rows whose largest number tells it."""
+        if not header.is_numeric or not 1 <= len(header.shape) <= 2:
+            return False
+        if header.kind != "f" or (len(header.shape) == 2 and header.shape[1] > 1):
+            return True
+        labels = npz.array(self.path, name)
+        return bool(np.all(labels == np.round(labels)))
+
+
+def _pair(headers: Headers, part: Part) -> tuple[str | None, str | None]:
+    """Return the names of a part's images and labels: the first pair whose images there are, else whose labels."""
+    for images, labels in NAMES[part]:
+        if images in headers:
+            return images, labels if labels in headers else None
+    return None, next((labels for _, labels in NAMES[part] if labels in headers), None)
+
+
+def _parts(layout: Layout) -> list[Part]:
+    """Return the parts that have images, or, where there are none, any field of the training part."""
+    fields = {"image"} if "image" in layout["train"] else set(layout["train"])
+    return [part for part in NAMES if fields & set(layout.get(part, {}))]
+
+
+def _is_whole(field: str, layout: Layout, headers: Headers) -> bool:
+    """Return whether every part has the field, with an entry for each image where there are images."""
+    for part in _parts(layout):
+        names = layout[part]
+        if field not in names:
+            return False
+        if "image" in names and headers[names[field]].shape[0] != headers[names["image"]].shape[0]:
+            return False
+    return True
+
+
+def _are_images(header: Header) -> bool:
+    shape = header.shape
+    return header.is_numeric and (len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3, 4)))
+
+
+def _part_and_field(name: str) -> tuple[Part, str]:
+    first, _, rest = name.partition("_")
+    if first in PARTS and rest:
+        return PARTS[first], rest
+    rest, _, last = name.rpartition("_")
+    if last in PARTS and rest:
+        return PARTS[last], rest
+    return "train", name

@@ -27,7 +27,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         from sklearn.datasets import load_digits
 
         data = load_digits()
-        for number, (picture, label) in enumerate(zip(data.images, data.target, strict=True)):
+        for number, (image, label) in enumerate(zip(data.images, data.target, strict=True)):
             if (number % 5 == 4) == held_out:
-                pixels = (picture * (255 / 16)).round().astype("uint8")
+                pixels = (image * (255 / 16)).round().astype("uint8")
                 yield number, {"image": pixels.reshape(8, 8, 1), "label": int(label)}

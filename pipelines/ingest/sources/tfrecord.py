@@ -7,12 +7,15 @@ import os
 from collections.abc import Sequence
 
 from etils import epy
-from pydantic import Field, field_validator
+from pydantic import Field as Setting
+from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.entries import Section
 from pipelines.errors import UserError
-from pipelines.ingest.sources.source import Part, Source, select
+from pipelines.features.feature import Field
+from pipelines.ingest.index import Part, select
+from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -21,12 +24,12 @@ with epy.lazy_imports():
 class Features(Section):
     """The names of the features in each tf.train.Example."""
 
-    image: str = Field("image/encoded", description="bytes of an encoded picture")
-    label: str = Field("image/class/label", description="int64, the class, counted from 0")
+    image: str = Setting("image/encoded", description="bytes of an encoded image")
+    label: str = Setting("image/class/label", description="int64, the class, counted from 0")
 
 
 class TfRecord(Source, name="tfrecord"):
-    """Sharded TFRecord files of tf.train.Example with an encoded picture and an integer label.
+    """Sharded TFRecord files of tf.train.Example with an encoded image and an integer label.
 
     Args:
         train, validation, test: the shards, as a glob; validation and test are cut from train where not given.
@@ -34,20 +37,20 @@ class TfRecord(Source, name="tfrecord"):
         features: the names of the features.
     """
 
-    train: str = Field(min_length=1)
+    train: str = Setting(min_length=1)
     validation: str | None = None
     test: str | None = None
-    class_names: list[str] = Field(alias="classes")
+    class_names: list[str] = Setting(alias="classes")
     features: Features = Features()
 
     @field_validator("class_names", mode="before")
     @classmethod
-    def read_classes(cls, given: object) -> object:
-        if isinstance(given, int):
-            given = [str(number) for number in range(given)]
-        if not isinstance(given, list) or len(given) < 2:
+    def read_classes(cls, value: object) -> object:
+        if isinstance(value, int):
+            value = [str(number) for number in range(value)]
+        if not isinstance(value, list) or len(value) < 2:
             raise PydanticCustomError("classes", "give the names of at least two classes, or their number")
-        return [str(name) for name in given]
+        return [str(name) for name in value]
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
@@ -57,47 +60,49 @@ class TfRecord(Source, name="tfrecord"):
                 digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
-    def classes(self) -> list[str]:
-        return self.class_names
+    def fields(self) -> dict[str, Field]:
+        return {"image": Field(kind="bytes"), "label": Field(kind="class", names=self.class_names)}
 
     def parts(self) -> list[Part]:
         return [part for part in ("train", "validation", "test") if getattr(self, part)]
 
     def shards(self, part: Part) -> list[str]:
-        """The files of a part, sorted."""
+        """Return the files of a part, sorted."""
         pattern = getattr(self, part)
-        found = sorted(glob.glob(pattern, recursive=True))
-        if not found:
+        names = sorted(glob.glob(pattern, recursive=True))
+        if not names:
             raise UserError(f"data.source.tfrecord.{part}: no file matches {pattern}")
-        return found
+        return names
 
-    def raw(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
+    def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
+        """Return the examples of a part; an example's id is its shard and its position in it."""
         spec = {self.features.image: tf.io.FixedLenFeature([], tf.string),
                 self.features.label: tf.io.FixedLenFeature([], tf.int64)}
 
         def named(shard: tf.Tensor) -> tf.data.Dataset:
             return tf.data.TFRecordDataset(shard).enumerate().map(
-                lambda place, record: (record, tf.strings.join([shard, "#", tf.strings.as_string(place)])))
+                lambda position, record: (record, tf.strings.join([shard, "#", tf.strings.as_string(position)])))
 
         shards = self.shards(part)
         records = tf.data.Dataset.from_tensor_slices(shards).interleave(
             named, cycle_length=min(16, len(shards)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-        def parse(record: tf.Tensor, name: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def parse(record: tf.Tensor, name: tf.Tensor) -> dict[str, tf.Tensor]:
             example = tf.io.parse_single_example(record, spec)
-            return example[self.features.image], example[self.features.label], name
+            return {"image": example[self.features.image], "label": example[self.features.label], "id": name}
 
         return select(records, positions).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
     def diagnose(self, part: Part, error: Exception) -> str:
-        wanted = f"{self.features.image} (bytes) and {self.features.label} (int64)"
+        expected = f"{self.features.image} (bytes) and {self.features.label} (int64)"
         for shard in self.shards(part):
             try:
                 for record in tf.data.TFRecordDataset(shard).as_numpy_iterator():
-                    found = tf.train.Example.FromString(record).features.feature
-                    if not (found[self.features.image].bytes_list.value and found[self.features.label].int64_list.value):
-                        return (f"data.source.tfrecord: {shard} has an example without {wanted}; its features are "
-                                f"{', '.join(sorted(name for name in found if found[name].WhichOneof('kind')))}. "
+                    features = tf.train.Example.FromString(record).features.feature
+                    image, label = features[self.features.image], features[self.features.label]
+                    if not (image.bytes_list.value and label.int64_list.value):
+                        return (f"data.source.tfrecord: {shard} has an example without {expected}; its features are "
+                                f"{', '.join(sorted(name for name in features if features[name].WhichOneof('kind')))}. "
                                 "Name yours in data.source.tfrecord.features")
             except tf.errors.DataLossError:
                 return f"data.source.tfrecord: {shard} is damaged; make the shard again, or take it out of the pattern"

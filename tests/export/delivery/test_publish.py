@@ -1,4 +1,5 @@
-"""Bundles that are published and fetched: whole, signed, never overwritten, and refused where a single bit was turned."""
+"""Bundles that are published and fetched: whole, signed, never overwritten, and refused where a single bit was
+turned."""
 import json
 import shutil
 import subprocess
@@ -20,9 +21,9 @@ def keys(tmp_path_factory):
 
 
 @pytest.fixture
-def bundle(run, tmp_path):
-    """A copy of a run's bundle, that a test may change."""
-    shutil.copytree(run / "package" / "bundle", tmp_path / "bundle")
+def bundle(classified, tmp_path):
+    """A copy of a bundle, that a test may change."""
+    shutil.copytree(classified.folder, tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
@@ -34,14 +35,14 @@ def with_version(bundle, version):
 
 def test_what_is_published_is_fetched_with_its_signature_checked(bundle, keys, tmp_path):
     private, public = keys
-    place = Path(publish(bundle, str(tmp_path / "store"), private))
-    assert place == tmp_path / "store" / "tiny" / "1.0.0"
+    published = Path(publish(bundle, str(tmp_path / "store"), private))
+    assert published == tmp_path / "store" / "tiny" / "1.0.0"
     found = fetch(str(tmp_path / "store"), "tiny", None, tmp_path / "got", public)
     assert (found.version, found.rollback) == ("1.0.0", None)
-    there = {path.relative_to(bundle): path.read_bytes() for path in bundle.rglob("*") if path.is_file() and path.name != manifest.NAME}
+    expected = {path.relative_to(bundle): path.read_bytes() for path in bundle.rglob("*") if path.is_file() and path.name != manifest.NAME}
     got = {path.relative_to(tmp_path / "got"): path.read_bytes() for path in (tmp_path / "got").rglob("*")
            if path.is_file() and path.name not in (manifest.NAME, manifest.SIGNATURE)}
-    assert got == there
+    assert got == expected
     assert private.stat().st_mode & 0o077 == 0, "the private key is its owner's alone"
 
 
@@ -56,13 +57,13 @@ def test_a_version_is_never_overwritten_and_knows_the_one_before(bundle, tmp_pat
     assert fetch(store, "tiny", "1.9.0", tmp_path / "middle").rollback == "1.0.0"
     with pytest.raises(ValueError, match=r"tiny 2\.0\.0 is not published in .*; there are 1\.0\.0, 1\.9\.0, 1\.10\.0"):
         fetch(store, "tiny", "2.0.0", tmp_path / "none")
-    assert not list((tmp_path / "store" / "tiny").glob(".publishing*")), "nothing half-written stays behind"
+    assert not list((tmp_path / "store" / "tiny").glob(".*")), "nothing half-written stays behind"
 
 
 def test_an_object_store_has_a_version_when_its_manifest_is_there(bundle, keys, tmp_path):
     private, public = keys
-    place = publish(bundle, "memory://models", private)
-    assert place.startswith("memory://") and place.endswith("models/tiny/1.0.0")
+    published = publish(bundle, "memory://models", private)
+    assert published.startswith("memory://") and published.endswith("models/tiny/1.0.0")
     assert fetch("memory://models", "tiny", None, tmp_path / "got", public).name == "tiny"
     files = fsspec.filesystem("memory")
     files.rm("/models/tiny/1.0.0/manifest.json")
@@ -80,26 +81,26 @@ def flip(path, bit):
 
 def test_a_bit_turned_anywhere_is_refused_and_the_file_named(bundle, keys, tmp_path):
     private, public = keys
-    place = Path(publish(bundle, str(tmp_path / "store"), private))
-    files = sorted(path for path in place.rglob("*") if path.is_file())
+    published = Path(publish(bundle, str(tmp_path / "store"), private))
+    files = sorted(path for path in published.rglob("*") if path.is_file())
     assert {manifest.NAME, manifest.SIGNATURE} <= {path.name for path in files}
     for number, path in enumerate(files):
         whole = path.read_bytes()
         for bit in {0, 8 * len(whole) - 1, (number * 7919) % (8 * len(whole))}:
             flip(path, bit)
-            with pytest.raises(ValueError, match=r".") as said:
+            with pytest.raises(ValueError, match=r".") as raised:
                 fetch(str(tmp_path / "store"), "tiny", None, tmp_path / "got", public)
-            assert path.relative_to(place).as_posix() in str(said.value), bit
+            assert path.relative_to(published).as_posix() in str(raised.value), bit
             assert not (tmp_path / "got").exists()
             path.write_bytes(whole)
     fetch(str(tmp_path / "store"), "tiny", None, tmp_path / "got", public)
 
 
 @pytest.mark.parametrize(("spoil", "expected"), [
-    (lambda place: (place / "labels.txt").unlink(), "labels.txt: it is missing"),
-    (lambda place: (place / "extra.txt").write_text("x"), r"extra.txt: it is not in manifest\.json"),
-    (lambda place: (place / manifest.SIGNATURE).unlink(), r"manifest\.sig: it is missing"),
-    (lambda place: (place / manifest.SIGNATURE).write_bytes(b""), r"does not match manifest\.sig")])
+    (lambda folder: (folder / "labels.txt").unlink(), "labels.txt: it is missing"),
+    (lambda folder: (folder / "extra.txt").write_text("x"), r"extra.txt: it is not in manifest\.json"),
+    (lambda folder: (folder / manifest.SIGNATURE).unlink(), r"manifest\.sig: it is missing"),
+    (lambda folder: (folder / manifest.SIGNATURE).write_bytes(b""), r"does not match manifest\.sig")])
 def test_what_was_taken_away_or_added_is_named(bundle, keys, tmp_path, spoil, expected):
     private, public = keys
     spoil(Path(publish(bundle, str(tmp_path / "store"), private)))
@@ -121,10 +122,15 @@ def test_another_key_does_not_do(bundle, keys, tmp_path):
     other = make_keys(tmp_path / "other.pem")
     with pytest.raises(ValueError, match="or another key has signed"):
         fetch(str(tmp_path / "store"), "tiny", None, tmp_path / "got", other)
-    with pytest.raises(ValueError, match=r"is no public key in PEM|is no Ed25519 public key"):
+    with pytest.raises(ValueError, match=r"is not a public key in PEM|is not an Ed25519 public key"):
         fetch(str(tmp_path / "store"), "tiny", None, tmp_path / "got", keys[0])
     with pytest.raises(ValueError, match="cannot be made again, so it is not overwritten"):
         make_keys(tmp_path / "other.pem")
+
+
+def test_a_folder_that_is_not_a_bundle_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no manifest\.json: it is not a bundle"):
+        publish(tmp_path, str(tmp_path / "store"))
 
 
 def test_a_store_that_nobody_knows_is_said_in_a_line(bundle):
@@ -135,8 +141,8 @@ def test_a_store_that_nobody_knows_is_said_in_a_line(bundle):
 PUBLISH = """
 import sys
 from pathlib import Path
-from export import delivery
-delivery.publish(Path(sys.argv[1]), sys.argv[2])
+from export.delivery import publish
+publish.publish(Path(sys.argv[1]), sys.argv[2])
 """
 
 
@@ -153,9 +159,9 @@ def test_a_publication_that_is_killed_leaves_no_version(bundle, tmp_path):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        place = store / "tiny" / "1.0.0"
-        if place.exists():
-            check(place, signed=None)
+        published = store / "tiny" / "1.0.0"
+        if published.exists():
+            check(published, signed=None)
             break
     else:
         publish(bundle, str(store))

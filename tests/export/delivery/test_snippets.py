@@ -9,7 +9,7 @@ import tree_sitter_swift
 
 from export.artifacts import Exported
 from export.delivery import snippets
-from export.tflite.metadata import Description
+from export.tflite import signatures
 
 TEMPLATES = snippets.TEMPLATES
 #: The signatures of LiteRT 2.1's Kotlin API and of Android that the code uses, as their documentation gives them.
@@ -19,14 +19,23 @@ enum class Accelerator { CPU, GPU, NPU }
 class TensorBuffer {
     fun writeFloat(data: FloatArray) {}
     fun writeInt8(data: ByteArray) {}
+    fun writeInt(data: IntArray) {}
+    fun writeLong(data: LongArray) {}
+    fun writeBoolean(data: BooleanArray) {}
     fun readFloat(): FloatArray = FloatArray(10)
     fun readInt8(): ByteArray = ByteArray(10)
+    fun readInt(): IntArray = IntArray(10)
+    fun readLong(): LongArray = LongArray(10)
+    fun readBoolean(): BooleanArray = BooleanArray(10)
 }
 class CompiledModel : AutoCloseable {
     class Options(vararg val accelerators: Accelerator)
     fun createInputBuffers(): List<TensorBuffer> = listOf(TensorBuffer())
     fun createOutputBuffers(): List<TensorBuffer> = listOf(TensorBuffer())
+    fun createInputBuffer(inputName: String, signature: String? = null): TensorBuffer = TensorBuffer()
+    fun createOutputBuffer(outputName: String, signature: String? = null): TensorBuffer = TensorBuffer()
     fun run(inputs: List<TensorBuffer>, outputs: List<TensorBuffer>) {}
+    fun run(inputs: Map<String, TensorBuffer>, outputs: Map<String, TensorBuffer>, signature: String? = null) {}
     override fun close() {}
     companion object {
         fun create(assets: android.content.res.AssetManager, name: String, options: Options): CompiledModel = CompiledModel()
@@ -44,22 +53,22 @@ class Bitmap {
 
 
 def parsed(path, language):
-    """The places of a file where its language's grammar does not go on."""
+    """Return the positions of a file where its language's grammar does not go on."""
     def wrong(node):
-        return ([node.start_point] if node.type == "ERROR" or node.is_missing else []) + [place for child in node.children
-                                                                                          for place in wrong(child)]
+        own = [node.start_point] if node.type == "ERROR" or node.is_missing else []
+        return own + [position for child in node.children for position in wrong(child)]
 
     return wrong(tree_sitter.Parser(tree_sitter.Language(language)).parse(path.read_bytes()).root_node)
 
 
 @pytest.fixture(params=["float32", "int8"])
-def code(request, run, tmp_path):
-    """The code for the tiny model with hard labels, that loads its float or its integer file, and its Core ML package."""
-    labels = ["zero", 'a "quoted" one', "$two", "drei\\", "vier", "fünf", "6", "7", "8", "9"]
-    about = Description(name="tiny-model_2", version="1.0.0", labels=labels)
+def code(request, classified, tmp_path):
+    """The code for a model with hard labels, that loads its float or its integer file, and its Core ML package."""
+    about = classified.about.model_copy(update={"name": "tiny-model_2", "labels": [
+        "zero", 'a "quoted" one', "$two", "drei\\", "vier", "fünf", "6", "7", "8", "9"]})
     exported = [Exported(variant=request.param, target="litert", path=f"litert/{request.param}.tflite", bytes=1, zipped=1),
                 Exported(variant="float16", target="coreml", path="coreml/TinyModel2_float16.mlpackage", bytes=1, zipped=1)]
-    snippets.write(tmp_path / "code", about, exported, {"phone_cpu": request.param}, run / "export")
+    snippets.write(tmp_path / "code", about, exported, {"phone_cpu": request.param}, classified.source)
     return tmp_path / "code"
 
 
@@ -67,16 +76,54 @@ def test_kotlin_and_swift_are_whole(code):
     assert parsed(code / "kotlin" / "TinyModel2Classifier.kt", tree_sitter_kotlin.language()) == []
     for name in ("TinyModel2Classifier.swift", "TinyModel2ClassifierCoreML.swift"):
         assert parsed(code / "swift" / name, tree_sitter_swift.language()) == []
+    core_ml = (code / "swift" / "TinyModel2ClassifierCoreML.swift").read_text()
+    assert 'forResource: "TinyModel2_float16"' in core_ml and "[1, 32, 32, 3]" in core_ml
+
+
+def test_core_ml_takes_grey_images_where_the_phones_file_takes_rgb(classified, tmp_path):
+    signature = classified.signature
+    grey = signature.model_copy(update={"inputs": (signature.inputs[0].model_copy(update={"shape": (32, 32, 1)}),)})
+    package = Exported(variant="float16", target="coreml", path="coreml/Tiny_float16.mlpackage", bytes=1, zipped=1)
+    snippets.write(tmp_path / "code", classified.about.model_copy(update={"signature": grey}), [*classified.exported, package], {},
+                   classified.source)
+    assert "[1, 32, 32, 1]" in (tmp_path / "code" / "swift" / "TinyClassifierCoreML.swift").read_text()
+    assert "pixels.size * 3" in (tmp_path / "code" / "kotlin" / "TinyClassifier.kt").read_text()
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_a_task_without_templates_gets_code_that_names_every_tensor(dense, tmp_path, variant):
+    snippets.write(tmp_path / "code", dense.about, dense.exported, {"phone_cpu": variant}, dense.source)
+    kotlin, swift = tmp_path / "code" / "kotlin" / "SeaFloorModel.kt", tmp_path / "code" / "swift" / "SeaFloorModel.swift"
+    assert parsed(kotlin, tree_sitter_kotlin.language()) == [] and parsed(swift, tree_sitter_swift.language()) == []
+    file = signatures.main((dense.source / "litert" / f"{variant}.tflite").read_bytes())
+    for text in (kotlin.read_text(), swift.read_text()):
+        assert f"{variant}.tflite" in text and "serving_default" in text
+        for name, info in (file.inputs | file.outputs).items():
+            described = f"{info.dtype} ({', '.join(map(str, info.shape))})"
+            quantized = f", stored as value / {info.scale:g} + {info.zero}" if info.scale and not info.stores_values else ""
+            assert name in text and described + quantized in text
+    assert "metres below the surface" in kotlin.read_text()
+    image = {"float32": "FloatArray", "int8": "ByteArray"}[variant]
+    assert "depth: FloatArray" in kotlin.read_text() and f"image: {image}" in kotlin.read_text()
+    assert ("writeInt8(ByteArray(depth.size)" in kotlin.read_text()) == (variant == "int8")
+
+
+def test_names_and_types_that_a_language_does_not_have(tmp_path):
+    port = snippets.Port(name="in", shape=(1, -1), dtype="int32", meaning="ends a */ comment\nand a line")
+    assert port.identifier == "in_" and port.described == "int32 (1, ?): ends a * / comment and a line"
+    assert snippets.Port(name="2nd layer:0", shape=(1,), dtype="float32").identifier == "_2nd_layer_0"
 
 
 @pytest.mark.skipif(shutil.which("kotlinc") is None, reason="no Kotlin compiler")
-def test_kotlin_compiles(code, tmp_path):
+def test_kotlin_compiles(code, dense, tmp_path):
     for name, text in SIGNATURES.items():
         (tmp_path / name).write_text(text)
-    done = subprocess.run(["kotlinc", str(code / "kotlin" / "TinyModel2Classifier.kt"), *(str(tmp_path / name) for name in SIGNATURES),
+    snippets.write(tmp_path / "generic", dense.about, dense.exported, {}, dense.source)
+    written = [code / "kotlin" / "TinyModel2Classifier.kt", tmp_path / "generic" / "kotlin" / "SeaFloorModel.kt"]
+    done = subprocess.run(["kotlinc", *map(str, written), *(str(tmp_path / name) for name in SIGNATURES),
                            "-d", str(tmp_path / "classes")], capture_output=True, text=True)
     assert done.returncode == 0 and "error:" not in done.stderr, done.stderr
-    assert (tmp_path / "classes" / "TinyModel2Classifier.class").exists()
+    assert {path.stem for path in (tmp_path / "classes").glob("*.class")} >= {"TinyModel2Classifier", "SeaFloorModel"}
 
 
 def test_the_android_project_is_whole():

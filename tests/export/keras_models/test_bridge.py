@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 import models
-from export.keras_models import bridge
+from export.keras_models import bridge, graph
 
 FAMILIES = ("alexnet", "convnext_tiny", "densenet121", "ds_cnn", "efficientnet_b0", "efficientnet_v2_b0", "googlenet", "inception_v3",
             "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilevit_xxs", "resnet8", "resnet18", "resnet20", "resnet50",
@@ -140,6 +140,45 @@ def test_several_inputs_and_outputs_and_a_shared_layer():
     assert len(there.weights) == len(back.weights) == 4
 
 
+def two_and_two(inputs, outputs):
+    """A model of two named inputs and two named outputs, in neither case in alphabetical order."""
+    keras.utils.set_random_seed(0)
+    window, past = keras.Input((4,), name="window"), keras.Input((6, 3), name="past")
+    x = keras.layers.Concatenate()([keras.layers.Dense(5, "tanh", name="d")(window), keras.layers.LSTM(5, name="l")(past)])
+    value, score = keras.layers.Dense(3, name="value")(x), keras.layers.Dense(2, name="score")(x)
+    given = {"dict": {"window": window, "past": past}, "list": [window, past]}[inputs]
+    return keras.Model(given, {"dict": {"upper": value, "lower": score}, "list": [value, score], "bare": value,
+                               "dict of one": {"upper": value}}[outputs])
+
+
+@pytest.mark.parametrize("outputs", ["dict", "list", "bare", "dict of one"])
+@pytest.mark.parametrize("inputs", ["dict", "list"])
+def test_names_and_structure_of_inputs_and_outputs_are_kept_both_ways(inputs, outputs):
+    model = two_and_two(inputs, outputs)
+    examples = {"window": numbers(5, 4), "past": numbers(5, 6, 3)}
+    given = examples if inputs == "dict" else [examples["window"], examples["past"]]
+    expected = model(given, training=False)
+    there = bridge.to_tf_keras(model)
+    for other in (there, bridge.to_keras(there)):
+        assert graph.input_names(other) == graph.input_names(model)
+        assert graph.output_names(other) == graph.output_names(model)
+        assert type(other.input) is type(model.input)
+        answers = other(given, training=False)
+        keras.tree.assert_same_structure(expected, answers)
+        if isinstance(expected, dict):
+            assert list(answers) == list(expected)
+        for one, two in zip(keras.tree.flatten(expected), keras.tree.flatten(answers), strict=True):
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
+
+
+def test_a_nested_model_with_a_dict_of_outputs_crosses():
+    inner = two_and_two("dict", "dict")
+    window, past = keras.Input((4,), name="window"), keras.Input((6, 3), name="past")
+    outputs = inner({"window": window, "past": past})
+    model = keras.Model([window, past], keras.layers.Dense(2)(keras.layers.Concatenate()([outputs["lower"], outputs["upper"]])))
+    check(model, numbers(5, 4), numbers(5, 6, 3))
+
+
 def test_sequential_and_nested_models():
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "tanh"), keras.layers.LayerNormalization()], name="inner")
     check(inner, numbers(5, 4))
@@ -190,7 +229,7 @@ def test_a_state_that_is_handed_on_and_a_mask_cross():
     LAYERS.GroupNormalization(3), LAYERS.UpSampling2D(2, interpolation="bilinear"), LAYERS.Resizing(4, 4),
     LAYERS.Normalization(mean=[1.0, 2, 3], variance=[1.0, 4, 9]), LAYERS.Cropping2D(1), LAYERS.GlobalMaxPooling2D(keepdims=True),
     LAYERS.EinsumDense("abcd,de->abce", output_shape=(None, None, 5)), LAYERS.LayerNormalization()], ids=lambda layer: type(layer).__name__)
-def test_layers_for_pictures_cross(layer):
+def test_layers_for_images_cross(layer):
     inputs = keras.Input((8, 8, 3))
     check(keras.Model(inputs, layer(inputs)), numbers(2, 8, 8, 3))
 
@@ -229,7 +268,7 @@ def test_an_unknown_layer_is_refused_with_what_to_do_and_a_rule_brings_it_over()
     try:
         check(model, numbers(5, 4))
     finally:
-        del bridge._own_rules["Scale"]
+        del bridge._custom_rules["Scale"]
 
 
 def test_a_setting_that_the_other_side_does_not_have_is_refused():
@@ -244,5 +283,5 @@ def test_a_subclassed_model_is_refused():
         def call(self, x):
             return x
 
-    with pytest.raises(bridge.BridgeError, match="no functional or Sequential model"):
+    with pytest.raises(bridge.BridgeError, match="not a functional or Sequential model"):
         bridge.to_tf_keras(Own(name="own"))

@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from export.conversion import requantize
-from export.keras_models import imported
+from export.conversion import convert
+from export.keras_models import graph, imported
 from export.predictors import LiteRTPredictor
+from export.signature import DEFAULT
+from export.tflite import edit
 from export.tflite import file as tflite_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 1)).astype("uint8")
@@ -39,7 +41,7 @@ def test_each_form_comes_over_exactly_without_its_softmax_and_with_its_pixels(li
     assert imported.is_keras(tmp_path / name)
     model = imported.classifier(imported.load(tmp_path / name), "0..1")
     assert isinstance(model, keras.Model) and model.input.name == "image"
-    answered = np.asarray(model(IMAGES.astype("float32"), training=False))
+    answered = np.asarray(model(IMAGES.astype("float32"), training=False)["logits"])
     np.testing.assert_allclose(answered - answered.mean(axis=1, keepdims=True), expected, atol=1e-4)
 
 
@@ -47,7 +49,7 @@ def test_a_tflite_file_takes_raw_pixels_and_gives_logits_and_is_quantized(tmp_pa
     made = network(tf_keras)
     content = tf.lite.TFLiteConverter.from_keras_model(made).convert()
     path = tmp_path / "model.tflite"
-    path.write_bytes(requantize.normalized(content, *imported.SCALING["0..1"]))
+    path.write_bytes(edit.normalized(content, *imported.SCALING["0..1"]))
     assert "SOFTMAX" not in tflite_file.operators(path.read_bytes())
     expected = logits_of(np.asarray(made(UNIT, training=False)))
 
@@ -56,13 +58,16 @@ def test_a_tflite_file_takes_raw_pixels_and_gives_logits_and_is_quantized(tmp_pa
         return logits - logits.mean(axis=1, keepdims=True)
 
     np.testing.assert_allclose(answered(), expected, atol=1e-4)
-    whole = path.read_bytes()
+    source = tmp_path / "source.tflite"
+    source.write_bytes(path.read_bytes())
     for encoding, tolerance in (("float16", 0.01), ("dynamic", 0.2), ("int8_weights", 0.2), ("int8", 0.3)):
-        path.write_bytes(requantize.convert(whole, encoding, IMAGES, per_channel=True, integer_ends=True))
+        path.write_bytes(convert.convert(source, encoding, [(DEFAULT, {"image": IMAGES})]))
         assert np.abs(answered() - expected).max() < tolerance * np.abs(expected).max(), encoding
     assert not tflite_file.float_tensors(path.read_bytes())
     with pytest.raises(ValueError, match="quantized already"):
-        requantize.convert(path.read_bytes(), "dynamic", None, per_channel=True, integer_ends=True)
+        convert.convert(path, "dynamic")
+    with pytest.raises(ValueError, match="int8 needs calibration examples"):
+        convert.convert(source, "int8")
 
 
 def test_a_graph_that_keras_exported_comes_as_a_tflite_file(tmp_path):
@@ -70,9 +75,29 @@ def test_a_graph_that_keras_exported_comes_as_a_tflite_file(tmp_path):
     made.export(tmp_path / "exported", verbose=False)
     assert not imported.is_keras(tmp_path / "exported")
     path = tmp_path / "model.tflite"
-    path.write_bytes(requantize.normalized(imported.to_tflite(tmp_path / "exported"), *imported.SCALING["0..1"]))
+    path.write_bytes(edit.normalized(imported.to_tflite(tmp_path / "exported"), *imported.SCALING["0..1"]))
     logits = LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
     np.testing.assert_allclose(logits - logits.mean(axis=1, keepdims=True), logits_of(np.asarray(made(UNIT, training=False))), atol=1e-4)
+
+
+@pytest.mark.parametrize("pixels", ["0..255", "0..1"])
+def test_a_file_without_signatures_gets_one_of_image_and_logits(pixels, tmp_path):
+    model = tflite_file.read(tf.lite.TFLiteConverter.from_keras_model(network(tf_keras)).convert())
+    model.signatureDefs = None
+    path = tmp_path / "model.tflite"
+    path.write_bytes(edit.normalized(tflite_file.write(model), *imported.SCALING[pixels]))
+    signature = LiteRTPredictor(path).signatures[DEFAULT]
+    assert [tensor.name for tensor in signature.inputs] == ["image"] and signature.inputs[0].shape == (12, 12, 1)
+    assert [tensor.name for tensor in signature.outputs] == ["logits"] and signature.outputs[0].shape == (5,)
+
+
+@pytest.mark.parametrize(("name", "is_bare"), [("logits", True), ("dense", False)])
+def test_the_output_is_called_logits_by_its_operation_or_in_a_dict(name, is_bare):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Dense(4, name=name)(keras.layers.GlobalAveragePooling2D()(inputs)))
+    shaped = imported.classifier(model, "-1..1")
+    assert isinstance(shaped.output, dict) is not is_bare
+    assert graph.output_names(shaped) == ["logits"] and graph.input_names(shaped) == ["image"]
 
 
 def test_pixels_of_another_range_are_noticed_by_labels_and_by_batch_normalization():
@@ -90,7 +115,7 @@ def test_pixels_of_another_range_are_noticed_by_labels_and_by_batch_normalizatio
     assert imported.wrong_range(model, "0..1", IMAGES, labels) == ""
     wrong = np.asarray(model(IMAGES.astype("float32"))).argmax(axis=1)
     assert (wrong != labels).mean() > 0.2, "or there is nothing to notice"
-    assert re.search(r"answers \d+% of 20 pictures correctly on 0\.\.255, and 100% on 0\.\.1", imported.wrong_range(
+    assert re.search(r"answers \d+% of 20 images correctly on 0\.\.255, and 100% on 0\.\.1", imported.wrong_range(
         model, "0..255", IMAGES, labels))
 
 
@@ -133,7 +158,7 @@ def test_what_cannot_be_read_is_refused_in_a_line(save, expected, tmp_path):
 @pytest.mark.parametrize(("shape", "units", "expected"), [
     ((None, None, 3), 4, r"takes \(batch, \?, \?, 3\)"), ((8, 8, 3), 1, r"gives \(batch, 1\)"),
     ((8, 8, 2), 4, r"takes \(batch, 8, 8, 2\)")])
-def test_what_is_no_classifier_of_pictures_is_refused(shape, units, expected):
+def test_what_is_not_a_classifier_of_images_is_refused(shape, units, expected):
     inputs = keras.Input(shape)
     model = keras.Model(inputs, keras.layers.Dense(units)(keras.layers.GlobalAveragePooling2D()(inputs)))
     with pytest.raises(ValueError, match=expected):

@@ -1,10 +1,13 @@
-"""What tests of targets share: the small recipe's files, its held-out pictures, and files that targets cannot take."""
+"""What tests of targets share: the small recipe's files, images as it learnt them, and files that targets cannot
+take."""
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
-from export.predictors import IMAGE, LOGITS, LiteRTPredictor
-from pipelines.ingest import Index, Source, pictures, stream
+from export.predictors import LiteRTPredictor
+from tests.export.delivery.conftest import classified, dense
 
+__all__ = ["classified", "dense"]
 LABELS = [str(digit) for digit in range(10)]
 
 
@@ -20,28 +23,29 @@ def files(run):
     return {path.stem: path for path in (run / "compress").glob("*.tflite")}
 
 
-@pytest.fixture(scope="module")
-def images(run):
-    """Held-out pictures, raw pixels."""
-    index = Index.model_validate_json((run / "ingest" / "index.json").read_bytes())
-    return stream.arrays(stream.examples(Source.read("digits"), index, pictures.ImageSettings(size=8), "test"))[0]
+@pytest.fixture(scope="session")
+def images():
+    """Handwritten digits, raw pixels (360, 8, 8, 3)."""
+    pixels = np.round(load_digits().images[::5] / 16 * 255).astype("uint8")
+    return np.repeat(pixels[..., None], 3, axis=-1)
 
 
 @pytest.fixture(scope="module")
 def logits(files, images):
     """Variant's name to what its TFLite file answers."""
-    return {name: LiteRTPredictor(path).predict({IMAGE: images})[LOGITS] for name, path in files.items()}
+    return {name: LiteRTPredictor(path).predict({"image": images})["logits"] for name, path in files.items()}
 
 
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory):
-    """Converts a function of one picture to a TFLite file."""
+    """Convert a function of one image to a TFLite file."""
     import tensorflow as tf
 
     def convert(function, shape=(1, 8, 8, 3), signature="serving_default", integer=False):
         folder = tmp_path_factory.mktemp("graph")
         module = tf.Module()
-        module.answer = tf.function(lambda image: {"logits": function(image)}, input_signature=[tf.TensorSpec(shape, tf.float32, "image")])
+        specification = tf.TensorSpec(shape, tf.float32, "image")
+        module.answer = tf.function(lambda image: {"logits": function(image)}, input_signature=[specification])
         tf.saved_model.save(module, str(folder), signatures={signature: module.answer})
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
         if integer:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from export.keras_models import file as keras_file
-from export.predictors import IMAGE, LOGITS, open_predictor
+from export.predictors import open_predictor
 from export.targets import coreml, ethos_u, microcontroller, phone_npu
 from export.tflite import file as tflite_file
 from export.tflite import gpu_coverage, signatures
@@ -81,13 +81,13 @@ def test_a_microcontrollers_array_is_the_file_and_runs_in_the_arena_it_asks_for(
     content = files["int8"].read_bytes()
     path, arena = microcontroller.write(content, "tiny_int8", tmp_path)
     assert microcontroller.read(path) == content
-    found = open_predictor(path).predict({IMAGE: images[:100]})[LOGITS]
-    assert np.abs(found - logits["int8"][:100]).max() <= 3 * signatures.of(content).output.scale
+    found = open_predictor(path).predict({"image": images[:100]})["logits"]
+    assert np.abs(found - logits["int8"][:100]).max() <= 3 * signatures.main(content).output.scale
     header = path.with_suffix(".h").read_text()
     assert f"arena_bytes = {arena};" in header and "resolver.AddConv2D();" in header
     path.with_suffix(".h").write_text(header.replace(str(arena), "1024"))
     with pytest.raises(Exception, match=r"(?i)alloc|arena|tensor"):
-        open_predictor(path).predict({IMAGE: images[:1]})
+        open_predictor(path).predict({"image": images[:1]})
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
@@ -102,7 +102,8 @@ def test_the_array_compiles(files, tmp_path):
 
 @pytest.mark.parametrize("weights", ["float16", *(pytest.param(one, marks=pytest.mark.slow) for one in ("int8", "palettized"))])
 def test_core_ml_packages_have_the_models_shape_and_the_same_bytes_each_time(run, tmp_path, weights):
-    model, about = keras_file.load(run / "train" / "model.keras"), Description(name="tiny", version="1.2.3", author="me", labels=LABELS)
+    model = keras_file.load(run / "train" / "model.keras")
+    about = Description(name="tiny", version="1.2.3", author="me", labels=LABELS)
     packages = [tmp_path / name / "tiny.mlpackage" for name in ("one", "other")]
     for package in packages:
         coreml.convert(model, weights, about, package)
@@ -117,6 +118,25 @@ def test_core_ml_packages_have_the_models_shape_and_the_same_bytes_each_time(run
     assert manifest["rootModelIdentifier"] in manifest["itemInfoEntries"]
 
 
+def test_core_ml_takes_several_named_inputs(dense, tmp_path):
+    about = Description(name="sea_floor", task="semantic_segmentation", version="1.0.0", signature=dense.signature)
+    coreml.convert(dense.model, "float16", about, tmp_path / "sea.mlpackage")
+    found = coreml.structure(tmp_path / "sea.mlpackage")
+    assert found["inputs"] == {"image": (1, 32, 32, 3), "depth": (1,)} and found["outputs"] == {"logits": (1, 32, 32, 5)}
+    coreml.convert(dense.model, "float32", about.model_copy(update={"signature": None}), tmp_path / "named.mlpackage")
+    assert coreml.structure(tmp_path / "named.mlpackage")["inputs"] == found["inputs"], "the model's own names"
+
+
+def test_core_ml_names_several_outputs(tmp_path):
+    import keras
+
+    image = keras.Input((8, 8, 3), name="image")
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    model = keras.Model(image, {"zone": keras.layers.Dense(2)(pooled), "age": keras.layers.Dense(5)(pooled)})
+    coreml.convert(model, "float32", Description(name="two", version="1.0.0"), tmp_path / "two.mlpackage")
+    assert coreml.structure(tmp_path / "two.mlpackage")["outputs"] == {"age": (1, 5), "zone": (1, 2)}
+
+
 def test_an_unknown_system_on_chip_is_named_with_the_nearest():
     with pytest.raises(ValueError, match=r"qualcomm has no system on chip SM865 .*Did you mean SM8650"):
         phone_npu.check_system("qualcomm", "SM865")
@@ -127,8 +147,8 @@ def test_an_unknown_system_on_chip_is_named_with_the_nearest():
 def test_a_makers_missing_compiler_is_named_with_what_brings_it(files, tmp_path, vendor, soc):
     if not phone_npu.missing(vendor):
         pytest.skip(f"{phone_npu.VENDORS[vendor].package} is installed")
-    with pytest.raises(ValueError, match=f"which is not here; {phone_npu.VENDORS[vendor].package} is not installed; .*pip install") as said:
+    with pytest.raises(ValueError, match=f"which is not here; {phone_npu.VENDORS[vendor].package} is not installed; .*pip install") as raised:
         phone_npu.compile_file(files["int8"], tmp_path / "compiled.tflite", vendor, soc)
     if vendor == "intel-npu":  # OpenVINO, which is here, has chosen the operators before its compiler was missed
         count = sum(tflite_file.operators(files["int8"].read_bytes()).values())
-        assert f"the PTL takes {count} of {count} operators, but" in str(said.value)
+        assert f"the PTL takes {count} of {count} operators, but" in str(raised.value)

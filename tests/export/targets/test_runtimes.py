@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.predictors import IMAGE, LOGITS, open_predictor
-from export.targets import onnx, openvino
+from export.predictors import open_predictor
+from export.signature import DEFAULT
+from export.targets import onnx, openvino, saved_model, web
 from export.tflite import signatures
 from tests.export.targets.conftest import LABELS
 
@@ -30,13 +31,14 @@ def made(variant, files, tmp_path_factory):
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])
 def test_it_answers_as_the_tflite_file(made, kind, variant, images, logits, files):
     predictor = open_predictor(made[kind])
-    assert predictor.input_shape == (8, 8, 3)
-    found = predictor.predict({IMAGE: images})[LOGITS]
+    signature = predictor.signatures[DEFAULT]
+    assert [tensor.shape for tensor in signature.inputs] == [(8, 8, 3)] and signature.inputs[0].name == "image"
+    found = predictor.predict({"image": images})["logits"]
     assert found.dtype == np.float32
-    step = signatures.of(files[variant].read_bytes()).output.scale
+    step = signatures.main(files[variant].read_bytes()).output.scale
     assert np.abs(found - logits[variant]).max() <= (1e-4 if variant == "float32" else 3 * step)
     assert (found.argmax(1) == logits[variant].argmax(1)).mean() > 0.98
-    again = predictor.prepared({IMAGE: images[:1]})
+    again = predictor.prepared({"image": images[:1]})
     assert again() is not False
 
 
@@ -73,29 +75,69 @@ def test_the_labels_are_inside(made):
     assert model.get_rt_info(["model_info", "labels"]).value.split("\n") == LABELS
 
 
-def test_an_input_that_is_no_raw_pixels_is_quantized_inside(converted, tmp_path):
+def test_an_input_that_is_not_raw_pixels_is_quantized_inside(converted, tmp_path):
     """Integer files whose input has another scale than 1, as converters made elsewhere write them."""
     import tensorflow as tf
 
     content = converted(lambda image: tf.reduce_mean(image, axis=(1, 2)) * 2.0 - 1.0, integer=True)
-    assert not signatures.of(content).input.is_raw_pixels
+    assert not signatures.main(content).input.stores_values
     (tmp_path / "model.tflite").write_bytes(content)
     (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
     openvino.convert(content, ["a", "b", "c"], tmp_path / "model.xml")
     pixels = np.random.default_rng(1).integers(0, 2, (20, 8, 8, 3)).astype("uint8")
-    wanted = open_predictor(tmp_path / "model.tflite").predict({IMAGE: pixels})[LOGITS]
-    assert np.ptp(wanted) > 0.1
+    expected = open_predictor(tmp_path / "model.tflite").predict({"image": pixels})["logits"]
+    assert np.ptp(expected) > 0.1
     for path in (tmp_path / "model.onnx", tmp_path / "model.xml"):
-        found = open_predictor(path).predict({IMAGE: pixels})[LOGITS]
-        assert np.abs(found - wanted).max() <= 2 * signatures.of(content).output.scale
+        found = open_predictor(path).predict({"image": pixels})["logits"]
+        assert np.abs(found - expected).max() <= 2 * signatures.main(content).output.scale
+
+
+@pytest.mark.parametrize("kind", ["onnx", "xml"])
+def test_two_inputs_and_a_dense_output_keep_their_names(dense, variant, kind, tmp_path):
+    path = tmp_path / f"model.{kind}"
+    content = (dense.source / "litert" / f"{variant}.tflite").read_bytes()
+    if kind == "onnx":
+        path.write_bytes(onnx.convert(content))
+    else:
+        openvino.convert(content, [], path)
+    predictor = open_predictor(path)
+    assert {tensor.name: tensor.shape for tensor in predictor.signatures[DEFAULT].inputs} == {"image": (32, 32, 3), "depth": ()}
+    found, expected = predictor.predict(dense.inputs)["logits"], dense.outputs[variant]["logits"]
+    step = signatures.main(content).output.scale
+    assert found.shape == (3, 32, 32, 5) and found.dtype == np.float32
+    assert np.abs(found - expected).max() <= (1e-4 if variant == "float32" else 3 * step)
+
+
+def test_the_page_is_of_image_classifiers(dense, classified, tmp_path, monkeypatch):
+    (tmp_path / "runtime").mkdir()
+    monkeypatch.setattr(web, "runtime", lambda: tmp_path / "runtime")
+    models = {name: (classified.source / "litert" / f"{name}.tflite").read_bytes() for name in ("float32", "int8")}
+    (tmp_path / "page").mkdir()
+    page = web.write(tmp_path / "page", classified.about, models).read_text()
+    assert '"scale": 1.0' in page and 'SIZE = [32, 32, 3]' in page and '["zero", "one", "two"]' in page
+    content = (dense.source / "litert" / "float32.tflite").read_bytes()
+    with pytest.raises(ValueError, match=r"it takes 2 tensors \((depth, image|image, depth)\); it must be one"):
+        web.write(tmp_path / "page", dense.about, {"float32": content})
+    with pytest.raises(ValueError, match="the page classifies images, and float32 takes image"):
+        web.write(tmp_path / "page", classified.about.model_copy(update={"labels": []}), models)
+
+
+def test_a_saved_models_signatures_are_read_from_its_file(dense, tmp_path):
+    found = saved_model.signatures(dense.source / "saved_model" / "1")
+    assert list(found) == [DEFAULT]
+    assert {tensor.name: (tensor.dtype, tensor.shape) for tensor in found[DEFAULT].inputs} == {
+        "image": ("uint8", (32, 32, 3)), "depth": ("float32", ())}
+    assert [(tensor.name, tensor.role) for tensor in found[DEFAULT].outputs] == [("logits", "logits")]
+    with pytest.raises(ValueError, match="is not a SavedModel"):
+        saved_model.signatures(tmp_path)
 
 
 def answers(content, folder, brightest):
-    """What a TFLite file and the ONNX file that is made of it answer to the same pictures."""
+    """Return what a TFLite file and the ONNX file that is made of it answer to the same images."""
     (folder / "model.tflite").write_bytes(content)
     (folder / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
     pixels = np.random.default_rng(1).integers(0, brightest + 1, (20, 8, 8, 3)).astype("uint8")
-    return [open_predictor(folder / name).predict({IMAGE: pixels})[LOGITS] for name in ("model.tflite", "model.onnx")]
+    return [open_predictor(folder / name).predict({"image": pixels})["logits"] for name in ("model.tflite", "model.onnx")]
 
 
 def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
@@ -106,14 +148,15 @@ def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
         red, green, blue = tf.split(image, 3, axis=-1)
         return tf.reduce_mean(tf.concat([blue * 3.0, red, green * 2.0], axis=-1), axis=(1, 2))
 
-    wanted, found = answers(converted(swapped, integer=False), tmp_path, brightest=255)
-    assert np.abs(found - wanted).max() <= 1e-4
-    assert np.ptp(wanted) > 1
+    expected, found = answers(converted(swapped, integer=False), tmp_path, brightest=255)
+    assert np.abs(found - expected).max() <= 1e-4
+    assert np.ptp(expected) > 1
 
 
 @pytest.mark.parametrize("integer", [False, True])
 def test_a_dense_layer_on_maps_keeps_its_bias(converted, tmp_path, integer):
-    """As VGG-11's first, whose maps of one pixel LiteRT's converter flattens inside the layer; tf2onnx drops the bias there."""
+    """As VGG-11's first, whose maps of one pixel LiteRT's converter flattens inside the layer; tf2onnx drops the bias
+    there."""
     import tensorflow as tf
 
     from export.tflite import file as tflite_file
@@ -125,9 +168,9 @@ def test_a_dense_layer_on_maps_keeps_its_bias(converted, tmp_path, integer):
 
     content = converted(dense, integer=integer)
     assert "RESHAPE" not in tflite_file.operators(content)
-    wanted, found = answers(content, tmp_path, brightest=1)
-    assert np.ptp(wanted) > 3
-    assert np.abs(found - wanted).max() <= (2 * signatures.of(content).output.scale if integer else 1e-5)
+    expected, found = answers(content, tmp_path, brightest=1)
+    assert np.ptp(expected) > 3
+    assert np.abs(found - expected).max() <= (2 * signatures.main(content).output.scale if integer else 1e-5)
 
 
 @pytest.mark.parametrize("approximate", [False, True])
@@ -140,13 +183,13 @@ def test_gelu_has_an_onnx_form(converted, tmp_path, approximate, integer):
 
     content = converted(lambda image: tf.nn.gelu(tf.reduce_mean(image, axis=(1, 2)) * 4.0 - 2.0, approximate=approximate), integer=integer)
     assert "GELU" in str(tflite_file.operators(content))
-    wanted, found = answers(content, tmp_path, brightest=1)
-    assert np.ptp(wanted) > 0.2
-    assert np.abs(found - wanted).max() <= (2 * signatures.of(content).output.scale if integer else 1e-5)
+    expected, found = answers(content, tmp_path, brightest=1)
+    assert np.ptp(expected) > 0.2
+    assert np.abs(found - expected).max() <= (2 * signatures.main(content).output.scale if integer else 1e-5)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.cc"])
-def test_a_file_that_is_none_is_refused(name, tmp_path):
+def test_a_file_that_is_not_a_model_is_refused(name, tmp_path):
     (tmp_path / name).write_bytes(b"nothing")
     (tmp_path / "model.h").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="model"):

@@ -60,9 +60,10 @@ def test_what_is_no_tflite_file_is_refused(content):
 def test_real_values_are_scaled_by_channel(files):
     model = tflite_file.read((files / "int8.tflite").read_bytes())
     exact = tflite_file.read((files / "float32.tflite").read_bytes())
-    convolutions = [[operator for name, operator in tflite_file.own_operators(one) if name == "CONV_2D"] for one in (model, exact)]
+    convolutions = [[operator for name, operator in tflite_file.own_operators(one) if name == "CONV_2D"]
+                    for one in (model, exact)]
     for rounded, whole in zip(*convolutions, strict=True):
         stored = tflite_file.real(model, model.subgraphs[0].tensors[rounded.inputs[1]])
-        wanted = tflite_file.real(exact, exact.subgraphs[0].tensors[whole.inputs[1]])
-        steps = np.abs(wanted).reshape(len(wanted), -1).max(axis=1) / 127
-        assert (np.abs(stored - wanted).reshape(len(wanted), -1).max(axis=1) <= steps * 0.51).all()
+        expected = tflite_file.real(exact, exact.subgraphs[0].tensors[whole.inputs[1]])
+        steps = np.abs(expected).reshape(len(expected), -1).max(axis=1) / 127
+        assert (np.abs(stored - expected).reshape(len(expected), -1).max(axis=1) <= steps * 0.51).all()

@@ -36,7 +36,8 @@ def test_weights_and_multiply_adds_are_those_of_the_model(files, run):
     normalizations = [layer for layer in model.layers if "BatchNormalization" in type(layer).__name__]
     foldable = sum(int(weight.shape[0]) for layer in normalizations for weight in layer.weights)
     assert model.count_params() - foldable <= found.weights <= model.count_params()
-    assert found.signatures == {"serving_default": {"inputs": {"image": "float32 (1, 8, 8, 3)"}, "outputs": {"logits": "float32 (1, 10)"}}}
+    assert found.signatures == {"serving_default": {
+        "inputs": {"image": "float32 (1, 8, 8, 3)"}, "outputs": {"logits": "float32 (1, 10)"}}}
 
 
 def test_the_quantization_of_each_tensor_is_shown(files):
@@ -47,7 +48,8 @@ def test_the_quantization_of_each_tensor_is_shown(files):
 
 
 def test_advice_names_each_kind_once_with_the_reason_and_what_would_run():
-    left = [Unsupported(operator="GELU", layer="a", reason="no table"), Unsupported(operator="GELU", layer="b", reason="no table"), Unsupported(operator="ODD")]
+    left = [*(Unsupported(operator="GELU", layer=layer, reason="no table") for layer in "ab"),
+            Unsupported(operator="ODD")]
     said = replacements.advice(Coverage(accelerator="npu", taken=7, total=10, left=left))
     assert said == ["GELU x 2 stays on the CPU: no table. Instead: hard_swish or relu6 in the place of gelu and swish",
                     "ODD stays on the CPU"]

@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.predictors import IMAGE, LOGITS, LiteRTPredictor
-from export.tflite import metadata, phone
+from export.conversion import convert
+from export.keras_models import graph
+from export.predictors import LiteRTPredictor
+from export.signature import DEFAULT, Signature, Tensor
+from export.tflite import file as tflite_file
+from export.tflite import metadata, phone, signatures
 from export.tflite.metadata import Calibration, Description
+from tests.export.delivery.conftest import DENSE, IMAGE, NUMBER, dense_model
 
 MEDIAPIPE = Path(sys.prefix) / "mediapipe"
 ABOUT = Description(name="tiny", description="Digits of 8 pixels.", version="1.2.3", author="A. Author", license="Apache-2.0",
@@ -33,7 +38,7 @@ def test_a_file_says_of_itself_what_was_put_in_and_answers_as_before(files, vari
     answers = []
     for name, own in (("before", files[variant]), ("after", content)):
         (tmp_path / name).write_bytes(own)
-        answers.append(LiteRTPredictor(tmp_path / name).predict({IMAGE: images})[LOGITS])
+        answers.append(LiteRTPredictor(tmp_path / name).predict({"image": images})["logits"])
     np.testing.assert_array_equal(*answers)
     with zipfile.ZipFile(tmp_path / "after") as archive:
         assert archive.read("labels.txt").decode().splitlines() == ABOUT.labels
@@ -41,9 +46,9 @@ def test_a_file_says_of_itself_what_was_put_in_and_answers_as_before(files, vari
 
 
 def test_integer_scores_are_unsigned_with_the_same_meaning(files, tmp_path):
-    (tmp_path / "ready.tflite").write_bytes(phone.with_unsigned_output(files["int8"]))
-    detail = next(iter(LiteRTPredictor(tmp_path / "ready.tflite").outputs.values()))
-    assert detail["dtype"] is np.uint8
+    signed, unsigned = (signatures.main(content).output for content in (files["int8"], phone.with_unsigned_output(files["int8"])))
+    assert (signed.dtype, unsigned.dtype) == ("int8", "uint8")
+    assert (unsigned.scale, unsigned.zero) == (signed.scale, signed.zero + 128)
     assert phone.with_unsigned_output(files["float32"]) == files["float32"]
 
 
@@ -65,6 +70,19 @@ def test_calibrated_scores_are_as_often_right_as_they_say():
         chosen = (scores >= low) & (scores < low + 0.2)
         assert scores[chosen].mean() == pytest.approx(is_true[chosen].mean(), abs=0.04)
     assert metadata.fit(-logits, truth) is None, "scores that rise where the answers are wrong say nothing"
+
+
+def embedded(content: bytes) -> bytes:
+    """Return the metadata's flatbuffer in a file."""
+    model = tflite_file.read(content)
+    entry = next(one for one in model.metadata if one.name == b"TFLITE_METADATA")
+    return bytes(model.buffers[entry.buffer].data)
+
+
+def inputs_of(content: bytes) -> list:
+    """Return the input tensors of the main graph, in its order."""
+    main = tflite_file.read(content).subgraphs[0]
+    return [main.tensors[index] for index in main.inputs]
 
 
 def mediapipe(script: str, *arguments: object) -> str:
@@ -103,16 +121,20 @@ print(json.dumps({"name": found.name.decode(), "version": found.version.decode()
     "color": taken.content.contentProperties.colorSpace, "files": [one.name.decode() for one in given.associatedFiles],
     "types": [one.type for one in given.associatedFiles], "input": taken.name.decode(), "output": given.name.decode()}))
 """
+READ_ALL = """
+import json, sys
+from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
+graph = schema.ModelMetadataT.InitFromPackedBuf(bytes.fromhex(sys.argv[1]), 0).subgraphMetadata[0]
+print(json.dumps({kind: [[one.name.decode(), one.content.contentPropertiesType, one.description.decode(), len(one.processUnits or [])]
+                         for one in tensors]
+                  for kind, tensors in (("inputs", graph.inputTensorMetadata), ("outputs", graph.outputTensorMetadata))}))
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
 def test_mediapipes_own_schema_reads_every_field(files):
-    from export.tflite import file as tflite_file
-
-    model = tflite_file.read(phone.ready(files["int8"], ABOUT))
-    entry = next(one for one in model.metadata if one.name == b"TFLITE_METADATA")
-    found = json.loads(mediapipe(READ, bytes(model.buffers[entry.buffer].data).hex()))
+    found = json.loads(mediapipe(READ, embedded(phone.ready(files["int8"], ABOUT)).hex()))
     assert found == {"name": "tiny", "version": "1.2.3", "license": "Apache-2.0", "mean": [0.0], "std": [1.0], "size": [8, 8], "color": 1,
                      "files": ["labels.txt", "score_calibration.txt"], "types": [2, 4], "input": "image", "output": "logits"}
 
@@ -129,25 +151,80 @@ def test_mediapipe_opens_the_bundle_and_gives_the_same_class_on_every_sample(run
 
 
 @pytest.mark.parametrize("integer", [False, True])
-def test_a_model_of_grey_pictures_takes_rgb_and_answers_alike(tmp_path, integer):
+def test_a_model_of_grey_images_takes_rgb_and_answers_alike(tmp_path, integer):
     import keras
-
-    from export.conversion import convert
 
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 1), name="image")
     x = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
     model = keras.Model(image, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
-    convert.float_graph(model, tmp_path / "graph")
-    pictures = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype("uint8")
-    grey = convert.convert(tmp_path / "graph", *(("int8", pictures) if integer else ("float32",)))
+    signature = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 1), role="image"),),
+                          outputs=(Tensor(name="logits", dtype="float32", shape=(10,), role="logits"),))
+    convert.float_graph(model, lambda plain: [graph.function(plain, signature)], tmp_path / "graph")
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 1)).astype("uint8")
+    grey = convert.convert(tmp_path / "graph", *(("int8", [(DEFAULT, {"image": images})]) if integer else ("float32",)))
     (tmp_path / "grey.tflite").write_bytes(grey)
     (tmp_path / "rgb.tflite").write_bytes(phone.ready(grey, ABOUT))
     one, other = (LiteRTPredictor(tmp_path / f"{name}.tflite") for name in ("grey", "rgb"))
-    assert (one.input_shape, other.input_shape) == ((8, 8, 1), (8, 8, 3))
-    np.testing.assert_allclose(other.predict({IMAGE: pictures})[LOGITS], one.predict({IMAGE: pictures})[LOGITS], atol=1e-5)
+    assert [own.signatures[DEFAULT].inputs[0].shape for own in (one, other)] == [(8, 8, 1), (8, 8, 3)]
+    np.testing.assert_allclose(other.predict({"image": images})["logits"], one.predict({"image": images})["logits"], atol=1e-5)
     colours = np.random.default_rng(1).integers(0, 256, (30, 8, 8, 3)).astype("uint8")
     averaged = np.round(colours.mean(axis=-1, keepdims=True)).astype("uint8")
-    step = 0.02 if not integer else 3 * next(iter(one.outputs.values()))["quantization"][0]
-    np.testing.assert_allclose(other.predict({IMAGE: colours})[LOGITS], one.predict({IMAGE: averaged})[LOGITS], atol=step)
+    step = 0.02 if not integer else 3 * signatures.main(grey).output.scale
+    np.testing.assert_allclose(other.predict({"image": colours})["logits"], one.predict({"image": averaged})["logits"], atol=step)
     assert phone.ready(grey, ABOUT, rgb=False) != phone.ready(grey, ABOUT)
+    values = signature.model_copy(update={"inputs": (signature.inputs[0].model_copy(update={"role": "values"}),)})
+    spectrogram = phone.ready(grey, ABOUT.model_copy(update={"signature": values}))
+    assert signatures.main(spectrogram).input.shape == (1, 8, 8, 1), "what is not an image has no colours"
+
+
+@pytest.fixture(scope="module")
+def dense_file(tmp_path_factory):
+    """An integer file of an image and a number, with a row of logits per pixel."""
+    folder = tmp_path_factory.mktemp("dense")
+    signature = Signature(inputs=(IMAGE.model_copy(update={"dtype": "float32"}), NUMBER), outputs=(DENSE,))
+    convert.float_graph(dense_model(), lambda plain: [graph.function(plain, signature)], folder / "graph")
+    return convert.convert(folder / "graph", "int8", [(DEFAULT, signature.example(8))])
+
+
+def about_dense(labels):
+    return Description(name="sea_floor", task="semantic_segmentation", version="1.0.0", labels=labels, calibration=ABOUT.calibration,
+                       signature=Signature(inputs=(IMAGE, NUMBER), outputs=(DENSE,)))
+
+
+@pytest.mark.parametrize("labels", [[], ["sand", "rock", "coral", "weed", "wreck"]])
+def test_several_inputs_and_a_dense_output_are_described(dense_file, labels):
+    content = phone.ready(dense_file, about_dense(labels))
+    found = metadata.read(content)
+    assert (found.name, found.labels) == ("sea_floor", labels)
+    assert (found.calibration is not None) == bool(labels), "without labels there is nothing to calibrate"
+    file = signatures.main(content)
+    assert file.inputs["image"].shape == (1, 32, 32, 3) and file.output.dtype == "uint8"
+    data = embedded(content)
+    assert b"metres below the surface" in data and b"raw pixels 0..255, RGB" in data and b"one per class and pixel" in data
+    with pytest.raises(ValueError, match="there are 2 labels, and the model tells 5 classes apart"):
+        phone.ready(dense_file, about_dense(["a", "b"]))
+
+
+def test_labels_need_an_output_that_they_are_of(files):
+    values = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 3), role="image"),),
+                       outputs=(Tensor(name="logits", dtype="float32", shape=(10,), role="values", meaning="tomorrow's hours"),))
+    content = phone.ready(files["float32"], ABOUT.model_copy(update={"signature": values, "labels": ["a"]}))
+    assert metadata.read(content).labels == [] and b"tomorrow's hours" in embedded(content)
+
+
+def test_damaged_metadata_are_told(files):
+    content = phone.ready(files["float32"], ABOUT)
+    with pytest.raises(ValueError, match="damaged metadata"):
+        metadata.read(content[:-10])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
+def test_mediapipes_own_schema_reads_every_input(dense_file):
+    content = phone.ready(dense_file, about_dense([]))
+    found = json.loads(mediapipe(READ_ALL, embedded(content).hex()))
+    order = [tensor.name.decode() for tensor in inputs_of(content)]
+    kinds = {"image": ["image", 2, "raw pixels 0..255, RGB", 1], "depth": ["depth", 1, "metres below the surface", 0]}
+    assert found["inputs"] == [kinds["image" if "image" in name else "depth"] for name in order]
+    assert found["outputs"] == [["logits", 1, "one per class and pixel", 0]]

@@ -1,5 +1,6 @@
 """The commands beside `run`."""
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pipelines.engine import runs
 from tests.conftest import command
 
 
-def test_predict_names_the_classes_of_pictures(work, litepress):
+def test_predict_names_the_classes_of_images(work, litepress):
     samples = Path("runs/tiny/latest/package/bundle/samples")
     expected = json.loads((samples / "expected.json").read_text())
     files = [samples / one["file"] for one in expected]
@@ -19,6 +20,31 @@ def test_predict_names_the_classes_of_pictures(work, litepress):
         assert said.code == 0, said.err
         assert [line.split()[1] for line in said.out.splitlines()] == [one["expected"][name]["class"] for one in expected]
     assert litepress("predict", "runs/tiny/latest", files[0]).code == 0
+
+
+def test_a_model_without_a_run_is_taken_for_an_image_classifier(work, litepress, tmp_path):
+    """Its class names are those of a labels.txt near it, and numbers where there is none."""
+    bundle = Path("runs/tiny/latest/package/bundle")
+    file = next((bundle / "samples").glob("*.png"))
+    shutil.copy(bundle / "litert" / "float32.tflite", tmp_path / "model.tflite")
+    first = litepress("predict", tmp_path / "model.tflite", file)
+    assert first.code == 0, first.err
+    number = int(first.out.split()[1])
+    (tmp_path / "labels.txt").write_text("".join(f"digit-{name}\n" for name in range(10)))
+    assert litepress("predict", tmp_path / "model.tflite", file).out.split()[1] == f"digit-{number}"
+
+
+def test_a_check_tries_a_source_that_is_not_downloaded_on_random_examples(monkeypatch, recipe_file_of):
+    from pipelines.ingest.sources.tfds_source import Digits
+    from pipelines.recipe import file as recipe_file
+    from pipelines.tools import check
+
+    monkeypatch.setattr(Digits, "ready", lambda self: False)
+    monkeypatch.setattr(Digits, "examples", lambda *arguments: pytest.fail("the source was read"))
+    data, line = check.take_examples(recipe_file.read(recipe_file_of()).written())
+    assert line == "10 classes, image 8 x 8 x 3; not downloaded yet, so the rest is tried on random examples"
+    inputs, targets = data.arrays("train", 8)
+    assert inputs["image"].shape == (8, 8, 8, 3) and targets["label"].tolist() == list(range(8))
 
 
 def test_check_makes_every_variant_without_training_it(work, litepress):
@@ -61,7 +87,7 @@ def test_models_are_shown_at_their_papers_setting(litepress):
     assert len(said.out.splitlines()) == 1 + len(models.builders())
 
 
-def test_report_is_written_anew(work, litepress):
+def test_report_is_written_again(work, litepress):
     (work / "runs" / "tiny" / "latest" / "report.html").unlink()
     said = litepress("report", "runs/tiny/latest")
     assert said.code == 0 and Path(said.out.strip()).exists()
@@ -75,13 +101,15 @@ def test_doctor_tells_versions_devices_and_targets(litepress):
 
 
 @pytest.mark.parametrize(("kind", "name"), [
-    ("models", "resnet8"), ("sources", "image_folder"), ("variants", "int8"), ("targets", "saved_model")])
+    ("models", "resnet8"), ("tasks", "image_classification"), ("features", "image"), ("sources", "image_folder"),
+    ("variants", "int8"), ("targets", "saved_model")])
 def test_lists_name_what_there_is(litepress, kind, name):
     assert any(line.startswith(f"{name} ") for line in litepress("list", kind).out.splitlines())
 
 
 def test_help_answers_at_once(tmp_path):
     command("--help", cwd=tmp_path)
+    assert "2 a problem you can fix" in command("--help", cwd=tmp_path).stdout
     best = min(_seconds(lambda: command("--help", cwd=tmp_path)) for _ in range(5))
     assert best < 0.3
 

@@ -84,7 +84,8 @@ def test_a_lock_is_let_go_when_its_holder_is_killed(store):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/x: cannot be written \(Not a directory\)"), writable(tmp_path / "file" / "x"):
+    with pytest.raises(UserError,
+                       match=r"file/x: cannot be written \(Not a directory\)"), writable(tmp_path / "file" / "x"):
         (tmp_path / "file" / "x").mkdir()
 
 

@@ -58,7 +58,8 @@ def test_each_call_is_a_process_of_its_own_with_tensorflow_imported():
     assert first[1]
 
 
-@pytest.mark.parametrize(("function", "how"), [(crash, "crashed (segmentation fault)"), (be_killed, "was killed (out of memory?)")])
+@pytest.mark.parametrize(("function", "how"),
+                         [(crash, "crashed (segmentation fault)"), (be_killed, "was killed (out of memory?)")])
 def test_a_death_has_a_name(function, how, tmp_path):
     with pytest.raises(StageError) as caught:
         workers.call(function, log=tmp_path / "log.txt", what="compress int8")

@@ -72,7 +72,7 @@ def test_results_into_a_folder_that_is_not_there(litepress):
 # data
 
 def test_a_folder_of_pictures_that_is_not_there(litepress):
-    refused(litepress(*RUN, *photos_recipe()), "photos is not there", "one folder of pictures per class")
+    refused(litepress(*RUN, *photos_recipe()), "photos is not there", "one folder of images per class")
 
 
 def test_pictures_without_class_folders(litepress, working_folder):
@@ -88,7 +88,7 @@ def test_one_class_only(litepress, working_folder):
 def test_a_class_without_pictures(litepress, working_folder):
     write_photos(working_folder / "photos")
     (working_folder / "photos" / "empty").mkdir()
-    refused(litepress(*RUN, *photos_recipe()), "class empty has no pictures")
+    refused(litepress(*RUN, *photos_recipe()), "class empty has no images")
 
 
 def test_a_test_folder_with_another_class(litepress, working_folder):
@@ -102,7 +102,7 @@ def test_too_many_unreadable_pictures(litepress, working_folder):
     for number in range(3):
         (working_folder / "photos" / "a" / f"{number}.png").write_bytes(b"\x89PNG no more")
     said = litepress(*RUN, *photos_recipe())
-    refused(said, "3 of 12 pictures could not be read (limit 1.00%)", "photos/a/0.png", "unreadable.txt")
+    refused(said, "3 of 12 examples could not be read (limit 1.00%)", "photos/a/0.png", "unreadable.txt")
     report = Path(said.err.split("See ")[1].strip())
     assert len(report.read_text().splitlines()) == 3
 
@@ -121,12 +121,14 @@ def test_a_class_too_small_to_split(litepress, working_folder):
 
 def test_a_batch_larger_than_the_data(litepress, working_folder):
     write_photos(working_folder / "photos")
-    refused(litepress(*RUN, *photos_recipe(data__batch=5000)), "data.batch is 5000", "training examples", "smaller batch")
+    refused(litepress(*RUN, *photos_recipe(data__batch=5000)), "data.batch is 5000", "training examples",
+            "smaller batch")
 
 
 @pytest.mark.parametrize("source", ["digits", "mnist_5k"])
 def test_a_batch_larger_than_the_data_is_refused_by_a_check(litepress, source):
-    refused(litepress("check", "recipe.yaml", "--set", f"data.source={source}", "--set", "data.batch=5000"), "data.batch is 5000")
+    refused(litepress("check", "recipe.yaml", "--set", f"data.source={source}", "--set", "data.batch=5000"),
+            "data.batch is 5000")
 
 
 def test_an_unknown_tfds_set(litepress):
@@ -134,11 +136,13 @@ def test_an_unknown_tfds_set(litepress):
 
 
 def test_tfrecord_shards_that_are_not_there(litepress):
-    refused(litepress(*RUN, "--set", "data.source={tfrecord: {train: 'x-*.tfrecord', classes: 3}}"), "no file matches x-*.tfrecord")
+    refused(litepress(*RUN, "--set", "data.source={tfrecord: {train: 'x-*.tfrecord', classes: 3}}"),
+            "no file matches x-*.tfrecord")
 
 
 def test_tfrecord_classes_that_are_too_few(litepress):
-    refused(litepress(*RUN, "--set", "data.source={tfrecord: {train: x, classes: 1}}"), "give the names of at least two classes")
+    refused(litepress(*RUN, "--set", "data.source={tfrecord: {train: x, classes: 1}}"), "give the names of at least "
+                                                                                        "two classes")
 
 
 def write_records(path: Path, records: list[bytes]) -> None:
@@ -177,7 +181,8 @@ def test_tfrecord_that_is_damaged(litepress, working_folder):
 
 def test_tfrecord_label_outside_the_classes(litepress, working_folder):
     png = tf.io.encode_png(np.zeros((4, 4, 3), "uint8")).numpy()
-    write_records(working_folder / "x.tfrecord", [example(**{"image/encoded": content(png), "image/class/label": number(7)})])
+    write_records(working_folder / "x.tfrecord",
+                  [example(**{"image/encoded": content(png), "image/class/label": number(7)})])
     refused(litepress(*RUN, *TFRECORD), "x.tfrecord#0 has the label 7, but there are 3 classes")
 
 
@@ -190,7 +195,8 @@ def test_a_runs_folder_that_cannot_be_written(litepress, working_folder):
 
 def test_a_data_folder_that_cannot_be_written(litepress, working_folder):
     (working_folder / "file").write_text("")
-    refused(litepress(*RUN, "--set", "data.source={digits: {data_dir: file/data}}"), "cannot be written", "TFDS_DATA_DIR")
+    refused(litepress(*RUN, "--set", "data.source={digits: {data_dir: file/data}}"), "cannot be written",
+            "TFDS_DATA_DIR")
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="a small disk can only be made by root")
@@ -211,16 +217,19 @@ def test_a_full_disk_loses_nothing(litepress, working_folder):
 # models
 
 def test_a_model_that_does_not_fit_the_pictures(litepress):
-    refused(litepress(*RUN, "--set", "model={builder: mobilenet_v2}"), "at least 32 x 32 pixels, got 8 x 8", "data.image.size")
+    refused(litepress(*RUN, "--set", "model={builder: mobilenet_v2}"), "at least 32 x 32 pixels, got 8 x 8",
+            "data.image.size")
 
 
 @pytest.mark.parametrize("command", [RUN, ("check", "recipe.yaml")])
 def test_class_weights_that_are_not_as_many_as_the_classes(litepress, command):
-    refused(litepress(*command, "--set", "train.loss={cross_entropy: {class_weights: [1, 2]}}"), "2 weights for 10 classes")
+    refused(litepress(*command, "--set", "train.loss={cross_entropy: {class_weights: [1, 2]}}"),
+            "2 weights for 10 classes")
 
 
 def test_a_loss_that_is_no_longer_a_number(litepress):
-    refused(litepress(*RUN, "--set", "train.schedule={constant: 1e30}", "--set", "train.optimizer=sgd"), "the loss is nan", "lower")
+    refused(litepress(*RUN, "--set", "train.schedule={constant: 1e30}", "--set", "train.optimizer=sgd"),
+            "the loss is nan", "lower")
 
 
 def test_predict_with_a_model_that_is_not_there(litepress):
@@ -245,8 +254,8 @@ def test_predict_with_a_corrupt_keras_file(litepress, working_folder):
 def test_predict_a_picture_that_is_none(litepress, tiny_run, working_folder):
     (working_folder / "x.png").write_text("no picture")
     model = tiny_run / "runs" / "tiny" / "latest" / "export" / "litert" / "int8.tflite"
-    refused(litepress("predict", model, "x.png"), "x.png: not a picture that can be read")
-    refused(litepress("predict", model, "y.png"), "y.png: there is no such picture")
+    refused(litepress("predict", model, "x.png"), "x.png: not an image that can be read")
+    refused(litepress("predict", model, "y.png"), "y.png: there is no such image")
 
 
 @pytest.mark.parametrize("command", ["report", "track"])

@@ -22,38 +22,50 @@ def message(path: Path, *overrides: str) -> str:
 @pytest.mark.parametrize(("old", "new", "expected"), [
     ("epochs: 4", "epoch: 4", "11: train.epoch is not a setting. Did you mean train.epochs?"),
     ("verify:", "verfy:", "14: verfy is not a setting. Did you mean verify?"),
-    ("builder: resnet8", "builder: resnet9", "8: model.builder: there is no builder called resnet9. Did you mean resnet8?"),
+    ("builder: resnet8", "builder: resnet9", "8: model.builder: there is no builder called resnet9. Did you mean "
+                                             "resnet8?"),
     ("width: 8", "widht: 8", "9: model.widht is not a setting. Did you mean model.width?"),
     ("width: 8", "width: wide", '9: model.width is "wide"; give a whole number'),
     ("size: 8", "size: 8px", '4: data.image.size is "8px"; give whole pixels, for instance 28 or [28, 28]'),
     ("channels: 3", "channels: 2", "4: data.image.channels is 2; allowed: 1 or 3"),
     ("source: digits", "source: digit", "3: data.source: there is no source called digit. Did you mean digits?"),
-    ("source: digits", "source: {image_folder: {folder: x}}", "3: data.source.image_folder.folder is not a setting. Known here: path."),
+    ("source: digits", "source: {image_folder: {folder: x}}", "3: data.source.image_folder.folder is not a setting. "
+                                                              "Known here: path."),
     ("  source: digits\n", "", "2: data.source is missing"),
-    ("one_cycle: {peak: 0.02}", "one_cycl: 0.02", "12: train.schedule: there is no schedule called one_cycl. Did you mean one_cycle?"),
+    ("one_cycle: {peak: 0.02}", "one_cycl: 0.02", "12: train.schedule: there is no schedule called one_cycl. Did you "
+                                                  "mean one_cycle?"),
     ("peak: 0.02", "peak: -1", "12: train.schedule.one_cycle.peak is -1; it must be more than 0.0"),
     ("peak: 0.02", "", "12: train.schedule.one_cycle.peak is missing"),
     ("rotate: 10", "rotate: 500", "5: data.augment.1.degrees is 500; it must be at most 180.0"),
-    ("{rotate: 10}", "{rotate: 10, zoom: 1}", "5: data.augment.1 is {'rotate': 10, 'zoom': 1}; give a name, or one name with its settings"),
+    ("{rotate: 10}", "{rotate: 10, zoom: 1}", "5: data.augment.1 is {'rotate': 10, 'zoom': 1}; give a name, or one "
+                                              "name with its settings"),
     ("batch: 64", "batch: 0", "6: data.batch is 0; it must be at least 1"),
     ("epochs: 4", "epochs: many", '11: train.epochs is "many"; give a whole number'),
     ("name: tiny", "name: Tiny!", '1: name is "Tiny!"; it must match ^[a-z0-9][a-z0-9_-]*$'),
-    ("int8.drop", "int8.dorp", "17: gates.int8.dorp: no value of this run is called int8.dorp. Did you mean int8.drop?"),
+    ("int8.drop", "int8.dorp", "17: gates.int8.dorp: no value of this run is called int8.dorp. Did you mean "
+                               "int8.drop?"),
     ('"<= 0.02"', '"0.02"', "17: gates.int8.drop is '0.02'; give a comparison and a number"),
-    ("verify: {runs: 20}", "compress: {variants: [int9]}", "14: compress.variants.0: there is no variant called int9. Did you mean int8?"),
+    ("verify: {runs: 20}", "compress: {variants: [int9]}", "14: compress.variants.0: there is no variant called int9. "
+                                                           "Did you mean int8?"),
     ("verify: {runs: 20}", "compress: {variants: [int8, int8]}",
      "14: compress.variants: two variants are called int8; give one of them another name"),
-    ("verify: {runs: 20}", "export: {targets: [tpu]}", "14: export.targets.0: there is no target called tpu. Did you mean intel-npu?"),
+    ("verify: {runs: 20}", "export: {targets: [tpu]}", "14: export.targets.0: there is no target called tpu. Did you "
+                                                       "mean intel-npu?"),
     ("schedule: {one_cycle: {peak: 0.02}}", "optimizer: {sgd: {clip_norm: 1, clip_value: 1}}",
      "12: train.optimizer is {'clip_norm': 1, 'clip_value': 1}; give clip_norm or clip_value, not both"),
     ("{early_stopping: {patience: 3}}", "{reduce_on_plateau: 3}",
      "13: train.callbacks.0: reduce_on_plateau changes the rate itself; it goes with schedule: constant only"),
-    ("{early_stopping: {patience: 3}}", "early_stopping, {early_stopping: 3}", "13: train.callbacks.1: early_stopping is given twice"),
+    ("{early_stopping: {patience: 3}}", "early_stopping, {early_stopping: 3}", "13: train.callbacks.1: early_stopping "
+                                                                               "is given twice"),
     ("{early_stopping: {patience: 3}}", "ema, swa", "13: train.callbacks.1: ema and swa each ship their own average"),
-    ("epochs: 4", "strategy: multi_worker\n  optimizer: lamb", "12: train.optimizer: lamb does not go with several workers"),
-    ("epochs: 4", "strategy: multi_worker\n  optimizer: {sgd: {accumulate: 2}}", "12: train.optimizer: accumulate does not go with"),
-    ("epochs: 4", "transfer: {rates: [1, 0]}", "11: train.transfer.rates is [1, 0]; give the last and the first layer's rates"),
-    ("epochs: 4", "transfer: {unfreeze: {2: 3}}", "11: train.transfer.unfreeze is {2: 3}; give epochs from 0 on with shares"),
+    ("epochs: 4", "strategy: multi_worker\n  optimizer: lamb", "12: train.optimizer: lamb does not go with several "
+                                                               "workers"),
+    ("epochs: 4", "strategy: multi_worker\n  optimizer: {sgd: {accumulate: 2}}", "12: train.optimizer: accumulate does "
+                                                                                 "not go with"),
+    ("epochs: 4", "transfer: {rates: [1, 0]}", "11: train.transfer.rates is [1, 0]; give the last and the first "
+                                               "layer's rates"),
+    ("epochs: 4", "transfer: {unfreeze: {2: 3}}", "11: train.transfer.unfreeze is {2: 3}; give epochs from 0 on with "
+                                                  "shares"),
     ("schedule: {one_cycle: {peak: 0.02}}", "schedule: {piecewise: {boundaries: [0.5], rates: [1]}}",
      "12: train.schedule is {'boundaries': [0.5], 'rates': [1]}; give one more rate than boundaries"),
     ("batch: 64", "batch: [64", "7: not valid YAML"),
@@ -83,7 +95,8 @@ def test_overrides_are_checked_like_the_file(recipe_file_of, override, expected)
 
 
 def test_overrides_change_settings_of_entries_and_gates(recipe_file_of):
-    recipe = recipe_file.read(recipe_file_of(), ["train.schedule.one_cycle.peak=1e-3", "gates.int8.drop=<= 0.1", "train.optimizer=sgd",
+    recipe = recipe_file.read(recipe_file_of(),
+                              ["train.schedule.one_cycle.peak=1e-3", "gates.int8.drop=<= 0.1", "train.optimizer=sgd",
                                                  "model.width=4"])
     assert recipe.train.schedule.peak == 1e-3
     assert recipe.gates["int8.drop"] == "<= 0.1"
@@ -122,7 +135,8 @@ def test_a_recipe_with_every_default_filled_in_means_the_same(path, tmp_path):
 
 def test_show_names_settings_that_the_file_leaves_out(recipe_file_of):
     shown = recipe_file.write(recipe_file.read(recipe_file_of()))
-    for setting in ("seed: 7", "weight_decay: 0.01", "batch_norm_momentum: 0.9", "calibration: {examples: 200, balanced: false}",
+    for setting in ("seed: 7", "weight_decay: 0.01", "batch_norm_momentum: 0.9", "calibration: {examples: 200, "
+                                                                                 "balanced: false}",
                     "max_unreadable: 0.01"):
         assert setting in shown
 
@@ -151,6 +165,8 @@ def test_reading_a_recipe_needs_no_tensorflow(tmp_path):
     import sys
 
     (tmp_path / "r.yaml").write_text(TINY)
-    code = ("import sys; from pathlib import Path; from pipelines import recipe_file; recipe_file.read(Path('r.yaml')); "
+    code = ("import sys; from pathlib import Path; from pipelines import recipe_file; "
+            "recipe_file.read(Path('r.yaml')); "
             "print([name for name in ('tensorflow', 'keras', 'mlflow', 'numpy') if name in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          check=True).stdout == "[]\n"

@@ -10,6 +10,8 @@ import tf_keras
 from pipelines.errors import UserError
 from pipelines.ingest import Source
 from pipelines.ingest.indexing import build_index
+from pipelines.ingest.section import DataSection
+from pipelines.tasks.image_classification import ImageClassification
 
 CLASSES = 4
 
@@ -54,7 +56,7 @@ def test_a_keras_2_file_is_pressed_with_qat_into_a_bundle(here, litepress):
     of = {one["variant"]: one for one in found["artifacts"] if one["target"] == "litert"}
     assert found["reference"]["metrics"]["accuracy"] > 0.95
     assert set(of) == {"float32", "int8", "qat"} and all(abs(one["drop"]["accuracy"]) <= 0.05 for one in of.values())
-    assert of["float32"]["max_logit_error"] < 1e-3
+    assert of["float32"]["max_error"] < 1e-3
     names = {path.name for path in Path("out").iterdir()}
     assert {"MODEL_CARD.md", "SHA256SUMS", "labels.txt", "litert", "model.json", "report.html", "results.json", "samples"} <= names
     assert json.loads((here / "out" / "results.json").read_text())["artifacts"] == found["artifacts"]
@@ -63,7 +65,7 @@ def test_a_keras_2_file_is_pressed_with_qat_into_a_bundle(here, litepress):
     assert again.code == 2 and "--out out: is there already" in again.err
 
     explained = litepress("explain", Path(of["int8"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data", "data.npz",
-                          "--picture", "errors.png")
+                          "--figure", "errors.png")
     assert explained.code == 0, explained.err
     assert "DEPTHWISE_CONV_2D" in explained.out and "SQNR dB" in explained.out
     assert PIL.Image.open("errors.png").width > 500
@@ -78,11 +80,11 @@ def test_pixels_that_the_model_does_not_want_are_noticed(here, litepress):
 
 
 @pytest.mark.parametrize("data", ["plain.npy", pytest.param("flat", marks=pytest.mark.slow)])
-def test_pictures_without_labels_are_measured_by_agreement(here, litepress, data):
+def test_images_without_labels_are_measured_by_agreement(here, litepress, data):
     said = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "int8", "--targets", "litert", "--no-track",
                      "--json", "agreement.json")
     assert said.code == 0, said.out + said.err
-    assert "has no labels: accuracy is the share of pictures on which a file answers as spots.h5 does" in said.out
+    assert "has no labels: accuracy is the share of images on which a file answers as spots.h5 does" in said.out
     found = json.loads(Path("agreement.json").read_text())
     assert found["reference"]["metrics"]["accuracy"] == 1.0
     refused = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "qat", "--no-track")
@@ -120,30 +122,30 @@ def arrays(**content):
     return save
 
 
-PICTURES = np.arange(10 * 4 * 4).reshape(10, 4, 4).astype("uint8")
+IMAGES = np.arange(10 * 4 * 4).reshape(10, 4, 4).astype("uint8")
 
 
 @pytest.mark.parametrize(("save", "expected"), [
-    (arrays(x=PICTURES / 255.0, y=np.arange(10)), r"holds values from 0 to 0\.6\d*; give raw pixels"),
-    (arrays(x=PICTURES.astype("int64") - 5, y=np.arange(10)), "holds values from -5"),
-    (arrays(x=PICTURES[:0], y=np.arange(0)), "is empty"),
-    (arrays(x=PICTURES[0], y=np.arange(4)), r"has the shape \(4, 4\)"),
-    (arrays(x=PICTURES[..., None].repeat(5, axis=3), y=np.arange(10)), r"has the shape \(10, 4, 4, 5\)"),
-    (arrays(x=PICTURES, y=np.arange(7)), "10 pictures of the train part and 7 labels"),
-    (arrays(x=PICTURES, y=np.arange(10) + 0.5), "one whole number per picture"),
-    (arrays(pictures=PICTURES), "has no pictures; it has pictures. Call them"),
-    (lambda folder: Path(write(str(folder / "a.npz"), b"PK\x03\x04")), "no NumPy file")])
+    (arrays(x=IMAGES / 255.0, y=np.arange(10)), r"holds values from 0 to 0\.6\d*; give raw pixels"),
+    (arrays(x=IMAGES.astype("int64") - 5, y=np.arange(10)), "holds values from -5"),
+    (arrays(x=IMAGES[:0], y=np.arange(0)), "is empty"),
+    (arrays(x=IMAGES[0], y=np.arange(4)), r"has the shape \(4, 4\)"),
+    (arrays(x=IMAGES[..., None].repeat(5, axis=3), y=np.arange(10)), r"has the shape \(10, 4, 4, 5\)"),
+    (arrays(x=IMAGES, y=np.arange(7)), "10 images of the train part and 7 labels"),
+    (arrays(x=IMAGES, y=np.arange(10) + 0.5), "one whole number per image"),
+    (arrays(photos=IMAGES), "has no images; it has photos. Call them"),
+    (lambda folder: Path(write(str(folder / "a.npz"), b"PK\x03\x04")), "not a NumPy file")])
 def test_arrays_that_cannot_serve_are_refused(save, expected, tmp_path):
-    from pipelines.ingest.pictures import ImageSettings
-
-    source = Source.read({"arrays": str(save(tmp_path))})
+    task = ImageClassification()
+    section = DataSection.model_validate({"source": {"arrays": str(save(tmp_path))}, "image": {"size": 4, "channels": 1}})
+    section.fill(task.features)
     with pytest.raises(UserError, match=expected):
-        build_index(source, ImageSettings(size=4, channels=1), validation=0.2, test=0.2, seed=1)
+        build_index(section, task, 1)
 
 
 def test_labels_may_be_one_hot_and_classes_may_have_names(tmp_path):
-    np.savez(tmp_path / "a.npz", images=PICTURES, labels=np.eye(5)[np.arange(10) % 5])
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=np.eye(5)[np.arange(10) % 5])
     source = Source.read({"arrays": {"path": str(tmp_path / "a.npz"), "class_names": list("abcde")}})
-    assert source.classes() == list("abcde")
-    labels = [int(label) for _, label, _ in source.raw("train").as_numpy_iterator()]
+    assert source.fields()["label"].names == list("abcde")
+    labels = [int(example["label"]) for example in source.examples("train").as_numpy_iterator()]
     assert labels == [0, 1, 2, 3, 4] * 2

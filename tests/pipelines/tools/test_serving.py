@@ -4,10 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from export.signature import DEFAULT
+from pipelines.errors import StageError, UserError
+from pipelines.features.image import Image
+from pipelines.recipe.recipe import Recipe
 from pipelines.tools import drift
-from serving import k6
+from pipelines.tools.few_examples import few_examples
+from serving import k6, tensors
 from serving import replay as replaying
 from serving.client import GrpcClient
 from serving.embedded import running, serving
@@ -19,30 +26,24 @@ def test_the_served_model_is_the_trained_one_over_both_protocols(tiny_run):
     served = next(one["served"] for one in found["artifacts"] if one["target"] == "saved_model")
     assert set(served) == {"grpc", "rest"}
     for one in served.values():
-        assert one["accuracy"] == found["reference"]["metrics"]["accuracy"] and one["max_logit_error"] <= 1e-5
+        assert one["metrics"]["accuracy"] == found["reference"]["metrics"]["accuracy"] and one["max_error"] <= 1e-5
     printed = (tiny_run / "printed.txt").read_text()
     assert "served, gRPC" in printed and "served, REST" in printed
     assert "behind TF Serving's protocol" in (tiny_run / found["report"]).read_text()
 
 
-def test_a_model_that_is_served_wrong_does_not_pass(tiny_run):
-    from pipelines.errors import StageError
+def test_a_model_that_is_served_wrong_does_not_pass():
     from pipelines.stages import verify
 
     class Wrong:
-        input_shape = (8, 8, 3)
-
-        def predict(self, inputs):
+        def predict(self, inputs, signature=DEFAULT):
             return {"logits": np.ones((len(inputs["image"]), 10), "float32")}
 
-        def prepared(self, inputs):
-            return lambda: None
-
-    import tensorflow as tf
-
-    test = tf.data.Dataset.from_tensor_slices((np.zeros((4, 8, 8, 3), "uint8"), np.zeros(4, "int64")))
-    with pytest.raises(StageError, match=r"served over gRPC, its logits are off by 1\.0e\+00, more than 1e-04"):
-        verify.serve_one(Wrong(), test, "grpc", np.zeros((4, 10), "float32"), [str(place) for place in range(10)])
+    recipe = Recipe.model_validate({"name": "x", "data": {"source": "digits", "image": {"size": 8}},
+                                    "model": {"builder": "resnet8"}})
+    message = r"served over gRPC, its outputs are off by 1\.0e\+00, more than 1e-04"
+    with pytest.raises(StageError, match=message):
+        verify.serve_one(Wrong(), few_examples(recipe, 4), "grpc", {"logits": np.zeros((4, 10), "float32")})
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -71,7 +72,7 @@ def test_versions_are_promoted_labelled_and_rolled_back(litepress, work):
     refused = litepress("models", "rollback", "repository", "tiny")
     assert refused.code == 2 and "version 1 alone" in refused.err
     assert litepress("models", "restore", "repository", "tiny", "2").code == 0
-    for arguments, words in ((("label", "repository", "tiny", "stable"), "is no LABEL=VERSION"),
+    for arguments, words in ((("label", "repository", "tiny", "stable"), "is not a LABEL=VERSION"),
                              (("list", "nowhere"), "there is no model in it"),
                              (("promote", "nowhere", "repository"), "nowhere: there is no bundle")):
         said = litepress("models", *arguments)
@@ -116,7 +117,7 @@ def test_a_deployment_serves_what_was_trained(litepress, work):
         assert client.predict({"image": np.zeros((3, 8, 8, 3), "uint8")})["logits"].shape == (3, 10)
     again = litepress("deploy", "runs/tiny/latest", "fleet")
     assert again.code == 2 and "fleet is there already" in again.err
-    for arguments, words in ((("--replicas", "5"), "give MIN:MAX"), (("--name", "Not_A_Label"), "is no name for Kubernetes")):
+    for arguments, words in ((("--replicas", "5"), "give MIN:MAX"), (("--name", "Not_A_Label"), "is not a name for Kubernetes")):
         said = litepress("deploy", "runs/tiny/latest", "other", *arguments)
         assert said.code == 2 and words in said.err and not Path("other").exists()
 
@@ -124,7 +125,7 @@ def test_a_deployment_serves_what_was_trained(litepress, work):
 def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
     with serving(Path("runs/tiny/latest/export/saved_model").resolve(), "tiny") as server:
         said = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20,60", "--seconds", "1", "--objective", "500",
-                         "--picture", "load.png", "--json", "load.json")
+                         "--figure", "load.png", "--json", "load.json")
         assert said.code == 0, said.err
         found = json.loads(Path("load.json").read_text())
         assert [step["rate"] for step in found["steps"]] == [20, 60] and [step["answered"] for step in found["steps"]] == [20, 60]
@@ -205,21 +206,50 @@ def test_recorded_requests_are_replayed_on_two_versions(litepress, work, logged)
     assert missing.code == 1 and "60 errors" in missing.err
     Path("no.log").write_bytes(b"nothing")
     broken = litepress("replay", "no.log", "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "2")
-    assert broken.code == 2 and "no.log is no log of requests" in broken.err
+    assert broken.code == 2 and "no.log is no" in broken.err
 
 
 def test_noise_is_no_digit_and_drift_says_so(litepress, work, logged):
     logged.server.core.log.close()
     log = next(work.glob("requests.*.tfrecord"))
-    said = litepress("drift", log, "--recipe", "recipe.yaml", "--picture", "drift.png", "--json", "drift.json")
+    said = litepress("drift", log, "--recipe", "recipe.yaml", "--figure", "drift.png", "--json", "drift.json")
     assert said.code == 1 and "drift: the worst index is" in said.err
     assert Path("drift.png").read_bytes().startswith(b"\x89PNG")
     shifts = json.loads(Path("drift.json").read_text())["shifts"]
     assert {one["name"] for one in shifts} == {"brightness", "contrast", "sharpness", "classes"}
 
 
-def test_the_same_pictures_have_not_drifted():
+def test_the_same_images_have_not_drifted():
     images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 3))
-    for of in drift.PROPERTIES.values():
-        assert drift.stability(of(images[:1000]), of(images[1000:])) < drift.SOME
-        assert drift.stability(of(images[:1000]), of(images[1000:] // 3)) > drift.MUCH
+    before, after, darker = (Image(size=8).properties(some) for some in (images[:1000], images[1000:], images[1000:] // 3))
+    assert set(before) == {"brightness", "contrast", "sharpness"}
+    for name, values in before.items():
+        assert drift.stability(values, after[name]) < drift.SOME
+        assert drift.stability(values, darker[name]) > drift.MUCH
+
+
+def test_logged_files_are_decoded_as_the_model_sees_them(tmp_path):
+    """Requests with images as PNG files, to `serving_bytes` and to `classify`, and one of another model, which is left out."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype("uint8")
+    files = [Image(size=8).encode(image)[1] for image in images]
+    predicted, classified, other = (prediction_log_pb2.PredictionLog() for _ in range(3))
+    tensors.to_proto(np.array(files[:30], object), predicted.predict_log.request.inputs["image_bytes"])
+    tensors.to_proto(np.eye(10, dtype="float32")[np.arange(30) % 2], predicted.predict_log.response.outputs["scores"])
+    for file in files[30:]:
+        example = classified.classify_log.request.input.example_list.examples.add()
+        example.features.feature["image/encoded"].bytes_list.value.append(file)
+    tensors.to_proto(np.zeros((3, 2), "float32"), other.predict_log.request.inputs["words"])
+    with tf.io.TFRecordWriter(str(tmp_path / "log")) as writer:
+        for log in (predicted, other, classified):
+            writer.write(log.SerializeToString())
+    recipe = Recipe.model_validate({"name": "x", "data": {"source": "digits", "image": {"size": 8}},
+                                    "model": {"builder": "resnet8"}})
+    result = drift.drift(recipe.written(), [tmp_path / "log"], 100, None)
+    assert result.examples == 40
+    brightness = next(shift for shift in result.shifts if shift.name == "brightness")
+    assert brightness.logged == pytest.approx(images.mean(), abs=0.1) and brightness.verdict == "drift"
+    assert result.classes["0"][1] == result.classes["1"][1] == 0.5 and result.classes["2"][1] == 0.0
+    larger = Recipe.model_validate({**recipe.written(), "data": {"source": "digits", "image": {"size": 9}}})
+    logged = [{"image": image} for image in images]
+    with pytest.raises(UserError, match="image is 8 x 8 x 3 in the log and 9 x 9 x 3 in the recipe"):
+        drift._decoded(few_examples(larger, 4), logged)

@@ -113,9 +113,9 @@ def test_a_trial_is_given_up_by_its_metrics(recipe):
 def test_the_suggested_rate_is_a_tenth_of_the_best():
     rates = np.geomspace(1e-6, 10, 100).tolist()
     losses = [2.0 if rate < 1e-3 else 1.0 if rate < 0.1 else 0.5 if rate < 0.2 else 3.0 for rate in rates]
-    found = find_rate.suggest(rates, losses[:90])
-    assert found.lowest == pytest.approx(0.1, rel=0.2) and found.suggested == pytest.approx(found.lowest / 10)
-    assert found.diverged == rates[89] and find_rate.suggest(rates, losses).diverged is None
+    result = find_rate.suggest(rates, losses[:90])
+    assert result.lowest == pytest.approx(0.1, rel=0.2) and result.suggested == pytest.approx(result.lowest / 10)
+    assert result.diverged == rates[89] and find_rate.suggest(rates, losses).diverged is None
     assert find_rate.suggest(rates, [*losses[:70], float("nan")]).lowest < rates[70]
 
 

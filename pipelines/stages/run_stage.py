@@ -1,4 +1,4 @@
-"""Carrying out one stage, in a worker."""
+"""Runs one stage, in a worker."""
 from __future__ import annotations
 
 import importlib
@@ -13,18 +13,19 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.stages.context import Context
 
 
-def perform(stage: str, key: str, recipe: dict[str, Any], store: Store, inputs: dict[str, Path], anew: bool) -> Artifact:
-    """Makes the artifact of a stage, unless another run has made it in the meantime.
+def run_stage(
+        stage: str, key: str, recipe: dict[str, Any], store: Store, inputs: dict[str, Path], again: bool) -> Artifact:
+    """Make the artifact of a stage, unless another run has made it in the meantime.
 
     Args:
         recipe: as `Recipe.written` gives it.
         inputs: stage name to the folder of its artifact.
-        anew: make the artifact even if it is there.
+        again: make the artifact even if it is there.
     """
     with store.lock(stage, key):
-        found = None if anew else store.find(stage, key)
-        if found is not None:
-            return found
+        existing = None if again else store.find(stage, key)
+        if existing is not None:
+            return existing
         work = store.work(stage, key)
         with writable(work):
             work.mkdir(parents=True, exist_ok=True)

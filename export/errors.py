@@ -1,0 +1,20 @@
+"""What an error, or a program that failed, says in a line."""
+from __future__ import annotations
+
+
+def first_line(error: BaseException | str) -> str:
+    """Return the first line of an error's message that is not empty; the name of its type where there is none."""
+    lines = _lines(str(error))
+    if lines:
+        return lines[0]
+    return type(error).__name__ if isinstance(error, BaseException) else ""
+
+
+def last_line(output: str, limit: int = 200) -> str:
+    """Return the last line that a program printed, cut to `limit` characters: most say there why they ended."""
+    lines = _lines(output)
+    return lines[-1][:limit] if lines else "it says nothing"
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]

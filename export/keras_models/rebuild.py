@@ -1,0 +1,68 @@
+"""Functional models played again with some operations replaced: what every pass that rewrites a model is made of."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from etils import epy
+
+from export.keras_models import bridge
+
+with epy.lazy_imports():
+    import keras
+
+
+def rebuilt(model: keras.Model, operation: Callable[[Any], Any]) -> keras.Model:
+    """Return a model whose graph is the given one's with operations replaced. Its inputs and outputs have the model's
+    names, order and structure: one tensor, a list, or a dict by name.
+
+    Args:
+        model: functional or Sequential; it stays as it is.
+        operation: from an operation, a layer or a node of `keras.ops`, to what is called in its place: itself, another,
+            or a function. It is asked once for each, however often that occurs in the graph.
+
+    Example:
+        >>> without_dropout = rebuilt(model, lambda one: (lambda x, **settings: x) if isinstance(one, Dropout) else one)
+
+    Raises:
+        BridgeError: the model is not a functional or Sequential one.
+    """
+    graph = bridge.keras_graph(model)
+    inputs = [_fresh_input(tensor) for tensor in graph.inputs]
+    outputs = replayed(graph, inputs, operation)
+    return keras.Model(keras.tree.pack_sequence_as(graph.input, inputs), outputs, name=model.name)
+
+
+def replayed(model: keras.Model, inputs: Sequence[Any], operation: Callable[[Any], Any]) -> Any:
+    """Return what a model's graph makes of other inputs, in the structure of its outputs, with operations replaced.
+
+    Args:
+        inputs: symbolic tensors, in the order of `model.inputs`.
+        operation: see `rebuilt`.
+    """
+    replacements: dict[int, Any] = {}
+
+    def replaced(one: Any) -> Any:
+        if id(one) not in replacements:
+            replacements[id(one)] = operation(one)
+        return replacements[id(one)]
+
+    return bridge.keras_graph(model)._run_through_graph(list(inputs), operation_fn=replaced)
+
+
+def linear(layer: Any, name: str | None = None) -> Any:
+    """Return a copy of a built layer with weights, without its activation.
+
+    Args:
+        name: of the copy; the layer's own where it is None.
+    """
+    config = {**layer.get_config(), "activation": "linear", "name": name or layer.name}
+    copy = type(layer).from_config(config)
+    copy.build(layer.input.shape)
+    copy.set_weights(layer.get_weights())
+    return copy
+
+
+def _fresh_input(tensor: Any) -> Any:
+    layer = tensor._keras_history.operation
+    return type(layer).from_config(layer.get_config()).output

@@ -1,0 +1,164 @@
+"""TFLite files changed by hand: their inputs, their outputs, and what the signatures call them."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from etils import epy
+
+from export.signature import DEFAULT
+from export.tflite import file as tflite_file
+from export.tflite import signatures
+
+with epy.lazy_imports():
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+#: What an image classifier's input and output are called.
+IMAGE, LOGITS = b"image", b"logits"
+
+
+def point_signatures(model: Any, old: int, new: int, subgraph: int = 0) -> None:
+    """Make the signatures of a graph begin or end at another of its tensors, in place.
+
+    Args:
+        model: see `export.tflite.file.read`.
+        old, new: numbers of tensors.
+    """
+    for signature in model.signatureDefs or []:
+        for mapped in (*signature.inputs, *signature.outputs):
+            if signature.subgraphIndex == subgraph and mapped.tensorIndex == old:
+                mapped.tensorIndex = new
+
+
+def normalized(content: bytes, scale: float, offset: float) -> bytes:
+    """Return a float32 image classifier made elsewhere as this project's are: it takes `image`, raw pixels, and gives
+    `logits`. Pixels are scaled at its input, a softmax at its output is taken off, and its signature has these names.
+
+    Args:
+        scale, offset: what raw pixels are multiplied with, and what is added then.
+
+    Raises:
+        ValueError: it is not a file of one image and one output.
+    """
+    model = tflite_file.read(content)
+    graph = model.subgraphs[0]
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ValueError(f"the .tflite file has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; it must "
+                         "have one of each")
+    image = graph.tensors[graph.inputs[0]]
+    if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[-1] not in (1, 3):
+        raise ValueError(f"the .tflite file takes {tuple(map(int, image.shape))}; it must be one image, (1, height, "
+                         "width, 1 or 3 channels)")
+    _drop_softmax(model)
+    if (scale, offset) != (1.0, 0.0) and image.type == schema.TensorType.FLOAT32:
+        _scale_input(model, scale, offset)
+    _name_signature(model)
+    return tflite_file.write(model)
+
+
+def with_unsigned_images(content: bytes) -> bytes:
+    """Return the same model, its images uint8 where they were int8: raw pixels go in as they are."""
+    model = tflite_file.read(content)
+    changed = False
+    for signature in signatures.of(content).values():
+        for info in signature.inputs.values():
+            if info.dtype == "int8" and info.described().role == "image":
+                _take_unsigned(model, signature.subgraph, info.index)
+                changed = True
+    return tflite_file.write(model) if changed else content
+
+
+def _drop_softmax(model: Any) -> None:
+    """Take off the softmax that the main graph ends with, if there is one."""
+    graph = model.subgraphs[0]
+    last = next(one for one in graph.operators if graph.outputs[0] in one.outputs)
+    if tflite_file.operator_name(model, last) != "SOFTMAX":
+        return
+    graph.operators.remove(last)
+    point_signatures(model, int(graph.outputs[0]), int(last.inputs[0]))
+    graph.outputs = [int(last.inputs[0])]
+    tflite_file.drop_unused_codes(model)
+
+
+def _scale_input(model: Any, scale: float, offset: float) -> None:
+    """Multiply the input of the main graph and add to it, before anything else sees it."""
+    graph = model.subgraphs[0]
+    inner = int(graph.inputs[0])
+    shape = graph.tensors[inner].shape
+    raw = _tensor(model, IMAGE, shape)
+    scaled = _tensor(model, b"pixels/scaled", shape)
+    factor = _constant(model, b"pixels/scale", scale)
+    term = _constant(model, b"pixels/offset", offset)
+    graph.operators = [_operator(model, "MUL", "Mul", [raw, factor], scaled),
+                       _operator(model, "ADD", "Add", [scaled, term], inner), *graph.operators]
+    point_signatures(model, inner, raw)
+    graph.inputs = [raw]
+
+
+def _name_signature(model: Any) -> None:
+    """Give the main graph the signature of an image classifier, under the name that its signature has."""
+    graph = model.subgraphs[0]
+    definitions = model.signatureDefs or []
+    own = next((definition for definition in definitions if definition.subgraphIndex == 0), None)
+    if own is None:
+        own = schema.SignatureDefT()
+        own.signatureKey, own.subgraphIndex = DEFAULT.encode(), 0
+        model.signatureDefs = [own, *definitions]
+    own.inputs = [_mapped(IMAGE, graph.inputs[0])]
+    own.outputs = [_mapped(LOGITS, graph.outputs[0])]
+
+
+def _mapped(name: bytes, tensor: int) -> Any:
+    mapped = schema.TensorMapT()
+    mapped.name, mapped.tensorIndex = name, int(tensor)
+    return mapped
+
+
+def _take_unsigned(model: Any, subgraph: int, index: int) -> None:
+    """Put a uint8 tensor before an int8 one that a graph takes, of the same values: its zero point is 128 higher."""
+    graph = model.subgraphs[subgraph]
+    signed = graph.tensors[index]
+    outer = copy.copy(signed)
+    outer.type = schema.TensorType.UINT8
+    outer.quantization = copy.copy(signed.quantization)
+    outer.quantization.zeroPoint = np.asarray(signed.quantization.zeroPoint) + 128
+    signed.name = signed.name + b"/int8"
+    graph.tensors.append(outer)
+    number = len(graph.tensors) - 1
+    graph.operators = [_operator(model, "QUANTIZE", "Quantize", [number], index), *graph.operators]
+    graph.inputs = [number if one == index else one for one in graph.inputs]
+    point_signatures(model, index, number, subgraph)
+
+
+def _tensor(model: Any, name: bytes, shape: Any, buffer: int = 0) -> int:
+    """Add a float32 tensor to the main graph and return its number."""
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.type = name, shape, schema.TensorType.FLOAT32
+    tensor.buffer, tensor.hasRank = buffer, True
+    model.subgraphs[0].tensors.append(tensor)
+    return len(model.subgraphs[0].tensors) - 1
+
+
+def _constant(model: Any, name: bytes, value: float) -> int:
+    """Add a constant number to the main graph and return its tensor's number."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(np.float32(value).tobytes(), "uint8")
+    model.buffers.append(buffer)
+    return _tensor(model, name, [], len(model.buffers) - 1)
+
+
+def _operator(model: Any, kind: str, options: str, inputs: Sequence[int], output: int) -> Any:
+    """Return an operator with the usual options.
+
+    Args:
+        kind: for instance MUL.
+        options: how the schema calls the kind in the names of its options, for instance Mul.
+    """
+    operator = schema.OperatorT()
+    operator.opcodeIndex = tflite_file.operator_code(model, getattr(schema.BuiltinOperator, kind))
+    operator.inputs, operator.outputs = list(inputs), [output]
+    operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
+    operator.builtinOptions = getattr(schema, f"{options}OptionsT")()
+    return operator

@@ -1,0 +1,8 @@
+"""The modalities, one file each: how a named part of an example is read, decoded, drawn and shipped.
+
+Importing this makes all of them known.
+"""
+from pipelines.features import image, label, mask, number
+from pipelines.features.feature import Feature, Field, Learnt
+
+__all__ = ["Feature", "Field", "Learnt", "image", "label", "mask", "number"]

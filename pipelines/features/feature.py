@@ -1,0 +1,133 @@
+"""What a feature is: one named part of an example, by its modality."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from etils import epy
+from pydantic import BaseModel
+from pydantic import Field as Setting
+
+from export.signature import Role, Tensor
+from pipelines.entries import Entry
+from pipelines.errors import UserError
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Field(BaseModel):
+    """What a source holds under a name.
+
+    Args:
+        kind: bytes of a file, text, a class's number, a number, or an array.
+        names: of the classes, in the order of their numbers.
+        shape: of an array, or of what a file decodes to, without the examples; None where a size varies.
+    """
+
+    kind: Literal["bytes", "text", "class", "number", "array"]
+    names: list[str] | None = None
+    shape: tuple[int | None, ...] | None = None
+
+
+class Learnt(BaseModel):
+    """What a feature has learnt of the data, on the training split alone: written by ingest, once.
+
+    Args:
+        names: of the classes.
+        statistics: numbers by name, for instance a mean and a deviation.
+    """
+
+    names: list[str] = []
+    statistics: dict[str, list[float]] = {}
+
+
+class Feature(Entry):
+    """How one named part of an example gets from a source's field to a tensor, in tf.data and in a served graph alike.
+
+    Args:
+        field: what the source calls it; the feature's own name where not given.
+    """
+
+    #: How its tensor is compared, drawn and described.
+    role: ClassVar[Role] = "values"
+    #: Whether it is decoded from the bytes of a file, which a server can be sent.
+    encoded: ClassVar[bool] = False
+    #: The kinds of source fields that it can be made of.
+    accepts: ClassVar[tuple[str, ...]] = ("array",)
+    field: str | None = Setting(None, min_length=1)
+
+    def tensor(self, name: str, learnt: Learnt) -> Tensor:
+        """Return what the model sees of it."""
+        raise NotImplementedError
+
+    def field_name(self, name: str) -> str:
+        """Return what the source calls the feature that the task calls `name`."""
+        return self.field or name
+
+    def check(self, name: str, fields: dict[str, Field]) -> Field:
+        """Return the source's field that this is made of. Raises UserError where there is none of its kind."""
+        wanted = self.field_name(name)
+        if wanted not in fields:
+            raise UserError(f"data: the source has no field {wanted}; it has {', '.join(fields)}. "
+                            f"Name it in data.{name}.field")
+        if fields[wanted].kind not in self.accepts:
+            raise UserError(f"data: the source's field {wanted} is {fields[wanted].kind}, and {name} is made of "
+                            f"{' or '.join(self.accepts)}. Name another in data.{name}.field")
+        return fields[wanted]
+
+    def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
+        """Return what is to be known of the data before anything is decoded.
+
+        Called twice by ingest: without values before the examples are read, which is what `fault` is given, and then
+        with those of the training split.
+
+        Args:
+            field: of the source.
+            values: raw, one of each example; they are read from the source only if they are iterated over.
+        """
+        return Learnt(names=field.names or [])
+
+    def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
+        """Return one example's tensor out of its raw value, in the input pipeline as in a served graph."""
+        return value
+
+    def fault(self, value: Any, learnt: Learnt) -> str | None:
+        """Return why a raw value cannot be read; None where it can.
+
+        Of a target it goes on from the example's name: "has the label 7, but there are 3 classes".
+        """
+        return None
+
+    def prepare(self, values: tf.Tensor, learnt: Learnt) -> tf.Tensor:
+        """Return a decoded batch as the training takes it: numbers as float32, classes one-hot."""
+        return tf.cast(values, tf.float32)
+
+    def read(self, path: Path, tensor: Tensor) -> np.ndarray:  # type: ignore[override]  # a feature is not chosen by name
+        """Return a user's file as the model takes it, one example. Raises UserError."""
+        raise UserError(f"{path}: a {self.entry_name} cannot be read from a file")
+
+    def encode(self, value: np.ndarray) -> tuple[str, bytes] | None:
+        """Return one example as a file that loses nothing, its ending and its bytes; None where it goes as numbers."""
+        return None
+
+    def counts(self, values: np.ndarray, learnt: Learnt) -> np.ndarray | None:
+        """Return how often each class occurs in decoded values; None where there are no classes."""
+        return None
+
+    def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
+        """Draw one example."""
+        axes.plot(np.ravel(value))
+
+    def in_words(self, value: np.ndarray, learnt: Learnt) -> str:
+        """Return one example in a word or two, for titles."""
+        return ""
+
+    def properties(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return numbers that say how examples differ, one each, by name: what drift is measured on."""
+        return {}

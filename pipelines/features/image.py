@@ -1,0 +1,138 @@
+"""Images: from an encoded file to a model's raw pixels. Ingest, `predict` and the served model all go through here."""
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from etils import epy
+from pydantic import Field as Setting
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
+
+from export.signature import Tensor
+from pipelines.errors import UserError
+from pipelines.features.feature import Feature, Learnt
+
+with epy.lazy_imports():
+    import numpy as np
+    import PIL.Image
+    import tensorflow as tf
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Endings of the files that can be read.
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif"}
+
+
+class Image(Feature, name="image", shorthand="size"):
+    """The images that the model sees.
+
+    Args:
+        size: pixels, one number for a square or [height, width].
+        channels: 3 for RGB, 1 for grey. Grey images are repeated to three channels, RGB ones averaged to one.
+        fit: resize (bilinear, antialiased), or pad (black border, or cut, around the centre).
+    """
+
+    role, accepts, encoded = "image", ("bytes",), True
+    size: tuple[int, int] = Setting((224, 224))
+    channels: Literal[1, 3] = 3
+    fit: Literal["resize", "pad"] = "resize"
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def read_size(cls, value: object) -> object:
+        return whole_pixels(value)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (*self.size, self.channels)
+
+    def tensor(self, name: str, learnt: Learnt) -> Tensor:
+        colours = "RGB" if self.channels == 3 else "grey"
+        return Tensor(name=name, dtype="uint8", shape=self.shape, role="image", meaning=f"raw pixels 0..255, {colours}")
+
+    def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
+        """Return the first frame of a JPEG, PNG, BMP or GIF as raw pixels, uint8 (height, width, channels)."""
+        image = tf.io.decode_image(value, channels=3 if self.channels == 3 else 0, expand_animations=False)
+        return self.fitted(image)
+
+    def fitted(self, image: tf.Tensor) -> tf.Tensor:
+        """Return an image of any size and channels as the model's raw pixels, uint8 (height, width, channels)."""
+        image = _to_channels(image, self.channels)
+        if image.shape[:2] != self.size:
+            if self.fit == "pad":
+                image = tf.image.resize_with_crop_or_pad(image, *self.size)
+            else:
+                resized = tf.image.resize(tf.cast(image, tf.float32), self.size, antialias=True)
+                image = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+        return tf.ensure_shape(tf.cast(image, tf.uint8), self.shape)
+
+    def fault(self, value: Any, learnt: Learnt) -> str | None:
+        if not value:
+            return "empty file"
+        try:
+            self.decode(tf.constant(value), learnt)
+        except tf.errors.OpError as error:
+            if "Unknown image file format" in error.message:
+                return "not a JPEG, PNG, BMP or GIF"
+            return "truncated or damaged"
+        return None
+
+    def read(self, path: Path, tensor: Tensor) -> np.ndarray:  # type: ignore[override]
+        """Return an image file as raw pixels, uint8, in the tensor's shape. Raises UserError."""
+        height, width, channels = (int(size or 1) for size in tensor.shape)
+        try:
+            with PIL.Image.open(path) as file:
+                image = file.convert("L" if channels == 1 else "RGB")
+                if image.size != (width, height):
+                    image = image.resize((width, height), PIL.Image.Resampling.BILINEAR)
+                return np.asarray(image, np.uint8).reshape(height, width, channels)
+        except FileNotFoundError:
+            raise UserError(f"{path}: there is no such image") from None
+        except OSError as error:
+            raise UserError(f"{path}: not an image that can be read ({str(error).splitlines()[0]})") from None
+
+    def encode(self, value: np.ndarray) -> tuple[str, bytes]:
+        """Return raw pixels (height, width, channels) as a PNG file."""
+        file = io.BytesIO()
+        PIL.Image.fromarray(value[..., 0] if value.shape[-1] == 1 else value).save(file, "PNG", compress_level=1)
+        return "png", file.getvalue()
+
+    def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
+        pixels = np.clip(np.round(value), 0, 255).astype("uint8")
+        axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
+        axes.axis("off")
+
+    def properties(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return brightness, contrast and sharpness of images (examples, height, width, channels)."""
+        flat = values.reshape(len(values), -1).astype("float32")
+        return {"brightness": flat.mean(axis=1), "contrast": flat.std(axis=1), "sharpness": _sharpness(values)}
+
+
+def whole_pixels(value: object) -> object:
+    """Return a size as a recipe writes it, one number for a square or [height, width], as (height, width).
+
+    Raises:
+        PydanticCustomError: it is something else.
+    """
+    pair = [value, value] if isinstance(value, int) else value
+    whole = isinstance(pair, (list, tuple)) and len(pair) == 2 and all(
+        isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in pair)
+    if not whole:
+        raise PydanticCustomError("size", "give whole pixels, for instance 28 or [28, 28]")
+    return tuple(pair)  # type: ignore[arg-type]
+
+
+def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """Drop an alpha channel, and repeat grey or average colour where the model wants the other."""
+    present = tf.shape(image)[-1]
+    if channels == 3:
+        return tf.cond(present >= 3, lambda: image[..., :3], lambda: tf.repeat(image[..., :1], 3, axis=-1))
+    return tf.cond(present >= 3, lambda: tf.image.rgb_to_grayscale(image[..., :3]), lambda: image[..., :1])
+
+
+def _sharpness(images: np.ndarray) -> np.ndarray:
+    grey = images.astype("float32").mean(axis=-1)
+    return np.abs(np.diff(grey, axis=1)).mean(axis=(1, 2)) + np.abs(np.diff(grey, axis=2)).mean(axis=(1, 2))

@@ -1,0 +1,138 @@
+"""Augmentations that move pixels, of images and of masks alike."""
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+from etils import epy
+from pydantic import Field
+
+from export.signature import Role
+from pipelines.ingest.augmentation.augmentation import Augmentation, Batch, Roles, first_image, uniform
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+
+class Geometric(Augmentation):
+    """An augmentation that moves pixels of images and of masks by an affine map.
+
+    Neighbours in the recipe's list become one map: one interpolation.
+    """
+
+    def matrix(self, count: tf.Tensor, height: int, width: int, seed: tf.Tensor) -> tf.Tensor:
+        """Return (count, 3, 3) maps from output to input pixel positions, about the image's centre."""
+        raise NotImplementedError
+
+    def apply(self, batch: Batch, seed: tf.Tensor, roles: Roles) -> Batch:
+        images = first_image(batch, roles)
+        return moved(batch, roles, self.matrix(tf.shape(images)[0], images.shape[1], images.shape[2], seed))
+
+
+class Rotate(Geometric, name="rotate", shorthand="degrees"):
+    """A rotation by an angle between -degrees and degrees."""
+
+    degrees: float = Field(15, gt=0, le=180)
+
+    def matrix(self, count, height, width, seed):
+        angle = uniform(count, seed) * (self.degrees * math.pi / 180)
+        return affine(tf.cos(angle), -tf.sin(angle), tf.sin(angle), tf.cos(angle))
+
+
+class Shift(Geometric, name="shift", shorthand="share"):
+    """A shift of up to `share` of the height and of the width."""
+
+    share: float = Field(0.1, gt=0, lt=1)
+
+    def matrix(self, count, height, width, seed):
+        one, zero = tf.ones([count]), tf.zeros([count])
+        return affine(one, zero, zero, one, uniform(count, seed) * self.share * width,
+                       uniform(count, seed + 1) * self.share * height)
+
+
+class Zoom(Geometric, name="zoom", shorthand="share"):
+    """An enlargement or reduction by up to `share`."""
+
+    share: float = Field(0.1, gt=0, lt=1)
+
+    def matrix(self, count, height, width, seed):
+        scale = 1 + uniform(count, seed) * self.share
+        return affine(scale, tf.zeros([count]), tf.zeros([count]), scale)
+
+
+class Flip(Geometric, name="flip", shorthand="axis"):
+    """A mirror image, for every second image."""
+
+    axis: str = Field("horizontal", pattern="^(horizontal|vertical)$")
+
+    def matrix(self, count, height, width, seed):
+        mirrored, zero, one = tf.sign(uniform(count, seed)), tf.zeros([count]), tf.ones([count])
+        return affine(mirrored, zero, zero, one) if self.axis == "horizontal" else affine(one, zero, zero, mirrored)
+
+
+class Crop(Geometric, name="crop", shorthand="padding"):
+    """A crop of the image's size out of the image padded by whole pixels on each side (He et al. 2016, section 4.2)."""
+
+    padding: int = Field(4, ge=1)
+
+    def matrix(self, count, height, width, seed):
+        one, zero = tf.ones([count]), tf.zeros([count])
+        return affine(one, zero, zero, one, tf.round(uniform(count, seed) * self.padding),
+                       tf.round(uniform(count, seed + 1) * self.padding))
+
+
+class ResizedCrop(Geometric, name="resized_crop", shorthand="smallest"):
+    """A part of the image enlarged to all of it, from an area of `smallest` up (Szegedy et al. 2015, section 6).
+
+    Its sides are 3 : 4 to 4 : 3 of the image's.
+    """
+
+    smallest: float = Field(0.08, gt=0, le=1)
+
+    def matrix(self, count, height, width, seed):
+        area = self.smallest + (1 - self.smallest) * (uniform(count, seed) + 1) / 2
+        ratio = tf.exp(uniform(count, seed + 1) * math.log(4 / 3))
+        across, down = tf.minimum(tf.sqrt(area * ratio), 1.0), tf.minimum(tf.sqrt(area / ratio), 1.0)
+        zero = tf.zeros([count])
+        return affine(across, zero, zero, down, uniform(count, seed + 2) * (1 - across) * width / 2,
+                       uniform(count, seed + 3) * (1 - down) * height / 2)
+
+
+def moved(batch: Batch, roles: Roles, matrix: tf.Tensor, moving: Collection[Role] = ("image", "mask")) -> Batch:
+    """Return a batch whose images and masks are under affine maps.
+
+    What comes from outside is black in an image, and of no class in a mask.
+
+    Args:
+        matrix: (batch, 3, 3), about the centre, in pixels of the first image.
+        moving: the roles of what is to move.
+    """
+    height, width = first_image(batch, roles).shape[1:3]
+
+    def scaled(values: tf.Tensor) -> tf.Tensor:
+        if (values.shape[1], values.shape[2]) == (height, width):
+            return matrix
+        scale = tf.constant([values.shape[2] / width, values.shape[1] / height, 1.0], tf.float32)
+        return matrix * scale[:, None] / scale[None, :]
+
+    interpolations = {"image": "BILINEAR", "mask": "NEAREST"}
+    return {name: warp(values, scaled(values), interpolations[roles[name]]) if roles[name] in moving else values
+            for name, values in batch.items()}
+
+
+def warp(images: tf.Tensor, matrix: tf.Tensor, interpolation: str = "BILINEAR") -> tf.Tensor:
+    """Return images under affine maps (batch, 3, 3) about their centre; what comes from outside is 0."""
+    height, width = images.shape[1], images.shape[2]
+    to_centre = tf.constant([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]], tf.float32)
+    back = tf.constant([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]], tf.float32)
+    rows = tf.reshape(back @ matrix @ to_centre, [-1, 9])[:, :8]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images, transforms=rows, output_shape=[height, width], fill_value=0.0, interpolation=interpolation,
+        fill_mode="CONSTANT")
+
+
+def affine(a, b, c, d, x=None, y=None) -> tf.Tensor:
+    """Return maps [[a, b, x], [c, d, y], [0, 0, 1]], each argument (batch,)."""
+    zero, one = tf.zeros_like(a), tf.ones_like(a)
+    flat = [a, b, zero if x is None else x, c, d, zero if y is None else y, zero, zero, one]
+    return tf.reshape(tf.stack(flat, axis=1), [-1, 3, 3])

@@ -1,0 +1,178 @@
+"""From an index to batches: the seeded tf.data pipeline."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from etils import epy
+
+from pipelines.features.feature import Feature
+from pipelines.ingest.augmentation.augment import augment
+from pipelines.ingest.index import Index, Part
+from pipelines.ingest.section import DataSection
+
+with epy.lazy_imports():
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+if TYPE_CHECKING:
+    from pipelines.tasks.task import Task
+
+#: A split whose examples take less than this is kept in memory once it has been decoded.
+MEMORY = 2 * 1024**3
+SHUFFLE_BUFFER = 16_384
+
+Tensors = dict[str, "tf.Tensor"]
+Values = dict[str, "np.ndarray"]
+
+
+def set_seed(seed: int) -> None:
+    """Seed everything that is random: weights, dropout, and the order of training batches."""
+    keras.utils.set_random_seed(seed)
+    if seed % (2**31 - 1) == 0:
+        # TensorFlow takes it for 0, under which a shuffle whose seed depends on the epoch does not trace.
+        tf.random.set_seed(1)
+
+
+class Data:
+    """A source's examples as ingest divided them and as a task sees them: inputs and targets, by feature name.
+
+    It can be pickled, for processes to send each other.
+
+    Args:
+        section: the recipe's.
+        task: what an example is made of.
+        index: of the source.
+        seed: of the order and the augmentation of training examples.
+    """
+
+    def __init__(self, section: DataSection, task: Task, index: Index, seed: int):
+        self.section, self.task, self.index, self.seed = section, task, index, seed
+        self.features: dict[str, Feature] = {name: section.feature(name, kind) for name, kind in task.features.items()}
+        self._kept: dict[Part, tf.data.Dataset] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_kept": {}}
+
+    @property
+    def steps(self) -> int:
+        """Return the training steps of an epoch. Its last, incomplete batch is left out."""
+        return self.index.splits["train"].examples // self.section.batch
+
+    def first(self, examples: int) -> Data:
+        """Return the same data cut to the first so many examples of each split, and the batch to the training split."""
+        splits = {}
+        for part, split in self.index.splits.items():
+            count = min(examples, split.examples)
+            positions = range(count) if split.positions is None else split.positions[:count]
+            splits[part] = split.model_copy(update={"positions": list(positions), "examples": count})
+        section = self.section.model_copy(update={"batch": min(self.section.batch, splits["train"].examples)})
+        return Data(section, self.task, self.index.model_copy(update={"splits": splits}), self.seed)
+
+    def examples(self, part: Part) -> tf.data.Dataset:
+        """Return the decoded examples of a split in their fixed order, (inputs, targets).
+
+        Once read they are kept in memory, where they are small.
+        """
+        if part not in self._kept:
+            split = self.index.splits[part]
+            decoded = self._decoded(split.part, split.positions, split.examples)
+            self._kept[part] = decoded.cache() if split.examples * self._bytes() < MEMORY else decoded
+        return self._kept[part]
+
+    def arrays(self, part: Part, at: Sequence[int] | int) -> tuple[Values, Values]:
+        """Return examples of a split, inputs and targets, each array (examples, …).
+
+        Args:
+            at: their positions in the split, in the order asked for; or a number, for the first so many.
+        """
+        split = self.index.splits[part]
+        asked = np.arange(min(at, split.examples)) if isinstance(at, int) else np.asarray(at, int)
+        chosen, order = np.unique(asked, return_inverse=True)
+        if len(chosen) == split.examples:
+            dataset = self.examples(part)
+        else:
+            positions = chosen if split.positions is None else np.asarray(split.positions, int)[chosen]
+            dataset = self._decoded(split.part, positions.tolist(), len(chosen))
+        if not len(chosen):
+            return self._empty()
+        # One more is asked for than there are, so that the dataset is read to its end, without which it is not kept.
+        inputs, targets = next(_batched(dataset, len(chosen) + 1).as_numpy_iterator())
+        ordered = {name: values[order] for name, values in (inputs | targets).items()}
+        return self._divided(ordered)
+
+    def batches(self, part: Part, size: int = 256) -> Iterator[tuple[Values, Values]]:
+        """Give a split in its fixed order, decoded, in batches of NumPy arrays."""
+        return _batched(self.examples(part), size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+
+    def training(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
+        """Return shuffled, augmented batches of several epochs, one after the other, as a training takes them: float32.
+
+        The order and the augmentation of an epoch depend on the seed and on the epoch alone, so that a training that
+        starts again in the middle sees what it would have seen.
+
+        Args:
+            first_epoch: the epoch to start with, counted from 0.
+            epochs: the epoch to end before.
+        """
+        dataset, count = self.examples("train"), self.index.splits["train"].examples
+        roles = {name: tensor.role for name, tensor in (self.index.inputs | self.index.targets).items()}
+
+        def prepare(epoch: tf.Tensor, position: tf.Tensor, example: tuple[Tensors, Tensors]) -> tuple[Tensors, Tensors]:
+            own_seed = tf.cast(tf.stack([self.seed * 100_003 + epoch, position]), tf.int32)
+            inputs, targets = (self._prepared(part) for part in example)
+            return augment(self.section.augment, inputs, targets, roles, own_seed)
+
+        def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            shuffled = dataset.shuffle(min(count, SHUFFLE_BUFFER), seed=self.seed * 100_003 + epoch + 1,
+                                       reshuffle_each_iteration=False)
+            return _batched(shuffled, self.section.batch, drop_remainder=True).enumerate().map(
+                lambda position, example: prepare(epoch, position, example),
+                num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+        return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).apply(
+            tf.data.experimental.assert_cardinality(self.steps * (epochs - first_epoch))).prefetch(tf.data.AUTOTUNE)
+
+    def validation(self, batch: int = 256) -> tf.data.Dataset:
+        """Return the validation split in its fixed order, in batches as a training takes them, without augmentation."""
+        return _batched(self.examples("validation"), batch).map(
+            lambda inputs, targets: (self._prepared(inputs), self._prepared(targets)),
+            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+    def _decoded(self, part: Part, positions: Sequence[int] | None, count: int) -> tf.data.Dataset:
+        raw = self.section.source.examples(part, positions)
+        decoded = raw.map(self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return decoded.apply(tf.data.experimental.assert_cardinality(count))
+
+    def _decode(self, example: Tensors) -> tuple[Tensors, Tensors]:
+        return self._divided({name: feature.decode(example[feature.field_name(name)], self.index.learnt[name])
+                              for name, feature in self.features.items()})
+
+    def _prepared(self, batch: Mapping[str, tf.Tensor]) -> Tensors:
+        return {name: self.features[name].prepare(values, self.index.learnt[name]) for name, values in batch.items()}
+
+    def _bytes(self) -> float:
+        """Return how much memory an example takes; infinity where a size varies."""
+        tensors = (self.index.inputs | self.index.targets).values()
+        if any(tensor.dtype == "string" or None in tensor.shape for tensor in tensors):
+            return float("inf")
+        return sum(math.prod(size or 0 for size in tensor.shape) * np.dtype(tensor.dtype).itemsize
+                   for tensor in tensors)
+
+    def _empty(self) -> tuple[Values, Values]:
+        tensors = self.index.inputs | self.index.targets
+        dtypes = {name: object if tensor.dtype == "string" else tensor.dtype for name, tensor in tensors.items()}
+        return self._divided({name: np.zeros((0, *(size or 0 for size in tensor.shape)), dtypes[name])
+                              for name, tensor in tensors.items()})
+
+    def _divided(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {name: values[name] for name in self.task.inputs}, {name: values[name] for name in self.task.targets}
+
+
+def _batched(dataset: tf.data.Dataset, size: int, drop_remainder: bool = False) -> tf.data.Dataset:
+    """Return batches, padded with zeros to their longest example where a size varies."""
+    if all(spec.shape.is_fully_defined() for part in dataset.element_spec for spec in part.values()):
+        return dataset.batch(size, drop_remainder)
+    return dataset.padded_batch(size, drop_remainder=drop_remainder)

@@ -1,0 +1,161 @@
+"""What a predictor is asked on the test split, batch by batch, and what is kept of it: nothing here grows with the test
+set."""
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from etils import epy
+
+from export.signature import Arrays, Tensor
+from pipelines.errors import StageError
+from pipelines.ingest.data import Data
+
+with epy.lazy_imports():
+    import numpy as np
+
+#: Bytes of inputs and outputs that are in memory at once, about.
+BATCH_BYTES = 64 * 2**20
+#: The trained model's outputs are kept for as many examples as take less than this.
+REFERENCE_BYTES = 512 * 2**20
+#: Examples that are asked again, in another order, at most.
+PROBE = 200
+LARGEST_BATCH = 256
+
+
+def example_bytes(tensors: Iterable[Tensor]) -> int:
+    """Return the bytes of one example's tensors; a size that varies counts as 1."""
+    widths = {"uint8": 1, "bool": 1, "int64": 8}
+    return sum(math.prod(size or 1 for size in tensor.shape) * widths.get(tensor.dtype, 4) for tensor in tensors)
+
+
+def batch_size(data: Data) -> int:
+    """Return how many examples of a task are asked at once, so that neither images nor dense outputs fill the
+    memory."""
+    tensors = [*data.index.inputs.values(), *data.task.outputs(data.index)]
+    return max(1, min(LARGEST_BATCH, BATCH_BYTES // example_bytes(tensors)))
+
+
+def probe_size(data: Data, kept: int) -> int:
+    """Return how many examples are asked again in another order: few where outputs are large, at most those that were
+    kept."""
+    return min(kept, PROBE, max(2, BATCH_BYTES // example_bytes(data.task.outputs(data.index))))
+
+
+class Kept:
+    """Writes outputs of the first examples into .npy files, as they come.
+
+    Args:
+        folder: to be made, one file per output in it.
+        examples: how many there will be.
+    """
+
+    def __init__(self, folder: Path, examples: int):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.examples = examples
+        self.files: dict[str, np.ndarray] = {}
+        self.written = 0
+
+    def add(self, outputs: Arrays) -> None:
+        """Append a batch, as far as there is room."""
+        if not self.files:
+            size = sum(value[:1].nbytes for value in outputs.values())
+            count = max(1, min(self.examples, REFERENCE_BYTES // max(1, size)))
+            self.files = {name: np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", value.dtype,
+                                                          (count, *value.shape[1:]))
+                          for name, value in outputs.items()}
+        for name, value in outputs.items():
+            file = self.files[name]
+            fitting = value[:len(file) - self.written]
+            file[self.written:self.written + len(fitting)] = fitting
+        self.written += len(fitting)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.files = {}
+
+
+@dataclasses.dataclass
+class _Wrong:
+    score: float
+    position: int
+    targets: Arrays
+    outputs: Arrays
+
+
+class Worst:
+    """Remembers the examples that a predictor is most wrong about; where it is wrong about none, those it was least
+    sure of.
+
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, most: int):
+        self.most = most
+        self.kept: list[_Wrong] = []
+        self.seen = 0
+
+    def add(self, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
+        """Look at a batch."""
+        order = np.argsort(-wrong, kind="stable")[:self.most]
+        self.kept += [_Wrong(float(wrong[one]), self.seen + int(one), _row(targets, one), _row(outputs, one))
+                      for one in order]
+        self.kept = sorted(self.kept, key=lambda one: (-one.score, one.position))[:self.most]
+        self.seen += len(wrong)
+
+    @property
+    def chosen(self) -> Sequence[_Wrong]:
+        """Return the wrong ones, the worst first; all where none is wrong."""
+        return [one for one in self.kept if one.score > 0] or self.kept
+
+
+def _row(arrays: Arrays, position: int) -> dict[str, np.ndarray]:
+    return {name: np.array(values[position:position + 1]) for name, values in arrays.items()}
+
+
+class Varied:
+    """Chooses golden samples: the first example of each class, where the task has classes, else the first examples.
+
+    Args:
+        target: with the classes, one per example; None where there is none.
+        most: how many.
+    """
+
+    def __init__(self, target: str | None, most: int):
+        self.target = target
+        self.most = most
+        self.firsts: dict[int, int] = {}
+        self.seen = 0
+
+    def add(self, targets: Arrays) -> None:
+        """Look at a batch of targets."""
+        count = len(next(iter(targets.values())))
+        keys = np.asarray(targets[self.target]) if self.target is not None else np.arange(self.seen, self.seen + count)
+        for offset, key in enumerate(keys.tolist()):
+            self.firsts.setdefault(key, self.seen + offset)
+        self.seen += count
+
+    @property
+    def positions(self) -> list[int]:
+        """Return where the samples are in the split."""
+        return sorted(self.firsts.values())[:self.most]
+
+
+def class_target(data: Data) -> str | None:
+    """Return the target that gives each example one class, if there is one."""
+    return next((name for name, tensor in data.index.targets.items() if data.index.names(name) and not tensor.shape),
+                None)
+
+
+def checked(title: str, ask: Callable[[], None]) -> None:
+    """Run something that compares; a ValueError becomes a StageError that names the artifact."""
+    try:
+        ask()
+    except ValueError as error:
+        raise StageError(f"verify {title}: {error}") from error

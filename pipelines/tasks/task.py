@@ -1,0 +1,288 @@
+"""What a task is: what a model's outputs mean, how they are learnt, and what they are worth. One file per task."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, final
+
+from etils import epy
+from pydantic import BaseModel
+
+from export.signature import Arrays, Function, Signature, Tensor
+from pipelines.entries import Entry
+from pipelines.features.feature import Feature
+from pipelines.ingest.index import Index
+from pipelines.training.learners.supervised import Objective, supervised
+from pipelines.training.losses import Loss
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
+
+    from export.predictors import Predictor
+    from pipelines.ingest.data import Data
+
+Place = Literal["device", "server"]
+
+
+class Metric(BaseModel, frozen=True):
+    """A number that says how good a model is.
+
+    Args:
+        name: as gates, MLflow and `--json` call it.
+        label: as tables and lines for people call it; the name where not given.
+        better: whether a good model has a high or a low one.
+        relative: a drop is a share of the reference's value, as for an error or a perplexity, and not a difference.
+        shown: whether the line of the evaluate stage has it.
+    """
+
+    name: str
+    label: str = ""
+    better: Literal["higher", "lower"] = "higher"
+    relative: bool = False
+    shown: bool = True
+
+    @property
+    def title(self) -> str:
+        return self.label or self.name
+
+    def drop(self, reference: float, value: float) -> float:
+        """Return what `value` is worse by than the reference: above 0 where it is worse."""
+        worse = reference - value if self.better == "higher" else value - reference
+        return round(worse / max(abs(reference), 1e-12) if self.relative else worse, 6)
+
+
+class Table(BaseModel):
+    """A table of an evaluation, for the report."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str | float]]
+
+
+class Figure(BaseModel):
+    """A drawing of an evaluation: its file, in the evaluation's folder, and what it shows."""
+
+    file: str
+    caption: str
+
+
+class Evaluation(BaseModel):
+    """What a predictor is worth on a set of examples.
+
+    Args:
+        metrics: by name, as the task's `metrics` has them.
+        tables, figures: for the report.
+        limits: sentences for the model card, for instance "Weakest classes (F1): ...".
+    """
+
+    metrics: dict[str, float]
+    tables: list[Table] = []
+    figures: list[Figure] = []
+    limits: list[str] = []
+
+
+class Measure(Protocol):
+    """Adds up batches of answers. Nothing grows with the test set unless a metric needs it."""
+
+    def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
+        """Take a batch of targets, decoded, and of answers; return how wrong each example is, (batch,): above 0 where
+        it is wrong, at most 0 where it is right."""
+        ...
+
+    def result(self, folder: Path | None = None) -> Evaluation:
+        """Return what all batches come to; draw figures into the folder, where there is one."""
+        ...
+
+
+class Task(Entry):
+    """What outputs mean, how they are learnt, what they are worth. Five methods must be written: dimensions, outputs,
+    measure, in_words and sentence."""
+
+    #: What the model is given, and what it learns to answer, by name.
+    inputs: ClassVar[dict[str, type[Feature]]]
+    targets: ClassVar[dict[str, type[Feature]]]
+    #: How examples are divided into splits where the source has none: by the classes of the first target, at random, or
+    #: in their order.
+    split: ClassVar[Literal["stratified", "random", "chronological"]] = "stratified"
+    #: What it is worth; `drop` is about the first.
+    metrics: ClassVar[tuple[Metric, ...]]
+    #: What is watched while it learns, beside the loss; callbacks monitor `val_` of the first unless they say another.
+    watched: ClassVar[tuple[Metric, ...]] = ()
+    #: Output to the target that a pairwise loss compares it with.
+    pairs: ClassVar[dict[str, str]] = {}
+    #: What a wrong answer is called in the report, and a right one.
+    worst_caption: ClassVar[str] = "The examples that the model is most wrong about"
+
+    @property
+    def main(self) -> Metric:
+        """The metric that `drop` is about."""
+        return self.metrics[0]
+
+    @property
+    def features(self) -> dict[str, type[Feature]]:
+        """What an example is made of."""
+        return self.inputs | self.targets
+
+    # What must be written
+
+    def dimensions(self, index: Index) -> dict[str, Any]:
+        """Return what builders take before the `*`, for instance {"input_shape": (28, 28, 3), "classes": 10}."""
+        raise NotImplementedError
+
+    def outputs(self, index: Index) -> tuple[Tensor, ...]:
+        """Return what a builder's model must give, by name: what ships, without auxiliary heads."""
+        raise NotImplementedError
+
+    def measure(self, index: Index) -> Measure:
+        """Return a fresh measure."""
+        raise NotImplementedError
+
+    def in_words(self, outputs: Arrays, index: Index) -> list[str]:
+        """Return a line per example: what the model says."""
+        raise NotImplementedError
+
+    def sentence(self, index: Index, evaluation: Evaluation) -> str:
+        """Return what the model does and how well, for the model card and the report."""
+        raise NotImplementedError
+
+    # What has a default
+
+    def objective(self, loss: Loss, index: Index) -> Objective:
+        """Return the function of (inputs, targets, outputs) to the loss of each example, (batch,): by default the sum
+        over `pairs`.
+
+        Losses on probabilities see the softmax of outputs whose role is logits, and any other output as it is.
+        """
+        roles = {tensor.name: tensor.role for tensor in self.outputs(index)}
+        compared = {output: (target, loss.build(index.counts.get("train", {}).get(target, []), roles[output]))
+                    for output, target in self.pairs.items()}
+
+        def total(inputs: Any, targets: Any, outputs: Any) -> Any:
+            return sum(compare(targets[target], outputs[output]) for output, (target, compare) in compared.items())
+
+        return total
+
+    def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
+        """Return, by the names of `watched`, functions of (targets, outputs) to one value per example, averaged over an
+        epoch."""
+        return {}
+
+    def learner(self, library: Any) -> type:
+        """Return the class of what is fitted, of keras or tf_keras."""
+        return supervised(library)
+
+    def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Return what is measured: by default what the network gives. Decoding, sampling and suppression belong
+        here."""
+        return predictor.predict(inputs)
+
+    def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
+        """Return the signatures of the exported model, and what computes them.
+
+        By default one from inputs to outputs, on a device in float32 where the inputs are raw bytes of pixels; on a
+        server also `serving_bytes`, where an input is decoded from a file.
+        """
+        from export.keras_models import graph
+
+        signature = self.signature(data.index, place)
+        functions = [graph.function(model, signature)]
+        encoded = [name for name in self.inputs if data.features[name].encoded]
+        if place == "server" and encoded:
+            functions.append(decoding(functions[0], data, encoded))
+        return functions
+
+    def signature(self, index: Index, place: Place = "device") -> Signature:
+        """Return the signature of what ships: on a device real numbers go in, on a server they keep the type of the
+        data."""
+        inputs = (tensor.model_copy(update={"dtype": "float32"}) if place == "device" and tensor.dtype == "uint8"
+                  else tensor
+                  for tensor in index.inputs.values())
+        return Signature(inputs=tuple(inputs), outputs=self.outputs(index))
+
+    def draw(self, axes: Axes, data: Data, inputs: Arrays, targets: Arrays, position: int,
+             title: str | None = None) -> None:
+        """Draw one example of a batch, by default its first input under its targets in words.
+
+        Args:
+            title: in place of the targets.
+        """
+        name = next(iter(self.inputs))
+        data.features[name].draw(axes, inputs[name][position], data.index.learnt[name])
+        words = (data.features[target].in_words(values[position], data.index.learnt[target]) for target,
+                 values in targets.items())
+        axes.set_title(", ".join(filter(None, words)) if title is None else title, fontsize=8)
+
+    def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
+        """Return what stands above one of the examples that the model is most wrong about."""
+        return f"{wrong:.3g}"
+
+    def decision(self, outputs: Arrays) -> np.ndarray | None:
+        """Return one class or number per example, for drift; None where there is no such thing."""
+        return None
+
+    def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
+        """Return what one example's answer is called in a bundle's samples, beside its numbers: {"class": "7"}.
+        `outputs` is a batch of one."""
+        return {}
+
+    def labels(self, index: Index) -> list[str]:
+        """Return the class names that the files, their metadata and labels.txt carry; none where the task has no
+        classes."""
+        return next((index.names(target) for target in self.targets if index.names(target)), [])
+
+    def adopt(self, model: keras.Model, settings: Any) -> keras.Model:
+        """Return a model made elsewhere as this task's models are. Raises ValueError where it is of another kind."""
+        raise ValueError(f"models made elsewhere cannot be taken for {self.entry_name} so far")
+
+    @final
+    def evaluate(self, predictor: Predictor, batches: Iterable[tuple[Arrays, Arrays]], index: Index,
+                 folder: Path | None = None,
+                 see: Callable[[Arrays, Arrays, Arrays, np.ndarray], None] = lambda inputs, targets, outputs,
+                 wrong: None) -> Evaluation:
+        """Return what a predictor is worth: answer, add, result.
+
+        Args:
+            batches: of inputs and targets.
+            folder: for figures.
+            see: called for each batch with inputs, targets, what the network itself gives, and how wrong each example
+                is.
+        """
+        measure = self.measure(index)
+        answers_itself = type(self).answer is Task.answer
+        for inputs, targets in batches:
+            answers = self.answer(predictor, inputs)
+            wrong = measure.add(targets, answers)
+            see(inputs, targets, answers if answers_itself else predictor.predict(inputs), wrong)
+        return measure.result(folder)
+
+
+def decoding(function: Function, data: Data, encoded: Sequence[str]) -> Function:
+    """Return the function that takes files where the given one takes what they hold: `<name>_bytes`, string
+    (batch,)."""
+    replaced = {tensor.name: Tensor(name=f"{tensor.name}_bytes", dtype="string", shape=(), role="text",
+                                    meaning="encoded files")
+                if tensor.name in encoded else tensor for tensor in function.signature.inputs}
+
+    def call(**tensors: Any) -> dict[str, Any]:
+        inputs = {}
+        for tensor in function.signature.inputs:
+            value = tensors[replaced[tensor.name].name]
+            if tensor.name in encoded:
+                feature, learnt = data.features[tensor.name], data.index.learnt[tensor.name]
+                value = tf.map_fn(lambda one, feature=feature, learnt=learnt: feature.decode(one, learnt), value,
+                                  fn_output_signature=tf.TensorSpec(tensor.shape, tensor.dtype))
+            inputs[tensor.name] = value
+        return function.call(**inputs)
+
+    return Function(Signature(name="serving_bytes", inputs=tuple(replaced.values()),
+                              outputs=function.signature.outputs), call)
+
+
+def rounded(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return metrics with as many digits as tell runs apart."""
+    return {name: round(float(value), 6) for name, value in values.items()}

@@ -1,0 +1,72 @@
+"""What `--data` of `litepress press` and `litepress explain` names: a folder of images, a NumPy file, or a source."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from etils import epy
+from pydantic import ValidationError
+
+from pipelines.errors import UserError
+from pipelines.features.feature import Learnt
+from pipelines.features.image import SUFFIXES, Image
+from pipelines.ingest import Source
+from pipelines.ingest.sources.array_file import Arrays
+from pipelines.ingest.sources.image_folder import ImageFolder
+
+with epy.lazy_imports():
+    import numpy as np
+
+NUMPY = (".npz", ".npy")
+#: Field of sources of images.
+IMAGE = "image"
+
+
+def source_of(data: str) -> Source:
+    """Return the source that `--data` names: a folder, a .npz or .npy file, or what a recipe's data.source takes by name.
+
+    Raises:
+        UserError: there is no such folder, file or source.
+    """
+    path = Path(data)
+    if path.suffix in NUMPY:
+        return Arrays(path=data)
+    if path.is_dir():
+        return ImageFolder(path=data)
+    if path.exists() or "/" in data:
+        reason = "no folder and no .npz or .npy file" if path.exists() else "there is no such file or folder"
+        raise UserError(f"--data {data}: {reason}")
+    try:
+        return Source.read(data)  # type: ignore[return-value]
+    except (ValidationError, ValueError):
+        raise UserError(f"--data {data}: there is no such folder or file, and no source is called so. Give a folder of "
+                        f"images, a .npz or .npy file, tfds:NAME, or one of {', '.join(sorted(Source.choices))}") from None
+
+
+def is_unlabelled(data: str) -> bool:
+    """Return whether data are images without labels: an array alone, or a folder of images without folders in it."""
+    path = Path(data)
+    if path.suffix in NUMPY:
+        source = Arrays(path=data)
+        source.fingerprint()
+        return not source.labelled
+    return path.is_dir() and not any(child.is_dir() for child in path.iterdir()) and bool(_image_files(path))
+
+
+def images_of(data: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return all images of a NumPy file or a flat folder as raw pixels, uint8 (examples, height, width, channels).
+
+    Args:
+        shape: that the images are brought to, (height, width, channels).
+    """
+    path = Path(data)
+    image = Image(size=shape[:2], channels=shape[2])  # type: ignore[arg-type]
+    if path.is_dir():
+        tensor = image.tensor(IMAGE, Learnt())
+        return np.stack([image.read(file, tensor) for file in _image_files(path)])
+    examples = Arrays(path=data).examples("train")
+    return np.stack([image.decode(example[IMAGE], Learnt()).numpy() for example in examples])
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+

@@ -1,0 +1,209 @@
+"""Every runtime takes and gives named tensors, several of each, and what it gives is what the model computes."""
+import numpy as np
+import pytest
+
+from export.predictors import (
+    GpuPredictor,
+    KerasPredictor,
+    LiteRTPredictor,
+    SavedModelPredictor,
+    choose,
+    gpu,
+    open_predictor,
+)
+from export.predictors import coreml as coreml_predictor
+from export.signature import DEFAULT
+from export.tflite import signatures
+from tests.export.predictors.conftest import INPUTS, OUTPUTS
+
+KINDS = ("keras", "saved_model", "saved_model of one", "litert", "litert int8", "micro", "onnx", "openvino")
+INTEGER = ("litert int8", "micro")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+def assert_right(outputs, expected, kind):
+    """Within a millionth of the largest value; an integer file's within its steps."""
+    assert set(outputs) == {tensor.name for tensor in OUTPUTS}
+    for name, value in expected.items():
+        assert outputs[name].dtype == np.float32 and outputs[name].shape == value.shape
+        allowed = (0.05 if kind in INTEGER else 1e-5) * np.abs(value).max()
+        assert np.abs(outputs[name] - value).max() <= allowed, (kind, name)
+
+
+def test_two_inputs_and_two_outputs_by_name(kind, files, examples, expected):
+    inputs = examples()
+    assert_right(open_predictor(files[kind]).predict(inputs), expected(inputs), kind)
+
+
+def test_the_order_of_the_inputs_does_not_matter_nor_what_is_not_asked_for(kind, files, examples, expected):
+    inputs = examples(2)
+    turned = {"age": inputs["age"], "unused": np.zeros(2), "image": inputs["image"]}
+    assert_right(open_predictor(files[kind]).predict(turned), expected(inputs), kind)
+
+
+def test_the_signature_names_every_tensor_with_its_shape_type_and_role(kind, files):
+    signature = choose(open_predictor(files[kind]).signatures)
+    for tensors, known in ((signature.inputs, INPUTS), (signature.outputs, OUTPUTS)):
+        assert {(one.name, one.dtype, one.shape, one.role) for one in tensors} == {
+            (one.name, one.dtype, one.shape, one.role) for one in known}
+
+
+def test_an_example_of_the_signature_can_be_predicted(kind, files, expected):
+    predictor = open_predictor(files[kind])
+    inputs = choose(predictor.signatures).example(3)
+    outputs = predictor.predict(inputs)
+    assert {name: value.shape for name, value in outputs.items()} == {"logits": (3, 4), "hours": (3, 2)}
+
+
+def test_what_a_benchmark_times_can_be_run_again_and_again(kind, files, examples):
+    run = open_predictor(files[kind]).prepared(examples(1))
+    run()
+    run()
+
+
+def test_grey_images_go_where_a_file_takes_three_channels(kind, files, examples, expected):
+    inputs = examples(3, channels=1)
+    in_colour = {**inputs, "image": np.repeat(inputs["image"], 3, axis=-1)}
+    assert_right(open_predictor(files[kind]).predict(inputs), expected(in_colour), kind)
+
+
+def test_inputs_that_do_not_fit_are_named(kind, files, examples):
+    predictor, inputs = open_predictor(files[kind]), examples(2)
+    with pytest.raises(ValueError, match=r"the input age is missing; there are image"):
+        predictor.predict({"image": inputs["image"]})
+    with pytest.raises(ValueError, match=r"the input age is \(batch, 3\); it must be \(batch, 2\)"):
+        predictor.predict({**inputs, "age": np.zeros((2, 3))})
+    with pytest.raises(ValueError, match=r"as many: (2 of image, 1 of age|1 of age, 2 of image)"):
+        predictor.predict({**inputs, "age": inputs["age"][:1]})
+    with pytest.raises(ValueError, match="no examples"):
+        predictor.predict({name: value[:0] for name, value in inputs.items()})
+    with pytest.raises(ValueError, match="there is no signature prefill; there are"):
+        predictor.predict(inputs, "prefill")
+
+
+@pytest.mark.parametrize(("kind", "predictor"), [("keras", KerasPredictor), ("saved_model", SavedModelPredictor)])
+def test_batches_are_joined(kind, predictor, files, examples, expected):
+    inputs = examples(8)
+    assert_right(predictor(files[kind], batch=3).predict(inputs), expected(inputs), "")
+
+
+@pytest.mark.parametrize("name", ["any", "one"])
+def test_a_saved_model_is_called_by_the_signature_that_is_asked_for(name, saved):
+    predictor = SavedModelPredictor(saved[name])
+    assert set(predictor.signatures) == {DEFAULT, "doubled"}
+    tokens = np.arange(12).reshape(4, 3)
+    assert predictor.predict({"tokens": tokens}, "doubled")["tokens"].tolist() == (2 * tokens).tolist()
+    assert predictor.signatures["doubled"].inputs[0].role == "tokens"
+
+
+def test_a_tflite_file_is_called_by_the_signature_that_is_asked_for(converted, examples, expected):
+    predictor = LiteRTPredictor(converted["both"])
+    assert set(predictor.signatures) == {DEFAULT, "doubled"}
+    tokens, inputs = np.arange(12).reshape(4, 3), examples(3)
+    for _ in range(2):  # one after the other, in one interpreter
+        doubled = predictor.predict({"tokens": tokens}, "doubled")["tokens"]
+        assert doubled.dtype == np.int32 and doubled.tolist() == (2 * tokens).tolist()
+        assert_right(predictor.predict(inputs), expected(inputs), "")
+    predictor.prepared({"tokens": tokens[:1]}, "doubled")()
+    predictor.prepared({name: value[:1] for name, value in inputs.items()})()
+
+
+def test_a_file_whose_only_signature_has_another_name_needs_none_to_be_called(saved, tmp_path):
+    import tensorflow as tf
+
+    content = tf.lite.TFLiteConverter.from_saved_model(str(saved["one"]), signature_keys=["doubled"]).convert()
+    (tmp_path / "doubled.tflite").write_bytes(content)
+    predictor = open_predictor(tmp_path / "doubled.tflite")
+    assert list(predictor.signatures) == ["doubled"] and signatures.main(content).name == "doubled"
+    assert predictor.predict({"whatever it is called": np.array([[1, 2, 3]])})["tokens"].tolist() == [[2, 4, 6]]
+
+
+def test_a_file_without_signatures_has_its_tensors_names(converted, examples, expected):
+    predictor, inputs = LiteRTPredictor(converted["bare"]), examples(3)
+    assert signatures.main(converted["bare"].read_bytes()).signature() == predictor.signatures[DEFAULT]
+    signature = predictor.signatures[DEFAULT]
+    names = {tensor.shape: tensor.name for tensor in (*signature.inputs, *signature.outputs)}
+    outputs = predictor.predict({names[6, 6, 3]: inputs["image"], "serving_default_age:0": inputs["age"]})
+    np.testing.assert_allclose(outputs[names[4,]], expected(inputs)["logits"], atol=1e-5)
+    predictor.prepared({names[6, 6, 3]: inputs["image"][:1], "serving_default_age:0": inputs["age"][:1]})()
+
+
+def test_a_size_that_varies_is_one_that_is_given(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.total = tf.function(lambda series: {"total": tf.reduce_sum(series, axis=1)},
+                               input_signature=[tf.TensorSpec((1, None, 2), tf.float32, "series")])
+    tf.saved_model.save(module, str(tmp_path / "saved"), {DEFAULT: module.total})
+    content = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved")).convert()
+    (tmp_path / "model.tflite").write_bytes(content)
+    assert signatures.main(content).input.shape == (1, -1, 2)
+    series = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32")
+    for path in (tmp_path / "saved", tmp_path / "model.tflite"):
+        predictor = open_predictor(path)
+        assert predictor.signatures[DEFAULT].inputs[0].shape == (None, 2)
+        np.testing.assert_allclose(predictor.predict({"series": series})["total"], series.sum(axis=1), rtol=1e-5)
+        predictor.prepared({"series": series[:1]})()
+
+
+def test_litert_and_the_file_itself_say_the_same_of_its_tensors(converted):
+    for path in converted.values():
+        described = signatures.of(path.read_bytes())
+        assert {name: file.model_dump() for name, file in LiteRTPredictor(path).tensors.items()} == {
+            name: file.model_dump() for name, file in described.items()}
+
+
+@pytest.mark.parametrize("name", ["float32", "bare"])
+def test_the_gpus_runtime_is_called_by_name(name, converted, examples, expected, monkeypatch):
+    """On LiteRT's CPU accelerator: there is no GPU here, and the interface is the same."""
+    from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+
+    monkeypatch.setattr(gpu, "accelerator", lambda: HardwareAccelerator.CPU)
+    predictor, inputs = GpuPredictor(converted[name]), examples()
+    known = {"image": "serving_default_image:0", "age": "serving_default_age:0"} if name == "bare" else {}
+    outputs = predictor.predict({known.get(one, one): value for one, value in inputs.items()})
+    for value, wanted in zip(sorted(outputs.values(), key=lambda one: one.shape), (
+            expected(inputs)["hours"], expected(inputs)["logits"]), strict=True):
+        np.testing.assert_allclose(value, wanted, atol=1e-5)
+
+
+def test_a_core_ml_packages_signature_is_that_of_its_description():
+    """Core ML runs on macOS alone; what a package says of itself can be read here."""
+    pytest.importorskip("coremltools")
+    from coremltools.proto import FeatureTypes_pb2, Model_pb2
+
+    description = Model_pb2.ModelDescription()
+    for features, tensors in ((description.input, INPUTS), (description.output, OUTPUTS)):
+        for tensor in tensors:
+            feature = features.add(name=tensor.name)
+            feature.type.multiArrayType.shape.extend((1, *tensor.shape))
+            feature.type.multiArrayType.dataType = FeatureTypes_pb2.ArrayFeatureType.FLOAT16
+    found = coreml_predictor.signature_of(description)
+    assert (found.inputs, found.outputs) == (INPUTS, OUTPUTS)
+    description.input.add(name="photo").type.imageType.width = 6
+    with pytest.raises(ValueError, match="photo is not an array but imageType"):
+        coreml_predictor.signature_of(description)
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("broken.tflite", "is not a TFLite model that LiteRT can run"), ("broken.onnx", "is not an ONNX file"),
+    ("broken.xml", "is not a model that OpenVINO can run"), ("broken.keras", "cannot be read"),
+    ("broken.cc", "how large the arena"), ("broken.mlpackage", "runs on macOS alone"),
+    ("broken.bin", "is nothing that can predict")])
+def test_what_cannot_predict_is_refused_by_name(name, reason, tmp_path):
+    for file in (name, "broken.h"):
+        (tmp_path / file).write_bytes(b"nothing at all")
+    with pytest.raises(ValueError, match=rf"broken.*{reason}"):
+        open_predictor(tmp_path / name)
+
+
+def test_a_saved_model_without_signatures_cannot_be_called(tmp_path):
+    import tensorflow as tf
+
+    tf.saved_model.save(tf.Module(), str(tmp_path))
+    with pytest.raises(ValueError, match="has no signatures"):
+        open_predictor(tmp_path)
