@@ -50,7 +50,7 @@ def measure_run(work: Path) -> list[tuple[str, str, str, bool]]:
     again = json.loads((work / "second.json").read_text())
     of = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in found["artifacts"]}
     accuracy, ratio = found["reference"]["metrics"]["accuracy"], of["int8"]["bytes"] / of["float32"]["bytes"]
-    exact = max(of[name]["max_logit_error"] for name in ("float32", "saved_model"))
+    exact = max(of[name]["max_error"] for name in ("float32", "saved_model"))
     lost = max(abs(of[name]["drop"]["accuracy"]) for name in ("float32", "saved_model"))
     drop = of["int8"]["drop"]["accuracy"]
     return [

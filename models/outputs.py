@@ -15,7 +15,7 @@ AUXILIARY = "auxiliary"
 
 def named_inputs(model: Any) -> dict[str, Any]:
     """Return the symbolic inputs of a functional or Sequential model of either Keras, by the names of its `Input`s."""
-    return _named(model.input, model.inputs, "input")
+    return _named(None if isinstance(model, keras.Sequential) else model.input, model.inputs, "input")
 
 
 def named_outputs(model: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def named_outputs(model: Any) -> dict[str, Any]:
     Raises:
         ValueError: two outputs have one name.
     """
-    return _named(model.output, model.outputs, "output")
+    return _named(None if isinstance(model, keras.Sequential) else model.output, model.outputs, "output")
 
 
 def cut(model: keras.Model, outputs: Sequence[str]) -> keras.Model:
@@ -53,6 +53,7 @@ def cut(model: keras.Model, outputs: Sequence[str]) -> keras.Model:
 
 
 def _named(structure: Any, tensors: Sequence[Any], kind: str) -> dict[str, Any]:
+    """Return tensors by name: those of a dict's structure, which a Sequential model does not have, or their layers'."""
     if isinstance(structure, Mapping):
         return dict(structure)
     names = [_name(tensor) for tensor in tensors]

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can mend. The message is one line: what, where, what to do. Exit code 2."""
+    """A mistake that the user can fix. The message is one line: what, where, what to do. Exit code 2."""
 
 
 class GateError(Exception):
@@ -10,4 +10,4 @@ class GateError(Exception):
 
 
 class StageError(Exception):
-    """A stage ended in a way nobody foresaw: an exception of a library, a crash. Exit code 3."""
+    """A stage ended unexpectedly: an exception of a library, a crash. Exit code 3."""

@@ -79,7 +79,7 @@ class Runner:
         self.results: results.Results | None = None
 
     def __call__(self) -> results.Results:
-        """Runs the stages; what they found.
+        """Run the stages; what they found.
 
         Raises:
             UserError: a problem that the user can fix.
@@ -107,7 +107,7 @@ class Runner:
             self.display.close()
 
     def key(self, stage: Stage) -> str:
-        """What the stage's artifact is made from, as a digest."""
+        """Return what the stage's artifact is made from, as a digest."""
         made_from = {"stage": stage.name, "code": self.code_of(stage),
                      "recipe": {section: self.written[section] for section in stage.sections},
                      "inputs": {name: self.artifacts[name].digest for name in stage.needs}, **stage.extra(self.recipe)}
@@ -122,7 +122,7 @@ class Runner:
         return {name: code_version(name, self._choices) for name in names}
 
     def _teacher(self) -> Path | None:
-        """The file of the model that teaches, if one does; a recipe is trained first. Raises UserError where it cannot
+        """Return the file of the model that teaches, if one does; a recipe is trained first. Raises UserError where it cannot
         be had."""
         distill = self.recipe.train.distill
         if distill is None or self._teacher_file is not None:
@@ -186,7 +186,7 @@ class Runner:
             self.display.progress(message["done"], message["text"])
 
     def _save_record(self, stage: str) -> None:
-        """Writes a stage's state into the run's folder."""
+        """Write a stage's state into the run's folder."""
         assert self.run is not None
         record = self.stages[stage]
         self.run.record.stages[stage] = record
@@ -196,7 +196,7 @@ class Runner:
         self._emit("stage", stage=stage, state=record.state, cached=record.cached, seconds=record.seconds)
 
     def _open_run(self) -> None:
-        """Makes the run's folder, when it is known that there is something to do or to record."""
+        """Make the run's folder, when it is known that there is something to do or to record."""
         if self.run is not None:
             return
         key = hashlib.sha256(json.dumps(self.written, sort_keys=True).encode()).hexdigest()
@@ -237,7 +237,7 @@ class Runner:
         return f". The three worst operators: {named}. Try variants: [auto], and see the report"
 
     def _earlier_run(self) -> Run | None:
-        """An earlier run with the very artifacts of this one, so that nothing needs to be recorded again."""
+        """Return an earlier run with the very artifacts of this one, so that nothing needs to be recorded again."""
         for run in reversed(runs.all_runs(self.options.runs, self.recipe.name, skip_unreadable=True)):
             earlier = run.record
             same = all(name in earlier.stages and earlier.stages[name].key == record.key for name,
@@ -247,7 +247,7 @@ class Runner:
         return None
 
     def _as_of_now(self, run: Run) -> Run:
-        """The run's folder with what this time has come to, for `results`."""
+        """Return the run's folder with what this time has come to, for `results`."""
         return Run(run.folder, run.record.model_copy(update={"stages": dict(self.stages), "recipe": self.written}))
 
     def _finish(self, status: str, error: str = "") -> results.Results:
@@ -271,7 +271,7 @@ class Runner:
         return collected
 
     def _close(self, status: str, error: str) -> None:
-        """Closes the record, and gives the tracker time to send what is left."""
+        """Close the record, and give the tracker time to send what is left."""
         assert self.run is not None
         self.run.record.status, self.run.record.error = status, error  # type: ignore[assignment]
         self.run.save()

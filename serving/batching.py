@@ -112,7 +112,7 @@ class Batcher:
         return sum(len(queue.tasks) for queue in self._queues.values())
 
     async def submit(self, key: Any, inputs: Arrays, run: Run) -> dict[str, np.ndarray]:
-        """The outputs for inputs, their first axis counting rows, run together with others of the same key.
+        """Return the outputs for inputs, their first axis counting rows, run together with others of the same key.
 
         Args:
             key: of the servable, the signature and the outputs.
@@ -167,7 +167,7 @@ class Batcher:
                 del self._queues[key]
 
     def _again(self, seconds: float) -> None:
-        """Dispatches when so many seconds have passed, by the one timer that there is."""
+        """Dispatch when so many seconds have passed, by the one timer that there is."""
         at = time.monotonic() + seconds
         if self._timer is not None:
             if self._wakes <= at:
@@ -234,7 +234,7 @@ class Batcher:
         return values[0] if len(values) == 1 else np.concatenate(values)
 
     async def close(self) -> None:
-        """Waits for the batches under way."""
+        """Wait for the batches in flight."""
         if self._running:
             await asyncio.wait(self._running)
         self._threads.shutdown(wait=False)

@@ -134,7 +134,7 @@ class _Client:
 
     @functools.cached_property
     def definitions(self) -> Mapping[str, Any]:
-        """The model's signatures by name, as the server said them first."""
+        """The model's signatures by name, as the server gave them first (SignatureDef messages)."""
         return self.metadata()
 
     @property

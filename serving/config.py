@@ -15,7 +15,7 @@ PLATFORM = "tensorflow"
 
 
 def of_options(options: Options) -> Any:
-    """The ModelServerConfig that the flags name.
+    """Return the ModelServerConfig that the flags name.
 
     Raises:
         StartError: the file is broken: with its line and field.
@@ -30,7 +30,7 @@ def of_options(options: Options) -> Any:
 
 
 def check(new: Any) -> None:
-    """Raises ServingError where a configuration cannot be taken."""
+    """Raise ServingError where a configuration cannot be taken."""
     if new.WhichOneof("config") == "custom_model_config":
         raise failed_precondition("Cannot transition to requested config. It is only legal to transition from one "
                                   "ModelConfigList to "

@@ -66,7 +66,7 @@ class Core:
         self._shared = shared if options.enable_batching and not options.enable_per_model_batching_parameters else None
 
     def _load(self, name: str, number: int, folder: Path) -> Servable:
-        """A version, loaded and warmed up; in a thread."""
+        """Return a version, loaded and warmed up; in a thread."""
         loaded = servable.load(folder, self.options)
         try:
             own = self.options.enable_batching and self.options.enable_per_model_batching_parameters
@@ -80,19 +80,19 @@ class Core:
         return loaded
 
     def _hold(self, spec: Any) -> Version:
-        """The version that answers, held; the request's figures name it."""
+        """Return the version that answers, held; the request's figures name it."""
         version = self.manager.hold(spec)
         _answering.set(version.number)
         return version
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """Takes a request, before it is read. Raises ServingError where there are too many or the server is going
+        """Take a request, before it is read. Raises ServingError where there are too many or the server is going
         down."""
         if self.draining:
             raise unavailable("The server is going down")
         if self.under_way >= self.options.max_concurrent_requests:
-            raise unavailable(f"{self.options.max_concurrent_requests} requests are under way, no more are taken")
+            raise unavailable(f"{self.options.max_concurrent_requests} requests are in flight, no more are taken")
         self.under_way += 1
         try:
             yield
@@ -127,7 +127,7 @@ class Core:
         return response
 
     async def predict_arrays(self, request: Any) -> dict[str, np.ndarray]:
-        """The same, as arrays by name."""
+        """Return the same, as arrays by name."""
         answers, version, name = await self._predict(request)
         if self.log.covers(request.model_spec.name):
             self.log.predict(request, _predicted(request, answers, version, name))
@@ -149,7 +149,7 @@ class Core:
             self.manager.let_go(version)
 
     def inputs_of(self, spec: Any, signature: str) -> Any:
-        """The TensorInfos of a signature's inputs, by name. Raises ServingError."""
+        """Return the TensorInfos of a signature's inputs, by name. Raises ServingError."""
         version = self._hold(spec)
         try:
             name = signature or servable.DEFAULT
@@ -249,7 +249,7 @@ class Core:
         return response
 
     async def configure(self, config: Any) -> None:
-        """Takes a ModelServerConfig, its logging too. Raises ServingError."""
+        """Take a ModelServerConfig, its logging too. Raises ServingError."""
         self.log.check(config)
         await self.manager.configure(config)
         self.log.configure(config)
@@ -273,7 +273,7 @@ class Core:
 
     async def _run(self, version: Version, signature: str, inputs: dict[str, np.ndarray],
                    outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Runs a signature in a thread, in a batch where batching is on. The version is held until the run ends, even
+        """Run a signature in a thread, in a batch where batching is on. The version is held until the run ends, even
         where nobody waits for it any more."""
         loaded = version.loaded
         batcher = self._shared or self._own.get(loaded)
@@ -293,7 +293,7 @@ class Core:
             work.exception()  # looked at, where nobody waits for it any more
 
     def _batcher(self, path: Path | None) -> Batcher:
-        """A batcher with the parameters of a file, or the usual ones. Raises StartError where the file is broken."""
+        """Return a batcher with the parameters of a file, or the usual ones. Raises StartError where the file is broken."""
         parameters = Parameters.of(messages.read(path, messages.BatchingParameters),
                                    str(path)) if path else Parameters()
         return Batcher(parameters, self.metrics.batch)
@@ -308,14 +308,14 @@ class Core:
         return sum(batcher.waiting for batcher in self._batchers)
 
     async def finished(self, within: float) -> bool:
-        """Whether all requests under way ended within so many seconds."""
+        """Return whether all requests in flight ended within so many seconds."""
         end = time.monotonic() + within
         while self.under_way and time.monotonic() < end:
             await asyncio.sleep(0.02)
         return not self.under_way
 
     async def close(self) -> None:
-        """Ends batches, unloads models, writes what is logged."""
+        """End batches, unload models, write what is logged."""
         for batcher in self._batchers:
             await batcher.close()
         await self.manager.close()

@@ -34,7 +34,7 @@ class Running:
 
 @contextlib.contextmanager
 def running(options: Options | None = None, **settings: object) -> Iterator[Running]:
-    """Runs a server in a thread of this process, on free ports where none are given.
+    """Run a server in a thread of this process, on free ports where none are given.
 
     Args:
         options: its flags; those in `settings` are set in them.
@@ -68,7 +68,7 @@ def running(options: Options | None = None, **settings: object) -> Iterator[Runn
 
 
 def serving(base: Path, name: str) -> contextlib.AbstractContextManager[Running]:
-    """Serves a folder of numbered versions, its batches not gathered, its files not watched."""
+    """Serve a folder of numbered versions, its batches not gathered, its files not watched."""
     if not base.is_dir():
         raise StartError(f"{base}: there is no such folder")
     return running(model_name=name, model_base_path=str(base), file_system_poll_wait_seconds=0)

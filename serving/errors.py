@@ -27,12 +27,12 @@ class ServingError(Exception):
 
     @property
     def number(self) -> int:
-        """The code as protocol buffers hold it."""
+        """Return the code as protocol buffers hold it."""
         return self.code.value[0]
 
     @property
     def http(self) -> int:
-        """The code as HTTP has it."""
+        """Return the code as HTTP has it."""
         return HTTP[self.code.name]
 
 
@@ -41,17 +41,17 @@ class StartError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """The request is malformed."""
+    """Return the error of a malformed request."""
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def not_found(message: str) -> ServingError:
-    """There is no such model, version or signature."""
+    """Return the error where there is no such model, version or signature."""
     return ServingError(grpc.StatusCode.NOT_FOUND, message)
 
 
 def failed_precondition(message: str) -> ServingError:
-    """The request is fine, the server's state is not."""
+    """Return the error of a request that is fine, where the server's state is not."""
     return ServingError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 
@@ -61,11 +61,11 @@ def unavailable(message: str) -> ServingError:
 
 
 def of_tensorflow(error: Exception) -> ServingError:
-    """What an error of TensorFlow's becomes: its own code and message."""
+    """Return what an error of TensorFlow's becomes: its own code and message."""
     code = _BY_NUMBER.get(getattr(error, "error_code", None) or 2, grpc.StatusCode.UNKNOWN)
     return ServingError(code, str(getattr(error, "message", None) or error))
 
 
 def of_grpc(error: grpc.RpcError) -> ServingError:
-    """What a failed call becomes."""
+    """Return what a failed call becomes."""
     return ServingError(error.code(), error.details() or error.code().name)

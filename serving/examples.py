@@ -19,7 +19,7 @@ CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
 def serialized(value: Any) -> np.ndarray:
-    """The examples of an Input message, serialized, (examples,); a context is merged into each. Raises ServingError
+    """Return the examples of an Input message, serialized, (examples,); a context is merged into each. Raises ServingError
     where there is none."""
     kind = value.WhichOneof("kind")
     if kind == "example_list":
@@ -45,7 +45,7 @@ def _merged(context: Example, example: Example) -> bytes:
 
 
 def check(signature: Any, name: str, method: str, strict: bool) -> list[str]:
-    """The outputs to ask a signature for.
+    """Return the outputs to ask a signature for.
 
     Args:
         method: `CLASSIFY` or `REGRESS`.

@@ -82,16 +82,16 @@ class Options:
     bind_address: str = _flag("127.0.0.1", "Address to listen on. The original listens on all; give 0.0.0.0 for that.",
                               OWN)
     max_request_bytes: int = _flag(64 << 20, "The largest request, in bytes, gRPC or REST, unpacked.", OWN)
-    max_concurrent_requests: int = _flag(1024, "Requests under way, beyond which new ones get UNAVAILABLE.", OWN)
+    max_concurrent_requests: int = _flag(1024, "Requests in flight, beyond which new ones get UNAVAILABLE.", OWN)
     header_timeout_seconds: float = _flag(10.0, "How long a REST client may take to send its headers, and between "
                                                 "parts of its body.", OWN)
     bearer_token_file: str = _flag("", "If non-empty, requests need the token in this file: Authorization: Bearer "
                                        "TOKEN.", OWN)
-    drain_seconds: float = _flag(30.0, "How long requests under way may take to finish after SIGTERM.", OWN)
+    drain_seconds: float = _flag(30.0, "How long requests in flight may take to finish after SIGTERM.", OWN)
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """The options of a command line: `--flag=value`, and `--flag` alone for true.
+    """Return the options of a command line: `--flag=value`, and `--flag` alone for true.
 
     Raises:
         StartError: a flag is not known, or its value not of its kind.
@@ -126,7 +126,7 @@ def _example(kind: type) -> str:
 
 
 def check(options: Options) -> None:
-    """Raises StartError where flags miss something, contradict each other, or name a file that is not there."""
+    """Raise StartError where flags miss something, contradict each other, or name a file that is not there."""
     if not options.port and not options.grpc_socket_path and not options.rest_api_port:
         raise StartError("nothing to listen on: give --port, --grpc_socket_path or --rest_api_port")
     if options.rest_api_port and options.rest_api_port == options.port:
@@ -142,13 +142,13 @@ def check(options: Options) -> None:
 
 
 def without_effect(options: Options) -> list[str]:
-    """The flags that were given and change nothing here, each with why."""
+    """Return the flags that were given and change nothing here, each with why."""
     return [f"--{field.name} has no effect here: {field.metadata['what']}" for field in dataclasses.fields(Options)
             if field.metadata["kind"] == NO_EFFECT and getattr(options, field.name) != field.default]
 
 
 def usage(program: str) -> str:
-    """All flags with their defaults, as the original prints them."""
+    """Return all flags with their defaults, as the original prints them."""
     lines = [f"usage: {program}", "Flags:"]
     for field in dataclasses.fields(Options):
         default = str(field.default).lower() if isinstance(field.default, bool) else repr(field.default).replace("'",

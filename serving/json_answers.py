@@ -12,7 +12,7 @@ from serving.errors import invalid
 
 
 def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """The answer in row format: `predictions`, a list of values, or of objects where there are several outputs."""
+    """Return the answer in row format: `predictions`, a list of values, or of objects where there are several outputs."""
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     sizes: set[int] = set()
@@ -30,7 +30,7 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
 
 
 def outputs(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """The answer in column format: `outputs`, a value, or an object where there are several outputs."""
+    """Return the answer in column format: `outputs`, a value, or an object where there are several outputs."""
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     columns = {name: _plain(value, name) for name, value in sorted(outputs.items())}
@@ -38,12 +38,12 @@ def outputs(outputs: Mapping[str, np.ndarray]) -> bytes:
 
 
 def results(value: Any) -> bytes:
-    """The answer to classify or regress."""
+    """Return the answer to classify or regress."""
     return _dump({"results": value})
 
 
 def error(message: str) -> bytes:
-    """The body of an error."""
+    """Return the body of an error."""
     return json.dumps({"error": message}, indent=4).encode()
 
 
@@ -76,5 +76,5 @@ def _dump(value: Any) -> bytes:
 
 
 def number(value: float) -> float:
-    """A float32 that became a float, as its shortest text has it."""
+    """Return a float32 that became a float, as its shortest text has it."""
     return float(str(np.float32(value)))

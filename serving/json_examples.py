@@ -12,7 +12,7 @@ from serving.json_tensors import LIMITS, NotFitting, decoded, is_base64, signatu
 
 
 def fill_examples(document: dict[str, Any], request: Any) -> None:
-    """Fills a ClassificationRequest or RegressionRequest."""
+    """Fill a ClassificationRequest or RegressionRequest."""
     request.model_spec.signature_name = signature_name(document)
     value = request.input
     within = "context" in document

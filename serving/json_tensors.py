@@ -26,7 +26,7 @@ Infos = Mapping[str, Any]
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The object that a request's body holds. Raises ServingError."""
+    """Return the object that a request's body holds. Raises ServingError."""
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
@@ -43,7 +43,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def _loaded(body: bytes) -> Any:
-    """What a body holds: by orjson; by Python's own parser where it has what no JSON has, NaN and Infinity, or is
+    """Return what a body holds: by orjson; by Python's own parser where it has what no JSON has, NaN and Infinity, or is
     broken."""
     try:
         return orjson.loads(body)
@@ -52,7 +52,7 @@ def _loaded(body: bytes) -> Any:
 
 
 def fill_predict(document: dict[str, Any], request: Any, infos_of: Callable[[str], Infos], plain: bool = False) -> bool:
-    """Fills a PredictRequest; whether the request is in row format.
+    """Fill a PredictRequest; whether the request is in row format.
 
     Args:
         document: the parsed body.
@@ -82,7 +82,7 @@ def fill_predict(document: dict[str, Any], request: Any, infos_of: Callable[[str
 
 
 def signature_name(document: dict[str, Any]) -> str:
-    """The signature that a body names, or nothing. Raises ServingError."""
+    """Return the signature that a body names, or nothing. Raises ServingError."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(f"JSON Value: {text_of(document)} not formatted correctly. 'signature_name' key must be a string "
@@ -149,7 +149,7 @@ class NotFitting(ValueError):
 
 
 def _quickly(value: Any, kind: Any, name: str) -> np.ndarray | None:
-    """The same for numbers that all fit, as numpy reads them; None where one may not."""
+    """Return the same for numbers that all fit, as numpy reads them; None where one may not."""
     requested = np.dtype(kind).kind
     if requested not in "fiu":
         return None
@@ -168,7 +168,7 @@ def _quickly(value: Any, kind: Any, name: str) -> np.ndarray | None:
 
 
 def _array(value: Any, number: int, plain: bool = False) -> np.ndarray:
-    """A nested list as an array of a type.
+    """Return a nested list as an array of a type.
 
     Args:
         plain: there is no true and no false in it, which numpy would take for numbers.
@@ -257,7 +257,7 @@ def _at(place: int, shape: list[int]) -> tuple[int, ...]:
 
 
 def decoded(value: dict[str, Any], place: tuple[int, ...] = ()) -> bytes:
-    """The bytes of `{"b64": …}`. Raises NotFitting."""
+    """Return the bytes of `{"b64": …}`. Raises NotFitting."""
     if not is_base64(value):
         raise NotFitting(f"JSON Value: {text_of(value)} not formatted correctly for base64 data", place)
     try:
@@ -267,7 +267,7 @@ def decoded(value: dict[str, Any], place: tuple[int, ...] = ()) -> bytes:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a value is `{"b64": …}`."""
+    """Return whether a value is `{"b64": …}`."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
@@ -276,7 +276,7 @@ def _is_object(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """A value's own text, cut, for an error."""
+    """Return a value's own text, cut, for an error."""
     try:
         text = json.dumps(value)
     except (ValueError, RecursionError):

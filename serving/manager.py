@@ -55,7 +55,7 @@ class Version:
 
     @property
     def loaded(self) -> Servable:
-        """What answers; there is one as long as the version is held."""
+        """Return what answers; there is one as long as the version is held."""
         assert self.servable is not None
         return self.servable
 
@@ -71,7 +71,7 @@ class Model:
 
     @property
     def available(self) -> list[int]:
-        """The versions that answer, the newest last."""
+        """Return the versions that answer, the newest last."""
         return sorted(number for number, version in self.versions.items() if version.state == State.AVAILABLE)
 
 
@@ -96,13 +96,13 @@ class Manager:
         self._configuring = asyncio.Lock()
 
     def hold(self, spec: Any) -> Version:
-        """The version that a ModelSpec means; it is not unloaded until it is let go. Raises ServingError."""
+        """Return the version that a ModelSpec means; it is not unloaded until it is let go. Raises ServingError."""
         version = self._find(spec)
         version.uses += 1
         return version
 
     def let_go(self, version: Version) -> None:
-        """Ends what `hold` began."""
+        """End what `hold` began."""
         version.uses -= 1
         if not version.uses:
             version.idle.set()
@@ -127,7 +127,7 @@ class Manager:
             raise invalid(f"Unrecognized servable version label: {label}") from None
 
     def states(self, spec: Any) -> list[Version]:
-        """The versions that a ModelSpec means, the newest first. Raises ServingError (NOT_FOUND)."""
+        """Return the versions that a ModelSpec means, the newest first. Raises ServingError (NOT_FOUND)."""
         known = self.models[spec.name].versions if spec.name in self.models else {}
         choice = spec.WhichOneof("version_choice")
         if choice is None:
@@ -141,11 +141,11 @@ class Manager:
 
     @property
     def ready(self) -> bool:
-        """Whether every model has a version that answers."""
+        """Return whether every model has a version that answers."""
         return bool(self.models) and all(model.available for model in self.models.values())
 
     async def configure(self, config: Any) -> None:
-        """Takes a ModelServerConfig: models it no longer names are unloaded; returns when the new ones answer.
+        """Take a ModelServerConfig: models it no longer names are unloaded; return when the new ones answer.
 
         Raises:
             ServingError: the configuration is not possible (nothing has changed then), or a new model did not become
@@ -207,13 +207,13 @@ class Manager:
             raise ServingError(grpc.StatusCode.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{message}}}")
 
     async def watch(self) -> None:
-        """Looks for new versions until cancelled."""
+        """Look for new versions until cancelled."""
         while self.options.file_system_poll_wait_seconds > 0:
             await asyncio.sleep(self.options.file_system_poll_wait_seconds)
             await self.look()
 
     async def look(self) -> None:
-        """Looks at every base path once, and starts what follows from it."""
+        """Look at every base path once, and start what follows from it."""
         loop = asyncio.get_running_loop()
         for name, model in list(self.models.items()):
             result, trouble = await self._found(name, model.config.base_path)
@@ -231,7 +231,7 @@ class Manager:
         self._settling.keep(version.folder for model in self.models.values() for version in model.versions.values())
 
     async def _found(self, name: str, base: str) -> tuple[dict[int, Path], str]:
-        """The version folders under a base path, and what is wrong where there are none."""
+        """Return the version folders under a base path, and what is wrong where there are none."""
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._threads, versions.numbered, Path(base))
         except OSError as error:
@@ -301,7 +301,7 @@ class Manager:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Unloads everything; requests under way are waited for."""
+        """Unload everything; requests in flight are waited for."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*(self._unload(model, version) for model in [*self.models.values(), *self._leaving]

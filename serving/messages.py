@@ -57,10 +57,10 @@ SSLConfig: Any = _classes["SSLConfig"]
 
 
 def read(path: Path, kind: type[Kind]) -> Kind:
-    """The message that a text file holds.
+    """Return the message that a text file holds.
 
     Raises:
-        StartError: the file cannot be read, or is no such message: with its line, and the field in the message of the
+        StartError: the file cannot be read, or is not such a message: with its line, and the field in the message of the
             parser.
     """
     try:

@@ -32,10 +32,10 @@ class Metrics:
                                   registry=self.registry)
         self.waiting = Gauge(":tensorflow:serving:batching_session:queue_size", "Requests that wait for a batch.",
                              registry=self.registry)
-        self.under_way = Gauge(":tensorflow:serving:requests_under_way", "Requests under way.", registry=self.registry)
+        self.under_way = Gauge(":tensorflow:serving:requests_under_way", "Requests in flight.", registry=self.registry)
 
     def request(self, model: str, version: str, call: str, entry: str, status: str, seconds: float) -> None:
-        """Counts a request that has ended.
+        """Count a request that has ended.
 
         Args:
             call: Predict, Classify, …
@@ -46,11 +46,11 @@ class Metrics:
         self._latency.labels(model, version, call, entry).observe(seconds * 1e6)
 
     def batch(self, rows: int, padding: int, seconds: float) -> None:
-        """Counts a batch that starts."""
+        """Count a batch that starts."""
         self._batch_size.observe(rows)
         self._padding.observe(padding)
         self._queuing.observe(seconds * 1e6)
 
     def page(self) -> bytes:
-        """Everything, as Prometheus reads it. TF Serving's counter has no `_total`."""
+        """Return everything, as Prometheus reads it. TF Serving's counter has no `_total`."""
         return prometheus_client.generate_latest(self.registry).replace(b":request_count_total", b":request_count")

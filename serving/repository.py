@@ -45,12 +45,12 @@ class Repository:
 
     @property
     def mounted(self) -> str:
-        """Where servers see the folder."""
+        """Return where servers see the folder."""
         known = [one.base_path.removesuffix(f"/{one.name}") for one in self.config().model_config_list.config]
         return self._mounted or next(iter(known), str(self.folder.absolute()))
 
     def models(self) -> dict[str, list[int]]:
-        """Every model with its versions, in order."""
+        """Return every model with its versions, in order."""
         if not self.folder.is_dir():
             return {}
         return {path.name: result for path in sorted(self.folder.iterdir()) if path.is_dir()
@@ -58,7 +58,7 @@ class Repository:
                 and (result := sorted(versions.numbered(path)))}
 
     def config(self) -> Any:
-        """The ModelServerConfig of models.config; empty where there is none. Raises RepositoryError where it is
+        """Return the ModelServerConfig of models.config; empty where there is none. Raises RepositoryError where it is
         broken."""
         if not (self.folder / CONFIG).exists():
             return model_server_config_pb2.ModelServerConfig()
@@ -68,12 +68,12 @@ class Repository:
             raise RepositoryError(str(error)) from error
 
     def labels(self, model: str) -> dict[str, int]:
-        """A model's labels and the versions that they are on."""
+        """Return a model's labels and the versions that they are on."""
         return next((dict(one.version_labels) for one in self.config().model_config_list.config if one.name == model),
                     {})
 
     def promote(self, model: str, source: Path, extras: Mapping[str, bytes] | None = None) -> int:
-        """Copies a model's folder into the repository as its next version; that version's number.
+        """Copy a model's folder into the repository as its next version; that version's number.
 
         Args:
             source: a SavedModel's folder, or one with a model.tflite.
@@ -104,7 +104,7 @@ class Repository:
         return number
 
     def rollback(self, model: str, to: int | None = None) -> tuple[int, list[int]]:
-        """Withdraws a model's newest versions; the version that is served from now on, and those withdrawn.
+        """Withdraw a model's newest versions; the version that is served from now on, and those withdrawn.
 
         Args:
             to: that version; the one before the newest where not given.
@@ -132,7 +132,7 @@ class Repository:
         return to, gone
 
     def restore(self, model: str, number: int) -> None:
-        """Puts a withdrawn version back. Raises RepositoryError where it is not there."""
+        """Put a withdrawn version back. Raises RepositoryError where it is not there."""
         home = self.folder / model
         if not (home / WITHDRAWN / str(number)).is_dir():
             raise RepositoryError(f"{model} has no withdrawn version {number}")
@@ -141,7 +141,7 @@ class Repository:
             self._write(model, self.labels(model))
 
     def label(self, model: str, label: str, number: int | None) -> None:
-        """Puts a label on a version, or takes it away (None). Every labelled version is served, and the newest.
+        """Put a label on a version, or takes it away (None). Every labelled version is served, and the newest.
 
         Raises:
             RepositoryError: there is no such version or label.
@@ -181,7 +181,7 @@ class Repository:
 
     @contextlib.contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
-        """One at a time, for as long as the process lives."""
+        """Return one at a time, for as long as the process lives."""
         with (folder / LOCK).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -30,7 +30,7 @@ WAITING = 1000
 
 
 def read(path: Path) -> Iterator[Any]:
-    """The PredictionLog messages of a TFRecord file. Raises ValueError where it is none."""
+    """Yield the PredictionLog messages of a TFRecord file. Raises ValueError where it is none."""
     import tensorflow as tf
 
     count = 0
@@ -39,10 +39,10 @@ def read(path: Path) -> Iterator[Any]:
             count += 1
             yield prediction_log_pb2.PredictionLog.FromString(record)
     except (tf.errors.OpError, DecodeError) as error:
-        raise ValueError(f"{path.name} is no log of requests: {str(error).splitlines()[0][:150]}") from error
+        raise ValueError(f"{path.name} is not a log of requests: {str(error).splitlines()[0][:150]}") from error
     if not count and path.stat().st_size:
         # which TensorFlow takes for its end
-        raise ValueError(f"{path.name} is no log of requests: there is no record in it")
+        raise ValueError(f"{path.name} is not a log of requests: there is no record in it")
 
 
 class RequestLog:
@@ -56,7 +56,7 @@ class RequestLog:
 
     @staticmethod
     def check(config: Any) -> None:
-        """Raises ServingError where logging is asked for that cannot be had."""
+        """Raise ServingError where logging is asked for that cannot be had."""
         for one in config.model_config_list.config:
             if not one.HasField("logging_config"):
                 continue
@@ -69,7 +69,7 @@ class RequestLog:
                 raise invalid(f"model {one.name}: filename_prefix {collector.filename_prefix!r} is in no folder")
 
     def configure(self, config: Any) -> None:
-        """Logs what a checked ModelServerConfig says from now on."""
+        """Log what a checked ModelServerConfig says from now on."""
         self._configs = {one.name: one.logging_config for one in config.model_config_list.config
                          if one.HasField("logging_config") and one.logging_config.sampling_config.sampling_rate > 0}
         if self._configs and self._thread is None:
@@ -77,23 +77,23 @@ class RequestLog:
             self._thread.start()
 
     def covers(self, model: str) -> bool:
-        """Whether requests to a model may be logged."""
+        """Return whether requests to a model may be logged."""
         return model in self._configs
 
     def predict(self, request: Any, response: Any) -> None:
-        """Logs a Predict call, if the dice say so."""
+        """Log a Predict call, if the dice say so."""
         self._sample("predict_log", request.model_spec, request, response)
 
     def classify(self, request: Any, response: Any) -> None:
-        """Logs a Classify call."""
+        """Log a Classify call."""
         self._sample("classify_log", request.model_spec, request, response)
 
     def regress(self, request: Any, response: Any) -> None:
-        """Logs a Regress call."""
+        """Log a Regress call."""
         self._sample("regress_log", request.model_spec, request, response)
 
     def multi_inference(self, request: Any, response: Any) -> None:
-        """Logs a MultiInference call."""
+        """Log a MultiInference call."""
         if request.tasks:
             self._sample("multi_inference_log", request.tasks[0].model_spec, request, response)
 
@@ -130,7 +130,7 @@ class RequestLog:
             writer.close()
 
     def close(self) -> None:
-        """Writes what waits."""
+        """Write what waits."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join(10)

@@ -42,7 +42,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-#: Bodies under way may have so many times the bytes of the largest one together; beyond that new ones are UNAVAILABLE.
+#: Bodies in flight may have so many times the bytes of the largest one together; beyond that new ones are UNAVAILABLE.
 BODIES = 8
 #: Large bodies that are parsed at a time: JSON takes many times its bytes as Python's lists.
 PARSED = 2
@@ -111,7 +111,7 @@ class Rest:
                 self.held += len(body)
                 try:
                     if self.held > BODIES * self.core.options.max_request_bytes:
-                        raise unavailable("The bodies under way are too large together")
+                        raise unavailable("The bodies in flight are too large together")
                     async with asyncio.timeout(self.core.options.rest_api_timeout_in_ms / 1000), self.slots:
                         return 200, await self._call(call, spec, body), b"application/json"
                 except TimeoutError:
@@ -168,7 +168,7 @@ class Rest:
                                      for one in (await self.core.regress(requested)).result.regressions])
 
     async def _aside(self, size: int, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls a function: in a thread, few at a time, where what it works on is large."""
+        """Call a function: in a thread, few at a time, where what it works on is large."""
         if size <= INLINE:
             return function(*arguments)
         async with self.parsing:
@@ -213,7 +213,7 @@ def _unpacked(body: bytes, most: int) -> bytes:
     try:
         result = unpacker.decompress(body, most + 1)
     except zlib.error as error:
-        raise invalid(f"the body is no gzip data: {error}") from error
+        raise invalid(f"the body is not gzip data: {error}") from error
     if len(result) > most:
         raise TooLarge
     if not unpacker.eof:

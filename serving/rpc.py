@@ -43,7 +43,7 @@ def _first_task(request: Any) -> Any:
 
 
 def add_services(server: grpc.aio.Server, core: Core, guard: Guard) -> health.aio.HealthServicer:
-    """Adds every service to a server; the health service, which says SERVING as soon as it is told so."""
+    """Add every service to a server; the health service, which says SERVING as soon as it is told so."""
     def handler(name: str, kind: type[Message], call: Call,
                 spec: Callable[[Any], Any] = lambda request: request.model_spec
                 ) -> grpc.RpcMethodHandler:
@@ -88,7 +88,7 @@ def add_services(server: grpc.aio.Server, core: Core, guard: Guard) -> health.ai
 
 
 async def set_serving(servicer: health.aio.HealthServicer, serving: bool) -> None:
-    """Tells the health service how things are."""
+    """Tell the health service how things are."""
     status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
     for name in ("", PREDICTION, MODELS):
         await servicer.set(name, status)
@@ -98,7 +98,7 @@ async def _parsed(kind: type[Message], content: bytes) -> Any:
     try:
         return await asyncio.to_thread(kind.FromString, content) if len(content) > INLINE else kind.FromString(content)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"The request is no {kind.DESCRIPTOR.name} message") from error
+        raise invalid(f"The request is not a {kind.DESCRIPTOR.name} message") from error
 
 
 def _profiler(guard: Guard) -> grpc.GenericRpcHandler:

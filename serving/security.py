@@ -35,7 +35,7 @@ class Guard:
             self._expected = f"Bearer {token}".encode()
 
     def check(self, authorization: bytes | str | None) -> None:
-        """Raises ServingError (UNAUTHENTICATED) where the header is not the expected one."""
+        """Raise ServingError (UNAUTHENTICATED) where the header is not the expected one."""
         if not self._expected:
             return
         value = authorization.encode() if isinstance(authorization, str) else authorization or b""
@@ -60,7 +60,7 @@ class Certificates:
         try:
             self.context()
         except ssl.SSLError as error:
-            raise StartError(f"{path}: key and certificate do not fit together, or are no PEM text: "
+            raise StartError(f"{path}: key and certificate do not fit together, or are not PEM text: "
                              f"{error.reason or error}") from error
 
     def grpc(self) -> grpc.ServerCredentials:

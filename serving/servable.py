@@ -33,11 +33,11 @@ class Servable(Protocol):
         ...
 
     def run(self, signature: str, inputs: Arrays, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """The named outputs for checked inputs, arrays by name. Called in any thread. Raises ServingError."""
+        """Return the named outputs for checked inputs, arrays by name. Called in any thread. Raises ServingError."""
         ...
 
     def close(self) -> None:
-        """Gives its memory back. No request may be under way."""
+        """Give its memory back. No request may be in flight."""
         ...
 
 
@@ -94,7 +94,7 @@ class SavedModelServable:
         return dict(zip(outputs, map(np.asarray, answers), strict=True))
 
     def _callable(self, signature: str, inputs: Sequence[str], outputs: Sequence[str]) -> Callable[..., Any]:
-        """What `Session.make_callable` would give, without its way through Session.run at each call, a tenth of a
+        """Return what `Session.make_callable` would give, without its way through Session.run at each call, a tenth of a
         millisecond."""
         result = self.signatures[signature]
         return self._session._make_callable_from_options(CallableOptions(
@@ -170,7 +170,7 @@ class TFLiteServable:
 
 
 def _described(runner: Any) -> SignatureDef:
-    """A TFLite signature as a SignatureDef; a fixed batch of one is open, as it is asked row by row."""
+    """Return a TFLite signature as a SignatureDef; a fixed batch of one is open, as it is asked row by row."""
     result = SignatureDef(method_name=PREDICT)
     for details, into in ((runner.get_input_details(), result.inputs), (runner.get_output_details(), result.outputs)):
         for name, detail in details.items():
@@ -182,7 +182,7 @@ def _described(runner: Any) -> SignatureDef:
 
 
 def load(folder: Path, options: Options) -> Servable:
-    """Loads a version's folder: its SavedModel, or its model.tflite where there is none or it is preferred.
+    """Load a version's folder: its SavedModel, or its model.tflite where there is none or it is preferred.
 
     Raises:
         ServingError: there is no model, or it cannot be loaded.
@@ -196,12 +196,12 @@ def load(folder: Path, options: Options) -> Servable:
 
 
 def has_saved_model(folder: Path) -> bool:
-    """Whether a folder holds a SavedModel's graph."""
+    """Return whether a folder holds a SavedModel's graph."""
     return any((folder / name).is_file() for name in SAVED_MODEL)
 
 
 def check_inputs(signature: SignatureDef, inputs: Arrays) -> None:
-    """Raises ServingError (INVALID_ARGUMENT) where inputs are not what a signature takes: their names, types,
+    """Raise ServingError (INVALID_ARGUMENT) where inputs are not what a signature takes: their names, types,
     shapes."""
     received, requested = set(inputs), set(signature.inputs)
     if received != requested:
@@ -223,7 +223,7 @@ def check_inputs(signature: SignatureDef, inputs: Arrays) -> None:
 
 
 def signature_of(servable: Servable, name: str) -> SignatureDef:
-    """A signature by its name. Raises ServingError (FAILED_PRECONDITION) where there is none."""
+    """Return a signature by its name. Raises ServingError (FAILED_PRECONDITION) where there is none."""
     if name not in servable.signatures:
         raise failed_precondition(f'Serving signature key "{name}" not found.')
     return servable.signatures[name]

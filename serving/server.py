@@ -56,7 +56,7 @@ class Server:
         self._health: Any = None
 
     async def start(self) -> None:
-        """Loads the models, then listens. Raises StartError."""
+        """Load the models, then listens. Raises StartError."""
         sockets = [_bound(self.options.bind_address, self.options.rest_api_port)] if self.options.rest_api_port else []
         if self.options.port:
             _bound(self.options.bind_address, self.options.port).close()
@@ -124,7 +124,7 @@ class Server:
                 log.error("the configuration stays as it was: %s", error)
 
     async def stop(self) -> None:
-        """Drains: not ready, nothing new, what is under way ends within the grace period."""
+        """Drains: not ready, nothing new, requests in flight end within the grace period."""
         self.core.draining = True
         if self._health is not None:
             await rpc.set_serving(self._health, False)
@@ -181,7 +181,7 @@ def _timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
 
 
 def _bound(address: str, port: int) -> socket.socket:
-    """A socket that is bound to an address. Raises StartError that says why it cannot be."""
+    """Return a socket that is bound to an address. Raises StartError that says why it cannot be."""
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         # asyncio sets TCP_NODELAY where it sees that protocol
@@ -202,13 +202,13 @@ def _channel_arguments(text: str) -> list[tuple[str, Any]]:
     for one in filter(None, text.split(",")):
         name, received, value = one.partition("=")
         if not received:
-            raise StartError(f"--grpc_channel_arguments={text}: {one} is no NAME=VALUE")
+            raise StartError(f"--grpc_channel_arguments={text}: {one} is not NAME=VALUE")
         result.append((name, int(value) if value.lstrip("-").isdigit() else value))
     return result
 
 
 async def serve(options: Options, say: Callable[[str], None] = print) -> None:
-    """Runs a server until SIGTERM or SIGINT, then drains it. Raises StartError."""
+    """Run a server until SIGTERM or SIGINT, then drains it. Raises StartError."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -225,7 +225,7 @@ async def serve(options: Options, say: Callable[[str], None] = print) -> None:
     await starting
     say(_where(options))
     await waiting
-    say("stopping: finishing what is under way")
+    say("stopping: finishing requests in flight")
     await server.stop()
 
 

@@ -42,12 +42,12 @@ def type_name(number: int) -> str:
 
 
 def dims(shape: TensorShapeProto) -> list[int] | None:
-    """The sizes of a shape, -1 where one is open; None where not even the rank is known."""
+    """Return the sizes of a shape, -1 where one is open; None where not even the rank is known."""
     return None if shape.unknown_rank else [dim.size for dim in shape.dim]
 
 
 def to_array(proto: TensorProto, name: str) -> np.ndarray:
-    """The array of a TensorProto.
+    """Return the array of a TensorProto.
 
     Args:
         name: of the input, for the error.
@@ -56,7 +56,7 @@ def to_array(proto: TensorProto, name: str) -> np.ndarray:
         ServingError: INVALID_ARGUMENT, where the message holds no tensor or promises more than `LARGEST` bytes.
     """
     if proto.dtype not in KINDS:
-        raise invalid(f"tensor parsing error: {name}: {type_name(proto.dtype)} is no type that can be sent")
+        raise invalid(f"tensor parsing error: {name}: {type_name(proto.dtype)} is not a type that can be sent")
     kind, field = KINDS[proto.dtype]
     sizes = dims(proto.tensor_shape)
     if sizes is None or any(size < 0 for size in sizes):
@@ -110,7 +110,7 @@ def _filled(values: np.ndarray, count: int, kind: Any) -> np.ndarray:
 
 
 def to_proto(array: np.ndarray, proto: TensorProto, *, packed: bool = False) -> None:
-    """Writes an array into a TensorProto: its values one by one, as TF Serving answers, or packed as `tensor_content`.
+    """Write an array into a TensorProto: its values one by one, as TF Serving answers, or packed as `tensor_content`.
 
     Raises:
         ServingError: INTERNAL, for a type that cannot be sent.
@@ -134,7 +134,7 @@ def to_proto(array: np.ndarray, proto: TensorProto, *, packed: bool = False) -> 
 
 
 def number_of(dtype: Any) -> int:
-    """The number of a numpy type; byte and Unicode strings are strings. Raises ServingError (INTERNAL) for a type that
+    """Return the number of a numpy type; byte and Unicode strings are strings. Raises ServingError (INTERNAL) for a type that
     cannot be sent."""
     import grpc
 

@@ -12,14 +12,14 @@ SETTLED = 1.0
 
 
 def numbered(base: Path) -> dict[int, Path]:
-    """The version folders of a base path: those whose names are whole numbers. Raises OSError."""
+    """Return the version folders of a base path: those whose names are whole numbers. Raises OSError."""
     with os.scandir(base) as entries:
         return {int(entry.name): Path(entry.path) for entry in entries
                 if entry.name.isascii() and entry.name.isdigit() and len(entry.name) <= 18 and entry.is_dir()}
 
 
 def wanted(result: dict[int, Path], policy: Any) -> dict[int, Path]:
-    """The versions that a policy serves.
+    """Return the versions that a policy serves.
 
     Args:
         policy: `ServableVersionPolicy` of file_system_storage_path_source.proto: latest N (one, where nothing is said),
@@ -41,7 +41,7 @@ class Settling:
         self._seen: dict[Path, tuple[tuple, float]] = {}
 
     def whole(self, folder: Path) -> bool:
-        """Whether nothing in a folder has changed for `SETTLED` seconds: by its files' times, or since an earlier
+        """Return whether nothing in a folder has changed for `SETTLED` seconds: by its files' times, or since an earlier
         look."""
         look = fingerprint(folder)
         before = self._seen.get(folder)
@@ -51,7 +51,7 @@ class Settling:
         return 0 <= newest <= time.time() - SETTLED or time.monotonic() - before[1] >= SETTLED
 
     def keep(self, folders: Iterable[Path]) -> None:
-        """Forgets all other folders."""
+        """Forget all other folders."""
         kept = set(folders)
         self._seen = {folder: seen for folder, seen in self._seen.items() if folder in kept}
 

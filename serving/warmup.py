@@ -19,7 +19,7 @@ MOST = 1000
 
 
 def replay(folder: Path, loaded: Servable, times: int) -> int:
-    """Sends a version its warm-up requests; how many there are.
+    """Send a version its warm-up requests; how many there are.
 
     Raises:
         ServingError: the file is broken, or a request of it fails: such a version is not served.

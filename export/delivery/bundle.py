@@ -105,7 +105,7 @@ def _tensor(info: TensorInfo, tensor: Tensor) -> dict[str, Any]:
 
 
 def _in_words(signature: Signature, about: Description) -> str:
-    """Return a SavedModel's signature in a line: "image: uint8 (batch, 28, 28, 1), raw pixels 0..255, grey -> logits"."""
+    """Return a SavedModel's signature in a line: "image: uint8 (batch, 28, 28, 1), raw pixels 0..255 -> logits"."""
     meanings: dict[str, str] = {}
     for tensor in about.signature.inputs if about.signature is not None else ():
         meanings |= {tensor.name: tensor.meaning, f"{tensor.name}_bytes": "encoded files"}
@@ -113,5 +113,6 @@ def _in_words(signature: Signature, about: Description) -> str:
     inputs = []
     for tensor in sorted(signature.inputs, key=lambda tensor: order.get(tensor.name, len(order))):
         meaning = tensor.meaning or meanings.get(tensor.name)
-        inputs.append(f"{tensor.name}: {tensor.dtype} {shown((None, *tensor.shape))}{f', {meaning}' if meaning else ''}")
+        described = f"{tensor.name}: {tensor.dtype} {shown((None, *tensor.shape))}"
+        inputs.append(f"{described}, {meaning}" if meaning else described)
     return f"{'; '.join(inputs)} -> {', '.join(tensor.name for tensor in signature.outputs)}"

@@ -26,7 +26,7 @@ with epy.lazy_imports():
 
 
 def make_keys(private: Path) -> Path:
-    """Write an Ed25519 key (RFC 8032) to sign with, and beside it the one to check with; return the latter, `<name>.pub`.
+    """Write an Ed25519 key (RFC 8032) to sign with, and beside it `<name>.pub`, to check with; return the latter.
 
     Raises:
         ValueError: there is a file already.
@@ -37,7 +37,8 @@ def make_keys(private: Path) -> Path:
             raise ValueError(f"{path} is there already; a key that is lost cannot be made again, so it is not "
                              "overwritten")
     key = ed25519.Ed25519PrivateKey.generate()
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                               serialization.NoEncryption())
     with open(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(secret)
     public.write_bytes(key.public_key().public_bytes(

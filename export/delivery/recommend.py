@@ -14,7 +14,7 @@ DEVICES = {"phone_cpu": "phones' CPUs", "phone_gpu": "phones' GPUs", "npu": "NPU
 
 
 def recommended(artifacts: Sequence[Exported], drops: Mapping[str, float], unfit: Sequence[str] = ()) -> dict[str, str]:
-    """Return the name of the file to take by kind of device: the one with the fewest bytes to download that loses little.
+    """Return, by kind of device, the name of the file to take: of those that lose little, the smallest download.
 
     It depends on nothing that differs from run to run, as a measured latency does.
 

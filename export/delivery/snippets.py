@@ -29,10 +29,10 @@ TYPES = {"kotlin": {"float32", "int32", "int64", "bool", "uint8", "int8"},
          "swift": {"float32", "int32", "int64", "bool", "uint8", "int8", "int16"}}
 #: Words that cannot be names in Kotlin or Swift.
 RESERVED = {"as", "break", "case", "catch", "class", "continue", "default", "do", "else", "enum", "false", "for", "fun",
-            "func", "guard", "if", "import", "in", "init", "interface", "internal", "is", "let", "nil", "null", "object",
-            "operator", "package", "private", "protocol", "public", "repeat", "return", "self", "static", "struct",
-            "super", "switch", "this", "throw", "throws", "true", "try", "typealias", "val", "var", "when", "where",
-            "while"}
+            "func", "guard", "if", "import", "in", "init", "interface", "internal", "is", "let", "nil", "null",
+            "object", "operator", "package", "private", "protocol", "public", "repeat", "return", "self", "static",
+            "struct", "super", "switch", "this", "throw", "throws", "true", "try", "typealias", "val", "var", "when",
+            "where", "while"}
 #: Names that the templates use themselves.
 TAKEN = {"inputs", "outputs", "model", "runner", "run"}
 
@@ -65,7 +65,7 @@ class Port(TensorInfo):
         return "float32" if self.quantized else self.dtype
 
     @property
-    def described(self) -> str:
+    def comment(self) -> str:
         """Return its type, shape, quantization and meaning, on one line of a comment."""
         shape = ", ".join("?" if size < 0 else str(size) for size in self.shape)
         stored = f", stored as value / {self.scale:g} + {self.zero}" if self.quantized else ""
@@ -138,8 +138,8 @@ def _render(path: Path, template: Path, file: Path, name: str, values: Mapping[s
                                      keep_trailing_newline=True)
     environment.filters["literal"] = _kotlin_literal if path.suffix == ".kt" else _literal
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = environment.from_string(template.read_text()).render(class_name=name, file=file.name, stem=file.stem, **values)
-    path.write_text(text)
+    code = environment.from_string(template.read_text())
+    path.write_text(code.render(class_name=name, file=file.name, stem=file.stem, **values))
 
 
 def _literal(text: str) -> str:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
@@ -85,7 +86,8 @@ def run_guest(python: Sequence[str], models: Sequence[Path], inputs: Arrays,
     """
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
-        np.savez(source, **{f"input.{name}": _plain(values) for name, values in inputs.items()})
+        arrays: dict[str, Any] = {f"input.{name}": _plain(values) for name, values in inputs.items()}
+        np.savez(source, **arrays)
         command = [*python, str(GUEST), str(source), str(target), *(str(model.absolute()) for model in models)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:

@@ -21,7 +21,7 @@ def predict(path, inputs):
     if len(taken) == 1 and len(inputs) == 1:
         inputs = dict(zip(taken, inputs.values(), strict=True))
     stored = {name: to_tensor(inputs[name], detail) for name, detail in taken.items()}
-    parts = {name: [] for name in given}
+    parts: dict = {name: [] for name in given}
     for position in range(len(next(iter(stored.values())))):
         outputs = runner(**{name: values[position:position + 1] for name, values in stored.items()})
         for name, detail in given.items():

@@ -48,7 +48,8 @@ class GpuPredictor(BatchPredictor):
         self._outputs = {name: self._buffers(name, file, output=True) for name, file in self._files.items()}
 
     def _call(self, signature: Signature, batch: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        file, inputs, outputs = (known[signature.name] for known in (self._files, self._inputs, self._outputs))
+        file = self._files[signature.name]
+        inputs, outputs = self._inputs[signature.name], self._outputs[signature.name]
         for name, info in file.inputs.items():
             inputs[name].write(info.to_tensor(batch[name]).ravel())
         self._model.run_by_name(self._keys[signature.name], inputs, outputs)

@@ -8,7 +8,7 @@ from typing import Any
 from etils import epy
 
 from export.errors import first_line
-from export.predictors.predictor import BatchPredictor
+from export.predictors.predictor import BatchPredictor, examples
 from export.signature import DEFAULT, Signature
 from export.tflite.signatures import FileSignature, TensorInfo, of_detail
 
@@ -29,6 +29,9 @@ class LiteRTPredictor(BatchPredictor):
         ValueError: the file is not a TFLite model.
     """
 
+    #: Examples whose numbers are quantized at once; they are run one by one.
+    batch = 256
+
     def __init__(self, path: Path, threads: int = 1):
         self.path = path
         self.threads = threads
@@ -42,15 +45,17 @@ class LiteRTPredictor(BatchPredictor):
         self.signatures = {name: file.signature() for name, file in self.tensors.items()}
 
     def _call(self, signature: Signature, batch: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        file = self.tensors[signature.name]
-        stored = _stored(file, batch)
-        if signature.name in self._runners:
-            outputs = self._runners[signature.name](**stored)
-        else:
-            _put(self._interpreter, file, stored)
-            self._interpreter.invoke()
-            outputs = {name: self._interpreter.get_tensor(info.index) for name, info in file.outputs.items()}
-        return {name: info.to_real(outputs[name]) for name, info in file.outputs.items()}
+        file, stored = self.tensors[signature.name], _stored(self.tensors[signature.name], batch)
+        rows = [self._run(file, {name: value[position:position + 1] for name, value in stored.items()})
+                for position in range(examples(batch))]
+        return {name: info.to_real(np.concatenate([row[name] for row in rows])) for name, info in file.outputs.items()}
+
+    def _run(self, file: FileSignature, stored: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if file.name in self._runners:
+            return self._runners[file.name](**stored)
+        _put(self._interpreter, file, stored)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(info.index) for name, info in file.outputs.items()}
 
     def _prepared(self, signature: Signature, batch: dict[str, np.ndarray]) -> Callable[[], object]:
         interpreter, file = self._opened(), self.tensors[signature.name]

@@ -106,16 +106,19 @@ def _spell_out_gelu(graph: Any) -> None:
 
 
 def _gelu(graph: Any, node: Any, prefix: str) -> list[Any]:
-    """Return the nodes of x / 2 (1 + erf(x / √2)), or of its approximation by tanh (Hendrycks and Gimpel 2016,
-    "Gaussian Error Linear Units"). Their constants are added to the graph."""
+    """Return the nodes of x / 2 (1 + erf(x / √2)), or of its approximation by tanh; the graph gets their constants.
+
+    See Hendrycks and Gimpel 2016, "Gaussian Error Linear Units".
+    """
     x, result = node.input[0], node.output[0]
     constants = {"half": 0.5, "one": 1.0, "root": 2 ** -0.5, "outer": (2 / np.pi) ** 0.5, "inner": 0.044715}
     names = {name: f"{prefix}_{name}" for name in (*constants, *(f"step{number}" for number in range(7)))}
-    graph.initializer.extend(onnx.numpy_helper.from_array(np.array(value, "float32"), names[name]) for name, value in constants.items())
+    graph.initializer.extend(onnx.numpy_helper.from_array(np.array(value, "float32"), names[name])
+                             for name, value in constants.items())
     steps = [("Mul", x, "root"), ("Erf", "step0")]
     if any(attribute.name == "approximate" and attribute.i for attribute in node.attribute):
-        steps = [("Mul", x, x), ("Mul", "step0", x), ("Mul", "step1", "inner"), ("Add", "step2", x), ("Mul", "step3", "outer"),
-                 ("Tanh", "step4")]
+        steps = [("Mul", x, x), ("Mul", "step0", x), ("Mul", "step1", "inner"), ("Add", "step2", x),
+                 ("Mul", "step3", "outer"), ("Tanh", "step4")]
     nodes = [onnx.helper.make_node(kind, [names.get(name, name) for name in inputs], [names[f"step{number}"]])
              for number, (kind, *inputs) in enumerate(steps)]
     last = f"{prefix}_last"
@@ -125,8 +128,11 @@ def _gelu(graph: Any, node: Any, prefix: str) -> list[Any]:
 
 
 def _name(graph: Any, infos: Mapping[str, TensorInfo], ends: Sequence[Any]) -> None:
-    """Give inputs or outputs, which tf2onnx calls as the file's graph does, the names of the signature. Raises
-    ValueError."""
+    """Give inputs or outputs, which tf2onnx calls as the file's graph does, their names in the signature.
+
+    Raises:
+        ValueError: tf2onnx calls them otherwise.
+    """
     names = {info.tensor_name: name for name, info in infos.items()}
     if {end.name for end in ends} != set(names):
         raise ValueError(f"tf2onnx calls {', '.join(end.name for end in ends)} what the file calls {', '.join(names)}")
@@ -148,8 +154,10 @@ def _rename(graph: Any, old: str, new: str) -> None:
 
 
 def _name_by_position(graph: Any) -> None:
-    """Name nodes and tensors by where they stand: tf2onnx numbers them through the process, and the same model shall be
-    the same file."""
+    """Name nodes and tensors by where they stand, so that the same model is the same file.
+
+    tf2onnx numbers them through the process.
+    """
     constants = {value.name: value for value in graph.initializer}
     names = {value.name: value.name for value in (*graph.input, *graph.output)}
     for position, node in enumerate(graph.node):
@@ -178,7 +186,8 @@ def _quantize(graph: Any, info: TensorInfo, pixels: bool) -> None:
     end = next(value for value in graph.input if value.name == info.name)
     end.type.tensor_type.elem_type = onnx.TensorProto.UINT8 if pixels else onnx.TensorProto.FLOAT
     real = f"{info.name}_real" if pixels else info.name
-    graph.node.insert(0, onnx.helper.make_node("QuantizeLinear", [real, f"{info.name}_scale", f"{info.name}_zero"], [inner]))
+    arguments = [real, f"{info.name}_scale", f"{info.name}_zero"]
+    graph.node.insert(0, onnx.helper.make_node("QuantizeLinear", arguments, [inner]))
     if pixels:
         graph.node.insert(0, onnx.helper.make_node("Cast", [info.name], [real], to=onnx.TensorProto.FLOAT))
 
@@ -188,12 +197,16 @@ def _dequantize(graph: Any, info: TensorInfo) -> None:
     inner = _quantization(graph, info, [node.output for node in graph.node])
     end = next(value for value in graph.output if value.name == info.name)
     end.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    graph.node.append(onnx.helper.make_node("DequantizeLinear", [inner, f"{info.name}_scale", f"{info.name}_zero"], [info.name]))
+    arguments = [inner, f"{info.name}_scale", f"{info.name}_zero"]
+    graph.node.append(onnx.helper.make_node("DequantizeLinear", arguments, [info.name]))
 
 
 def _quantization(graph: Any, info: TensorInfo, mentioned: Sequence[Any]) -> str:
-    """Give a tensor another name wherever nodes mention it, which is returned, and add its scale and zero point to the
-    graph."""
+    """Give a tensor another name wherever nodes mention it, and add its scale and zero point to the graph.
+
+    Returns:
+        The name.
+    """
     inner = f"{info.name}_quantized"
     for names in mentioned:
         for number, own in enumerate(names):

@@ -43,12 +43,12 @@ def convert(content: bytes, labels: Sequence[str], target: Path) -> None:
 
 
 def _of_real_numbers(model: Any, signature: FileSignature) -> Any:
-    """Return the same model from real numbers, and raw pixels, to real numbers, its inputs and outputs called as in the
-    signature."""
+    """Return the same model of real numbers, and raw pixels, with its inputs and outputs called as in the signature."""
     from openvino import opset13 as ops
 
     roles = {tensor.name: tensor.role for tensor in signature.signature().inputs}
-    parameters = [_quantized(_named(model.inputs, info).get_node(), info, roles[info.name] == "image") for info in signature.inputs.values()]
+    parameters = [_quantized(_named(model.inputs, info).get_node(), info, roles[name] == "image")
+                  for name, info in signature.inputs.items()]
     results = []
     for info in signature.outputs.values():
         value = _named(model.outputs, info).get_node().input_value(0)
@@ -68,8 +68,11 @@ def _of_real_numbers(model: Any, signature: FileSignature) -> Any:
 
 
 def _named(ends: Sequence[Any], info: TensorInfo) -> Any:
-    """Return the input or output that a file's graph calls as `info` says; the only one goes by any name. Raises
-    ValueError."""
+    """Return the input or output that a file's graph calls as `info` says; the only one goes by any name.
+
+    Raises:
+        ValueError: there is none.
+    """
     for end in ends:
         if info.tensor_name in end.get_names() or len(ends) == 1:
             return end

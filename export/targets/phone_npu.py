@@ -15,7 +15,8 @@ from typing import Any
 
 from export.artifacts import Coverage
 
-PARTITIONED = re.compile(r"Partitioned subgraph<\d+>, selected (\d+) ops, from a total of (\d+) ops. resulted in (\d+) partitions")
+PARTITIONED = re.compile(r"Partitioned subgraph<\d+>, selected (\d+) ops, from a total of (\d+) ops. "
+                         r"resulted in (\d+) partitions")
 LOG = re.compile(r"See (\S+\.error)")
 
 
@@ -36,7 +37,8 @@ class Vendor:
 
 VENDORS = {"qualcomm": Vendor("qualcomm", "ai_edge_litert_sdk_qualcomm", "ai-edge-litert-sdk-qualcomm"),
            "mediatek": Vendor("mediatek", "ai_edge_litert_sdk_mediatek", "ai-edge-litert-sdk-mediatek"),
-           "google-tensor": Vendor("google_tensor", "ai_edge_litert_sdk_google_tensor", "ai-edge-litert-sdk-google-tensor"),
+           "google-tensor": Vendor("google_tensor", "ai_edge_litert_sdk_google_tensor",
+                                   "ai-edge-litert-sdk-google-tensor"),
            "intel-npu": Vendor("intel_openvino", "ai_edge_litert_sdk_intel", "ai-edge-litert-sdk-intel")}
 
 
@@ -45,8 +47,8 @@ def missing(vendor: str) -> str:
     package = VENDORS[vendor].package
     if importlib.util.find_spec(VENDORS[vendor].sdk) is not None:
         return ""
-    return (f"{package} is not installed; .venv/bin/pip install {package} brings it, with the maker's compiler from its own "
-            "servers")
+    return (f"{package} is not installed; .venv/bin/pip install {package} brings it, with the maker's compiler from "
+            "its own servers")
 
 
 def versions(vendor: str) -> dict[str, str]:
@@ -70,7 +72,8 @@ def check_system(vendor: str, soc: str) -> None:
         return
     nearest = difflib.get_close_matches(soc, supported, n=1, cutoff=0.5)
     question = f"Did you mean {nearest[0]}? " if nearest else ""
-    raise ValueError(f"{vendor} has no system on chip {soc} that LiteRT compiles for. {question}Known: {', '.join(supported)}")
+    raise ValueError(f"{vendor} has no system on chip {soc} that LiteRT compiles for. {question}"
+                     f"Known: {', '.join(supported)}")
 
 
 def compile_file(source: Path, target: Path, vendor: str, soc: str) -> Coverage:
@@ -83,16 +86,19 @@ def compile_file(source: Path, target: Path, vendor: str, soc: str) -> Coverage:
     check_system(vendor, soc)
     from ai_edge_litert.aot import aot_compile
 
-    targets, work = _targets(vendor), target.parent / f".{target.stem}"
+    targets = _targets(vendor)
+    work = target.parent / f".{target.stem}"
+    chip = targets.Target(targets.SocModel(soc))
     with _libraries(vendor):
-        result = aot_compile.aot_compile(str(source), str(work), target=targets.Target(targets.SocModel(soc)), keep_going=True)
+        result = aot_compile.aot_compile(str(source), str(work), target=chip, keep_going=True)
     if result.failed_backends:
         raise ValueError(_failure(vendor, soc, str(result.failed_backends[0][1])))
     (_, model), = result.models_with_backend
     model.save(str(target), export_only=True)
     stats = model.partition_stats.subgraph_stats
     return Coverage(accelerator=soc, taken=sum(one.num_ops_offloaded for one in stats),
-                    total=sum(one.num_total_ops for one in stats), partitions=sum(one.num_partitions_offloaded for one in stats))
+                    total=sum(one.num_total_ops for one in stats),
+                    partitions=sum(one.num_partitions_offloaded for one in stats))
 
 
 def _failure(vendor: str, soc: str, message: str) -> str:

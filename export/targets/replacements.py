@@ -12,11 +12,13 @@ NORMALIZATION = "batch normalization in the place of layer normalization"
 INSTEAD = {
     **dict.fromkeys(("GELU", "ERF", "EXP", "POW"), "hard_swish or relu6 in the place of gelu and swish"),
     **dict.fromkeys(("RSQRT", "SQRT", "SQUARED_DIFFERENCE", "SQUARE"), NORMALIZATION),
-    "BATCH_MATMUL": "convolutions in the place of attention", "GATHER": "slices, or a 1 x 1 convolution", "GATHER_ND": "slices",
+    "BATCH_MATMUL": "convolutions in the place of attention",
+    "GATHER": "slices, or a 1 x 1 convolution", "GATHER_ND": "slices",
     "DIV": "a multiplication with the reciprocal", "SOFTMAX": "the logits, and the softmax in the app",
     "ARG_MAX": "the logits, and the best class in the app", "TOPK_V2": "the logits, and the best classes in the app",
     "LOCAL_RESPONSE_NORMALIZATION": "batch normalization", "TRANSPOSE": "channels last throughout",
-    "RESIZE_BILINEAR": "a transposed convolution, or scales of 2", "WHILE": "steps written out", "NEG": "a multiplication with -1",
+    "RESIZE_BILINEAR": "a transposed convolution, or scales of 2",
+    "WHILE": "steps written out", "NEG": "a multiplication with -1",
     "L2_NORMALIZATION": "x * rsqrt(sum(x * x))", "LOGISTIC": "hard_sigmoid", "TANH": "relu6"}
 #: Convolutions whose channels are not a multiple of this leave a part of an NPU's multipliers idle.
 CHANNELS = 8

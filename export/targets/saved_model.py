@@ -8,7 +8,7 @@ from typing import Any
 from etils import epy
 
 from export.keras_models import graph
-from export.signature import Function, Signature, Tensor
+from export.signature import DEFAULT, Function, Signature, Tensor
 from export.tensors import described
 
 with epy.lazy_imports():
@@ -33,7 +33,7 @@ def export(model: keras.Model, folder: Path, functions: Sequence[Function]) -> N
 def signatures(folder: Path) -> dict[str, Signature]:
     """Return the signatures of a SavedModel's folder by name, read without loading its graph.
 
-    Roles are guessed, and tensors come in the order of their names.
+    Roles are guessed, tensors come in the order of their names, and `serving_default` comes first.
 
     Raises:
         ValueError: it is not a SavedModel.
@@ -44,9 +44,15 @@ def signatures(folder: Path) -> dict[str, Signature]:
         definitions = content.meta_graphs[0].signature_def
     except Exception as error:
         raise ValueError(f"{folder} is not a SavedModel") from error
-    return {name: Signature(name=name, inputs=_tensors(one.inputs, "tf.train.Example" if one.method_name in OF_EXAMPLES else ""),
-                            outputs=_tensors(one.outputs, output=True))
-            for name, one in sorted(definitions.items()) if not name.startswith("__")}
+    names = sorted(name for name in definitions if not name.startswith("__"))
+    names.sort(key=lambda name: name != DEFAULT)
+    return {name: _signature(name, definitions[name]) for name in names}
+
+
+def _signature(name: str, definition: Any) -> Signature:
+    meaning = "tf.train.Example" if definition.method_name in OF_EXAMPLES else ""
+    return Signature(name=name, inputs=_tensors(definition.inputs, meaning),
+                     outputs=_tensors(definition.outputs, output=True))
 
 
 def _tensors(infos: Mapping[str, Any], meaning: str = "", *, output: bool = False) -> tuple[Tensor, ...]:

@@ -40,7 +40,8 @@ def missing() -> str:
     """Return what to install; an empty text where the runtime is here, or npm to fetch it with."""
     if _cached().is_dir() or shutil.which("npm"):
         return ""
-    return f"npm is not installed; install Node.js, with which LiteRT's web runtime @litertjs/core {VERSION} is fetched once"
+    return (f"npm is not installed; install Node.js, with which LiteRT's web runtime @litertjs/core {VERSION} is "
+            "fetched once")
 
 
 def write(folder: Path, about: Description, models: Mapping[str, bytes]) -> Path:
@@ -73,8 +74,11 @@ def write(folder: Path, about: Description, models: Mapping[str, bytes]) -> Path
 
 
 def runtime() -> Path:
-    """Return the folder with the web runtime; it is fetched from the npm registry the first time, and checked. Raises
-    ValueError."""
+    """Return the folder with the web runtime, which is fetched from the npm registry the first time.
+
+    Raises:
+        ValueError: it cannot be fetched, or is not what it should be.
+    """
     cached = _cached()
     if cached.is_dir():
         return cached
@@ -91,11 +95,13 @@ def runtime() -> Path:
 
 def _must_classify(name: str, signature: FileSignature, about: Description) -> None:
     """Raise ValueError where a file is not from one image to one row of logits, in types that the web runtime reads."""
-    taken, given = signature.input, signature.output
-    if about.tensor(taken).role != "image" or len(taken.shape) != 4 or len(given.shape) != 2 or not about.labels:
-        raise ValueError(f"the page classifies images, and {name} takes {taken.name} {taken.shape} and gives {given.name} {given.shape}")
-    if not {taken.dtype, given.dtype} <= {"float32", "uint8"}:
-        raise ValueError(f"{name} takes {taken.dtype} and gives {given.dtype}; the web runtime reads float32 and uint8 only")
+    image, logits = signature.input, signature.output
+    if about.tensor(image).role != "image" or len(image.shape) != 4 or len(logits.shape) != 2 or not about.labels:
+        raise ValueError(f"the page classifies images, and {name} takes {image.name} {image.shape} and gives "
+                         f"{logits.name} {logits.shape}")
+    if not {image.dtype, logits.dtype} <= {"float32", "uint8"}:
+        raise ValueError(f"{name} takes {image.dtype} and gives {logits.dtype}; the web runtime reads float32 and "
+                         "uint8 only")
 
 
 def _cached() -> Path:
@@ -104,15 +110,18 @@ def _cached() -> Path:
 
 def _fetched(package: str, folder: Path) -> Path:
     try:
-        done = subprocess.run(["npm", "pack", "--silent", f"{package}@{VERSION}"], cwd=folder, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(["npm", "pack", "--silent", f"{package}@{VERSION}"], cwd=folder, capture_output=True,
+                              text=True, timeout=300)
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
         raise ValueError(f"{package} {VERSION} cannot be fetched: {missing() or error}") from error
     if done.returncode:
-        raise ValueError(f"npm cannot fetch {package} {VERSION}: {first_line(done.stderr)[:200] or 'it does not say why'}")
+        reason = first_line(done.stderr)[:200] or "it does not say why"
+        raise ValueError(f"npm cannot fetch {package} {VERSION}: {reason}")
     archive = folder / done.stdout.split()[-1]
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != PACKAGES[package]:
-        raise ValueError(f"{package} {VERSION} as npm fetched it is not the archive that this version of litepress knows: {digest[:16]}…")
+        raise ValueError(f"{package} {VERSION} as npm fetched it is not the archive that this version of litepress "
+                         f"knows: {digest[:16]}…")
     return archive
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -55,7 +56,7 @@ def inspect(content: bytes) -> Inspection:
     graph, planned = model.subgraphs[0], arena.plan(content)
     tensors = [_tensor(model, tensor) for tensor in graph.tensors]
     return Inspection(
-        bytes=len(content), operators=tflite_file.operators(content), signatures=_signatures(model, tensors),
+        bytes=len(content), operators=tflite_file.operators(content), signatures=_signatures(model),
         weights=sum(math.prod(tensors[index].shape) for index in _weights(model, graph, tensors)),
         multiply_adds=_multiply_adds(model, graph), arena_bytes=planned.bytes, peak=planned.peak,
         minimum_runtime=tflite_file.minimum_runtime(content), tensors=tensors, about=metadata.read(content))
@@ -71,12 +72,16 @@ def _tensor(model: Any, tensor: Any) -> TensorInfo:
     return info
 
 
-def _signatures(model: Any, tensors: list[TensorInfo]) -> dict[str, dict[str, dict[str, str]]]:
-    def shown(mapped: Any) -> dict[str, str]:
-        return {one.name.decode(): describe(tensors[one.tensorIndex]) for one in mapped}
+def _signatures(model: Any) -> dict[str, dict[str, dict[str, str]]]:
+    def described(graph: Any, entries: Iterable[Any]) -> dict[str, str]:
+        return {entry.name.decode(): describe(_tensor(model, graph.tensors[entry.tensorIndex])) for entry in entries}
 
-    return {signature.signatureKey.decode(): {"inputs": shown(signature.inputs), "outputs": shown(signature.outputs)}
-            for signature in model.signatureDefs or []}
+    signatures = {}
+    for definition in model.signatureDefs or []:
+        graph = model.subgraphs[definition.subgraphIndex]
+        signatures[definition.signatureKey.decode()] = {
+            "inputs": described(graph, definition.inputs), "outputs": described(graph, definition.outputs)}
+    return signatures
 
 
 def describe(tensor: TensorInfo) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from etils import epy
@@ -70,7 +70,7 @@ class Description(BaseModel):
     signature: Signature | None = None
 
     def tensor(self, info: TensorInfo, *, output: bool = False) -> Tensor:
-        """Return what a tensor of a file is: as the signature says, under its name or as the only one, else as guessed."""
+        """Return what a tensor of a file is, as the signature has it under its name, or alone; else as guessed."""
         tensors: tuple[Tensor, ...] = ()
         if self.signature is not None:
             tensors = self.signature.outputs if output else self.signature.inputs
@@ -117,8 +117,8 @@ def _of_scores(about: Description, info: TensorInfo) -> dict[str, bytes]:
     if not about.labels:
         return {}
     if len(about.labels) != info.shape[-1]:
-        raise ValueError(f"there are {len(about.labels)} labels, and the model tells {info.shape[-1]} classes apart: give "
-                         "one line per class")
+        raise ValueError(f"there are {len(about.labels)} labels, and the model tells {info.shape[-1]} classes apart: "
+                         "give one line per class")
     files = {LABELS: "\n".join(about.labels).encode()}
     if about.calibration is not None:
         line = f"1.0,{about.calibration.slope:.6g},{about.calibration.offset:.6g}"
@@ -161,15 +161,20 @@ def fit(logits: np.ndarray, labels: np.ndarray) -> Calibration | None:
 
 
 def _tensors(content: bytes, about: Description) -> tuple[list[Described], list[Described]]:
-    """Return the inputs and outputs of the main graph with what they are, in its order: readers of metadata go by it."""
+    """Return the inputs and outputs of the main graph with what they are, in its order, which readers go by."""
     graph = tflite_file.read(content).subgraphs[0]
     candidates = [signatures.main(content), *signatures.of(content).values()]
     signature = next(candidate for candidate in candidates if candidate.subgraph == 0)
-    inputs = {info.index: info for info in signature.inputs.values()}
-    outputs = {info.index: info for info in signature.outputs.values()}
-    taken = [inputs[index] for index in map(int, graph.inputs) if index in inputs]
-    given = [outputs[index] for index in map(int, graph.outputs) if index in outputs]
-    return [(info, about.tensor(info)) for info in taken], [(info, about.tensor(info, output=True)) for info in given]
+    inputs = _ordered(signature.inputs, graph.inputs)
+    outputs = _ordered(signature.outputs, graph.outputs)
+    return ([(info, about.tensor(info)) for info in inputs],
+            [(info, about.tensor(info, output=True)) for info in outputs])
+
+
+def _ordered(infos: Mapping[str, TensorInfo], indices: Iterable[int]) -> list[TensorInfo]:
+    """Return the tensors with these numbers, in their order."""
+    by_index = {info.index: info for info in infos.values()}
+    return [by_index[int(index)] for index in indices if int(index) in by_index]
 
 
 def _files(content: bytes) -> tuple[list[str], list[str]]:
@@ -190,9 +195,10 @@ def _flatbuffer(about: Description, inputs: Sequence[Described], outputs: Sequen
     """
     builder = flatbuffers.Builder(1024)
     build = _Tables(builder)
-    taken = [_input(build, info, tensor) for info, tensor in inputs]
-    given = [_output(build, tensor, files if number == scored else ()) for number, (_, tensor) in enumerate(outputs)]
-    graph = build({2: ("tables", taken), 3: ("tables", given)})
+    of_inputs = [_input(build, info, tensor) for info, tensor in inputs]
+    of_outputs = [_output(build, tensor, files if number == scored else ())
+                  for number, (_, tensor) in enumerate(outputs)]
+    graph = build({2: ("tables", of_inputs), 3: ("tables", of_outputs)})
     texts = {0: about.name, 1: about.description, 2: about.version, 4: about.author, 5: about.license,
              7: PARSER_VERSION}
     root = build({3: ("tables", [graph]), **{slot: ("text", text) for slot, text in texts.items() if text}})

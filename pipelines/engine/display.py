@@ -51,7 +51,7 @@ class Display:
         self.line(f"  {stage:<9} {summary:<72} {took:>8}")
 
     def close(self) -> None:
-        """Takes the live line away."""
+        """Take the live line away."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -56,11 +56,11 @@ class Run:
         self.folder, self.record = folder, record
 
     def save(self) -> None:
-        """Writes the record, in one rename."""
+        """Write the record, in one rename."""
         write_whole(self.folder / RECORD, self.record.model_dump_json(indent=1))
 
     def link(self, stage: str) -> None:
-        """Makes the stage's artifact appear in the run's folder."""
+        """Make the stage's artifact appear in the run's folder."""
         target = self.folder / stage
         beside = self.folder / f".{stage}.part"
         beside.unlink(missing_ok=True)
@@ -68,12 +68,12 @@ class Run:
         beside.rename(target)
 
     def path(self, stage: str, name: str) -> Path:
-        """A file of a stage's artifact, by way of the run's folder."""
+        """Return a file of a stage's artifact, by way of the run's folder."""
         return self.folder / stage / name
 
 
 def create(root: Path, name: str, key: str, recipe_path: str, recipe: dict[str, Any], command: list[str]) -> Run:
-    """A new run's folder, `<root>/<name>/<time>-<key>`."""
+    """Return a new run's folder, `<root>/<name>/<time>-<key>`."""
     now = datetime.datetime.now()
     base = f"{now:%Y%m%d-%H%M%S}-{key[:6]}"
     with writable(root):
@@ -92,7 +92,7 @@ def create(root: Path, name: str, key: str, recipe_path: str, recipe: dict[str, 
 
 
 def make_latest(run: Run) -> None:
-    """Points `<root>/<name>/latest` to the run."""
+    """Point `<root>/<name>/latest` to the run."""
     beside = run.folder.parent / f".latest.{os.getpid()}"
     beside.unlink(missing_ok=True)
     beside.symlink_to(run.folder.name)
@@ -100,7 +100,7 @@ def make_latest(run: Run) -> None:
 
 
 def load(folder: Path) -> Run:
-    """The run in a folder. Raises UserError where there is none."""
+    """Return the run in a folder. Raises UserError where there is none."""
     try:
         return Run(folder.resolve() if folder.is_symlink() else folder,
                    RunRecord.model_validate_json((folder / RECORD).read_bytes()))
@@ -111,7 +111,7 @@ def load(folder: Path) -> Run:
 
 
 def all_runs(root: Path, name: str = "*", skip_unreadable: bool = False) -> list[Run]:
-    """The runs below a folder, oldest first. Raises UserError at a record that cannot be read, unless told to skip
+    """Return the runs below a folder, oldest first. Raises UserError at a record that cannot be read, unless told to skip
     it."""
     result = []
     for path in sorted(root.glob(f"{name}/*/{RECORD}")):
@@ -122,7 +122,7 @@ def all_runs(root: Path, name: str = "*", skip_unreadable: bool = False) -> list
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a text file beside its place and renames it there."""
+    """Write a text file beside its place and rename it there."""
     with writable(path):
         beside = path.with_name(f".{path.name}.part")
         beside.write_text(text)
@@ -130,7 +130,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file."""
+    """Return the contents of a JSON file."""
     return json.loads(path.read_bytes())
 
 

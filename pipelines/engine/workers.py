@@ -32,7 +32,7 @@ _to_parent: multiprocessing.connection.Connection | None = None
 
 
 def warm_up() -> None:
-    """Starts the server, so that TensorFlow is being imported while the caller does something else."""
+    """Start the server, so that TensorFlow is being imported while the caller does something else."""
     from multiprocessing import forkserver
 
     server()
@@ -42,7 +42,7 @@ def warm_up() -> None:
 
 def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None, listen: Listener = lambda message: None,
          what: str = "") -> Any:
-    """Runs a function in a worker and gives what it returns.
+    """Run a function in a worker and give what it returns.
 
     Args:
         function: a function of a module; it and its arguments are pickled.
@@ -86,7 +86,7 @@ def say(**values: Any) -> None:
 
 
 def server() -> multiprocessing.context.ForkServerContext:
-    """The multiprocessing context whose processes are forked from the server."""
+    """Return the multiprocessing context whose processes are forked from the server."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -97,7 +97,7 @@ def server() -> multiprocessing.context.ForkServerContext:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what native code prints to standard error off the terminal. A process that starts meanwhile inherits the
+    """Keep what native code prints to standard error off the terminal. A process that starts meanwhile inherits the
     silence."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -114,10 +114,6 @@ def build_index(section: DataSection, task: Task, seed: int,
         before = sum(seen.seen for seen in parts.values())
         parts[part] = _read(part, reader, digest, before, progress)
     splits = _splits(section, task, parts, seed)
-    for name, split in splits.items():
-        if not split.examples:
-            raise UserError(f"data: the {name} split is empty; {parts['train'].seen:,} training examples were found. "
-                            f"Add examples, or raise data.{name if name != 'train' else 'validation'}")
     learnt = reader.learn(splits["train"])
     tensors = {name: feature.tensor(name, learnt[name]) for name, feature in reader.features.items()}
     return Index(source=reader.source.entry_name or "", digest=digest.hexdigest(), splits=splits,
@@ -187,7 +183,11 @@ def _digest(value: Any) -> bytes:
 
 
 def _splits(section: DataSection, task: Task, parts: Mapping[Part, PartIndex], seed: int) -> dict[Part, Split]:
-    """Return the splits: the source's parts, and what is taken of the training part for the others."""
+    """Return the splits: the source's parts, and what is taken of the training part for the others.
+
+    Raises:
+        UserError: one is empty.
+    """
     generator = np.random.default_rng(seed)
     positions = {part: seen.positions for part, seen in parts.items()}
     origin: dict[Part, Part] = {part: part for part in parts}
@@ -198,6 +198,10 @@ def _splits(section: DataSection, task: Task, parts: Mapping[Part, PartIndex], s
             positions[part] = [position for position in positions["train"] if position in taken]
             positions["train"] = [position for position in positions["train"] if position not in taken]
             origin[part] = "train"
+    for part in positions:
+        if not positions[part]:
+            raise UserError(f"data: the {part} split is empty; {parts['train'].seen:,} training examples were found. "
+                            f"Add examples, or raise data.{part if part != 'train' else 'validation'}")
     ordered: tuple[Part, ...] = ("train", "validation", "test")
     return {part: Split(part=origin[part], positions=positions[part], examples=len(positions[part]))
             for part in ordered}

@@ -55,7 +55,7 @@ class Tracker:
         self.process, self.folder = process, folder
 
     def finish(self) -> str:
-        """Gives the process time to send what is left; a line for the user where it did not."""
+        """Give the process time to send what is left; a line for the user where it did not."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self.process.wait(PATIENCE) == 0:
                 return ""
@@ -68,7 +68,7 @@ class Tracker:
 
 
 def start(folder: Path) -> Tracker:
-    """Starts the tracking process for a run that has begun. It ends with the run, or with the process that called
+    """Start the tracking process for a run that has begun. It ends with the run, or with the process that called
     this."""
     with open(folder / LOG, "ab") as log:
         process = subprocess.Popen([sys.executable, "-m", "pipelines.reporting.tracking", str(folder.absolute())],
@@ -78,12 +78,12 @@ def start(folder: Path) -> Tracker:
 
 
 def uri(root: Path) -> str:
-    """Where runs below `root` are tracked: MLFLOW_TRACKING_URI, or an SQLite file beside them."""
+    """Return where runs below `root` are tracked: MLFLOW_TRACKING_URI, or an SQLite file beside them."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.absolute() / 'mlflow.db'}"
 
 
 def upload(folder: Path, follow: bool = False) -> str:
-    """Sends a run to MLflow: all of it that was not sent before.
+    """Send a run to MLflow: all of it that was not sent before.
 
     Args:
         folder: the run's.
@@ -156,7 +156,7 @@ class Upload:
         self.client.log_text(created.info.run_id, environment(), "environment.txt")
 
     def _stage(self, event: dict[str, Any]) -> tuple[str, Path] | None:
-        """A stage began, or ended; what is running now."""
+        """Return a stage began, or ended; what is running now."""
         name = event["stage"]
         if name not in self.state["stages"]:
             tags = {"mlflow.parentRunId": self.state["parent"], "mlflow.runName": name,
@@ -236,7 +236,7 @@ class Upload:
                               metrics=[entities.Metric(name, float(value), now, 0) for name, value in metrics.items()])
 
     def _register(self) -> None:
-        """Registers the model that passed its gates, with its bundle as the source, as the champion."""
+        """Register the model that passed its gates, with its bundle as the source, as the champion."""
         name, run = self.run.record.recipe["name"], self.state["stages"]["package"]["run"]
         with contextlib.suppress(mlflow.exceptions.MlflowException):
             self.client.create_registered_model(name)
@@ -257,7 +257,7 @@ class Upload:
 
 
 def environment() -> str:
-    """Every installed package with its version, a line each."""
+    """Return every installed package with its version, a line each."""
     import importlib.metadata
 
     result = {f"{package.metadata['Name']}=={package.version}" for package in importlib.metadata.distributions()}
@@ -273,7 +273,7 @@ def _dataset(event: dict[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One process at a time: two that make the database at once would get in each other's way."""
+    """Return one process at a time: two that make the database at once would get in each other's way."""
     with open(path, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -23,7 +23,7 @@ from pipelines.tools.publish import bundle_of
 
 with epy.lazy_imports():
     import numpy as np
-    from tensorflow.core.example.example_pb2 import Example
+    import tensorflow as tf
 
 if TYPE_CHECKING:
     from serving.deploy.files import Deployment
@@ -163,7 +163,7 @@ def _classify(signature: Signature, samples: Samples, positions: Sequence[int]) 
     log = prediction_log_pb2.PredictionLog()
     request = (log.classify_log if classifies else log.regress_log).request
     for position in positions:
-        example = Example()
+        example = tf.train.Example()
         for name, paths in samples.encoded.items():
             example.features.feature[ENCODED.format(name)].bytes_list.value.append(paths[position].read_bytes())
         request.input.example_list.examples.append(example)

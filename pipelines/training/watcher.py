@@ -65,8 +65,8 @@ def watcher(library: Any, training: Training, callbacks: Sequence[Any], phase: P
 
 
 def _learning_rate(model: Any) -> float:
-    rate = checkpoint.optimizers(model)[0].learning_rate
-    return float(rate.numpy() if isinstance(rate, tf.Variable) else rate)
+    """Return the present rate of the first optimizer, which may be a variable that several devices mirror."""
+    return float(tf.convert_to_tensor(checkpoint.optimizers(model)[0].learning_rate))
 
 
 def _check(loss: float, epoch: int) -> None:

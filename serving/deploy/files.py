@@ -44,7 +44,7 @@ class Deployment:
 
 
 def render(deployment: Deployment) -> dict[str, str]:
-    """Every file by its path. The same deployment gives the same text."""
+    """Return every file by its path. The same deployment gives the same text."""
     about = dataclasses.asdict(dataclasses.replace(
         deployment, image=deployment.image or f"{deployment.name}-serving",
         storage_uri=deployment.storage_uri or f"pvc://models/{deployment.name}"))
@@ -56,7 +56,7 @@ def render(deployment: Deployment) -> dict[str, str]:
 
 
 def dashboard(name: str) -> dict:
-    """A Grafana dashboard: requests, errors, latency percentiles by entry point, batches."""
+    """Return a Grafana dashboard: requests, errors, latency percentiles by entry point, batches."""
     request, batch = ":tensorflow:serving:request", ":tensorflow:serving:batching_session"
     panels = [
         ("Requests a second", "reqps", [(f"sum by (model_name, entrypoint) (rate({request}_latency_count[1m]))",

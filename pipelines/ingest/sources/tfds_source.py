@@ -19,6 +19,7 @@ from pipelines.ingest.index import Part, select
 from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
+    import numpy as np
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -163,7 +164,7 @@ def _described(feature: Any) -> Field | None:
         return Field(kind="class", names=list(feature.names))
     if isinstance(feature, kinds.Text):
         return Field(kind="text")
-    if isinstance(feature, kinds.Tensor) and feature.np_dtype.kind in "biuf":
+    if isinstance(feature, kinds.Tensor) and np.dtype(feature.np_dtype).kind in "biuf":
         return Field(kind="array", shape=feature.shape) if feature.shape else Field(kind="number")
     return None
 

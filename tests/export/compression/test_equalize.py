@@ -6,6 +6,7 @@ import pytest
 from export.compression import equalize
 from export.conversion import convert
 from export.predictors import LiteRTPredictor
+from tests.export.compression.conftest import calibration, functions
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3)).astype("uint8")
 
@@ -58,14 +59,14 @@ def test_the_upper_limit_of_a_relu_between_neighbours_goes():
 
 def test_what_one_scale_per_tensor_breaks_is_healed(tmp_path):
     model = depthwise_network(unbalanced=60)
-    wanted = np.asarray(model(IMAGES.astype("float32")))
+    expected = np.asarray(model(IMAGES.astype("float32")))
     errors = {}
     for name, made in (("as it is", model), ("equalized", equalize.equalized(model))):
-        convert.float_graph(made, tmp_path / name)
+        convert.float_graph(made, functions, tmp_path / name)
         path = tmp_path / f"{name}.tflite"
-        path.write_bytes(convert.convert(tmp_path / name, "int8", IMAGES, per_channel=False))
-        answered = LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
-        errors[name] = np.sqrt(((answered - wanted) ** 2).mean() / wanted.var())
+        path.write_bytes(convert.convert(tmp_path / name, "int8", calibration(IMAGES), per_channel=False))
+        logits = LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
+        errors[name] = np.sqrt(((logits - expected) ** 2).mean() / expected.var())
     assert errors["as it is"] > 0.2
     assert errors["equalized"] < 0.35 * errors["as it is"]
 

@@ -10,6 +10,7 @@ from export.compression import qat
 from export.conversion import convert
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
+from tests.export.compression.conftest import calibration, functions
 
 DIGITS = sklearn.datasets.load_digits()
 IMAGES = np.repeat(np.repeat(np.repeat((DIGITS.images * 15.9).astype("uint8")[..., None], 3, axis=3), 4, axis=1), 4, axis=2)
@@ -40,14 +41,14 @@ def test_a_model_learns_with_its_rounding_and_ends_wholly_integer(name, settings
     aware = qat.prepare(model)
     aware.compile(tf_keras.optimizers.Adam(1e-4), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     aware.fit(IMAGES[TRAIN].astype("float32"), DIGITS.target[TRAIN], batch_size=64, epochs=2, verbose=0)
-    qat.float_graph(aware, tmp_path / "graph")
-    content = convert.convert(tmp_path / "graph", "int8", IMAGES[TRAIN][:100])
+    qat.float_graph(aware, functions, tmp_path / "graph")
+    content = convert.convert(tmp_path / "graph", "int8", calibration(IMAGES[TRAIN][:100]))
     assert not tflite_file.float_tensors(content)
     path = tmp_path / "qat.tflite"
     path.write_bytes(content)
-    found = accuracy(LiteRTPredictor(path).predict({"image": IMAGES[TEST]})["logits"])
+    result = accuracy(LiteRTPredictor(path).predict({"image": IMAGES[TEST]})["logits"])
     assert reference > 0.85
-    assert found >= reference - 0.01
+    assert result >= reference - 0.01
 
 
 def test_the_weights_come_over_as_they_are():
@@ -72,8 +73,8 @@ def test_a_concatenation_keeps_the_order_of_what_it_sees():
     aware, images = qat.prepare(model), 3 * np.random.default_rng(0).random((8, 9, 9, 4)).astype("float32")
     for _ in range(200):
         aware(images, training=True)  # ranges settle; the statistics of batch normalization stay, by its momentum
-    expected, found = np.asarray(model(images, training=False)), np.asarray(aware(images, training=False))
-    assert np.abs(found - expected).max() < 0.1 * expected.max()
+    expected, rounded = np.asarray(model(images, training=False)), np.asarray(aware(images, training=False))
+    assert np.abs(rounded - expected).max() < 0.1 * expected.max()
 
 
 def test_concatenations_of_pieces_of_one_tensor_convert(tmp_path):
@@ -87,10 +88,10 @@ def test_concatenations_of_pieces_of_one_tensor_convert(tmp_path):
     aware, images = qat.prepare(model), np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3))
     for _ in range(200):
         aware(images.astype("float32"), training=True)  # ranges settle
-    qat.float_graph(aware, tmp_path / "graph")
-    content = convert.convert(tmp_path / "graph", "int8", images.astype("uint8"))
+    qat.float_graph(aware, functions, tmp_path / "graph")
+    content = convert.convert(tmp_path / "graph", "int8", calibration(images.astype("uint8")))
     assert not tflite_file.float_tensors(content)
     (tmp_path / "qat.tflite").write_bytes(content)
     expected = np.asarray(model(images.astype("float32"), training=False))
-    found = LiteRTPredictor(tmp_path / "qat.tflite").predict({"image": images.astype("uint8")})["logits"]
-    assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    logits = LiteRTPredictor(tmp_path / "qat.tflite").predict({"image": images.astype("uint8")})["logits"]
+    assert np.abs(logits - expected).max() < 0.1 * np.abs(expected).max()

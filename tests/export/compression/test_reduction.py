@@ -6,7 +6,9 @@ import tf_keras
 
 from export.compression import cluster, low_rank, prune, qat
 from export.conversion import convert
+from export.keras_models import graph
 from export.tflite import file as tflite_file
+from tests.export.compression.conftest import calibration, functions
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (128, 8, 8, 3)).astype("float32")
 TARGETS = np.eye(3, dtype="float32")[np.arange(128) % 3]
@@ -37,8 +39,8 @@ def kernels(model):
 
 def shipped_weights(aware, folder):
     """The 8-bit weights of convolutions and dense layers in the file, depthwise ones aside."""
-    qat.float_graph(aware, folder / "graph")
-    model = tflite_file.read(convert.convert(folder / "graph", "int8", IMAGES[:50].astype("uint8")))
+    qat.float_graph(aware, functions, folder / "graph")
+    model = tflite_file.read(convert.convert(folder / "graph", "int8", calibration(IMAGES[:50].astype("uint8"))))
     tensors = model.subgraphs[0].tensors
     return [tflite_file.constant(model, tensors[operator.inputs[1]]) for name, operator in tflite_file.own_operators(model)
             if name in ("CONV_2D", "FULLY_CONNECTED")]
@@ -124,8 +126,8 @@ def test_a_file_of_one_scale_per_layer_has_so_many_different_integers(model, tmp
             layer.gamma.assign(np.linspace(0.5, 2, 16))
     pruned(model)
     cluster.take_over(model, train(cluster.prepare(model, 8, preserve_sparsity=True)))
-    convert.float_graph(model, tmp_path / "graph")
-    content = convert.convert(tmp_path / "graph", "int8", IMAGES[:50].astype("uint8"), per_channel=False)
+    convert.float_graph(model, functions, tmp_path / "graph")
+    content = convert.convert(tmp_path / "graph", "int8", calibration(IMAGES[:50].astype("uint8")), per_channel=False)
 
     def weights(content, kinds=("CONV_2D", "FULLY_CONNECTED")):
         file = tflite_file.read(content)
@@ -154,6 +156,14 @@ def test_low_rank_with_all_energy_is_the_same_function():
     assert thin.get_layer("conv_vertical").filters == 2
     images = generator.normal(size=(5, 9, 9, 4)).astype("float32")
     np.testing.assert_allclose(thin(images), model(images), rtol=1e-4, atol=1e-4)
+
+
+def test_low_rank_keeps_the_name_of_a_bare_output():
+    inputs = keras.Input((40,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(30, name="logits")(keras.layers.Dense(40, name="hidden")(inputs)))
+    thin = low_rank.factorized(model, 0.3)
+    assert [layer.name for layer in thin.layers] == ["x", "hidden_narrow", "hidden_wide", "logits_narrow", "logits"]
+    assert graph.output_names(thin) == ["logits"]
 
 
 def test_low_rank_is_as_near_as_its_energy_says(model):

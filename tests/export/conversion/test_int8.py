@@ -5,29 +5,27 @@ import pytest
 from export.conversion import bias_correction, convert, int8
 from export.keras_models import file as keras_file
 from export.predictors import LiteRTPredictor
+from export.signature import DEFAULT
 from export.tflite import file as tflite_file
+from export.tflite import signatures
 from export.tflite.explain import layer_errors
-from pipelines.ingest import Index, Source, pictures, stream
-
-EIGHT = pictures.ImageSettings(size=8)
 
 
 @pytest.fixture(scope="module")
-def digits(run):
-    index = Index.model_validate_json((run / "ingest" / "index.json").read_bytes())
-    return {part: stream.arrays(stream.examples(Source.read("digits"), index, EIGHT, part)) for part in ("train", "test")}
-
-
-@pytest.fixture(scope="module")
-def graph(run, tmp_path_factory):
+def graph(run, functions, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graph") / "graph"
-    convert.float_graph(keras_file.load(run / "train" / "model.keras"), folder)
+    convert.float_graph(keras_file.load(run / "train" / "model.keras"), functions, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def calibrated(graph, digits):
-    return int8.calibrate(graph, digits["train"][0][:200])
+def calibration(digits):
+    return [(DEFAULT, {"image": digits["train"][0][:200]})]
+
+
+@pytest.fixture(scope="module")
+def calibrated(graph, calibration):
+    return int8.calibrate(graph, calibration)
 
 
 def accuracy(content, digits, folder):
@@ -37,10 +35,11 @@ def accuracy(content, digits, folder):
     return float((LiteRTPredictor(path).predict({"image": images})["logits"].argmax(axis=1) == labels).mean())
 
 
-def test_calibrating_and_quantizing_by_hand_is_what_the_converter_does(calibrated, graph, digits, tmp_path):
+def test_calibrating_and_quantizing_by_hand_is_what_the_converter_does(calibrated, calibration, graph, digits, tmp_path):
     by_hand = int8.quantize(calibrated)
     assert not tflite_file.float_tensors(by_hand)
-    whole = convert.convert(graph, "int8", digits["train"][0][:200])
+    whole = convert.convert(graph, "int8", calibration)
+    assert [signatures.main(content).input.dtype for content in (by_hand, whole)] == ["uint8", "uint8"]
     images = digits["test"][0][:100]
     logits = []
     for content in (by_hand, whole):
@@ -66,8 +65,8 @@ def test_an_operator_that_is_not_there_cannot_be_kept(calibrated):
 def test_one_scale_for_all_channels_is_smaller_and_coarser(graph, digits, calibrated):
     per_channel, per_tensor = int8.quantize(calibrated), int8.quantize(calibrated, per_channel=False)
     assert len(per_tensor) < len(per_channel)
-    exact, images = convert.convert(graph, "float32"), digits["test"][0][:32]
-    noise = [sum(one.added for one in layer_errors(content, exact, images)) for content in (per_channel, per_tensor)]
+    exact, inputs = convert.convert(graph, "float32"), {"image": digits["test"][0][:32]}
+    noise = [sum(one.added for one in layer_errors(content, exact, inputs)) for content in (per_channel, per_tensor)]
     assert noise[0] < noise[1]
 
 
@@ -94,7 +93,7 @@ def test_a_flat_distribution_keeps_its_range():
 
 
 def test_best_ranges_clip_and_still_answer(calibrated, digits, tmp_path):
-    best = int8.with_best_ranges(calibrated, digits["train"][0][:100])
+    best = int8.with_best_ranges(calibrated, {"image": digits["train"][0][:100]})
     widths = []
     for content in (calibrated, best):
         tensors = tflite_file.read(content).subgraphs[0].tensors
@@ -106,7 +105,7 @@ def test_best_ranges_clip_and_still_answer(calibrated, digits, tmp_path):
 
 def test_corrected_biases_bring_the_means_of_the_logits_back(graph, digits, calibrated, tmp_path):
     """Weights of one scale shift the outputs on average; the correction takes most of that back."""
-    images = digits["train"][0][:64]
+    inputs = {"image": digits["train"][0][:64]}
     content, exact = int8.quantize(calibrated, per_channel=False), convert.convert(graph, "float32")
     model = tflite_file.read(content)
     operator = next(one for name, one in tflite_file.own_operators(model) if name == "CONV_2D")
@@ -116,9 +115,9 @@ def test_corrected_biases_bring_the_means_of_the_logits_back(graph, digits, cali
 
     def means(content):
         (tmp_path / "model.tflite").write_bytes(content)
-        return LiteRTPredictor(tmp_path / "model.tflite").predict({"image": images})["logits"].mean(axis=0)
+        return LiteRTPredictor(tmp_path / "model.tflite").predict(inputs)["logits"].mean(axis=0)
 
-    harmed, wanted = tflite_file.write(model), means(exact)
-    corrected = bias_correction.corrected(harmed, exact, images)
-    before, after = np.abs(means(harmed) - wanted).mean(), np.abs(means(corrected) - wanted).mean()
+    harmed, expected = tflite_file.write(model), means(exact)
+    corrected = bias_correction.corrected(harmed, exact, inputs)
+    before, after = np.abs(means(harmed) - expected).mean(), np.abs(means(corrected) - expected).mean()
     assert after < 0.25 * before

@@ -1,7 +1,5 @@
-"""Bundles of small models that were never trained: an image classifier, and a model of an image and a number with a
-dense output."""
+"""Bundles of small models that were never trained: an image classifier, and one of two inputs and a dense output."""
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,8 @@ from pipelines.features.image import Image
 IMAGE = Tensor(name="image", dtype="uint8", shape=(32, 32, 3), role="image", meaning="raw pixels 0..255, RGB")
 NUMBER = Tensor(name="depth", dtype="float32", shape=(), meaning="metres below the surface")
 DENSE = Tensor(name="logits", dtype="float32", shape=(32, 32, 5), role="logits", meaning="one per class and pixel")
-LOGITS = Tensor(name="logits", dtype="float32", shape=(3,), role="logits", meaning="one per class, in the order of labels.txt")
+LOGITS = Tensor(name="logits", dtype="float32", shape=(3,), role="logits",
+                meaning="one per class, in the order of labels.txt")
 
 
 @dataclasses.dataclass
@@ -70,10 +69,10 @@ def classifier():
     return keras.Model(image, keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D()(x)))
 
 
-def write_bundle(folder: Path, about: Description, model, tensors: Sequence[Tensor], outputs: Sequence[Tensor], count: int) -> Bundled:
+def write_bundle(folder: Path, about: Description, model: Any, signature: Signature, count: int) -> Bundled:
     """Export a model as float32, int8 and SavedModel, ask each the samples, and write the bundle."""
-    signature = Signature(inputs=tuple(tensors), outputs=tuple(outputs))
-    on_device = Signature(inputs=tuple(tensor.model_copy(update={"dtype": "float32"}) for tensor in tensors), outputs=signature.outputs)
+    on_device = signature.model_copy(update={
+        "inputs": tuple(tensor.model_copy(update={"dtype": "float32"}) for tensor in signature.inputs)})
     about = about.model_copy(update={"signature": signature})
     source = folder / "export"
     (source / "litert").mkdir(parents=True)
@@ -82,15 +81,16 @@ def write_bundle(folder: Path, about: Description, model, tensors: Sequence[Tens
     exported = []
     for variant in ("float32", "int8"):
         calibration = [("serving_default", on_device.example(20))] if variant == "int8" else None
-        path = source / "litert" / f"{variant}.tflite"
-        path.write_bytes(phone.ready(convert.convert(folder / "graph", variant, calibration), about))
-        exported.append(Exported(variant=variant, target="litert", path=f"litert/{variant}.tflite", bytes=path.stat().st_size, zipped=1))
+        content = phone.ready(convert.convert(folder / "graph", variant, calibration), about)
+        path = f"litert/{variant}.tflite"
+        (source / path).write_bytes(content)
+        exported.append(Exported(variant=variant, target="litert", path=path, bytes=len(content), zipped=1))
     saved_model.export(model, source / "saved_model" / "1", [graph.function(model, signature)])
     exported.append(Exported(variant="float32", target="saved_model", path="saved_model/1", bytes=1, zipped=1))
     answers = {one.name: open_predictor(source / one.path).predict(inputs) for one in exported}
     golden = samples(about, inputs, answers)
-    bundle.write(folder / "bundle", about=about, signature=signature, exported=exported, source=source, card="A card.\n",
-                 samples=golden, recommended={"phone_cpu": "int8"})
+    bundle.write(folder / "bundle", about=about, signature=signature, exported=exported, source=source,
+                 samples=golden, card="A card.\n", recommended={"phone_cpu": "int8"})
     return Bundled(folder / "bundle", about, signature, exported, source, inputs, answers, golden, model)
 
 
@@ -98,7 +98,8 @@ def samples(about: Description, inputs: Arrays, outputs: dict[str, Arrays]) -> l
     """What the package stage makes of a task: images go as PNG files, and classes have names."""
     made = []
     for number, image in enumerate(inputs["image"]):
-        own = {name: {output: values[number] for output, values in answers.items()} for name, answers in outputs.items()}
+        own = {name: {output: values[number] for output, values in answers.items()}
+               for name, answers in outputs.items()}
         targets, words = {}, {}
         if about.labels:
             targets = {"label": about.labels[0]}
@@ -111,12 +112,15 @@ def samples(about: Description, inputs: Arrays, outputs: dict[str, Arrays]) -> l
 @pytest.fixture(scope="session")
 def dense(tmp_path_factory) -> Bundled:
     """The bundle of a model with two named inputs and a dense output."""
-    about = Description(name="sea_floor", task="semantic_segmentation", version="1.0.0", description="What the sea floor is covered with.")
-    return write_bundle(tmp_path_factory.mktemp("dense"), about, dense_model(), (IMAGE, NUMBER), (DENSE,), 3)
+    about = Description(name="sea_floor", task="semantic_segmentation", version="1.0.0",
+                        description="What the sea floor is covered with.")
+    signature = Signature(inputs=(IMAGE, NUMBER), outputs=(DENSE,))
+    return write_bundle(tmp_path_factory.mktemp("dense"), about, dense_model(), signature, 3)
 
 
 @pytest.fixture(scope="session")
 def classified(tmp_path_factory) -> Bundled:
     """The bundle of an image classifier."""
     about = Description(name="tiny", version="1.0.0", labels=["zero", "one", "two"])
-    return write_bundle(tmp_path_factory.mktemp("classified"), about, classifier(), (IMAGE,), (LOGITS,), 4)
+    signature = Signature(inputs=(IMAGE,), outputs=(LOGITS,))
+    return write_bundle(tmp_path_factory.mktemp("classified"), about, classifier(), signature, 4)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from export.delivery import bundle, golden
+from export.signature import Signature, Tensor
 from export.tflite import metadata, signatures
 from tests.export.delivery.conftest import write_bundle
 
@@ -22,14 +23,16 @@ def models(folder):
 
 def test_an_image_classifiers_bundle_has_its_labels(classified):
     files = listed(classified.folder)
-    assert {"labels.txt", "model.json", "MODEL_CARD.md", "SHA256SUMS", "manifest.json", "samples/expected.json", "samples/03.png",
-            "litert/float32.tflite", "litert/int8.tflite", "saved_model/1/saved_model.pb", "code/kotlin/TinyClassifier.kt",
-            "code/swift/TinyClassifier.swift"} <= files
+    assert {"labels.txt", "model.json", "MODEL_CARD.md", "SHA256SUMS", "manifest.json", "samples/expected.json",
+            "samples/03.png", "litert/float32.tflite", "litert/int8.tflite", "saved_model/1/saved_model.pb",
+            "code/kotlin/TinyClassifier.kt", "code/swift/TinyClassifier.swift"} <= files
     assert (classified.folder / "labels.txt").read_text() == "zero\none\ntwo\n"
     found = models(classified.folder)["int8"]
-    assert list(found) == ["name", "variant", "target", "path", "bytes", "summary", "signature", "operators", "inputs", "outputs"]
-    assert found["inputs"] == [{"name": "image", "dtype": "uint8", "shape": [1, 32, 32, 3], "meaning": "raw pixels 0..255, RGB",
-                                "quantization": {"scale": 1.0, "zero_point": 0, "real_value": "(stored - zero_point) * scale"}}]
+    assert list(found) == ["name", "variant", "target", "path", "bytes", "summary", "signature", "operators", "inputs",
+                           "outputs"]
+    quantization = {"scale": 1.0, "zero_point": 0, "real_value": "(stored - zero_point) * scale"}
+    assert found["inputs"] == [{"name": "image", "dtype": "uint8", "shape": [1, 32, 32, 3],
+                                "meaning": "raw pixels 0..255, RGB", "quantization": quantization}]
     assert found["outputs"][0]["meaning"] == "one per class, in the order of labels.txt"
     assert models(classified.folder)["saved_model"]["signatures"] == {
         "serving_default": "image: uint8 (batch, 32, 32, 3), raw pixels 0..255, RGB -> logits"}
@@ -37,14 +40,15 @@ def test_an_image_classifiers_bundle_has_its_labels(classified):
 
 def test_a_model_of_two_inputs_and_a_dense_output_is_described_tensor_by_tensor(dense):
     assert "labels.txt" not in listed(dense.folder)
-    found = {one["name"]: one for one in models(dense.folder)["float32"]["inputs"]}
-    assert found == {"image": {"name": "image", "dtype": "float32", "shape": [1, 32, 32, 3], "meaning": "raw pixels 0..255, RGB"},
-                     "depth": {"name": "depth", "dtype": "float32", "shape": [1], "meaning": "metres below the surface"}}
+    found = {one.pop("name"): one for one in models(dense.folder)["float32"]["inputs"]}
+    assert found == {"image": {"dtype": "float32", "shape": [1, 32, 32, 3], "meaning": "raw pixels 0..255, RGB"},
+                     "depth": {"dtype": "float32", "shape": [1], "meaning": "metres below the surface"}}
     integer = models(dense.folder)["int8"]
     assert {one["name"]: one["dtype"] for one in integer["inputs"]} == {"image": "uint8", "depth": "int8"}
     assert integer["outputs"][0]["shape"] == [1, 32, 32, 5] and integer["outputs"][0]["quantization"]["scale"] > 0
     assert models(dense.folder)["saved_model"]["signatures"] == {"serving_default": (
-        "image: uint8 (batch, 32, 32, 3), raw pixels 0..255, RGB; depth: float32 (batch), metres below the surface -> logits")}
+        "image: uint8 (batch, 32, 32, 3), raw pixels 0..255, RGB; "
+        "depth: float32 (batch), metres below the surface -> logits")}
 
 
 def test_its_files_say_what_each_input_is(dense):
@@ -66,8 +70,8 @@ def test_its_samples_are_what_the_models_answered(dense):
 
 
 def test_the_same_model_is_the_same_bundle(dense, tmp_path):
-    bundle.write(tmp_path / "again", about=dense.about, signature=dense.signature, exported=dense.exported, source=dense.source,
-                 samples=dense.samples, card="A card.\n", recommended={"phone_cpu": "int8"})
+    bundle.write(tmp_path / "again", about=dense.about, signature=dense.signature, exported=dense.exported,
+                 source=dense.source, samples=dense.samples, card="A card.\n", recommended={"phone_cpu": "int8"})
     for path in listed(dense.folder):
         assert (tmp_path / "again" / path).read_bytes() == (dense.folder / path).read_bytes(), path
     shutil.copytree(dense.folder, tmp_path / "one" / "bundle")
@@ -77,21 +81,20 @@ def test_the_same_model_is_the_same_bundle(dense, tmp_path):
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum")
 def test_its_checksums_are_those_of_sha256sum(dense):
-    done = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=dense.folder, capture_output=True, text=True)
+    done = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=dense.folder, capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_grey_model_whose_phone_file_takes_rgb_says_so(tmp_path):
     import keras
 
-    from export.signature import Tensor
-
     grey = Tensor(name="image", dtype="uint8", shape=(32, 32, 1), role="image", meaning="raw pixels 0..255, grey")
     logits = Tensor(name="logits", dtype="float32", shape=(2,), role="logits")
     inputs = keras.Input(grey.shape, name="image")
     model = keras.Model(inputs, keras.layers.Dense(2, name="logits")(keras.layers.GlobalAveragePooling2D()(inputs)))
     about = metadata.Description(name="grey", version="1.0.0", labels=["a", "b"])
-    made = write_bundle(tmp_path, about, model, (grey,), (logits,), 2)
+    made = write_bundle(tmp_path, about, model, Signature(inputs=(grey,), outputs=(logits,)), 2)
     found = models(made.folder)["float32"]["inputs"][0]
     assert found["shape"] == [1, 32, 32, 3]
     assert found["meaning"] == "raw pixels 0..255, RGB, which the file averages (raw pixels 0..255, grey)"

@@ -1,5 +1,4 @@
-"""Bundles that are published and fetched: whole, signed, never overwritten, and refused where a single bit was
-turned."""
+"""Bundles that are published and fetched: whole, signed, never overwritten, refused where a single bit was turned."""
 import json
 import shutil
 import subprocess
@@ -27,6 +26,12 @@ def bundle(classified, tmp_path):
     return tmp_path / "bundle"
 
 
+def contents(folder):
+    """Return the files of a bundle by path, but for the manifest and its signature."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*")
+            if path.is_file() and path.name not in (manifest.NAME, manifest.SIGNATURE)}
+
+
 def with_version(bundle, version):
     path = bundle / manifest.NAME
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": version}))
@@ -39,17 +44,14 @@ def test_what_is_published_is_fetched_with_its_signature_checked(bundle, keys, t
     assert published == tmp_path / "store" / "tiny" / "1.0.0"
     found = fetch(str(tmp_path / "store"), "tiny", None, tmp_path / "got", public)
     assert (found.version, found.rollback) == ("1.0.0", None)
-    expected = {path.relative_to(bundle): path.read_bytes() for path in bundle.rglob("*") if path.is_file() and path.name != manifest.NAME}
-    got = {path.relative_to(tmp_path / "got"): path.read_bytes() for path in (tmp_path / "got").rglob("*")
-           if path.is_file() and path.name not in (manifest.NAME, manifest.SIGNATURE)}
-    assert got == expected
+    assert contents(tmp_path / "got") == contents(bundle)
     assert private.stat().st_mode & 0o077 == 0, "the private key is its owner's alone"
 
 
 def test_a_version_is_never_overwritten_and_knows_the_one_before(bundle, tmp_path):
     store = str(tmp_path / "store")
     publish(bundle, store)
-    with pytest.raises(ValueError, match=r"tiny 1\.0\.0 is published in .* already; give the recipe a new package\.version"):
+    with pytest.raises(ValueError, match=r"tiny 1\.0\.0 is published in .* already; give the recipe a new package"):
         publish(bundle, store)
     publish(with_version(bundle, "1.10.0"), store)
     publish(with_version(bundle, "1.9.0"), store)
@@ -153,7 +155,8 @@ def test_a_publication_that_is_killed_leaves_no_version(bundle, tmp_path):
     (bundle / manifest.NAME).write_text(listed.text())
     store = tmp_path / "store"
     for attempt in range(6):
-        process = subprocess.Popen([sys.executable, "-c", PUBLISH, str(bundle), str(store)], cwd=Path(__file__).parents[3])
+        process = subprocess.Popen([sys.executable, "-c", PUBLISH, str(bundle), str(store)],
+                                   cwd=Path(__file__).parents[3])
         try:
             process.wait(timeout=0.15 + 0.25 * attempt)
         except subprocess.TimeoutExpired:

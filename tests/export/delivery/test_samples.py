@@ -15,6 +15,10 @@ def image(channels=3):
     return GENERATOR.integers(0, 256, (6, 5, channels)).astype("uint8")
 
 
+def png(pixels):
+    return Image(size=pixels.shape[:2]).encode(pixels)
+
+
 def sample(inputs, outputs, files=None, targets=None, words=None):
     return Sample(inputs=inputs, files=files or {}, targets=targets or {}, outputs=outputs, words=words or {})
 
@@ -23,16 +27,18 @@ def sample(inputs, outputs, files=None, targets=None, words=None):
 def test_images_are_listed_as_they_always_were(tmp_path, channels):
     pixels = [image(channels) for _ in range(2)]
     logits = np.array([1.2345678, -2.0, 0.0], "float32")
+    outputs = {"keras": {"logits": logits}, "int8": {"logits": logits + 1}}
+    words = {"keras": {"class": "0"}, "int8": {"class": "0"}}
     samples.write(tmp_path / "samples", [
-        sample({"image": one}, {"keras": {"logits": logits}, "int8": {"logits": logits + 1}}, {"image": Image(size=(6, 5)).encode(one)},
-               {"label": "7"}, {"keras": {"class": "0"}, "int8": {"class": "0"}}) for one in pixels])
+        sample({"image": one}, outputs, {"image": png(one)}, {"label": "7"}, words) for one in pixels])
     assert json.loads((tmp_path / "samples" / "expected.json").read_bytes())[1] == {
         "file": "01.png", "label": "7", "expected": {"keras": {"class": "0", "logits": [1.23457, -2.0, 0.0]},
                                                      "int8": {"class": "0", "logits": [2.23457, -1.0, 1.0]}}}
     found = samples.read(tmp_path / "samples")
     np.testing.assert_array_equal(found.inputs["image"], np.stack(pixels))
     assert found.files == [tmp_path / "samples" / name for name in ("00.png", "01.png")]
-    assert set(found.expected) == {"keras", "int8"} and set(found.expected["int8"]) == {"logits"}, "what is said in words is no output"
+    assert set(found.expected) == {"keras", "int8"}
+    assert set(found.expected["int8"]) == {"logits"}, "what is said in words is not an output"
     np.testing.assert_allclose(found.expected["keras"]["logits"], np.stack([logits, logits]), atol=1e-5)
 
 
@@ -40,9 +46,9 @@ def test_several_inputs_stand_by_name_and_are_read_exactly(tmp_path):
     pixels = [image() for _ in range(3)]
     numbers = GENERATOR.standard_normal(3).astype("float32")
     tokens = GENERATOR.integers(0, 50, (3, 4))
+    inputs = [{"image": pixels[number], "depth": numbers[number], "tokens": tokens[number]} for number in range(3)]
     samples.write(tmp_path / "samples", [
-        sample({"image": pixels[number], "depth": numbers[number], "tokens": tokens[number]}, {"float32": {"values": numbers[number]}},
-               {"image": Image(size=(6, 5)).encode(pixels[number])}) for number in range(3)])
+        sample(one, {"float32": {"values": one["depth"]}}, {"image": png(one["image"])}) for one in inputs])
     first = json.loads((tmp_path / "samples" / "expected.json").read_bytes())[0]
     assert first["inputs"]["image"] == {"file": "00.image.png"} and first["inputs"]["tokens"] == tokens[0].tolist()
     found = samples.read(tmp_path / "samples")
@@ -54,8 +60,9 @@ def test_several_inputs_stand_by_name_and_are_read_exactly(tmp_path):
 
 
 def test_large_arrays_lie_beside_the_list_and_small_dense_ones_in_it(tmp_path):
-    small, large = GENERATOR.standard_normal((4, 4, 2)).astype("float32"), GENERATOR.standard_normal((64, 64, 2)).astype("float32")
-    samples.write(tmp_path / "samples", [sample({"window": large}, {"float32": {"logits": small}, "int8": {"logits": large}})])
+    small, large = (GENERATOR.standard_normal((side, side, 2)).astype("float32") for side in (4, 64))
+    outputs = {"float32": {"logits": small}, "int8": {"logits": large}}
+    samples.write(tmp_path / "samples", [sample({"window": large}, outputs)])
     entry = json.loads((tmp_path / "samples" / "expected.json").read_bytes())[0]
     assert entry["inputs"] == {"window": {"file": "00.window.npy"}}
     assert entry["expected"]["int8"] == {"logits": {"file": "00.int8.logits.npy"}}
@@ -75,13 +82,15 @@ def test_small_outputs_keep_their_digits(tmp_path):
 
 def test_files_that_are_not_images_have_their_numbers_beside_them_and_texts_stay_texts(tmp_path):
     wave = GENERATOR.standard_normal(16).astype("float32")
-    samples.write(tmp_path / "samples", [sample({"wave": wave, "question": np.asarray("wer da? ü")}, {"keras": {"tokens": np.array([3, 1])}},
-                                                {"wave": ("wav", b"RIFF")})])
+    inputs = {"wave": wave, "question": np.asarray("wer da? ü")}
+    samples.write(tmp_path / "samples", [
+        sample(inputs, {"keras": {"tokens": np.array([3, 1])}}, {"wave": ("wav", b"RIFF")})])
     found = samples.read(tmp_path / "samples")
     np.testing.assert_array_equal(found.inputs["wave"], wave[None])
     assert found.inputs["question"].tolist() == ["wer da? ü".encode()]
     assert [path.read_bytes() for path in found.encoded["wave"]] == [b"RIFF"]
-    assert found.expected["keras"]["tokens"].tolist() == [[3, 1]] and found.expected["keras"]["tokens"].dtype.kind == "i"
+    tokens = found.expected["keras"]["tokens"]
+    assert tokens.tolist() == [[3, 1]] and tokens.dtype.kind == "i"
 
 
 def test_there_may_be_no_samples(tmp_path):

@@ -38,7 +38,7 @@ class CompiledModel : AutoCloseable {
     fun run(inputs: Map<String, TensorBuffer>, outputs: Map<String, TensorBuffer>, signature: String? = null) {}
     override fun close() {}
     companion object {
-        fun create(assets: android.content.res.AssetManager, name: String, options: Options): CompiledModel = CompiledModel()
+        fun create(assets: android.content.res.AssetManager, name: String, options: Options) = CompiledModel()
     }
 }
 """,
@@ -47,7 +47,9 @@ class CompiledModel : AutoCloseable {
     "bitmap.kt": """package android.graphics
 class Bitmap {
     fun getPixels(pixels: IntArray, offset: Int, stride: Int, x: Int, y: Int, width: Int, height: Int) {}
-    companion object { fun createScaledBitmap(source: Bitmap, width: Int, height: Int, filter: Boolean): Bitmap = source }
+    companion object {
+        fun createScaledBitmap(source: Bitmap, width: Int, height: Int, filter: Boolean): Bitmap = source
+    }
 }
 """}
 
@@ -61,13 +63,17 @@ def parsed(path, language):
     return wrong(tree_sitter.Parser(tree_sitter.Language(language)).parse(path.read_bytes()).root_node)
 
 
+def package(name):
+    return Exported(variant="float16", target="coreml", path=f"coreml/{name}_float16.mlpackage", bytes=1, zipped=1)
+
+
 @pytest.fixture(params=["float32", "int8"])
 def code(request, classified, tmp_path):
     """The code for a model with hard labels, that loads its float or its integer file, and its Core ML package."""
     about = classified.about.model_copy(update={"name": "tiny-model_2", "labels": [
         "zero", 'a "quoted" one', "$two", "drei\\", "vier", "fünf", "6", "7", "8", "9"]})
-    exported = [Exported(variant=request.param, target="litert", path=f"litert/{request.param}.tflite", bytes=1, zipped=1),
-                Exported(variant="float16", target="coreml", path="coreml/TinyModel2_float16.mlpackage", bytes=1, zipped=1)]
+    file = Exported(variant=request.param, target="litert", path=f"litert/{request.param}.tflite", bytes=1, zipped=1)
+    exported = [file, package("TinyModel2")]
     snippets.write(tmp_path / "code", about, exported, {"phone_cpu": request.param}, classified.source)
     return tmp_path / "code"
 
@@ -83,9 +89,8 @@ def test_kotlin_and_swift_are_whole(code):
 def test_core_ml_takes_grey_images_where_the_phones_file_takes_rgb(classified, tmp_path):
     signature = classified.signature
     grey = signature.model_copy(update={"inputs": (signature.inputs[0].model_copy(update={"shape": (32, 32, 1)}),)})
-    package = Exported(variant="float16", target="coreml", path="coreml/Tiny_float16.mlpackage", bytes=1, zipped=1)
-    snippets.write(tmp_path / "code", classified.about.model_copy(update={"signature": grey}), [*classified.exported, package], {},
-                   classified.source)
+    about = classified.about.model_copy(update={"signature": grey})
+    snippets.write(tmp_path / "code", about, [*classified.exported, package("Tiny")], {}, classified.source)
     assert "[1, 32, 32, 1]" in (tmp_path / "code" / "swift" / "TinyClassifierCoreML.swift").read_text()
     assert "pixels.size * 3" in (tmp_path / "code" / "kotlin" / "TinyClassifier.kt").read_text()
 
@@ -93,15 +98,17 @@ def test_core_ml_takes_grey_images_where_the_phones_file_takes_rgb(classified, t
 @pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_a_task_without_templates_gets_code_that_names_every_tensor(dense, tmp_path, variant):
     snippets.write(tmp_path / "code", dense.about, dense.exported, {"phone_cpu": variant}, dense.source)
-    kotlin, swift = tmp_path / "code" / "kotlin" / "SeaFloorModel.kt", tmp_path / "code" / "swift" / "SeaFloorModel.swift"
+    kotlin = tmp_path / "code" / "kotlin" / "SeaFloorModel.kt"
+    swift = tmp_path / "code" / "swift" / "SeaFloorModel.swift"
     assert parsed(kotlin, tree_sitter_kotlin.language()) == [] and parsed(swift, tree_sitter_swift.language()) == []
     file = signatures.main((dense.source / "litert" / f"{variant}.tflite").read_bytes())
     for text in (kotlin.read_text(), swift.read_text()):
         assert f"{variant}.tflite" in text and "serving_default" in text
         for name, info in (file.inputs | file.outputs).items():
             described = f"{info.dtype} ({', '.join(map(str, info.shape))})"
-            quantized = f", stored as value / {info.scale:g} + {info.zero}" if info.scale and not info.stores_values else ""
-            assert name in text and described + quantized in text
+            if info.scale and not info.stores_values:
+                described += f", stored as value / {info.scale:g} + {info.zero}"
+            assert name in text and described in text
     assert "metres below the surface" in kotlin.read_text()
     image = {"float32": "FloatArray", "int8": "ByteArray"}[variant]
     assert "depth: FloatArray" in kotlin.read_text() and f"image: {image}" in kotlin.read_text()
@@ -110,7 +117,7 @@ def test_a_task_without_templates_gets_code_that_names_every_tensor(dense, tmp_p
 
 def test_names_and_types_that_a_language_does_not_have(tmp_path):
     port = snippets.Port(name="in", shape=(1, -1), dtype="int32", meaning="ends a */ comment\nand a line")
-    assert port.identifier == "in_" and port.described == "int32 (1, ?): ends a * / comment and a line"
+    assert port.identifier == "in_" and port.comment == "int32 (1, ?): ends a * / comment and a line"
     assert snippets.Port(name="2nd layer:0", shape=(1,), dtype="float32").identifier == "_2nd_layer_0"
 
 
@@ -135,6 +142,7 @@ def test_the_android_project_is_whole():
     assert "-Pbundle=" in (project / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "expected"), [("my_photos", "MyPhotosClassifier"), ("2-digits", "Model2DigitsClassifier")])
+@pytest.mark.parametrize(("name", "expected"), [
+    ("my_photos", "MyPhotosClassifier"), ("2-digits", "Model2DigitsClassifier")])
 def test_classes_are_named_after_the_recipe(name, expected):
     assert snippets.class_name(name) == expected

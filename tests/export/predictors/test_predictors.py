@@ -1,4 +1,9 @@
 """Every runtime takes and gives named tensors, several of each, and what it gives is what the model computes."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -18,6 +23,8 @@ from tests.export.predictors.conftest import INPUTS, OUTPUTS
 
 KINDS = ("keras", "saved_model", "saved_model of one", "litert", "litert int8", "micro", "onnx", "openvino")
 INTEGER = ("litert int8", "micro")
+#: A software Vulkan driver, as Chromium's package brings it.
+SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 
 
 @pytest.fixture(params=KINDS)
@@ -157,6 +164,40 @@ def test_litert_and_the_file_itself_say_the_same_of_its_tensors(converted):
             name: file.model_dump() for name, file in described.items()}
 
 
+def test_raw_pixels_are_what_they_are_in_an_integer_file_too(tmp_path):
+    """An input of scale 1 and zero point 0 is shown, and taken, as uint8; its output's numbers stand for others."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.mean = tf.function(lambda image: {"values": tf.reduce_mean(image, axis=(1, 2)) * 0.01},
+                              input_signature=[tf.TensorSpec((1, 4, 4, 3), tf.float32, "image")])
+    tf.saved_model.save(module, str(tmp_path / "saved"), {DEFAULT: module.mean})
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    whole = np.stack([np.full((4, 4, 3), value, "float32") for value in (0, 255, 255, 0)])
+    converter.representative_dataset = lambda: ([one[None]] for one in whole)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
+    (tmp_path / "model.tflite").write_bytes(converter.convert())
+    file = signatures.main((tmp_path / "model.tflite").read_bytes())
+    assert file.input.stores_values and (file.output.dtype, file.output.stores_values) == ("int8", False)
+    predictor = open_predictor(tmp_path / "model.tflite")
+    assert predictor.signatures[DEFAULT].inputs[0].dtype == "uint8"
+    assert predictor.signatures[DEFAULT].outputs[0].dtype == "float32"
+    image = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype("uint8")
+    expected = image.mean(axis=(1, 2)) * 0.01
+    for given in (image, image.astype("float32"), image.astype("int64")):
+        assert np.abs(predictor.predict({"image": given})["values"] - expected).max() <= file.output.scale
+
+
+def test_one_tensor_is_asked_for_where_there_are_two(converted):
+    file = signatures.main(converted["float32"].read_bytes())
+    with pytest.raises(ValueError, match=r"it takes 2 tensors \((age, image|image, age)\); it must be one"):
+        _ = file.input
+    with pytest.raises(ValueError, match="it gives 2 tensors"):
+        _ = file.output
+
+
 @pytest.mark.parametrize("name", ["float32", "bare"])
 def test_the_gpus_runtime_is_called_by_name(name, converted, examples, expected, monkeypatch):
     """On LiteRT's CPU accelerator: there is no GPU here, and the interface is the same."""
@@ -169,6 +210,26 @@ def test_the_gpus_runtime_is_called_by_name(name, converted, examples, expected,
     for value, wanted in zip(sorted(outputs.values(), key=lambda one: one.shape), (
             expected(inputs)["hours"], expected(inputs)["logits"]), strict=True):
         np.testing.assert_allclose(value, wanted, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SWIFTSHADER.exists(), reason="no software GPU")
+def test_a_gpu_in_software_answers_alike(converted):
+    code = """
+import pathlib, sys
+import numpy as np
+from export.predictors import GpuPredictor, LiteRTPredictor, choose
+path = pathlib.Path(sys.argv[1])
+known = LiteRTPredictor(path)
+inputs = choose(known.signatures).example(5)
+expected, outputs = known.predict(inputs), GpuPredictor(path).predict(inputs)
+print(len(outputs), all(np.abs(outputs[name] - value).max() < 1e-4 for name, value in expected.items()))
+"""
+    environment = {**os.environ, "VK_DRIVER_FILES": str(SWIFTSHADER)}
+    for name in ("float32", "bare"):
+        done = subprocess.run([sys.executable, "-c", code, str(converted[name])], cwd=Path(gpu.__file__).parents[2],
+                              env=environment, capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1:] == ["2 True"], done.stderr[-1000:]
 
 
 def test_a_core_ml_packages_signature_is_that_of_its_description():

@@ -1,5 +1,4 @@
-"""What tests of targets share: the small recipe's files, images as it learnt them, and files that targets cannot
-take."""
+"""What tests of targets share: the small recipe's files, images such as it learnt, and files that targets refuse."""
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits

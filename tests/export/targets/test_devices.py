@@ -19,8 +19,9 @@ from tests.export.targets.conftest import LABELS
 def test_an_integer_network_runs_on_the_npu_alone(files, tmp_path, accelerator):
     found = ethos_u.compile_file(files["int8"], tmp_path / "compiled.tflite", accelerator=accelerator)
     assert tflite_file.operators((tmp_path / "compiled.tflite").read_bytes()) == {"ethos-u": 1}
-    assert found.coverage.taken == found.coverage.total == sum(tflite_file.operators(files["int8"].read_bytes()).values())
-    assert found.estimates["cycles"] > 0 and found.estimates["sram_bytes"] > 0 and found.estimates["inferences_per_second"] > 0
+    operators = tflite_file.operators(files["int8"].read_bytes())
+    assert found.coverage.taken == found.coverage.total == sum(operators.values())
+    assert all(found.estimates[name] > 0 for name in ("cycles", "sram_bytes", "inferences_per_second"))
     assert [path.name for path in tmp_path.iterdir()] == ["compiled.tflite"], "nothing half-written stays behind"
 
 
@@ -34,14 +35,17 @@ def test_what_the_npu_does_not_take_is_named_with_the_compilers_reason(converted
     import tensorflow as tf
 
     kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 3, 3, 8)).astype("float32"))
-    content = converted(lambda image: tf.reduce_mean(tf.cumsum(tf.nn.conv2d(image, kernel, 1, "SAME"), axis=1), axis=(1, 2)),
-                        integer=False)
+
+    def convolved(image):
+        return tf.nn.conv2d(image, kernel, 1, "SAME")
+
+    content = converted(lambda image: tf.reduce_mean(tf.cumsum(convolved(image), axis=1), axis=(1, 2)), integer=False)
     assert "CUMSUM" in tflite_file.operators(content)
     path = tmp_path / "float.tflite"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"takes none of its operators: .*Float32.*Give an int8 variant"):
         ethos_u.compile_file(path, tmp_path / "compiled", accelerator="ethos-u55-128")
-    mixed = converted(lambda image: tf.reduce_mean(tf.math.exp(tf.nn.conv2d(image, kernel, 1, "SAME") / 100), axis=(1, 2)), integer=True)
+    mixed = converted(lambda image: tf.reduce_mean(tf.math.exp(convolved(image) / 100), axis=(1, 2)), integer=True)
     path.write_bytes(mixed)
     found = ethos_u.compile_file(path, tmp_path / "compiled.tflite", accelerator="ethos-u55-128").coverage
     left = {one.operator for one in found.left}
@@ -94,13 +98,15 @@ def test_a_microcontrollers_array_is_the_file_and_runs_in_the_arena_it_asks_for(
 def test_the_array_compiles(files, tmp_path):
     content = files["int8"].read_bytes()
     microcontroller.write(content, "tiny", tmp_path)
-    (tmp_path / "main.cc").write_text('#include "tiny.h"\n#include <cstdio>\nint main() { fwrite(k_tiny, 1, k_tiny_bytes, stdout); '
+    (tmp_path / "main.cc").write_text('#include "tiny.h"\n#include <cstdio>\n'
+                                      "int main() { fwrite(k_tiny, 1, k_tiny_bytes, stdout); "
                                       "return reinterpret_cast<unsigned long>(k_tiny) % 16; }\n")
     subprocess.run(["g++", "-std=c++17", "-o", "main", "main.cc", "tiny.cc"], cwd=tmp_path, check=True)
     assert subprocess.run(["./main"], cwd=tmp_path, capture_output=True, check=True).stdout == content
 
 
-@pytest.mark.parametrize("weights", ["float16", *(pytest.param(one, marks=pytest.mark.slow) for one in ("int8", "palettized"))])
+@pytest.mark.parametrize("weights", [
+    "float16", *(pytest.param(one, marks=pytest.mark.slow) for one in ("int8", "palettized"))])
 def test_core_ml_packages_have_the_models_shape_and_the_same_bytes_each_time(run, tmp_path, weights):
     model = keras_file.load(run / "train" / "model.keras")
     about = Description(name="tiny", version="1.2.3", author="me", labels=LABELS)
@@ -110,9 +116,10 @@ def test_core_ml_packages_have_the_models_shape_and_the_same_bytes_each_time(run
     found = coreml.structure(packages[0])
     assert found["inputs"] == {"image": (1, 8, 8, 3)} and found["outputs"] == {"logits": (1, 10)}
     assert found["operations"]["conv"] == 9
-    compressed = {"float16": None, "int8": "constexpr_affine_dequantize", "palettized": "constexpr_lut_to_dense"}[weights]
+    compressed = {"int8": "constexpr_affine_dequantize", "palettized": "constexpr_lut_to_dense"}.get(weights)
     assert compressed is None or found["operations"][compressed] > 0
-    contents = [{path.relative_to(package): path.read_bytes() for path in package.rglob("*") if path.is_file()} for package in packages]
+    contents = [{path.relative_to(package): path.read_bytes() for path in package.rglob("*") if path.is_file()}
+                for package in packages]
     assert contents[0] == contents[1]
     manifest = json.loads((packages[0] / "Manifest.json").read_bytes())
     assert manifest["rootModelIdentifier"] in manifest["itemInfoEntries"]
@@ -122,7 +129,8 @@ def test_core_ml_takes_several_named_inputs(dense, tmp_path):
     about = Description(name="sea_floor", task="semantic_segmentation", version="1.0.0", signature=dense.signature)
     coreml.convert(dense.model, "float16", about, tmp_path / "sea.mlpackage")
     found = coreml.structure(tmp_path / "sea.mlpackage")
-    assert found["inputs"] == {"image": (1, 32, 32, 3), "depth": (1,)} and found["outputs"] == {"logits": (1, 32, 32, 5)}
+    assert found["inputs"] == {"image": (1, 32, 32, 3), "depth": (1,)}
+    assert found["outputs"] == {"logits": (1, 32, 32, 5)}
     coreml.convert(dense.model, "float32", about.model_copy(update={"signature": None}), tmp_path / "named.mlpackage")
     assert coreml.structure(tmp_path / "named.mlpackage")["inputs"] == found["inputs"], "the model's own names"
 
@@ -143,11 +151,13 @@ def test_an_unknown_system_on_chip_is_named_with_the_nearest():
     assert "MT6991" in phone_npu.systems("mediatek") and "Tensor_G5" in phone_npu.systems("google-tensor")
 
 
-@pytest.mark.parametrize(("vendor", "soc"), [("qualcomm", "SM8650"), ("google-tensor", "Tensor_G5"), ("intel-npu", "PTL")])
+@pytest.mark.parametrize(("vendor", "soc"), [
+    ("qualcomm", "SM8650"), ("google-tensor", "Tensor_G5"), ("intel-npu", "PTL")])
 def test_a_makers_missing_compiler_is_named_with_what_brings_it(files, tmp_path, vendor, soc):
+    package = phone_npu.VENDORS[vendor].package
     if not phone_npu.missing(vendor):
-        pytest.skip(f"{phone_npu.VENDORS[vendor].package} is installed")
-    with pytest.raises(ValueError, match=f"which is not here; {phone_npu.VENDORS[vendor].package} is not installed; .*pip install") as raised:
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(ValueError, match=f"which is not here; {package} is not installed; .*pip install") as raised:
         phone_npu.compile_file(files["int8"], tmp_path / "compiled.tflite", vendor, soc)
     if vendor == "intel-npu":  # OpenVINO, which is here, has chosen the operators before its compiler was missed
         count = sum(tflite_file.operators(files["int8"].read_bytes()).values())

@@ -47,7 +47,8 @@ def test_the_same_model_is_the_same_file(made, variant, files, tmp_path):
     assert onnx.convert(content, LABELS) == made["onnx"].read_bytes()
     openvino.convert(content, LABELS, tmp_path / "model.xml")
     for ending in (".xml", ".bin"):
-        assert (tmp_path / "model").with_suffix(ending).read_bytes() == made["openvino"].with_suffix(ending).read_bytes()
+        again = (tmp_path / "model").with_suffix(ending)
+        assert again.read_bytes() == made["openvino"].with_suffix(ending).read_bytes()
 
 
 HASH = """
@@ -60,8 +61,9 @@ print(hashlib.sha256(onnx.convert(pathlib.Path(sys.argv[1]).read_bytes(), list("
 @pytest.mark.slow
 def test_the_same_model_is_the_same_file_in_every_process(files):
     """Sets and dictionaries come in another order where strings have other hashes."""
-    digests = {subprocess.run([sys.executable, "-c", HASH, str(files["int8"])], env={**os.environ, "PYTHONHASHSEED": str(seed)},
-                              capture_output=True, text=True, check=True, cwd=Path(onnx.__file__).parents[2]).stdout for seed in range(6)}
+    root, command = Path(onnx.__file__).parents[2], [sys.executable, "-c", HASH, str(files["int8"])]
+    digests = {subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": str(seed)}, capture_output=True, text=True,
+                              check=True, cwd=root).stdout for seed in range(6)}
     assert len(digests) == 1
 
 
@@ -101,7 +103,8 @@ def test_two_inputs_and_a_dense_output_keep_their_names(dense, variant, kind, tm
     else:
         openvino.convert(content, [], path)
     predictor = open_predictor(path)
-    assert {tensor.name: tensor.shape for tensor in predictor.signatures[DEFAULT].inputs} == {"image": (32, 32, 3), "depth": ()}
+    shapes = {tensor.name: tensor.shape for tensor in predictor.signatures[DEFAULT].inputs}
+    assert shapes == {"image": (32, 32, 3), "depth": ()}
     found, expected = predictor.predict(dense.inputs)["logits"], dense.outputs[variant]["logits"]
     step = signatures.main(content).output.scale
     assert found.shape == (3, 32, 32, 5) and found.dtype == np.float32
@@ -137,7 +140,8 @@ def answers(content, folder, brightest):
     (folder / "model.tflite").write_bytes(content)
     (folder / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
     pixels = np.random.default_rng(1).integers(0, brightest + 1, (20, 8, 8, 3)).astype("uint8")
-    return [open_predictor(folder / name).predict({"image": pixels})["logits"] for name in ("model.tflite", "model.onnx")]
+    predictors = [open_predictor(folder / name) for name in ("model.tflite", "model.onnx")]
+    return [predictor.predict({"image": pixels})["logits"] for predictor in predictors]
 
 
 def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
@@ -155,13 +159,13 @@ def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
 
 @pytest.mark.parametrize("integer", [False, True])
 def test_a_dense_layer_on_maps_keeps_its_bias(converted, tmp_path, integer):
-    """As VGG-11's first, whose maps of one pixel LiteRT's converter flattens inside the layer; tf2onnx drops the bias
-    there."""
+    """As VGG-11's first, whose maps of one pixel LiteRT's converter flattens inside it: tf2onnx drops the bias."""
     import tensorflow as tf
 
     from export.tflite import file as tflite_file
 
-    weights, bias = tf.constant(np.random.default_rng(0).normal(size=(3, 3)).astype("float32")), tf.constant([5.0, -3.0, 1.0])
+    weights = tf.constant(np.random.default_rng(0).normal(size=(3, 3)).astype("float32"))
+    bias = tf.constant([5.0, -3.0, 1.0])
 
     def dense(image):
         return tf.matmul(tf.reshape(tf.nn.avg_pool2d(image, 8, 8, "VALID"), (1, 3)), weights) + bias
@@ -181,7 +185,10 @@ def test_gelu_has_an_onnx_form(converted, tmp_path, approximate, integer):
 
     from export.tflite import file as tflite_file
 
-    content = converted(lambda image: tf.nn.gelu(tf.reduce_mean(image, axis=(1, 2)) * 4.0 - 2.0, approximate=approximate), integer=integer)
+    def gelu(image):
+        return tf.nn.gelu(tf.reduce_mean(image, axis=(1, 2)) * 4.0 - 2.0, approximate=approximate)
+
+    content = converted(gelu, integer=integer)
     assert "GELU" in str(tflite_file.operators(content))
     expected, found = answers(content, tmp_path, brightest=1)
     assert np.ptp(expected) > 0.2

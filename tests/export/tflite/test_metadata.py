@@ -19,13 +19,18 @@ from export.tflite.metadata import Calibration, Description
 from tests.export.delivery.conftest import DENSE, IMAGE, NUMBER, dense_model
 
 MEDIAPIPE = Path(sys.prefix) / "mediapipe"
-ABOUT = Description(name="tiny", description="Digits of 8 pixels.", version="1.2.3", author="A. Author", license="Apache-2.0",
-                    labels=[f"digit {digit}" for digit in range(10)], calibration=Calibration(slope=0.5, offset=-2.0))
+ABOUT = Description(name="tiny", description="Digits of 8 pixels.", version="1.2.3", author="A. Author",
+                    license="Apache-2.0", labels=[f"digit {digit}" for digit in range(10)],
+                    calibration=Calibration(slope=0.5, offset=-2.0))
 
 
 @pytest.fixture(scope="module")
 def files(run):
     return {path.stem: path.read_bytes() for path in (run / "compress").glob("*.tflite")}
+
+
+def logits(predictor, images):
+    return predictor.predict({"image": images})["logits"]
 
 
 @pytest.mark.parametrize("variant", ["float32", "int8"])
@@ -38,15 +43,17 @@ def test_a_file_says_of_itself_what_was_put_in_and_answers_as_before(files, vari
     answers = []
     for name, own in (("before", files[variant]), ("after", content)):
         (tmp_path / name).write_bytes(own)
-        answers.append(LiteRTPredictor(tmp_path / name).predict({"image": images})["logits"])
+        answers.append(logits(LiteRTPredictor(tmp_path / name), images))
     np.testing.assert_array_equal(*answers)
     with zipfile.ZipFile(tmp_path / "after") as archive:
         assert archive.read("labels.txt").decode().splitlines() == ABOUT.labels
-        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}, "readers map them as they lie there"
+        kinds = {entry.compress_type for entry in archive.infolist()}
+        assert kinds == {zipfile.ZIP_STORED}, "readers map them as they lie there"
 
 
 def test_integer_scores_are_unsigned_with_the_same_meaning(files, tmp_path):
-    signed, unsigned = (signatures.main(content).output for content in (files["int8"], phone.with_unsigned_output(files["int8"])))
+    signed = signatures.main(files["int8"]).output
+    unsigned = signatures.main(phone.with_unsigned_output(files["int8"])).output
     assert (signed.dtype, unsigned.dtype) == ("int8", "uint8")
     assert (unsigned.scale, unsigned.zero) == (signed.scale, signed.zero + 128)
     assert phone.with_unsigned_output(files["float32"]) == files["float32"]
@@ -60,7 +67,8 @@ def test_labels_must_be_as_many_as_classes(files):
 def test_calibrated_scores_are_as_often_right_as_they_say():
     generator = np.random.default_rng(0)
     truth = np.arange(4000) % 2
-    margin = np.where(truth == 1, 1.0, -1.0) + generator.normal(size=4000)  # so that the share of class 1 is 1 / (1 + exp(-2 * margin))
+    # so that the share of class 1 is 1 / (1 + exp(-2 * margin))
+    margin = np.where(truth == 1, 1.0, -1.0) + generator.normal(size=4000)
     logits = np.stack([-5 * margin + 3, 5 * margin + 3], axis=1)  # ten times too sure, and shifted
     found = metadata.fit(logits, truth)
     assert found.slope == pytest.approx(2 / 5, rel=0.1) and found.offset == pytest.approx(-6 / 5, rel=0.15)
@@ -86,9 +94,10 @@ def inputs_of(content: bytes) -> list:
 
 
 def mediapipe(script: str, *arguments: object) -> str:
-    """What a script prints in a process that has MediaPipe."""
+    """Return what a script prints in a process that has MediaPipe."""
     environment = {**os.environ, "PYTHONPATH": str(MEDIAPIPE)}
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True,
+                          env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -100,7 +109,8 @@ import numpy
 import PIL.Image
 from mediapipe.tasks.python import BaseOptions, vision
 def rgb(path):
-    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=numpy.asarray(PIL.Image.open(path).convert("RGB")))
+    pixels = numpy.asarray(PIL.Image.open(path).convert("RGB"))
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)
 bundle, path = sys.argv[1:]
 samples = json.load(open(f"{bundle}/samples/expected.json"))
 options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=path), max_results=3)
@@ -115,19 +125,21 @@ from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 found = schema.ModelMetadataT.InitFromPackedBuf(bytes.fromhex(sys.argv[1]), 0)
 graph = found.subgraphMetadata[0]
 taken, given = graph.inputTensorMetadata[0], graph.outputTensorMetadata[0]
+unit, image = taken.processUnits[0].options, taken.content.contentProperties
 print(json.dumps({"name": found.name.decode(), "version": found.version.decode(), "license": found.license.decode(),
-    "mean": list(map(float, taken.processUnits[0].options.mean)), "std": list(map(float, taken.processUnits[0].options.std)),
-    "size": [taken.content.contentProperties.defaultSize.width, taken.content.contentProperties.defaultSize.height],
-    "color": taken.content.contentProperties.colorSpace, "files": [one.name.decode() for one in given.associatedFiles],
+    "mean": list(map(float, unit.mean)), "std": list(map(float, unit.std)),
+    "size": [image.defaultSize.width, image.defaultSize.height],
+    "color": image.colorSpace, "files": [one.name.decode() for one in given.associatedFiles],
     "types": [one.type for one in given.associatedFiles], "input": taken.name.decode(), "output": given.name.decode()}))
 """
 READ_ALL = """
 import json, sys
 from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 graph = schema.ModelMetadataT.InitFromPackedBuf(bytes.fromhex(sys.argv[1]), 0).subgraphMetadata[0]
-print(json.dumps({kind: [[one.name.decode(), one.content.contentPropertiesType, one.description.decode(), len(one.processUnits or [])]
-                         for one in tensors]
-                  for kind, tensors in (("inputs", graph.inputTensorMetadata), ("outputs", graph.outputTensorMetadata))}))
+def described(tensors):
+    return [[one.name.decode(), one.content.contentPropertiesType, one.description.decode(),
+             len(one.processUnits or [])] for one in tensors]
+print(json.dumps([described(graph.inputTensorMetadata), described(graph.outputTensorMetadata)]))
 """
 
 
@@ -135,8 +147,9 @@ print(json.dumps({kind: [[one.name.decode(), one.content.contentPropertiesType, 
 @pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
 def test_mediapipes_own_schema_reads_every_field(files):
     found = json.loads(mediapipe(READ, embedded(phone.ready(files["int8"], ABOUT)).hex()))
-    assert found == {"name": "tiny", "version": "1.2.3", "license": "Apache-2.0", "mean": [0.0], "std": [1.0], "size": [8, 8], "color": 1,
-                     "files": ["labels.txt", "score_calibration.txt"], "types": [2, 4], "input": "image", "output": "logits"}
+    assert found == {"name": "tiny", "version": "1.2.3", "license": "Apache-2.0", "mean": [0.0], "std": [1.0],
+                     "size": [8, 8], "color": 1, "files": ["labels.txt", "score_calibration.txt"], "types": [2, 4],
+                     "input": "image", "output": "logits"}
 
 
 @pytest.mark.slow
@@ -145,7 +158,8 @@ def test_mediapipes_own_schema_reads_every_field(files):
 def test_mediapipe_opens_the_bundle_and_gives_the_same_class_on_every_sample(run, variant):
     bundle = run / "package" / "bundle"
     expected = json.loads((bundle / "samples" / "expected.json").read_bytes())
-    answers = [json.loads(line) for line in mediapipe(CLASSIFY, bundle, bundle / "litert" / f"{variant}.tflite").splitlines()]
+    printed = mediapipe(CLASSIFY, bundle, bundle / "litert" / f"{variant}.tflite")
+    answers = [json.loads(line) for line in printed.splitlines()]
     assert [name for name, _ in answers] == [one["expected"][variant]["class"] for one in expected]
     assert all(0 <= score <= 1 for _, score in answers)
 
@@ -167,11 +181,11 @@ def test_a_model_of_grey_images_takes_rgb_and_answers_alike(tmp_path, integer):
     (tmp_path / "rgb.tflite").write_bytes(phone.ready(grey, ABOUT))
     one, other = (LiteRTPredictor(tmp_path / f"{name}.tflite") for name in ("grey", "rgb"))
     assert [own.signatures[DEFAULT].inputs[0].shape for own in (one, other)] == [(8, 8, 1), (8, 8, 3)]
-    np.testing.assert_allclose(other.predict({"image": images})["logits"], one.predict({"image": images})["logits"], atol=1e-5)
+    np.testing.assert_allclose(logits(other, images), logits(one, images), atol=1e-5)
     colours = np.random.default_rng(1).integers(0, 256, (30, 8, 8, 3)).astype("uint8")
     averaged = np.round(colours.mean(axis=-1, keepdims=True)).astype("uint8")
     step = 0.02 if not integer else 3 * signatures.main(grey).output.scale
-    np.testing.assert_allclose(other.predict({"image": colours})["logits"], one.predict({"image": averaged})["logits"], atol=step)
+    np.testing.assert_allclose(logits(other, colours), logits(one, averaged), atol=step)
     assert phone.ready(grey, ABOUT, rgb=False) != phone.ready(grey, ABOUT)
     values = signature.model_copy(update={"inputs": (signature.inputs[0].model_copy(update={"role": "values"}),)})
     spectrogram = phone.ready(grey, ABOUT.model_copy(update={"signature": values}))
@@ -188,8 +202,8 @@ def dense_file(tmp_path_factory):
 
 
 def about_dense(labels):
-    return Description(name="sea_floor", task="semantic_segmentation", version="1.0.0", labels=labels, calibration=ABOUT.calibration,
-                       signature=Signature(inputs=(IMAGE, NUMBER), outputs=(DENSE,)))
+    return Description(name="sea_floor", task="semantic_segmentation", version="1.0.0", labels=labels,
+                       calibration=ABOUT.calibration, signature=Signature(inputs=(IMAGE, NUMBER), outputs=(DENSE,)))
 
 
 @pytest.mark.parametrize("labels", [[], ["sand", "rock", "coral", "weed", "wreck"]])
@@ -201,14 +215,15 @@ def test_several_inputs_and_a_dense_output_are_described(dense_file, labels):
     file = signatures.main(content)
     assert file.inputs["image"].shape == (1, 32, 32, 3) and file.output.dtype == "uint8"
     data = embedded(content)
-    assert b"metres below the surface" in data and b"raw pixels 0..255, RGB" in data and b"one per class and pixel" in data
+    assert all(meaning in data for meaning in (
+        b"metres below the surface", b"raw pixels 0..255, RGB", b"one per class and pixel"))
     with pytest.raises(ValueError, match="there are 2 labels, and the model tells 5 classes apart"):
         phone.ready(dense_file, about_dense(["a", "b"]))
 
 
 def test_labels_need_an_output_that_they_are_of(files):
     values = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 3), role="image"),),
-                       outputs=(Tensor(name="logits", dtype="float32", shape=(10,), role="values", meaning="tomorrow's hours"),))
+                       outputs=(Tensor(name="logits", dtype="float32", shape=(10,), meaning="tomorrow's hours"),))
     content = phone.ready(files["float32"], ABOUT.model_copy(update={"signature": values, "labels": ["a"]}))
     assert metadata.read(content).labels == [] and b"tomorrow's hours" in embedded(content)
 
@@ -223,8 +238,8 @@ def test_damaged_metadata_are_told(files):
 @pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
 def test_mediapipes_own_schema_reads_every_input(dense_file):
     content = phone.ready(dense_file, about_dense([]))
-    found = json.loads(mediapipe(READ_ALL, embedded(content).hex()))
+    inputs, outputs = json.loads(mediapipe(READ_ALL, embedded(content).hex()))
     order = [tensor.name.decode() for tensor in inputs_of(content)]
     kinds = {"image": ["image", 2, "raw pixels 0..255, RGB", 1], "depth": ["depth", 1, "metres below the surface", 0]}
-    assert found["inputs"] == [kinds["image" if "image" in name else "depth"] for name in order]
-    assert found["outputs"] == [["logits", 1, "one per class and pixel", 0]]
+    assert inputs == [kinds["image" if "image" in name else "depth"] for name in order]
+    assert outputs == [["logits", 1, "one per class and pixel", 0]]

@@ -1,4 +1,4 @@
-"""Augmentation against closed forms."""
+"""Augmentation against closed forms, of images and of what belongs to them."""
 import numpy as np
 import PIL.Image
 import PIL.ImageEnhance
@@ -6,18 +6,30 @@ import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
-from pipelines.ingest.augmentation import augment
+from pipelines.ingest.augmentation.augment import augment
 from pipelines.ingest.augmentation.augment_policies import PHOTOMETRIC
+from pipelines.ingest.augmentation.augmentation import Augmentation
+from pipelines.ingest.augmentation.geometric import affine, warp
+
+ROLES = {"image": "image", "second": "image", "mask": "mask", "label": "values", "age": "values"}
 
 
 def entry(written):
-    return augment.Augmentation.read(written)
+    return Augmentation.read(written)
 
 
-def apply(entries, images, seed=(1, 2), targets=None):
-    targets = np.eye(2, dtype="float32")[np.arange(len(images)) % 2] if targets is None else targets
-    changed, mixed = augment.augment([entry(one) for one in entries], tf.constant(images), tf.constant(targets), tf.constant(seed))
-    return changed.numpy(), mixed.numpy()
+def apply_to(entries, inputs, targets, seed=(1, 2)):
+    """Return inputs and targets, changed, as NumPy arrays by name."""
+    inputs, targets = ({name: tf.constant(values) for name, values in part.items()} for part in (inputs, targets))
+    changed = augment([entry(one) for one in entries], inputs, targets, ROLES, tf.constant(seed))
+    return tuple({name: values.numpy() for name, values in part.items()} for part in changed)
+
+
+def apply(entries, images, seed=(1, 2)):
+    """Return images and labels of two classes in turn, changed."""
+    labels = np.eye(2, dtype="float32")[np.arange(len(images)) % 2]
+    inputs, targets = apply_to(entries, {"image": images}, {"label": labels}, seed)
+    return inputs["image"], targets["label"]
 
 
 @pytest.fixture
@@ -25,9 +37,12 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (64, 9, 9, 3)).astype("uint8")
 
 
-@pytest.mark.parametrize("written", [{"rotate": 20}, {"shift": 0.2}, {"zoom": 0.3}, "flip", {"crop": 2}, {"cutout": 0.4}, {"mixup": 0.4},
-                                     "cutmix", "random_erasing", "color_jitter", "rand_augment", "augmix", "resized_crop"])
-def test_the_same_seed_gives_the_same_pictures_and_another_others(images, written):
+EVERY = [{"rotate": 20}, {"shift": 0.2}, {"zoom": 0.3}, "flip", {"crop": 2}, {"cutout": 0.4}, {"mixup": 0.4}, "cutmix",
+         "random_erasing", "color_jitter", "rand_augment", "augmix", "resized_crop"]
+
+
+@pytest.mark.parametrize("written", EVERY)
+def test_the_same_seed_gives_the_same_images_and_another_others(images, written):
     first, again, other = apply([written], images), apply([written], images), apply([written], images, seed=(1, 3))
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
@@ -39,7 +54,7 @@ def test_nothing_asked_changes_nothing(images):
     np.testing.assert_array_equal(changed, images)
 
 
-def test_flip_mirrors_about_half_of_the_pictures_and_leaves_the_others(images):
+def test_flip_mirrors_about_half_of_the_images_and_leaves_the_others(images):
     changed, _ = apply([{"flip": "horizontal"}], images)
     mirrored = [np.allclose(after, before[:, ::-1], atol=1e-3) for before, after in zip(images, changed, strict=True)]
     kept = [np.allclose(after, before, atol=1e-3) for before, after in zip(images, changed, strict=True)]
@@ -56,10 +71,10 @@ def test_crop_moves_by_whole_pixels_and_fills_with_black(images):
 
 
 def test_a_rotation_of_ninety_degrees_is_one():
-    picture = np.arange(25, dtype="uint8").reshape(1, 5, 5, 1)
-    quarter = augment.affine(*(tf.constant([value]) for value in (0.0, -1.0, 1.0, 0.0)))
-    turned = augment.warp(tf.cast(picture, tf.float32), quarter).numpy()[0, ..., 0]
-    assert np.allclose(turned, np.rot90(picture[0, ..., 0])) or np.allclose(turned, np.rot90(picture[0, ..., 0], -1))
+    image = np.arange(25, dtype="uint8").reshape(1, 5, 5, 1)
+    quarter = affine(*(tf.constant([value]) for value in (0.0, -1.0, 1.0, 0.0)))
+    turned = warp(tf.cast(image, tf.float32), quarter).numpy()[0, ..., 0]
+    assert np.allclose(turned, np.rot90(image[0, ..., 0])) or np.allclose(turned, np.rot90(image[0, ..., 0], -1))
 
 
 def test_zoom_stays_within_its_share():
@@ -77,7 +92,7 @@ def test_cutout_blackens_a_square_of_its_share():
     np.testing.assert_array_equal(black.sum(axis=(1, 2)), rows * columns)
 
 
-def test_mixup_mixes_pictures_and_targets_in_the_same_share():
+def test_mixup_mixes_images_and_targets_in_the_same_share():
     images = np.zeros((100, 4, 4, 1), "uint8")
     images[::2] = 200
     changed, targets = apply([{"mixup": 1.0}], images)
@@ -95,7 +110,7 @@ def test_cutmix_mixes_targets_by_the_pixels_it_pastes():
     assert ((targets > 0.05) & (targets < 0.95)).any()
 
 
-def test_random_erasing_replaces_a_rectangle_in_half_of_the_pictures():
+def test_random_erasing_replaces_a_rectangle_in_half_of_the_images():
     changed, _ = apply([{"random_erasing": 0.3}], np.full((300, 20, 20, 1), 255, "uint8"))
     erased = changed[..., 0] != 255
     touched = erased.any(axis=(1, 2))
@@ -110,7 +125,7 @@ def test_color_jitter_stays_in_range_and_within_its_strength(images):
     flat = np.full((100, 4, 4, 3), 100, "uint8")
     changed, _ = apply([{"color_jitter": 0.2}], flat)
     np.testing.assert_allclose(changed.min(axis=(1, 2, 3)), changed.max(axis=(1, 2, 3)), atol=1e-3)
-    assert 80 <= changed.min() < 85 and 115 < changed.max() <= 120.001, "a grey picture has neither contrast nor saturation"
+    assert 80 <= changed.min() < 85 and 115 < changed.max() <= 120.001, "a flat image has no contrast, nor saturation"
     wild, _ = apply([{"color_jitter": 0.9}], images)
     assert wild.min() >= 0 and wild.max() <= 255
 
@@ -119,8 +134,8 @@ def test_neighbouring_maps_become_one_interpolation(images):
     """Half a pixel there and half a pixel back is the identity as one map, and a blur as two."""
     there, back = ([[1, 0, shift], [0, 1, 0], [0, 0, 1]] for shift in (0.5, -0.5))
     inner = tf.cast(images[:1], tf.float32)
-    once = augment.warp(inner, tf.matmul(tf.constant([there]), tf.constant([back])))
-    twice = augment.warp(augment.warp(inner, tf.constant([there])), tf.constant([back]))
+    once = warp(inner, tf.matmul(tf.constant([there]), tf.constant([back])))
+    twice = warp(warp(inner, tf.constant([there])), tf.constant([back]))
     np.testing.assert_allclose(once, inner, atol=1e-3)
     assert np.abs(twice - inner).max() > 10
 
@@ -130,35 +145,114 @@ PHOTO = np.floor(255 * np.random.default_rng(5).uniform(0.05, 1, (4, 96, 96, 3))
 
 @pytest.mark.parametrize(("name", "reference"), [
     ("equalize", PIL.ImageOps.equalize), ("auto_contrast", PIL.ImageOps.autocontrast),
-    ("posterize", lambda picture: PIL.ImageOps.posterize(picture, 6)), ("solarize", lambda picture: PIL.ImageOps.solarize(picture, 128)),
-    ("color", lambda picture: PIL.ImageEnhance.Color(picture).enhance(1.45)),
-    ("contrast", lambda picture: PIL.ImageEnhance.Contrast(picture).enhance(1.45)),
-    ("brightness", lambda picture: PIL.ImageEnhance.Brightness(picture).enhance(1.45)),
-    ("sharpness", lambda picture: PIL.ImageEnhance.Sharpness(picture).enhance(1.45))])
+    ("posterize", lambda image: PIL.ImageOps.posterize(image, 6)),
+    ("solarize", lambda image: PIL.ImageOps.solarize(image, 128)),
+    ("color", lambda image: PIL.ImageEnhance.Color(image).enhance(1.45)),
+    ("contrast", lambda image: PIL.ImageEnhance.Contrast(image).enhance(1.45)),
+    ("brightness", lambda image: PIL.ImageEnhance.Brightness(image).enhance(1.45)),
+    ("sharpness", lambda image: PIL.ImageEnhance.Sharpness(image).enhance(1.45))])
 def test_a_change_of_the_bank_is_pils(name, reference):
-    found = np.clip(PHOTOMETRIC[name](PHOTO, 0.5, np.ones((4, 1, 1, 1), "float32")), 0, 255)
-    expected = np.stack([np.asarray(reference(PIL.Image.fromarray(picture.astype("uint8")))) for picture in PHOTO]).astype("float32")
-    inner = np.abs(found - expected)[:, 1:-1, 1:-1]
+    result = np.clip(PHOTOMETRIC[name](PHOTO, 0.5, np.ones((4, 1, 1, 1), "float32")), 0, 255)
+    expected = np.stack([np.asarray(reference(PIL.Image.fromarray(image.astype("uint8")))) for image in PHOTO])
+    inner = np.abs(result - expected.astype("float32"))[:, 1:-1, 1:-1]
     assert inner.max() <= (8 if name == "equalize" else 2)
 
 
-def test_each_picture_gets_a_change_of_its_own():
+def test_each_image_gets_a_change_of_its_own():
     same = np.repeat(PHOTO[:1], 64, axis=0)
-    found, _ = apply([{"rand_augment": {"magnitude": 8, "changes": 1}}], same)
-    kinds = {picture.tobytes() for picture in np.asarray(found)}
+    changed, _ = apply([{"rand_augment": {"magnitude": 8, "changes": 1}}], same)
+    kinds = {image.tobytes() for image in changed}
     assert len(kinds) > 10 and PHOTO[0].tobytes() in kinds
 
 
-def test_augmix_stays_between_pictures_and_changes_them():
-    found, _ = apply([{"augmix": 5}], PHOTO)
-    assert np.min(found) >= 0 and np.max(found) <= 255 and np.abs(found - PHOTO).max() > 5
+def test_augmix_stays_between_images_and_changes_them():
+    changed, _ = apply([{"augmix": 5}], PHOTO)
+    assert changed.min() >= 0 and changed.max() <= 255 and np.abs(changed - PHOTO).max() > 5
     mild, _ = apply([{"augmix": {"severity": 0}}], PHOTO)
-    assert np.abs(mild - PHOTO).mean() < np.abs(found - PHOTO).mean()
+    assert np.abs(mild - PHOTO).mean() < np.abs(changed - PHOTO).mean()
 
 
 def test_a_resized_crop_is_a_part_enlarged():
     ramp = np.broadcast_to(np.arange(32, dtype="float32")[None, None, :, None] * 8, (200, 32, 32, 1))
-    found, _ = apply([{"resized_crop": 0.25}], ramp)
-    steps = np.diff(np.asarray(found)[:, 16, 4:-4, 0], axis=1).mean(axis=1) / 8
+    changed, _ = apply([{"resized_crop": 0.25}], ramp)
+    steps = np.diff(changed[:, 16, 4:-4, 0], axis=1).mean(axis=1) / 8
     assert steps.min() > 0.4 and steps.max() <= 1.001 and steps.mean() < 0.95
-    assert (np.asarray(found)[:, 2:-2, 2:-2] > 0).mean() > 0.98, "nothing comes from outside the picture"
+    assert (changed[:, 2:-2, 2:-2] > 0).mean() > 0.98, "nothing comes from outside the image"
+
+
+def halves(size, count=40):
+    """Return images of two halves, dark and bright, as different examples have them, and their masks, one-hot."""
+    rows, columns = np.indices((size, size)) * 2 // size
+    bright = np.stack([(rows, columns, rows ^ columns)[number % 3] for number in range(count)])
+    return (bright * 200).astype("uint8")[..., None], np.eye(2, dtype="float32")[bright]
+
+
+@pytest.mark.parametrize("written", [{"rotate": 40}, {"shift": 0.3}, {"zoom": 0.3}, "flip", {"crop": 3}, "resized_crop",
+                                     {"rand_augment": {"magnitude": 8, "changes": 1}}])
+def test_a_mask_goes_where_its_image_goes(written):
+    images, masks = halves(32)
+    inputs, targets = apply_to([written], {"image": images}, {"mask": masks})
+    mask = targets["mask"]
+    assert set(np.unique(mask)) <= {0, 1} and mask.sum(axis=-1).max() == 1, "a pixel has its class, or none"
+    if "rand_augment" in written:  # of which about half change values, and then no pixel moves
+        moved = (mask != masks).any(axis=(1, 2, 3))
+        assert 0.2 < moved.mean() < 0.8
+        inputs, mask = {"image": inputs["image"][moved]}, mask[moved]
+    values, bright = inputs["image"][..., 0], mask[..., 1] == 1
+    between = (values > 1) & (values < 199)  # where interpolation mixes the halves
+    np.testing.assert_array_equal(bright[~between], values[~between] > 100)
+    assert between.mean() < 0.35
+
+
+def test_a_mask_of_another_size_moves_by_as_much_of_itself():
+    images, _ = halves(32)
+    _, masks = halves(16)
+    inputs, targets = apply_to([{"shift": 0.25}, {"rotate": 20}], {"image": images}, {"mask": masks})
+    small = inputs["image"][..., 0].reshape(40, 16, 2, 16, 2).mean(axis=(2, 4))
+    clear = (small < 1) | (small > 199)
+    agree = (targets["mask"][..., 1] == 1) == (small > 100)
+    assert agree[clear].mean() > 0.99
+
+
+def test_two_images_of_an_example_move_alike(images):
+    inputs, _ = apply_to([{"rotate": 30}, {"shift": 0.2}, "color_jitter"], {"image": images, "second": images}, {})
+    np.testing.assert_array_equal(inputs["image"], inputs["second"])
+
+
+@pytest.mark.parametrize("written", ["color_jitter", {"cutout": 0.4}, "random_erasing", "flip", {"rotate": 20}])
+def test_what_is_no_image_stays_as_it_is(images, written):
+    ages, labels = np.arange(64, dtype="float32"), np.eye(2, dtype="float32")[np.arange(64) % 2]
+    inputs, targets = apply_to([written], {"image": images, "age": ages}, {"label": labels})
+    np.testing.assert_array_equal(inputs["age"], ages)
+    np.testing.assert_array_equal(targets["label"], labels)
+    assert (inputs["image"] != images).any()
+
+
+def test_mixup_mixes_every_part_of_an_example_in_the_same_share():
+    columns = np.repeat([[0.0, 0.0], [10.0, 20.0]], 50, axis=0).astype("float32")
+    inputs, targets = apply_to([{"mixup": 1.0}], {"age": columns}, {"label": columns[:, :1] / 10})
+    np.testing.assert_allclose(inputs["age"][:, 0] / 10, targets["label"][:, 0], atol=1e-5)
+    np.testing.assert_allclose(inputs["age"][:, 1] / 20, targets["label"][:, 0], atol=1e-5)
+    assert ((targets["label"] > 0.05) & (targets["label"] < 0.95)).any()
+
+
+def test_cutmix_pastes_masks_with_their_images_and_mixes_labels_by_the_pixels():
+    images, masks = halves(10)
+    inputs, targets = apply_to(["cutmix"], {"image": images}, {"mask": masks, "label": masks[:, 0, 0]})
+    np.testing.assert_array_equal(targets["mask"][..., 1], inputs["image"][..., 0] / 200)
+    assert (inputs["image"] != images).any()
+
+
+def test_some_augmentations_mix_targets():
+    assert [name for name, choice in Augmentation.choices.items() if choice.mixes_targets] == ["cutmix", "mixup"]
+
+
+@pytest.mark.parametrize(("written", "roles", "expected"), [
+    ("flip", {"age": "values"}, "flip changes images, and an example has none"),
+    ("cutmix", {"age": "values"}, "cutmix changes images, and an example has none"),
+    ("mixup", {"words": "tokens"}, "mixup mixes numbers, and tokens cannot be mixed"),
+    ("augmix", {"image": "image", "mask": "mask"}, "augmix mixes images that were moved differently"),
+    ("mixup", {"age": "values"}, None), ("rand_augment", {"image": "image", "mask": "mask"}, None)])
+def test_an_augmentation_says_what_it_does_not_go_with(written, roles, expected):
+    reason = entry(written).misfit(roles)
+    assert reason is None if expected is None else reason.startswith(expected)

@@ -32,9 +32,9 @@ def trained(*written, epochs=4):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.BatchNormalization()])
     model.compile(keras.optimizers.Adam(0.05), "mse")
     recorder = Recorder()
-    around = TrainingContext(keras, epochs, None, None)
+    context = TrainingContext(keras, epochs, None, None)
     model.fit(INPUTS, TARGETS, validation_data=(INPUTS, TARGETS), epochs=epochs, batch_size=16, verbose=0, shuffle=False,
-              callbacks=[*(Callback.read(one).build(around) for one in written), recorder])
+              callbacks=[*(Callback.read(one).build(context) for one in written), recorder])
     return model, recorder
 
 
@@ -50,22 +50,22 @@ def test_ema_is_its_formula_and_is_what_ships():
     for step, weights in enumerate(recorder.batches):
         share = 1 - min(0.8, (1 + step) / (10 + step))
         averages = [average + share * (weight - average) for average, weight in zip(averages, weights, strict=True)]
-    for found, expected in zip(model.get_weights(), averages, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-    for found, expected in zip(recorder.validated[-1], averages, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert max(np.abs(found - last).max() for found, last in zip(averages, recorder.batches[-1], strict=True)) > 1e-3
+    for result, expected in zip(model.get_weights(), averages, strict=True):
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+    for result, expected in zip(recorder.validated[-1], averages, strict=True):
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert max(np.abs(average - last).max() for average, last in zip(averages, recorder.batches[-1], strict=True)) > 1e-3
 
 
 def test_swa_is_the_mean_of_the_last_epochs():
     model, recorder = trained({"swa": 0.5})
-    own = [recorder.batches[4 * epoch + 3] for epoch in (2, 3)]
-    for found, first, second in zip(model.get_weights(), *own, strict=True):
-        np.testing.assert_allclose(found, (first + second) / 2, atol=1e-5)
+    last = [recorder.batches[4 * epoch + 3] for epoch in (2, 3)]
+    for result, first, second in zip(model.get_weights(), *last, strict=True):
+        np.testing.assert_allclose(result, (first + second) / 2, atol=1e-5)
 
 
 def test_early_stopping_keeps_the_average_that_it_judged():
     model, recorder = trained({"ema": 0.9}, {"early_stopping": {"monitor": "val_loss", "patience": 1}}, epochs=30)
-    assert any(all(np.array_equal(found, weight) for found, weight in zip(model.get_weights(), weights, strict=True))
+    assert any(all(np.array_equal(kept, weight) for kept, weight in zip(model.get_weights(), weights, strict=True))
                for weights in recorder.ends)
     assert model.evaluate(INPUTS, TARGETS, verbose=0) == pytest.approx(min(model.history.history["val_loss"]), rel=1e-4)

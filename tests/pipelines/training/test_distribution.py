@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from pipelines.engine import journal
+from pipelines.engine import workers as engine_workers
 from pipelines.errors import UserError
 from pipelines.training import distribution
 from pipelines.training.optimizers import Optimizer
+from tests.pipelines.training import small
 
 RECIPE = """
 name: shared
@@ -38,18 +40,90 @@ def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.Pope
         env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
-def workers(folder: Path, *arguments: str) -> list[subprocess.Popen]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+def free_addresses(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
     for one in sockets:
         one.close()
+    return addresses
+
+
+def workers(folder: Path, *arguments: str) -> list[subprocess.Popen]:
+    addresses = free_addresses(2)
     return [launch(folder, *arguments, TF_CONFIG=json.dumps(
         {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}})) for number in range(2)]
 
 
 def losses(folder: Path) -> list[float]:
-    found = journal.series(folder / "runs/shared/latest/train/journal.jsonl")["loss"]
-    return [found[epoch] for epoch in sorted(found)]
+    series = journal.series(folder / "runs/shared/latest/train/journal.jsonl")["loss"]
+    return [series[epoch] for epoch in sorted(series)]
+
+
+def train(folder: Path, strategy: str, environment: dict[str, str]) -> None:
+    """Train a small regularized model in a process of its own; keep its weights."""
+    os.environ.update(environment)
+    import keras
+
+    from pipelines.training import loop
+    from pipelines.training.section import TrainSection
+
+    shared = distribution.Distribution(strategy)  # first of all: devices are set up once
+    keras.utils.set_random_seed(3)
+
+    def build() -> keras.Model:
+        row = keras.Input((6,), name="row")
+        x = keras.layers.Dense(16, "relu", kernel_regularizer=keras.regularizers.L2(0.05))(row)
+        x = keras.layers.BatchNormalization()(x)
+        return keras.Model(row, keras.layers.Dense(3, name="logits")(x))
+
+    model = shared.model(build, synchronized=True)
+    rows = np.random.default_rng(0).normal(size=(96, 6)).astype("float32")
+    labels = np.eye(3, dtype="float32")[rows[:, :3].argmax(axis=1)]
+    settings = TrainSection.model_validate(
+        {"epochs": 3, "optimizer": {"sgd": {"momentum": 0.9}}, "schedule": {"constant": 0.05}, "l2": 0.01})
+    loop.fit(model, small.training(folder, settings, {"row": rows}, {"label": labels}, batch=16, distribution=shared))
+    np.savez(folder / "weights.npz", *shared.keras_model(model).get_weights())
+
+
+def in_processes(folders: list[Path], strategy: str, environments: list[dict[str, str]]) -> None:
+    processes = []
+    for folder, environment in zip(folders, environments, strict=True):
+        folder.mkdir()
+        processes.append(engine_workers.server().Process(target=train, args=(folder, strategy, environment)))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+
+
+def check_alike(one: Path, other: Path) -> None:
+    """Check that two trainings had the same metrics in every epoch, and ended with the same weights."""
+    ours, theirs = (journal.series(folder / "journal.jsonl") for folder in (one, other))
+    assert set(ours) == set(theirs) >= {"loss", "accuracy", "val_loss", "val_accuracy"}
+    for name, values in ours.items():
+        np.testing.assert_allclose(list(values.values()), list(theirs[name].values()), rtol=1e-4, err_msg=name)
+    mine, yours = np.load(one / "weights.npz"), np.load(other / "weights.npz")
+    for name in mine.files:
+        np.testing.assert_allclose(mine[name], yours[name], atol=1e-5)
+
+
+def test_two_replicas_learn_what_one_device_does(tmp_path):
+    """Loss, regularization and penalty count once, whatever the number of devices."""
+    in_processes([tmp_path / "one"], "one", [{}])
+    in_processes([tmp_path / "two"], "mirrored", [{distribution.VIRTUAL: "2"}])
+    check_alike(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_device_does(tmp_path):
+    in_processes([tmp_path / "one"], "one", [{}])
+    addresses = free_addresses(2)
+    environments = [{"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})}
+                    for index in range(2)]
+    in_processes([tmp_path / "first", tmp_path / "second"], "multi_worker", environments)
+    check_alike(tmp_path / "one", tmp_path / "first")
+    check_alike(tmp_path / "first", tmp_path / "second")
 
 
 def finish(process: subprocess.Popen) -> str:

@@ -12,7 +12,7 @@ def test_cross_entropy_with_smoothed_labels_is_the_closed_form():
     smoothed = targets * 0.9 + 0.1 / 3
     log_scores = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     expected = -(smoothed * log_scores).sum(axis=1).mean()
-    assert np.mean(Loss.read({"cross_entropy": 0.1}).build([1, 1, 1])(targets, logits)) == pytest.approx(expected, rel=1e-6)
+    assert np.mean(Loss.read({"cross_entropy": 0.1}).build([1, 1, 1], "logits")(targets, logits)) == pytest.approx(expected, rel=1e-6)
 
 
 LOGITS = np.random.default_rng(1).normal(size=(6, 3)).astype("float32")
@@ -37,12 +37,12 @@ TRUE = (SCORES * TARGETS).sum(axis=1)
     ("kl", -np.log(TRUE).mean()),
 ])
 def test_a_loss_is_its_closed_form(written, expected):
-    assert np.mean(Loss.read(written).build([6, 3, 1])(TARGETS, LOGITS)) == pytest.approx(expected, rel=1e-4)
+    assert np.mean(Loss.read(written).build([6, 3, 1], "logits")(TARGETS, LOGITS)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_class_weights_must_be_as_many_as_classes():
     with pytest.raises(UserError, match="2 weights for 3 classes"):
-        Loss.read({"cross_entropy": {"class_weights": [1, 2]}}).build([6, 3, 1])
+        Loss.read({"cross_entropy": {"class_weights": [1, 2]}}).build([6, 3, 1], "logits")
 
 
 def test_triplet_and_contrastive_are_their_closed_forms():
@@ -58,3 +58,71 @@ def test_triplet_and_contrastive_are_their_closed_forms():
         contrastive.append((sum(d**2 for d in alike) + sum(max(0, 2 - d) ** 2 for d in other)) / 10)
     np.testing.assert_allclose(metric_learning.batch_hard_triplet(TARGETS, LOGITS, 0.7), triplet, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(metric_learning.contrastive(TARGETS, LOGITS, 2.0), contrastive, rtol=1e-4)
+
+
+DENSE_LOGITS = np.random.default_rng(2).normal(size=(2, 4, 5, 3)).astype("float32")
+DENSE_TARGETS = np.eye(3, dtype="float32")[np.random.default_rng(3).integers(0, 3, (2, 4, 5))]
+DENSE_SCORES = np.exp(DENSE_LOGITS) / np.exp(DENSE_LOGITS).sum(axis=-1, keepdims=True)
+DENSE_TRUE = (DENSE_SCORES * DENSE_TARGETS).sum(axis=-1)
+OVER = (DENSE_TARGETS * DENSE_SCORES).sum(axis=(1, 2))
+BOTH = (DENSE_TARGETS + DENSE_SCORES).sum(axis=(1, 2))
+
+
+@pytest.mark.parametrize(("written", "expected"), [
+    ("cross_entropy", -np.log(DENSE_TRUE).mean(axis=(1, 2))),
+    ({"cross_entropy": {"class_weights": [1, 2, 3]}}, (-np.log(DENSE_TRUE) * (DENSE_TARGETS @ [1, 2, 3])).mean(axis=(1, 2))),
+    ("focal", (-0.25 * (1 - DENSE_TRUE) ** 2 * np.log(DENSE_TRUE)).mean(axis=(1, 2))),
+    ("dice", (1 - (2 * OVER + 1) / (BOTH + 1)).mean(axis=-1)),
+    ("mse", ((DENSE_TARGETS - DENSE_SCORES) ** 2).mean(axis=(1, 2, 3))),
+    ("kl", -np.log(DENSE_TRUE).mean(axis=(1, 2))),
+])
+def test_a_loss_of_dense_outputs_is_its_closed_form_for_each_example(written, expected):
+    found = np.asarray(Loss.read(written).build([6, 3, 1], "logits")(DENSE_TARGETS, DENSE_LOGITS))
+    assert found.shape == (2,)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(Loss.choices))
+def test_every_loss_has_a_value_for_each_example(name):
+    assert np.asarray(Loss.read(name).build([6, 3, 1], "logits")(TARGETS, LOGITS)).shape == (6,)
+
+
+@pytest.mark.parametrize("written", ["cross_entropy", {"focal": 2}, "binary_cross_entropy", "binary_focal", "mse", "mae", "huber", "dice",
+                                     "kl"])
+def test_the_role_of_an_output_decides_on_the_softmax(written):
+    loss = Loss.read(written)
+    scores = SIGMOIDS if "binary" in str(loss.entry_name) else SCORES
+    of_logits, of_scores = loss.build([6, 3, 1], "logits")(TARGETS, LOGITS), loss.build([6, 3, 1], "scores")(TARGETS, scores)
+    np.testing.assert_allclose(np.asarray(of_logits), np.asarray(of_scores), rtol=1e-4, atol=1e-6)
+
+
+NUMBERS, ANSWERS = np.random.default_rng(4).normal(size=(2, 6)).astype("float32")
+
+
+@pytest.mark.parametrize(("written", "expected"), [
+    ("mse", (NUMBERS - ANSWERS) ** 2), ("mae", np.abs(NUMBERS - ANSWERS)),
+    ({"huber": 0.3}, np.where(np.abs(NUMBERS - ANSWERS) <= 0.3, (NUMBERS - ANSWERS) ** 2 / 2, 0.3 * np.abs(NUMBERS - ANSWERS) - 0.045)),
+])
+def test_a_loss_of_numbers_sees_them_as_they_are(written, expected):
+    compare = Loss.read(written).build([], "values")
+    for targets, outputs in ((NUMBERS, ANSWERS), (NUMBERS, ANSWERS[:, None]), (NUMBERS[:, None], ANSWERS[:, None])):
+        np.testing.assert_allclose(np.asarray(compare(targets, outputs)), expected, rtol=1e-5)
+    horizon = NUMBERS.reshape(2, 3, 1), ANSWERS.reshape(2, 3, 1)
+    np.testing.assert_allclose(np.asarray(compare(*horizon)), expected.reshape(2, 3).mean(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "dice", "kl", "triplet", "binary_focal"])
+def test_a_loss_of_classes_is_refused_for_numbers(name):
+    with pytest.raises(UserError, match=f"train.loss: {name} compares classes, and this task's output is values: give one of huber, "
+                                        "mae, mse"):
+        Loss.read(name).build([], "values")
+
+
+def test_losses_on_distances_want_whole_classes():
+    assert {name for name, loss in Loss.choices.items() if loss.whole_classes} == {"triplet", "contrastive"}
+
+
+def test_a_class_without_training_examples_weighs_nothing():
+    compare = Loss.read({"cross_entropy": {"class_weights": "balanced"}}).build([3, 0, 1], "logits")
+    one, two, three = (float(compare(np.eye(3, dtype="float32")[[k]], np.zeros((1, 3), "float32"))[0]) for k in range(3))
+    assert one == pytest.approx(np.log(3) * 4 / 9, rel=1e-4) and two == 0 and three == pytest.approx(np.log(3) * 4 / 3, rel=1e-4)

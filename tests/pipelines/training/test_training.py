@@ -11,6 +11,7 @@ from pipelines.errors import UserError
 from pipelines.training import checkpoint
 from pipelines.training.callbacks import Callback, TrainingContext
 from pipelines.training.optimizers import Optimizer
+from tests.pipelines.training import small
 
 
 def test_adamw_leaves_biases_and_normalization_alone():
@@ -60,29 +61,25 @@ def test_accumulated_gradients_are_one_large_batch():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def around(library, epochs=10, folder=None, batch_at=None):
-    return TrainingContext(library, epochs, folder, batch_at)
+def context(library, epochs=10, monitored=()):
+    return TrainingContext(library, epochs, None, None, monitored)
 
 
 def train(folder, kill_after, out):
-    """Trains a small model; kills its own process where told to: after so many epochs, or in the middle of one."""
+    """Train a small model; kill its own process where told to: after so many epochs, or in the middle of one."""
     import keras
     import tensorflow as tf
 
-    from pipelines.engine.journal import Journal
-    from pipelines.ingest import stream
-    from pipelines.ingest.augmentation.augment import Augmentation
     from pipelines.training import loop
     from pipelines.training.section import TrainSection
 
     keras.utils.set_random_seed(3)
     tf.config.experimental.enable_op_determinism()
-    pixels = keras.Input((8, 8, 1))
+    pixels = keras.Input((8, 8, 1), name="image")
     x = keras.layers.Conv2D(4, 3, name="conv")(keras.layers.Rescaling(1 / 255)(pixels))
     x = keras.layers.Dropout(0.3)(keras.layers.Flatten()(keras.layers.BatchNormalization()(x)))
-    model = keras.Model(pixels, keras.layers.Dense(10)(x))
-    generator = np.random.default_rng(0)
-    dataset = tf.data.Dataset.from_tensor_slices((generator.integers(0, 256, (200, 8, 8, 1)).astype("uint8"), np.arange(200) % 10))
+    model = keras.Model(pixels, keras.layers.Dense(10, name="logits")(x))
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 1)).astype("float32")
     settings = TrainSection.model_validate(
         {"epochs": 6, "schedule": {"one_cycle": 0.01}, "transfer": {"unfreeze": {3: 1}},
          "callbacks": ["ema", {"early_stopping": {"monitor": "accuracy", "patience": 5}}]})
@@ -91,10 +88,8 @@ def train(folder, kill_after, out):
         if kill_after is not None and done >= kill_after / 6:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    loop.fit(model, settings, steps=6, class_counts=[20] * 10, folder=folder, journal=Journal(folder / "journal.jsonl"), progress=progress,
-             pretrained=["conv"], batches=lambda epoch: stream.training_batches(
-                 dataset, classes=10, batch=32, augmentations=[Augmentation.read("shift")], seed=1, first_epoch=epoch, epochs=6),
-             validation=stream.evaluation_batches(dataset, classes=10, batch=64))
+    loop.fit(model, small.training(folder, settings, {"image": images}, {"label": np.eye(10, dtype="float32")[np.arange(200) % 10]},
+                                   batch=32, noise=5.0, progress=progress, pretrained=["conv"]))
     np.savez(out, *model.get_weights())
 
 
@@ -134,7 +129,7 @@ def test_early_stopping_stops_and_brings_the_best_weights_back():
     model.compile("sgd", "mse")
     inputs = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
     targets = inputs.sum(axis=1, keepdims=True)
-    stopping = Callback.read({"early_stopping": {"monitor": "val_loss", "patience": 2}}).build(around(keras))
+    stopping = Callback.read({"early_stopping": {"monitor": "val_loss", "patience": 2}}).build(context(keras))
     history = model.fit(inputs, targets, validation_data=(inputs, targets), epochs=20, verbose=0, callbacks=[Spoil(), stopping])
     assert len(history.history["loss"]) == 4
     assert model.evaluate(inputs, targets, verbose=0) == pytest.approx(min(history.history["val_loss"]), rel=1e-5)
@@ -155,7 +150,7 @@ def linear_fit(callbacks, epochs=12, rate=0.1):
 def test_a_plateau_lowers_the_rate_by_the_factor():
     import keras
 
-    built = Callback.read({"reduce_on_plateau": {"patience": 2, "factor": 0.5, "monitor": "loss"}}).build(around(keras))
+    built = Callback.read({"reduce_on_plateau": {"patience": 2, "factor": 0.5, "monitor": "loss"}}).build(context(keras))
     built.min_delta = 1.0  # nothing counts as an improvement
     model, _ = linear_fit([built], epochs=7)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1 * 0.5**3)
@@ -170,7 +165,7 @@ def test_a_time_budget_ends_after_the_epoch_in_which_it_is_spent():
         def on_epoch_end(self, epoch, logs=None):
             time.sleep(0.3)
 
-    _, history = linear_fit([Slow(), Callback.read({"time_budget": 0.5 / 60}).build(around(keras))], epochs=50)
+    _, history = linear_fit([Slow(), Callback.read({"time_budget": 0.5 / 60}).build(context(keras))], epochs=50)
     assert 1 <= len(history["loss"]) <= 2
 
 
@@ -195,39 +190,39 @@ def test_a_constant_cycle_is_the_optimizer_itself(written):
 
 
 def fit_digits(folder, **settings):
-    """Trains a small model on forty grey pictures; the model."""
+    """Train a small model on forty grey images; return the learner."""
     import keras
     import tensorflow as tf
 
-    from pipelines.engine.journal import Journal
-    from pipelines.ingest import stream
     from pipelines.training import loop
     from pipelines.training.section import TrainSection
 
     keras.utils.set_random_seed(3)
-    pixels = keras.Input((4, 4, 1))
+    pixels = keras.Input((4, 4, 1), name="image")
     x = keras.layers.BatchNormalization(name="norm")(keras.layers.Rescaling(1 / 255)(pixels))
     model = keras.Model(pixels, keras.layers.Dense(4, name="logits")(keras.layers.Flatten()(x)))
     labels = np.arange(40) % 4
-    dataset = tf.data.Dataset.from_tensor_slices((np.broadcast_to(60 * labels[:, None, None, None], (40, 4, 4, 1)).astype("uint8"), labels))
+    images = np.broadcast_to(60 * labels[:, None, None, None], (40, 4, 4, 1)).astype("float32")
     spoil = settings.pop("spoil", None)
+    section = TrainSection.model_validate({"epochs": 4, "schedule": {"constant": 0.01}, **settings})
+    training = small.training(folder, section, {"image": images}, {"label": np.eye(4, dtype="float32")[labels]}, batch=8)
+    clean = training.batches
 
-    def batches(epoch):
-        found = stream.training_batches(dataset, classes=4, batch=8, augmentations=[], seed=1, first_epoch=epoch, epochs=4)
-        return found if spoil is None else found.enumerate().map(
-            lambda place, example: (tf.where(place == spoil, np.nan * example[0], example[0]), example[1]))
+    def spoiled(epoch):
+        return clean(epoch).enumerate(5 * epoch).map(lambda position, batch: (
+            {"image": tf.where(position == spoil, np.nan, 1.0) * batch[0]["image"]}, batch[1]))
 
-    loop.fit(model, TrainSection.model_validate({"epochs": 4, "schedule": {"constant": 0.01}, **settings}), steps=5, class_counts=[10] * 4,
-             folder=folder, journal=Journal(folder / "journal.jsonl"), progress=lambda *told: None, batches=batches,
-             validation=stream.evaluation_batches(dataset, classes=4, batch=20))
-    return model
+    if spoil is not None:
+        training.batches = spoiled
+    return loop.fit(model, training)
 
 
 def test_the_batch_that_made_the_loss_no_number_is_kept(tmp_path):
     with pytest.raises(UserError, match=r"batch 3 of epoch 2.*nan_batch.npz"):
         fit_digits(tmp_path, callbacks=["terminate_on_nan"], spoil=7)
     kept = np.load(tmp_path / "nan_batch.npz")
-    assert kept["images"].shape == (8, 4, 4, 1) and kept["targets"].shape == (8, 4)
+    assert {name: kept[name].shape for name in kept.files} == {"inputs.image": (8, 4, 4, 1), "targets.label": (8, 4)}
+    assert np.isnan(kept["inputs.image"]).all() and kept["targets.label"].sum() == 8
 
 
 def test_penalties_make_kernels_smaller(tmp_path):
@@ -241,12 +236,12 @@ def test_penalties_make_kernels_smaller(tmp_path):
 def test_a_penalty_is_its_closed_form(tmp_path):
     import keras
 
-    from pipelines.training.loop import _penalty
+    from pipelines.training.loop import penalty
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     kernel = model.get_weights()[0]
-    assert float(_penalty(model, 0.3, 0.2)()) == pytest.approx(0.3 * np.abs(kernel).sum() + 0.2 * (kernel**2).sum(), rel=1e-5)
-    assert _penalty(model, 0, 0)() == 0
+    assert float(penalty(model, 0.3, 0.2)()) == pytest.approx(0.3 * np.abs(kernel).sum() + 0.2 * (kernel**2).sum(), rel=1e-5)
+    assert penalty(model, 0, 0)() == 0
 
 
 def test_frozen_batch_normalization_keeps_its_statistics(tmp_path):
@@ -267,3 +262,54 @@ def test_a_recipe_can_accumulate_and_scale(tmp_path, optimizer):
 def test_tensorboard_gets_its_curves(tmp_path):
     fit_digits(tmp_path, callbacks=[{"tensorboard": str(tmp_path / "board")}])
     assert {path.parent.name for path in (tmp_path / "board").rglob("events*")} == {"train", "validation"}
+
+
+def test_callbacks_look_at_the_tasks_first_metric_and_know_what_is_better():
+    import keras
+
+    from pipelines.tasks.task import Metric
+
+    monitored = (Metric(name="error", better="lower"), Metric(name="accuracy"))
+    first = Callback.read("early_stopping").build(context(keras, monitored=monitored))
+    assert (first.monitor, first.mode) == ("val_error", "min")
+    second = Callback.read({"early_stopping": {"monitor": "accuracy"}}).build(context(keras, monitored=monitored))
+    assert (second.monitor, second.mode) == ("accuracy", "max")
+    alone = Callback.read("early_stopping").build(context(keras))
+    assert (alone.monitor, alone.mode) == ("val_loss", "min")
+    plateau = Callback.read("reduce_on_plateau").build(context(keras, monitored=monitored))
+    assert (plateau.monitor, plateau.mode) == ("val_loss", "min")
+
+
+def test_a_metric_that_is_not_measured_cannot_be_monitored():
+    import keras
+
+    with pytest.raises(UserError, match=r"accuracy is not measured while the model trains; it can be val_loss, loss"):
+        Callback.read({"early_stopping": {"monitor": "accuracy"}}).build(context(keras))
+
+
+def test_a_regression_trains_on_dicts_of_its_own(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    from pipelines.engine import journal
+    from pipelines.training import loop
+    from pipelines.training.losses import Loss
+    from pipelines.training.section import TrainSection
+
+    keras.utils.set_random_seed(1)
+    rows = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    inputs = {"first": rows, "second": rows[:, :1] ** 2}
+    targets = {"value": rows.sum(axis=1) + inputs["second"][:, 0]}
+    columns = {name: keras.Input(values.shape[1:], name=name) for name, values in inputs.items()}
+    model = keras.Model(columns, keras.layers.Dense(1, name="value")(keras.layers.Concatenate()(list(columns.values()))))
+    compare = Loss.read("mse").build([], "values")
+    settings = TrainSection.model_validate({"epochs": 40, "loss": "mse", "schedule": {"constant": 0.05}})
+    whole = tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(16)
+    loop.fit(model, loop.Training(
+        settings=settings, objective=lambda inputs, targets, outputs: compare(targets["value"], outputs["value"]),
+        watched={"error": lambda targets, outputs: tf.abs(targets["value"] - outputs["value"][:, 0])}, monitored=(), steps=4,
+        batches=small.batches(inputs, targets, batch=16, epochs=40), validation=whole, folder=tmp_path,
+        journal=journal.Journal(tmp_path / "journal.jsonl"), progress=lambda *report: None))
+    errors = journal.series(tmp_path / "journal.jsonl")["val_error"]
+    assert len(errors) == 40 and errors[39] < 0.05
+    np.testing.assert_allclose(np.asarray(model(inputs))[:, 0], targets["value"], atol=0.3)

@@ -7,7 +7,7 @@ import models
 from pipelines.errors import UserError
 from pipelines.recipe import file as recipe_file
 from pipelines.training.optimizers import Optimizer
-from pipelines.training.transfer import Transfer
+from pipelines.training.transfer import Phase, Transfer
 from tests.conftest import ROOT, TINY
 
 
@@ -28,8 +28,8 @@ def learning(model):
 
 def test_phases_follow_each_other_to_the_last_epoch():
     phases = Transfer(unfreeze={6: 1, 3: 0.5, 40: 1}).phases(10)
-    assert [(phase.first, phase.last, phase.unfrozen) for phase in phases] == [(0, 3, 0), (3, 6, 0.5), (6, 10, 1)]
-    assert [(phase.first, phase.last, phase.unfrozen) for phase in Transfer(unfreeze={0: 1}).phases(4)] == [(0, 4, 1)]
+    assert phases == [Phase(0, 0, 3, 0), Phase(1, 3, 6, 0.5), Phase(2, 6, 10, 1)]
+    assert Transfer(unfreeze={0: 1}).phases(4) == [Phase(0, 0, 4, 1)]
 
 
 @pytest.mark.parametrize(("share", "batch_norm", "expected"), [
@@ -87,14 +87,14 @@ def test_even_digits_teach_odd_ones(tmp_path, monkeypatch, litepress):
     monkeypatch.chdir(tmp_path)
     digits = sklearn.datasets.load_digits()
     for parity, name in enumerate(("even", "odd")):
-        for number, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
             if label % 2 == parity:
                 folder = tmp_path / name / str(label)
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{number}.png").write_bytes(tf.io.encode_png((picture[..., None] * 15.9).astype("uint8")).numpy())
+                (folder / f"{number}.png").write_bytes(tf.io.encode_png((image[..., None] * 15.9).astype("uint8")).numpy())
     (tmp_path / "recipe.yaml").write_text(TINY.replace("source: digits", "source: {image_folder: even}"))
-    said = litepress("run", "recipe.yaml", "--no-track", "--until", "train")
-    assert said.code == 0, said.out + said.err
+    result = litepress("run", "recipe.yaml", "--no-track", "--until", "train")
+    assert result.code == 0, result.out + result.err
     odd = (tmp_path / "recipe.yaml").read_text()
     for old, new in (("image_folder: even", "image_folder: odd"), ("name: tiny", "name: odd"), ("batch: 64", "batch: 16"),
                      ("  width: 8\n", "  width: 8\n  weights: {file: runs/tiny/latest/train/model.keras}\n"),
@@ -102,8 +102,8 @@ def test_even_digits_teach_odd_ones(tmp_path, monkeypatch, litepress):
         assert old in odd
         odd = odd.replace(old, new)
     (tmp_path / "odd.yaml").write_text(odd)
-    said = litepress("run", "odd.yaml", "--no-track")
-    assert said.code == 0, said.out + said.err
+    result = litepress("run", "odd.yaml", "--no-track")
+    assert result.code == 0, result.out + result.err
     journal = next((tmp_path / "runs" / "odd").rglob("train/journal.jsonl")).read_text()
     assert "layers start from file weights" in journal
 
@@ -116,14 +116,14 @@ def test_the_template_for_ones_own_photos_ends_as_a_bundle(tmp_path, monkeypatch
 
     monkeypatch.chdir(tmp_path)
     digits = sklearn.datasets.load_digits()
-    for number, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+    for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         folder = tmp_path / "photos" / f"digit {label}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number}.jpg").write_bytes(tf.io.encode_jpeg((picture[..., None] * 15.9).astype("uint8"), quality=95).numpy())
+        (folder / f"{number}.jpg").write_bytes(tf.io.encode_jpeg((image[..., None] * 15.9).astype("uint8"), quality=95).numpy())
     keras.applications.MobileNetV2(include_top=False, alpha=0.35, weights=None).save_weights(tmp_path / "notop.weights.h5")
     overrides = ["data.image.size=32", "model.skip_halvings=3", "model.alpha=0.35", "model.weights.imagenet=notop.weights.h5",
                  "data.augment=[{shift: 0.05}]", "train.transfer={unfreeze: {1: 1}, rates: [1, 1], batch_norm: learn}"]
-    said = litepress("run", ROOT / "recipes/vision/my_photos.yaml", "--no-track",
+    result = litepress("run", ROOT / "recipes/vision/my_photos.yaml", "--no-track",
                      *(part for override in overrides for part in ("--set", override)))
-    assert said.code == 0, said.out + said.err
+    assert result.code == 0, result.out + result.err
     assert list((tmp_path / "runs" / "my_photos" / "latest" / "package").glob("*.zip"))

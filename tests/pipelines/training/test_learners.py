@@ -1,0 +1,256 @@
+"""Learners in both libraries: named inputs and outputs, what the loss is made of, teachers, and auxiliary heads."""
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import models
+from pipelines.errors import UserError
+from pipelines.training import checkpoint
+from pipelines.training.distillation import Distillation
+from pipelines.training.learners.auxiliary import with_auxiliary
+from pipelines.training.learners.distilled import distilled
+from pipelines.training.learners.supervised import learning, supervised
+from pipelines.training.losses import Loss
+
+LIBRARIES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+GENERATOR = np.random.default_rng(0)
+INPUTS = {"left": GENERATOR.normal(size=(48, 3)).astype("float32"), "right": GENERATOR.normal(size=(48, 2)).astype("float32")}
+TARGETS = {"kind": np.eye(4, dtype="float32")[GENERATOR.integers(0, 4, 48)], "size": GENERATOR.normal(size=48).astype("float32")}
+COMPARED = {"logits": ("kind", Loss.read("cross_entropy").build([12] * 4, "logits")),
+            "size": ("size", Loss.read("mse").build([], "values"))}
+
+
+def two_by_two(library, decay=0.0):
+    """Two named inputs, two named outputs."""
+    library.utils.set_random_seed(1)
+    left, right = library.Input((3,), name="left"), library.Input((2,), name="right")
+    x = library.layers.Concatenate()([left, right])
+    x = library.layers.Dense(8, "relu", kernel_regularizer=library.regularizers.L2(decay) if decay else None)(x)
+    return library.Model({"left": left, "right": right}, {
+        "logits": library.layers.Dense(4, name="classes")(x), "size": library.layers.Dense(1, name="number")(x)})
+
+
+def objective(inputs, targets, outputs):
+    return sum(compare(targets[target], outputs[output]) for output, (target, compare) in COMPARED.items())
+
+
+def right(targets, outputs):
+    return tf.cast(tf.argmax(targets["kind"], -1) == tf.argmax(outputs["logits"], -1), tf.float32)
+
+
+def by_hand(model, decay=0.0):
+    """The loss in NumPy."""
+    outputs = {name: np.asarray(value) for name, value in model(INPUTS).items()}
+    shifted = outputs["logits"] - outputs["logits"].max(axis=1, keepdims=True)
+    entropy = np.log(np.exp(shifted).sum(axis=1)) - (shifted * TARGETS["kind"]).sum(axis=1)
+    kernels = [weight for weight in model.get_weights() if weight.shape == (5, 8)]
+    return (entropy + (outputs["size"][:, 0] - TARGETS["size"])**2).mean() + decay * (kernels[0]**2).sum()
+
+
+@LIBRARIES
+def test_two_named_inputs_and_outputs_are_trained_validated_and_measured(library):
+    model = two_by_two(library)
+    learner = learning(model, library, supervised(library)).prepare(objective, {"right": right})
+    learner.compile(library.optimizers.Adam(0.01))
+    batches = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(16)
+    history = learner.fit(batches, epochs=30, validation_data=batches, verbose=0).history
+    assert set(history) == {"loss", "right", "val_loss", "val_right"}
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    expected = np.mean(np.argmax(np.asarray(model(INPUTS)["logits"]), 1) == TARGETS["kind"].argmax(1))
+    assert history["val_right"][-1] == pytest.approx(expected)
+    assert history["val_loss"][-1] == pytest.approx(by_hand(model), rel=1e-5)
+
+
+@LIBRARIES
+def test_the_loss_is_the_mean_of_the_objective_and_the_regularization_and_the_penalty(library):
+    model = two_by_two(library, decay=0.1)
+    learner = learning(model, library, supervised(library)).prepare(objective, {}, penalty=lambda: 0.25)
+    learner.compile(library.optimizers.SGD(0.0))
+    loss = learner.evaluate(tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(20), return_dict=True, verbose=0)["loss"]
+    assert loss == pytest.approx(by_hand(model, decay=0.1) + 0.25, rel=1e-5), "examples weigh alike in batches of 20, 20 and 8"
+
+
+@LIBRARIES
+def test_a_learner_shares_the_layers_of_its_model_and_adds_no_weights(library):
+    model = two_by_two(library)
+    learner = learning(model, library, supervised(library)).prepare(objective, {"right": right})
+    learner.compile(library.optimizers.SGD(0.1))
+    assert [layer.name for layer in learner.layers] == [layer.name for layer in model.layers]
+    assert len(learner.weights) == len(learner.variables) == len(model.weights) == 6
+    learner.train_on_batch(INPUTS, TARGETS)
+    for one, other in zip(learner.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@LIBRARIES
+def test_a_bare_output_is_called_after_its_layer(library):
+    image = library.Input((4,), name="image")
+    bare = library.Model(image, library.layers.Dense(2, name="logits")(image))
+    several = library.Model(image, [library.layers.Dense(2, name=name)(image) for name in ("mean", "deviation")])
+    row = library.Sequential([library.Input((4,), name="row"), library.layers.Dense(2, name="scores")])
+    for model, inputs, outputs in ((bare, {"image"}, {"logits"}), (several, {"image"}, {"mean", "deviation"}),
+                                   (row, {"row"}, {"scores"})):
+        learner = learning(model, library, supervised(library))
+        assert set(learner.input) == inputs and set(learner.output) == outputs
+
+
+def test_the_wrappers_of_tfmot_do_not_rename_an_output():
+    from export.compression import prune, qat
+
+    pixels = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Flatten()(keras.layers.Conv2D(2, 3, activation="relu")(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(3, name="logits")(x))
+    sparse = prune.prepare(model, 0.5, steps=2, constant=True, two_of_four=False, keep_dense=[])
+    for wrapped in (sparse, qat.prepare(model)):
+        assert "logits" not in [layer.name for layer in wrapped.layers]
+        learner = learning(wrapped, tf_keras, supervised(tf_keras))
+        assert set(learner.input) == {"image"} and set(learner.output) == {"logits"}
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_loss_is_computed_in_float32(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = two_by_two(keras)
+        seen = []
+        learner = learning(model, keras, supervised(keras)).prepare(
+            lambda inputs, targets, outputs: seen.append(outputs["logits"].dtype) or objective(inputs, targets, outputs), {})
+        learner.compile(keras.optimizers.SGD(0.1))
+        learner.train_on_batch(INPUTS, TARGETS)
+        assert set(seen) == {tf.float32} and model.output["logits"].dtype != "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def heads(**outputs):
+    """Logits of 48 examples and 4 classes under several names."""
+    return {name: np.random.default_rng(seed).normal(size=(48, 4)).astype("float32") for name, seed in outputs.items()}
+
+
+def cross_entropy(inputs, targets, outputs):
+    target, compare = COMPARED["logits"]
+    return compare(targets[target], outputs["logits"])
+
+
+def test_auxiliary_heads_add_their_share_of_the_loss():
+    outputs = heads(logits=1, auxiliary_1=2, auxiliary_2=3, other=4)
+    alone = [np.asarray(cross_entropy(None, TARGETS, {"logits": outputs[name]})) for name in ("logits", "auxiliary_1", "auxiliary_2")]
+    total = np.asarray(with_auxiliary(cross_entropy, "logits", 0.3)(None, TARGETS, outputs))
+    np.testing.assert_allclose(total, alone[0] + 0.3 * alone[1] + 0.3 * alone[2], rtol=1e-6)
+    assert with_auxiliary(cross_entropy, "logits", 0.0) is cross_entropy
+
+
+def teacher_of(library_seed=5, classes=4):
+    keras.utils.set_random_seed(library_seed)
+    left = keras.Input((3,), name="left")
+    return keras.Model(left, keras.layers.Dense(classes, name="logits")(left))
+
+
+def softmax(values):
+    exponentials = np.exp(values - values.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def test_a_distilled_loss_is_its_closed_form():
+    teacher, outputs = teacher_of(), heads(logits=1)
+    loss = distilled(cross_entropy, teacher, Distillation(temperature=3, weight=0.6), {"logits": "kind"})
+    theirs, ours = softmax(np.asarray(teacher(INPUTS["left"])) / 3), softmax(outputs["logits"] / 3)
+    divergence = (theirs * np.log(theirs / ours)).sum(axis=1)
+    expected = 0.4 * np.asarray(cross_entropy(None, TARGETS, outputs)) + 0.6 * 9 * divergence
+    np.testing.assert_allclose(np.asarray(loss(INPUTS, TARGETS, outputs)), expected, rtol=1e-4)
+
+
+def test_a_dense_output_is_distilled_at_every_position():
+    pixels = keras.Input((4, 4, 1), name="image")
+    teacher = keras.Model(pixels, {"logits": keras.layers.Conv2D(3, 1)(pixels)})
+    images = GENERATOR.normal(size=(2, 4, 4, 1)).astype("float32")
+    outputs = {"logits": GENERATOR.normal(size=(2, 4, 4, 3)).astype("float32")}
+    loss = distilled(lambda inputs, targets, outputs: 0.0, teacher, Distillation(temperature=1, weight=1), {"logits": "mask"})
+    theirs, ours = softmax(np.asarray(teacher(images)["logits"])), softmax(outputs["logits"])
+    expected = (theirs * np.log(theirs / ours)).sum(axis=-1).mean(axis=(1, 2))
+    np.testing.assert_allclose(np.asarray(loss({"image": images}, {}, outputs)), expected, rtol=1e-4)
+
+
+@LIBRARIES
+def test_a_teacher_teaches_and_is_no_part_of_its_student(library):
+    teacher = teacher_of()
+    before = teacher.get_weights()
+    student = two_by_two(library)
+    loss = distilled(objective, teacher, Distillation(temperature=2, weight=1.0), {"logits": "kind"})
+    learner = learning(student, library, supervised(library)).prepare(loss, {})
+    learner.compile(library.optimizers.Adam(0.02))
+    batches = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(16)
+    learner.fit(batches, epochs=60, verbose=0)
+    assert len(learner.weights) == 6 and len(learner.trainable_variables) == 6
+    for one, other in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    agreement = np.mean(np.asarray(student(INPUTS)["logits"]).argmax(1) == np.asarray(teacher(INPUTS["left"])).argmax(1))
+    assert agreement > 0.8
+
+
+def test_a_teacher_that_does_not_answer_is_refused():
+    with pytest.raises(UserError, match=r"train\.distill\.teacher: it has no output boxes, it gives logits"):
+        distilled(objective, teacher_of(), Distillation(), {"boxes": "kind"})
+    with pytest.raises(UserError, match=r"train\.distill: this task has no outputs"):
+        distilled(objective, teacher_of(), Distillation(), {})
+
+
+def test_googlenet_learns_with_its_heads_and_ships_without():
+    keras.utils.set_random_seed(2)
+    model = models.build("googlenet", input_shape=(32, 32, 1), classes=4, width=0.05)
+    compare = Loss.read("cross_entropy").build([], "logits")
+    loss = with_auxiliary(lambda inputs, targets, outputs: compare(targets["kind"], outputs["logits"]), "logits", 0.3)
+    learner = learning(model, keras, supervised(keras)).prepare(loss, {"right": right})
+    learner.compile(keras.optimizers.SGD(0.01))
+    before = model.get_layer("auxiliary_1").get_weights()[0]
+    images = GENERATOR.integers(0, 256, (48, 32, 32, 1)).astype("float32")
+    learner.train_on_batch({"image": images}, {"kind": TARGETS["kind"]})
+    assert not np.array_equal(before, model.get_layer("auxiliary_1").get_weights()[0])
+    shipped = models.cut(model, ["logits"])
+    np.testing.assert_array_equal(np.asarray(shipped(images)), np.asarray(model(images)["logits"]))
+
+
+@functools.cache
+def adversarial(library):
+    """A learner of two optimizers, one for each of its two dense layers."""
+    class TwoSided(supervised(library)):
+        def compile(self, optimizer, **settings):
+            super().compile(optimizer=optimizer, **settings)
+            self.optimizers = [optimizer, type(optimizer).from_config(optimizer.get_config())]
+            for one, layer in zip(self.optimizers, ("classes", "number"), strict=True):
+                one.build(self.get_layer(layer).trainable_variables)
+
+        def train_step(self, data):
+            inputs, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+            with tf.GradientTape(persistent=True) as tape:
+                loss = self.compute_loss(inputs, targets, self(inputs, training=True))
+            for one, layer in zip(self.optimizers, ("classes", "number"), strict=True):
+                variables = self.get_layer(layer).trainable_variables
+                one.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            return self.compute_metrics(inputs, targets, self(inputs, training=True))
+
+    return TwoSided
+
+
+def test_a_checkpoint_holds_all_optimizers(tmp_path):
+    def fresh():
+        learner = learning(two_by_two(keras), keras, adversarial(keras)).prepare(objective, {})
+        learner.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+        return learner
+
+    learner = fresh()
+    for _ in range(3):
+        learner.train_on_batch(INPUTS, TARGETS)
+    learner.stop_training = False
+    checkpoint.save(tmp_path, learner, [], 3)
+    other = fresh()
+    checkpoint.restore(tmp_path, other, [])
+    assert [int(one.iterations) for one in other.optimizers] == [3, 3]
+    for one in (learner, other):
+        one.train_on_batch(INPUTS, TARGETS)
+    for mine, theirs in zip(learner.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
