@@ -3,7 +3,8 @@
     make bench-serving
     .venv/bin/python benchmarks/serving.py --only throughput overhead
 
-Runs recipes/vision/digits.yaml first where it has not run. Servers and load share this machine. Exits 1 where a figure is missed.
+Runs recipes/vision/digits.yaml first where it has not run. Servers and load share this machine. Exits 1 where a figure
+is missed.
 """
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ time.sleep(5)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS), metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS), metavar="PART",
+                        help=f"of {', '.join(PARTS)}")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--seconds", type=float, default=1800.0, help="of the soak")
     options = parser.parse_args()
@@ -97,7 +99,8 @@ def main() -> None:
 def process(command: list[str], ready: str = "", url: str = "", **options) -> Iterator[subprocess.Popen]:
     """Run a server in a process of its own, from when it says it is ready, or its address answers."""
     output = subprocess.PIPE if ready else subprocess.DEVNULL
-    started = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, text=True, start_new_session=True, **options)
+    started = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+                               **options)
     try:
         if ready:
             assert started.stdout is not None and started.stdout.readline().startswith(ready), "it did not start"
@@ -124,7 +127,8 @@ def server(base: Path, name: str, *flags: str) -> Iterator[tuple[subprocess.Pope
     from serving.embedded import free_ports
 
     rpc, rest = free_ports(2)
-    with process([str(BIN / "tensorflow_model_server"), f"--port={rpc}", f"--rest_api_port={rest}", f"--model_name={name}",
+    with process([str(BIN / "tensorflow_model_server"), f"--port={rpc}", f"--rest_api_port={rest}",
+                  f"--model_name={name}",
                   f"--model_base_path={base}", *flags], "serving:") as started:
         yield started, f"127.0.0.1:{rpc}", f"127.0.0.1:{rest}"
 
@@ -174,7 +178,8 @@ def accuracy(run: Path, _: float) -> list[Row]:
     rows = []
     for protocol, served in artifact["served"].items():
         value, error = served["metrics"]["accuracy"], served["max_error"]
-        rows.append(Row(f"served over {protocol}: accuracy, logits off Keras", f"{value:.4f} (Keras {reference:.4f}), {error:.1e}",
+        rows.append(Row(f"served over {protocol}: accuracy, logits off Keras", f"{value:.4f} (Keras {reference:.4f}), "
+                                                                               f"{error:.1e}",
                         "equal, <= 1e-5", value == reference and error <= 1e-5))
     return rows
 
@@ -211,7 +216,8 @@ def _own_rates(run: Path) -> dict[str, dict[int, float]]:
             protocol = "rest" if title.endswith("REST") else "grpc"
             with server(base.resolve(), "digits", *flags) as (_, rpc, rest):
                 address = rest if protocol == "rest" else rpc
-                measured[title] = {clients: rate(address, "digits", protocol, sent, clients).throughput for clients in CLIENTS}
+                measured[title] = {clients: rate(address, "digits", protocol, sent, clients).throughput
+                                   for clients in CLIENTS}
     return measured
 
 
@@ -225,24 +231,31 @@ def _peer_rates(run: Path) -> dict[str, dict[int, float]]:
     keras_file, (fastapi, mlflow) = run / "train" / "model.keras", free_ports(2)
     measured: dict[str, dict[int, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        with process([sys.executable, "-c", FASTAPI, str(keras_file), str(fastapi)], url=f"http://127.0.0.1:{fastapi}/ping"):
+        with process([sys.executable, "-c", FASTAPI, str(keras_file), str(fastapi)],
+                     url=f"http://127.0.0.1:{fastapi}/ping"):
             measured["FastAPI + Keras predict"] = {
-                clients: http_rate(f"http://127.0.0.1:{fastapi}/predict", instances, clients).throughput for clients in CLIENTS}
+                clients: http_rate(f"http://127.0.0.1:{fastapi}/predict", instances, clients).throughput
+                for clients in CLIENTS}
         saved = Path(folder) / "mlflow"
         save_for_mlflow(keras_file, saved, images[0].astype("float32"))
-        command = [str(BIN / "mlflow"), "models", "serve", "-m", str(saved), "--env-manager", "local", "-p", str(mlflow)]
+        command = [str(BIN / "mlflow"), "models", "serve", "-m", str(saved), "--env-manager", "local", "-p",
+                   str(mlflow)]
         environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
         with process(command, url=f"http://127.0.0.1:{mlflow}/ping", env=environment):
             measured["mlflow models serve"] = {
-                clients: http_rate(f"http://127.0.0.1:{mlflow}/invocations", columns, clients).throughput for clients in CLIENTS}
+                clients: http_rate(f"http://127.0.0.1:{mlflow}/invocations", columns, clients).throughput
+                for clients in CLIENTS}
     return measured
 
 
 def save_for_mlflow(keras_file: Path, folder: Path, example) -> None:
     """Save a Keras model as `mlflow.tensorflow` does, in a process of its own, which trains nothing here."""
-    code = ("import sys, keras, mlflow, numpy; model = keras.saving.load_model(sys.argv[1]); x = numpy.zeros(eval(sys.argv[3]), 'float32');"
-            "mlflow.tensorflow.save_model(model, sys.argv[2], signature=mlflow.models.infer_signature(x, model(x).numpy()))")
-    subprocess.run([sys.executable, "-c", code, str(keras_file), str(folder), repr(example.shape)], check=True, capture_output=True)
+    code = ("import sys, keras, mlflow, numpy; model = keras.saving.load_model(sys.argv[1]); x = "
+            "numpy.zeros(eval(sys.argv[3]), 'float32');"
+            "mlflow.tensorflow.save_model(model, sys.argv[2], signature=mlflow.models.infer_signature(x, "
+            "model(x).numpy()))")
+    subprocess.run([sys.executable, "-c", code, str(keras_file), str(folder), repr(example.shape)], check=True,
+                   capture_output=True)
 
 
 def overhead(run: Path, _: float) -> list[Row]:
@@ -286,18 +299,22 @@ def batching(_: Path, __: float) -> list[Row]:
         base = Path(folder) / "base"
         subprocess.run([sys.executable, "-c", MOBILENET, str(base / "1")], check=True, capture_output=True)
         parameters = Path(folder) / "batching.config"
-        parameters.write_text("max_batch_size { value: 32 } batch_timeout_micros { value: 2000 } num_batch_threads { value: 2 } "
+        parameters.write_text("max_batch_size { value: 32 } batch_timeout_micros { value: 2000 } num_batch_threads { "
+                              "value: 2 } "
                               "max_enqueued_batches { value: 100 }\n")
-        inputs = [{"image": np.random.default_rng(seed).integers(0, 256, (1, 96, 96, 3)).astype("uint8")} for seed in range(8)]
+        inputs = [{"image": np.random.default_rng(seed).integers(0, 256, (1, 96, 96, 3)).astype("uint8")}
+                  for seed in range(8)]
         measured = {}
-        for title, flags in (("without", ()), ("with", ("--enable_batching", f"--batching_parameters_file={parameters}"))):
+        for title, flags in (("without", ()),
+                             ("with", ("--enable_batching", f"--batching_parameters_file={parameters}"))):
             with server(base, "mobilenet", *flags) as (_, rpc, __):
                 rate(rpc, "mobilenet", "grpc", inputs, 64, 3)
                 measured[title] = rate(rpc, "mobilenet", "grpc", inputs, 64)
     one, many = measured["without"], measured["with"]
     gain = many.throughput / one.throughput
     return [Row("batching at 64 clients, MobileNetV2 at 96 pixels",
-                f"{gain:.2f} x ({one.throughput:,.0f} -> {many.throughput:,.0f} requests/s; p99 {one.p99:,.0f} -> {many.p99:,.0f} "
+                f"{gain:.2f} x ({one.throughput:,.0f} -> {many.throughput:,.0f} requests/s; p99 {one.p99:,.0f} -> "
+                f"{many.p99:,.0f} "
                 "ms)", ">= 1.5 x", gain >= 1.5)]
 
 
@@ -340,7 +357,8 @@ def soak(run: Path, seconds: float) -> list[Row]:
     grown = after / before - 1
     return [Row(f"{seconds / 60:g} minutes of load, {swaps} version swaps: failed requests",
                 f"{step.failed} of {step.answered + step.failed:,}", "0", step.failed == 0),
-            Row("memory of the last third against the middle one", f"{grown:+.1%} ({before:,.0f} -> {after:,.0f} MB)", "<= +5 %",
+            Row("memory of the last third against the middle one", f"{grown:+.1%} ({before:,.0f} -> {after:,.0f} MB)",
+                "<= +5 %",
                 grown <= 0.05)]
 
 
@@ -358,7 +376,8 @@ def kills(run: Path, _: float) -> list[Row]:
         repository = Repository(Path(folder))
         repository.promote("digits", next((run / "export/saved_model").resolve().iterdir()))
         expected_files = {path.relative_to(folder).parts[2:] for path in Path(folder, "digits", "1").rglob("*")}
-        with server(Path(folder) / "digits", "digits") as (_, rpc, __), GrpcClient(rpc, "digits", retry=False) as client:
+        with server(Path(folder) / "digits", "digits") as (_, rpc, __), GrpcClient(rpc, "digits",
+                                                                                   retry=False) as client:
             expected = client.ask(inputs[0])["logits"]
             for _ in range(times):
                 with process([sys.executable, "-c", PROMOTE, folder, str(run)], "ready") as promoting:
@@ -374,7 +393,8 @@ def kills(run: Path, _: float) -> list[Row]:
                 f"{whole} and {answered} of {times}", "all", whole == answered == times)]
 
 
-PARTS = {"accuracy": accuracy, "throughput": throughput, "overhead": overhead, "batching": batching, "kills": kills, "soak": soak}
+PARTS = {"accuracy": accuracy, "throughput": throughput, "overhead": overhead, "batching": batching, "kills": kills,
+         "soak": soak}
 
 if __name__ == "__main__":
     main()

@@ -22,7 +22,7 @@ class Latency:
 
 
 def latency(run: Callable[[], object], *, runs: int, threads: int) -> Latency:
-    """Times `run` after a warm-up of a fifth as many runs, at least 10.
+    """Time `run` after a warm-up of a fifth as many runs, at least 10.
 
     Args:
         run: one inference, its input in place.

@@ -26,7 +26,8 @@ ENCODINGS = {encoding.name: encoding for encoding in (
     Encoding("dynamic", "weights in int8, activations quantized while running"),
     Encoding("int8", "weights, activations, input and output in 8-bit integers", integer=True, calibrated=True),
     Encoding("mixed", "int8, with some operators in float", calibrated=True),
-    Encoding("int16x8", "activations in 16-bit integers, weights in int8: accurate, and slow on CPUs", integer=True, calibrated=True),
+    Encoding("int16x8", "activations in 16-bit integers, weights in int8: accurate, and slow on CPUs", integer=True,
+             calibrated=True),
     Encoding("int8_weights", "weights in int8, computed in float32"),
     Encoding("int4_weights", "weights of convolutions and dense layers in 4 bits, computed in float32"),
 )}

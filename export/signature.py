@@ -1,4 +1,5 @@
-"""What a model takes and gives: named, typed tensors. Exporters, predictors, bundles and clients of a server all read it."""
+"""What a model takes and gives: named, typed tensors. Exporters, predictors, bundles and clients of a server all read
+it."""
 from __future__ import annotations
 
 import dataclasses
@@ -43,14 +44,16 @@ class Tensor(BaseModel, frozen=True):
 
 
 class Signature(BaseModel, frozen=True):
-    """A named way to call a model. Integer files are called with real numbers: their scales are the predictor's business."""
+    """A named way to call a model. Integer files are called with real numbers: their scales are the predictor's
+    business."""
 
     name: str = DEFAULT
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
     def fit(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Return inputs as this signature takes them: in its order and types, one channel repeated to three where an image wants them.
+        """Return inputs as this signature takes them: in its order and types, one channel repeated to three where an
+        image wants them.
 
         A single input goes by any name, since files made elsewhere have their own.
 
@@ -73,7 +76,8 @@ class Signature(BaseModel, frozen=True):
 
 @dataclasses.dataclass(frozen=True)
 class Function:
-    """A signature and what computes it: `call(**tensors)` gives the outputs by name. What is written as a graph is a list of these."""
+    """A signature and what computes it: `call(**tensors)` gives the outputs by name. What is written as a graph is a
+    list of these."""
 
     signature: Signature
     call: Callable[..., dict[str, Any]]
@@ -107,8 +111,11 @@ def _fitted(tensor: Tensor, inputs: Arrays) -> np.ndarray:
     if tensor.role == "image" and value.ndim == 4 and value.shape[-1] == 1 and tensor.shape[-1] == 3:
         value = np.repeat(value, 3, axis=-1)
     sizes = value.shape[1:]
-    if len(sizes) != len(tensor.shape) or any(wanted not in (None, size) for size, wanted in zip(sizes, tensor.shape, strict=True)):
+    if len(sizes) != len(tensor.shape) or any(requested not in (None, size) for size,
+                                              requested in zip(sizes, tensor.shape, strict=True)):
         raise ValueError(f"the input {tensor.name} is {shown(value.shape)}; it must be {shown((None, *tensor.shape))}")
+    if tensor.dtype == "uint8" and value.dtype.kind == "f":
+        value = np.clip(np.round(value), 0, 255)
     return value if tensor.dtype == "string" else value.astype(tensor.dtype, copy=False)
 
 
@@ -125,4 +132,5 @@ def _random(tensor: Tensor, count: int, generator: np.random.Generator) -> np.nd
 
 def shown(shape: Sequence[int | None]) -> str:
     """Return a shape for people, its first axis the batch: (batch, 28, 28, 3)."""
-    return "(" + ", ".join("batch" if not position else "?" if size is None else str(size) for position, size in enumerate(shape)) + ")"
+    return "(" + ", ".join("batch" if not position else "?" if size is None else str(size) for position,
+                           size in enumerate(shape)) + ")"

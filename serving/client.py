@@ -134,12 +134,13 @@ class _Client:
 
     @functools.cached_property
     def definitions(self) -> Mapping[str, Any]:
-        """The model's signatures by name, as the server gave them first (SignatureDef messages)."""
+        """Return the model's signatures by name, as the server gave them first (SignatureDef messages)."""
         return self.metadata()
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
-        """The ways to call the model, by name; its own first, where it was said in `Access`. Raises ServingError."""
+        """Return the ways to call the model, by name; its own first, where it was said in `Access`. Raises
+        ServingError."""
         names = sorted(self.definitions, key=lambda name: (name != self.access.signature, name))
         return {name: _signature(name, self.definitions[name]) for name in names}
 

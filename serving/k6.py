@@ -1,4 +1,5 @@
-"""Load by k6 (https://grafana.com/docs/k6), where it is installed: its executor `constant-arrival-rate` is an open loop too."""
+"""Load by k6 (https://grafana.com/docs/k6), where it is installed: its executor `constant-arrival-rate` is an open loop
+too."""
 from __future__ import annotations
 
 import json
@@ -59,7 +60,8 @@ def open_loop(k6: str, access: Access, inputs: Sequence[dict[str, np.ndarray]], 
             "url": f"{access.url}:predict", "bodies": [one.decode() for one in bodies(access, inputs)],
             "in_ten_seconds": max(1, round(rate * 10)), "duration": f"{max(1, round(seconds * 1e3))}ms", "users": users,
             "most_users": MOST_WAITING, "timeout": f"{round(access.deadline * 1e3)}ms"}))
-        done = subprocess.run([k6, "run", "--quiet", "--no-usage-report", "--summary-export", "summary.json", "script.js"], cwd=folder,
+        done = subprocess.run([k6, "run", "--quiet", "--no-usage-report", "--summary-export", "summary.json",
+                               "script.js"], cwd=folder,
                               capture_output=True, text=True)
         if done.returncode or not (folder / "summary.json").exists():
             raise RuntimeError(f"k6: {(done.stderr.strip().splitlines() or ['it ended without a word'])[-1][:300]}")
@@ -72,6 +74,7 @@ def step_of(metrics: dict, rate: float, seconds: float) -> Step:
     sent, failed = (int(metrics.get(name, {}).get("count", 0)) for name in ("http_reqs", "failed"))
     dropped = int(metrics.get("dropped_iterations", {}).get("count", 0))
     values = [float(times.get(name, "nan")) for name in ("med", "p(90)", "p(99)", "p(99.9)", "max")]
-    return Step(rate=rate, seconds=seconds, answered=sent - failed, throughput=(sent - failed) / seconds, p50=values[0], p90=values[1],
+    return Step(rate=rate, seconds=seconds, answered=sent - failed, throughput=(sent - failed) / seconds, p50=values[0],
+                p90=values[1],
                 p99=values[2], p999=values[3], most=values[4], late=0.0,
                 errors={name: count for name, count in (("FAILED", failed), ("TOO_MANY_WAITING", dropped)) if count})

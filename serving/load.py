@@ -1,7 +1,8 @@
 """Load on a server: an open loop that hides no waiting, and a closed loop with N clients.
 
-In an open loop requests are due at times that do not depend on the answers, as those of independent users are; latency counts from the time
-that a request was due, so that a server that stalls pays for every request that was due meanwhile (G. Tene, "How not to measure latency":
+In an open loop requests are due at times that do not depend on the answers, as those of independent users are; latency
+counts from the time that a request was due, so that a server that stalls pays for every request that was due meanwhile
+(G. Tene, "How not to measure latency":
 coordinated omission).
 """
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Step(BaseModel):
         answered: requests that were answered.
         throughput: answers a second, from the first request to the last answer.
         errors: gRPC's or HTTP's code to how often it came.
-        late: the most that the generator itself was behind, in milliseconds: where it is large, this machine is the bottleneck.
+        late: the most that the generator itself was behind, in milliseconds: where it is large, this machine is the
+            bottleneck.
     """
 
     rate: float
@@ -69,8 +71,8 @@ class Step(BaseModel):
 
 @contextlib.asynccontextmanager
 async def asker(access: Access, protocol: Protocol, inputs: Sequence[dict[str, np.ndarray]]) -> AsyncIterator[Ask]:
-    """Yield a coroutine function from a number to the code of the answer to that request, the inputs taken in turn. Requests are
-    built before."""
+    """Yield a coroutine function from a number to the code of the answer to that request, the inputs taken in turn.
+    Requests are built before."""
     if protocol == "grpc":
         async with _grpc_asker(access, inputs) as ask:
             yield ask
@@ -81,7 +83,8 @@ async def asker(access: Access, protocol: Protocol, inputs: Sequence[dict[str, n
 
 def bodies(access: Access, inputs: Sequence[dict[str, np.ndarray]]) -> list[bytes]:
     """Return the bodies of REST requests, in columns."""
-    return [json.dumps({"signature_name": access.signature, "inputs": {name: value.tolist() for name, value in one.items()}}).encode()
+    return [json.dumps({"signature_name": access.signature,
+                        "inputs": {name: value.tolist() for name, value in one.items()}}).encode()
             for one in inputs]
 
 
@@ -93,7 +96,8 @@ async def _grpc_asker(access: Access, inputs: Sequence[dict[str, np.ndarray]]) -
         for name, value in one.items():
             tensors.to_proto(value, request.inputs[name], packed=True)
         messages.append(request.SerializeToString())
-    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1),
+               ("grpc.use_local_subchannel_pool", 1)]
     async with contextlib.AsyncExitStack() as stack:
         calls = []
         for _ in range(4):  # connections; one alone carries a hundred requests at a time
@@ -113,10 +117,12 @@ async def _grpc_asker(access: Access, inputs: Sequence[dict[str, np.ndarray]]) -
 @contextlib.asynccontextmanager
 async def http_asker(url: str, contents: Sequence[bytes], deadline: float) -> AsyncIterator[Ask]:
     """Yield the same for any address that takes JSON."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=deadline)) as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0),
+                                     timeout=aiohttp.ClientTimeout(total=deadline)) as session:
         async def ask(number: int) -> str:
             try:
-                async with session.post(url, data=contents[number % len(contents)], headers={"Content-Type": "application/json"}) as answer:
+                async with session.post(url, data=contents[number % len(contents)],
+                                        headers={"Content-Type": "application/json"}) as answer:
                     await answer.read()
                     return "OK" if answer.status == 200 else str(answer.status)
             except TimeoutError:
@@ -193,7 +199,8 @@ async def closed_loop(ask: Ask, clients: int, seconds: float, warm: float = 1.0)
 def _step(rate: float, seconds: float, latencies: list[float], errors: Counter[str], late: float, took: float) -> Step:
     values = np.array(latencies or [float("nan")]) * 1e3
     p50, p90, p99, p999 = np.percentile(values, [50, 90, 99, 99.9])
-    return Step(rate=rate, seconds=seconds, answered=len(latencies), throughput=len(latencies) / took, p50=p50, p90=p90, p99=p99, p999=p999,
+    return Step(rate=rate, seconds=seconds, answered=len(latencies), throughput=len(latencies) / took, p50=p50, p90=p90,
+                p99=p99, p999=p999,
                 most=float(values.max()), errors=dict(errors), late=late * 1e3)
 
 
@@ -203,8 +210,10 @@ def resident(pid: int | str = "self") -> float:
     return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-async def highest_rate(measure: Callable[[float], Awaitable[Step]], objective: float, first: float = 20.0) -> list[Step]:
-    """Double the rate until it breaks the objective, then halve the gap four times; return every step that was taken, by its rate.
+async def highest_rate(measure: Callable[[float], Awaitable[Step]], objective: float,
+                       first: float = 20.0) -> list[Step]:
+    """Double the rate until it breaks the objective, then halve the gap four times; return every step that was taken,
+    by its rate.
 
     Args:
         measure: sends requests at a rate.

@@ -98,14 +98,16 @@ def _ask(client: GrpcClient, request: Any) -> dict[str, np.ndarray]:
 
 
 def _difference(name: str, answers: list[tuple[np.ndarray, np.ndarray]]) -> Difference:
-    """Return how far an output of one version is from the other's, over all requests; each answer is a batch of rows."""
+    """Return how far an output of one version is from the other's, over all requests; each answer is a batch of
+    rows."""
     old, new = (np.concatenate([np.atleast_1d(pair[side]) for pair in answers]) for side in (0, 1))
     rows = len(old)
     if old.shape != new.shape:
         return Difference(name=name, rows=rows, largest=float("inf"), mean=float("inf"), same_top=None, same=0.0)
     if old.dtype == object:
         equal = (old == new).reshape(rows, -1).all(axis=1)
-        return Difference(name=name, rows=rows, largest=float((~equal).any()), mean=float((~equal).mean()), same_top=None,
+        return Difference(name=name, rows=rows, largest=float((~equal).any()), mean=float((~equal).mean()),
+                          same_top=None,
                           same=float(equal.mean()))
     old, new = old.astype(np.float64), new.astype(np.float64)
     off = np.abs(old - new).reshape(rows, -1)

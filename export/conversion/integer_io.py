@@ -52,11 +52,11 @@ def _is_integer_inside(content: bytes) -> bool:
 
 def _quantizes_its_ends(model: Any, graph: Any) -> bool:
     taken = {index for index in map(int, graph.inputs) if graph.tensors[index].type == schema.TensorType.FLOAT32}
-    given = {index for index in map(int, graph.outputs) if graph.tensors[index].type == schema.TensorType.FLOAT32}
+    value = {index for index in map(int, graph.outputs) if graph.tensors[index].type == schema.TensorType.FLOAT32}
     for operator in graph.operators or []:
         name = tflite_file.operator_name(model, operator)
         if name != "QUANTIZE" and taken & set(map(int, operator.inputs)):
             return False
-        if name != "DEQUANTIZE" and given & set(map(int, operator.outputs)):
+        if name != "DEQUANTIZE" and value & set(map(int, operator.outputs)):
             return False
-    return not taken & given
+    return not taken & value

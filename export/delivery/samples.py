@@ -76,7 +76,7 @@ class Samples:
 
     @property
     def files(self) -> list[Path]:
-        """All files that inputs are decoded from, in the order of their names."""
+        """Return all files that inputs are decoded from, in the order of their names."""
         return sorted(path for paths in self.encoded.values() for path in paths)
 
     def __len__(self) -> int:

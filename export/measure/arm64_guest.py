@@ -17,14 +17,14 @@ def predict(path, inputs):
     interpreter.allocate_tensors()
     names = list(interpreter.get_signature_list())
     runner = interpreter.get_signature_runner(DEFAULT if DEFAULT in names else names[0])
-    taken, given = runner.get_input_details(), runner.get_output_details()
+    taken, value = runner.get_input_details(), runner.get_output_details()
     if len(taken) == 1 and len(inputs) == 1:
         inputs = dict(zip(taken, inputs.values(), strict=True))
     stored = {name: to_tensor(inputs[name], detail) for name, detail in taken.items()}
-    parts: dict = {name: [] for name in given}
+    parts: dict = {name: [] for name in value}
     for position in range(len(next(iter(stored.values())))):
         outputs = runner(**{name: values[position:position + 1] for name, values in stored.items()})
-        for name, detail in given.items():
+        for name, detail in value.items():
             parts[name].append(to_real(outputs[name], detail))
     return {name: np.concatenate(values) for name, values in parts.items()}
 

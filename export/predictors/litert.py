@@ -45,7 +45,8 @@ class LiteRTPredictor(BatchPredictor):
         self.signatures = {name: file.signature() for name, file in self.tensors.items()}
 
     def _call(self, signature: Signature, batch: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        file, stored = self.tensors[signature.name], _stored(self.tensors[signature.name], batch)
+        file = self.tensors[signature.name]
+        stored = _stored(file, batch)
         rows = [self._run(file, {name: value[position:position + 1] for name, value in stored.items()})
                 for position in range(examples(batch))]
         return {name: info.to_real(np.concatenate([row[name] for row in rows])) for name, info in file.outputs.items()}

@@ -21,7 +21,7 @@ class Predictor(Protocol):
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
-        """The ways to call it, by name."""
+        """Return the ways to call it, by name."""
         ...
 
     def predict(self, inputs: Arrays, signature: str = DEFAULT) -> dict[str, np.ndarray]:

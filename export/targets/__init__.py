@@ -1,1 +1,2 @@
-"""The places where a model can run, one file each: every one makes its form of a variant's TFLite file, with the maker's own tools."""
+"""The places where a model can run, one file each: every one makes its form of a variant's TFLite file, with the
+maker's own tools."""

@@ -37,7 +37,8 @@ class TensorInfo(BaseModel):
 
     @property
     def stores_values(self) -> bool:
-        """Whether the stored numbers are the values themselves, as raw pixels are: uint8, scale 1, zero point 0."""
+        """Return whether the stored numbers are the values themselves, as raw pixels are: uint8, scale 1, zero point
+        0."""
         return self.dtype == "uint8" and self.scale == 1.0 and self.zero == 0
 
     def described(self, *, output: bool = False) -> Tensor:
@@ -69,12 +70,12 @@ class FileSignature(BaseModel):
 
     @property
     def input(self) -> TensorInfo:
-        """The only input. Raises ValueError where there are several."""
+        """Return the only input. Raises ValueError where there are several."""
         return _only(self.inputs, "takes")
 
     @property
     def output(self) -> TensorInfo:
-        """The only output. Raises ValueError where there are several."""
+        """Return the only output. Raises ValueError where there are several."""
         return _only(self.outputs, "gives")
 
     def signature(self) -> Signature:

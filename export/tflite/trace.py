@@ -61,8 +61,11 @@ class Trace:
         self.signature = self.file.signature()
         try:
             # delegates fuse operators and keep no intermediate values
-            self._interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True,
-                                            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+            self._interpreter = Interpreter(
+                model_content=content,
+                experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"not a TFLite model that LiteRT can run: {first_line(error)}") from error
@@ -104,7 +107,8 @@ class Trace:
                 if tflite_file.operator_name(self.model, operator) in tflite_file.RECODING}
 
     def _step(self, number: int, kind: str, operator: object) -> Step:
-        inputs, outputs = tuple(map(int, operator.inputs)), tuple(map(int, operator.outputs))  # type: ignore[attr-defined]
+        inputs, outputs = tuple(map(int, operator.inputs)), tuple(map(int,
+                                                                      operator.outputs))  # type: ignore[attr-defined]
         first = self.tensors[outputs[0]]
         return Step(number, kind, inputs, outputs, tflite_file.shape(first), first.name.decode())
 

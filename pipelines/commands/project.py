@@ -55,8 +55,8 @@ def doctor() -> None:
 @app.command()
 def gc(runs: RunsFolder = Path("runs"),
        dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be deleted")] = False) -> None:
-    """Delete what no run refers to: artifacts, interrupted work, the trash. Delete a run's folder first to free what only it
-    needs."""
+    """Delete what no run refers to: artifacts, interrupted work, the trash. Delete a run's folder first to free what
+    only it needs."""
     from pipelines.tools import gc
 
     for line in gc.collect(runs, dry_run):

@@ -105,7 +105,7 @@ def load(folder: Path) -> Run:
         return Run(folder.resolve() if folder.is_symlink() else folder,
                    RunRecord.model_validate_json((folder / RECORD).read_bytes()))
     except FileNotFoundError:
-        raise UserError(f"{folder} is no run: it has no {RECORD}. Runs are folders like runs/digits/latest") from None
+        raise UserError(f"{folder} is not a run: it has no {RECORD}. Runs are folders like runs/digits/latest") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / RECORD} cannot be read: {str(error).splitlines()[0]}") from None
 

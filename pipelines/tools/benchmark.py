@@ -16,7 +16,8 @@ from pipelines.reporting.results import aligned
 
 #: Kinds of operators that a profile shows.
 SHOWN = 5
-HERE = ("artifact", "runtime", "bytes", "load ms", "first ms", "p50 ms", "p90 ms", "p99 ms", "per second", "peak MB", "against first")
+HERE = ("artifact", "runtime", "bytes", "load ms", "first ms", "p50 ms", "p90 ms", "p99 ms", "per second", "peak MB",
+        "against first")
 ON_PHONE = ("on the phone", "device", "init ms", "first ms", "mean ms", "peak MB")
 
 
@@ -32,8 +33,8 @@ def files_of(artifacts: Sequence[Path]) -> list[Path]:
     paths: list[Path] = []
     for artifact in artifacts:
         if not artifact.exists():
-            raise UserError(f"benchmark: there is no {artifact}; give .tflite, .onnx, .xml, .cc or .keras files, SavedModels, or a run's "
-                            "folder")
+            raise UserError(f"benchmark: there is no {artifact}; give .tflite, .onnx, .xml, .cc or .keras files, "
+                            "SavedModels, or a run's folder")
         if (artifact / runs.RECORD).exists():
             paths += [Path(one.path) for one in results.collect(runs.load(artifact)).artifacts]
         else:
@@ -50,8 +51,11 @@ def benchmark(paths: Sequence[Path], threads: int, repetitions: int, profile: bo
         starts = [workers.call(side_by_side.start, path, threads, what=f"benchmark {path}") for path in paths]
         times = workers.call(side_by_side.interleaved, list(paths), threads, repetitions, what="benchmark")
         for path in paths:
-            profiled = profile and path.suffix == ".tflite"
-            kinds.append(workers.call(side_by_side.operators, path, threads, what=f"benchmark {path}: operators") if profiled else {})
+            if profile and path.suffix == ".tflite":
+                what = f"benchmark {path}: operators"
+                kinds.append(workers.call(side_by_side.operators, path, threads, what=what))
+            else:
+                kinds.append({})
     except StageError as error:
         raise UserError(f"benchmark: {str(error).removeprefix('benchmark: ').replace('ValueError: ', '')}") from error
     return Benchmark(artifacts=[side_by_side.figures(path, measured, start, threads, operators)
@@ -61,7 +65,8 @@ def benchmark(paths: Sequence[Path], threads: int, repetitions: int, profile: bo
 def on_phone(paths: Sequence[Path], tool: Path, threads: int, repetitions: int) -> list[OnDevice]:
     """Time the TFLite files among some artifacts on the attached phone. Raises UserError."""
     if not tool.is_file():
-        raise UserError(f"--benchmark-model {tool}: there is no such file; give LiteRT's benchmark_model, built for the phone")
+        raise UserError(f"--benchmark-model {tool}: there is no such file; give LiteRT's benchmark_model, built for "
+                        "the phone")
     try:
         return [on_device.benchmark(path, tool, threads, repetitions) for path in paths if path.suffix == ".tflite"]
     except ValueError as error:
@@ -89,7 +94,8 @@ def _here(artifacts: Sequence[Timed]) -> list[str]:
 def _row(one: Timed, first: Timed) -> tuple[str, ...]:
     times = (f"{one.load_ms:,.1f}", f"{one.first_ms:.2f}", f"{one.p50:.3f}", f"{one.p90:.3f}", f"{one.p99:.3f}")
     memory = f"{one.peak_bytes / 1e6:,.1f}"
-    return one.name, one.runtime, f"{one.bytes:,}", *times, f"{one.per_second:,.0f}", memory, f"{one.p50 / first.p50:.2f}"
+    ratio = f"{one.p50 / first.p50:.2f}"
+    return one.name, one.runtime, f"{one.bytes:,}", *times, f"{one.per_second:,.0f}", memory, ratio
 
 
 def _on_phone(timed: Sequence[OnDevice]) -> list[str]:

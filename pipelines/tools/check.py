@@ -49,7 +49,8 @@ def check(recipe: Recipe) -> Iterator[str]:
         sizes = []
         for variant in recipe.compress.variants:
             try:
-                size = workers.call(write_variant, written, variant.written(), data, folder, what=f"check: {variant.title}")
+                what = f"check: {variant.title}"
+                size = workers.call(write_variant, written, variant.written(), data, folder, what=what)
             except StageError as error:
                 raise UserError(f"compress.variants: {variant.title} cannot be made of {recipe.model.builder}: "
                                 f"{error}") from error
@@ -94,7 +95,7 @@ def train_one_step(written: dict[str, Any], data: Data, folder: Path) -> str:
 
 
 def trace_server(model: keras.Model, data: Data) -> None:
-    """Trace what a server would be asked, for batches of any size. Raises what TensorFlow raises where that cannot be."""
+    """Trace what a server would be asked, for batches of any size. Raises what TensorFlow raises where it cannot."""
     for function in data.task.functions(model, data, "server"):
         tf.function(function.call).get_concrete_function(**{one.name: one for one in function.specs(None)})
 

@@ -22,7 +22,7 @@ IMAGE = "image"
 
 
 def source_of(data: str) -> Source:
-    """Return the source that `--data` names: a folder, a .npz or .npy file, or what a recipe's data.source takes by name.
+    """Return the source that `--data` names: a folder, a .npz or .npy file, or what data.source takes by name.
 
     Raises:
         UserError: there is no such folder, file or source.
@@ -38,8 +38,9 @@ def source_of(data: str) -> Source:
     try:
         return Source.read(data)  # type: ignore[return-value]
     except (ValidationError, ValueError):
+        names = ", ".join(sorted(Source.choices))
         raise UserError(f"--data {data}: there is no such folder or file, and no source is called so. Give a folder of "
-                        f"images, a .npz or .npy file, tfds:NAME, or one of {', '.join(sorted(Source.choices))}") from None
+                        f"images, a .npz or .npy file, tfds:NAME, or one of {names}") from None
 
 
 def is_unlabelled(data: str) -> bool:

@@ -65,7 +65,7 @@ def listed(folder: Path) -> list[str]:
 
 
 def promote(source: Path, folder: Path, name: str | None = None, mounted: str = "") -> tuple[str, int]:
-    """Make the SavedModel of a run or a bundle the next version of its model, with warm-up requests of its golden samples.
+    """Make the SavedModel of a run or a bundle the next version of its model, with golden samples to warm it up.
 
     Args:
         source: a run's folder, or a bundle's.
@@ -96,7 +96,7 @@ def promote(source: Path, folder: Path, name: str | None = None, mounted: str = 
 
 
 def warm_up(version: Path, samples_folder: Path, model: str) -> dict[str, bytes]:
-    """Return warm-up requests for every signature of a SavedModel that golden samples can feed: the file's contents by its path.
+    """Return warm-up requests for every signature of a SavedModel that golden samples can feed: contents by path.
 
     Args:
         version: the SavedModel's folder.
@@ -128,7 +128,8 @@ def _requests(signatures: Iterable[Signature], samples: Samples, model: str) -> 
 
 
 def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -> Any | None:
-    """Return a Predict request of samples, as arrays or as the files that hold them; None where the signature takes something else."""
+    """Return a Predict request of samples, as arrays or as the files that hold them; None where the signature takes
+    something else."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     from serving import tensors
@@ -139,7 +140,8 @@ def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -
         if tensor.name in samples.inputs:
             inputs[tensor.name] = samples.inputs[tensor.name][list(positions)]
         elif tensor.name in files:
-            inputs[tensor.name] = np.array([files[tensor.name][position].read_bytes() for position in positions], object)
+            paths = [files[tensor.name][position] for position in positions]
+            inputs[tensor.name] = np.array([path.read_bytes() for path in paths], object)
         else:
             return None
     log = prediction_log_pb2.PredictionLog()
@@ -149,8 +151,8 @@ def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -
 
 
 def _classify(signature: Signature, samples: Samples, positions: Sequence[int]) -> Any | None:
-    """Return a Classify or Regress request of tf.train.Example messages that hold the samples' files; None where the signature takes
-    something else, or some input does not go as a file."""
+    """Return a Classify or Regress request of tf.train.Example messages that hold the samples' files; None where the
+    signature takes something else, or some input does not go as a file."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     from serving import examples
@@ -158,7 +160,8 @@ def _classify(signature: Signature, samples: Samples, positions: Sequence[int]) 
     outputs = {tensor.name for tensor in signature.outputs}
     classifies = bool(outputs & {examples.CLASSES, examples.SCORES})
     takes_examples = [(tensor.name, tensor.dtype) for tensor in signature.inputs] == [(examples.INPUTS, "string")]
-    if not takes_examples or not (classifies or examples.OUTPUTS in outputs) or set(samples.encoded) != set(samples.inputs):
+    answers = classifies or examples.OUTPUTS in outputs
+    if not takes_examples or not answers or set(samples.encoded) != set(samples.inputs):
         return None
     log = prediction_log_pb2.PredictionLog()
     request = (log.classify_log if classifies else log.regress_log).request
@@ -182,7 +185,8 @@ def deploy(source: Path, target: Path, deployment: Deployment) -> str:
     from serving.deploy import files
 
     if target.exists():
-        raise UserError(f"{target} is there already. litepress models promote RUN {target / 'models'} adds a version to it")
+        models = target / "models"
+        raise UserError(f"{target} is there already. litepress models promote RUN {models} adds a version to it")
     if not target.absolute().parent.is_dir():
         raise UserError(f"deploy: there is no folder {target.parent}")
     with tempfile.TemporaryDirectory(prefix=".deploy-", dir=target.absolute().parent) as beside:
@@ -207,7 +211,14 @@ def dns_label(name: str) -> str:
 
 
 def from_registry(requested: str, folder: Path, runs_folder: Path) -> tuple[str, int]:
-    """Promote what an alias of MLflow's registry points to, NAME@ALIAS; return the model's name and version. Raises UserError."""
+    """Promote what an alias of MLflow's registry points to; return the model's name and version.
+
+    Args:
+        requested: NAME@ALIAS; the alias that runs are given where there is none.
+
+    Raises:
+        UserError: there is no such alias, or no bundle.
+    """
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -220,13 +231,16 @@ def from_registry(requested: str, folder: Path, runs_folder: Path) -> tuple[str,
         version = mlflow.MlflowClient(server).get_model_version_by_alias(name, alias)
         with tempfile.TemporaryDirectory(prefix="litepress-registry-") as beside:
             mlflow.set_tracking_uri(server)
-            fetched = Path(mlflow.artifacts.download_artifacts(run_id=version.run_id, dst_path=beside, tracking_uri=server))
+            fetched = Path(mlflow.artifacts.download_artifacts(
+                run_id=version.run_id, dst_path=beside, tracking_uri=server))
             zipped = next(fetched.glob("*.zip"), None)
             if zipped is None:
-                raise UserError(f"models from-registry: version {version.version} of {name} has no bundle among its artifacts")
+                raise UserError(f"models from-registry: version {version.version} of {name} has no bundle among its "
+                                "artifacts")
             with zipfile.ZipFile(zipped) as archive:
                 archive.extractall(fetched / "bundle.whole")
             bundle = next(path.parent for path in (fetched / "bundle.whole").rglob(MANIFEST))
             return promote(bundle, folder, name)
     except MlflowException as error:
-        raise UserError(f"models from-registry: {server} has no {name}@{alias}: {' '.join(str(error).split())[:200]}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"models from-registry: {server} has no {name}@{alias}: {reason}") from error

@@ -105,7 +105,11 @@ def drift(written: dict[str, Any], logs: list[Path], limit: int, figure: Path | 
 
 
 def _read(logs: list[Path], names: Sequence[str], limit: int) -> Logged:
-    """Return the inputs called by some names, and the outputs, of the Predict and Classify requests of logs. Raises UserError."""
+    """Return what the Predict and Classify requests of logs hold. Raises UserError.
+
+    Args:
+        names: of the inputs.
+    """
     from serving import replay as replaying
 
     logged = Logged()
@@ -144,7 +148,7 @@ def _read_examples(examples: Sequence[Any], names: Sequence[str]) -> Iterator[di
 
 
 def _decoded(data: Data, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Return logged inputs as the model sees them, (examples, ...). Raises UserError where they are of another model."""
+    """Return logged inputs as the model sees them, (examples, ...). Raises UserError where another model was asked."""
     inputs: dict[str, np.ndarray] = {}
     for name, tensor in data.index.inputs.items():
         feature, learnt = data.features[name], data.index.learnt[name]
@@ -152,8 +156,8 @@ def _decoded(data: Data, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.
                   for value in (example[name] for example in examples)]
         wrong = next((value for value in values if not _fits(value.shape, tensor.shape)), None)
         if wrong is not None:
-            raise UserError(f"drift: {name} is {_shown(wrong.shape)} in the log and {_shown(tensor.shape)} in the recipe: is "
-                            "it this model's log?")
+            raise UserError(f"drift: {name} is {_shown(wrong.shape)} in the log and {_shown(tensor.shape)} in the "
+                            "recipe: is it this model's log?")
         inputs[name] = np.stack(values).astype(tensor.dtype)
     return inputs
 
@@ -178,7 +182,7 @@ def _properties(data: Data, inputs: Arrays) -> dict[str, np.ndarray]:
 
 
 def _answers(data: Data, targets: Arrays, logged: Logged) -> tuple[list[Shift], dict[str, tuple[float, float]]]:
-    """Return how far the answers are from the targets of the training set, and the shares of the classes, where there are some."""
+    """Return how far the answers are from the training targets, and the share of each class in both."""
     target = next((name for name, tensor in data.index.targets.items() if not tensor.shape), None)
     decided = list(_decisions(data, logged.outputs))
     if target is None or not decided:
@@ -188,7 +192,8 @@ def _answers(data: Data, targets: Arrays, logged: Logged) -> tuple[list[Shift], 
     if not names:
         return [Shift(name=target, index=stability(trained, answered), trained=float(trained.mean()),
                       logged=float(answered.mean()))], {}
-    before, after = (np.bincount(values, minlength=len(names))[:len(names)] / len(values) for values in (trained, answered))
+    before, after = (np.bincount(values, minlength=len(names))[:len(names)] / len(values)
+                     for values in (trained, answered))
     shift = Shift(name=CLASSES, index=_index(before, after), trained=float(before.max()), logged=float(after.max()))
     return [shift], {name: (float(one), float(other)) for name, one, other in zip(names, before, after, strict=True)}
 
@@ -220,7 +225,8 @@ def lines(result: Drift) -> list[str]:
     """Return drift, for a terminal."""
     output = [f"{result.examples:,} logged examples against the training set",
               f"  {'':<12} {'index':>7} {'trained':>9} {'logged':>9}  drift"]
-    output += [f"  {one.name:<12} {one.index:>7.3f} {one.trained:>9.2f} {one.logged:>9.2f}  {one.verdict}" for one in result.shifts]
+    for one in result.shifts:
+        output.append(f"  {one.name:<12} {one.index:>7.3f} {one.trained:>9.2f} {one.logged:>9.2f}  {one.verdict}")
     classes = next((shift for shift in result.shifts if shift.name == CLASSES), None)
     if classes is not None and classes.index > SOME:
         moved = sorted(result.classes.items(), key=lambda item: -abs(item[1][1] - item[1][0]))[:3]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SEED = 7
 
 
-def explain_file(model: Path, reference: Path, data: str, examples: int, figure: Path | None, pixels: Pixels) -> list[str]:
+def explain_file(model: Path, reference: Path, data: str, examples: int, figure: Path | None,
+                 pixels: Pixels) -> list[str]:
     """Return the lines of `litepress explain`: the errors of every operator, and advice for the worst three.
 
     Args:

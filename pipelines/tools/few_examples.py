@@ -83,7 +83,11 @@ def _candidates(source: Source, most: int, spread: bool) -> list[int]:
 
 
 def _readable(reader: Reader, candidates: Sequence[int], most: int) -> list[int]:
-    """Return the positions of the first examples that can be read. Raises UserError where there are none, or a target cannot be."""
+    """Return the positions of the first examples that can be read.
+
+    Raises:
+        UserError: there are none, or a target cannot be read.
+    """
     positions: list[int] = []
     examples = reader.source.examples("train", candidates).as_numpy_iterator()
     for position, example in zip(candidates, examples, strict=False):

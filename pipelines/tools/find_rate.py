@@ -86,4 +86,5 @@ def suggest(rates: list[float], losses: list[float]) -> Suggestion:
     first = min(len(rates) // 10, len(losses) - 2)
     finite = {step: loss for step, loss in enumerate(losses) if math.isfinite(loss) and step >= first}
     lowest = rates[min(finite, key=finite.__getitem__)]
-    return Suggestion(suggested=lowest / 10, lowest=lowest, diverged=rates[len(losses) - 1] if len(losses) < len(rates) else None)
+    diverged = rates[len(losses) - 1] if len(losses) < len(rates) else None
+    return Suggestion(suggested=lowest / 10, lowest=lowest, diverged=diverged)

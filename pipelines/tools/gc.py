@@ -11,7 +11,7 @@ from pipelines.errors import UserError
 
 
 def collect(root: Path, dry_run: bool) -> Iterator[str]:
-    """Delete artifacts, interrupted work and trash below `root/.store` that no run's record names; yield a line for each.
+    """Delete artifacts, interrupted work and trash below `root/.store` that no run needs; yield a line for each.
 
     Work that some process is doing right now is left alone. Raises UserError where there is no such folder.
     """

@@ -53,15 +53,20 @@ class Inspected(BaseModel):
 
 
 def look(path: Path) -> Inspected:
-    """Look into a .tflite, .keras or .h5 file or a SavedModel folder. A float model is made integer too, on random examples, to see which
-    operators an integer NPU would take.
+    """Look into a .tflite, .keras or .h5 file or a SavedModel folder.
+
+    A float model is made integer too, on random examples, to see which operators an integer NPU would take.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
         exact, rounded = _files(path)
-        result = Inspected(float32=inspection.inspect(exact) if exact else None, int8=inspection.inspect(rounded) if rounded else None)
+        result = Inspected()
+        if exact is not None:
+            result.float32 = inspection.inspect(exact)
+        if rounded is not None:
+            result.int8 = inspection.inspect(rounded)
     except ValueError as error:
         message = str(error)
         raise UserError(f"inspect: {message if str(path) in message else f'{path}: {message}'}") from error
@@ -111,9 +116,9 @@ def _rounded(model: Any, folder: Path) -> bytes | None:
 def ethos_coverage(content: bytes, accelerator: str) -> Coverage:
     """Return how much of an integer file an Ethos-U takes. Raises ValueError where that is nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "model.tflite"
+        source, target = Path(folder) / "model.tflite", Path(folder) / "compiled.tflite"
         source.write_bytes(content)
-        return ethos_u.compile_file(source, Path(folder) / "compiled.tflite", accelerator=accelerator).coverage  # type: ignore[arg-type]
+        return ethos_u.compile_file(source, target, accelerator=accelerator).coverage  # type: ignore[arg-type]
 
 
 def _micro_coverage(content: bytes) -> Coverage:
@@ -160,7 +165,8 @@ def _sizes(inspected: Inspected) -> list[str]:
     if inspected.float32 and inspected.int8:
         size += f", {inspected.int8.bytes:,} as int8"
         memory += f"; {inspected.int8.arena_bytes:,} as int8"
-    output = [f"size        {size}; {main.weights:,} weights; {main.multiply_adds / 1e6:,.2f} M multiply-adds", f"memory      {memory}"]
+    multiply_adds = f"{main.multiply_adds / 1e6:,.2f} M multiply-adds"
+    output = [f"size        {size}; {main.weights:,} weights; {multiply_adds}", f"memory      {memory}"]
     if main.minimum_runtime:
         output.append(f"runtime     TensorFlow Lite {main.minimum_runtime} or later")
     return output
@@ -169,7 +175,8 @@ def _sizes(inspected: Inspected) -> list[str]:
 def _metadata(about: metadata.Description | None) -> str:
     if about is None:
         return "metadata    none"
-    facts = [f"{name} {value}" for name, value in (("version", about.version), ("author", about.author), ("license", about.license)) if value]
+    fields = {"version": about.version, "author": about.author, "license": about.license}
+    facts = [f"{name} {value}" for name, value in fields.items() if value]
     if about.labels:
         facts.append(f"{len(about.labels)} labels{', calibrated scores' if about.calibration else ''}")
     return "; ".join([f"metadata    {about.name}: {about.description or 'no description'}", *facts])
@@ -182,9 +189,9 @@ def _quantized(main: inspection.Inspection) -> str:
 
 
 def _advice(column: Column) -> list[str]:
-    if column.refused:
-        return [f"{column.name}: {column.refused}"]
-    return [f"{column.name}: {line}" for line in replacements.advice(column.coverage)] if column.coverage is not None else []
+    if column.coverage is None:
+        return [f"{column.name}: {column.refused}"] if column.refused else []
+    return [f"{column.name}: {line}" for line in replacements.advice(column.coverage)]
 
 
 def _tensors(main: inspection.Inspection) -> list[str]:
@@ -205,11 +212,12 @@ def _table(inspected: Inspected) -> list[str]:
     def row(kind: str, count: str, cpu: str, cells: Sequence[str]) -> str:
         return f"{kind:<{width}}  {count:>5}  {cpu:<8}{''.join(f'  {cell:<14}' for cell in cells)}".rstrip()
 
-    shares = [f"{column.coverage.share:.0%}" if column.coverage is not None else "refused" for column in inspected.columns]
-    return [row("operator", "count", "CPU", [column.name for column in inspected.columns]),
-            *(row(kind, str(count), "runs", [_cell(inspected, column, kind) for column in inspected.columns])
-              for kind, count in kinds.items()),
-            row("all", str(sum(kinds.values())), "100%", shares)]
+    columns = inspected.columns
+    rows = [row("operator", "count", "CPU", [column.name for column in columns])]
+    for kind, count in kinds.items():
+        rows.append(row(kind, str(count), "runs", [_cell(inspected, column, kind) for column in columns]))
+    shares = [f"{column.coverage.share:.0%}" if column.coverage is not None else "refused" for column in columns]
+    return [*rows, row("all", str(sum(kinds.values())), "100%", shares)]
 
 
 def _cell(inspected: Inspected, column: Column, kind: str) -> str:

@@ -16,20 +16,24 @@ from pipelines.tasks import Task
 from pipelines.variants.variant import Variant
 
 KINDS: dict[str, type[Entry]] = {"tasks": Task, "features": Feature, "sources": Source}
-HEADER = (f"{'family':<18}  {'model':<18}  {'input':>13}  {'parameters':>11}  {'multiply-adds':>13}  {'float32':>9}  {'int8':>9}  "
+HEADER = (f"{'family':<18}  {'model':<18}  {'input':>13}  {'parameters':>11}  {'multiply-adds':>13}  {'float32':>9}  "
+          f"{'int8':>9}  "
           "paper")
 
 
 def rows(kind: str) -> list[tuple[str, str]]:
-    """Return the name and a line of explanation of each choice of a kind: recipes, models, tasks, features, sources, variants or
-    targets."""
+    """Return the name and a line of explanation of each choice of a kind.
+
+    Args:
+        kind: recipes, models, tasks, features, sources, variants or targets.
+    """
     if kind == "recipes":
         return [(str(path), _first_comment(path)) for path in sorted(Path("recipes").rglob("*.yaml"))]
     if kind == "models":
         return [(builder.name, f"{builder.summary} {builder.paper}") for builder in models.builders()]
     if kind == "variants":
-        untrained_first = sorted(Variant.choices.items(), key=lambda choice: choice[1].learns)  # type: ignore[attr-defined]
-        return [(name, _summary(variant)) for name, variant in untrained_first]
+        untrained_first = sorted(Variant.choices, key=lambda name: Variant.choices[name].learns)  # type: ignore
+        return [(name, _summary(Variant.choices[name])) for name in untrained_first]
     if kind == "targets":
         return [(name, f"{state:<6} {summary}") for name, state, summary in targets()]
     return [(name, _summary(choice)) for name, choice in sorted(KINDS[kind].choices.items())]
@@ -64,8 +68,8 @@ def _size(dimensions: Mapping[str, Any]) -> str:
 
 
 def _first_comment(path: Path) -> str:
-    comments = [line.lstrip("# ") for line in path.read_text().splitlines() if line.startswith("#") and "$schema" not in line]
-    return comments[0] if comments else ""
+    comments = (line for line in path.read_text().splitlines() if line.startswith("#") and "$schema" not in line)
+    return next(comments, "").lstrip("# ")
 
 
 def _summary(choice: type) -> str:

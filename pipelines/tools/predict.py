@@ -45,7 +45,11 @@ class Asked:
 
 
 def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
-    """Yield a line per file: what the model says of it, for instance its best classes with their probabilities. Raises UserError."""
+    """Yield a line per file: what the model says of it, for instance its best classes with their probabilities.
+
+    Raises:
+        UserError: there is no such model, or a file cannot be read.
+    """
     asked = find_model(artifact)
     if asked.path.suffix == ".tflite":
         with workers.quiet():
@@ -58,10 +62,17 @@ def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
 
 
 def find_model(artifact: Path) -> Asked:
-    """Return the model that `artifact` stands for. A run's folder, the model's own or one above it, says what it was trained for; a model
-    without a run is taken for an image classifier, its class names for those in a labels.txt near it. Raises UserError."""
+    """Return the model that `artifact` stands for.
+
+    The run that it belongs to says what it was trained for. A model without a run is taken for an image classifier, and
+    its class names for those in a labels.txt near it.
+
+    Raises:
+        UserError: there is no such file, or the run has no verified model yet.
+    """
     if not artifact.exists():
-        raise UserError(f"{artifact}: there is no such file or folder. Give a run's folder, a .tflite or .keras file, or a SavedModel")
+        raise UserError(f"{artifact}: there is no such file or folder. Give a run's folder, a .tflite or .keras file, "
+                        "or a SavedModel")
     if (artifact / runs.RECORD).exists():
         return _of_run(_best_file(artifact), artifact)
     run = next((folder for folder in list(artifact.parents)[:LEVELS] if (folder / runs.RECORD).exists()), None)
@@ -79,7 +90,7 @@ def answers(asked: Asked, files: Sequence[Path]) -> list[str]:
 
 
 def read_inputs(asked: Asked, signature: Signature, files: Sequence[Path]) -> Arrays:
-    """Return files as a model's only input, a batch. Raises UserError where it takes several, or a file cannot be read."""
+    """Return files as a model's only input, (files, ...). Raises UserError where it takes several."""
     if len(signature.inputs) != 1 or len(asked.features) != 1:
         names = ", ".join(tensor.name for tensor in signature.inputs)
         raise UserError(f"predict: {asked.path} takes several inputs, {names}, and a file is one")
@@ -95,11 +106,12 @@ def main_signature(predictor: Predictor) -> Signature:
 
 def _best_file(folder: Path) -> Path:
     """Return the artifact of a run that is recommended for CPUs, or its first. Raises UserError where there is none."""
-    found = results.collect(runs.load(folder))
-    if not found.artifacts:
+    collected = results.collect(runs.load(folder))
+    artifacts = collected.artifacts
+    if not artifacts:
         raise UserError(f"{folder}: this run has no verified models yet; let it come to its end with litepress run")
-    advice = results.recommendations(found)
-    return Path(next((one for one in found.artifacts if "CPUs" in advice.get(one.name, "")), found.artifacts[0]).path)
+    advice = results.recommendations(collected)
+    return Path(next((one for one in artifacts if "CPUs" in advice.get(one.name, "")), artifacts[0]).path)
 
 
 def _of_run(path: Path, folder: Path) -> Asked:
@@ -125,7 +137,7 @@ def _of_classifier(path: Path) -> Asked:
 
 
 def _named(asked: Asked, outputs: Arrays) -> Arrays:
-    """Return an image classifier's only output under the name that the task knows: files made elsewhere have their own."""
+    """Return an image classifier's only output under the task's name for it: files made elsewhere have their own."""
     if isinstance(asked.task, ImageClassification) and OUTPUT not in outputs:
         if len(outputs) != 1:
             raise UserError(f"predict: {asked.path} gives {', '.join(outputs)}; one of them must be called {OUTPUT}")

@@ -95,8 +95,8 @@ def recipe_for(settings: PressSettings) -> Recipe:
         "compress": {"variants": _listed(variants, "--variants")}, "export": {"targets": targets}}, model)
     trained = [variant.title for variant in recipe.compress.variants if variant.learns]
     if labels == "model" and trained:
-        raise UserError(f"--variants {', '.join(trained)}: trains, and {settings.data} has no labels to learn from. Give "
-                        "labelled data, or variants that do not train: float32, float16, dynamic, int8")
+        raise UserError(f"--variants {', '.join(trained)}: trains, and {settings.data} has no labels to learn from. "
+                        "Give labelled data, or variants that do not train: float32, float16, dynamic, int8")
     return recipe
 
 
@@ -105,11 +105,10 @@ def describe(model: Path) -> ModelShape:
     try:
         if imported.is_keras(model):
             signature = graph.signature_of(adopted(model, USUAL))
-            shape = signature.inputs[0].shape
-            return ModelShape(shape=shape, classes=signature.outputs[0].shape[-1], is_keras=True)  # type: ignore[arg-type]
-        signature_of_file = signatures.main(_normalized(model, USUAL))
-        shape = signature_of_file.input.shape[1:]
-        return ModelShape(shape=shape, classes=signature_of_file.output.shape[-1], is_keras=False)  # type: ignore[arg-type]
+        else:
+            signature = signatures.main(_normalized(model, USUAL)).signature()
+        image, logits = signature.inputs[0].shape, signature.outputs[0].shape
+        return ModelShape(shape=image, classes=logits[-1], is_keras=imported.is_keras(model))  # type: ignore[arg-type]
     except ValueError as error:
         message = str(error)
         raise UserError(f"press: {message if str(model) in message else f'{model}: {message}'}") from error
@@ -134,7 +133,8 @@ def label(model: Path, data: str, pixels: Pixels, shape: tuple[int, int, int], t
 
 
 def adopted(model: Path, pixels: Pixels) -> keras.Model:
-    """Return a Keras model made elsewhere as an image classifier of raw pixels. Raises ValueError where it is not one."""
+    """Return a Keras model made elsewhere as an image classifier of raw pixels. Raises ValueError where it is not
+    one."""
     return ImageClassification().adopt(imported.load(model), ImportedModel(path=str(model), pixels=pixels))
 
 
@@ -167,7 +167,8 @@ def _labelled_by_model(settings: PressSettings, described: ModelShape) -> Source
 
 
 def _normalized(model: Path, pixels: Pixels) -> bytes:
-    """Return a .tflite file, or a SavedModel that Keras did not write, as a TFLite file from raw pixels to logits. Raises ValueError."""
+    """Return a .tflite file, or a SavedModel that Keras did not write, as a TFLite file from raw pixels to logits.
+    Raises ValueError."""
     if model.suffix == ".tflite" and model.is_file():
         content = model.read_bytes()
     elif (model / "saved_model.pb").exists():

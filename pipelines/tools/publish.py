@@ -16,7 +16,8 @@ def bundle_of(folder: Path) -> Path:
     if (folder / runs.RECORD).exists():
         run = runs.load(folder)
         if run.record.status != "done":
-            raise UserError(f"{folder}: this run did not come to its end ({run.record.status}), so it has no bundle to publish")
+            raise UserError(f"{folder}: this run did not come to its end ({run.record.status}), so it has no bundle to "
+                            "publish")
         return run.path("package", "bundle")
     if not (folder / NAME).is_file():
         raise UserError(f"{folder}: there is no bundle; give a run's folder, or a folder with {NAME}")

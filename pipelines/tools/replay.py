@@ -16,7 +16,8 @@ def replay(logs: list[Path], address: str, model: str, old: str, new: str, limit
     from serving.client import Access
 
     def access(version: str) -> Access:
-        return Access(address, model, version=int(version)) if version.isdigit() else Access(address, model, label=version)
+        return Access(address, model, version=int(version)) if version.isdigit() else Access(address, model,
+                                                                                             label=version)
 
     try:
         return replaying.replay(check_logs(logs), access(old), access(new), limit)
@@ -41,6 +42,7 @@ def lines(result: Replayed, old: str, new: str) -> list[str]:
         output.append(f"  {name:<12} p50 {result.latency.get(side, float('nan')):.2f} ms, {len(failed)} errors{first}")
     for one in result.outputs:
         top = f", same class on {one.same_top:.2%}" if one.same_top is not None else ""
-        output.append(f"  {one.name:<12} same on {one.same:.2%} of {one.rows:,} rows{top}; off by at most {one.largest:.2g}, on average "
+        output.append(f"  {one.name:<12} same on {one.same:.2%} of {one.rows:,} rows{top}; off by at most "
+                      f"{one.largest:.2g}, on average "
                       f"{one.mean:.2g}")
     return output

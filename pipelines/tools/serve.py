@@ -19,7 +19,8 @@ def serve(arguments: Sequence[str]) -> None:
 
     if "--help" in arguments:
         print(usage("litepress serve [RUN | FOLDER of numbered versions] [FLAGS]")
-              + f"\n\nWith a RUN or FOLDER, its model is served under its name, REST on port {REST_PORT} beside gRPC, unless flags say "
+              + f"\n\nWith a RUN or FOLDER, its model is served under its name, REST on port {REST_PORT} beside gRPC, "
+                "unless flags say "
               "otherwise.\nStop with ctrl-C or SIGTERM: in-flight requests finish first.")
         return
     flags = list(arguments)
@@ -32,7 +33,8 @@ def serve(arguments: Sequence[str]) -> None:
 
 
 def versions_of(folder: Path) -> tuple[Path, str]:
-    """Return the folder of numbered versions that a folder stands for, itself or a run's, and the model's name. Raises UserError."""
+    """Return the folder of numbered versions that a folder stands for, itself or a run's, and the model's name. Raises
+    UserError."""
     if (folder / runs.RECORD).exists():
         run = runs.load(folder)
         if "export" not in run.record.stages or run.record.stages["export"].state != "done":
@@ -43,7 +45,8 @@ def versions_of(folder: Path) -> tuple[Path, str]:
             raise UserError(f"{folder}: this run made no SavedModel; add saved_model to export.targets")
         return run.path("export", saved_model.path).parent, run.record.recipe["name"]
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder. Give a run's folder, or one that holds numbered versions of a model")
+        raise UserError(f"{folder}: there is no such folder. Give a run's folder, or one that holds numbered versions "
+                        "of a model")
     if (folder / "saved_model.pb").exists():
         raise UserError(f"{folder} is one version of a model; give the folder that holds it, {folder.parent}")
     return folder, folder.resolve().name

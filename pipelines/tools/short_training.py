@@ -1,4 +1,5 @@
-"""A recipe's model, ready to be trained for some steps on this machine: for `check`, `find-rate` and `benchmark-input`."""
+"""A recipe's model, ready to be trained for some steps on this machine: for `check`, `find-rate` and
+`benchmark-input`."""
 from __future__ import annotations
 
 import dataclasses

@@ -73,7 +73,8 @@ class Search:
         self.display = display
         self.recipe = recipe_file.read(path, overrides)
         if self.recipe.tune is None:
-            raise UserError(f"{path}: tune is missing: give tune.ranges, for instance tune: {{ranges: {{train.schedule.one_cycle.peak: "
+            raise UserError(f"{path}: tune is missing: give tune.ranges, for instance tune: {{ranges: "
+                            "{train.schedule.one_cycle.peak: "
                             "{log: [0.001, 0.1]}}}")
         self.section: TuneSection = self.recipe.tune
         self.metric = self.recipe.monitored(self.section.metric)
@@ -87,9 +88,10 @@ class Search:
         self.study = self._study()
 
     def with_settings(self, settings: dict[str, Any]) -> Recipe:
-        """Return the recipe of a trial, under a name that keeps trials apart from runs. Raises UserError where it cannot take a
-        setting."""
-        return recipe_file.read(self.path, [*self.overrides, *_written(settings), f"name={self.recipe.name}-tune", "tune=null"])
+        """Return the recipe of a trial, under a name that keeps trials apart from runs. Raises UserError where it
+        cannot take a setting."""
+        return recipe_file.read(self.path,
+                                [*self.overrides, *_written(settings), f"name={self.recipe.name}-tune", "tune=null"])
 
     def __call__(self, report: Callable[[str], None]) -> Outcome:
         """Run the trials that are missing.
@@ -108,7 +110,8 @@ class Search:
             started = time.monotonic()
             result = self._run(trial, settings)
             seconds = time.monotonic() - started
-            report(f"trial {len(self._done())}/{self.section.trials}  {result}  {'  '.join(_written(settings))}  {seconds:.0f} s")
+            report(f"trial {len(self._done())}/{self.section.trials}  {result}  {'  '.join(_written(settings))}  "
+                   f"{seconds:.0f} s")
         completed = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
         if not completed:
             raise UserError(f"tune: none of {self.section.trials} trials came to its end. See runs in {self.folder}")
@@ -176,7 +179,8 @@ class Search:
         """Return the trials that count: those that were told to the study, without the interrupted ones."""
         states = optuna.trial.TrialState
         attributes = self.study.user_attrs
-        return [trial for trial in self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
+        return [trial for trial in self.study.get_trials(deepcopy=False,
+                                                         states=(states.COMPLETE, states.PRUNED, states.FAIL))
                 if f"interrupted.{trial.number}" not in attributes]
 
     def _outcome(self) -> Outcome:
@@ -194,7 +198,8 @@ class Search:
         completed = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
         trials = [(trial.number + 1, float(trial.value or 0), trial.params) for trial in completed]
         logarithmic = [name for name, values in self.section.ranges.items() if values.entry_name == "log"]
-        figures.study(trials, self.metric.name, logarithmic, self.folder / FIGURE, lower_is_better=self._lower_is_better)
+        figures.study(trials, self.metric.name, logarithmic, self.folder / FIGURE,
+                      lower_is_better=self._lower_is_better)
 
 
 def _written(settings: dict[str, Any]) -> list[str]:

@@ -29,7 +29,8 @@ def verify(folder: Path, where: Where, report: Callable[[str], None]) -> list[Ch
         report: receives a line about what is being done.
     """
     try:
-        return workers.call(check, bundle_of(folder), where, what="verify", listen=lambda message: report(message["text"]))
+        return workers.call(check, bundle_of(folder), where, what="verify",
+                            listen=lambda message: report(message["text"]))
     except StageError as error:
         raise UserError(str(error).replace("ValueError: ", "")) from error
 

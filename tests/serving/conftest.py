@@ -9,7 +9,8 @@ def write_toy(folder: Path, bias: float = 1.0) -> Path:
     """A SavedModel of TensorFlow 2.
 
     serving_default: x float (n, 2) -> y = x + bias, and s, the sum over a row.
-    mixed: text string (n,), flag bool (n,), big int64 (n,) -> the same three, text as text_bytes too, and half, float16.
+    mixed: text string (n,), flag bool (n,), big int64 (n,) -> the same three, text as text_bytes too, and half,
+        float16.
     scalars: value float () -> twice.
     classify, regress: tf.train.Example with "v" float (2,).
     """
@@ -25,7 +26,8 @@ def write_toy(folder: Path, bias: float = 1.0) -> Path:
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text"), tf.TensorSpec([None], tf.bool, "flag"),
                                   tf.TensorSpec([None], tf.int64, "big")])
     def mixed(text, flag, big):
-        return {"text": text, "text_bytes": text, "flag": tf.logical_not(flag), "big": big + 1, "half": tf.cast(big, tf.float16)}
+        return {"text": text, "text_bytes": text, "flag": tf.logical_not(flag), "big": big + 1,
+                "half": tf.cast(big, tf.float16)}
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.float32, "value")])
     def scalars(value):
@@ -34,7 +36,8 @@ def write_toy(folder: Path, bias: float = 1.0) -> Path:
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def classify(inputs):
         values = tf.io.parse_example(inputs, {"v": tf.io.FixedLenFeature([2], tf.float32)})["v"]
-        return {"classes": tf.broadcast_to(tf.constant([["a", "b"]]), (tf.shape(values)[0], 2)), "scores": values + module.bias}
+        return {"classes": tf.broadcast_to(tf.constant([["a", "b"]]), (tf.shape(values)[0], 2)),
+                "scores": values + module.bias}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def regress(inputs):
@@ -42,7 +45,8 @@ def write_toy(folder: Path, bias: float = 1.0) -> Path:
         return {"outputs": tf.reduce_sum(values, axis=1) + module.bias}
 
     module.default, module.mixed, module.scalars, module.classify, module.regress = default, mixed, scalars, classify, regress
-    tf.saved_model.save(module, str(folder), {"serving_default": default, "mixed": mixed, "scalars": scalars, "classify": classify,
+    tf.saved_model.save(module, str(folder),
+                        {"serving_default": default, "mixed": mixed, "scalars": scalars, "classify": classify,
                                               "regress": regress})
     return folder
 

@@ -28,7 +28,8 @@ def batches_of(parameters, requests, run=None, pause=0.0, loop=asyncio.run):
 
     async def send():
         batcher = Batcher(parameters)
-        answers = await asyncio.gather(*(batcher.submit("key", one, run or double) for one in requests), return_exceptions=True)
+        answers = await asyncio.gather(*(batcher.submit("key", one, run or double) for one in requests),
+                                       return_exceptions=True)
         await batcher.close()
         return answers
 
@@ -46,12 +47,14 @@ def test_queues_that_wait_for_other_times_all_run(name):
     """Of many kinds, due within the same millisecond: an event loop may have no timer for so little."""
     loop = pytest.importorskip(name).run
     requests = [{"x": np.zeros((1, width), "float32")} for _ in range(40) for width in range(1, 6)]
-    ran, answers = batches_of(Parameters(max_batch_size=64, batch_timeout_micros=300, max_enqueued_batches=100), requests, loop=loop)
+    ran, answers = batches_of(Parameters(max_batch_size=64, batch_timeout_micros=300, max_enqueued_batches=100),
+                              requests, loop=loop)
     assert sum(ran) == 200 and [answer["y"].shape for answer in answers] == [one["x"].shape for one in requests]
 
 
 def test_a_full_batch_does_not_wait():
-    ran, _ = batches_of(Parameters(max_batch_size=2, batch_timeout_micros=60_000_000, num_batch_threads=1), [rows(1), rows(2)])
+    ran, _ = batches_of(Parameters(max_batch_size=2, batch_timeout_micros=60_000_000, num_batch_threads=1),
+                        [rows(1), rows(2)])
     assert ran == [2]
 
 
@@ -74,7 +77,8 @@ def test_a_full_queue_is_unavailable():
 def test_too_large_a_request_is_refused_or_split():
     _, answers = batches_of(Parameters(max_batch_size=2), [rows(1, 2, 3)])
     assert answers[0].message == "Task size 3 is larger than maximum input batch size 2"
-    ran, answers = batches_of(Parameters(max_batch_size=8, enable_large_batch_splitting=True, max_execution_batch_size=2), [rows(1, 2, 3)])
+    ran, answers = batches_of(Parameters(max_batch_size=8, enable_large_batch_splitting=True,
+                                         max_execution_batch_size=2), [rows(1, 2, 3)])
     assert sorted(ran) == [1, 2] and answers[0]["y"].ravel().tolist() == [2, 4, 6]
 
 
@@ -82,7 +86,8 @@ def test_rows_of_other_shapes_do_not_mix_unless_padded():
     wide = {"x": np.ones((1, 3), "float32")}
     ran, answers = batches_of(Parameters(max_batch_size=8, batch_timeout_micros=20_000), [rows(1), wide])
     assert ran == [1, 1] and answers[1]["y"].shape == (1, 3)
-    ran, answers = batches_of(Parameters(max_batch_size=8, batch_timeout_micros=20_000, pad_variable_length_inputs=True), [rows(1), wide])
+    ran, answers = batches_of(Parameters(max_batch_size=8, batch_timeout_micros=20_000,
+                                         pad_variable_length_inputs=True), [rows(1), wide])
     assert ran == [2] and answers[0]["y"].tolist() == [[2, 0, 0]]
 
 
@@ -110,7 +115,8 @@ def test_an_error_reaches_everyone_in_the_batch():
 @pytest.mark.parametrize("text, words", [
     ("max_batch_size { value: 0 }", "max_batch_size must be at least 1; was 0"),
     ("max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 4", "must be in increasing order"),
-    ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "last entry in allowed_batch_sizes must match max_batch_size"),
+    ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "last entry in allowed_batch_sizes must match "
+                                                           "max_batch_size"),
     ("max_batch_sizes { value: 8 }", ":1: Invalid protobuf file: "),
 ])
 def test_parameters_that_cannot_be_are_refused(tmp_path, text, words):
@@ -123,13 +129,16 @@ def test_parameters_that_cannot_be_are_refused(tmp_path, text, words):
 
 def test_a_server_that_batches_answers_as_one_that_does_not(base, tmp_path):
     config = tmp_path / "batching.config"
-    config.write_text("max_batch_size { value: 32 } batch_timeout_micros { value: 3000 } num_batch_threads { value: 2 }")
-    with running(model_name="toy", model_base_path=str(base), enable_batching=True, batching_parameters_file=str(config)) as server:
+    config.write_text("max_batch_size { value: 32 } batch_timeout_micros { value: 3000 } num_batch_threads { value: 2 "
+                      "}")
+    with running(model_name="toy", model_base_path=str(base), enable_batching=True,
+                 batching_parameters_file=str(config)) as server:
         from concurrent.futures import ThreadPoolExecutor
 
         with GrpcClient(server.grpc, "toy") as client, ThreadPoolExecutor(32) as threads:
-            found = list(threads.map(lambda place: client.ask({"x": np.full((1, 2), place, "float32")})["y"][0, 0], range(200)))
-        assert found == [place + 1 for place in range(200)]
+            result = list(threads.map(lambda place: client.ask({"x": np.full((1, 2), place, "float32")})["y"][0, 0],
+                                      range(200)))
+        assert result == [place + 1 for place in range(200)]
         page = server.server.core.metrics.page().decode()
         ran = float(next(line for line in page.splitlines() if "batch_size_count" in line).split()[-1])
         assert 0 < ran < 200
@@ -137,7 +146,8 @@ def test_a_server_that_batches_answers_as_one_that_does_not(base, tmp_path):
 
 def test_each_model_may_bring_its_own_parameters(base, tmp_path):
     (base / "1" / "batching_params.pbtxt").write_text("max_batch_size { value: 2 }")
-    flags = dict(model_name="toy", model_base_path=str(base), enable_batching=True, enable_per_model_batching_parameters=True)
+    flags = dict(model_name="toy", model_base_path=str(base), enable_batching=True,
+                 enable_per_model_batching_parameters=True)
     with running(**flags) as server, GrpcClient(server.grpc, "toy") as client:
         assert client.ask({"x": np.ones((2, 2), "float32")})["y"].tolist() == [[2, 2], [2, 2]]
         with pytest.raises(ServingError, match="Task size 3 is larger than maximum input batch size 2"):

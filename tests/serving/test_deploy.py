@@ -26,12 +26,13 @@ def documents(files, name):
 def test_the_manifests_are_kubernetes_own(files):
     import kubernetes_validate
 
-    found = [one for name in files if name.startswith("kubernetes/") for one in documents(files, name)]
-    assert sorted(one["kind"] for one in found) == ["Deployment", "Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget",
+    result = [one for name in files if name.startswith("kubernetes/") for one in documents(files, name)]
+    assert sorted(one["kind"] for one in result) == ["Deployment", "Deployment", "HorizontalPodAutoscaler",
+                                                     "PodDisruptionBudget",
                                                     "Service", "Service", "Service"]
-    for one in found:
+    for one in result:
         kubernetes_validate.validate(one, "1.31", strict=True)
-    by_name = {(one["kind"], one["metadata"]["name"]): one for one in found}
+    by_name = {(one["kind"], one["metadata"]["name"]): one for one in result}
     deployment = by_name["Deployment", "digits-serving-stable"]["spec"]
     container = deployment["template"]["spec"]["containers"][0]
     assert container["resources"]["limits"] and container["startupProbe"] and container["readinessProbe"] and container["livenessProbe"]
@@ -55,20 +56,22 @@ def test_the_validator_finds_what_is_wrong(files):
 def test_compose_is_as_its_specification_says(files):
     from check_jsonschema.builtin_schemas import get_builtin_schema
 
-    found = documents(files, "compose.yaml")[0]
+    result = documents(files, "compose.yaml")[0]
     schema = get_builtin_schema("vendor.compose-spec")
-    jsonschema.validate(found, schema)
-    assert set(found["services"]) == {"serving", "prometheus", "grafana"}
+    jsonschema.validate(result, schema)
+    assert set(result["services"]) == {"serving", "prometheus", "grafana"}
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**found, "services": {"serving": {"port": 1}}}, schema)
-    for service in found["services"].values():
+        jsonschema.validate({**result, "services": {"serving": {"port": 1}}}, schema)
+    for service in result["services"].values():
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            assert not source.startswith("./") or source == "./models" or any(name.startswith(source[2:]) for name in files), source
+            assert not source.startswith("./") or source == "./models" or any(name.startswith(source[2:])
+                                                                              for name in files), source
 
 
 def test_the_text_protos_are_the_real_ones(files):
-    batching = Parameters.of(text_format.Parse(files["config/batching.config"], messages.BatchingParameters()), "batching.config")
+    batching = Parameters.of(text_format.Parse(files["config/batching.config"], messages.BatchingParameters()),
+                             "batching.config")
     assert batching.allowed_batch_sizes == (1, 4, 8, 16, 32) and batching.max_batch_size == 32
     monitoring = text_format.Parse(files["config/monitoring.config"], messages.MonitoringConfig())
     assert monitoring.prometheus_config.enable
@@ -95,7 +98,8 @@ def test_canaries_get_their_share_everywhere(files):
     for listener in envoy["listeners"]:
         routes = listener["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
         split = {one["name"]: one["weight"] for one in routes[1]["route"]["weighted_clusters"]["clusters"]}
-        assert sorted(split.values()) == [20, 80] and set(split) <= clusters and routes[0]["route"]["cluster"] in clusters
+        assert sorted(split.values()) == [20,
+                                          80] and set(split) <= clusters and routes[0]["route"]["cluster"] in clusters
     for cluster in envoy["clusters"]:
         address = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["address"]
         assert address in services
@@ -105,23 +109,24 @@ def test_canaries_get_their_share_everywhere(files):
 @pytest.mark.parametrize(("schema", "file", "number", "break_it"), [
     ("istio-destination-rule", "istio/canary.yaml", 0, lambda spec: spec["trafficPolicy"].update(loadBalancers={})),
     ("istio-virtual-service", "istio/canary.yaml", 1, lambda spec: spec["http"][1]["route"][0].update(weight="80")),
-    ("kserve-inference-service", "kserve/inference-service.yaml", 0, lambda spec: spec["predictor"].update(canaryPercent=20))])
+    ("kserve-inference-service", "kserve/inference-service.yaml", 0,
+     lambda spec: spec["predictor"].update(canaryPercent=20))])
 def test_the_meshs_and_kserves_own_schemas_take_the_manifests(files, schema, file, number, break_it):
     """Schemas from the makers' own definitions, see each one's comment."""
-    wanted = json.loads((Path(__file__).parent / "schemas" / f"{schema}.json").read_text())
-    found = documents(files, file)[number]
-    jsonschema.validate(found if schema.startswith("kserve") else found["spec"], wanted)
-    break_it(found["spec"])
+    requested = json.loads((Path(__file__).parent / "schemas" / f"{schema}.json").read_text())
+    result = documents(files, file)[number]
+    jsonschema.validate(result if schema.startswith("kserve") else result["spec"], requested)
+    break_it(result["spec"])
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(found if schema.startswith("kserve") else found["spec"], wanted)
+        jsonschema.validate(result if schema.startswith("kserve") else result["spec"], requested)
 
 
 def test_envoy_reads_its_configuration(files):
-    """By Envoy's own protos, those inside typed_config among them: descriptors of its Bootstrap and what that needs, from xds-protos 1.85.0
-    (Apache 2.0), which cannot be installed here, as it writes over OpenTelemetry's protos."""
-    pool, found = descriptor_pool.DescriptorPool(), descriptor_pb2.FileDescriptorSet()
-    found.ParseFromString(lzma.decompress((Path(__file__).parent / "schemas" / "envoy.binpb.xz").read_bytes()))
-    for file in found.file:
+    """By Envoy's own protos, those inside typed_config among them: descriptors of its Bootstrap and what that needs,
+    from xds-protos 1.85.0 (Apache 2.0), which cannot be installed here, as it writes over OpenTelemetry's protos."""
+    pool, result = descriptor_pool.DescriptorPool(), descriptor_pb2.FileDescriptorSet()
+    result.ParseFromString(lzma.decompress((Path(__file__).parent / "schemas" / "envoy.binpb.xz").read_bytes()))
+    for file in result.file:
         pool.Add(file)
     bootstrap, manager = (message_factory.GetMessageClass(pool.FindMessageTypeByName(f"envoy.{name}")) for name in (
         "config.bootstrap.v3.Bootstrap", "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"))

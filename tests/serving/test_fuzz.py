@@ -16,7 +16,8 @@ from serving.client import GrpcClient
 from serving.load import resident
 
 FEW, MANY = 150, 3000
-QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.large_base_example,
+QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much,
+         HealthCheck.large_base_example,
          HealthCheck.data_too_large]
 #: What a broken request may get; never INTERNAL or UNKNOWN.
 FAIR = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED"}
@@ -24,12 +25,14 @@ FAIR = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEME
 scalars = st.none() | st.booleans() | st.integers(-2 ** 70, 2 ** 70) | st.floats() | st.text(max_size=8) | st.builds(
     lambda text: {"b64": text}, st.text(max_size=8))
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-    st.sampled_from(["x", "text", "flag", "big", "b64", "value", "inputs"]) | st.text(max_size=4), inner, max_size=4), max_leaves=12)
+    st.sampled_from(["x", "text", "flag", "big", "b64", "value", "inputs"]) | st.text(max_size=4), inner, max_size=4),
+    max_leaves=12)
 documents = st.fixed_dictionaries({}, optional={
     "signature_name": st.sampled_from(["serving_default", "mixed", "scalars", "classify", "regress"]) | values,
     "instances": values, "inputs": values, "context": values,
     "examples": st.lists(st.dictionaries(st.sampled_from(["v", "w"]), values, max_size=2), max_size=3)})
-endings = st.sampled_from([":predict", ":classify", ":regress", "/versions/1:predict", "/labels/a:predict", "/versions/0x1:predict", ":",
+endings = st.sampled_from([":predict", ":classify", ":regress", "/versions/1:predict", "/labels/a:predict",
+                           "/versions/0x1:predict", ":",
                            "/../../etc/passwd", "/metadata", "%00", "/versions/" + "9" * 40])
 
 
@@ -97,17 +100,17 @@ def test_bytes_as_a_rest_body(toy, count):
 def mutations(good: bytes):
     """A good message with some of its bytes replaced, cut out or doubled."""
     def mutate(seed):
-        dice, found = random.Random(seed), bytearray(good)
+        dice, result = random.Random(seed), bytearray(good)
         for _ in range(dice.randint(1, 6)):
-            place = dice.randrange(len(found) or 1)
+            place = dice.randrange(len(result) or 1)
             kind = dice.randrange(3)
-            if kind == 0 and found:
-                found[place] = dice.randrange(256)
+            if kind == 0 and result:
+                result[place] = dice.randrange(256)
             elif kind == 1:
-                del found[place:place + dice.randint(1, 5)]
+                del result[place:place + dice.randint(1, 5)]
             else:
-                found[place:place] = found[place:place + dice.randint(1, 20)]
-        return bytes(found)
+                result[place:place] = result[place:place + dice.randint(1, 20)]
+        return bytes(result)
 
     return st.integers(0, 2 ** 63).map(mutate)
 
@@ -118,12 +121,14 @@ def good_messages():
     predict.inputs["x"].CopyFrom(tf.make_tensor_proto(np.ones((2, 2), "float32")))
     mixed = predict_pb2.PredictRequest()
     mixed.model_spec.name, mixed.model_spec.signature_name = "toy", "mixed"
-    for name, value in (("text", np.array([b"a"], object)), ("flag", np.array([True])), ("big", np.array([1], "int64"))):
+    for name, value in (("text", np.array([b"a"], object)), ("flag", np.array([True])),
+                        ("big", np.array([1], "int64"))):
         mixed.inputs[name].CopyFrom(tf.make_tensor_proto(value))
     classify = classification_pb2.ClassificationRequest()
     classify.model_spec.name, classify.model_spec.signature_name = "toy", "classify"
     classify.input.example_list.examples.add().features.feature["v"].float_list.value.extend([1, 2])
-    return {"Predict": [predict.SerializeToString(), mixed.SerializeToString()], "Classify": [classify.SerializeToString()]}
+    return {"Predict": [predict.SerializeToString(), mixed.SerializeToString()],
+            "Classify": [classify.SerializeToString()]}
 
 
 @numbers(3000)
@@ -141,7 +146,8 @@ def test_bytes_as_a_grpc_message(toy, count):
                 assert error.code().name in FAIR, (error.code(), error.details(), raw)
 
         every = [message for messages in good.values() for message in messages]
-        fuzz(count, st.tuples(st.sampled_from(sorted(calls)), st.binary(max_size=100) | st.one_of(*map(mutations, every))), check)
+        fuzz(count, st.tuples(st.sampled_from(sorted(calls)),
+                              st.binary(max_size=100) | st.one_of(*map(mutations, every))), check)
     still_answers(toy)
 
 
@@ -150,7 +156,8 @@ shapes = st.lists(st.sampled_from([-1, 0, 1, 2, 3, 1 << 20, 1 << 31, 1 << 62]), 
 
 @numbers(2500)
 def test_tensors_of_any_type_shape_and_length(toy, count):
-    fields = ("float_val", "double_val", "int_val", "int64_val", "bool_val", "string_val", "half_val", "uint32_val", "uint64_val",
+    fields = ("float_val", "double_val", "int_val", "int64_val", "bool_val", "string_val", "half_val", "uint32_val",
+              "uint64_val",
               "scomplex_val")
 
     def check(given_):
@@ -166,11 +173,12 @@ def test_tensors_of_any_type_shape_and_length(toy, count):
         with grpc.insecure_channel(toy.grpc) as channel:
             try:
                 answer = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(request.SerializeToString(), timeout=20)
-                wanted = predict_pb2.PredictResponse.FromString(answer)
-                assert wanted.outputs and math.prod(shape) < 1 << 28
+                requested = predict_pb2.PredictResponse.FromString(answer)
+                assert requested.outputs and math.prod(shape) < 1 << 28
             except grpc.RpcError as error:
                 assert error.code().name in FAIR, (error.code(), error.details(), request)
 
-    fuzz(count, st.tuples(st.sampled_from(["x", "value", "inputs"]), st.sampled_from(["", "scalars", "classify"]), st.integers(0, 25),
+    fuzz(count, st.tuples(st.sampled_from(["x", "value", "inputs"]), st.sampled_from(["", "scalars", "classify"]),
+                          st.integers(0, 25),
                           shapes, st.sampled_from(fields), st.integers(0, 5), st.binary(max_size=16)), check)
     still_answers(toy)

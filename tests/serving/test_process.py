@@ -27,11 +27,14 @@ def run(*arguments, program=(PROGRAM,), **options):
 
 def test_flags_have_the_originals_forms_and_defaults():
     options = flags.parse([])
-    assert (options.port, options.rest_api_port, options.rest_api_timeout_in_ms, options.model_name) == (8500, 0, 30000, "default")
-    assert (options.max_num_load_retries, options.load_retry_interval_micros, options.file_system_poll_wait_seconds) == (5, 60_000_000, 1)
+    assert (options.port, options.rest_api_port, options.rest_api_timeout_in_ms, options.model_name) == (8500, 0, 30000,
+                                                                                                         "default")
+    assert (options.max_num_load_retries, options.load_retry_interval_micros,
+            options.file_system_poll_wait_seconds) == (5, 60_000_000, 1)
     assert options.enable_model_warmup and not options.enable_batching
     options = flags.parse(["--port=9000", "--enable_batching", "--enable_model_warmup=false", "--model_name=a=b"])
-    assert (options.port, options.enable_batching, options.enable_model_warmup, options.model_name) == (9000, True, False, "a=b")
+    assert (options.port, options.enable_batching, options.enable_model_warmup, options.model_name) == (9000, True,
+                                                                                                        False, "a=b")
 
 
 @pytest.mark.parametrize("argument, words", [
@@ -47,7 +50,8 @@ def test_flags_that_are_none_are_refused(argument, words):
 
 def test_flags_without_meaning_here_are_taken_and_said_to_have_none():
     options = flags.parse(["--num_load_threads=4", "--flush_filesystem_caches=false"])
-    assert [line.split()[0] for line in flags.without_effect(options)] == ["--num_load_threads", "--flush_filesystem_caches"]
+    assert [line.split()[0] for line in flags.without_effect(options)] == ["--num_load_threads",
+                                                                           "--flush_filesystem_caches"]
 
 
 def test_the_command_line_ends_as_the_originals():
@@ -75,25 +79,27 @@ def test_a_broken_configuration_is_said_with_its_line_and_field(tmp_path):
     (("--model_base_path=x", "--bearer_token_file=none"), "none: there is no such file"),
 ])
 def test_what_keeps_it_from_starting_is_one_line(arguments, words, tmp_path):
-    said = run(*(one.replace("PORT", str(free_ports(1)[0])) for one in arguments), cwd=tmp_path)
-    lines = [line for line in said.stderr.splitlines() if words in line]
-    assert said.returncode == 255 and len(lines) == 1 and "Traceback" not in said.stderr
+    message = run(*(one.replace("PORT", str(free_ports(1)[0])) for one in arguments), cwd=tmp_path)
+    lines = [line for line in message.stderr.splitlines() if words in line]
+    assert message.returncode == 255 and len(lines) == 1 and "Traceback" not in message.stderr
 
 
 def test_a_port_in_use_is_said(base):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        said = run(f"--port={taken.getsockname()[1]}", f"--model_base_path={base}")
-    assert said.returncode == 255 and "Address already in use" in said.stderr and "Traceback" not in said.stderr
+        message = run(f"--port={taken.getsockname()[1]}", f"--model_base_path={base}")
+    assert message.returncode == 255 and "Address already in use" in message.stderr and "Traceback" not in message.stderr
 
 
 @pytest.fixture
 def process(base, tmp_path):
     """A server in a process of its own; its ports."""
     rpc, rest = free_ports(2)
-    started = subprocess.Popen([PROGRAM, f"--port={rpc}", f"--rest_api_port={rest}", "--model_name=toy", f"--model_base_path={base}",
-                                f"--grpc_socket_path={tmp_path / 'socket'}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    started = subprocess.Popen([PROGRAM, f"--port={rpc}", f"--rest_api_port={rest}", "--model_name=toy",
+                                f"--model_base_path={base}",
+                                f"--grpc_socket_path={tmp_path / 'socket'}"], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, text=True)
     assert started.stdout is not None and started.stdout.readline().startswith("serving: gRPC on 127.0.0.1")
     yield started, rpc, rest
     started.kill()

@@ -22,11 +22,13 @@ def repository(tmp_path):
 
 
 def test_versions_are_counted_and_never_overwritten(repository, toy_one, toy_two):
-    assert [repository.promote("toy", toy_one, {"assets.extra/note": b"x"}), repository.promote("toy", toy_two)] == [1, 2]
+    assert [repository.promote("toy", toy_one, {"assets.extra/note": b"x"}), repository.promote("toy", toy_two)] == [1,
+                                                                                                                     2]
     assert repository.models() == {"toy": [1, 2]}
     assert (repository.folder / "toy" / "1" / "assets.extra" / "note").read_bytes() == b"x"
     config = repository.config().model_config_list.config[0]
-    assert (config.name, config.base_path, config.model_platform) == ("toy", str(repository.folder / "toy"), "tensorflow")
+    assert (config.name, config.base_path, config.model_platform) == ("toy", str(repository.folder / "toy"),
+                                                                      "tensorflow")
     assert repository.rollback("toy") == (1, [2])
     assert repository.promote("toy", toy_two) == 3  # 2 lies withdrawn, and is not overwritten
     repository.restore("toy", 2)
@@ -72,7 +74,8 @@ def test_a_mounted_repository_keeps_its_place_in_the_configuration(tmp_path, toy
     Repository(tmp_path, "/models").promote("toy", toy_one)
     Repository(tmp_path).promote("toy", toy_one)
     Repository(tmp_path).promote("other", toy_one)
-    assert [one.base_path for one in Repository(tmp_path).config().model_config_list.config] == ["/models/toy", "/models/other"]
+    assert [one.base_path for one in Repository(tmp_path).config().model_config_list.config] == ["/models/toy",
+                                                                                                 "/models/other"]
 
 
 def test_a_broken_configuration_is_said_with_its_line(repository, toy_one):
@@ -95,11 +98,14 @@ repository.Repository(pathlib.Path(sys.argv[1])).promote("toy", pathlib.Path(sys
 """
 
 
-@pytest.mark.parametrize("after", [pytest.param(0.0, marks=pytest.mark.slow), 0.05, pytest.param(0.3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("after",
+                         [pytest.param(0.0, marks=pytest.mark.slow), 0.05, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_kill_nine_during_promote_leaves_the_repository_whole(repository, toy_one, toy_two, after):
     repository.promote("toy", toy_one)
-    with running(model_name="toy", model_base_path=str(repository.folder / "toy")) as server, GrpcClient(server.grpc, "toy") as client:
-        process = subprocess.Popen([sys.executable, "-c", PROMOTE, str(repository.folder), str(toy_two), "0.15"], stdin=subprocess.PIPE,
+    with running(model_name="toy",
+                 model_base_path=str(repository.folder / "toy")) as server, GrpcClient(server.grpc, "toy") as client:
+        process = subprocess.Popen([sys.executable, "-c", PROMOTE, str(repository.folder), str(toy_two), "0.15"],
+                                   stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL, cwd=os.getcwd())
         assert process.stdout.readline() == "ready\n"
         process.stdin.write("go\n")

@@ -64,7 +64,8 @@ def test_predict_answers_with_values_and_says_who_answered(stub):
     assert list(answer.outputs["y"].float_val) == [2, 3, 4, 5]
     assert [dim.size for dim in answer.outputs["y"].tensor_shape.dim] == [2, 2]
     assert list(answer.outputs["s"].float_val) == [3, 7]
-    assert (answer.model_spec.name, answer.model_spec.version.value, answer.model_spec.signature_name) == ("toy", 1, "serving_default")
+    assert (answer.model_spec.name, answer.model_spec.version.value,
+            answer.model_spec.signature_name) == ("toy", 1, "serving_default")
 
 
 def test_an_output_filter_is_followed(stub):
@@ -72,7 +73,8 @@ def test_an_output_filter_is_followed(stub):
     asked.output_filter.append("s")
     assert set(stub.Predict(asked).outputs) == {"s"}
     asked.output_filter[:] = ["nope"]
-    assert refused(stub.Predict, asked) == ("INVALID_ARGUMENT", "output tensor alias not found in signature: nope Outputs expected to be "
+    assert refused(stub.Predict, asked) == ("INVALID_ARGUMENT", "output tensor alias not found in signature: nope "
+                                                                "Outputs expected to be "
                                                                 "in the set {s,y}.")
     asked.output_filter[:] = ["s", "s"]
     assert refused(stub.Predict, asked) == ("INVALID_ARGUMENT", "duplicate output tensor alias: s")
@@ -84,7 +86,8 @@ def test_an_output_filter_is_followed(stub):
     (request(version_label="stable"), "INVALID_ARGUMENT", "Unrecognized servable version label: stable"),
     (request(name=""), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
     (request(signature_name="nope"), "FAILED_PRECONDITION", 'Serving signature key "nope" not found.'),
-    (request(key="z"), "INVALID_ARGUMENT", "input size does not match signature: 1!=1 len({z}) != len({x}). Sent extra: {z}. Missing but "
+    (request(key="z"), "INVALID_ARGUMENT", "input size does not match signature: 1!=1 len({z}) != len({x}). Sent "
+                                           "extra: {z}. Missing but "
                                            "required: {x}."),
     (request(ROWS.astype("int64")), "INVALID_ARGUMENT", "Expects arg[0] to be float but int64 is provided"),
     (request(ROWS[:, :1]), "INVALID_ARGUMENT", "input x has shape [2,1], the signature takes [?,2]"),
@@ -122,21 +125,21 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(channel):
 
 def test_types_come_through_unchanged(toy):
     with GrpcClient(toy.grpc, "toy", signature="mixed") as client:
-        found = client.ask({"text": np.array([b"caf\xc3\xa9", b"\xff\x00"], object), "flag": np.array([True, False]),
+        result = client.ask({"text": np.array([b"caf\xc3\xa9", b"\xff\x00"], object), "flag": np.array([True, False]),
                             "big": np.array([2 ** 62, -3], "int64")})
-    assert found["text"].tolist() == [b"caf\xc3\xa9", b"\xff\x00"]
-    assert found["flag"].tolist() == [False, True]
-    assert found["big"].tolist() == [2 ** 62 + 1, -2]
-    assert found["half"].dtype == np.float16 and found["half"][1] == -3
+    assert result["text"].tolist() == [b"caf\xc3\xa9", b"\xff\x00"]
+    assert result["flag"].tolist() == [False, True]
+    assert result["big"].tolist() == [2 ** 62 + 1, -2]
+    assert result["half"].dtype == np.float16 and result["half"][1] == -3
 
 
 def examples(*rows):
-    found = []
+    result = []
     for row in rows:
         one = tf.train.Example()
         one.features.feature["v"].float_list.value.extend(row)
-        found.append(one)
-    return found
+        result.append(one)
+    return result
 
 
 def test_classify_and_regress_take_examples(client):
@@ -170,8 +173,10 @@ def test_multi_inference_asks_several_signatures(stub):
     answer = stub.MultiInference(multi(("toy", "classify", "classify"), ("toy", "regress", "regress")))
     assert answer.results[0].classification_result.classifications[0].classes[1].score == 3.0
     assert answer.results[1].regression_result.regressions[0].value == 4.0
-    assert "same model name" in refused(stub.MultiInference, multi(("toy", "classify", "classify"), ("no", "regress", "regress")))[1]
-    assert "Duplicate evaluation" in refused(stub.MultiInference, multi(("toy", "regress", "regress"), ("toy", "regress", "regress")))[1]
+    assert "same model name" in refused(stub.MultiInference,
+                                        multi(("toy", "classify", "classify"), ("no", "regress", "regress")))[1]
+    assert "Duplicate evaluation" in refused(stub.MultiInference,
+                                             multi(("toy", "regress", "regress"), ("toy", "regress", "regress")))[1]
     assert refused(stub.MultiInference, multi(("toy", "regress", "predict")))[0] == "UNIMPLEMENTED"
 
 
@@ -180,7 +185,8 @@ def test_metadata_holds_every_signature(stub, client):
     asked = get_model_metadata_pb2.GetModelMetadataRequest()
     assert refused(stub.GetModelMetadata, asked) == ("INVALID_ARGUMENT", "Missing ModelSpec")
     asked.model_spec.name = "toy"
-    assert refused(stub.GetModelMetadata, asked)[1] == "GetModelMetadataRequest must specify at least one metadata_field"
+    assert refused(stub.GetModelMetadata,
+                   asked)[1] == "GetModelMetadataRequest must specify at least one metadata_field"
     asked.metadata_field.append("other")
     assert refused(stub.GetModelMetadata, asked)[1] == "Metadata field other is not supported"
 
@@ -193,7 +199,8 @@ def test_status_and_reload_of_what_is_not_there(channel, client):
     assert refused(models.GetModelStatus, asked) == ("NOT_FOUND", "Could not find any versions of model nope")
     asked.model_spec.name, asked.model_spec.version.value = "toy", 9
     assert refused(models.GetModelStatus, asked) == ("NOT_FOUND", "Could not find version 9 of model toy")
-    assert refused(models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())[0] == "INVALID_ARGUMENT"
+    assert refused(models.HandleReloadConfigRequest,
+                   model_management_pb2.ReloadConfigRequest())[0] == "INVALID_ARGUMENT"
 
 
 def test_health_and_reflection_are_the_standard_ones(channel):
@@ -201,7 +208,8 @@ def test_health_and_reflection_are_the_standard_ones(channel):
     for name in ("", "tensorflow.serving.PredictionService"):
         assert health.Check(health_pb2.HealthCheckRequest(service=name)).status == health_pb2.HealthCheckResponse.SERVING
     services = ProtoReflectionDescriptorDatabase(channel).get_services()
-    assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "grpc.health.v1.Health"} <= set(services)
+    assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService",
+            "grpc.health.v1.Health"} <= set(services)
 
 
 def test_the_profiler_is_tensorflows_own(toy, stub, tmp_path):
@@ -214,7 +222,8 @@ def test_the_profiler_is_tensorflows_own(toy, stub, tmp_path):
     thread = threading.Thread(target=keep_asking)
     thread.start()
     try:
-        tf.profiler.experimental.client.trace(f"grpc://{toy.grpc}", str(tmp_path), duration_ms=500, num_tracing_attempts=3)
+        tf.profiler.experimental.client.trace(f"grpc://{toy.grpc}", str(tmp_path), duration_ms=500,
+                                              num_tracing_attempts=3)
     finally:
         ended.set()
         thread.join()

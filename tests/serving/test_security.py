@@ -33,10 +33,12 @@ def pem_pair(name, authority=None):
             .public_key(key.public_key()).serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"),
+                                                        x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
                            critical=False)
             .sign(signer, hashes.SHA256()))
-    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.NoEncryption()).decode()
     return text, made.public_bytes(serialization.Encoding.PEM).decode(), (key, made)
 
 
@@ -64,7 +66,8 @@ def ssl_config(papers, path, verify):
 
 @pytest.mark.parametrize("mutual", [False, True])
 def test_tls_for_both_protocols(base, papers, tmp_path, mutual):
-    with running(model_name="toy", model_base_path=str(base), ssl_config_file=ssl_config(papers, tmp_path / "ssl", mutual)) as server:
+    with running(model_name="toy", model_base_path=str(base),
+                 ssl_config_file=ssl_config(papers, tmp_path / "ssl", mutual)) as server:
         without = Tls(papers / "authority.pem")
         own = Tls(papers / "authority.pem", papers / "client.key", papers / "client.pem")
         for kind, address in ((GrpcClient, server.grpc), (RestClient, server.rest)):
@@ -81,7 +84,8 @@ def test_tls_for_both_protocols(base, papers, tmp_path, mutual):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("server_key: 'x'", "must both be given"), ("server_key: 'x' server_cert: 'y'", "do not fit together, or are not PEM text"),
+    ("server_key: 'x'", "must both be given"), ("server_key: 'x' server_cert: 'y'", "do not fit together, or are not "
+                                                                                    "PEM text"),
     ("client_verify: maybe", ":1: Invalid protobuf file"),
 ])
 def test_broken_papers_are_refused(tmp_path, text, words):
@@ -128,7 +132,8 @@ def test_requests_beyond_the_limit_are_unavailable_and_the_rest_answer(base):
 
 def test_messages_over_the_limit_are_refused(base):
     with running(model_name="toy", model_base_path=str(base), max_request_bytes=10_000) as server:
-        for kind, address, code in ((GrpcClient, server.grpc, "RESOURCE_EXHAUSTED"), (RestClient, server.rest, "UNKNOWN")):
+        for kind, address, code in ((GrpcClient, server.grpc, "RESOURCE_EXHAUSTED"),
+                                    (RestClient, server.rest, "UNKNOWN")):
             with kind(address, "toy", retry=False, batch=10_000) as client:
                 with pytest.raises(ServingError) as caught:
                     client.predict({"x": np.zeros((5000, 2), "float32")})

@@ -20,7 +20,8 @@ def test_version_after_version_no_request_fails_and_memory_stays(tmp_path, toy_o
     repository = Repository(tmp_path)
     repository.promote("toy", toy_one)
     failed, answered, sizes, ended = [], [], [], threading.Event()
-    with running(model_name="toy", model_base_path=str(tmp_path / "toy")) as server, GrpcClient(server.grpc, "toy", retry=False) as client:
+    with running(model_name="toy", model_base_path=str(tmp_path / "toy")) as server, GrpcClient(server.grpc, "toy",
+                                                                                                retry=False) as client:
         def keep_asking():
             while not ended.is_set():
                 try:

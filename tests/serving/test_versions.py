@@ -52,7 +52,8 @@ def test_a_new_version_takes_over_and_no_request_fails(base, toy_two):
         thread.join()
         assert not failed
         assert set(seen) == {2.0, 11.0} and seen == sorted(seen)
-        with pytest.raises(ServingError, match="Specific"), GrpcClient(server.grpc, "toy", version=1, retry=False) as old:
+        with pytest.raises(ServingError, match="Specific"), GrpcClient(server.grpc, "toy", version=1,
+                                                                       retry=False) as old:
             old.ask(ROW)
 
 
@@ -63,7 +64,8 @@ def test_a_broken_version_never_takes_a_good_ones_place(base, toy_two):
         wait(lambda: client.status().get(2) == "END")
         assert client.status()[1] == "AVAILABLE" and client.ask(ROW)["y"][0, 0] == 2
         version = server.server.core.manager.models["toy"].versions[2]
-        assert (version.error is not None and "Could not load" in version.error.message) or "parse" in version.error.message.lower()
+        assert (version.error is not None
+                and "Could not load" in version.error.message) or "parse" in version.error.message.lower()
         shutil.rmtree(base / "2")
         add(toy_two, base, 2)  # mended: it is looked at again
         wait(lambda: client.status().get(2) == "AVAILABLE")
@@ -102,8 +104,10 @@ def test_policies(base, toy_two, tmp_path, policy, served):
 def configured(base, labels="", name="toy", policy="all {}"):
     from google.protobuf import text_format
 
-    return text_format.Parse(f'model_config_list {{ config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" '
-                             f"model_version_policy {{ {policy} }} {labels} }} }}", model_server_config_pb2.ModelServerConfig())
+    return text_format.Parse(f'model_config_list {{ config {{ name: "{name}" base_path: "{base}" model_platform: '
+                             '"tensorflow" '
+                             f"model_version_policy {{ {policy} }} {labels} }} }}",
+                             model_server_config_pb2.ModelServerConfig())
 
 
 def test_labels_move_by_reload_and_only_to_what_is_available(base, toy_two):
@@ -111,11 +115,13 @@ def test_labels_move_by_reload_and_only_to_what_is_available(base, toy_two):
     with serve(base) as server, GrpcClient(server.grpc, "toy", retry=False) as client:
         client.reload(configured(base))
         wait(lambda: client.status() == {1: "AVAILABLE", 2: "AVAILABLE"})
-        client.reload(configured(base, 'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 2 }'))
+        client.reload(configured(base, 'version_labels { key: "stable" value: 1 } version_labels { key: "canary" '
+                                       'value: 2 }'))
         for label, answer in (("stable", 2), ("canary", 11)):
             with GrpcClient(server.grpc, "toy", label=label) as labelled:
                 assert labelled.ask(ROW)["y"][0, 0] == answer
-        with pytest.raises(ServingError, match="Request to assign label to version 3 of model toy, which is not currently available"):
+        with pytest.raises(ServingError, match="Request to assign label to version 3 of model toy, which is not "
+                                               "currently available"):
             client.reload(configured(base, 'version_labels { key: "stable" value: 3 }'))
         with GrpcClient(server.grpc, "toy", label="stable") as labelled:
             assert labelled.ask(ROW)["y"][0, 0] == 2
@@ -126,7 +132,8 @@ def test_a_reload_adds_and_removes_models_and_refuses_the_impossible(base, toy_t
     with serve(base) as server, GrpcClient(server.grpc, "other", retry=False) as client:
         client.reload(configured(tmp_path / "other", name="other"))
         assert client.ask(ROW)["y"][0, 0] == 11
-        with GrpcClient(server.grpc, "toy", retry=False) as gone, pytest.raises(ServingError, match="Servable not found"):
+        with GrpcClient(server.grpc, "toy", retry=False) as gone, pytest.raises(ServingError,
+                                                                                match="Servable not found"):
             gone.ask(ROW)
         for broken, words in ((configured(tmp_path / "nowhere", name="new"), "Could not find base path"),
                               (configured("relative", name="new"), "absolute path")):
@@ -138,14 +145,16 @@ def test_a_reload_adds_and_removes_models_and_refuses_the_impossible(base, toy_t
 def test_the_configuration_file_is_watched(base, toy_two, tmp_path):
     add(toy_two, base, 2)
     config = tmp_path / "models.config"
-    config.write_text(f'model_config_list {{ config {{ name: "toy" base_path: "{base}" model_platform: "tensorflow" }} }}')
+    config.write_text(f'model_config_list {{ config {{ name: "toy" base_path: "{base}" model_platform: "tensorflow" }} '
+                      '}')
     with running(model_config_file=str(config), model_config_file_poll_wait_seconds=1) as server, \
             GrpcClient(server.grpc, "toy") as client:
         time.sleep(1.2)
         config.write_text("model_config_list { broken")
         time.sleep(1.5)
         assert client.status()[2] == "AVAILABLE"
-        config.write_text(f'model_config_list {{ config {{ name: "toy" base_path: "{base}" model_platform: "tensorflow" '
+        config.write_text(f'model_config_list {{ config {{ name: "toy" base_path: "{base}" model_platform: '
+                          '"tensorflow" '
                           "model_version_policy { specific { versions: 1 } } } }")
         wait(lambda: client.status().get(1) == "AVAILABLE" and client.status()[2] == "END")
 
@@ -153,9 +162,9 @@ def test_the_configuration_file_is_watched(base, toy_two, tmp_path):
 def test_tflite_is_served_row_by_row(tmp_path):
     write_tflite(tmp_path / "base" / "1")
     with serve(tmp_path / "base") as server, GrpcClient(server.grpc, "toy") as client:
-        found = client.ask({"x": np.array([[1, 2], [3, 4], [5, 6]], "float32")})
-        assert found["y"].tolist() == [[2, 3], [4, 5], [6, 7]]
-        assert client.input_shape == (2,)
+        result = client.ask({"x": np.array([[1, 2], [3, 4], [5, 6]], "float32")})
+        assert result["y"].tolist() == [[2, 3], [4, 5], [6, 7]]
+        assert client.signatures["serving_default"].inputs[0].shape == (2,)
 
 
 def test_tflite_is_preferred_where_it_is_asked_for(base, tmp_path):
@@ -180,7 +189,8 @@ def test_a_saved_model_of_tensorflow_one_is_served(tmp_path):
             "serving_default": v1.saved_model.classification_signature_def(
                 inputs, tf.tile(tf.constant([["no", "yes"]]), [tf.shape(values)[0], 1]), values * weight)})
         builder.save()
-    with serve(tmp_path / "base", enable_signature_method_name_check=True) as server, GrpcClient(server.grpc, "toy") as client:
+    with serve(tmp_path / "base", enable_signature_method_name_check=True) as server, GrpcClient(server.grpc,
+                                                                                                 "toy") as client:
         example = tf.train.Example()
         example.features.feature["v"].float_list.value.extend([1, 2])
         assert client.classify([example], signature="") == [[("no", 3.0), ("yes", 6.0)]]

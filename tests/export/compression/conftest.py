@@ -7,7 +7,8 @@ def functions(model):
     """What is written of a model of one input and one output: from `image` to `logits`."""
     signature = graph.signature_of(model)
     (image,), (logits,) = signature.inputs, signature.outputs
-    named = Signature(inputs=(image.model_copy(update={"name": "image"}),), outputs=(logits.model_copy(update={"name": "logits"}),))
+    named = Signature(inputs=(image.model_copy(update={"name": "image"}),),
+                      outputs=(logits.model_copy(update={"name": "logits"}),))
     return [graph.function(model, named)]
 
 

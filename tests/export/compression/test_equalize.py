@@ -12,7 +12,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3)).astype("uint8
 
 
 def depthwise_network(limit=None, unbalanced=1.0):
-    """A separable network whose channels have ranges up to `unbalanced` times apart; what the next layer sees makes up for it."""
+    """A separable network whose channels have ranges up to `unbalanced` times apart; what the next layer sees makes
+    up for it."""
     keras.utils.set_random_seed(2)
     inputs = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
@@ -75,7 +76,8 @@ def test_layers_that_others_see_too_are_left_alone():
     inputs = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Conv2D(4, 1, name="shared")(inputs)
     y = keras.layers.Conv2D(4, 1, name="branch")(x)
-    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(keras.layers.Add()([x, y]))))
+    model = keras.Model(inputs,
+                        keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(keras.layers.Add()([x, y]))))
     before = np.asarray(model.get_layer("branch").kernel)
     np.testing.assert_array_equal(np.asarray(equalize.equalized(model).get_layer("branch").kernel), before)
 

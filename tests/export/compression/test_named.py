@@ -1,5 +1,5 @@
-"""Compression of a model of two named inputs and a dict of two named outputs: both stay what they are, before the training, in it
-and after it."""
+"""Compression of a model of two named inputs and a dict of two named outputs: both stay what they are, before the
+training, in it and after it."""
 import keras
 import numpy as np
 import pytest
@@ -13,9 +13,12 @@ from export.signature import DEFAULT
 from export.tflite import file as tflite_file
 
 GENERATOR = np.random.default_rng(0)
-INPUTS = {"photo": GENERATOR.integers(0, 256, (64, 8, 8, 3)).astype("float32"), "age": GENERATOR.normal(size=(64, 4)).astype("float32")}
-TARGETS = {"logits": np.eye(3, dtype="float32")[np.arange(64) % 3], "hours": GENERATOR.normal(size=(64, 1)).astype("float32")}
-PREPARED = {"qat": qat.prepare, "prune": lambda model: prune.prepare(model, 0.5, steps=20), "cluster": lambda model: cluster.prepare(model, 4)}
+INPUTS = {"photo": GENERATOR.integers(0, 256, (64, 8, 8, 3)).astype("float32"),
+          "age": GENERATOR.normal(size=(64, 4)).astype("float32")}
+TARGETS = {"logits": np.eye(3, dtype="float32")[np.arange(64) % 3],
+           "hours": GENERATOR.normal(size=(64, 1)).astype("float32")}
+PREPARED = {"qat": qat.prepare, "prune": lambda model: prune.prepare(model, 0.5, steps=20),
+            "cluster": lambda model: cluster.prepare(model, 4)}
 
 
 def build(inputs="dict", outputs="dict"):

@@ -13,7 +13,7 @@ from export.tflite import file as tflite_file
 from tests.export.compression.conftest import calibration, functions
 
 DIGITS = sklearn.datasets.load_digits()
-IMAGES = np.repeat(np.repeat(np.repeat((DIGITS.images * 15.9).astype("uint8")[..., None], 3, axis=3), 4, axis=1), 4, axis=2)
+IMAGES = np.kron((DIGITS.images * 15.9).astype("uint8")[..., None], np.ones((1, 4, 4, 3), "uint8"))
 TRAIN, TEST = slice(0, 1400), slice(1400, None)
 
 
@@ -30,11 +30,13 @@ def accuracy(logits):
     return float((logits.argmax(axis=1) == DIGITS.target[TEST]).mean())
 
 
-SLOW = [("mobilenet_v2", {"alpha": 0.35, "skip_halvings": 3}), ("mobilenet_v3_small", {"skip_halvings": 3, "alpha": 0.75}),
+SLOW = [("mobilenet_v2", {"alpha": 0.35, "skip_halvings": 3}),
+        ("mobilenet_v3_small", {"skip_halvings": 3, "alpha": 0.75}),
         ("efficientnet_b0", {"skip_halvings": 3, "width": 0.35, "depth": 0.5})]
 
 
-@pytest.mark.parametrize(("name", "settings"), [("resnet20", {"width": 8}), *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW)])
+@pytest.mark.parametrize(("name", "settings"),
+                         [("resnet20", {"width": 8}), *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW)])
 def test_a_model_learns_with_its_rounding_and_ends_wholly_integer(name, settings, tmp_path):
     model = trained(name, **settings)
     reference = accuracy(model.predict(IMAGES[TEST].astype("float32"), verbose=0))
@@ -55,20 +57,24 @@ def test_the_weights_come_over_as_they_are():
     model = models.build("mobilenet_v3_small", input_shape=(32, 32, 3), classes=10, skip_halvings=3, alpha=0.35)
     kernels = [np.asarray(weight) for weight in model.weights if len(weight.shape) > 1]
     held = [weight.numpy() for weight in qat.prepare(model).weights]
-    assert kernels and all(any(kernel.shape == other.shape and np.array_equal(kernel, other) for other in held) for kernel in kernels)
+    assert kernels and all(any(kernel.shape == other.shape and np.array_equal(kernel, other) for other in held)
+                           for kernel in kernels)
 
 
 def test_a_concatenation_keeps_the_order_of_what_it_sees():
-    """A convolution and a pooling of one tensor in one concatenation, as in Inception v3: tfmot puts the pooling first."""
+    """A convolution and a pooling of one tensor in one concatenation, as in Inception v3: tfmot puts the pooling
+    first."""
     keras.utils.set_random_seed(0)
 
     def branch(x, number, strides=1):
-        x = keras.layers.Conv2D(4, 3, strides, padding="valid" if strides == 2 else "same", use_bias=False, name=f"conv{number}")(x)
+        x = keras.layers.Conv2D(4, 3, strides, padding="valid" if strides == 2 else "same", use_bias=False,
+                                name=f"conv{number}")(x)
         return keras.layers.Activation("relu")(keras.layers.BatchNormalization(momentum=1.0, scale=False)(x))
 
     inputs = keras.Input((9, 9, 4))
     x = branch(inputs, 0)
-    merged = keras.layers.Concatenate()([branch(x, 1, 2), branch(branch(x, 2), 3, 2), keras.layers.MaxPooling2D(3, 2)(x)])
+    merged = keras.layers.Concatenate()([branch(x, 1, 2), branch(branch(x, 2), 3, 2),
+                                         keras.layers.MaxPooling2D(3, 2)(x)])
     model = keras.Model(inputs, keras.layers.AveragePooling2D(2)(merged))
     aware, images = qat.prepare(model), 3 * np.random.default_rng(0).random((8, 9, 9, 4)).astype("float32")
     for _ in range(200):
@@ -78,12 +84,14 @@ def test_a_concatenation_keeps_the_order_of_what_it_sees():
 
 
 def test_concatenations_of_pieces_of_one_tensor_convert(tmp_path):
-    """As in LeNet-5, whose third layer looks at some of the second's maps: the integer forms of split and concatenation keep the scale."""
+    """As in LeNet-5, whose third layer looks at some of the second's maps: the integer forms of split and
+    concatenation keep the scale."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3), name="image")
     pixels = keras.layers.Rescaling(1 / 255)(inputs)
     parts = keras.ops.split(keras.layers.Conv2D(6, 3, activation="relu")(pixels), 3, axis=-1)
-    looks = [keras.layers.Conv2D(2, 3)(keras.layers.Concatenate()([parts[one], parts[other]])) for one, other in ((0, 1), (2, 0))]
+    looks = [keras.layers.Conv2D(2, 3)(keras.layers.Concatenate()([parts[one], parts[other]]))
+             for one, other in ((0, 1), (2, 0))]
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Concatenate()(looks)))
     aware, images = qat.prepare(model), np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3))
     for _ in range(200):

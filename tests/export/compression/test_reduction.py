@@ -42,8 +42,8 @@ def shipped_weights(aware, folder):
     qat.float_graph(aware, functions, folder / "graph")
     model = tflite_file.read(convert.convert(folder / "graph", "int8", calibration(IMAGES[:50].astype("uint8"))))
     tensors = model.subgraphs[0].tensors
-    return [tflite_file.constant(model, tensors[operator.inputs[1]]) for name, operator in tflite_file.own_operators(model)
-            if name in ("CONV_2D", "FULLY_CONNECTED")]
+    return [tflite_file.constant(model, tensors[operator.inputs[1]])
+            for name, operator in tflite_file.own_operators(model) if name in ("CONV_2D", "FULLY_CONNECTED")]
 
 
 def pruned(model, **settings):
@@ -77,7 +77,8 @@ def test_two_of_every_four_neighbours_are_zeros(model):
 
 def test_clustered_layers_have_so_many_different_weights(model):
     cluster.take_over(model, train(cluster.prepare(model, 8)))
-    assert {name: len(np.unique(kernel)) for name, kernel in kernels(model).items()} == {"first": 8, "second": 8, "logits": 8}
+    counts = {name: len(np.unique(kernel)) for name, kernel in kernels(model).items()}
+    assert counts == {"first": 8, "second": 8, "logits": 8}
     assert cluster.different_weights(model) == 8
 
 
@@ -108,15 +109,18 @@ def test_integers_are_grouped_with_the_least_error():
     import itertools
 
     generator = np.random.default_rng(0)
-    values, counts = np.sort(generator.choice(np.arange(-20, 20), 8, replace=False)).astype(float), generator.integers(1, 9, 8)
+    values = np.sort(generator.choice(np.arange(-20, 20), 8, replace=False)).astype(float)
+    counts = generator.integers(1, 9, 8)
 
     def error(cuts):
         parts = [slice(*ends) for ends in itertools.pairwise((0, *cuts, 8))]
-        return sum((counts[part] * (values[part] - np.average(values[part], weights=counts[part])) ** 2).sum() for part in parts)
+        return sum((counts[part] * (values[part] - np.average(values[part], weights=counts[part])) ** 2).sum()
+                   for part in parts)
 
-    found = cluster.nearest_groups(values, counts, 3)
-    assert len(np.unique(found)) == 3
-    assert (counts * (values - found) ** 2).sum() == pytest.approx(min(map(error, itertools.combinations(range(1, 8), 2))))
+    means = cluster.nearest_groups(values, counts, 3)
+    assert len(np.unique(means)) == 3
+    least = min(map(error, itertools.combinations(range(1, 8), 2)))
+    assert (counts * (values - means) ** 2).sum() == pytest.approx(least)
 
 
 def test_a_file_of_one_scale_per_layer_has_so_many_different_integers(model, tmp_path):
@@ -148,7 +152,8 @@ def test_low_rank_with_all_energy_is_the_same_function():
     keras.utils.set_random_seed(1)
     inputs = keras.Input((9, 9, 4))
     full = keras.layers.Conv2D(8, (3, 5), (2, 1), padding="same", activation="relu", name="conv")
-    model = keras.Model(inputs, keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D()(full(inputs))))
+    model = keras.Model(inputs,
+                        keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D()(full(inputs))))
     generator = np.random.default_rng(0)
     vertical, horizontal = generator.normal(size=(3, 4, 2)), generator.normal(size=(2, 5, 8))
     full.kernel.assign(np.einsum("hir,rwo->hwio", vertical, horizontal).astype("float32"))
@@ -169,8 +174,9 @@ def test_low_rank_keeps_the_name_of_a_bare_output():
 def test_low_rank_is_as_near_as_its_energy_says(model):
     generator = np.random.default_rng(0)
     kernel = model.get_layer("second").kernel
-    kernel.assign((generator.normal(size=(16, 3)) @ generator.normal(size=(3, 32)) + 0.05 * generator.normal(size=(16, 32))).reshape(
-        kernel.shape).astype("float32"))
+    of_rank_3 = generator.normal(size=(16, 3)) @ generator.normal(size=(3, 32))
+    noisy = of_rank_3 + 0.05 * generator.normal(size=(16, 32))
+    kernel.assign(noisy.reshape(kernel.shape).astype("float32"))
     thin = low_rank.factorized(model, 0.97)
     assert thin.count_params() < model.count_params()
     first, second = (np.asarray(thin.get_layer(f"second_{which}").kernel)[0, 0] for which in ("vertical", "horizontal"))

@@ -10,7 +10,8 @@ from pipelines.recipe import file as recipe_file
 def data(tiny_run, run):
     """The small recipe's examples."""
     recipe = recipe_file.read(tiny_run / "recipe.yaml")
-    return Data(recipe.data, recipe.task, Index.model_validate_json((run / "ingest" / "index.json").read_bytes()), recipe.seed)
+    index = Index.model_validate_json((run / "ingest" / "index.json").read_bytes())
+    return Data(recipe.data, recipe.task, index, recipe.seed)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,8 @@ def test_the_trained_model_has_learned(reference, digits):
     assert (reference.argmax(axis=1) == digits["test"][1]).mean() > 0.8
 
 
-@pytest.mark.parametrize(("variant", "tolerance"), [("float32", 1e-4), ("float16", 0.1), ("dynamic", 1.5), ("int8", 3.0)])
+@pytest.mark.parametrize(("variant", "tolerance"),
+                         [("float32", 1e-4), ("float16", 0.1), ("dynamic", 1.5), ("int8", 3.0)])
 def test_every_variant_answers_like_the_trained_model(run, digits, difference, variant, tolerance):
     path = run / "export" / "litert" / f"{variant}.tflite"
     measured = difference(LiteRTPredictor(path).predict({"image": digits["test"][0]})["logits"])
@@ -109,7 +110,8 @@ def test_latency_is_what_was_waited():
 
 def test_the_bundle_lists_what_it_holds(run):
     folder = run / "package" / "bundle"
-    checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, capture_output=True, text=True)
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, capture_output=True,
+                             text=True)
     assert checked.returncode == 0, checked.stdout
     listed = {line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}

@@ -35,7 +35,8 @@ def accuracy(content, digits, folder):
     return float((LiteRTPredictor(path).predict({"image": images})["logits"].argmax(axis=1) == labels).mean())
 
 
-def test_calibrating_and_quantizing_by_hand_is_what_the_converter_does(calibrated, calibration, graph, digits, tmp_path):
+def test_calibrating_and_quantizing_by_hand_is_what_the_converter_does(calibrated, calibration, graph, digits,
+                                                                       tmp_path):
     by_hand = int8.quantize(calibrated)
     assert not tflite_file.float_tensors(by_hand)
     whole = convert.convert(graph, "int8", calibration)
@@ -100,7 +101,8 @@ def test_best_ranges_clip_and_still_answer(calibrated, digits, tmp_path):
         widths.append(sum(float(tensor.quantization.max[0] - tensor.quantization.min[0]) for tensor in tensors
                           if tensor.quantization is not None and tensor.quantization.min is not None))
     assert widths[1] < widths[0]
-    assert accuracy(int8.quantize(best), digits, tmp_path) >= accuracy(int8.quantize(calibrated), digits, tmp_path) - 0.02
+    before, after = (accuracy(int8.quantize(content), digits, tmp_path) for content in (calibrated, best))
+    assert after >= before - 0.02
 
 
 def test_corrected_biases_bring_the_means_of_the_logits_back(graph, digits, calibrated, tmp_path):

@@ -1,5 +1,5 @@
-"""A model of named inputs of three kinds and of two named outputs, in every encoding: names stay, and integers go where real
-numbers were."""
+"""A model of named inputs of three kinds and of two named outputs, in every encoding: names stay, and integers go
+where real numbers were."""
 import keras
 import numpy as np
 import pytest
@@ -130,7 +130,8 @@ def test_a_float_file_is_quantized_by_its_names_too(source, inputs, expected, tm
 
 
 @pytest.mark.parametrize("order", [(2, 1, 0), (1, 2, 0)])
-def test_a_file_whose_inputs_are_not_in_the_order_of_their_tensors_is_calibrated_by_name(order, source, inputs, expected, tmp_path):
+def test_a_file_whose_inputs_are_not_in_the_order_of_their_tensors_is_calibrated_by_name(order, source, inputs,
+                                                                                         expected, tmp_path):
     file = tflite_file.read(convert.convert(source, "float32"))
     file.subgraphs[0].inputs = [file.subgraphs[0].inputs[number] for number in order]
     path = tmp_path / "float32.tflite"
@@ -143,7 +144,8 @@ def test_a_file_whose_inputs_are_not_in_the_order_of_their_tensors_is_calibrated
     (None, "int8 needs calibration examples"), ([], "int8 needs calibration examples"),
     ([(DEFAULT, {"age": np.zeros((0, 4))})], "int8 needs calibration examples"),
     ([("decode", {"age": np.zeros((1, 4))})], "the graph has no signature decode; it has serving_default"),
-    ([(DEFAULT, {"age": np.zeros((1, 4)), "words": np.zeros((1, 5))})], "the input photo is missing; there are age, words"),
+    ([(DEFAULT, {"age": np.zeros((1, 4)), "words": np.zeros((1, 5))})],
+     "the input photo is missing; there are age, words"),
     ([(DEFAULT, {"age": np.zeros((1, 3)), "words": np.zeros((1, 5)), "photo": np.zeros((1, 8, 8, 3))})],
      r"the input age is \(batch, 3\); it must be \(batch, 4\)")])
 def test_calibration_that_does_not_fit_is_named(source, given, message):

@@ -27,21 +27,21 @@ def test_an_image_classifiers_bundle_has_its_labels(classified):
             "samples/03.png", "litert/float32.tflite", "litert/int8.tflite", "saved_model/1/saved_model.pb",
             "code/kotlin/TinyClassifier.kt", "code/swift/TinyClassifier.swift"} <= files
     assert (classified.folder / "labels.txt").read_text() == "zero\none\ntwo\n"
-    found = models(classified.folder)["int8"]
-    assert list(found) == ["name", "variant", "target", "path", "bytes", "summary", "signature", "operators", "inputs",
+    result = models(classified.folder)["int8"]
+    assert list(result) == ["name", "variant", "target", "path", "bytes", "summary", "signature", "operators", "inputs",
                            "outputs"]
     quantization = {"scale": 1.0, "zero_point": 0, "real_value": "(stored - zero_point) * scale"}
-    assert found["inputs"] == [{"name": "image", "dtype": "uint8", "shape": [1, 32, 32, 3],
+    assert result["inputs"] == [{"name": "image", "dtype": "uint8", "shape": [1, 32, 32, 3],
                                 "meaning": "raw pixels 0..255, RGB", "quantization": quantization}]
-    assert found["outputs"][0]["meaning"] == "one per class, in the order of labels.txt"
+    assert result["outputs"][0]["meaning"] == "one per class, in the order of labels.txt"
     assert models(classified.folder)["saved_model"]["signatures"] == {
         "serving_default": "image: uint8 (batch, 32, 32, 3), raw pixels 0..255, RGB -> logits"}
 
 
 def test_a_model_of_two_inputs_and_a_dense_output_is_described_tensor_by_tensor(dense):
     assert "labels.txt" not in listed(dense.folder)
-    found = {one.pop("name"): one for one in models(dense.folder)["float32"]["inputs"]}
-    assert found == {"image": {"dtype": "float32", "shape": [1, 32, 32, 3], "meaning": "raw pixels 0..255, RGB"},
+    result = {one.pop("name"): one for one in models(dense.folder)["float32"]["inputs"]}
+    assert result == {"image": {"dtype": "float32", "shape": [1, 32, 32, 3], "meaning": "raw pixels 0..255, RGB"},
                      "depth": {"dtype": "float32", "shape": [1], "meaning": "metres below the surface"}}
     integer = models(dense.folder)["int8"]
     assert {one["name"]: one["dtype"] for one in integer["inputs"]} == {"image": "uint8", "depth": "int8"}
@@ -95,7 +95,7 @@ def test_a_grey_model_whose_phone_file_takes_rgb_says_so(tmp_path):
     model = keras.Model(inputs, keras.layers.Dense(2, name="logits")(keras.layers.GlobalAveragePooling2D()(inputs)))
     about = metadata.Description(name="grey", version="1.0.0", labels=["a", "b"])
     made = write_bundle(tmp_path, about, model, Signature(inputs=(grey,), outputs=(logits,)), 2)
-    found = models(made.folder)["float32"]["inputs"][0]
-    assert found["shape"] == [1, 32, 32, 3]
-    assert found["meaning"] == "raw pixels 0..255, RGB, which the file averages (raw pixels 0..255, grey)"
+    result = models(made.folder)["float32"]["inputs"][0]
+    assert result["shape"] == [1, 32, 32, 3]
+    assert result["meaning"] == "raw pixels 0..255, RGB, which the file averages (raw pixels 0..255, grey)"
     assert all(one.passed for one in golden.check_here(made.folder)), "grey samples are repeated to three channels"

@@ -20,15 +20,15 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_every_model_of_a_run_answers_as_recorded(run):
-    found = golden.check_here(run / "package" / "bundle")
-    assert {one.name for one in found} == {"float32", "float16", "dynamic", "int8", "saved_model"}
-    assert all(one.passed and one.samples == 10 for one in found)
+    result = golden.check_here(run / "package" / "bundle")
+    assert {one.name for one in result} == {"float32", "float16", "dynamic", "int8", "saved_model"}
+    assert all(one.passed and one.samples == 10 for one in result)
 
 
 def test_a_model_of_two_inputs_and_a_dense_output_answers_as_recorded(dense):
-    found = golden.check_here(dense.folder)
-    assert {one.name for one in found} == {"float32", "int8", "saved_model"}
-    assert all(one.passed and one.samples == 3 and one.output == "logits" and one.allowed > 0 for one in found)
+    result = golden.check_here(dense.folder)
+    assert {one.name for one in result} == {"float32", "int8", "saved_model"}
+    assert all(one.passed and one.samples == 3 and one.output == "logits" and one.allowed > 0 for one in result)
 
 
 def test_an_answer_that_is_off_is_noticed(classified):
@@ -62,10 +62,10 @@ def test_a_dense_output_may_flip_at_a_few_positions_only(dense):
 def test_of_several_outputs_the_one_that_is_furthest_off_is_told():
     expected = {"values": np.zeros((2, 3), "float32") + 5, "embedding": np.ones((2, 8), "float32")}
     outputs = {"values": expected["values"] + 0.4, "embedding": expected["embedding"] * 1.2}
-    found = golden.checked("float32", outputs, expected, {"values": 0.5, "embedding": 0.1})
-    assert (found.output, found.same) == ("embedding", 2), "its direction is the same"
-    assert found.worst == pytest.approx(0.2) and not found.passed, "its numbers are not"
-    assert "2 of 2 samples agree with what was recorded; embedding off by" in str(found)
+    result = golden.checked("float32", outputs, expected, {"values": 0.5, "embedding": 0.1})
+    assert (result.output, result.same) == ("embedding", 2), "its direction is the same"
+    assert result.worst == pytest.approx(0.2) and not result.passed, "its numbers are not"
+    assert "2 of 2 samples agree with what was recorded; embedding off by" in str(result)
     one = golden.checked("float32", {"values": expected["values"]}, expected, {"values": 1.0, "embedding": 1.0})
     assert not one.passed, "the other is missing"
 
@@ -95,9 +95,9 @@ def test_models_are_asked_elsewhere_with_named_inputs(dense):
 @pytest.mark.skipif(bool(arm64.missing()), reason=arm64.missing() or "all there")
 @pytest.mark.parametrize("name", ["classified", "dense"])
 def test_an_emulated_arm64_processor_answers_alike(request, name):
-    found = golden.check_with(request.getfixturevalue(name).folder, arm64.ask)
-    assert {one.name for one in found} == {"float32", "int8"}
-    assert all(one.passed for one in found), [str(one) for one in found]
+    result = golden.check_with(request.getfixturevalue(name).folder, arm64.ask)
+    assert {one.name for one in result} == {"float32", "int8"}
+    assert all(one.passed for one in result), [str(one) for one in result]
 
 
 ON_GPU = """
@@ -130,8 +130,8 @@ def test_the_page_answers_alike_in_a_browser(classified, tmp_path):
     files = {name: (folder / "litert" / f"{name}.tflite").read_bytes() for name in ("float32", "int8")}
     web.write(folder / "web", classified.about, files)
     with browser.served(folder) as address:
-        found = browser.wait_for(f"{address}/web/index.html?check", "done")
-    assert "failed" not in found, found
-    checked = {one["model"]: one for one in json.loads(found["checked"])}
+        result = browser.wait_for(f"{address}/web/index.html?check", "done")
+    assert "failed" not in result, result
+    checked = {one["model"]: one for one in json.loads(result["checked"])}
     assert set(checked) == {"float32", "int8"}
     assert all(one["same"] == one["samples"] == 4 and one["worst"] < 1e-3 for one in checked.values()), checked

@@ -42,8 +42,8 @@ def test_what_is_published_is_fetched_with_its_signature_checked(bundle, keys, t
     private, public = keys
     published = Path(publish(bundle, str(tmp_path / "store"), private))
     assert published == tmp_path / "store" / "tiny" / "1.0.0"
-    found = fetch(str(tmp_path / "store"), "tiny", None, tmp_path / "got", public)
-    assert (found.version, found.rollback) == ("1.0.0", None)
+    result = fetch(str(tmp_path / "store"), "tiny", None, tmp_path / "got", public)
+    assert (result.version, result.rollback) == ("1.0.0", None)
     assert contents(tmp_path / "got") == contents(bundle)
     assert private.stat().st_mode & 0o077 == 0, "the private key is its owner's alone"
 

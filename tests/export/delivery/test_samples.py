@@ -34,12 +34,12 @@ def test_images_are_listed_as_they_always_were(tmp_path, channels):
     assert json.loads((tmp_path / "samples" / "expected.json").read_bytes())[1] == {
         "file": "01.png", "label": "7", "expected": {"keras": {"class": "0", "logits": [1.23457, -2.0, 0.0]},
                                                      "int8": {"class": "0", "logits": [2.23457, -1.0, 1.0]}}}
-    found = samples.read(tmp_path / "samples")
-    np.testing.assert_array_equal(found.inputs["image"], np.stack(pixels))
-    assert found.files == [tmp_path / "samples" / name for name in ("00.png", "01.png")]
-    assert set(found.expected) == {"keras", "int8"}
-    assert set(found.expected["int8"]) == {"logits"}, "what is said in words is not an output"
-    np.testing.assert_allclose(found.expected["keras"]["logits"], np.stack([logits, logits]), atol=1e-5)
+    result = samples.read(tmp_path / "samples")
+    np.testing.assert_array_equal(result.inputs["image"], np.stack(pixels))
+    assert result.files == [tmp_path / "samples" / name for name in ("00.png", "01.png")]
+    assert set(result.expected) == {"keras", "int8"}
+    assert set(result.expected["int8"]) == {"logits"}, "what is said in words is not an output"
+    np.testing.assert_allclose(result.expected["keras"]["logits"], np.stack([logits, logits]), atol=1e-5)
 
 
 def test_several_inputs_stand_by_name_and_are_read_exactly(tmp_path):
@@ -51,12 +51,12 @@ def test_several_inputs_stand_by_name_and_are_read_exactly(tmp_path):
         sample(one, {"float32": {"values": one["depth"]}}, {"image": png(one["image"])}) for one in inputs])
     first = json.loads((tmp_path / "samples" / "expected.json").read_bytes())[0]
     assert first["inputs"]["image"] == {"file": "00.image.png"} and first["inputs"]["tokens"] == tokens[0].tolist()
-    found = samples.read(tmp_path / "samples")
-    np.testing.assert_array_equal(found.inputs["image"], np.stack(pixels))
-    np.testing.assert_array_equal(found.inputs["depth"], numbers)
-    np.testing.assert_array_equal(found.inputs["tokens"], tokens)
-    assert found.inputs["depth"].dtype == np.float32
-    assert list(found.encoded) == ["image"] and len(found) == 3
+    result = samples.read(tmp_path / "samples")
+    np.testing.assert_array_equal(result.inputs["image"], np.stack(pixels))
+    np.testing.assert_array_equal(result.inputs["depth"], numbers)
+    np.testing.assert_array_equal(result.inputs["tokens"], tokens)
+    assert result.inputs["depth"].dtype == np.float32
+    assert list(result.encoded) == ["image"] and len(result) == 3
 
 
 def test_large_arrays_lie_beside_the_list_and_small_dense_ones_in_it(tmp_path):
@@ -67,17 +67,17 @@ def test_large_arrays_lie_beside_the_list_and_small_dense_ones_in_it(tmp_path):
     assert entry["inputs"] == {"window": {"file": "00.window.npy"}}
     assert entry["expected"]["int8"] == {"logits": {"file": "00.int8.logits.npy"}}
     assert np.shape(entry["expected"]["float32"]["logits"]) == (4, 4, 2)
-    found = samples.read(tmp_path / "samples")
-    np.testing.assert_array_equal(found.expected["int8"]["logits"], large[None])
-    np.testing.assert_array_equal(found.inputs["window"], large[None])
-    assert found.files == [], "arrays are not files that anything is decoded from"
+    result = samples.read(tmp_path / "samples")
+    np.testing.assert_array_equal(result.expected["int8"]["logits"], large[None])
+    np.testing.assert_array_equal(result.inputs["window"], large[None])
+    assert result.files == [], "arrays are not files that anything is decoded from"
 
 
 def test_small_outputs_keep_their_digits(tmp_path):
     values = np.array([1.23456789e-4, -9.87654321e-6], "float32")
     samples.write(tmp_path / "samples", [sample({"depth": np.float32(0.1)}, {"float32": {"values": values}})])
-    found = samples.read(tmp_path / "samples").expected["float32"]["values"][0]
-    np.testing.assert_allclose(found, values, atol=1e-4 * np.abs(values).max())
+    result = samples.read(tmp_path / "samples").expected["float32"]["values"][0]
+    np.testing.assert_allclose(result, values, atol=1e-4 * np.abs(values).max())
 
 
 def test_files_that_are_not_images_have_their_numbers_beside_them_and_texts_stay_texts(tmp_path):
@@ -85,11 +85,11 @@ def test_files_that_are_not_images_have_their_numbers_beside_them_and_texts_stay
     inputs = {"wave": wave, "question": np.asarray("wer da? ü")}
     samples.write(tmp_path / "samples", [
         sample(inputs, {"keras": {"tokens": np.array([3, 1])}}, {"wave": ("wav", b"RIFF")})])
-    found = samples.read(tmp_path / "samples")
-    np.testing.assert_array_equal(found.inputs["wave"], wave[None])
-    assert found.inputs["question"].tolist() == ["wer da? ü".encode()]
-    assert [path.read_bytes() for path in found.encoded["wave"]] == [b"RIFF"]
-    tokens = found.expected["keras"]["tokens"]
+    result = samples.read(tmp_path / "samples")
+    np.testing.assert_array_equal(result.inputs["wave"], wave[None])
+    assert result.inputs["question"].tolist() == ["wer da? ü".encode()]
+    assert [path.read_bytes() for path in result.encoded["wave"]] == [b"RIFF"]
+    tokens = result.expected["keras"]["tokens"]
     assert tokens.tolist() == [[3, 1]] and tokens.dtype.kind == "i"
 
 

@@ -9,18 +9,20 @@ import tf_keras
 import models
 from export.keras_models import bridge, graph
 
-FAMILIES = ("alexnet", "convnext_tiny", "densenet121", "ds_cnn", "efficientnet_b0", "efficientnet_v2_b0", "googlenet", "inception_v3",
-            "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilevit_xxs", "resnet8", "resnet18", "resnet20", "resnet50",
-            "resnet50_v2", "shufflenet_v2_x0_5", "squeezenet", "vgg11", "vit_tiny")
+FAMILIES = ("alexnet", "convnext_tiny", "densenet121", "ds_cnn", "efficientnet_b0", "efficientnet_v2_b0", "googlenet",
+            "inception_v3", "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilevit_xxs", "resnet8",
+            "resnet18", "resnet20", "resnet50", "resnet50_v2", "shufflenet_v2_x0_5", "squeezenet", "vgg11", "vit_tiny")
 QUICK = ("lenet5", "resnet8")
 BY_NAME = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 SETTINGS = {
-    "alexnet": {"width": 0.25, "head": 64}, "convnext_tiny": {"width": 0.25, "depth": 0.3, "patch": 2, "layer_scale": 0.1},
+    "alexnet": {"width": 0.25, "head": 64},
+    "convnext_tiny": {"width": 0.25, "depth": 0.3, "patch": 2, "layer_scale": 0.1},
     "densenet121": {"width": 0.5, "depth": 0.25}, "efficientnet_b0": {"width": 0.5, "depth": 0.5},
-    "efficientnet_v2_b0": {"width": 0.5, "depth": 0.5}, "googlenet": {"width": 0.25, "batch_norm": True, "auxiliary": 0.0},
-    "inception_v3": {"width": 0.25, "skip_halvings": 2}, "mobilevit_xxs": {"skip_halvings": 1}, "resnet18": {"width": 16},
-    "squeezenet": {"batch_norm": True}, "vgg11": {"width": 0.25, "head": 64, "batch_norm": True},
-    "vit_tiny": {"patch": 8, "depth": 3, "width": 0.5}}
+    "efficientnet_v2_b0": {"width": 0.5, "depth": 0.5},
+    "googlenet": {"width": 0.25, "batch_norm": True, "auxiliary": 0.0},
+    "inception_v3": {"width": 0.25, "skip_halvings": 2}, "mobilevit_xxs": {"skip_halvings": 1},
+    "resnet18": {"width": 16}, "squeezenet": {"batch_norm": True},
+    "vgg11": {"width": 0.25, "head": 64, "batch_norm": True}, "vit_tiny": {"patch": 8, "depth": 3, "width": 0.5}}
 SIDES = {"alexnet": 96}
 
 
@@ -66,7 +68,8 @@ def test_every_family_crosses_both_ways(name, digits):
     assert len(there.weights) == len(model.weights)
     for before, after in zip(model.get_weights(), back.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
-    assert [layer.name for layer in back.layers if layer.weights] == [layer.name for layer in model.layers if layer.weights]
+    names = [[layer.name for layer in one.layers if layer.weights] for one in (model, back)]
+    assert names[0] == names[1]
     for layer in model.layers:
         if layer.weights:
             for before, after in zip(layer.get_weights(), there.get_layer(layer.name).get_weights(), strict=True):
@@ -75,8 +78,8 @@ def test_every_family_crosses_both_ways(name, digits):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_every_family_learns_alike_on_the_other_side(name, digits):
-    """In training mode, where batch normalization takes the batch's statistics: the same gradients, weight by weight, and the same
-    moving statistics afterwards."""
+    """In training mode, where batch normalization takes the batch's statistics: the same gradients, weight by weight,
+    and the same moving statistics afterwards."""
     model, images, targets = trained(name, digits), resized(digits[0][:32], name), digits[1][:32]
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Dropout):
@@ -98,7 +101,8 @@ def gradients(model, images, targets):
     """Layer to the gradients of the cross-entropy with respect to its weights, in training mode."""
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, model(images, training=True)))
-    held = {layer.name: [variable if isinstance(variable, tf.Variable) else variable.value for variable in layer.trainable_variables]
+    held = {layer.name: [variable if isinstance(variable, tf.Variable) else variable.value
+                         for variable in layer.trainable_variables]
             for layer in model.layers if layer.trainable_variables}
     found = tape.gradient(loss, held)
     return {name: [tf.convert_to_tensor(one).numpy() for one in values] for name, values in found.items()}
@@ -133,9 +137,11 @@ def numbers(*shape):
 
 
 def test_several_inputs_and_outputs_and_a_shared_layer():
-    left, right, shared = keras.Input((4,), name="left"), keras.Input((4,), name="right"), keras.layers.Dense(3, name="shared")
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    shared = keras.layers.Dense(3, name="shared")
     both = keras.layers.Concatenate()([shared(left), shared(right)])
-    there, back = check(keras.Model([left, right], [both, keras.layers.Dense(2)(both)]), numbers(5, 4), numbers(5, 4) + 1)
+    there, back = check(keras.Model([left, right], [both, keras.layers.Dense(2)(both)]), numbers(5, 4),
+                        numbers(5, 4) + 1)
     assert sum(layer.name == "shared" for layer in there.layers) == 1
     assert len(there.weights) == len(back.weights) == 4
 
@@ -144,7 +150,8 @@ def two_and_two(inputs, outputs):
     """A model of two named inputs and two named outputs, in neither case in alphabetical order."""
     keras.utils.set_random_seed(0)
     window, past = keras.Input((4,), name="window"), keras.Input((6, 3), name="past")
-    x = keras.layers.Concatenate()([keras.layers.Dense(5, "tanh", name="d")(window), keras.layers.LSTM(5, name="l")(past)])
+    x = keras.layers.Concatenate()([keras.layers.Dense(5, "tanh", name="d")(window),
+                                    keras.layers.LSTM(5, name="l")(past)])
     value, score = keras.layers.Dense(3, name="value")(x), keras.layers.Dense(2, name="score")(x)
     given = {"dict": {"window": window, "past": past}, "list": [window, past]}[inputs]
     return keras.Model(given, {"dict": {"upper": value, "lower": score}, "list": [value, score], "bare": value,
@@ -175,12 +182,14 @@ def test_a_nested_model_with_a_dict_of_outputs_crosses():
     inner = two_and_two("dict", "dict")
     window, past = keras.Input((4,), name="window"), keras.Input((6, 3), name="past")
     outputs = inner({"window": window, "past": past})
-    model = keras.Model([window, past], keras.layers.Dense(2)(keras.layers.Concatenate()([outputs["lower"], outputs["upper"]])))
+    model = keras.Model([window, past],
+                        keras.layers.Dense(2)(keras.layers.Concatenate()([outputs["lower"], outputs["upper"]])))
     check(model, numbers(5, 4), numbers(5, 6, 3))
 
 
 def test_sequential_and_nested_models():
-    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "tanh"), keras.layers.LayerNormalization()], name="inner")
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "tanh"), keras.layers.LayerNormalization()],
+                             name="inner")
     check(inner, numbers(5, 4))
     inputs = keras.Input((4,))
     there, _ = check(keras.Model(inputs, keras.layers.Dense(2)(inner(inputs))), numbers(5, 4))
@@ -194,21 +203,25 @@ def test_keras_operations_between_layers():
     check(keras.Model(inputs, keras.ops.sum(x[:, ::2], axis=-1)), numbers(5, 6, 4))
 
 
-@pytest.mark.parametrize("activation", ["hard_silu", "hard_sigmoid", "gelu", "silu", "relu6", "leaky_relu", "elu", "mish"])
+@pytest.mark.parametrize("activation",
+                         ["hard_silu", "hard_sigmoid", "gelu", "silu", "relu6", "leaky_relu", "elu", "mish"])
 def test_activations_mean_the_same(activation):
     inputs = keras.Input((4,))
-    check(keras.Model(inputs, keras.layers.Dense(8, activation)(keras.layers.Activation(activation)(inputs))), 4 * numbers(50, 4))
+    check(keras.Model(inputs, keras.layers.Dense(8, activation)(keras.layers.Activation(activation)(inputs))),
+          4 * numbers(50, 4))
 
 
 LAYERS = keras.layers
 SEQUENCES = {
     "lstm": lambda x: LAYERS.LSTM(8, return_sequences=True, recurrent_activation="hard_sigmoid")(x),
     "gru": lambda x: LAYERS.GRU(8)(x), "gru, reset before": lambda x: LAYERS.GRU(8, reset_after=False)(x),
-    "simple": lambda x: LAYERS.SimpleRNN(8)(x), "both ways": lambda x: LAYERS.Bidirectional(LAYERS.LSTM(6, return_sequences=True))(x),
+    "simple": lambda x: LAYERS.SimpleRNN(8)(x),
+    "both ways": lambda x: LAYERS.Bidirectional(LAYERS.LSTM(6, return_sequences=True))(x),
     "summed": lambda x: LAYERS.Bidirectional(LAYERS.GRU(6), merge_mode="sum")(x),
     "cells": lambda x: LAYERS.RNN([LAYERS.LSTMCell(8), LAYERS.GRUCell(4)])(x),
     "step by step": lambda x: LAYERS.TimeDistributed(LAYERS.Dense(3, "relu"))(x),
-    "causal": lambda x: LAYERS.Conv1D(4, 3, padding="causal")(x), "attention": lambda x: LAYERS.MultiHeadAttention(2, 4)(x, x)}
+    "causal": lambda x: LAYERS.Conv1D(4, 3, padding="causal")(x),
+    "attention": lambda x: LAYERS.MultiHeadAttention(2, 4)(x, x)}
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
@@ -221,14 +234,16 @@ def test_layers_for_sequences_cross(name):
 def test_a_state_that_is_handed_on_and_a_mask_cross():
     words = keras.Input((6,), dtype="int32")
     x, *state = LAYERS.LSTM(5, return_sequences=True, return_state=True)(LAYERS.Embedding(9, 4, mask_zero=True)(words))
-    check(keras.Model(words, LAYERS.LSTM(5)(x, initial_state=state)), np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 1]], "int32"))
+    check(keras.Model(words, LAYERS.LSTM(5)(x, initial_state=state)),
+          np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 1]], "int32"))
 
 
 @pytest.mark.parametrize("layer", [
-    LAYERS.SeparableConv2D(4, 3), LAYERS.Conv2DTranspose(4, 3, 2), LAYERS.DepthwiseConv2D(3, depth_multiplier=2), LAYERS.PReLU(),
-    LAYERS.GroupNormalization(3), LAYERS.UpSampling2D(2, interpolation="bilinear"), LAYERS.Resizing(4, 4),
-    LAYERS.Normalization(mean=[1.0, 2, 3], variance=[1.0, 4, 9]), LAYERS.Cropping2D(1), LAYERS.GlobalMaxPooling2D(keepdims=True),
-    LAYERS.EinsumDense("abcd,de->abce", output_shape=(None, None, 5)), LAYERS.LayerNormalization()], ids=lambda layer: type(layer).__name__)
+    LAYERS.SeparableConv2D(4, 3), LAYERS.Conv2DTranspose(4, 3, 2), LAYERS.DepthwiseConv2D(3, depth_multiplier=2),
+    LAYERS.PReLU(), LAYERS.GroupNormalization(3), LAYERS.UpSampling2D(2, interpolation="bilinear"),
+    LAYERS.Resizing(4, 4), LAYERS.Normalization(mean=[1.0, 2, 3], variance=[1.0, 4, 9]), LAYERS.Cropping2D(1),
+    LAYERS.GlobalMaxPooling2D(keepdims=True), LAYERS.LayerNormalization(),
+    LAYERS.EinsumDense("abcd,de->abce", output_shape=(None, None, 5))], ids=lambda layer: type(layer).__name__)
 def test_layers_for_images_cross(layer):
     inputs = keras.Input((8, 8, 3))
     check(keras.Model(inputs, layer(inputs)), numbers(2, 8, 8, 3))
@@ -242,7 +257,8 @@ def test_a_leaky_slope_is_carried_over():
 def test_an_activation_that_is_another_function_is_refused_on_the_way_back():
     inputs = tf_keras.Input((4,))
     model = tf_keras.Model(inputs, tf_keras.layers.Activation("hard_sigmoid", name="gate")(inputs))
-    with pytest.raises(bridge.BridgeError, match=r"layer gate \(Activation\) has the activation hard_sigmoid of tf_keras"):
+    with pytest.raises(bridge.BridgeError,
+                       match=r"layer gate \(Activation\) has the activation hard_sigmoid of tf_keras"):
         bridge.to_keras(model)
 
 
@@ -258,7 +274,8 @@ class Scale(keras.layers.Layer):
 def test_an_unknown_layer_is_refused_with_what_to_do_and_a_rule_brings_it_over():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2)(Scale(3.0, name="triple")(inputs)))
-    with pytest.raises(bridge.BridgeError, match=r'layer triple is a Scale, which tf_keras does not have.*crosses_as\("Scale"\)'):
+    with pytest.raises(bridge.BridgeError,
+                       match=r'layer triple is a Scale, which tf_keras does not have.*crosses_as\("Scale"\)'):
         bridge.to_tf_keras(model)
 
     @bridge.crosses_as("Scale")
@@ -274,7 +291,8 @@ def test_an_unknown_layer_is_refused_with_what_to_do_and_a_rule_brings_it_over()
 def test_a_setting_that_the_other_side_does_not_have_is_refused():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(4, lora_rank=2, name="adapted")(inputs))
-    with pytest.raises(bridge.BridgeError, match=r"layer adapted \(Dense\) has lora_rank = 2, which tf_keras cannot do"):
+    with pytest.raises(bridge.BridgeError,
+                       match=r"layer adapted \(Dense\) has lora_rank = 2, which tf_keras cannot do"):
         bridge.to_tf_keras(model)
 
 

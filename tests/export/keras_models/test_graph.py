@@ -28,7 +28,8 @@ def outputs_of(*names):
 @pytest.fixture
 def examples():
     generator = np.random.default_rng(0)
-    return {"image": generator.integers(0, 256, (3, 6, 6, 3)).astype("uint8"), "age": generator.random((3, 2), "float32")}
+    return {"image": generator.integers(0, 256, (3, 6, 6, 3)).astype("uint8"),
+            "age": generator.random((3, 2), "float32")}
 
 
 @pytest.mark.parametrize("library", [keras, "tf_keras"])

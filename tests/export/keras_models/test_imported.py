@@ -23,7 +23,8 @@ def network(library, last="softmax"):
     library.utils.set_random_seed(4)
     layers = library.layers
     first = keras.Input((12, 12, 1)) if library is keras else layers.InputLayer((12, 12, 1))
-    return library.Sequential([first, layers.Conv2D(8, 3, 2, activation="relu"), layers.DepthwiseConv2D(3, use_bias=False),
+    return library.Sequential([first, layers.Conv2D(8, 3, 2, activation="relu"),
+                               layers.DepthwiseConv2D(3, use_bias=False),
                                layers.BatchNormalization(), layers.ReLU(6.0), layers.GlobalAveragePooling2D(),
                                layers.Dense(5, activation=last)], name="given")
 
@@ -33,7 +34,8 @@ def logits_of(probabilities):
     return logits - logits.mean(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize(("library", "name"), [(keras, "model.keras"), (keras, "model.h5"), (tf_keras, "model.h5"), (tf_keras, "folder")])
+@pytest.mark.parametrize(("library", "name"),
+                         [(keras, "model.keras"), (keras, "model.h5"), (tf_keras, "model.h5"), (tf_keras, "folder")])
 def test_each_form_comes_over_exactly_without_its_softmax_and_with_its_pixels(library, name, tmp_path):
     made = network(library)
     expected = logits_of(np.asarray(made(UNIT, training=False)))
@@ -77,7 +79,8 @@ def test_a_graph_that_keras_exported_comes_as_a_tflite_file(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(edit.normalized(imported.to_tflite(tmp_path / "exported"), *imported.SCALING["0..1"]))
     logits = LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
-    np.testing.assert_allclose(logits - logits.mean(axis=1, keepdims=True), logits_of(np.asarray(made(UNIT, training=False))), atol=1e-4)
+    np.testing.assert_allclose(logits - logits.mean(axis=1, keepdims=True),
+                               logits_of(np.asarray(made(UNIT, training=False))), atol=1e-4)
 
 
 @pytest.mark.parametrize("pixels", ["0..255", "0..1"])
@@ -139,13 +142,15 @@ class Doubled(keras.layers.Layer):
 
 
 def save_own_layer(folder):
-    keras.Sequential([keras.Input((12, 12, 1)), Doubled(), keras.layers.Flatten(), keras.layers.Dense(3)]).save(folder / "own.keras")
+    layers = [keras.Input((12, 12, 1)), Doubled(), keras.layers.Flatten(), keras.layers.Dense(3)]
+    keras.Sequential(layers).save(folder / "own.keras")
     keras.saving.get_custom_objects().pop("tests>Doubled")
     return folder / "own.keras"
 
 
 @pytest.mark.parametrize(("save", "expected"), [
-    (save_weights, "holds weights without their model"), (save_bytes("model.h5", b"\x89HDF\r\n\x1a\nnothing"), "a damaged .h5 file"),
+    (save_weights, "holds weights without their model"),
+    (save_bytes("model.h5", b"\x89HDF\r\n\x1a\nnothing"), "a damaged .h5 file"),
     (save_bytes("model.keras", b"PK\x03\x04nothing"), "cannot be read as a Keras model"),
     (lambda folder: folder / "model.keras", "there is no model"),
     (save_own_layer, "needs Doubled, which is not registered here")])

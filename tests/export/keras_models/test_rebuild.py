@@ -59,5 +59,5 @@ def test_a_subclassed_model_is_refused():
         def call(self, x):
             return x
 
-    with pytest.raises(bridge.BridgeError, match="own .Own. is not a functional or Sequential model"):
+    with pytest.raises(bridge.BridgeError, match=r"own \(Own\) is not a functional or Sequential model"):
         rebuild.rebuilt(Own(name="own"), lambda one: one)

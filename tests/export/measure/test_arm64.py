@@ -19,13 +19,13 @@ def test_the_guest_imports_nothing_that_is_not_there():
 
 def test_named_inputs_go_in_and_named_outputs_come_back(converted, examples):
     inputs, models = examples(5, channels=1), [converted["float32"], converted["int8"], converted["both"]]
-    found = arm64.run_guest([sys.executable], models, inputs, os.environ)
-    assert list(found) == ["float32", "int8", "both"]
+    result = arm64.run_guest([sys.executable], models, inputs, os.environ)
+    assert list(result) == ["float32", "int8", "both"]
     for model in models:
         expected = LiteRTPredictor(model).predict(inputs)
-        assert set(found[model.stem]) == set(expected) == {"logits", "hours"}
+        assert set(result[model.stem]) == set(expected) == {"logits", "hours"}
         for name, value in expected.items():
-            np.testing.assert_allclose(found[model.stem][name], value, atol=1e-5)
+            np.testing.assert_allclose(result[model.stem][name], value, atol=1e-5)
 
 
 def test_a_file_that_fails_there_says_why(tmp_path, examples):
@@ -38,6 +38,6 @@ def test_a_file_that_fails_there_says_why(tmp_path, examples):
 @pytest.mark.skipif(bool(arm64.missing()), reason=arm64.missing() or "all there")
 def test_an_emulated_processor_answers_alike(converted, examples):
     inputs = examples(3)
-    found = arm64.ask([converted["float32"]], inputs)["float32"]
+    result = arm64.ask([converted["float32"]], inputs)["float32"]
     for name, value in LiteRTPredictor(converted["float32"]).predict(inputs).items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(result[name], value, rtol=1e-4, atol=1e-4)

@@ -23,8 +23,8 @@ def generator():
 
 
 def test_errors_are_the_largest_and_the_mean_of_all_numbers():
-    found = difference([[1.0, 2.0], [3.0, 0.0]], [[1.5, 2.0], [0.0, 1.0]], "logits")
-    assert found == Difference(max=3.0, mean=4.5 / 4, agreement=0.5)
+    result = difference([[1.0, 2.0], [3.0, 0.0]], [[1.5, 2.0], [0.0, 1.0]], "logits")
+    assert result == Difference(max=3.0, mean=4.5 / 4, agreement=0.5)
 
 
 def test_logits_agree_where_the_best_class_is_the_same(generator):
@@ -34,15 +34,15 @@ def test_logits_agree_where_the_best_class_is_the_same(generator):
 
 def test_dense_logits_agree_position_by_position(generator):
     values, expected = generator.normal(size=(2, 3, 5, 7, 4))
-    found = difference(values, expected, "logits")
-    assert found.agreement == (values.argmax(-1) == expected.argmax(-1)).mean()
-    assert 0 < found.agreement < 1
+    result = difference(values, expected, "logits")
+    assert result.agreement == (values.argmax(-1) == expected.argmax(-1)).mean()
+    assert 0 < result.agreement < 1
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
 def test_a_single_logit_agrees_where_its_sign_does(shape):
-    found = difference(np.reshape([-1.0, 2.0, 3.0, -4.0], shape), np.reshape([-2.0, 1.0, -0.1, -0.1], shape), "logits")
-    assert found.agreement == 0.75
+    result = difference(np.reshape([-1.0, 2.0, 3.0, -4.0], shape), np.reshape([-2.0, 1.0, -0.1, -0.1], shape), "logits")
+    assert result.agreement == 0.75
 
 
 @pytest.mark.parametrize("role", ["scores", "boxes", "values", "waveform", "length", "state", "noise"])
@@ -75,8 +75,8 @@ def test_embeddings_agree_where_they_point_the_same_way():
 
 @pytest.mark.parametrize("role", ["tokens", "mask"])
 def test_numbers_of_classes_must_be_equal(role):
-    found = difference(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, 2, 3], [4, 9, 6]]), role, dtype="int32")
-    assert found == Difference(max=4, mean=4 / 6, agreement=5 / 6)
+    result = difference(np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, 2, 3], [4, 9, 6]]), role, dtype="int32")
+    assert result == Difference(max=4, mean=4 / 6, agreement=5 / 6)
 
 
 @pytest.mark.parametrize(("dtype", "peak"), [("uint8", 255.0), ("float32", 0.5)])
@@ -87,10 +87,10 @@ def test_images_agree_from_forty_decibels_on(dtype, peak, generator):
     for example, changed in enumerate((0, 40, 290)):  # of 300 numbers
         values[example].reshape(-1)[:changed] += np.asarray(step, dtype)
     ratios = [20 * np.log10(peak / max(np.sqrt(changed / 300) * step, 1e-12)) for changed in (0, 40, 290)]
-    found = difference(values, expected, "image", dtype=dtype)
-    assert found.agreement == np.mean([ratio >= 40 for ratio in ratios])
-    assert found.agreement == 2 / 3
-    assert found.max == pytest.approx(step, rel=1e-5)
+    result = difference(values, expected, "image", dtype=dtype)
+    assert result.agreement == np.mean([ratio >= 40 for ratio in ratios])
+    assert result.agreement == 2 / 3
+    assert result.max == pytest.approx(step, rel=1e-5)
 
 
 def test_an_integer_image_is_as_bright_as_it_can_be_whatever_it_shows():
@@ -173,8 +173,8 @@ def test_nothing_compared_is_no_proof():
 
 
 def test_the_worst_of_all_outputs():
-    found = worst({"a": Difference(max=1, mean=0.5, agreement=0.9), "b": Difference(max=2, mean=0.1, agreement=1.0)})
-    assert found == Difference(max=2, mean=0.5, agreement=0.9)
+    result = worst({"a": Difference(max=1, mean=0.5, agreement=0.9), "b": Difference(max=2, mean=0.1, agreement=1.0)})
+    assert result == Difference(max=2, mean=0.5, agreement=0.9)
 
 
 class Forgetful:

@@ -80,8 +80,8 @@ def phone(tmp_path, monkeypatch):
 def test_a_phones_timings_are_read_as_benchmark_model_prints_them(phone, converted, tmp_path):
     phone("emulator-5554\tdevice\n")
     path = converted["int8"]
-    found = on_device.benchmark(path, tmp_path / "benchmark_model", 2, 50)
-    assert (found.device, found.init_ms, found.first_ms, found.mean_ms, found.peak_mb) == (
+    result = on_device.benchmark(path, tmp_path / "benchmark_model", 2, 50)
+    assert (result.device, result.init_ms, result.first_ms, result.mean_ms, result.peak_mb) == (
         "emulator-5554", 1.834, 0.412, 0.2362, 5.25)
     assert (tmp_path / "root" / "int8.tflite").read_bytes() == path.read_bytes()
 

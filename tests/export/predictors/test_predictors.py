@@ -186,8 +186,8 @@ def test_raw_pixels_are_what_they_are_in_an_integer_file_too(tmp_path):
     assert predictor.signatures[DEFAULT].outputs[0].dtype == "float32"
     image = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype("uint8")
     expected = image.mean(axis=(1, 2)) * 0.01
-    for given in (image, image.astype("float32"), image.astype("int64")):
-        assert np.abs(predictor.predict({"image": given})["values"] - expected).max() <= file.output.scale
+    for received in (image, image.astype("float32"), image.astype("int64")):
+        assert np.abs(predictor.predict({"image": received})["values"] - expected).max() <= file.output.scale
 
 
 def test_one_tensor_is_asked_for_where_there_are_two(converted):
@@ -207,9 +207,9 @@ def test_the_gpus_runtime_is_called_by_name(name, converted, examples, expected,
     predictor, inputs = GpuPredictor(converted[name]), examples()
     known = {"image": "serving_default_image:0", "age": "serving_default_age:0"} if name == "bare" else {}
     outputs = predictor.predict({known.get(one, one): value for one, value in inputs.items()})
-    for value, wanted in zip(sorted(outputs.values(), key=lambda one: one.shape), (
+    for value, requested in zip(sorted(outputs.values(), key=lambda one: one.shape), (
             expected(inputs)["hours"], expected(inputs)["logits"]), strict=True):
-        np.testing.assert_allclose(value, wanted, atol=1e-5)
+        np.testing.assert_allclose(value, requested, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -243,8 +243,8 @@ def test_a_core_ml_packages_signature_is_that_of_its_description():
             feature = features.add(name=tensor.name)
             feature.type.multiArrayType.shape.extend((1, *tensor.shape))
             feature.type.multiArrayType.dataType = FeatureTypes_pb2.ArrayFeatureType.FLOAT16
-    found = coreml_predictor.signature_of(description)
-    assert (found.inputs, found.outputs) == (INPUTS, OUTPUTS)
+    result = coreml_predictor.signature_of(description)
+    assert (result.inputs, result.outputs) == (INPUTS, OUTPUTS)
     description.input.add(name="photo").type.imageType.width = 6
     with pytest.raises(ValueError, match="photo is not an array but imageType"):
         coreml_predictor.signature_of(description)

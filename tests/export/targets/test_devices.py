@@ -17,11 +17,11 @@ from tests.export.targets.conftest import LABELS
 
 @pytest.mark.parametrize("accelerator", ["ethos-u55-32", "ethos-u65-256", "ethos-u85-256"])
 def test_an_integer_network_runs_on_the_npu_alone(files, tmp_path, accelerator):
-    found = ethos_u.compile_file(files["int8"], tmp_path / "compiled.tflite", accelerator=accelerator)
+    result = ethos_u.compile_file(files["int8"], tmp_path / "compiled.tflite", accelerator=accelerator)
     assert tflite_file.operators((tmp_path / "compiled.tflite").read_bytes()) == {"ethos-u": 1}
     operators = tflite_file.operators(files["int8"].read_bytes())
-    assert found.coverage.taken == found.coverage.total == sum(operators.values())
-    assert all(found.estimates[name] > 0 for name in ("cycles", "sram_bytes", "inferences_per_second"))
+    assert result.coverage.taken == result.coverage.total == sum(operators.values())
+    assert all(result.estimates[name] > 0 for name in ("cycles", "sram_bytes", "inferences_per_second"))
     assert [path.name for path in tmp_path.iterdir()] == ["compiled.tflite"], "nothing half-written stays behind"
 
 
@@ -47,10 +47,10 @@ def test_what_the_npu_does_not_take_is_named_with_the_compilers_reason(converted
         ethos_u.compile_file(path, tmp_path / "compiled", accelerator="ethos-u55-128")
     mixed = converted(lambda image: tf.reduce_mean(tf.math.exp(convolved(image) / 100), axis=(1, 2)), integer=True)
     path.write_bytes(mixed)
-    found = ethos_u.compile_file(path, tmp_path / "compiled.tflite", accelerator="ethos-u55-128").coverage
-    left = {one.operator for one in found.left}
+    result = ethos_u.compile_file(path, tmp_path / "compiled.tflite", accelerator="ethos-u55-128").coverage
+    left = {one.operator for one in result.left}
     compiled = set(tflite_file.operators((tmp_path / "compiled.tflite").read_bytes())) - {"ethos-u"}
-    assert left == compiled and found.taken + len(found.left) == found.total
+    assert left == compiled and result.taken + len(result.left) == result.total
 
 
 @pytest.mark.parametrize(("settings", "expected"), [
@@ -85,8 +85,8 @@ def test_a_microcontrollers_array_is_the_file_and_runs_in_the_arena_it_asks_for(
     content = files["int8"].read_bytes()
     path, arena = microcontroller.write(content, "tiny_int8", tmp_path)
     assert microcontroller.read(path) == content
-    found = open_predictor(path).predict({"image": images[:100]})["logits"]
-    assert np.abs(found - logits["int8"][:100]).max() <= 3 * signatures.main(content).output.scale
+    result = open_predictor(path).predict({"image": images[:100]})["logits"]
+    assert np.abs(result - logits["int8"][:100]).max() <= 3 * signatures.main(content).output.scale
     header = path.with_suffix(".h").read_text()
     assert f"arena_bytes = {arena};" in header and "resolver.AddConv2D();" in header
     path.with_suffix(".h").write_text(header.replace(str(arena), "1024"))
@@ -113,11 +113,11 @@ def test_core_ml_packages_have_the_models_shape_and_the_same_bytes_each_time(run
     packages = [tmp_path / name / "tiny.mlpackage" for name in ("one", "other")]
     for package in packages:
         coreml.convert(model, weights, about, package)
-    found = coreml.structure(packages[0])
-    assert found["inputs"] == {"image": (1, 8, 8, 3)} and found["outputs"] == {"logits": (1, 10)}
-    assert found["operations"]["conv"] == 9
+    result = coreml.structure(packages[0])
+    assert result["inputs"] == {"image": (1, 8, 8, 3)} and result["outputs"] == {"logits": (1, 10)}
+    assert result["operations"]["conv"] == 9
     compressed = {"int8": "constexpr_affine_dequantize", "palettized": "constexpr_lut_to_dense"}.get(weights)
-    assert compressed is None or found["operations"][compressed] > 0
+    assert compressed is None or result["operations"][compressed] > 0
     contents = [{path.relative_to(package): path.read_bytes() for path in package.rglob("*") if path.is_file()}
                 for package in packages]
     assert contents[0] == contents[1]
@@ -128,11 +128,11 @@ def test_core_ml_packages_have_the_models_shape_and_the_same_bytes_each_time(run
 def test_core_ml_takes_several_named_inputs(dense, tmp_path):
     about = Description(name="sea_floor", task="semantic_segmentation", version="1.0.0", signature=dense.signature)
     coreml.convert(dense.model, "float16", about, tmp_path / "sea.mlpackage")
-    found = coreml.structure(tmp_path / "sea.mlpackage")
-    assert found["inputs"] == {"image": (1, 32, 32, 3), "depth": (1,)}
-    assert found["outputs"] == {"logits": (1, 32, 32, 5)}
+    result = coreml.structure(tmp_path / "sea.mlpackage")
+    assert result["inputs"] == {"image": (1, 32, 32, 3), "depth": (1,)}
+    assert result["outputs"] == {"logits": (1, 32, 32, 5)}
     coreml.convert(dense.model, "float32", about.model_copy(update={"signature": None}), tmp_path / "named.mlpackage")
-    assert coreml.structure(tmp_path / "named.mlpackage")["inputs"] == found["inputs"], "the model's own names"
+    assert coreml.structure(tmp_path / "named.mlpackage")["inputs"] == result["inputs"], "the model's own names"
 
 
 def test_core_ml_names_several_outputs(tmp_path):

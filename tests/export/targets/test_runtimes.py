@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.keras_models import graph
 from export.predictors import open_predictor
-from export.signature import DEFAULT
+from export.signature import DEFAULT, Function, Signature, Tensor
 from export.targets import onnx, openvino, saved_model, web
 from export.tflite import signatures
 from tests.export.targets.conftest import LABELS
@@ -33,11 +34,11 @@ def test_it_answers_as_the_tflite_file(made, kind, variant, images, logits, file
     predictor = open_predictor(made[kind])
     signature = predictor.signatures[DEFAULT]
     assert [tensor.shape for tensor in signature.inputs] == [(8, 8, 3)] and signature.inputs[0].name == "image"
-    found = predictor.predict({"image": images})["logits"]
-    assert found.dtype == np.float32
+    result = predictor.predict({"image": images})["logits"]
+    assert result.dtype == np.float32
     step = signatures.main(files[variant].read_bytes()).output.scale
-    assert np.abs(found - logits[variant]).max() <= (1e-4 if variant == "float32" else 3 * step)
-    assert (found.argmax(1) == logits[variant].argmax(1)).mean() > 0.98
+    assert np.abs(result - logits[variant]).max() <= (1e-4 if variant == "float32" else 3 * step)
+    assert (result.argmax(1) == logits[variant].argmax(1)).mean() > 0.98
     again = predictor.prepared({"image": images[:1]})
     assert again() is not False
 
@@ -90,8 +91,8 @@ def test_an_input_that_is_not_raw_pixels_is_quantized_inside(converted, tmp_path
     expected = open_predictor(tmp_path / "model.tflite").predict({"image": pixels})["logits"]
     assert np.ptp(expected) > 0.1
     for path in (tmp_path / "model.onnx", tmp_path / "model.xml"):
-        found = open_predictor(path).predict({"image": pixels})["logits"]
-        assert np.abs(found - expected).max() <= 2 * signatures.main(content).output.scale
+        result = open_predictor(path).predict({"image": pixels})["logits"]
+        assert np.abs(result - expected).max() <= 2 * signatures.main(content).output.scale
 
 
 @pytest.mark.parametrize("kind", ["onnx", "xml"])
@@ -105,10 +106,10 @@ def test_two_inputs_and_a_dense_output_keep_their_names(dense, variant, kind, tm
     predictor = open_predictor(path)
     shapes = {tensor.name: tensor.shape for tensor in predictor.signatures[DEFAULT].inputs}
     assert shapes == {"image": (32, 32, 3), "depth": ()}
-    found, expected = predictor.predict(dense.inputs)["logits"], dense.outputs[variant]["logits"]
+    result, expected = predictor.predict(dense.inputs)["logits"], dense.outputs[variant]["logits"]
     step = signatures.main(content).output.scale
-    assert found.shape == (3, 32, 32, 5) and found.dtype == np.float32
-    assert np.abs(found - expected).max() <= (1e-4 if variant == "float32" else 3 * step)
+    assert result.shape == (3, 32, 32, 5) and result.dtype == np.float32
+    assert np.abs(result - expected).max() <= (1e-4 if variant == "float32" else 3 * step)
 
 
 def test_the_page_is_of_image_classifiers(dense, classified, tmp_path, monkeypatch):
@@ -126,13 +127,26 @@ def test_the_page_is_of_image_classifiers(dense, classified, tmp_path, monkeypat
 
 
 def test_a_saved_models_signatures_are_read_from_its_file(dense, tmp_path):
-    found = saved_model.signatures(dense.source / "saved_model" / "1")
-    assert list(found) == [DEFAULT]
-    assert {tensor.name: (tensor.dtype, tensor.shape) for tensor in found[DEFAULT].inputs} == {
+    result = saved_model.signatures(dense.source / "saved_model" / "1")
+    assert list(result) == [DEFAULT]
+    assert {tensor.name: (tensor.dtype, tensor.shape) for tensor in result[DEFAULT].inputs} == {
         "image": ("uint8", (32, 32, 3)), "depth": ("float32", ())}
-    assert [(tensor.name, tensor.role) for tensor in found[DEFAULT].outputs] == [("logits", "logits")]
+    assert [(tensor.name, tensor.role) for tensor in result[DEFAULT].outputs] == [("logits", "logits")]
     with pytest.raises(ValueError, match="is not a SavedModel"):
         saved_model.signatures(tmp_path)
+
+
+def test_a_signature_of_serialized_examples_says_so_and_the_default_comes_first(dense, tmp_path):
+    import tensorflow as tf
+
+    examples = Tensor(name="inputs", dtype="string", shape=(), role="text")
+    scores = Tensor(name="scores", dtype="float32", shape=(1,), role="scores")
+    classify = Function(Signature(name="classify", inputs=(examples,), outputs=(scores,)),
+                        lambda inputs: {"scores": tf.strings.length(inputs)[:, None] / 2})
+    saved_model.export(dense.model, tmp_path / "1", [classify, graph.function(dense.model, dense.signature)])
+    result = saved_model.signatures(tmp_path / "1")
+    assert list(result) == [DEFAULT, "classify"]
+    assert result["classify"].inputs[0].meaning == "tf.train.Example" and result["classify"].inputs[0].dtype == "string"
 
 
 def answers(content, folder, brightest):
@@ -152,8 +166,8 @@ def test_an_operator_of_several_outputs_keeps_them_apart(converted, tmp_path):
         red, green, blue = tf.split(image, 3, axis=-1)
         return tf.reduce_mean(tf.concat([blue * 3.0, red, green * 2.0], axis=-1), axis=(1, 2))
 
-    expected, found = answers(converted(swapped, integer=False), tmp_path, brightest=255)
-    assert np.abs(found - expected).max() <= 1e-4
+    expected, result = answers(converted(swapped, integer=False), tmp_path, brightest=255)
+    assert np.abs(result - expected).max() <= 1e-4
     assert np.ptp(expected) > 1
 
 
@@ -172,9 +186,9 @@ def test_a_dense_layer_on_maps_keeps_its_bias(converted, tmp_path, integer):
 
     content = converted(dense, integer=integer)
     assert "RESHAPE" not in tflite_file.operators(content)
-    expected, found = answers(content, tmp_path, brightest=1)
+    expected, result = answers(content, tmp_path, brightest=1)
     assert np.ptp(expected) > 3
-    assert np.abs(found - expected).max() <= (2 * signatures.main(content).output.scale if integer else 1e-5)
+    assert np.abs(result - expected).max() <= (2 * signatures.main(content).output.scale if integer else 1e-5)
 
 
 @pytest.mark.parametrize("approximate", [False, True])
@@ -190,9 +204,9 @@ def test_gelu_has_an_onnx_form(converted, tmp_path, approximate, integer):
 
     content = converted(gelu, integer=integer)
     assert "GELU" in str(tflite_file.operators(content))
-    expected, found = answers(content, tmp_path, brightest=1)
+    expected, result = answers(content, tmp_path, brightest=1)
     assert np.ptp(expected) > 0.2
-    assert np.abs(found - expected).max() <= (2 * signatures.main(content).output.scale if integer else 1e-5)
+    assert np.abs(result - expected).max() <= (2 * signatures.main(content).output.scale if integer else 1e-5)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.cc"])

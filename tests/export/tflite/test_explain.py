@@ -26,9 +26,9 @@ def files(run):
 
 
 def test_the_same_operators_are_paired(files):
-    found = pairs(Trace(files["float32"]), Trace(files["int8"]))
-    assert len(found) == sum(tflite_file.operators(files["float32"]).values())
-    assert all(one.operator == other.operator and one.shape == other.shape for one, other in found)
+    result = pairs(Trace(files["float32"]), Trace(files["int8"]))
+    assert len(result) == sum(tflite_file.operators(files["float32"]).values())
+    assert all(one.operator == other.operator and one.shape == other.shape for one, other in result)
 
 
 def test_the_ratio_is_that_of_the_logits_themselves(files, inputs):
@@ -135,5 +135,5 @@ def test_operators_on_their_own_take_about_as_long_as_the_whole(files):
 
 
 def test_the_reason_names_the_kind_that_gains_least():
-    said = profile.why_slow({"CONV_2D": 0.3, "DEPTHWISE_CONV_2D": 0.1}, {"CONV_2D": 0.1, "DEPTHWISE_CONV_2D": 0.1})
-    assert said.startswith("DEPTHWISE_CONV_2D takes 50% of its time and gains less than 1.5 times")
+    message = profile.why_slow({"CONV_2D": 0.3, "DEPTHWISE_CONV_2D": 0.1}, {"CONV_2D": 0.1, "DEPTHWISE_CONV_2D": 0.1})
+    assert message.startswith("DEPTHWISE_CONV_2D takes 50% of its time and gains less than 1.5 times")

@@ -33,26 +33,26 @@ def test_the_planned_arena_is_what_tensorflow_lite_micro_allocates(files):
 
 
 def test_weights_and_multiply_adds_are_those_of_the_model(files, run):
-    found = inspection.inspect(files["float32"])
+    result = inspection.inspect(files["float32"])
     model = keras_file.load(run / "train" / "model.keras")
-    assert found.multiply_adds == pytest.approx(multiply_adds(model), rel=0.02)
+    assert result.multiply_adds == pytest.approx(multiply_adds(model), rel=0.02)
     normalizations = [layer for layer in model.layers if "BatchNormalization" in type(layer).__name__]
     foldable = sum(int(weight.shape[0]) for layer in normalizations for weight in layer.weights)
-    assert model.count_params() - foldable <= found.weights <= model.count_params()
-    assert found.signatures == {"serving_default": {
+    assert model.count_params() - foldable <= result.weights <= model.count_params()
+    assert result.signatures == {"serving_default": {
         "inputs": {"image": "float32 (1, 8, 8, 3)"}, "outputs": {"logits": "float32 (1, 10)"}}}
 
 
 def test_the_quantization_of_each_tensor_is_shown(files):
-    found = inspection.inspect(files["int8"])
-    assert all(tensor.scales for tensor in found.tensors if tensor.dtype == "int8")
-    assert any(tensor.scales > 1 for tensor in found.tensors), "weights have a scale per channel"
-    assert "(stored - 0) * 1" in found.signatures["serving_default"]["inputs"]["image"]
+    result = inspection.inspect(files["int8"])
+    assert all(tensor.scales for tensor in result.tensors if tensor.dtype == "int8")
+    assert any(tensor.scales > 1 for tensor in result.tensors), "weights have a scale per channel"
+    assert "(stored - 0) * 1" in result.signatures["serving_default"]["inputs"]["image"]
 
 
 def test_every_signature_and_every_tensor_of_it_is_shown(converted):
-    found = inspection.inspect(converted["both"].read_bytes())
-    assert found.signatures == {
+    result = inspection.inspect(converted["both"].read_bytes())
+    assert result.signatures == {
         "serving_default": {"inputs": {"age": "float32 (1, 2)", "image": "float32 (1, 6, 6, 3)"},
                             "outputs": {"hours": "float32 (1, 2)", "logits": "float32 (1, 4)"}},
         "doubled": {"inputs": {"tokens": "int32 (1, 3)"}, "outputs": {"tokens": "int32 (1, 3)"}}}
@@ -93,6 +93,7 @@ def test_the_gpu_refuses_with_a_reason():
 def test_advice_names_each_kind_once_with_the_reason_and_what_would_run():
     left = [*(Unsupported(operator="GELU", layer=layer, reason="no table") for layer in "ab"),
             Unsupported(operator="ODD")]
-    said = replacements.advice(Coverage(accelerator="npu", taken=7, total=10, left=left))
-    assert said == ["GELU x 2 stays on the CPU: no table. Instead: hard_swish or relu6 in the place of gelu and swish",
+    message = replacements.advice(Coverage(accelerator="npu", taken=7, total=10, left=left))
+    assert message == ["GELU x 2 stays on the CPU: no table. Instead: hard_swish or relu6 in the place of gelu and "
+                       "swish",
                     "ODD stays on the CPU"]

@@ -70,9 +70,9 @@ def test_calibrated_scores_are_as_often_right_as_they_say():
     # so that the share of class 1 is 1 / (1 + exp(-2 * margin))
     margin = np.where(truth == 1, 1.0, -1.0) + generator.normal(size=4000)
     logits = np.stack([-5 * margin + 3, 5 * margin + 3], axis=1)  # ten times too sure, and shifted
-    found = metadata.fit(logits, truth)
-    assert found.slope == pytest.approx(2 / 5, rel=0.1) and found.offset == pytest.approx(-6 / 5, rel=0.15)
-    scores = 1 / (1 + np.exp(-(found.slope * logits + found.offset)))
+    result = metadata.fit(logits, truth)
+    assert result.slope == pytest.approx(2 / 5, rel=0.1) and result.offset == pytest.approx(-6 / 5, rel=0.15)
+    scores = 1 / (1 + np.exp(-(result.slope * logits + result.offset)))
     is_true = truth[:, None] == np.arange(2)
     for low in np.arange(0.1, 0.9, 0.2):
         chosen = (scores >= low) & (scores < low + 0.2)
@@ -146,8 +146,8 @@ print(json.dumps([described(graph.inputTensorMetadata), described(graph.outputTe
 @pytest.mark.slow
 @pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
 def test_mediapipes_own_schema_reads_every_field(files):
-    found = json.loads(mediapipe(READ, embedded(phone.ready(files["int8"], ABOUT)).hex()))
-    assert found == {"name": "tiny", "version": "1.2.3", "license": "Apache-2.0", "mean": [0.0], "std": [1.0],
+    result = json.loads(mediapipe(READ, embedded(phone.ready(files["int8"], ABOUT)).hex()))
+    assert result == {"name": "tiny", "version": "1.2.3", "license": "Apache-2.0", "mean": [0.0], "std": [1.0],
                      "size": [8, 8], "color": 1, "files": ["labels.txt", "score_calibration.txt"], "types": [2, 4],
                      "input": "image", "output": "logits"}
 
@@ -209,9 +209,9 @@ def about_dense(labels):
 @pytest.mark.parametrize("labels", [[], ["sand", "rock", "coral", "weed", "wreck"]])
 def test_several_inputs_and_a_dense_output_are_described(dense_file, labels):
     content = phone.ready(dense_file, about_dense(labels))
-    found = metadata.read(content)
-    assert (found.name, found.labels) == ("sea_floor", labels)
-    assert (found.calibration is not None) == bool(labels), "without labels there is nothing to calibrate"
+    result = metadata.read(content)
+    assert (result.name, result.labels) == ("sea_floor", labels)
+    assert (result.calibration is not None) == bool(labels), "without labels there is nothing to calibrate"
     file = signatures.main(content)
     assert file.inputs["image"].shape == (1, 32, 32, 3) and file.output.dtype == "uint8"
     data = embedded(content)

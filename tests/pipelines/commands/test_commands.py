@@ -15,10 +15,12 @@ def test_predict_names_the_classes_of_images(work, litepress):
     samples = Path("runs/tiny/latest/package/bundle/samples")
     expected = json.loads((samples / "expected.json").read_text())
     files = [samples / one["file"] for one in expected]
-    for model, name in (("runs/tiny/latest/export/litert/float32.tflite", "float32"), ("runs/tiny/latest/train/model.keras", "keras")):
+    for model, name in (("runs/tiny/latest/export/litert/float32.tflite", "float32"),
+                        ("runs/tiny/latest/train/model.keras", "keras")):
         said = litepress("predict", model, *files)
         assert said.code == 0, said.err
-        assert [line.split()[1] for line in said.out.splitlines()] == [one["expected"][name]["class"] for one in expected]
+        assert [line.split()[1] for line in said.out.splitlines()] == [one["expected"][name]["class"]
+                                                                       for one in expected]
     assert litepress("predict", "runs/tiny/latest", files[0]).code == 0
 
 
@@ -52,8 +54,10 @@ def test_check_makes_every_variant_without_training_it(work, litepress):
     said = litepress("check", "recipe.yaml", "--set", "gates={}", "--set", f"compress.variants=[{variants}]")
     assert said.code == 0, said.err
     line = said.out.splitlines()[-1]
-    assert [part.split()[-3] for part in line.split(" · ")] == ["float32", "int16x8", "qat", "pruned", "both", "low_rank", "auto"]
-    said = litepress("check", "recipe.yaml", "--set", "gates={}", "--set", "compress.variants=[{qat: {keep_float: [conv2d_99]}}]")
+    assert [part.split()[-3] for part in line.split(" · ")] == ["float32", "int16x8", "qat", "pruned", "both",
+                                                                "low_rank", "auto"]
+    said = litepress("check", "recipe.yaml", "--set", "gates={}", "--set", "compress.variants=[{qat: {keep_float: "
+                                                                           "[conv2d_99]}}]")
     assert said.code == 2 and "the model has no layer conv2d_99" in said.err
 
 

@@ -25,7 +25,7 @@ def test_a_feature_is_made_of_the_field_of_its_name_or_of_another():
     assert Image(field="photo").check("image", fields) is fields["photo"]
     with pytest.raises(UserError, match=r"no field left; it has image, photo, age. Name it in data\.left\.field"):
         Image().check("left", fields)
-    with pytest.raises(UserError, match=r"age is number, and image is made of bytes. Name another in data\.image\.field"):
+    with pytest.raises(UserError, match=r"age is number, and image is made of bytes. Name another in data\.image"):
         Image(field="age").check("image", fields)
 
 

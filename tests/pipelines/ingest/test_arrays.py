@@ -93,7 +93,7 @@ def test_arrays_that_cannot_serve_are_refused(arrays, content, expected):
 
 
 @pytest.mark.parametrize(("content", "expected"), [
-    (dict(train_columns=np.ones((6, 3)), train_price=np.ones(5)), "not as many of each in the train part: 6 of columns"),
+    (dict(train_columns=np.ones((6, 3)), train_price=np.ones(5)), "not as many of each in the train part: 6 of col"),
     (dict(train_columns=np.ones((6, 3)), test_columns=np.ones((6, 3)), train_price=np.ones(6)), "has price for some"),
     (dict(train_columns=np.ones((6, 3))), r"no field price; it has columns. Name it in data\.price\.field"),
 ])

@@ -125,7 +125,7 @@ def test_a_set_may_be_tested_on_another_split(source):
 
 
 def test_a_set_without_images_or_classes_is_refused_for_them(source):
-    with pytest.raises(UserError, match=r"prices/1\.0\.0 is not a set of images with one class each; its features are co"):
+    with pytest.raises(UserError, match=r"prices/1\.0\.0 is not a set of images with one class each; its feat"):
         index_of(source("prices"))
 
 

@@ -238,7 +238,7 @@ def test_predict_with_a_model_that_is_not_there(litepress):
 
 def test_predict_with_a_corrupt_model(litepress, working_folder):
     (working_folder / "x.tflite").write_bytes(b"no flatbuffer at all")
-    refused(litepress("predict", "x.tflite", "x.png"), "x.tflite is no TFLite model")
+    refused(litepress("predict", "x.tflite", "x.png"), "x.tflite is not a TFLite model")
 
 
 def test_predict_with_something_that_is_no_model(litepress, working_folder):
@@ -260,7 +260,7 @@ def test_predict_a_picture_that_is_none(litepress, tiny_run, working_folder):
 
 @pytest.mark.parametrize("command", ["report", "track"])
 def test_a_run_that_is_none(litepress, command):
-    refused(litepress(command, "."), "is no run", "runs/digits/latest")
+    refused(litepress(command, "."), "is not a run", "runs/digits/latest")
 
 
 def test_a_damaged_record_of_a_run(litepress, working_folder):

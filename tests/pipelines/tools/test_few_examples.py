@@ -19,7 +19,8 @@ def photos(tmp_path):
     for label, name in enumerate(("dark", "light")):
         (tmp_path / name).mkdir()
         for number in range(30):
-            PIL.Image.fromarray(np.full((8, 8), 100 * label + number, "uint8")).save(tmp_path / name / f"{number:02d}.png")
+            PIL.Image.fromarray(np.full((8, 8), 100 * label + number,
+                                        "uint8")).save(tmp_path / name / f"{number:02d}.png")
         (tmp_path / name / "00.png").write_text("no image")
     return {"image_folder": str(tmp_path)}
 

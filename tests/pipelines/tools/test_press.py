@@ -34,7 +34,8 @@ def place(tmp_path_factory):
     tf_keras.utils.set_random_seed(0)
     layers = tf_keras.layers
     model = tf_keras.Sequential([layers.InputLayer((12, 12, 1)), layers.Conv2D(8, 3, 2, activation="relu"),
-                                 layers.DepthwiseConv2D(3, padding="same"), layers.BatchNormalization(momentum=0.5), layers.ReLU(6.0),
+                                 layers.DepthwiseConv2D(3, padding="same"), layers.BatchNormalization(momentum=0.5),
+                                 layers.ReLU(6.0),
                                  layers.Flatten(), layers.Dense(CLASSES, activation="softmax")])
     model.compile(tf_keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
     model.fit(images[:320] / 255.0, labels[:320], batch_size=32, epochs=6, verbose=0)
@@ -49,7 +50,8 @@ def here(place, monkeypatch):
 
 
 def test_a_keras_2_file_is_pressed_with_qat_into_a_bundle(here, litepress):
-    said = litepress("press", "spots.h5", "--data", "data.npz", "--pixels", "0..1", "--variants", "float32,int8,{qat: 1}", "--out", "out",
+    said = litepress("press", "spots.h5", "--data", "data.npz", "--pixels", "0..1", "--variants",
+                     "float32,int8,{qat: 1}", "--out", "out",
                      "--json", "r.json", "--no-track")
     assert said.code == 0, said.out + said.err
     found = json.loads(Path("r.json").read_text())
@@ -58,18 +60,21 @@ def test_a_keras_2_file_is_pressed_with_qat_into_a_bundle(here, litepress):
     assert set(of) == {"float32", "int8", "qat"} and all(abs(one["drop"]["accuracy"]) <= 0.05 for one in of.values())
     assert of["float32"]["max_error"] < 1e-3
     names = {path.name for path in Path("out").iterdir()}
-    assert {"MODEL_CARD.md", "SHA256SUMS", "labels.txt", "litert", "model.json", "report.html", "results.json", "samples"} <= names
+    assert {"MODEL_CARD.md", "SHA256SUMS", "labels.txt", "litert", "model.json", "report.html", "results.json",
+            "samples"} <= names
     assert json.loads((here / "out" / "results.json").read_text())["artifacts"] == found["artifacts"]
     assert "Pressed from `spots.h5`" in Path("out/MODEL_CARD.md").read_text()
     again = litepress("press", "spots.h5", "--data", "data.npz", "--out", "out", "--no-track")
     assert again.code == 2 and "--out out: is there already" in again.err
 
-    explained = litepress("explain", Path(of["int8"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data", "data.npz",
+    explained = litepress("explain", Path(of["int8"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data",
+                          "data.npz",
                           "--figure", "errors.png")
     assert explained.code == 0, explained.err
     assert "DEPTHWISE_CONV_2D" in explained.out and "SQNR dB" in explained.out
     assert PIL.Image.open("errors.png").width > 500
-    itself = litepress("explain", Path(of["float32"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data", "data.npz")
+    itself = litepress("explain", Path(of["float32"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data",
+                       "data.npz")
     assert itself.code == 2 and "integer operators" in itself.err
 
 
@@ -81,7 +86,8 @@ def test_pixels_that_the_model_does_not_want_are_noticed(here, litepress):
 
 @pytest.mark.parametrize("data", ["plain.npy", pytest.param("flat", marks=pytest.mark.slow)])
 def test_images_without_labels_are_measured_by_agreement(here, litepress, data):
-    said = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "int8", "--targets", "litert", "--no-track",
+    said = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "int8", "--targets",
+                     "litert", "--no-track",
                      "--json", "agreement.json")
     assert said.code == 0, said.out + said.err
     assert "has no labels: accuracy is the share of images on which a file answers as spots.h5 does" in said.out
@@ -98,14 +104,19 @@ def write(name, content):
 
 @pytest.mark.parametrize(("arguments", "expected"), [
     (lambda: ("nothere.keras", "--data", "data.npz"), "there is no model nothere.keras"),
-    (lambda: (write("broken.h5", b"\x89HDF\r\n\x1a\nnothing"), "--data", "data.npz"), "broken.h5 is a damaged .h5 file"),
-    (lambda: (write("broken.tflite", b"\x18\0\0\0TFL3" + bytes(99)), "--data", "data.npz"), "broken.tflite: a damaged TFLite file"),
+    (lambda: (write("broken.h5", b"\x89HDF\r\n\x1a\nnothing"), "--data", "data.npz"), "broken.h5 is a damaged .h5 "
+                                                                                      "file"),
+    (lambda: (write("broken.tflite", b"\x18\0\0\0TFL3" + bytes(99)), "--data", "data.npz"),
+     "broken.tflite: a damaged TFLite file"),
     (lambda: ("spots.h5", "--data", "nowhere.npz"), "there is no file nowhere.npz"),
-    (lambda: ("spots.h5", "--data", "digitz"), "--data digitz: there is no such folder or file, and no source is called so"),
-    (lambda: ("spots.h5", "--data", "data.npz", "--variants", "int9"), "there is no variant called int9. Did you mean int8?"),
+    (lambda: ("spots.h5", "--data", "digitz"), "--data digitz: there is no such folder or file, and no source is "
+                                               "called so"),
+    (lambda: ("spots.h5", "--data", "data.npz", "--variants", "int9"), "there is no variant called int9. Did you mean "
+                                                                       "int8?"),
     (lambda: ("spots.h5", "--data", "data.npz", "--variants", "{"), "give names with commas between"),
     (lambda: ("spots.h5", "--data", "digits", "--pixels", "0..1"), "tells 4 classes apart, the data have 10"),
-    (lambda: ("spots.h5", "--data", "data.npz", "--out", "no/such/place"), "--out no/such/place: there is no folder no/such"),
+    (lambda: ("spots.h5", "--data", "data.npz", "--out", "no/such/place"), "--out no/such/place: there is no folder "
+                                                                           "no/such"),
 ])
 def test_what_cannot_be_pressed_is_said_in_a_line(here, litepress, arguments, expected):
     said = litepress("press", *arguments(), "--no-track")
@@ -137,7 +148,8 @@ IMAGES = np.arange(10 * 4 * 4).reshape(10, 4, 4).astype("uint8")
     (lambda folder: Path(write(str(folder / "a.npz"), b"PK\x03\x04")), "not a NumPy file")])
 def test_arrays_that_cannot_serve_are_refused(save, expected, tmp_path):
     task = ImageClassification()
-    section = DataSection.model_validate({"source": {"arrays": str(save(tmp_path))}, "image": {"size": 4, "channels": 1}})
+    section = DataSection.model_validate({"source": {"arrays": str(save(tmp_path))},
+                                          "image": {"size": 4, "channels": 1}})
     section.fill(task.features)
     with pytest.raises(UserError, match=expected):
         build_index(section, task, 1)

@@ -64,7 +64,8 @@ def test_every_flag_is_listed(litepress):
 
 def test_versions_are_promoted_labelled_and_rolled_back(litepress, work):
     for number in (1, 2):
-        assert f"tiny version {number} in repository" in litepress("models", "promote", "runs/tiny/latest", "repository").out
+        assert f"tiny version {number} in repository" in litepress("models", "promote", "runs/tiny/latest",
+                                                                   "repository").out
     assert litepress("models", "label", "repository", "tiny", "stable=1").code == 0
     listed = litepress("models", "list", "repository").out
     assert listed.split() == ["tiny", "1", "(stable)", "2"]
@@ -117,23 +118,29 @@ def test_a_deployment_serves_what_was_trained(litepress, work):
         assert client.predict({"image": np.zeros((3, 8, 8, 3), "uint8")})["logits"].shape == (3, 10)
     again = litepress("deploy", "runs/tiny/latest", "fleet")
     assert again.code == 2 and "fleet is there already" in again.err
-    for arguments, words in ((("--replicas", "5"), "give MIN:MAX"), (("--name", "Not_A_Label"), "is not a name for Kubernetes")):
+    for arguments, words in ((("--replicas", "5"), "give MIN:MAX"),
+                             (("--name", "Not_A_Label"), "is not a name for Kubernetes")):
         said = litepress("deploy", "runs/tiny/latest", "other", *arguments)
         assert said.code == 2 and words in said.err and not Path("other").exists()
 
 
 def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
     with serving(Path("runs/tiny/latest/export/saved_model").resolve(), "tiny") as server:
-        said = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20,60", "--seconds", "1", "--objective", "500",
+        said = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20,60", "--seconds", "1",
+                         "--objective", "500",
                          "--figure", "load.png", "--json", "load.json")
         assert said.code == 0, said.err
         found = json.loads(Path("load.json").read_text())
-        assert [step["rate"] for step in found["steps"]] == [20, 60] and [step["answered"] for step in found["steps"]] == [20, 60]
+        assert [step["rate"] for step in found["steps"]] == [20,
+                                                             60] and [step["answered"]
+                                                                      for step in found["steps"]] == [20, 60]
         assert found["highest"] == 60 and all(0 < step["p50"] <= step["p99"] for step in found["steps"])
         assert Path("load.png").read_bytes().startswith(b"\x89PNG")
-        over = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--rates", "20", "--seconds", "1")
+        over = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--rates", "20",
+                         "--seconds", "1")
         assert over.code == 0 and "20 requests/s" in over.out
-        by_k6 = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--k6", "--rates", "20", "--seconds",
+        by_k6 = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--k6", "--rates",
+                          "20", "--seconds",
                           "2", "--objective", "500", "--json", "k6.json")
         if k6.program() is None:
             assert by_k6.code == 2 and "k6 is not installed" in by_k6.err
@@ -149,7 +156,8 @@ def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
 
 
 def test_an_open_loop_counts_from_when_a_request_was_due():
-    """A server that stops for a second makes everything that was due meanwhile late, though each answer itself is quick."""
+    """A server that stops for a second makes everything that was due meanwhile late, though each answer itself is
+    quick."""
     import asyncio
     import time
 
@@ -178,7 +186,8 @@ def logged(work):
     for _ in range(2):
         Repository(work / "repository").promote("tiny", (work / "runs/tiny/latest/export/saved_model/1").resolve())
     config = model_server_config_pb2.ModelServerConfig()
-    one = config.model_config_list.config.add(name="tiny", base_path=str(work / "repository/tiny"), model_platform="tensorflow")
+    one = config.model_config_list.config.add(name="tiny", base_path=str(work / "repository/tiny"),
+                                              model_platform="tensorflow")
     one.model_version_policy.all.SetInParent()
     one.logging_config.log_collector_config.type = "tfrecord"
     one.logging_config.log_collector_config.filename_prefix = str(work / "requests")
@@ -197,11 +206,13 @@ def test_recorded_requests_are_replayed_on_two_versions(litepress, work, logged)
     logged.server.core.log.close()
     log = next(work.glob("requests.*.tfrecord"))
     assert sum(1 for _ in replaying.records([log])) == 60
-    said = litepress("replay", log, "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "2", "--agreement", "1",
+    said = litepress("replay", log, "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "2",
+                     "--agreement", "1",
                      "--json", "replay.json")
     assert said.code == 0, said.err
     found = json.loads(Path("replay.json").read_text())
-    assert found["requests"] == 60 and {one["name"]: one["same"] for one in found["outputs"]} == {"logits": 1.0, "scores": 1.0}
+    assert found["requests"] == 60 and {one["name"]: one["same"] for one in found["outputs"]} == {"logits": 1.0,
+                                                                                                  "scores": 1.0}
     missing = litepress("replay", log, "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "7")
     assert missing.code == 1 and "60 errors" in missing.err
     Path("no.log").write_bytes(b"nothing")
@@ -221,7 +232,8 @@ def test_noise_is_no_digit_and_drift_says_so(litepress, work, logged):
 
 def test_the_same_images_have_not_drifted():
     images = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 3))
-    before, after, darker = (Image(size=8).properties(some) for some in (images[:1000], images[1000:], images[1000:] // 3))
+    before, after, darker = (Image(size=8).properties(some)
+                             for some in (images[:1000], images[1000:], images[1000:] // 3))
     assert set(before) == {"brightness", "contrast", "sharpness"}
     for name, values in before.items():
         assert drift.stability(values, after[name]) < drift.SOME
@@ -229,7 +241,8 @@ def test_the_same_images_have_not_drifted():
 
 
 def test_logged_files_are_decoded_as_the_model_sees_them(tmp_path):
-    """Requests with images as PNG files, to `serving_bytes` and to `classify`, and one of another model, which is left out."""
+    """Requests with images as PNG files, to `serving_bytes` and to `classify`, and one of another model, which is left
+    out."""
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype("uint8")
     files = [Image(size=8).encode(image)[1] for image in images]
     predicted, classified, other = (prediction_log_pb2.PredictionLog() for _ in range(3))

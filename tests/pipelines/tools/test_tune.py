@@ -55,17 +55,20 @@ def test_a_search_keeps_its_trials_and_goes_on(recipe, litepress):
     again = litepress("tune", recipe, "--no-track", "--trials", 3)
     assert again.code == 0 and again.out.count("trial ") == 1
     third = trials()[2].params
-    assert third["train.schedule.one_cycle.peak"] not in [trial.params["train.schedule.one_cycle.peak"] for trial in first]
+    assert third["train.schedule.one_cycle.peak"] not in [trial.params["train.schedule.one_cycle.peak"]
+                                                          for trial in first]
     run = litepress("run", "runs/tiny-tune/tuned.yaml", "--no-track", "--until", "train")
     assert run.code == 0 and run.out.count("cached") == 2, "the best trial's model is taken as it is"
 
 
 @pytest.mark.slow
 def test_a_killed_search_runs_the_interrupted_trial_again(recipe):
-    command = [str(Path(sys.executable).with_name("litepress")), "tune", str(recipe), "--no-track", "--set", "train.epochs=300"]
+    command = [str(Path(sys.executable).with_name("litepress")), "tune", str(recipe), "--no-track", "--set",
+               "train.epochs=300"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (Path("runs/tiny-tune").exists() and list(Path("runs/tiny-tune").glob("*/run.json"))):
+    while time.monotonic() < deadline and not (Path("runs/tiny-tune").exists()
+                                               and list(Path("runs/tiny-tune").glob("*/run.json"))):
         time.sleep(0.2)
     time.sleep(3)
     killed.send_signal(signal.SIGKILL)
@@ -100,7 +103,8 @@ def test_a_trial_is_given_up_by_its_metrics(recipe):
     from pipelines.runner import Options
     from pipelines.tools.tune import Search
 
-    search = Search(recipe, ["tune.pruner=median", "tune.warmup=0"], Options(track=False), [], TrialDisplay(Console(quiet=True)))
+    search = Search(recipe, ["tune.pruner=median", "tune.warmup=0"], Options(track=False), [],
+                    TrialDisplay(Console(quiet=True)))
     for number in range(5):
         trial = search.study.ask({"model.width": optuna.distributions.CategoricalDistribution([4, 8])})
         trial.report(0.9 + number / 100, 1)
@@ -128,7 +132,8 @@ def test_rates_are_tried_and_drawn(recipe, litepress):
 
 
 def test_a_batch_larger_than_the_data_finds_no_rate():
-    recipe = recipe_file.Recipe.model_validate({"name": "x", "data": {"source": "digits", "image": {"size": 8}, "batch": 5000},
+    recipe = recipe_file.Recipe.model_validate({"name": "x",
+                                                "data": {"source": "digits", "image": {"size": 8}, "batch": 5000},
                                                 "model": {"builder": "resnet8"}})
     with pytest.raises(UserError, match="give a smaller batch"):
         find_rate.find(recipe.written(), 20, Path("nowhere.png"))

@@ -13,7 +13,7 @@ val takeBundle by tasks.registering {
     outputs.dir(taken)
     doLast {
         val source = bundle.resolve("code/kotlin").listFiles()?.singleOrNull { it.extension == "kt" }
-            ?: throw GradleException("$bundle is no bundle of litepress: it has no class in code/kotlin. Give one with -Pbundle=FOLDER")
+            ?: throw GradleException("$bundle is not a bundle of litepress: it has no class in code/kotlin. Give one with -Pbundle=FOLDER")
         val asset = Regex("\"(\\S+\\.tflite)\"").find(source.readText())!!.groupValues[1]
         delete(taken)
         copy { from(bundle.resolve("litert/$asset")); into(taken.resolve("assets")) }
