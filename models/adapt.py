@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epy
@@ -10,8 +11,9 @@ with epy.lazy_imports():
     import keras
 
 
-def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: int = 0) -> Any:
-    """Return the output of a network played on `x` with other settings, layer by layer; names stay, weights are fresh.
+def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: int = 0,
+            names: Mapping[str, str] | None = None) -> Any:
+    """Return the output of a network played on `x` with other settings, layer by layer; weights are fresh.
 
     The moving statistics of batch normalization follow within a few hundred steps: the momentum of keras.applications,
     0.99 and 0.999, is meant for trainings of a hundred thousand.
@@ -21,6 +23,7 @@ def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: 
         width: multiplier of the filters of every convolution.
         skip_halvings: how many of the first halvings of the resolution to leave out: their strides become 1. A network
             drawn for 224 pixels then sees images of 224 / 2**skip_halvings as its own.
+        names: other names for some of its layers, by their own; all others keep theirs.
     """
     unstrided = _unstrided(network, skip_halvings)
     unpadded = {_sources(layer)[0].name for layer in network.layers
@@ -34,6 +37,7 @@ def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: 
 
     def changed(layer: keras.layers.Layer) -> dict[str, Any]:
         config = layer.get_config()
+        config["name"] = (names or {}).get(layer.name, layer.name)
         if isinstance(layer, keras.layers.Conv2D):
             config["filters"] = max(1, round(config["filters"] * width))
         if isinstance(layer, keras.layers.Reshape) and config["target_shape"][:2] == (1, 1):

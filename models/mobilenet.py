@@ -61,5 +61,6 @@ def mobilenet_v3(input_shape: tuple[int, int, int], classes: int, *, size: Liter
     network = application(
         input_shape=input_shape, alpha=alpha, minimalistic=minimalistic, weights=None, classes=classes,
         dropout_rate=dropout, classifier_activation=None, include_preprocessing=False)
-    logits = adapted(network, blocks.scaled(pixels), skip_halvings=skip_halvings)
+    logits = adapted(network, blocks.scaled(pixels), skip_halvings=skip_halvings,
+                     names={"logits": "class_maps", "predictions": "logits"})
     return keras.Model(pixels, logits, name=f"mobilenet_v3_{size}")

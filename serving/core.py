@@ -1,7 +1,6 @@
 """What both protocols call: requests as TF Serving's messages, answers likewise. gRPC and REST only translate.
 
-Follows servables/tensorflow/*.cc and model_servers/*_impl.cc of TF Serving: same checks in the same order, same codes
-and words.
+Follows servables/tensorflow/*.cc and model_servers/*_impl.cc of TF Serving: the same checks, order, codes and words.
 """
 from __future__ import annotations
 

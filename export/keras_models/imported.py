@@ -18,8 +18,6 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tf_keras
 
-#: What an image classifier's input and output are called.
-IMAGE, LOGITS = "image", "logits"
 Pixels = Literal["0..255", "0..1", "-1..1"]
 #: What raw pixels are multiplied with, and what is added, to give each of the ranges that models are trained on.
 SCALING: dict[str, tuple[float, float]] = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
@@ -105,11 +103,11 @@ def classifier(model: keras.Model, pixels: Pixels) -> keras.Model:
         return operation
 
     scale, offset = SCALING[pixels]
-    image = keras.Input(network.inputs[0].shape[1:], name=IMAGE)
+    image = keras.Input(network.inputs[0].shape[1:], name="image")
     x = image if (scale, offset) == (1.0, 0.0) else keras.layers.Rescaling(scale, offset, name="pixels")(image)
     (logits,) = keras.tree.flatten(replayed(network, [x], without_softmax))
-    is_named = logits._keras_history.operation.name == LOGITS
-    return keras.Model(image, logits if is_named else {LOGITS: logits}, name=model.name)
+    is_named = logits._keras_history.operation.name == "logits"
+    return keras.Model(image, logits if is_named else {"logits": logits}, name=model.name)
 
 
 def _checked(model: keras.Model) -> keras.Model:
@@ -190,9 +188,9 @@ def to_tflite(folder: Path) -> bytes:
     name, specification, output = _image_and_output(signature, folder)
 
     def answered(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {LOGITS: signature(**{name: tf.cast(image, specification.dtype)})[output]}
+        return {"logits": signature(**{name: tf.cast(image, specification.dtype)})[output]}
 
-    image = tf.TensorSpec((1, *specification.shape[1:]), tf.float32, IMAGE)
+    image = tf.TensorSpec((1, *specification.shape[1:]), tf.float32, "image")
     traced = tf.function(answered, input_signature=[image]).get_concrete_function()
     return tf.lite.TFLiteConverter.from_concrete_functions([traced], loaded).convert()
 
@@ -202,13 +200,13 @@ def _image_and_output(signature: Any, folder: Path) -> tuple[str, tf.TensorSpec,
     ValueError."""
     inputs = list(signature.structured_input_signature[1].items())
     outputs = list(signature.structured_outputs)
-    if len(inputs) != 1 or (len(outputs) != 1 and LOGITS not in outputs):
+    if len(inputs) != 1 or (len(outputs) != 1 and "logits" not in outputs):
         names = ", ".join(name for name, _ in inputs)
         raise ValueError(f"{folder} must take one image and give one output, or several of which one is called "
-                         f"{LOGITS}; it takes {names} and gives {', '.join(outputs)}")
+                         f"logits; it takes {names} and gives {', '.join(outputs)}")
     name, specification = inputs[0]
     shape = specification.shape.as_list()
     if len(shape) != 4 or None in shape[1:]:
         raise ValueError(f"{folder} takes {shown(shape)}; it must be images of a known size, (batch, height, width, "
                          "channels)")
-    return name, specification, LOGITS if LOGITS in outputs else outputs[0]
+    return name, specification, "logits" if "logits" in outputs else outputs[0]

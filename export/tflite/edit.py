@@ -16,7 +16,7 @@ with epy.lazy_imports():
     from ai_edge_litert import schema_py_generated as schema
 
 #: What an image classifier's input and output are called.
-IMAGE, LOGITS = b"image", b"logits"
+INPUT, OUTPUT = b"image", b"logits"
 
 
 def point_signatures(model: Any, old: int, new: int, subgraph: int = 0) -> None:
@@ -87,7 +87,7 @@ def _scale_input(model: Any, scale: float, offset: float) -> None:
     graph = model.subgraphs[0]
     inner = int(graph.inputs[0])
     shape = graph.tensors[inner].shape
-    raw = _tensor(model, IMAGE, shape)
+    raw = _tensor(model, INPUT, shape)
     scaled = _tensor(model, b"pixels/scaled", shape)
     factor = _constant(model, b"pixels/scale", scale)
     term = _constant(model, b"pixels/offset", offset)
@@ -106,8 +106,8 @@ def _name_signature(model: Any) -> None:
         own = schema.SignatureDefT()
         own.signatureKey, own.subgraphIndex = DEFAULT.encode(), 0
         model.signatureDefs = [own, *definitions]
-    own.inputs = [_mapped(IMAGE, graph.inputs[0])]
-    own.outputs = [_mapped(LOGITS, graph.outputs[0])]
+    own.inputs = [_mapped(INPUT, graph.inputs[0])]
+    own.outputs = [_mapped(OUTPUT, graph.outputs[0])]
 
 
 def _mapped(name: bytes, tensor: int) -> Any:

@@ -28,13 +28,12 @@ def explain(
         data: Annotated[str, typer.Option(
             "--data", metavar="DATA", help="a folder of images, a .npz or .npy file, or tfds:NAME")],
         examples: Annotated[int, typer.Option(min=1, help="images to run")] = 64,
-        figure: Annotated[Optional[Path],
-                          typer.Option("--figure", metavar="FILE.png", help="draw the errors here")] = None,
+        figure: Annotated[Optional[Path], typer.Option(
+            "--figure", metavar="FILE.png", help="draw the errors here")] = None,
         pixels: Annotated[str, typer.Option(
             parser=read_pixels, metavar="RANGE",
             help="the range of pixels that the reference was trained on: 0..255, 0..1 or -1..1")] = "0..255") -> None:
-    """Show how far every operator of an integer file is from the float model's, and what to do about the worst
-    three."""
+    """Show how far every operator of an integer file is from the float model's, and how to fix the worst three."""
     from pipelines.engine import workers
     from pipelines.tools import explain
 
@@ -96,8 +95,8 @@ def benchmark(
 def predict(
         artifact: Annotated[Path, typer.Argument(
             help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
-        files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="what the model takes, for instance "
-                                                                            "images")]) -> None:
+        files: Annotated[list[Path], typer.Argument(
+            metavar="FILE...", help="what the model takes, for instance images")]) -> None:
     """Show what a model says of some files, for instance the classes of images."""
     from pipelines.tools import predict
 
@@ -108,8 +107,8 @@ def predict(
 @app.command()
 def verify(
         bundle: BundleFolder,
-        arch: Annotated[Optional[Architecture],
-                        typer.Option(help="run the TFLite files on this processor, emulated")] = None,
+        arch: Annotated[Optional[Architecture], typer.Option(
+            help="run the TFLite files on this processor, emulated")] = None,
         on_gpu: Annotated[bool, typer.Option(
             "--gpu", help="run the float TFLite files on LiteRT's GPU accelerator")] = False) -> None:
     """Run a bundle's models on its golden samples again: here, on the GPU, or on an emulated arm64 processor."""
@@ -137,8 +136,8 @@ def keys(private: Annotated[Path, typer.Argument(
 @app.command()
 def publish(
         bundle: BundleFolder,
-        destination: Annotated[str, typer.Argument(metavar="DEST", help="a folder, or a URL such as "
-                                                                        "s3://bucket/models")],
+        destination: Annotated[str, typer.Argument(
+            metavar="DEST", help="a folder, or a URL such as s3://bucket/models")],
         key: Annotated[Optional[Path], typer.Option(
             "--key", metavar="FILE", help="the private key to sign with")] = None) -> None:
     """Publish a bundle under its name and version. A version appears all at once, and is never overwritten."""

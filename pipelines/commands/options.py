@@ -11,12 +11,11 @@ from pipelines.errors import UserError
 app = typer.Typer(
     name="litepress", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Train a Keras model from one recipe file, and press it for the phone, the NPU and TF Serving, proven equal "
-         "to what was "
-         "trained.",
+         "to what was trained.",
     epilog="Exit codes: 0 success, 1 a gate was missed, 2 a problem you can fix, 3 a stage crashed, 130 interrupted.")
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="a recipe file, for instance "
-                                                                   "recipes/vision/digits.yaml")]
+RecipePath = Annotated[Path, typer.Argument(
+    metavar="RECIPE", help="a recipe file, for instance recipes/vision/digits.yaml")]
 Overrides = Annotated[Optional[list[str]], typer.Option(
     "--set", metavar="A.B=VALUE", help="change a setting of the recipe, for instance train.epochs=30; may be repeated")]
 RunsFolder = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="where runs and artifacts are kept")]
@@ -24,8 +23,7 @@ Json = Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="wr
 
 
 def read_pixels(text: str) -> str:
-    """Return the name of a range of pixels that models are trained on. Raises typer.BadParameter where it is not
-    one."""
+    """Return a range of pixels that models are trained on, as it is called. Raises typer.BadParameter."""
     from export.keras_models.imported import SCALING  # which takes its time to import
 
     if text not in SCALING:

@@ -78,8 +78,7 @@ def press(
             "--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
         json_: Json = None) -> None:
-    """Press an image classifier that was made elsewhere: variants, verification, report and bundle, as from a recipe's
-    run."""
+    """Press an image classifier that was made elsewhere: variants, verification, report and bundle, as in a run."""
     from rich.console import Console
 
     from pipelines.engine.display import Display
@@ -94,8 +93,8 @@ def press(
     display = Display(Console())
     display.line(f"{recipe.name} · {model} on {data}")
     if recipe.data.labels == "model":
-        display.line(f"  {data} has no labels: accuracy is the share of images on which a file answers as {model.name} "
-                     "does")
+        display.line(f"  {data} has no labels: accuracy is the share of images on which a file answers as "
+                     f"{model.name} does")
     results = _run(recipe, str(model), Options(runs, track=track), display, json_)
     if out is not None and results is not None:
         press.bundle_to(out, results)
@@ -146,8 +145,8 @@ def _show(display: Display, results: Results) -> None:
         folder = Path(results.report).parent
         served = any(one.target == "saved_model" for one in results.artifacts)
         serve = f"   serve  litepress serve {folder}" if served else ""
-        display.line(f"  report  {results.report}   tracking  make ui   predict  litepress predict {folder} "
-                     f"FILE{serve}")
+        predict = f"predict  litepress predict {folder} FILE"
+        display.line(f"  report  {results.report}   tracking  make ui   {predict}{serve}")
 
 
 @app.command()
@@ -183,8 +182,7 @@ def tune(
         recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
         trials: Annotated[Optional[int], typer.Option(min=1, help="how many, instead of tune.trials")] = None,
         track: Annotated[bool, typer.Option(help="send each trial to MLflow")] = True) -> None:
-    """Search the recipe's tune.ranges for the settings that train best. Run it again to go on, with more --trials
-    too."""
+    """Search the recipe's tune.ranges for the settings that train best. Run it again to go on, or for more --trials."""
     from rich.console import Console
 
     from pipelines.engine import display
@@ -232,8 +230,7 @@ def find_rate(
 def benchmark_input(
         recipe: RecipePath, set_: Overrides = None,
         seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:
-    """Measure the examples per second of the input pipeline and of the training step, and show which is the
-    bottleneck."""
+    """Measure the examples per second of the input pipeline and of the training step, and name the bottleneck."""
     from pipelines.engine import workers
     from pipelines.recipe import file as recipe_file
     from pipelines.tools import benchmark_input

@@ -1,5 +1,4 @@
-"""`litepress models`: the builders there are, and the versions of trained models in a repository that TF Serving
-serves."""
+"""`litepress models`: the builders there are, and the versions of trained models in TF Serving's repository."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,8 +19,7 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="the model's nam
 
 @group.callback()
 def models(context: typer.Context) -> None:
-    """Show every model at its paper's setting: weights, multiply-adds, size; or, with a command, manage versions in a
-    model repository."""
+    """Show every model at its paper's setting: weights, multiply-adds, size. With a command: manage a repository."""
     from pipelines.engine import workers
     from pipelines.tools import listing
 
@@ -44,8 +42,7 @@ def promote(
         run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder, or a bundle's")],
         repository: RepositoryFolder,
         name: Annotated[Optional[str], typer.Option(help="of the model; the recipe's unless given")] = None) -> None:
-    """Make a run's SavedModel the next version of its model. The version appears all at once: it is copied, then
-    renamed."""
+    """Make a run's SavedModel the next version of its model. The version appears all at once."""
     from pipelines.tools import deploy
 
     model, number = _in_worker(deploy.promote, run, repository, name)
@@ -80,8 +77,7 @@ def label(
         repository: RepositoryFolder, model: ModelName,
         setting: Annotated[str, typer.Argument(
             metavar="LABEL=VERSION", help="stable=3, for instance; stable= removes the label")]) -> None:
-    """Put a label on a version. Clients ask for a label such as stable or canary, and every labelled version is
-    served."""
+    """Label a version, for clients to ask for: stable, canary. Every labelled version is served."""
     from pipelines.tools import deploy
 
     name, equals, number = setting.partition("=")

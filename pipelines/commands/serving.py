@@ -23,8 +23,7 @@ class Protocol(str, enum.Enum):
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def serve(context: typer.Context) -> None:
-    """Serve models as TF Serving does: [RUN or folder of numbered versions] [flags of tensorflow_model_server]; --help
-    lists them."""
+    """Serve models as TF Serving does: [RUN or folder of versions] [flags of tensorflow_model_server]; see --help."""
     from pipelines.tools import serve
 
     serve.serve(context.args)
@@ -32,27 +31,22 @@ def serve(context: typer.Context) -> None:
 
 @app.command()
 def load_test(
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="host:port of a server")],
-    recipe: Annotated[Path, typer.Option("--recipe", metavar="RECIPE", help="the recipe whose examples are sent")],
-    set_: Overrides = None,
-    model: Annotated[Optional[str], typer.Option(help="the model's name; the recipe's unless given")] = None,
-    protocol: Annotated[Protocol, typer.Option(help="gRPC or REST")] = Protocol.grpc,
-    rates: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="LIST", help="requests per second, for instance 100,200,400; the highest is searched unless given"
-        ),
-    ] = None,
-    objective: Annotated[float, typer.Option(min=0.1, help="milliseconds that 99 of 100 answers may take")] = 50.0,
-    seconds: Annotated[float, typer.Option(min=0.5, help="how long each rate is kept up")] = 5.0,
-    figure: Annotated[
-        Optional[Path], typer.Option("--figure", metavar="FILE.png", help="draw latency against rate")
-    ] = None,
-    k6: Annotated[bool, typer.Option("--k6", help="let k6 send the requests, if it is installed; over REST")] = False,
-    json_: Json = None,
-) -> None:
-    """Send a server examples at rising rates: latency from when each request was due, errors, and the highest rate
-    within the objective."""
+        address: Annotated[str, typer.Argument(metavar="ADDRESS", help="host:port of a server")],
+        recipe: Annotated[Path, typer.Option("--recipe", metavar="RECIPE", help="the recipe whose examples are sent")],
+        set_: Overrides = None,
+        model: Annotated[Optional[str], typer.Option(help="the model's name; the recipe's unless given")] = None,
+        protocol: Annotated[Protocol, typer.Option(help="gRPC or REST")] = Protocol.grpc,
+        rates: Annotated[Optional[str], typer.Option(
+            metavar="LIST", help="requests per second, for instance 100,200,400; the highest is searched unless given",
+        )] = None,
+        objective: Annotated[float, typer.Option(min=0.1, help="milliseconds that 99 of 100 answers may take")] = 50.0,
+        seconds: Annotated[float, typer.Option(min=0.5, help="how long each rate is kept up")] = 5.0,
+        figure: Annotated[Optional[Path], typer.Option(
+            "--figure", metavar="FILE.png", help="draw latency against rate")] = None,
+        k6: Annotated[bool, typer.Option(
+            "--k6", help="let k6 send the requests, if it is installed; over REST")] = False,
+        json_: Json = None) -> None:
+    """Send a server examples at rising rates: latency, errors, and the highest rate within the objective."""
     from pipelines.engine import runs as records
     from pipelines.recipe import file as recipe_file
     from pipelines.tools import load_test
@@ -80,8 +74,7 @@ def deploy(
         memory: Annotated[int, typer.Option(min=256, help="memory of a replica, MiB")] = 2048,
         canary: Annotated[int, typer.Option(min=0, max=100, help="percentage of requests that go to the canary")] = 10,
         storage: Annotated[str, typer.Option(metavar="URI", help="where KServe finds the model")] = "") -> None:
-    """Write what a TF Serving fleet needs: model repository, image, compose, Kubernetes, KServe, canary split,
-    monitoring."""
+    """Write what a TF Serving fleet needs: repository, image, compose, Kubernetes, KServe, canary split, monitoring."""
     from pipelines.engine import workers
     from pipelines.tools import deploy
     from serving.deploy.files import Deployment
@@ -121,8 +114,7 @@ def replay(
     errors = sum(map(len, result.errors.values()))
     if errors or lowest < agreement:
         raise GateError(f"replay: {new} answers as {old} on {lowest:.2%} of rows, {errors} errors; at least "
-                        f"{agreement:.2%} and "
-                        "none were asked for")
+                        f"{agreement:.2%} and none were asked for")
 
 
 @app.command()
@@ -131,8 +123,8 @@ def drift(
         recipe: Annotated[Path, typer.Option(
             "--recipe", metavar="RECIPE", help="the recipe whose training set they are compared with")],
         set_: Overrides = None,
-        most: Annotated[float, typer.Option("--most", min=0,
-                                            help="population stability index above which to exit 1")] = 0.25,
+        most: Annotated[float, typer.Option(
+            "--most", min=0, help="population stability index above which to exit 1")] = 0.25,
         limit: Annotated[int, typer.Option(min=1, help="examples to read, at most")] = 2000,
         figure: Annotated[Optional[Path], typer.Option(
             "--figure", metavar="FILE.png", help="draw the distributions")] = None,

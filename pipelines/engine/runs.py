@@ -111,8 +111,8 @@ def load(folder: Path) -> Run:
 
 
 def all_runs(root: Path, name: str = "*", skip_unreadable: bool = False) -> list[Run]:
-    """Return the runs below a folder, oldest first. Raises UserError at a record that cannot be read, unless told to skip
-    it."""
+    """Return the runs below a folder, oldest first. Raises UserError at a record that cannot be read, unless told to
+    skip it."""
     result = []
     for path in sorted(root.glob(f"{name}/*/{RECORD}")):
         if not path.parent.is_symlink():

@@ -17,7 +17,8 @@ from pipelines.engine import journal
 from pipelines.errors import UserError
 
 MANIFEST = "artifact.json"
-#: Files that say when or how fast something was done. They differ from run to run and are no part of an artifact's digest.
+#: Files that say when or how fast something was done. They differ from run to run and are no part of an artifact's
+#: digest.
 MEASURED = {journal.NAME, "log.txt", "latency.json"}
 
 
@@ -61,15 +62,15 @@ class Store:
         self.root = root
 
     def folder(self, stage: str, key: str) -> Path:
-        """Where the artifact is, or will be."""
+        """Return where the artifact is, or will be."""
         return self.root / f"{stage}-{key[:16]}"
 
     def work(self, stage: str, key: str) -> Path:
-        """Where the artifact is being made. Kept over interruptions: checkpoints lie here."""
+        """Return where the artifact is being made. Kept over interruptions: checkpoints lie here."""
         return self.root / ".work" / f"{stage}-{key[:16]}"
 
     def find(self, stage: str, key: str) -> Artifact | None:
-        """The artifact, every file of it checked. Raises UserError where a file was altered or deleted."""
+        """Return the artifact, every file of it checked. Raises UserError where a file was altered or deleted."""
         folder = self.folder(stage, key)
         if not folder.is_dir():
             return None
@@ -86,12 +87,14 @@ class Store:
         return artifact
 
     def commit(self, stage: str, key: str, seconds: float, summary: str) -> Artifact:
-        """Makes the work folder the artifact, in one rename. An artifact that stood there is put into the trash."""
+        """Make the work folder the artifact, in one rename. An artifact that stood there is put into the trash."""
         work, folder = self.work(stage, key), self.folder(stage, key)
         files = {str(path.relative_to(work)): File(sha256=_sha256(path), bytes=path.stat().st_size)
                  for path in sorted(work.rglob("*")) if path.is_file() and path.name != MANIFEST}
-        lasting = "\n".join(f"{name} {file.sha256}" for name, file in sorted(files.items()) if Path(name).name not in MEASURED)
-        artifact = Artifact(stage=stage, key=key, digest=hashlib.sha256(lasting.encode()).hexdigest(), seconds=round(seconds, 3),
+        lasting = "\n".join(f"{name} {file.sha256}" for name,
+                            file in sorted(files.items()) if Path(name).name not in MEASURED)
+        artifact = Artifact(stage=stage, key=key, digest=hashlib.sha256(lasting.encode()).hexdigest(),
+                            seconds=round(seconds, 3),
                             summary=summary, files=files, path=folder)
         with open(work / MANIFEST, "w", encoding="utf-8") as file:
             file.write(artifact.model_dump_json(exclude={"path"}, indent=1))
@@ -102,7 +105,7 @@ class Store:
         return artifact
 
     def discard(self, folder: Path) -> None:
-        """Moves a folder, if it is there, to the trash, from where `litepress gc` takes it."""
+        """Move a folder, if it is there, to the trash, from where `litepress gc` takes it."""
         if folder.exists():
             trash = self.root / ".trash"
             trash.mkdir(exist_ok=True)
@@ -113,7 +116,7 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, stage: str, key: str) -> Iterator[None]:
-        """Holds other runs back from making the same artifact; let go when the process ends, however it ends."""
+        """Hold other runs back from making the same artifact; let go when the process ends, however it ends."""
         with writable(self.root / ".work"):
             (self.root / ".work").mkdir(parents=True, exist_ok=True)
             lock = open(self.work(stage, key).with_suffix(".lock"), "w")
@@ -122,7 +125,7 @@ class Store:
             yield
 
     def busy(self, work: Path) -> bool:
-        """Whether some process is making the artifact of a work folder right now."""
+        """Return whether some process is making the artifact of a work folder right now."""
         try:
             with open(work.with_suffix(".lock"), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,9 +140,11 @@ class Store:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write a file or a folder to, and rename it to `path` at the end, so that `path` is never half written.
+    """Give a path beside `path` to write a file or a folder to, and rename it to `path` at the end, so that `path` is
+    never half written.
 
-    What stood at `path` is replaced. Where the body raises, `path` stays as it was. Raises UserError where the place cannot be written.
+    What stood at `path` is replaced. Where the body raises, `path` stays as it was. Raises UserError where the place
+    cannot be written.
     """
     beside = path.with_name(f".part.{path.name}")  # which keeps the ending: some writers go by it
     with writable(path):
@@ -162,7 +167,7 @@ def _remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def writable(place: Path) -> Iterator[None]:
-    """Turns what the operating system says of a place that cannot be written into one line for the user."""
+    """Turn what the operating system says of a place that cannot be written into one line for the user."""
     try:
         yield
     except OSError as error:
@@ -172,7 +177,8 @@ def writable(place: Path) -> Iterator[None]:
 def _cannot_write(place: Path, error: OSError) -> UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(_existing(place)).free
-        return UserError(f"{place}: the disk is full ({free / 1e6:.0f} MB free). Free some space (litepress gc shows what no run needs) "
+        return UserError(f"{place}: the disk is full ({free / 1e6:.0f} MB free). Free some space (litepress gc shows "
+                         "what no run needs) "
                          "and run again: it goes on where it stopped")
     return UserError(f"{place}: cannot be written ({error.strerror or error}). Give a folder that can with --runs")
 
@@ -184,7 +190,8 @@ def _existing(place: Path) -> Path:
 
 
 def _altered(folder: Path, stage: str, name: str, what: str) -> UserError:
-    return UserError(f"{folder}/{name} {what}. Put the file back, or make the stage's artifact anew with --from {stage}")
+    return UserError(f"{folder}/{name} {what}. Put the file back, or make the stage's artifact anew with --from "
+                     f"{stage}")
 
 
 def _sha256(path: Path) -> str:

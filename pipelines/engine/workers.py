@@ -40,7 +40,8 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
-def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None, listen: Listener = lambda message: None,
+def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None,
+         listen: Listener = lambda message: None,
          what: str = "") -> Any:
     """Run a function in a worker and give what it returns.
 

@@ -72,14 +72,14 @@ class Feature(Entry):
 
     def check(self, name: str, fields: dict[str, Field]) -> Field:
         """Return the source's field that this is made of. Raises UserError where there is none of its kind."""
-        wanted = self.field_name(name)
-        if wanted not in fields:
-            raise UserError(f"data: the source has no field {wanted}; it has {', '.join(fields)}. "
+        requested = self.field_name(name)
+        if requested not in fields:
+            raise UserError(f"data: the source has no field {requested}; it has {', '.join(fields)}. "
                             f"Name it in data.{name}.field")
-        if fields[wanted].kind not in self.accepts:
-            raise UserError(f"data: the source's field {wanted} is {fields[wanted].kind}, and {name} is made of "
+        if fields[requested].kind not in self.accepts:
+            raise UserError(f"data: the source's field {requested} is {fields[requested].kind}, and {name} is made of "
                             f"{' or '.join(self.accepts)}. Name another in data.{name}.field")
-        return fields[wanted]
+        return fields[requested]
 
     def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
         """Return what is to be known of the data before anything is decoded.
@@ -108,7 +108,8 @@ class Feature(Entry):
         """Return a decoded batch as the training takes it: numbers as float32, classes one-hot."""
         return tf.cast(values, tf.float32)
 
-    def read(self, path: Path, tensor: Tensor) -> np.ndarray:  # type: ignore[override]  # a feature is not chosen by name
+    def read(self, path: Path,
+             tensor: Tensor) -> np.ndarray:  # type: ignore[override]  # a feature is not chosen by name
         """Return a user's file as the model takes it, one example. Raises UserError."""
         raise UserError(f"{path}: a {self.entry_name} cannot be read from a file")
 

@@ -89,7 +89,9 @@ class Data:
             at: their positions in the split, in the order asked for; or a number, for the first so many.
         """
         split = self.index.splits[part]
-        asked = np.arange(min(at, split.examples)) if isinstance(at, int) else np.asarray(at, int)
+        asked = np.asarray(at, int)
+        if asked.ndim == 0:
+            asked = np.arange(min(int(asked), split.examples))
         chosen, order = np.unique(asked, return_inverse=True)
         if len(chosen) == split.examples:
             dataset = self.examples(part)
@@ -104,8 +106,10 @@ class Data:
         return self._divided(ordered)
 
     def batches(self, part: Part, size: int = 256) -> Iterator[tuple[Values, Values]]:
-        """Give a split in its fixed order, decoded, in batches of NumPy arrays."""
-        return _batched(self.examples(part), size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+        """Give a split in its fixed order, decoded, in batches of NumPy arrays, which are the caller's to change."""
+        for inputs, targets in _batched(self.examples(part), size).prefetch(tf.data.AUTOTUNE):
+            yield ({name: values.numpy() for name, values in inputs.items()},
+                   {name: values.numpy() for name, values in targets.items()})
 
     def training(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
         """Return shuffled, augmented batches of several epochs, one after the other, as a training takes them: float32.
@@ -121,9 +125,9 @@ class Data:
         roles = {name: tensor.role for name, tensor in (self.index.inputs | self.index.targets).items()}
 
         def prepare(epoch: tf.Tensor, position: tf.Tensor, example: tuple[Tensors, Tensors]) -> tuple[Tensors, Tensors]:
-            own_seed = tf.cast(tf.stack([self.seed * 100_003 + epoch, position]), tf.int32)
+            entry_seed = tf.cast(tf.stack([self.seed * 100_003 + epoch, position]), tf.int32)
             inputs, targets = (self._prepared(part) for part in example)
-            return augment(self.section.augment, inputs, targets, roles, own_seed)
+            return augment(self.section.augment, inputs, targets, roles, entry_seed)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             shuffled = dataset.shuffle(min(count, SHUFFLE_BUFFER), seed=self.seed * 100_003 + epoch + 1,

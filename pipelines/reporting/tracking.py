@@ -6,7 +6,6 @@ costing the run anything: what it has sent is written down, and `litepress track
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import platform
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from etils import epy
 from pipelines.engine import runs
 from pipelines.engine.journal import NAME as JOURNAL
 from pipelines.engine.journal import flat, read
+from pipelines.engine.locks import alone
 from pipelines.engine.runs import Run
 from pipelines.engine.store import MANIFEST
 from pipelines.recipe import file as recipe_file
@@ -104,7 +103,7 @@ class Upload:
         self.run = run
         root = run.folder.parent.parent
         server, path = uri(root), run.folder / STATE
-        with _alone(root / ".mlflow.lock"):
+        with alone(root / ".mlflow.lock"):
             self.client = mlflow.MlflowClient(server, server)
             self.experiment = self._experiment(root)
         self.state: dict[str, Any] = runs.read_json(path) if path.exists() else {}
@@ -269,14 +268,6 @@ def _dataset(event: dict[str, Any]) -> Any:
     dataset = entities.Dataset(name=event["name"], digest=event["digest"][:36], source_type="litepress", source=source,
                                profile=json.dumps({"examples": event["examples"]}))
     return entities.DatasetInput(dataset, [entities.InputTag("mlflow.data.context", event["context"])])
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Return one process at a time: two that make the database at once would get in each other's way."""
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _reason(folder: Path) -> str:

@@ -8,7 +8,6 @@ from etils import epy
 
 from pipelines.errors import UserError
 from pipelines.figures import figures
-from pipelines.ingest.augmentation.augment import augment
 from pipelines.ingest.data import Data
 from pipelines.ingest.index import Index
 from pipelines.ingest.indexing import build_index, check_batch
@@ -16,7 +15,6 @@ from pipelines.stages.context import INDEX, Context
 
 with epy.lazy_imports():
     import numpy as np
-    import tensorflow as tf
 
 SAMPLES = 25
 
@@ -66,17 +64,11 @@ def _check_unreadable(context: Context, index: Index) -> None:
 
 def _draw_samples(context: Context, data: Data) -> None:
     """Draw two grids of the same training examples: as they are, and as augmentation makes them."""
-    inputs, targets = data.arrays("train", SAMPLES)
-    _draw(data, inputs, targets, context.work / "samples.png")
+    few = data.first(SAMPLES)
+    _draw(data, *few.arrays("train", SAMPLES), context.work / "samples.png")
     if data.section.augment:
-        prepared = {name: data.features[name].prepare(tf.constant(values), data.index.learnt[name])
-                    for name, values in (inputs | targets).items()}
-        roles = {name: tensor.role for name, tensor in (data.index.inputs | data.index.targets).items()}
-        changed = augment(data.section.augment, {name: prepared[name] for name in inputs},
-                          {name: prepared[name] for name in targets},
-                          roles, tf.constant([data.seed * 100_003 % 2**31, 0], tf.int32))
-        _draw(data, *({name: values.numpy() for name, values in part.items()} for part in changed),
-              context.work / "samples_augmented.png")
+        changed = next(iter(few.training(0, 1).as_numpy_iterator()))
+        _draw(data, *changed, context.work / "samples_augmented.png")
 
 
 def _draw(data: Data, inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], path: Path) -> None:

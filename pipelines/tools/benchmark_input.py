@@ -18,7 +18,7 @@ EPOCHS = 1_000_000
 
 
 class Speed(BaseModel):
-    """Examples per second of the input pipeline alone, of the training step alone on one batch, and of both together."""
+    """Examples per second of the input pipeline alone, of the training step alone, and of both together."""
 
     input: float
     step: float

@@ -133,8 +133,7 @@ def label(model: Path, data: str, pixels: Pixels, shape: tuple[int, int, int], t
 
 
 def adopted(model: Path, pixels: Pixels) -> keras.Model:
-    """Return a Keras model made elsewhere as an image classifier of raw pixels. Raises ValueError where it is not
-    one."""
+    """Return a Keras model made elsewhere as a classifier of raw pixels. Raises ValueError where it is not one."""
     return ImageClassification().adopt(imported.load(model), ImportedModel(path=str(model), pixels=pixels))
 
 
@@ -168,7 +167,10 @@ def _labelled_by_model(settings: PressSettings, described: ModelShape) -> Source
 
 def _normalized(model: Path, pixels: Pixels) -> bytes:
     """Return a .tflite file, or a SavedModel that Keras did not write, as a TFLite file from raw pixels to logits.
-    Raises ValueError."""
+
+    Raises:
+        ValueError: it is neither, or not an image classifier.
+    """
     if model.suffix == ".tflite" and model.is_file():
         content = model.read_bytes()
     elif (model / "saved_model.pb").exists():

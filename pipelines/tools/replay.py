@@ -42,7 +42,6 @@ def lines(result: Replayed, old: str, new: str) -> list[str]:
         output.append(f"  {name:<12} p50 {result.latency.get(side, float('nan')):.2f} ms, {len(failed)} errors{first}")
     for one in result.outputs:
         top = f", same class on {one.same_top:.2%}" if one.same_top is not None else ""
-        output.append(f"  {one.name:<12} same on {one.same:.2%} of {one.rows:,} rows{top}; off by at most "
-                      f"{one.largest:.2g}, on average "
-                      f"{one.mean:.2g}")
+        off = f"off by at most {one.largest:.2g}, on average {one.mean:.2g}"
+        output.append(f"  {one.name:<12} same on {one.same:.2%} of {one.rows:,} rows{top}; {off}")
     return output

@@ -18,10 +18,9 @@ def serve(arguments: Sequence[str]) -> None:
     from serving.main import main
 
     if "--help" in arguments:
-        print(usage("litepress serve [RUN | FOLDER of numbered versions] [FLAGS]")
-              + f"\n\nWith a RUN or FOLDER, its model is served under its name, REST on port {REST_PORT} beside gRPC, "
-                "unless flags say "
-              "otherwise.\nStop with ctrl-C or SIGTERM: in-flight requests finish first.")
+        print(usage("litepress serve [RUN | FOLDER of numbered versions] [FLAGS]"))
+        print(f"\nWith a RUN or FOLDER, its model is served under its name, REST on port {REST_PORT} beside gRPC, "
+              "unless flags say otherwise.\nStop with ctrl-C or SIGTERM: in-flight requests finish first.")
         return
     flags = list(arguments)
     if flags and not flags[0].startswith("-"):
@@ -33,8 +32,11 @@ def serve(arguments: Sequence[str]) -> None:
 
 
 def versions_of(folder: Path) -> tuple[Path, str]:
-    """Return the folder of numbered versions that a folder stands for, itself or a run's, and the model's name. Raises
-    UserError."""
+    """Return the folder of numbered versions that a folder stands for, itself or a run's, and the model's name.
+
+    Raises:
+        UserError: there is no SavedModel in it.
+    """
     if (folder / runs.RECORD).exists():
         run = runs.load(folder)
         if "export" not in run.record.stages or run.record.stages["export"].state != "done":

@@ -74,8 +74,7 @@ class Search:
         self.recipe = recipe_file.read(path, overrides)
         if self.recipe.tune is None:
             raise UserError(f"{path}: tune is missing: give tune.ranges, for instance tune: {{ranges: "
-                            "{train.schedule.one_cycle.peak: "
-                            "{log: [0.001, 0.1]}}}")
+                            "{train.schedule.one_cycle.peak: {log: [0.001, 0.1]}}}")
         self.section: TuneSection = self.recipe.tune
         self.metric = self.recipe.monitored(self.section.metric)
         for name, values in self.section.ranges.items():
@@ -88,10 +87,13 @@ class Search:
         self.study = self._study()
 
     def with_settings(self, settings: dict[str, Any]) -> Recipe:
-        """Return the recipe of a trial, under a name that keeps trials apart from runs. Raises UserError where it
-        cannot take a setting."""
-        return recipe_file.read(self.path,
-                                [*self.overrides, *_written(settings), f"name={self.recipe.name}-tune", "tune=null"])
+        """Return the recipe of a trial, under a name that keeps trials apart from runs.
+
+        Raises:
+            UserError: it cannot take a setting.
+        """
+        own = [f"name={self.recipe.name}-tune", "tune=null"]
+        return recipe_file.read(self.path, [*self.overrides, *_written(settings), *own])
 
     def __call__(self, report: Callable[[str], None]) -> Outcome:
         """Run the trials that are missing.
@@ -110,8 +112,8 @@ class Search:
             started = time.monotonic()
             result = self._run(trial, settings)
             seconds = time.monotonic() - started
-            report(f"trial {len(self._done())}/{self.section.trials}  {result}  {'  '.join(_written(settings))}  "
-                   f"{seconds:.0f} s")
+            shown = "  ".join(_written(settings))
+            report(f"trial {len(self._done())}/{self.section.trials}  {result}  {shown}  {seconds:.0f} s")
         completed = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
         if not completed:
             raise UserError(f"tune: none of {self.section.trials} trials came to its end. See runs in {self.folder}")
@@ -178,10 +180,9 @@ class Search:
     def _done(self) -> list[Any]:
         """Return the trials that count: those that were told to the study, without the interrupted ones."""
         states = optuna.trial.TrialState
+        told = self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
         attributes = self.study.user_attrs
-        return [trial for trial in self.study.get_trials(deepcopy=False,
-                                                         states=(states.COMPLETE, states.PRUNED, states.FAIL))
-                if f"interrupted.{trial.number}" not in attributes]
+        return [trial for trial in told if f"interrupted.{trial.number}" not in attributes]
 
     def _outcome(self) -> Outcome:
         best = self.study.best_trial

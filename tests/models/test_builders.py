@@ -14,9 +14,11 @@ PARAMETERS = {
     "resnet8": (78_666, None),  # MLPerf Tiny, github.com/mlcommons/tiny
     "ds_cnn": (24_908, 23_756),  # MLPerf Tiny
     "lenet5": (60_000 + 850, None),  # the paper's C1 to F6, and ten logits in the place of its RBF units
-    "resnet20": (None, 269_722), "resnet56": (None, 853_018), "resnet110": (None, 1_727_962),  # 0.27, 0.85, 1.7 M: table 6 of the paper
+    # 0.27, 0.85, 1.7 M: table 6 of the paper
+    "resnet20": (None, 269_722), "resnet56": (None, 853_018), "resnet110": (None, 1_727_962),
     "resnet18": (None, 11_689_512), "resnet34": (None, 21_797_672),  # torchvision
-    "resnet50": (25_636_712, None), "resnet101": (44_707_176, None), "resnet152": (60_419_944, None),  # keras.applications, as all below
+    # keras.applications, as all below
+    "resnet50": (25_636_712, None), "resnet101": (44_707_176, None), "resnet152": (60_419_944, None),
     "resnet50_v2": (25_613_800, None), "resnet101_v2": (44_675_560, None), "resnet152_v2": (60_380_648, None),
     "vgg11": (132_863_336, None), "vgg13": (133_047_848, None),  # torchvision
     "vgg16": (138_357_544, None), "vgg19": (143_667_240, None),
@@ -30,27 +32,33 @@ PARAMETERS = {
     "efficientnet_b0": (5_330_571, None), "efficientnet_b1": (7_856_239, None), "efficientnet_b2": (9_177_569, None),
     "efficientnet_b3": (12_320_535, None), "efficientnet_b4": (19_466_823, None), "efficientnet_b5": (30_562_527, None),
     "efficientnet_b6": (43_265_143, None), "efficientnet_b7": (66_658_687, None),
-    "efficientnet_v2_b0": (7_200_312, None), "efficientnet_v2_b1": (8_212_124, None), "efficientnet_v2_b2": (10_178_374, None),
+    "efficientnet_v2_b0": (7_200_312, None), "efficientnet_v2_b1": (8_212_124, None),
+    "efficientnet_v2_b2": (10_178_374, None),
     "efficientnet_v2_b3": (14_467_622, None), "efficientnet_v2_s": (21_612_360, None),
-    "shufflenet_v2_x0_5": (None, 1_366_792), "shufflenet_v2": (None, 2_278_604), "shufflenet_v2_x1_5": (None, 3_503_624),
+    "shufflenet_v2_x0_5": (None, 1_366_792), "shufflenet_v2": (None, 2_278_604),
+    "shufflenet_v2_x1_5": (None, 3_503_624),
     "shufflenet_v2_x2": (None, 7_393_996),  # torchvision
-    "vit_tiny": (5_717_416, None), "vit_small": (22_050_664, None), "vit_base": (86_567_656, None),  # timm, as all below
+    # timm, as all below
+    "vit_tiny": (5_717_416, None), "vit_small": (22_050_664, None), "vit_base": (86_567_656, None),
     "mobilevit_xxs": (None, 1_272_024), "mobilevit_xs": (None, 2_317_848), "mobilevit_s": (None, 5_578_632),
 }
 #: Multiply-adds in millions that the papers or benchmarks state, and how far theirs may be rounded.
-MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": (3_800, 0.05), "resnet152": (11_300, 0.05),
+MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": (3_800, 0.05),
+                 "resnet152": (11_300, 0.05),
                  "mobilenet_v1": (569, 0.01), "mobilenet_v2": (300, 0.05), "mobilenet_v3_large": (219, 0.05),
                  "mobilenet_v3_small": (56, 0.05),
                  "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05), "alexnet": (720, 0.02), "inception_v3": (5_700, 0.02),
-                 "efficientnet_b0": (390, 0.02), "convnext_tiny": (4_500, 0.02), "shufflenet_v2": (146, 0.02), "densenet121": (2_800, 0.03),
+                 "efficientnet_b0": (390, 0.02), "convnext_tiny": (4_500, 0.02), "shufflenet_v2": (146, 0.02),
+                 "densenet121": (2_800, 0.03),
                  "mobilevit_s": (2_000, 0.02), "mobilevit_xxs": (400, 0.03), "vit_tiny": (1_300, 0.05)}
 
 
 #: Those that take seconds to build.
-LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "resnet152_v2", "resnet110", "vgg11", "vgg13", "vgg19",
-         "densenet169", "densenet201", "convnext_small", "convnext_base", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
-         "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2",
-         "efficientnet_v2_b3", "efficientnet_v2_s", "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
+LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "resnet152_v2", "resnet110", "vgg11",
+         "vgg13", "vgg19", "densenet169", "densenet201", "convnext_small", "convnext_base", "efficientnet_b1",
+         "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6",
+         "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_b3", "efficientnet_v2_s",
+         "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
          "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet")
 
 
@@ -58,7 +66,8 @@ def test_every_builder_has_a_reference():
     assert {builder.name for builder in models.builders()} == set(PARAMETERS)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in PARAMETERS])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in PARAMETERS])
 def test_parameters_and_multiply_adds_are_the_papers(name):
     counted = next(models.census.census([models.builder(name)]))
     parameters, trainable = PARAMETERS[name]
@@ -90,8 +99,8 @@ def test_lenet_c3_is_connected_as_in_table_1_of_the_paper():
 
 
 #: One of each family: the larger ones differ by their repetitions alone.
-SMALL = ("convnext_tiny", "googlenet", "shufflenet_v2", "ds_cnn", "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small",
-         "resnet8", "resnet18", "resnet20", "resnet50", "squeezenet", "vgg11")
+SMALL = ("convnext_tiny", "googlenet", "shufflenet_v2", "ds_cnn", "lenet5", "mobilenet_v1", "mobilenet_v2",
+         "mobilenet_v3_small", "resnet8", "resnet18", "resnet20", "resnet50", "squeezenet", "vgg11")
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -122,9 +131,10 @@ def test_images_that_are_too_small_are_refused_with_what_to_set(name):
 
 
 @pytest.mark.parametrize(("name", "settings", "kind"), [
-    ("resnet20", {"spatial_dropout": 0.3}, "SpatialDropout2D"), ("resnet18", {"spatial_dropout": 0.3}, "SpatialDropout2D"),
-    ("vgg11", {"spatial_dropout": 0.3, "width": 0.25}, "SpatialDropout2D"), ("resnet20", {"stochastic_depth": 0.5}, "Dropout"),
-    ("resnet18", {"stochastic_depth": 0.5}, "Dropout")])
+    ("resnet20", {"spatial_dropout": 0.3}, "SpatialDropout2D"),
+    ("resnet18", {"spatial_dropout": 0.3}, "SpatialDropout2D"),
+    ("vgg11", {"spatial_dropout": 0.3, "width": 0.25}, "SpatialDropout2D"),
+    ("resnet20", {"stochastic_depth": 0.5}, "Dropout"), ("resnet18", {"stochastic_depth": 0.5}, "Dropout")])
 def test_what_is_left_out_is_left_out_in_training_alone(name, settings, kind):
     model = models.build(name, input_shape=(32, 32, 3), classes=7, **settings)
     rates = [layer.rate for layer in model.layers if type(layer).__name__ == kind]
@@ -135,8 +145,9 @@ def test_what_is_left_out_is_left_out_in_training_alone(name, settings, kind):
     assert not np.array_equal(np.asarray(model(pixels, training=True)), np.asarray(model(pixels, training=True)))
 
 
-@pytest.mark.parametrize(("name", "shape"), [("vgg11", (1, 1, 512)), ("resnet50", (1, 1, 2048)), ("mobilenet_v3_small", (1, 1, 576)),
-                                            ("googlenet", (1, 1, 1024)), ("vit_tiny", (192,))])
+@pytest.mark.parametrize(("name", "shape"), [
+    ("vgg11", (1, 1, 512)), ("resnet50", (1, 1, 2048)), ("mobilenet_v3_small", (1, 1, 576)),
+    ("googlenet", (1, 1, 1024)), ("vit_tiny", (192,))])
 def test_without_the_top_there_are_the_features_that_it_sees(name, shape):
     model = models.build(name, input_shape=(32, 32, 3), classes=7, include_top=False)
     assert model.output.shape[1:] == shape
@@ -154,7 +165,8 @@ def registered(monkeypatch):
 @pytest.fixture
 def segmenter(registered):
     """A builder of another task, of an image's dimensions."""
-    @models.register("per_pixel", task="segmentation", paper="https://example.org", at={"input_shape": (8, 8, 3), "classes": 2})
+    @models.register("per_pixel", task="segmentation", paper="https://example.org",
+                     at={"input_shape": (8, 8, 3), "classes": 2})
     def per_pixel(input_shape: tuple[int, int, int], classes: int, *, filters: int = 4) -> keras.Model:
         """One convolution."""
         pixels = keras.Input(input_shape, name="image")
@@ -192,7 +204,8 @@ def test_dense_outputs_are_built_from_the_datas_dimensions(segmenter):
     model = models.build("per_pixel", input_shape=(16, 12, 1), classes=5, filters=2)
     assert model.output["logits"].shape == (None, 16, 12, 5)
     assert models.named_outputs(model) == model.output and list(models.named_inputs(model)) == ["image"]
-    assert models.builder("per_pixel").build({"input_shape": (8, 8, 3), "classes": 2, "lenses": 3}, {}).count_params() == 122
+    more_than_it_takes = {"input_shape": (8, 8, 3), "classes": 2, "lenses": 3}
+    assert models.builder("per_pixel").build(more_than_it_takes, {}).count_params() == 122
 
 
 def test_tokens_are_built_from_the_datas_dimensions(reader):
@@ -204,7 +217,7 @@ def test_tokens_are_built_from_the_datas_dimensions(reader):
 
 
 def test_a_dimension_that_is_missing_is_named(reader):
-    with pytest.raises(ValueError, match="bag_of_words is built from length, vocabulary, classes; vocabulary is not given"):
+    with pytest.raises(ValueError, match="is built from length, vocabulary, classes; vocabulary is not given"):
         models.build("bag_of_words", length=5, classes=2)
 
 

@@ -20,7 +20,8 @@ def randomized(network):
     generator = np.random.default_rng(1)
     for layer in network.layers:
         if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Normalization)):
-            layer.set_weights([generator.uniform(0.5, 1.5, weight.shape).astype(weight.dtype) for weight in layer.get_weights()])
+            layer.set_weights([generator.uniform(0.5, 1.5, weight.shape).astype(weight.dtype)
+                               for weight in layer.get_weights()])
     return network
 
 
@@ -37,7 +38,7 @@ def test_imagenet_weights_compute_what_keras_applications_does(name, tmp_path):
     if name.startswith("mobilenet_v3"):
         scaled = PIXELS  # scales inside
     expected = network.predict(scaled, verbose=0)
-    if name == "efficientnet_b0":  # ImageNet's weights go with a division that keras.applications makes only where it downloads
+    if name == "efficientnet_b0":  # keras.applications divides once more where it downloads ImageNet's weights
         layer = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
         mean, variance, _ = layer.get_weights()
         inner = keras.Model(layer.output, network.output)
@@ -55,16 +56,17 @@ def test_imagenet_weights_compute_what_keras_applications_does(name, tmp_path):
     np.testing.assert_allclose(result, expected, atol=2e-4 * np.abs(expected).max())
 
 
-def test_a_trained_model_starts_one_with_other_classes(tmp_path):
-    trained = models.build("resnet8", input_shape=(32, 32, 3), classes=10)
+@pytest.mark.parametrize(("name", "classifier"), [("resnet8", "logits"), ("squeezenet", "class_maps")])
+def test_a_trained_model_starts_one_with_other_classes(tmp_path, name, classifier):
+    trained = models.build(name, input_shape=(32, 32, 3), classes=10)
     trained.save(tmp_path / "model.keras")
     trained.save_weights(tmp_path / "model.weights.h5")
     for file in ("model.keras", "model.weights.h5"):
-        model = models.build("resnet8", input_shape=(48, 48, 3), classes=4)
-        loaded = Weights.read({"file": str(tmp_path / file)}).load(model, "resnet8", {})
+        model = models.build(name, input_shape=(48, 48, 3), classes=4)
+        loaded = Weights.read({"file": str(tmp_path / file)}).load(model, name, {})
         names = [layer.name for layer in pretrained.weighted(model)]
         np.testing.assert_array_equal(model.layers[2].get_weights()[0], trained.layers[2].get_weights()[0])
-        assert "logits" in set(names) - set(loaded) and loaded[0] == names[0]
+        assert classifier in set(names) - set(loaded) and loaded[0] == names[0]
 
 
 @pytest.mark.parametrize(("builder", "written", "message"), [
@@ -95,7 +97,8 @@ def test_weights_of_another_model_are_refused(tmp_path):
 def preset(tmp_path):
     """A small ViT as KerasHub keeps it."""
     keras_hub = pytest.importorskip("keras_hub", reason="wants the extra hub")
-    backbone = keras_hub.models.ViTBackbone(image_shape=(32, 32, 3), patch_size=8, num_layers=2, num_heads=3, hidden_dim=48, mlp_dim=192)
+    backbone = keras_hub.models.ViTBackbone(image_shape=(32, 32, 3), patch_size=8, num_layers=2, num_heads=3,
+                                            hidden_dim=48, mlp_dim=192)
     for weight in backbone.weights:
         weight.assign(np.random.default_rng(len(weight.path)).normal(0, 0.2, weight.shape))
     backbone.save_to_preset(str(tmp_path / "preset"))

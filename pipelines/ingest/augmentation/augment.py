@@ -161,15 +161,15 @@ def augment(entries: Sequence[Augmentation], inputs: Batch, targets: Batch, role
              for name, values in (inputs | targets).items()}
     pending = None
     for number, entry in enumerate(entries):
-        own_seed = seed + 1000 * (number + 1)
+        entry_seed = seed + 1000 * (number + 1)
         if isinstance(entry, Geometric):
             images = first_image(batch, roles)
-            matrix = entry.matrix(tf.shape(images)[0], images.shape[1], images.shape[2], own_seed)
+            matrix = entry.matrix(tf.shape(images)[0], images.shape[1], images.shape[2], entry_seed)
             pending = matrix if pending is None else tf.matmul(matrix, pending)
             continue
         if pending is not None:
             batch, pending = moved(batch, roles, pending), None
-        batch = entry.apply(batch, own_seed, roles)
+        batch = entry.apply(batch, entry_seed, roles)
     if pending is not None:
         batch = moved(batch, roles, pending)
     return {name: batch[name] for name in inputs}, {name: batch[name] for name in targets}

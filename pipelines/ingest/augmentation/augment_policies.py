@@ -46,12 +46,12 @@ class RandAugment(Augmentation, name="rand_augment", shorthand="magnitude"):
     def apply(self, batch: Batch, seed: tf.Tensor, roles: Roles) -> Batch:
         names, strength = [*GEOMETRIC, *PHOTOMETRIC], self.magnitude / MOST
         for number in range(self.changes):
-            own_seed = seed + 40 * number
+            entry_seed = seed + 40 * number
             if "mask" in roles.values():  # which follows what moves pixels
                 images = first_image(batch, roles)
-                drawn = draw(tf.shape(images)[0], images.shape[1], images.shape[2], strength, own_seed, names)
+                drawn = draw(tf.shape(images)[0], images.shape[1], images.shape[2], strength, entry_seed, names)
                 batch = moved(batch, roles, drawn.matrix, MASK)
-            batch = {name: changed(values, strength, own_seed, names) if roles[name] == "image" else values
+            batch = {name: changed(values, strength, entry_seed, names) if roles[name] == "image" else values
                      for name, values in batch.items()}
         return batch
 

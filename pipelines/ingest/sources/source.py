@@ -18,10 +18,10 @@ class Source(Entry):
     """Where examples come from. Written as a name, `tfds:<name>[:version]`, or a name with settings."""
 
     @classmethod
-    def name_and_settings(cls, given: Any) -> tuple[str, Any]:
-        if isinstance(given, str) and given.startswith("tfds:"):
-            return "tfds", {"name": given.removeprefix("tfds:")}
-        return super().name_and_settings(given)
+    def name_and_settings(cls, value: Any) -> tuple[str, Any]:
+        if isinstance(value, str) and value.startswith("tfds:"):
+            return "tfds", {"name": value.removeprefix("tfds:")}
+        return super().name_and_settings(value)
 
     def fingerprint(self) -> str:
         """Return what changes when the data change; at once, without TensorFlow.

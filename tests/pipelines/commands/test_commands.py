@@ -50,7 +50,8 @@ def test_a_check_tries_a_source_that_is_not_downloaded_on_random_examples(monkey
 
 
 def test_check_makes_every_variant_without_training_it(work, litepress):
-    variants = "float32, int16x8, {qat: 9}, {pruned: 0.5}, {pruned: {name: both, clusters: 8, encode: qat}}, low_rank, auto"
+    both = "{pruned: {name: both, clusters: 8, encode: qat}}"
+    variants = f"float32, int16x8, {{qat: 9}}, {{pruned: 0.5}}, {both}, low_rank, auto"
     said = litepress("check", "recipe.yaml", "--set", "gates={}", "--set", f"compress.variants=[{variants}]")
     assert said.code == 0, said.err
     line = said.out.splitlines()[-1]

@@ -17,7 +17,7 @@ def append_alone(path, lines):
 
 
 def test_processes_take_turns(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=append_alone, args=(tmp_path, [name, name])) for name in ("a", "b", "c")]
     for process in processes:
         process.start()

@@ -111,6 +111,7 @@ def test_examples_are_decoded_in_a_fixed_order(photos):
     assert targets["label"].shape == (42,) and targets["label"].dtype == np.int64
     np.testing.assert_allclose(inputs["image"].mean(axis=(1, 2, 3)), 60 + 80 * targets["label"], atol=2)
     batches = list(data.batches("train", 10))
+    assert all(values.flags.writeable for part in batches[0] for values in part.values())
     assert [len(targets["label"]) for _, targets in batches] == [10, 10, 10, 10, 2]
     np.testing.assert_array_equal(np.concatenate([inputs["image"] for inputs, _ in batches]), inputs["image"])
     assert int(data.examples("train").cardinality()) == 42
@@ -123,7 +124,7 @@ def test_examples_are_given_in_the_order_asked_for():
     some, some_targets = data.arrays("test", [30, 2, 2, 7])
     np.testing.assert_array_equal(some["image"], everything["image"][[30, 2, 2, 7]])
     np.testing.assert_array_equal(some_targets["label"], targets["label"][[30, 2, 2, 7]])
-    first, _ = data.arrays("test", 3)
+    first, _ = data.arrays("test", np.int64(3))
     np.testing.assert_array_equal(first["image"], everything["image"][:3])
     nothing, no_targets = data.arrays("test", [])
     assert nothing["image"].shape == (0, 8, 8, 1) and no_targets["label"].shape == (0,)

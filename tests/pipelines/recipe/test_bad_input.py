@@ -77,7 +77,7 @@ def test_a_folder_of_pictures_that_is_not_there(litepress):
 
 def test_pictures_without_class_folders(litepress, working_folder):
     write_photos(working_folder / "photos", classes=(".",))
-    refused(litepress(*RUN, *photos_recipe()), "one folder per class", "Pictures lie in it directly")
+    refused(litepress(*RUN, *photos_recipe()), "one folder per class", "Images lie in it directly")
 
 
 def test_one_class_only(litepress, working_folder):

@@ -1,6 +1,7 @@
 """A task of one's own, whole in this file: two named inputs, a dense output, from data to a verified TFLite file."""
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from etils import epy
 
 from export.signature import Tensor
 from models.registry import register
+from pipelines.errors import UserError
 from pipelines.features.image import Image
 from pipelines.features.mask import Mask
 from pipelines.features.number import Number
+from pipelines.recipe import file as recipe_file
 from pipelines.tasks.task import Evaluation, Metric, Task, rounded
 from tests.conftest import ROOT, command
 
@@ -123,3 +126,26 @@ def test_its_bundle_names_both_inputs_and_checks_itself(own_run):
     assert all(one.passed for one in golden.check_here(bundle))
     card = (bundle / "MODEL_CARD.md").read_text()
     assert "It finds the bright pixels" in card and "pixel accuracy" in card
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), [
+    ("builder: threshold_net", "builder: resnet8", "recipe.yaml:8: model.builder: resnet8 is a builder for "
+     "image_classification, and the task is threshold: give one of threshold_net"),
+    ("mask: {classes: 2}", "label: {}", "recipe.yaml:6: data.label is not a setting"),
+    ("classes: 2}", "clases: 2}", "recipe.yaml:6: data.mask.clases is not a setting. Did you mean data.mask.classes?"),
+    ("pixel_accuracy: \">", "accuracy: \">", "recipe.yaml:12: gates.accuracy: no value of this run is called accuracy"),
+    ("task: threshold", "task: treshold", "recipe.yaml:2: task: there is no task called treshold. Did you mean threshold?"),
+])
+def test_what_does_not_fit_the_task_is_refused_with_its_line(tmp_path, monkeypatch, old, new, expected):
+    monkeypatch.chdir(tmp_path)
+    assert old in RECIPE
+    (tmp_path / "recipe.yaml").write_text(RECIPE.replace(old, new))
+    with pytest.raises(UserError) as refused:
+        recipe_file.read(Path("recipe.yaml"))
+    assert str(refused.value).startswith(expected)
+
+
+def test_a_plugin_that_is_not_there_is_one_line(tmp_path):
+    done = command("list", "tasks", cwd=tmp_path, env={**os.environ, "LITEPRESS_PLUGINS": "nowhere_at_all"})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "LITEPRESS_PLUGINS: there is no module nowhere_at_all" in done.stderr

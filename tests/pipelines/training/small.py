@@ -24,14 +24,17 @@ def batches(inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray],
     examples = len(next(iter(inputs.values())))
 
     def one_epoch(epoch):
-        order = tf.random.experimental.stateless_shuffle(tf.range(examples), seed=tf.stack([tf.cast(epoch, tf.int32), 1]))
-        chosen = tf.nest.map_structure(lambda values: tf.gather(tf.constant(values), order), (dict(inputs), dict(targets)))
-        whole = tf.data.Dataset.from_tensor_slices(chosen).batch(batch, drop_remainder=True).enumerate()
+        seed = tf.stack([tf.cast(epoch, tf.int32), 1])
+        order = tf.random.experimental.stateless_shuffle(tf.range(examples), seed)
+        shuffled = tf.nest.map_structure(lambda values: tf.gather(values, order), (dict(inputs), dict(targets)))
+        whole = tf.data.Dataset.from_tensor_slices(shuffled).batch(batch, drop_remainder=True).enumerate()
         return whole.map(lambda position, example: disturbed(epoch, position, *example))
 
     def disturbed(epoch, position, values, answers):
         seed = tf.cast(tf.stack([epoch, position]), tf.int32)
-        return {name: value + noise * tf.random.stateless_normal(tf.shape(value), seed) for name, value in values.items()}, answers
+        noisy = {name: value + noise * tf.random.stateless_normal(tf.shape(value), seed)
+                 for name, value in values.items()}
+        return noisy, answers
 
     return lambda epoch: tf.data.Dataset.range(epoch, epochs).flat_map(one_epoch)
 
@@ -48,8 +51,8 @@ def classification(loss: Any = "cross_entropy", counts: list[int] | None = None)
         "monitored": (ACCURACY,)}
 
 
-def training(folder: Path, settings: TrainSection, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], *,
-             batch: int, noise: float = 0.0, **changed: Any) -> loop.Training:
+def training(folder: Path, settings: TrainSection, inputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray],
+             *, batch: int, noise: float = 0.0, **changed: Any) -> loop.Training:
     """Return a training of one-hot labels on the same examples as it is validated on."""
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Training on several devices and by several workers, on loopback: the same curve as one, and a clear end when one dies."""
+"""Training on several devices and by workers on loopback: the same curve as one, and a clear end when one dies."""
 import json
 import os
 import signal
@@ -35,9 +35,10 @@ train:
 
 def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen:
     (folder / "recipe.yaml").write_text(RECIPE)
+    command = [str(Path(sys.executable).with_name("litepress")), "run", "recipe.yaml", "--no-track", "--until", "train"]
     return subprocess.Popen(
-        [str(Path(sys.executable).with_name("litepress")), "run", "recipe.yaml", "--no-track", "--until", "train", *arguments], cwd=folder,
-        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        [*command, *arguments], cwd=folder, env={**os.environ, **environment}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
 def free_addresses(count: int) -> list[str]:
@@ -118,8 +119,8 @@ def test_two_replicas_learn_what_one_device_does(tmp_path):
 @pytest.mark.slow
 def test_two_workers_learn_what_one_device_does(tmp_path):
     in_processes([tmp_path / "one"], "one", [{}])
-    addresses = free_addresses(2)
-    environments = [{"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})}
+    cluster = {"worker": free_addresses(2)}
+    environments = [{"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
                     for index in range(2)]
     in_processes([tmp_path / "first", tmp_path / "second"], "multi_worker", environments)
     check_alike(tmp_path / "one", tmp_path / "first")
@@ -165,12 +166,14 @@ def test_when_a_worker_dies_the_other_says_so_and_all_go_on_from_the_checkpoint(
     assert "worker 0 of 2 lost another worker. Start all of them again: the training goes on after epoch" in printed
     for process in workers(tmp_path, *settings):
         finish(process)
-    notes = [event for event in journal.read(tmp_path / "runs/shared/latest/train/journal.jsonl") if event["event"] == "note"]
+    events = journal.read(tmp_path / "runs/shared/latest/train/journal.jsonl")
+    notes = [event for event in events if event["event"] == "note"]
     assert any("going on after epoch" in str(note) for note in notes)
     assert len(losses(tmp_path)) == 40
 
 
-@pytest.mark.parametrize("written", ["no json", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 3}}'])
+@pytest.mark.parametrize("written", [
+    "no json", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 3}}'])
 def test_a_tf_config_that_cannot_be_read_is_refused(monkeypatch, written):
     monkeypatch.setenv("TF_CONFIG", written)
     with pytest.raises(UserError, match="TF_CONFIG cannot be read; it should look like"):
@@ -206,4 +209,6 @@ def test_the_optimizers_that_only_keras_3_has_are_known():
 
     from pipelines.training.optimizers import KERAS_3_ONLY
 
-    assert {name for name, choice in Optimizer.choices.items() if not hasattr(tf_keras.optimizers, choice.keras_name)} == KERAS_3_ONLY
+    missing = {name for name, choice in Optimizer.choices.items()
+               if not hasattr(tf_keras.optimizers, choice.keras_name)}
+    assert missing == KERAS_3_ONLY

@@ -18,8 +18,10 @@ from pipelines.training.losses import Loss
 
 LIBRARIES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
 GENERATOR = np.random.default_rng(0)
-INPUTS = {"left": GENERATOR.normal(size=(48, 3)).astype("float32"), "right": GENERATOR.normal(size=(48, 2)).astype("float32")}
-TARGETS = {"kind": np.eye(4, dtype="float32")[GENERATOR.integers(0, 4, 48)], "size": GENERATOR.normal(size=48).astype("float32")}
+INPUTS = {"left": GENERATOR.normal(size=(48, 3)).astype("float32"),
+          "right": GENERATOR.normal(size=(48, 2)).astype("float32")}
+TARGETS = {"kind": np.eye(4, dtype="float32")[GENERATOR.integers(0, 4, 48)],
+           "size": GENERATOR.normal(size=48).astype("float32")}
 COMPARED = {"logits": ("kind", Loss.read("cross_entropy").build([12] * 4, "logits")),
             "size": ("size", Loss.read("mse").build([], "values"))}
 
@@ -70,8 +72,9 @@ def test_the_loss_is_the_mean_of_the_objective_and_the_regularization_and_the_pe
     model = two_by_two(library, decay=0.1)
     learner = learning(model, library, supervised(library)).prepare(objective, {}, penalty=lambda: 0.25)
     learner.compile(library.optimizers.SGD(0.0))
-    loss = learner.evaluate(tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(20), return_dict=True, verbose=0)["loss"]
-    assert loss == pytest.approx(by_hand(model, decay=0.1) + 0.25, rel=1e-5), "examples weigh alike in batches of 20, 20 and 8"
+    batches = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(20)  # 20, 20 and 8: examples weigh alike
+    loss = learner.evaluate(batches, return_dict=True, verbose=0)["loss"]
+    assert loss == pytest.approx(by_hand(model, decay=0.1) + 0.25, rel=1e-5)
 
 
 @LIBRARIES
@@ -117,8 +120,12 @@ def test_a_loss_is_computed_in_float32(policy):
     try:
         model = two_by_two(keras)
         seen = []
-        learner = learning(model, keras, supervised(keras)).prepare(
-            lambda inputs, targets, outputs: seen.append(outputs["logits"].dtype) or objective(inputs, targets, outputs), {})
+
+        def watching(inputs, targets, outputs):
+            seen.append(outputs["logits"].dtype)
+            return objective(inputs, targets, outputs)
+
+        learner = learning(model, keras, supervised(keras)).prepare(watching, {})
         learner.compile(keras.optimizers.SGD(0.1))
         learner.train_on_batch(INPUTS, TARGETS)
         assert set(seen) == {tf.float32} and model.output["logits"].dtype != "float32"
@@ -138,9 +145,10 @@ def cross_entropy(inputs, targets, outputs):
 
 def test_auxiliary_heads_add_their_share_of_the_loss():
     outputs = heads(logits=1, auxiliary_1=2, auxiliary_2=3, other=4)
-    alone = [np.asarray(cross_entropy(None, TARGETS, {"logits": outputs[name]})) for name in ("logits", "auxiliary_1", "auxiliary_2")]
+    alone = {name: np.asarray(cross_entropy(None, TARGETS, {"logits": output})) for name, output in outputs.items()}
     total = np.asarray(with_auxiliary(cross_entropy, "logits", 0.3)(None, TARGETS, outputs))
-    np.testing.assert_allclose(total, alone[0] + 0.3 * alone[1] + 0.3 * alone[2], rtol=1e-6)
+    expected = alone["logits"] + 0.3 * alone["auxiliary_1"] + 0.3 * alone["auxiliary_2"]
+    np.testing.assert_allclose(total, expected, rtol=1e-6)
     assert with_auxiliary(cross_entropy, "logits", 0.0) is cross_entropy
 
 
@@ -169,7 +177,8 @@ def test_a_dense_output_is_distilled_at_every_position():
     teacher = keras.Model(pixels, {"logits": keras.layers.Conv2D(3, 1)(pixels)})
     images = GENERATOR.normal(size=(2, 4, 4, 1)).astype("float32")
     outputs = {"logits": GENERATOR.normal(size=(2, 4, 4, 3)).astype("float32")}
-    loss = distilled(lambda inputs, targets, outputs: 0.0, teacher, Distillation(temperature=1, weight=1), {"logits": "mask"})
+    loss = distilled(lambda inputs, targets, outputs: 0.0, teacher, Distillation(temperature=1, weight=1),
+                     {"logits": "mask"})
     theirs, ours = softmax(np.asarray(teacher(images)["logits"])), softmax(outputs["logits"])
     expected = (theirs * np.log(theirs / ours)).sum(axis=-1).mean(axis=(1, 2))
     np.testing.assert_allclose(np.asarray(loss({"image": images}, {}, outputs)), expected, rtol=1e-4)
@@ -188,8 +197,8 @@ def test_a_teacher_teaches_and_is_no_part_of_its_student(library):
     assert len(learner.weights) == 6 and len(learner.trainable_variables) == 6
     for one, other in zip(before, teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    agreement = np.mean(np.asarray(student(INPUTS)["logits"]).argmax(1) == np.asarray(teacher(INPUTS["left"])).argmax(1))
-    assert agreement > 0.8
+    ours, theirs = np.asarray(student(INPUTS)["logits"]), np.asarray(teacher(INPUTS["left"]))
+    assert np.mean(ours.argmax(1) == theirs.argmax(1)) > 0.8
 
 
 def test_a_teacher_that_does_not_answer_is_refused():

@@ -45,7 +45,8 @@ def test_a_schedule_is_keras_own_point_by_point(written, independent):
     import keras
 
     expected = independent(keras.optimizers.schedules)
-    np.testing.assert_allclose(rates(written, 100)[:99], [float(expected(step)) for step in range(99)], rtol=2e-4, atol=1e-8)
+    points = [float(expected(step)) for step in range(99)]
+    np.testing.assert_allclose(rates(written, 100)[:99], points, rtol=2e-4, atol=1e-8)
 
 
 def test_any_schedule_can_begin_with_a_warm_up():

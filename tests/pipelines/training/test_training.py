@@ -88,8 +88,9 @@ def train(folder, kill_after, out):
         if kill_after is not None and done >= kill_after / 6:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    loop.fit(model, small.training(folder, settings, {"image": images}, {"label": np.eye(10, dtype="float32")[np.arange(200) % 10]},
-                                   batch=32, noise=5.0, progress=progress, pretrained=["conv"]))
+    labels = np.eye(10, dtype="float32")[np.arange(200) % 10]
+    loop.fit(model, small.training(folder, settings, {"image": images}, {"label": labels}, batch=32, noise=5.0,
+                                   progress=progress, pretrained=["conv"]))
     np.savez(out, *model.get_weights())
 
 
@@ -130,7 +131,8 @@ def test_early_stopping_stops_and_brings_the_best_weights_back():
     inputs = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
     targets = inputs.sum(axis=1, keepdims=True)
     stopping = Callback.read({"early_stopping": {"monitor": "val_loss", "patience": 2}}).build(context(keras))
-    history = model.fit(inputs, targets, validation_data=(inputs, targets), epochs=20, verbose=0, callbacks=[Spoil(), stopping])
+    history = model.fit(inputs, targets, validation_data=(inputs, targets), epochs=20, verbose=0,
+                        callbacks=[Spoil(), stopping])
     assert len(history.history["loss"]) == 4
     assert model.evaluate(inputs, targets, verbose=0) == pytest.approx(min(history.history["val_loss"]), rel=1e-5)
 
@@ -150,7 +152,8 @@ def linear_fit(callbacks, epochs=12, rate=0.1):
 def test_a_plateau_lowers_the_rate_by_the_factor():
     import keras
 
-    built = Callback.read({"reduce_on_plateau": {"patience": 2, "factor": 0.5, "monitor": "loss"}}).build(context(keras))
+    plateau = Callback.read({"reduce_on_plateau": {"patience": 2, "factor": 0.5, "monitor": "loss"}})
+    built = plateau.build(context(keras))
     built.min_delta = 1.0  # nothing counts as an improvement
     model, _ = linear_fit([built], epochs=7)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1 * 0.5**3)
@@ -205,7 +208,8 @@ def fit_digits(folder, **settings):
     images = np.broadcast_to(60 * labels[:, None, None, None], (40, 4, 4, 1)).astype("float32")
     spoil = settings.pop("spoil", None)
     section = TrainSection.model_validate({"epochs": 4, "schedule": {"constant": 0.01}, **settings})
-    training = small.training(folder, section, {"image": images}, {"label": np.eye(4, dtype="float32")[labels]}, batch=8)
+    targets = {"label": np.eye(4, dtype="float32")[labels]}
+    training = small.training(folder, section, {"image": images}, targets, batch=8)
     clean = training.batches
 
     def spoiled(epoch):
@@ -240,7 +244,8 @@ def test_a_penalty_is_its_closed_form(tmp_path):
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     kernel = model.get_weights()[0]
-    assert float(penalty(model, 0.3, 0.2)()) == pytest.approx(0.3 * np.abs(kernel).sum() + 0.2 * (kernel**2).sum(), rel=1e-5)
+    expected = 0.3 * np.abs(kernel).sum() + 0.2 * (kernel**2).sum()
+    assert float(penalty(model, 0.3, 0.2)()) == pytest.approx(expected, rel=1e-5)
     assert penalty(model, 0, 0)() == 0
 
 
@@ -301,14 +306,15 @@ def test_a_regression_trains_on_dicts_of_its_own(tmp_path):
     inputs = {"first": rows, "second": rows[:, :1] ** 2}
     targets = {"value": rows.sum(axis=1) + inputs["second"][:, 0]}
     columns = {name: keras.Input(values.shape[1:], name=name) for name, values in inputs.items()}
-    model = keras.Model(columns, keras.layers.Dense(1, name="value")(keras.layers.Concatenate()(list(columns.values()))))
+    row = keras.layers.Concatenate()(list(columns.values()))
+    model = keras.Model(columns, keras.layers.Dense(1, name="value")(row))
     compare = Loss.read("mse").build([], "values")
     settings = TrainSection.model_validate({"epochs": 40, "loss": "mse", "schedule": {"constant": 0.05}})
     whole = tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(16)
     loop.fit(model, loop.Training(
         settings=settings, objective=lambda inputs, targets, outputs: compare(targets["value"], outputs["value"]),
-        watched={"error": lambda targets, outputs: tf.abs(targets["value"] - outputs["value"][:, 0])}, monitored=(), steps=4,
-        batches=small.batches(inputs, targets, batch=16, epochs=40), validation=whole, folder=tmp_path,
+        watched={"error": lambda targets, outputs: tf.abs(targets["value"] - outputs["value"][:, 0])}, monitored=(),
+        steps=4, batches=small.batches(inputs, targets, batch=16, epochs=40), validation=whole, folder=tmp_path,
         journal=journal.Journal(tmp_path / "journal.jsonl"), progress=lambda *report: None))
     errors = journal.series(tmp_path / "journal.jsonl")["val_error"]
     assert len(errors) == 40 and errors[39] < 0.05

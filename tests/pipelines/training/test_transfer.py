@@ -15,7 +15,8 @@ def small():
     inputs = keras.Input((8, 8, 1))
     x = inputs
     for number in range(4):
-        x = keras.layers.BatchNormalization(name=f"norm{number}")(keras.layers.Conv2D(4, 3, padding="same", name=f"conv{number}")(x))
+        x = keras.layers.Conv2D(4, 3, padding="same", name=f"conv{number}")(x)
+        x = keras.layers.BatchNormalization(name=f"norm{number}")(x)
     return keras.Model(inputs, keras.layers.Dense(3, name="logits")(keras.layers.Flatten()(x)))
 
 
@@ -52,9 +53,11 @@ def test_rates_fall_in_equal_ratios_with_depth():
     model = small()
     transfer = Transfer(rates=[0.8, 0.1])
     transfer.freeze(model, NAMES, 1.0)
-    shares = dict(zip([variable.path for variable in model.trainable_variables], transfer.shares(model, NAMES), strict=True))
+    paths = [variable.path for variable in model.trainable_variables]
+    shares = dict(zip(paths, transfer.shares(model, NAMES), strict=True))
     assert shares["conv0/kernel"] == pytest.approx(0.1) and shares["logits/kernel"] == 1.0
-    assert shares["conv1/kernel"] / shares["conv0/kernel"] == pytest.approx(shares["conv3/kernel"] / shares["conv2/kernel"])
+    first, second, third, fourth = (shares[f"conv{number}/kernel"] for number in range(4))
+    assert second / first == pytest.approx(fourth / third)
 
 
 @pytest.mark.parametrize("written", ["sgd", "adam", "adamw", "lion"])
@@ -91,14 +94,17 @@ def test_even_digits_teach_odd_ones(tmp_path, monkeypatch, litepress):
             if label % 2 == parity:
                 folder = tmp_path / name / str(label)
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{number}.png").write_bytes(tf.io.encode_png((image[..., None] * 15.9).astype("uint8")).numpy())
+                pixels = (image[..., None] * 15.9).astype("uint8")
+                (folder / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
     (tmp_path / "recipe.yaml").write_text(TINY.replace("source: digits", "source: {image_folder: even}"))
     result = litepress("run", "recipe.yaml", "--no-track", "--until", "train")
     assert result.code == 0, result.out + result.err
     odd = (tmp_path / "recipe.yaml").read_text()
-    for old, new in (("image_folder: even", "image_folder: odd"), ("name: tiny", "name: odd"), ("batch: 64", "batch: 16"),
+    for old, new in (("image_folder: even", "image_folder: odd"), ("name: tiny", "name: odd"),
+                     ("batch: 64", "batch: 16"),
                      ("  width: 8\n", "  width: 8\n  weights: {file: runs/tiny/latest/train/model.keras}\n"),
-                     ("epochs: 4", "epochs: 6\n  transfer: {unfreeze: {1: 0.5, 2: 1}, rates: [1, 0.5], batch_norm: learn}")):
+                     ("epochs: 4",
+                      "epochs: 6\n  transfer: {unfreeze: {1: 0.5, 2: 1}, rates: [1, 0.5], batch_norm: learn}")):
         assert old in odd
         odd = odd.replace(old, new)
     (tmp_path / "odd.yaml").write_text(odd)
@@ -119,9 +125,12 @@ def test_the_template_for_ones_own_photos_ends_as_a_bundle(tmp_path, monkeypatch
     for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         folder = tmp_path / "photos" / f"digit {label}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number}.jpg").write_bytes(tf.io.encode_jpeg((image[..., None] * 15.9).astype("uint8"), quality=95).numpy())
-    keras.applications.MobileNetV2(include_top=False, alpha=0.35, weights=None).save_weights(tmp_path / "notop.weights.h5")
-    overrides = ["data.image.size=32", "model.skip_halvings=3", "model.alpha=0.35", "model.weights.imagenet=notop.weights.h5",
+        pixels = (image[..., None] * 15.9).astype("uint8")
+        (folder / f"{number}.jpg").write_bytes(tf.io.encode_jpeg(pixels, quality=95).numpy())
+    network = keras.applications.MobileNetV2(include_top=False, alpha=0.35, weights=None)
+    network.save_weights(tmp_path / "notop.weights.h5")
+    overrides = ["data.image.size=32", "model.skip_halvings=3", "model.alpha=0.35",
+                 "model.weights.imagenet=notop.weights.h5",
                  "data.augment=[{shift: 0.05}]", "train.transfer={unfreeze: {1: 1}, rates: [1, 1], batch_norm: learn}"]
     result = litepress("run", ROOT / "recipes/vision/my_photos.yaml", "--no-track",
                      *(part for override in overrides for part in ("--set", override)))
