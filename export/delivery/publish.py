@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from export.delivery import manifest
 from export.delivery.manifest import NAME, SIGNATURE, Manifest
-from export.delivery.whole import whole
 from export.errors import first_line
+from export.whole import whole
 
 with epy.lazy_imports():
     import fsspec

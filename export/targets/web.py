@@ -12,11 +12,11 @@ from pathlib import Path
 
 from etils import epy
 
-from export.delivery.whole import whole
 from export.errors import first_line
 from export.tflite import signatures
 from export.tflite.metadata import Description
 from export.tflite.signatures import FileSignature
+from export.whole import whole
 
 with epy.lazy_imports():
     import jinja2

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from pipelines.engine.store import writable
+from pipelines.engine.store import whole, writable
 from pipelines.errors import UserError
 
 RECORD = "run.json"
@@ -61,11 +61,8 @@ class Run:
 
     def link(self, stage: str) -> None:
         """Make the stage's artifact appear in the run's folder."""
-        target = self.folder / stage
-        beside = self.folder / f".{stage}.part"
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(Path("..", "..", STORE, self.record.stages[stage].artifact))
-        beside.rename(target)
+        with whole(self.folder / stage) as beside:
+            beside.symlink_to(Path("..", "..", STORE, self.record.stages[stage].artifact))
 
     def path(self, stage: str, name: str) -> Path:
         """Return a file of a stage's artifact, by way of the run's folder."""
@@ -105,7 +102,8 @@ def load(folder: Path) -> Run:
         return Run(folder.resolve() if folder.is_symlink() else folder,
                    RunRecord.model_validate_json((folder / RECORD).read_bytes()))
     except FileNotFoundError:
-        raise UserError(f"{folder} is not a run: it has no {RECORD}. Runs are folders like runs/digits/latest") from None
+        raise UserError(f"{folder} is not a run: it has no {RECORD}. Runs are folders like runs/digits/latest"
+                        ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / RECORD} cannot be read: {str(error).splitlines()[0]}") from None
 
@@ -123,10 +121,8 @@ def all_runs(root: Path, name: str = "*", skip_unreadable: bool = False) -> list
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file beside its place and rename it there."""
-    with writable(path):
-        beside = path.with_name(f".{path.name}.part")
+    with whole(path) as beside:
         beside.write_text(text)
-        beside.rename(path)
 
 
 def read_json(path: Path) -> Any:

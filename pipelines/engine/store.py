@@ -13,7 +13,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from export.whole import whole as whole_file
 from pipelines.engine import journal
+from pipelines.engine.locks import alone
 from pipelines.errors import UserError
 
 MANIFEST = "artifact.json"
@@ -117,11 +119,9 @@ class Store:
     @contextlib.contextmanager
     def lock(self, stage: str, key: str) -> Iterator[None]:
         """Hold other runs back from making the same artifact; let go when the process ends, however it ends."""
-        with writable(self.root / ".work"):
-            (self.root / ".work").mkdir(parents=True, exist_ok=True)
-            lock = open(self.work(stage, key).with_suffix(".lock"), "w")
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            with writable(self.root / ".work"):
+                stack.enter_context(alone(self.work(stage, key).with_suffix(".lock")))
             yield
 
     def busy(self, work: Path) -> bool:
@@ -140,29 +140,10 @@ class Store:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write a file or a folder to, and rename it to `path` at the end, so that `path` is
-    never half written.
-
-    What stood at `path` is replaced. Where the body raises, `path` stays as it was. Raises UserError where the place
-    cannot be written.
-    """
-    beside = path.with_name(f".part.{path.name}")  # which keeps the ending: some writers go by it
-    with writable(path):
-        _remove(beside)
-        try:
-            yield beside
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            beside.rename(path)
-        finally:
-            _remove(beside)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Give a path beside `path`, see `export.whole`, that replaces it in the end. Raises UserError where it cannot be
+    written."""
+    with writable(path), whole_file(path, replace=True) as beside:
+        yield beside
 
 
 @contextlib.contextmanager

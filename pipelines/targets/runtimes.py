@@ -12,7 +12,7 @@ from export.tflite import file as tflite_file
 from export.tflite import gpu_coverage, metadata, phone, signatures
 from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
 from pipelines.variants.record import VariantRecord
-from pipelines.variants.variant import Variant, labelled
+from pipelines.variants.variant import Variant, class_target
 
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
 FIRST_VERSION = "1"
@@ -67,7 +67,7 @@ def score_calibration(context: ExportContext, variant: VariantRecord) -> metadat
     """Return how a file's logits become probabilities; None where its only output is not one logit per class of an
     example."""
     task, index = context.data.task, context.data.index
-    target = labelled(index)
+    target = class_target(index)
     outputs = task.outputs(index)
     if target is None or len(outputs) != 1:
         return None

@@ -199,7 +199,7 @@ class VariantContext:
     def _labels(self) -> tuple[np.ndarray, int]:
         """Return the class of each training example, (examples,), and how many classes there are. Raises UserError
         where there are none."""
-        target = labelled(self.data.index)
+        target = class_target(self.data.index)
         if target is None:
             raise UserError("compress: balanced calibration takes as many examples of each class, and in "
                             f"{self.data.task.entry_name} an example has no class: leave balanced out")
@@ -253,7 +253,7 @@ def default_inputs(calibration: Sequence[tuple[str, Arrays]]) -> Arrays:
     return next((inputs for signature, inputs in calibration if signature == DEFAULT), calibration[0][1])
 
 
-def labelled(index: Index) -> str | None:
+def class_target(index: Index) -> str | None:
     """Return the target that gives each example one class; None where there is none."""
     return next((name for name, tensor in index.targets.items() if index.names(name) and not tensor.shape), None)
 

@@ -89,7 +89,7 @@ def test_a_worker_can_ask_for_another_and_outlives_its_crash():
 
 def test_a_worker_ends_with_its_parent(tmp_path):
     code = (f"import sys; sys.path.insert(0, {os.getcwd()!r})\n"
-            "from tests.pipelines.engine.test_workers import note_and_sleep\nfrom pipelines import workers\n"
+            "from tests.pipelines.engine.test_workers import note_and_sleep\nfrom pipelines.engine import workers\n"
             f"workers.call(note_and_sleep, {str(tmp_path / 'pid')!r})\n")
     (tmp_path / "main.py").write_text(f"if __name__ == '__main__':\n    exec({code!r})\n")
     parent = subprocess.Popen([sys.executable, str(tmp_path / "main.py")])
