@@ -1,8 +1,6 @@
 """The schema of a recipe: one YAML file that says what to train and what to ship."""
 from __future__ import annotations
 
-import importlib
-import os
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -11,9 +9,8 @@ from pydantic_core import PydanticCustomError
 import models
 import pipelines.tasks  # noqa: F401  makes the tasks known
 from pipelines.entries import Section
-from pipelines.errors import UserError
 from pipelines.ingest.section import DataSection
-from pipelines.recipe import gates
+from pipelines.recipe import gates, plugins
 from pipelines.recipe.package import PackageSection
 from pipelines.recipe.tune import TuneSection
 from pipelines.targets.section import ExportSection
@@ -25,9 +22,6 @@ from pipelines.training.section import TrainSection
 from pipelines.variants.auto import DROP, Auto
 from pipelines.variants.section import CompressSection
 from pipelines.variants.variant import Variant
-
-#: Environment variable that names modules of the user's own.
-PLUGINS = "LITEPRESS_PLUGINS"
 
 
 class VerifySection(Section):
@@ -156,15 +150,4 @@ class Recipe(Section):
         return self.model_dump(by_alias=True, mode="json")
 
 
-def import_plugins() -> None:
-    """Import the modules that LITEPRESS_PLUGINS names, with commas between: entries and builders of the user's own.
-    Raises UserError."""
-    for name in filter(None, os.environ.get(PLUGINS, "").split(",")):
-        try:
-            importlib.import_module(name.strip())
-        except ModuleNotFoundError as error:
-            raise UserError(f"{PLUGINS}: there is no module {error.name}; name modules on the Python path, with commas "
-                            "between") from error
-
-
-import_plugins()
+plugins.load()

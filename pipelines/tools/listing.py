@@ -11,6 +11,7 @@ from models.census import census
 from pipelines.entries import Entry
 from pipelines.features import Feature
 from pipelines.ingest import Source
+from pipelines.recipe import plugins
 from pipelines.targets.target import Target
 from pipelines.tasks import Task
 from pipelines.variants.variant import Variant
@@ -27,6 +28,7 @@ def rows(kind: str) -> list[tuple[str, str]]:
     Args:
         kind: recipes, models, tasks, features, sources, variants or targets.
     """
+    plugins.load()
     if kind == "recipes":
         return [(str(path), _first_comment(path)) for path in sorted(Path("recipes").rglob("*.yaml"))]
     if kind == "models":

@@ -165,7 +165,7 @@ def test_reading_a_recipe_needs_no_tensorflow(tmp_path):
     import sys
 
     (tmp_path / "r.yaml").write_text(TINY)
-    code = ("import sys; from pathlib import Path; from pipelines import recipe_file; "
+    code = ("import sys; from pathlib import Path; from pipelines.recipe import file as recipe_file; "
             "recipe_file.read(Path('r.yaml')); "
             "print([name for name in ('tensorflow', 'keras', 'mlflow', 'numpy') if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
