@@ -40,8 +40,8 @@ def test_a_prepared_model_has_the_inputs_and_outputs_of_the_model(name, inputs, 
     prepared = PREPARED[name](model)
     assert graph.input_names(prepared) == graph.input_names(model)
     assert type(prepared.input) is type(model.input) and type(prepared.output) is type(model.output)
-    given = INPUTS if inputs == "dict" else list(INPUTS.values())
-    expected, answers = model(given, training=False), prepared(given, training=False)
+    value = INPUTS if inputs == "dict" else list(INPUTS.values())
+    expected, answers = model(value, training=False), prepared(value, training=False)
     keras.tree.assert_same_structure(expected, answers)
     for one, two in zip(keras.tree.flatten(expected), keras.tree.flatten(answers), strict=True):
         assert one.shape == two.shape
@@ -91,6 +91,6 @@ def test_what_is_rewritten_in_closed_form_answers_under_the_same_names(rewritten
     model = build(inputs, outputs)
     other = rewritten(model)
     assert graph.signature_of(other) == graph.signature_of(model)
-    given = INPUTS if inputs == "dict" else list(INPUTS.values())
-    for one, two in zip(keras.tree.flatten(model(given)), keras.tree.flatten(other(given)), strict=True):
+    value = INPUTS if inputs == "dict" else list(INPUTS.values())
+    for one, two in zip(keras.tree.flatten(model(value)), keras.tree.flatten(other(value)), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-4 * np.abs(one).max())

@@ -148,9 +148,9 @@ def test_a_file_whose_inputs_are_not_in_the_order_of_their_tensors_is_calibrated
      "the input photo is missing; there are age, words"),
     ([(DEFAULT, {"age": np.zeros((1, 3)), "words": np.zeros((1, 5)), "photo": np.zeros((1, 8, 8, 3))})],
      r"the input age is \(batch, 3\); it must be \(batch, 4\)")])
-def test_calibration_that_does_not_fit_is_named(source, given, message):
+def test_calibration_that_does_not_fit_is_named(source, value, message):
     with pytest.raises(ValueError, match=message):
-        convert.convert(source, "int8", given)
+        convert.convert(source, "int8", value)
 
 
 def test_examples_come_one_by_one_in_the_types_of_the_graph(source, inputs):
@@ -179,10 +179,10 @@ def test_several_signatures_are_converted_and_calibrated_each_with_its_examples(
     generator = np.random.default_rng(0)
     first, later = generator.normal(size=(2, 40, 6))
     states = np.asarray(model({"x": first, "state": np.zeros((40, 8))})["state"])
-    given = [("prefill", {"x": first}), ("decode", {"x": later, "state": states})]
+    value = [("prefill", {"x": first}), ("decode", {"x": later, "state": states})]
     expected = np.asarray(model({"x": later, "state": states})["y"])
     for encoding, tolerance in (("float32", 1e-5), ("int8", 0.05)):
-        content = convert.convert(tmp_path / "graph", encoding, given)
+        content = convert.convert(tmp_path / "graph", encoding, value)
         assert bool(tflite_file.float_tensors(content)) is (encoding != "int8")
         (tmp_path / "model.tflite").write_bytes(content)
         predictor = LiteRTPredictor(tmp_path / "model.tflite")

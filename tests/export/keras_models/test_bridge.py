@@ -104,8 +104,8 @@ def gradients(model, images, targets):
     held = {layer.name: [variable if isinstance(variable, tf.Variable) else variable.value
                          for variable in layer.trainable_variables]
             for layer in model.layers if layer.trainable_variables}
-    found = tape.gradient(loss, held)
-    return {name: [tf.convert_to_tensor(one).numpy() for one in values] for name, values in found.items()}
+    result = tape.gradient(loss, held)
+    return {name: [tf.convert_to_tensor(one).numpy() for one in values] for name, values in result.items()}
 
 
 def test_trainable_flags_and_regularizers_survive():
@@ -124,10 +124,10 @@ def test_trainable_flags_and_regularizers_survive():
 def check(model, *inputs):
     there = bridge.to_tf_keras(model)
     back = bridge.to_keras(there)
-    given = list(inputs) if len(inputs) > 1 else inputs[0]
-    expected = keras.tree.flatten(model(given, training=False))
+    value = list(inputs) if len(inputs) > 1 else inputs[0]
+    expected = keras.tree.flatten(model(value, training=False))
     for other in (there, back):
-        for one, two in zip(expected, keras.tree.flatten(other(given, training=False)), strict=True):
+        for one, two in zip(expected, keras.tree.flatten(other(value, training=False)), strict=True):
             np.testing.assert_allclose(np.asarray(one), np.asarray(two), rtol=1e-5, atol=1e-6)
     return there, back
 
@@ -153,8 +153,8 @@ def two_and_two(inputs, outputs):
     x = keras.layers.Concatenate()([keras.layers.Dense(5, "tanh", name="d")(window),
                                     keras.layers.LSTM(5, name="l")(past)])
     value, score = keras.layers.Dense(3, name="value")(x), keras.layers.Dense(2, name="score")(x)
-    given = {"dict": {"window": window, "past": past}, "list": [window, past]}[inputs]
-    return keras.Model(given, {"dict": {"upper": value, "lower": score}, "list": [value, score], "bare": value,
+    received = {"dict": {"window": window, "past": past}, "list": [window, past]}[inputs]
+    return keras.Model(received, {"dict": {"upper": value, "lower": score}, "list": [value, score], "bare": value,
                                "dict of one": {"upper": value}}[outputs])
 
 
@@ -163,14 +163,14 @@ def two_and_two(inputs, outputs):
 def test_names_and_structure_of_inputs_and_outputs_are_kept_both_ways(inputs, outputs):
     model = two_and_two(inputs, outputs)
     examples = {"window": numbers(5, 4), "past": numbers(5, 6, 3)}
-    given = examples if inputs == "dict" else [examples["window"], examples["past"]]
-    expected = model(given, training=False)
+    value = examples if inputs == "dict" else [examples["window"], examples["past"]]
+    expected = model(value, training=False)
     there = bridge.to_tf_keras(model)
     for other in (there, bridge.to_keras(there)):
         assert graph.input_names(other) == graph.input_names(model)
         assert graph.output_names(other) == graph.output_names(model)
         assert type(other.input) is type(model.input)
-        answers = other(given, training=False)
+        answers = other(value, training=False)
         keras.tree.assert_same_structure(expected, answers)
         if isinstance(expected, dict):
             assert list(answers) == list(expected)

@@ -109,11 +109,11 @@ def test_every_function_is_written_as_a_signature(batch, tmp_path, examples):
     taken = signatures[DEFAULT].structured_input_signature[1]
     assert {name: (spec.dtype, tuple(spec.shape)) for name, spec in taken.items()} == {
         "image": (tf.uint8, (batch, 6, 6, 3)), "age": (tf.float32, (batch, 2))}
-    given = {name: tf.constant(value[:1]) for name, value in examples.items()}
-    expected = plain.call(**given)
-    for name, value in signatures[DEFAULT](**given).items():
+    received = {name: tf.constant(value[:1]) for name, value in examples.items()}
+    expected = plain.call(**received)
+    for name, value in signatures[DEFAULT](**received).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5)
-    assert list(signatures["without_age"](image=given["image"])) == ["hours"]
+    assert list(signatures["without_age"](image=received["image"])) == ["hours"]
 
 
 def test_writing_twice_gives_the_same_variables(tmp_path):

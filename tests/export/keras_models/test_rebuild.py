@@ -33,8 +33,8 @@ def test_names_types_and_structure_are_kept(inputs, outputs):
     assert graph.signature_of(again) == graph.signature_of(model)
     assert type(again.input) is type(model.input) and type(again.output) is type(model.output)
     examples = {"words": np.arange(10).reshape(2, 5) % 9, "age": np.ones((2, 2), "float32")}
-    given = examples if inputs == "dict" else list(examples.values())
-    expected, answers = model(given, training=False), again(given, training=True)
+    value = examples if inputs == "dict" else list(examples.values())
+    expected, answers = model(value, training=False), again(value, training=True)
     keras.tree.assert_same_structure(expected, answers)
     for one, two in zip(keras.tree.flatten(expected), keras.tree.flatten(answers), strict=True):
         np.testing.assert_array_equal(one, two)
