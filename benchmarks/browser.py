@@ -22,7 +22,7 @@ FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
 
 
 def there() -> bool:
-    """Whether Chromium and its driver are installed."""
+    """Return whether Chromium and its driver are installed."""
     return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
 
 
@@ -33,7 +33,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address of a folder, served as it lies there."""
+    """Return the address of a folder, served as it lies there."""
     handler = functools.partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -42,7 +42,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def wait_for(address: str, ready: str, seconds: float = 120, screenshot: Path | None = None) -> dict[str, str]:
-    """Opens a page and waits until a value of its body's dataset is there; the dataset. `ready` or `failed` ends the
+    """Open a page and wait until a value of its body's dataset is there; the dataset. `ready` or `failed` ends the
     wait."""
     with tempfile.TemporaryDirectory() as profile, _driver() as call:
         options = {"binary": shutil.which("chromium"), "args": [*FLAGS, f"--user-data-dir={profile}"]}
@@ -52,12 +52,12 @@ def wait_for(address: str, ready: str, seconds: float = 120, screenshot: Path | 
             call("POST", f"/session/{session}/url", {"url": address})
             until = time.monotonic() + seconds
             while True:
-                found = call("POST", f"/session/{session}/execute/sync",
+                result = call("POST", f"/session/{session}/execute/sync",
                              {"script": "return {...document.body.dataset}", "args": []})
-                if ready in found or "failed" in found or time.monotonic() > until:
+                if ready in result or "failed" in result or time.monotonic() > until:
                     if screenshot is not None:
                         screenshot.write_bytes(base64.b64decode(call("GET", f"/session/{session}/screenshot")))
-                    return found
+                    return result
                 time.sleep(0.2)
         finally:
             call("DELETE", f"/session/{session}")

@@ -105,9 +105,9 @@ def ptq(name: str, drop: dict[str, float], latest: Path) -> Row:
     """Return int8 without training, or where the search ended that goes on from it."""
     variants = json.loads((latest / "compress" / "compress.json").read_text())["variants"]
     auto = next(variant for variant in variants if variant["name"] == "auto")
-    rung = auto["details"]["rungs"][-1]["rung"]
+    step = auto["details"]["rungs"][-1]["rung"]
     best = drop["int8"] if drop["int8"] <= 0.005 else drop["auto"]
-    return Row(f"{name}: PTQ int8 drop; the search ended at", f"{drop['int8']:.4f}; {rung} {drop['auto']:.4f}",
+    return Row(f"{name}: PTQ int8 drop; the search ended at", f"{drop['int8']:.4f}; {step} {drop['auto']:.4f}",
                "<= 0.005", best <= 0.005)
 
 

@@ -1,4 +1,5 @@
-"""A task with large dense outputs, for benchmarks/memory.py: the class of every pixel, twenty classes, 256 x 256 pixels."""
+"""A task with large dense outputs, for benchmarks/memory.py: the class of every pixel, twenty classes, 256 x 256
+pixels."""
 from __future__ import annotations
 
 from etils import epy

@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/memory.py                  a quarter of an hour
     .venv/bin/python benchmarks/memory.py --examples 200
 
-Runs a recipe of benchmarks/dense_task.py in a temporary folder and prints the most memory that any one process of each stage had.
+Runs a recipe of benchmarks/dense_task.py in a temporary folder and prints the most memory that any one process of each
+stage had.
 """
 from __future__ import annotations
 

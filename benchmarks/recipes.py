@@ -42,21 +42,21 @@ def main() -> None:
 
 
 def photos_missing(recipe: Path) -> str | None:
-    """The folder of pictures that a template names, where it is the reader's to fill and is not there."""
+    """Return the folder of pictures that a template names, where it is the reader's to fill and is not there."""
     source = recipe_file.read(recipe).data.source
     return source.path if isinstance(source, ImageFolder) and not Path(source.path).is_dir() else None
 
 
 def row(recipe: Path, code: int, results: Path) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     if not results.exists():
         return f"{recipe.stem:<14}  ended with exit code {code}"
-    found = json.loads(results.read_text())
-    of = {one["variant"]: one for one in found["artifacts"] if one["target"] == "litert"}
+    result = json.loads(results.read_text())
+    of = {one["variant"]: one for one in result["artifacts"] if one["target"] == "litert"}
     if not of:
-        return f"{recipe.stem:<14}  {found['reference']['metrics']['accuracy']:>7.4f}  stopped: gate missed"
-    passed = all(gate["passed"] for gate in found["gates"])
-    return (f"{recipe.stem:<14}  {found['reference']['metrics']['accuracy']:>7.4f}  "
+        return f"{recipe.stem:<14}  {result['reference']['metrics']['accuracy']:>7.4f}  stopped: gate missed"
+    passed = all(gate["passed"] for gate in result["gates"])
+    return (f"{recipe.stem:<14}  {result['reference']['metrics']['accuracy']:>7.4f}  "
             f"{of['float16']['metrics']['accuracy']:>7.4f}  "
             f"{of['int8']['metrics']['accuracy']:>7.4f}  {of['int8']['drop']['accuracy']:>9.4f}  "
             f"{of['float32']['bytes'] / 1000:>10,.0f}  "

@@ -171,7 +171,7 @@ def checked(step):
 
 
 def accuracy(run: Path, _: float) -> list[Row]:
-    """What the run's verify stage measured behind the embedded server."""
+    """Return what the run's verify stage measured behind the embedded server."""
     results = json.loads((run / "results.json").read_text())
     artifact = next(one for one in results["artifacts"] if one["target"] == "saved_model")
     reference = results["reference"]["metrics"]["accuracy"]

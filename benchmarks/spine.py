@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LITEPRESS = str(Path(sys.executable).with_name("litepress"))
 STAGES = ("ingest", "train", "evaluate", "compress", "export", "verify", "package")
 #: A recipe that takes half a minute, to be killed twenty times.
-SMALL = ("--set", "data.source=digits", "--set", "data.image.size=8", "--set", "model.width=8", "--set", "train.epochs=6",
+SMALL = ("--set", "data.source=digits", "--set", "data.image.size=8", "--set", "model.width=8", "--set",
+         "train.epochs=6",
          "--set", "gates={}", "--set", "name=small", "--no-track")
 
 
@@ -44,18 +45,19 @@ def main() -> None:
 
 
 def measure_run(work: Path) -> list[tuple[str, str, str, bool]]:
-    """The default recipe, twice."""
+    """Return the default recipe, twice."""
     first, second = (run(work, "--json", f"{name}.json") for name in ("first", "second"))
-    found = json.loads((work / "first.json").read_text())
+    result = json.loads((work / "first.json").read_text())
     again = json.loads((work / "second.json").read_text())
-    of = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in found["artifacts"]}
-    accuracy, ratio = found["reference"]["metrics"]["accuracy"], of["int8"]["bytes"] / of["float32"]["bytes"]
+    of = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in result["artifacts"]}
+    accuracy, ratio = result["reference"]["metrics"]["accuracy"], of["int8"]["bytes"] / of["float32"]["bytes"]
     exact = max(of[name]["max_error"] for name in ("float32", "saved_model"))
     lost = max(abs(of[name]["drop"]["accuracy"]) for name in ("float32", "saved_model"))
     drop = of["int8"]["drop"]["accuracy"]
     return [
         ("first run", f"{first:.0f} s", "< 240 s", first < 240),
-        ("second run, all stages cached", f"{second:.2f} s", "< 2 s", second < 2 and all(stage["cached"] for stage in again["stages"])),
+        ("second run, all stages cached", f"{second:.2f} s", "< 2 s",
+         second < 2 and all(stage["cached"] for stage in again["stages"])),
         ("accuracy on 1,000 held-out digits", f"{accuracy:.4f}", ">= 0.985", accuracy >= 0.985),
         ("float32 .tflite and SavedModel: logits off by", f"{exact:.1e}", "<= 1e-4", exact <= 1e-4),
         ("float32 .tflite and SavedModel: drop", f"{lost:.4f}", "0", lost == 0),
@@ -65,7 +67,7 @@ def measure_run(work: Path) -> list[tuple[str, str, str, bool]]:
 
 
 def measure_kills(work: Path, kills: int, generator: random.Random) -> list[tuple[str, str, str, bool]]:
-    """A small recipe, killed with SIGKILL at random moments and run again: are the artifacts the same?"""
+    """Return a small recipe, killed with SIGKILL at random moments and run again: are the artifacts the same?"""
     if not kills:
         return []
     seconds = run(work, "--runs", "whole", *SMALL)
@@ -81,7 +83,8 @@ def measure_kills(work: Path, kills: int, generator: random.Random) -> list[tupl
         process.wait()
         run(work, "--runs", "killed", *SMALL)
         same += digests(work / "killed") == expected
-        print(f"kill {number + 1} of {kills} after {moment:.1f} s: {same} of {number + 1} ended with the same artifacts", flush=True)
+        print(f"kill {number + 1} of {kills} after {moment:.1f} s: {same} of {number + 1} ended with the same "
+              "artifacts", flush=True)
         shutil.rmtree(work / "killed")
     return [(f"kill -9 at {kills} random moments: same artifacts", f"{same} of {kills}", f"{kills}", same == kills)]
 
@@ -95,13 +98,15 @@ def run(work: Path, *arguments: str) -> float:
 
 
 def start(work: Path, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([LITEPRESS, "run", "recipes/vision/digits.yaml", *arguments], cwd=work, start_new_session=True,
+    return subprocess.Popen([LITEPRESS, "run", "recipes/vision/digits.yaml", *arguments], cwd=work,
+                            start_new_session=True,
                             stdout=subprocess.DEVNULL)
 
 
 def digests(runs: Path) -> dict[str, str]:
     """Stage to the digest of its artifact, of the latest run."""
-    return {stage: json.loads((runs / "small" / "latest" / stage / "artifact.json").read_text())["digest"] for stage in STAGES}
+    return {stage: json.loads((runs / "small" / "latest" / stage / "artifact.json").read_text())["digest"]
+            for stage in STAGES}
 
 
 if __name__ == "__main__":

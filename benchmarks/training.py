@@ -2,13 +2,13 @@
 
     .venv/bin/python benchmarks/training.py [--rounds N]
 
-The same model and the same batches go through `pipelines.training.loop.fit`, as a learner with named inputs and outputs,
-with its checkpoints, journal and progress, and through a bare `model.fit` with a compiled loss, in turns within one process,
-so that what else the machine does weighs on both alike. What counts is the time of an epoch, validation included, without
-the first, in which graphs are made. Exits 1 below 97 %.
+The same model and the same batches go through `pipelines.training.loop.fit`, as a learner with named inputs and
+outputs, with its checkpoints, journal and progress, and through a bare `model.fit` with a compiled loss, in turns
+within one process, so that what else the machine does weighs on both alike. What counts is the time of an epoch,
+validation included, without the first, in which graphs are made. Exits 1 below 97 %.
 
-Two workers, each a process on loopback, share one batch; on one machine they also share its cores, so the figure tells what the
-exchange of gradients costs, not what two machines give.
+Two workers, each a process on loopback, share one batch; on one machine they also share its cores, so the figure tells
+what the exchange of gradients costs, not what two machines give.
 """
 from __future__ import annotations
 

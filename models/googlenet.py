@@ -1,7 +1,7 @@
 """GoogLeNet, the first Inception network."""
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from etils import epy
 from pydantic import Field
@@ -74,7 +74,7 @@ def googlenet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.
     x = convolution(blocks.scaled(pixels), 64, 7, 1 if skip_halvings > 0 else 2)
     x = normalize(pool(x, 1 if skip_halvings > 1 else 2))
     x = pool(normalize(convolution(convolution(x, 64, 1), 192, 3)))
-    heads = {}
+    heads: dict[str, Any] = {}
     for name, filters in MODULES.items():
         x = inception_module(x, *filters)
         if auxiliary and name in WATCHED:

@@ -1,6 +1,7 @@
 """The grammar of a recipe: sections with known settings, and entries chosen by name.
 
-A *section* is a mapping of settings. An *entry* is one of several named things, each with settings of its own, and is written in
+A *section* is a mapping of settings. An *entry* is one of several named things, each with settings of its own, and is
+written in
 the shortest way that says enough::
 
     schedule: cosine                        # by name, all settings at their defaults
@@ -18,9 +19,9 @@ from pydantic_core import PydanticCustomError, core_schema
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word closest to `word`, or None where none is close."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return found[0] if found else None
+    """Return the known word closest to `word`, or None where none is close."""
+    result = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return result[0] if result else None
 
 
 def unknown_key(key: str, known: Iterable[str]) -> PydanticCustomError:
@@ -36,13 +37,13 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def refuse_unknown_keys(cls, given: Any) -> Any:
-        if isinstance(given, dict) and cls.model_config.get("extra") == "forbid":
+    def refuse_unknown_keys(cls, value: Any) -> Any:
+        if isinstance(value, dict) and cls.model_config.get("extra") == "forbid":
             known = {field.alias or name for name, field in cls.model_fields.items()}
-            for key in given:
+            for key in value:
                 if key not in known:
                     raise unknown_key(key, known)
-        return given
+        return value
 
 
 def _is_kind(cls: type[Entry]) -> bool:
@@ -50,7 +51,7 @@ def _is_kind(cls: type[Entry]) -> bool:
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON Schema with its definitions put where they are referred to."""
+    """Return a JSON Schema with its definitions put where they are referred to."""
     definitions = schema.pop("$defs", {})
 
     def put(node: Any) -> Any:
@@ -58,7 +59,8 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
             return [put(value) for value in node]
         if isinstance(node, dict):
             if "$ref" in node:
-                return {**put(definitions[node["$ref"].rpartition("/")[2]]), **{k: v for k, v in node.items() if k != "$ref"}}
+                return {**put(definitions[node["$ref"].rpartition("/")[2]]),
+                        **{k: v for k, v in node.items() if k != "$ref"}}
             return {key: put(value) for key, value in node.items()}
         return node
 
@@ -66,7 +68,8 @@ def inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 class Entry(Section):
-    """One of several named choices. ``class Kind(Entry)`` opens a kind; ``class X(Kind, name="x")`` adds a choice to it.
+    """One of several named choices. ``class Kind(Entry)`` opens a kind; ``class X(Kind, name="x")`` adds a choice to
+    it.
 
     Args (of the class statement):
         name: how recipes call the choice.
@@ -90,15 +93,16 @@ class Entry(Section):
             cls.choices[name] = cls
 
     def written(self) -> dict[str, Any]:
-        """The entry as a recipe writes it, every setting filled in."""
+        """Return the entry as a recipe writes it, every setting filled in."""
         return {str(self.entry_name): self.model_dump(by_alias=True)}
 
     @classmethod
-    def read(cls, given: Any) -> Entry:
-        """The entry that `given` (a name, or a mapping of one name to settings) stands for. Raises what pydantic collects."""
-        if isinstance(given, Entry):
-            return given
-        name, settings = cls.name_and_settings(given)
+    def read(cls, value: Any) -> Entry:
+        """Return the entry that `given` (a name, or a mapping of one name to settings) stands for. Raises what pydantic
+        collects."""
+        if isinstance(value, Entry):
+            return value
+        name, settings = cls.name_and_settings(value)
         choice = cls.choices.get(name)
         if choice is None:
             raise PydanticCustomError("unknown_entry", "{kind} {entry} is not known", {
@@ -112,12 +116,12 @@ class Entry(Section):
         return choice.model_validate(settings)
 
     @classmethod
-    def name_and_settings(cls, given: Any) -> tuple[str, Any]:
-        """The name and the settings in `given`. Kinds with another way of writing override this."""
-        if isinstance(given, str):
-            return given, None
-        if isinstance(given, dict) and len(given) == 1:
-            name, settings = next(iter(given.items()))
+    def name_and_settings(cls, value: Any) -> tuple[str, Any]:
+        """Return the name and the settings in `given`. Kinds with another way of writing override this."""
+        if isinstance(value, str):
+            return value, None
+        if isinstance(value, dict) and len(value) == 1:
+            name, settings = next(iter(value.items()))
             return str(name), settings
         raise PydanticCustomError("entry_shape", "give a name, or one name with its settings", {"entry": cls.kind})
 
@@ -175,6 +179,8 @@ def once_each(entries: list[Several], plural: str, suffix: str) -> list[Several]
     titles = [entry.title for entry in entries]
     repeated = next((title for position, title in enumerate(titles) if title in titles[:position]), None)
     if repeated is not None:
-        raise PydanticCustomError("combination", "two {plural} are called {title}; give one of them another name, for instance "
-                                  "{{title}: {name: {title}{suffix}}}", {"plural": plural, "title": repeated, "suffix": suffix})
+        raise PydanticCustomError("combination", "two {plural} are called {title}; give one of them another name, for "
+                                                 "instance "
+                                  "{{title}: {name: {title}{suffix}}}",
+                                  {"plural": plural, "title": repeated, "suffix": suffix})
     return entries

@@ -122,8 +122,8 @@ class Runner:
         return {name: code_version(name, self._choices) for name in names}
 
     def _teacher(self) -> Path | None:
-        """Return the file of the model that teaches, if one does; a recipe is trained first. Raises UserError where it cannot
-        be had."""
+        """Return the file of the model that teaches, if one does; a recipe is trained first. Raises UserError where it
+        cannot be had."""
         distill = self.recipe.train.distill
         if distill is None or self._teacher_file is not None:
             return self._teacher_file

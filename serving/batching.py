@@ -210,7 +210,8 @@ class Batcher:
 
     def _run(self, run: Run, batch: Sequence[_Task], rows: int) -> list[dict[str, np.ndarray]]:
         received = sum(task.rows for task in batch)
-        stacked = {name: self._stacked([task.inputs[name] for task in batch], rows - received) for name in batch[0].inputs}
+        stacked = {name: self._stacked([task.inputs[name] for task in batch], rows - received)
+                   for name in batch[0].inputs}
         outputs = run(stacked)
         for name, value in outputs.items():
             if not value.ndim or len(value) != rows:

@@ -292,7 +292,8 @@ class Core:
             work.exception()  # looked at, where nobody waits for it any more
 
     def _batcher(self, path: Path | None) -> Batcher:
-        """Return a batcher with the parameters of a file, or the usual ones. Raises StartError where the file is broken."""
+        """Return a batcher with the parameters of a file, or the usual ones. Raises StartError where the file is
+        broken."""
         parameters = Parameters.of(messages.read(path, messages.BatchingParameters),
                                    str(path)) if path else Parameters()
         return Batcher(parameters, self.metrics.batch)

@@ -19,8 +19,8 @@ CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
 def serialized(value: Any) -> np.ndarray:
-    """Return the examples of an Input message, serialized, (examples,); a context is merged into each. Raises ServingError
-    where there is none."""
+    """Return the examples of an Input message, serialized, (examples,); a context is merged into each. Raises
+    ServingError where there is none."""
     kind = value.WhichOneof("kind")
     if kind == "example_list":
         result = [one.SerializeToString() for one in value.example_list.examples]

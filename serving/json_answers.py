@@ -12,7 +12,8 @@ from serving.errors import invalid
 
 
 def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """Return the answer in row format: `predictions`, a list of values, or of objects where there are several outputs."""
+    """Return the answer in row format: `predictions`, a list of values, or of objects where there are several
+    outputs."""
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
     sizes: set[int] = set()

@@ -43,8 +43,8 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def _loaded(body: bytes) -> Any:
-    """Return what a body holds: by orjson; by Python's own parser where it has what no JSON has, NaN and Infinity, or is
-    broken."""
+    """Return what a body holds: by orjson; by Python's own parser where it has what no JSON has, NaN and Infinity, or
+    is broken."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -204,7 +204,8 @@ class Manager:
         if failed:
             message = ", ".join(f"{{name: {name} version: {version.number} due to error: {version.error}}}" for name,
                              version in failed)
-            raise ServingError(grpc.StatusCode.UNKNOWN, f"{len(failed)} model(s) did not become available: {{{message}}}")
+            raise ServingError(grpc.StatusCode.UNKNOWN, f"{len(failed)} model(s) did not become available: "
+                                                        f"{{{message}}}")
 
     async def watch(self) -> None:
         """Look for new versions until cancelled."""

@@ -60,8 +60,8 @@ def read(path: Path, kind: type[Kind]) -> Kind:
     """Return the message that a text file holds.
 
     Raises:
-        StartError: the file cannot be read, or is not such a message: with its line, and the field in the message of the
-            parser.
+        StartError: the file cannot be read, or is not such a message: with its line, and the field in the message of
+            the parser.
     """
     try:
         text = path.read_text()

@@ -22,7 +22,7 @@ class Difference(BaseModel):
 
     Args:
         largest, mean: of the absolute difference of its numbers.
-        same_top: share of rows whose largest value is in the same place, for outputs (rows, classes); None for others.
+        same_top: share of rows whose largest value is at the same position, where an output is (rows, classes).
         same: share of rows that are the same, within 1e-5 of the largest value.
     """
 
@@ -35,7 +35,7 @@ class Difference(BaseModel):
 
 
 class Replayed(BaseModel):
-    """What a replay found; latencies are milliseconds, p50."""
+    """The outcome of a replay; latencies are milliseconds, p50."""
 
     requests: int
     errors: dict[str, list[str]]

@@ -182,7 +182,8 @@ class Rest:
                                                                                         metadata_field=[SIGNATURE_DEF]))
         signatures = get_model_metadata_pb2.SignatureDefMap()
         result.metadata[SIGNATURE_DEF].Unpack(signatures)
-        return (b'{\n"model_spec":' + _json(result.model_spec) + b',\n"metadata": {"signature_def": ' + _json(signatures)
+        return (b'{\n"model_spec":' + _json(result.model_spec) + b',\n"metadata": {"signature_def": '
+                + _json(signatures)
                 + b"}\n}\n")
 
     def _figures(self) -> bytes:

@@ -94,8 +94,8 @@ class SavedModelServable:
         return dict(zip(outputs, map(np.asarray, answers), strict=True))
 
     def _callable(self, signature: str, inputs: Sequence[str], outputs: Sequence[str]) -> Callable[..., Any]:
-        """Return what `Session.make_callable` would give, without its way through Session.run at each call, a tenth of a
-        millisecond."""
+        """Return what `Session.make_callable` would give, without its way through Session.run at each call, a tenth of
+        a millisecond."""
         result = self.signatures[signature]
         return self._session._make_callable_from_options(CallableOptions(
             feed=[result.inputs[name].name for name in inputs], fetch=[result.outputs[name].name for name in outputs]))
@@ -207,7 +207,8 @@ def check_inputs(signature: SignatureDef, inputs: Arrays) -> None:
     if received != requested:
         raise invalid(f"input size does not match signature: {len(received)}!={len(requested)} "
                       f"len({{{','.join(sorted(received))}}}) != "
-                      f"len({{{','.join(sorted(requested))}}}). Sent extra: {{{','.join(sorted(received - requested))}}}. "
+                      f"len({{{','.join(sorted(requested))}}}). Sent extra: "
+                      f"{{{','.join(sorted(received - requested))}}}. "
                       f"Missing but required: {{{','.join(sorted(requested - received))}}}.")
     for place, (name, value) in enumerate(sorted(inputs.items())):
         info = signature.inputs[name]

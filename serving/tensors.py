@@ -134,8 +134,8 @@ def to_proto(array: np.ndarray, proto: TensorProto, *, packed: bool = False) -> 
 
 
 def number_of(dtype: Any) -> int:
-    """Return the number of a numpy type; byte and Unicode strings are strings. Raises ServingError (INTERNAL) for a type that
-    cannot be sent."""
+    """Return the number of a numpy type; byte and Unicode strings are strings. Raises ServingError (INTERNAL) for a
+    type that cannot be sent."""
     import grpc
 
     if np.dtype(dtype).kind in "SUO":

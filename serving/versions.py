@@ -41,8 +41,8 @@ class Settling:
         self._seen: dict[Path, tuple[tuple, float]] = {}
 
     def whole(self, folder: Path) -> bool:
-        """Return whether nothing in a folder has changed for `SETTLED` seconds: by its files' times, or since an earlier
-        look."""
+        """Return whether nothing in a folder has changed for `SETTLED` seconds: by its files' times, or since an
+        earlier look."""
         look = fingerprint(folder)
         before = self._seen.get(folder)
         if before is None or before[0] != look:

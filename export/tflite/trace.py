@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+from typing import Any
 
 from etils import epy
 
@@ -106,9 +107,9 @@ class Trace:
         return {int(operator.outputs[0]): int(operator.inputs[0]) for operator in self.model.subgraphs[0].operators
                 if tflite_file.operator_name(self.model, operator) in tflite_file.RECODING}
 
-    def _step(self, number: int, kind: str, operator: object) -> Step:
-        inputs, outputs = tuple(map(int, operator.inputs)), tuple(map(int,
-                                                                      operator.outputs))  # type: ignore[attr-defined]
+    def _step(self, number: int, kind: str, operator: Any) -> Step:
+        inputs = tuple(map(int, operator.inputs))
+        outputs = tuple(map(int, operator.outputs))
         first = self.tensors[outputs[0]]
         return Step(number, kind, inputs, outputs, tflite_file.shape(first), first.name.decode())
 

@@ -89,7 +89,8 @@ def press(
     if out is not None:
         press.check_out(out)
     recipe = press.recipe_for(press.PressSettings(
-        model=model, data=data, scratch=runs / ".given", variants=variants, targets=targets, pixels=pixels, name=name))
+        model=model, data=data, scratch=runs / ".given", variants=variants, targets=targets, name=name,
+        pixels=pixels))  # type: ignore[arg-type]  # read_pixels has checked it
     display = Display(Console())
     display.line(f"{recipe.name} · {model} on {data}")
     if recipe.data.labels == "model":

@@ -108,8 +108,8 @@ class Feature(Entry):
         """Return a decoded batch as the training takes it: numbers as float32, classes one-hot."""
         return tf.cast(values, tf.float32)
 
-    def read(self, path: Path,
-             tensor: Tensor) -> np.ndarray:  # type: ignore[override]  # a feature is not chosen by name
+    def from_file(self, path: Path,
+             tensor: Tensor) -> np.ndarray:  # a feature is not chosen by name
         """Return a user's file as the model takes it, one example. Raises UserError."""
         raise UserError(f"{path}: a {self.entry_name} cannot be read from a file")
 

@@ -80,7 +80,7 @@ class Image(Feature, name="image", shorthand="size"):
             return "truncated or damaged"
         return None
 
-    def read(self, path: Path, tensor: Tensor) -> np.ndarray:  # type: ignore[override]
+    def from_file(self, path: Path, tensor: Tensor) -> np.ndarray:
         """Return an image file as raw pixels, uint8, in the tensor's shape. Raises UserError."""
         height, width, channels = (int(size or 1) for size in tensor.shape)
         try:

@@ -63,6 +63,11 @@ class Index(BaseModel):
         return self.learnt[target].names
 
     @property
+    def class_target(self) -> str | None:
+        """Return the target that gives each example one class; None where there is none."""
+        return next((name for name, tensor in self.targets.items() if self.names(name) and not tensor.shape), None)
+
+    @property
     def summary(self) -> str:
         counts = " / ".join(f"{split.examples:,} {name}" for name, split in self.splits.items())
         classes = next((len(self.names(name)) for name in self.targets if self.names(name)), 0)

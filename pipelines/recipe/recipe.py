@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 import models
 import pipelines.tasks  # noqa: F401  makes the tasks known
 from pipelines.entries import Section
+from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.recipe import gates, plugins
 from pipelines.recipe.package import PackageSection
@@ -17,6 +18,8 @@ from pipelines.targets.section import ExportSection
 from pipelines.tasks.image_classification import ImageClassification
 from pipelines.tasks.task import Metric, Task
 from pipelines.training.callbacks import Callback
+from pipelines.training.learners.auxiliary import with_auxiliary
+from pipelines.training.learners.supervised import Objective
 from pipelines.training.model_section import ModelSection
 from pipelines.training.section import TrainSection
 from pipelines.variants.auto import DROP, Auto
@@ -126,6 +129,13 @@ class Recipe(Section):
             except ValueError as error:
                 raise PydanticCustomError("gate", "{reason}", {"reason": str(error), "at": ["gates", name]}) from None
         return self
+
+    def objective(self, index: Index) -> Objective:
+        """Return what training makes small: the task's objective, on auxiliary heads too."""
+        objective = self.task.objective(self.train.loss, index)
+        for output in self.task.pairs:
+            objective = with_auxiliary(objective, output, self.model.settings.get("auxiliary", 0.0))
+        return objective
 
     def monitored(self, name: str | None) -> Metric:
         """Return the metric of a training that a callback or a search looks at: by its name, or the task's first on the

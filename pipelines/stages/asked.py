@@ -147,12 +147,6 @@ class Varied:
         return sorted(self.firsts.values())[:self.most]
 
 
-def class_target(data: Data) -> str | None:
-    """Return the target that gives each example one class, if there is one."""
-    return next((name for name, tensor in data.index.targets.items() if data.index.names(name) and not tensor.shape),
-                None)
-
-
 def checked(title: str, ask: Callable[[], None]) -> None:
     """Run something that compares; a ValueError becomes a StageError that names the artifact."""
     try:

@@ -29,7 +29,7 @@ def run(context: Context) -> str:
     predictor = open_predictor(context.model())
     kept = asked.Kept(context.work / REFERENCE, examples)
     worst = asked.Worst(SHOWN)
-    varied = asked.Varied(asked.class_target(data), GOLDEN)
+    varied = asked.Varied(data.index.class_target, GOLDEN)
 
     def see(inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         kept.add(outputs)

@@ -4,17 +4,13 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from etils import epy
-
+from export.signature import Arrays
 from pipelines.errors import UserError
 from pipelines.figures import figures
 from pipelines.ingest.data import Data
 from pipelines.ingest.index import Index
 from pipelines.ingest.indexing import build_index, check_batch
 from pipelines.stages.context import INDEX, Context
-
-with epy.lazy_imports():
-    import numpy as np
 
 SAMPLES = 25
 
@@ -65,13 +61,14 @@ def _check_unreadable(context: Context, index: Index) -> None:
 def _draw_samples(context: Context, data: Data) -> None:
     """Draw two grids of the same training examples: as they are, and as augmentation makes them."""
     few = data.first(SAMPLES)
-    _draw(data, *few.arrays("train", SAMPLES), context.work / "samples.png")
+    _draw(data, few.arrays("train", SAMPLES), context.work / "samples.png")
     if data.section.augment:
         changed = next(iter(few.training(0, 1).as_numpy_iterator()))
-        _draw(data, *changed, context.work / "samples_augmented.png")
+        _draw(data, changed, context.work / "samples_augmented.png")
 
 
-def _draw(data: Data, inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], path: Path) -> None:
+def _draw(data: Data, examples: tuple[Arrays, Arrays], path: Path) -> None:
+    inputs, targets = examples
     count = len(next(iter(inputs.values())))
     figures.grid([functools.partial(data.task.draw, data=data, inputs=inputs, targets=targets, position=position)
                   for position in range(count)], path)

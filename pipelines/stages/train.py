@@ -15,7 +15,6 @@ from pipelines.ingest.data import Data, set_seed
 from pipelines.stages.context import Context
 from pipelines.training import checkpoint, imported_model, loop, network
 from pipelines.training.distribution import Distribution
-from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.distilled import distilled
 from pipelines.training.learners.supervised import Objective
 
@@ -78,10 +77,8 @@ def _record(context: Context, data: Data, distribution: Distribution, model: Any
 def _objective(context: Context, data: Data, student: Any) -> Objective:
     """Return what is made small: the task's objective, on auxiliary heads too, and beside a teacher where there is
     one."""
-    recipe, task = context.recipe, data.task
-    objective = task.objective(recipe.train.loss, data.index)
-    for output in task.pairs:
-        objective = with_auxiliary(objective, output, recipe.model.settings.get("auxiliary", 0.0))
+    recipe = context.recipe
+    objective = recipe.objective(data.index)
     if recipe.train.distill is None:
         return objective
     teacher = keras_file.load(context.inputs["teacher"])
@@ -91,7 +88,7 @@ def _objective(context: Context, data: Data, student: Any) -> Objective:
         raise UserError(f"train.distill.teacher: it is a model from {theirs[0]} to {theirs[1]}, the student from "
                         f"{ours[0]} to {ours[1]}; "
                         "they must be the same")
-    return distilled(objective, teacher, recipe.train.distill, task.pairs)
+    return distilled(objective, teacher, recipe.train.distill, data.task.pairs)
 
 
 def _progress(context: Context) -> Callable[[int, float, dict[str, float]], None]:

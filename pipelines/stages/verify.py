@@ -51,8 +51,9 @@ def run(context: Context) -> str:
     _explain_speed(context, exported, latencies)
     (context.work / VERIFIED).write_text(VerifiedList(artifacts=verified).model_dump_json(indent=1))
     (context.work / LATENCY).write_text(json.dumps(latencies, indent=1))
-    np.savez(context.work / ANSWERS, **answers)
-    figures.errors({name: counts.tolist() for name, counts in histograms.items()}, BINS, context.work / "errors.png")
+    np.savez(context.work / ANSWERS, **answers)  # type: ignore[arg-type]
+    figures.errors({name: counts.tolist() for name, counts in histograms.items()}, np.array(BINS),
+                   context.work / "errors.png")
     compared = min(one.compared for one in verified)
     partly = f", outputs compared on {compared:,}" if compared < examples else ""
     return f"{len(exported)} artifacts × {examples:,} examples{partly}"

@@ -12,7 +12,7 @@ from export.tflite import file as tflite_file
 from export.tflite import gpu_coverage, metadata, phone, signatures
 from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
 from pipelines.variants.record import VariantRecord
-from pipelines.variants.variant import Variant, class_target
+from pipelines.variants.variant import Variant
 
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
 FIRST_VERSION = "1"
@@ -67,7 +67,7 @@ def score_calibration(context: ExportContext, variant: VariantRecord) -> metadat
     """Return how a file's logits become probabilities; None where its only output is not one logit per class of an
     example."""
     task, index = context.data.task, context.data.index
-    target = class_target(index)
+    target = index.class_target
     outputs = task.outputs(index)
     if target is None or len(outputs) != 1:
         return None
@@ -141,10 +141,10 @@ class Web(FromVariants, name="web", shorthand="variants"):
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         for name, path in files.items():
             signature = signatures.main(path.read_bytes())
-            taken, given = signature.input, signature.output
-            if len(taken.shape) != 4 or len(given.shape) != 2:
+            taken, value = signature.input, signature.output
+            if len(taken.shape) != 4 or len(value.shape) != 2:
                 raise ValueError(f"the page classifies images, and {name} takes {taken.name} {taken.shape} and gives "
-                                 f"{given.name} {given.shape}")
+                                 f"{value.name} {value.shape}")
         return []
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:

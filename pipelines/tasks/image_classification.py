@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
+from export.keras_models import imported
 from export.signature import Arrays, Function, Signature, Tensor
 from pipelines.features.image import Image
 from pipelines.features.label import Label
 from pipelines.figures import figures
 from pipelines.ingest.index import Index
 from pipelines.tasks.task import Evaluation, Figure, Metric, Place, Table, Task, rounded
+from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
     import numpy as np
@@ -81,6 +83,10 @@ class ImageClassification(Task, name="image_classification"):
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         return {"class": index.names(LABEL)[int(outputs[OUTPUT][0].argmax())]}
+
+    def adopt(self, model: keras.Model, settings: ImportedModel) -> keras.Model:
+        """Return a classifier made elsewhere as one from raw pixels to logits. Raises ValueError where it is none."""
+        return imported.classifier(model, settings.pixels or "0..255")
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return, for a server, `serving_default` and `serving_bytes` to logits and scores, and `classify` of

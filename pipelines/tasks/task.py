@@ -120,12 +120,12 @@ class Task(Entry):
 
     @property
     def main(self) -> Metric:
-        """The metric that `drop` is about."""
+        """Return the metric that `drop` is about."""
         return self.metrics[0]
 
     @property
     def features(self) -> dict[str, type[Feature]]:
-        """What an example is made of."""
+        """Return what an example is made of."""
         return self.inputs | self.targets
 
     # What must be written

@@ -63,7 +63,7 @@ def images_of(data: str, shape: tuple[int, ...]) -> np.ndarray:
     image = Image(size=shape[:2], channels=shape[2])  # type: ignore[arg-type]
     if path.is_dir():
         tensor = image.tensor(IMAGE, Learnt())
-        return np.stack([image.read(file, tensor) for file in _image_files(path)])
+        return np.stack([image.from_file(file, tensor) for file in _image_files(path)])
     examples = Arrays(path=data).examples("train")
     return np.stack([image.decode(example[IMAGE], Learnt()).numpy() for example in examples])
 

@@ -136,6 +136,8 @@ def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -
 
     files = {BYTES.format(name): paths for name, paths in samples.encoded.items()}
     inputs: dict[str, np.ndarray] = {}
+    if not signature.inputs:
+        return None
     for tensor in signature.inputs:
         if tensor.name in samples.inputs:
             inputs[tensor.name] = samples.inputs[tensor.name][list(positions)]

@@ -22,8 +22,8 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-#: Population stability index: below the first there is no drift to speak of, above the second there is (N. Siddiqi,
-#: "Credit Risk Scorecards", 2006).
+#: Population stability index: below the first there is no drift worth mentioning, above the second there is
+#: (N. Siddiqi, "Credit Risk Scorecards", 2006).
 SOME, MUCH = 0.1, 0.25
 BINS = 10
 #: With fewer logged examples an index says little.

@@ -96,7 +96,7 @@ def read_inputs(asked: Asked, signature: Signature, files: Sequence[Path]) -> Ar
         raise UserError(f"predict: {asked.path} takes several inputs, {names}, and a file is one")
     tensor = signature.inputs[0]
     (name, feature), = asked.features.items()
-    return {name: np.stack([feature.read(file, tensor) for file in files])}
+    return {name: np.stack([feature.from_file(file, tensor) for file in files])}
 
 
 def main_signature(predictor: Predictor) -> Signature:

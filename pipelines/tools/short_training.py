@@ -13,7 +13,6 @@ from pipelines.ingest.data import Data, set_seed
 from pipelines.ingest.indexing import build_index, check_batch
 from pipelines.recipe.recipe import Recipe
 from pipelines.training import loop, network
-from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.supervised import learning
 
 with epy.lazy_imports():
@@ -63,11 +62,8 @@ def prepare(recipe: Recipe, data: Data, steps: int, folder: Path) -> Prepared:
     pretrained = list(network.load_weights(model, recipe.model))
     if settings.transfer is not None:
         settings.transfer.freeze(model, pretrained, 1.0)
-    objective = task.objective(settings.loss, index)
-    for output in task.pairs:
-        objective = with_auxiliary(objective, output, recipe.model.settings.get("auxiliary", 0.0))
     training = loop.Training(
-        settings=settings, objective=objective, watched=task.watch(), monitored=task.watched, steps=steps,
+        settings=settings, objective=recipe.objective(index), watched=task.watch(), monitored=task.watched, steps=steps,
         batches=lambda epoch: data.training(epoch, settings.epochs), validation=data.validation(), folder=folder,
         journal=Journal(folder / NAME), progress=lambda epoch, done, metrics: None)
     learner = learning(model, keras_library, task.learner(keras_library))

@@ -178,11 +178,11 @@ class Search:
         return running
 
     def _done(self) -> list[Any]:
-        """Return the trials that count: those that were told to the study, without the interrupted ones."""
+        """Return the trials that count: those whose result the study has, without the interrupted ones."""
         states = optuna.trial.TrialState
-        told = self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
+        trials = self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
         attributes = self.study.user_attrs
-        return [trial for trial in told if f"interrupted.{trial.number}" not in attributes]
+        return [trial for trial in trials if f"interrupted.{trial.number}" not in attributes]
 
     def _outcome(self) -> Outcome:
         best = self.study.best_trial

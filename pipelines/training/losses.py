@@ -50,7 +50,8 @@ class Loss(Entry):
             UserError: the loss is for another number of classes, or the output is no such thing as it compares.
         """
         if self.of_classes and role not in OF_CLASSES:
-            numbers = sorted(name for name, choice in self.choices.items() if not choice.of_classes)  # type: ignore[attr-defined]
+            numbers = sorted(name for name,
+                             choice in self.choices.items() if not choice.of_classes)  # type: ignore[attr-defined]
             raise UserError(f"train.loss: {self.entry_name} compares classes, and this task's output is {role}: give "
                             f"one of {', '.join(numbers)}")
         compare = self.comparison(counts, role)

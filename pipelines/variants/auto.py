@@ -18,7 +18,7 @@ from pipelines.engine.store import whole
 from pipelines.errors import StageError, UserError
 from pipelines.training.distillation import Distillation
 from pipelines.variants.trained import Qat, aware_content
-from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext, class_target, default_inputs
+from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext, default_inputs
 
 if TYPE_CHECKING:
     from export.predictors import Predictor
@@ -167,7 +167,7 @@ class _CandidateBuilder:
         self.settings = settings
         self.context = context
         self.requested = settings.calibration or Calibration(
-            examples=CALIBRATING, balanced=class_target(context.data.index) is not None)
+            examples=CALIBRATING, balanced=context.data.index.class_target is not None)
 
     def build(self, step: Step) -> Iterator[Candidate]:
         """Yield the step's candidates, the cheapest first."""

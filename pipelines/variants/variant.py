@@ -22,7 +22,6 @@ from pipelines.engine.store import whole
 from pipelines.entries import Entry, Named, Section
 from pipelines.errors import UserError
 from pipelines.ingest.data import Data, set_seed
-from pipelines.ingest.index import Index
 from pipelines.training import loop
 from pipelines.training.distillation import Distillation
 from pipelines.training.distribution import Distribution
@@ -199,7 +198,7 @@ class VariantContext:
     def _labels(self) -> tuple[np.ndarray, int]:
         """Return the class of each training example, (examples,), and how many classes there are. Raises UserError
         where there are none."""
-        target = class_target(self.data.index)
+        target = self.data.index.class_target
         if target is None:
             raise UserError("compress: balanced calibration takes as many examples of each class, and in "
                             f"{self.data.task.entry_name} an example has no class: leave balanced out")
@@ -251,11 +250,6 @@ def default_inputs(calibration: Sequence[tuple[str, Arrays]]) -> Arrays:
     """Return the inputs of the default signature out of several signatures' inputs; those of the first where it has
     another name."""
     return next((inputs for signature, inputs in calibration if signature == DEFAULT), calibration[0][1])
-
-
-def class_target(index: Index) -> str | None:
-    """Return the target that gives each example one class; None where there is none."""
-    return next((name for name, tensor in index.targets.items() if index.names(name) and not tensor.shape), None)
 
 
 def _balanced(labels: np.ndarray, classes: int, count: int, generator: np.random.Generator) -> np.ndarray:

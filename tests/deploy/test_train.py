@@ -29,8 +29,8 @@ def test_tf_config_is_what_the_training_reads(monkeypatch, index):
 
 @pytest.mark.parametrize("arguments", [(3, 2222, "a", "b"), ("x", 2222, "a"), (0,)])
 def test_a_worker_that_is_not_among_the_hosts_is_refused(arguments):
-    said = tf_config(*arguments)
-    assert said.returncode == 2 and said.stderr.count("\n") == 1 and not said.stdout
+    message = tf_config(*arguments)
+    assert message.returncode == 2 and message.stderr.count("\n") == 1 and not message.stdout
 
 
 def documents(name):
@@ -58,7 +58,8 @@ def test_the_manifests_run_recipes_that_are_there_on_as_many_workers_as_they_nam
 
 def test_the_slurm_script_starts_each_worker_with_its_config(tmp_path):
     """Under commands that stand for Slurm's: srun starts every task here, one after the other."""
-    commands = {"scontrol": 'printf "n1\\nn2\\n"', "srun": 'shift; for SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@"; done'}
+    commands = {"scontrol": 'printf "n1\\nn2\\n"', "srun": 'shift; for SLURM_PROCID in 0 1; do export SLURM_PROCID; '
+                                                           '"$@"; done'}
     (tmp_path / "bin").mkdir()
     for name, body in commands.items():
         path = tmp_path / "bin" / name
@@ -70,10 +71,12 @@ def test_the_slurm_script_starts_each_worker_with_its_config(tmp_path):
     stand_in.chmod(0o755)
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     done = subprocess.run(
-        ["bash", str(DEPLOY / "slurm.sh"), "r.yaml", "--set", "train.epochs=3"], cwd=tmp_path, capture_output=True, text=True,
+        ["bash", str(DEPLOY / "slurm.sh"), "r.yaml", "--set", "train.epochs=3"], cwd=tmp_path, capture_output=True,
+        text=True,
         env=os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_NODELIST": "n[1-2]"})
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [json.loads(line[:line.index("}}") + 2])["task"]["index"] for line in lines] == [0, 1]
-    assert all('"n1:12321", "n2:12321"' in line and line.endswith("run r.yaml --set train.epochs=3 --set train.strategy=multi_worker")
+    assert all('"n1:12321", "n2:12321"' in line and line.endswith("run r.yaml --set train.epochs=3 --set "
+                                                                  "train.strategy=multi_worker")
                for line in lines)

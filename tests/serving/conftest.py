@@ -44,7 +44,8 @@ def write_toy(folder: Path, bias: float = 1.0) -> Path:
         values = tf.io.parse_example(inputs, {"v": tf.io.FixedLenFeature([2], tf.float32)})["v"]
         return {"outputs": tf.reduce_sum(values, axis=1) + module.bias}
 
-    module.default, module.mixed, module.scalars, module.classify, module.regress = default, mixed, scalars, classify, regress
+    module.default, module.mixed, module.scalars = default, mixed, scalars
+    module.classify, module.regress = classify, regress
     tf.saved_model.save(module, str(folder),
                         {"serving_default": default, "mixed": mixed, "scalars": scalars, "classify": classify,
                                               "regress": regress})

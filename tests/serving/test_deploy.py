@@ -35,7 +35,10 @@ def test_the_manifests_are_kubernetes_own(files):
     by_name = {(one["kind"], one["metadata"]["name"]): one for one in result}
     deployment = by_name["Deployment", "digits-serving-stable"]["spec"]
     container = deployment["template"]["spec"]["containers"][0]
-    assert container["resources"]["limits"] and container["startupProbe"] and container["readinessProbe"] and container["livenessProbe"]
+    assert container["resources"]["limits"]
+    assert container["startupProbe"]
+    assert container["readinessProbe"]
+    assert container["livenessProbe"]
     scaled = by_name["HorizontalPodAutoscaler", "digits-serving-stable"]["spec"]
     assert scaled["minReplicas"] == 3 and ("Deployment", scaled["scaleTargetRef"]["name"]) in by_name
     labels = deployment["template"]["metadata"]["labels"]
@@ -75,7 +78,8 @@ def test_the_text_protos_are_the_real_ones(files):
     assert batching.allowed_batch_sizes == (1, 4, 8, 16, 32) and batching.max_batch_size == 32
     monitoring = text_format.Parse(files["config/monitoring.config"], messages.MonitoringConfig())
     assert monitoring.prometheus_config.enable
-    assert documents(files, "prometheus/prometheus.yml")[0]["scrape_configs"][0]["metrics_path"] == monitoring.prometheus_config.path
+    scraped = documents(files, "prometheus/prometheus.yml")[0]["scrape_configs"][0]
+    assert scraped["metrics_path"] == monitoring.prometheus_config.path
 
 
 def test_the_image_starts_with_flags_that_there_are(files):
@@ -83,7 +87,9 @@ def test_the_image_starts_with_flags_that_there_are(files):
 
     command = json.loads(files["Dockerfile"].partition("CMD ")[2].replace("\\\n", ""))
     options = flags.parse(command)
-    assert options.enable_batching and options.model_config_file == "/models/models.config" and options.rest_api_port == 8501
+    assert options.enable_batching
+    assert options.model_config_file == "/models/models.config"
+    assert options.rest_api_port == 8501
     assert isinstance(options, Options) and not flags.without_effect(options)
 
 
@@ -96,12 +102,14 @@ def test_canaries_get_their_share_everywhere(files):
     clusters = {cluster["name"] for cluster in envoy["clusters"]}
     services = {one["metadata"]["name"] for one in documents(files, "kubernetes/service.yaml")}
     for listener in envoy["listeners"]:
-        routes = listener["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+        routes = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        routes = routes["route_config"]["virtual_hosts"][0]["routes"]
         split = {one["name"]: one["weight"] for one in routes[1]["route"]["weighted_clusters"]["clusters"]}
         assert sorted(split.values()) == [20,
                                           80] and set(split) <= clusters and routes[0]["route"]["cluster"] in clusters
     for cluster in envoy["clusters"]:
-        address = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["address"]
+        address = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        address = address["address"]["socket_address"]["address"]
         assert address in services
     assert documents(files, "kserve/inference-service.yaml")[0]["spec"]["predictor"]["canaryTrafficPercent"] == 20
 
@@ -138,7 +146,8 @@ def test_envoy_reads_its_configuration(files):
         assert listener.filter_chains[0].filters[0].typed_config.Unpack(filter_)
         policies[listener.name] = filter_.route_config.virtual_hosts[0].routes[1].route.retry_policy
     assert "unavailable" in policies["grpc"].retry_on.split(",")
-    assert "retriable-status-codes" in policies["http"].retry_on.split(",") and list(policies["http"].retriable_status_codes) == [503]
+    assert "retriable-status-codes" in policies["http"].retry_on.split(",")
+    assert list(policies["http"].retriable_status_codes) == [503]
     document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["codec"] = "AUTO"
     with pytest.raises(json_format.ParseError):
         json_format.ParseDict(document, bootstrap(), descriptor_pool=pool)

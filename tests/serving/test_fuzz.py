@@ -172,7 +172,8 @@ def test_tensors_of_any_type_shape_and_length(toy, count):
         tensor.tensor_content = content
         with grpc.insecure_channel(toy.grpc) as channel:
             try:
-                answer = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(request.SerializeToString(), timeout=20)
+                call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+                answer = call(request.SerializeToString(), timeout=20)
                 requested = predict_pb2.PredictResponse.FromString(answer)
                 assert requested.outputs and math.prod(shape) < 1 << 28
             except grpc.RpcError as error:

@@ -56,7 +56,9 @@ def test_flags_without_meaning_here_are_taken_and_said_to_have_none():
 
 def test_the_command_line_ends_as_the_originals():
     unknown = run("--prot=1")
-    assert unknown.returncode == 255 and unknown.stderr.startswith("unknown argument: --prot=1") and "--port=8500" in unknown.stderr
+    assert unknown.returncode == 255
+    assert unknown.stderr.startswith("unknown argument: --prot=1")
+    assert "--port=8500" in unknown.stderr
     version = run("--version")
     assert version.returncode == 0 and version.stdout.startswith("TensorFlow ModelServer: 2.21")
 
@@ -89,7 +91,9 @@ def test_a_port_in_use_is_said(base):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         message = run(f"--port={taken.getsockname()[1]}", f"--model_base_path={base}")
-    assert message.returncode == 255 and "Address already in use" in message.stderr and "Traceback" not in message.stderr
+    assert message.returncode == 255
+    assert "Address already in use" in message.stderr
+    assert "Traceback" not in message.stderr
 
 
 @pytest.fixture

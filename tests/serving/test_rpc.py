@@ -206,7 +206,8 @@ def test_status_and_reload_of_what_is_not_there(channel, client):
 def test_health_and_reflection_are_the_standard_ones(channel):
     health = health_pb2_grpc.HealthStub(channel)
     for name in ("", "tensorflow.serving.PredictionService"):
-        assert health.Check(health_pb2.HealthCheckRequest(service=name)).status == health_pb2.HealthCheckResponse.SERVING
+        checked = health.Check(health_pb2.HealthCheckRequest(service=name))
+        assert checked.status == health_pb2.HealthCheckResponse.SERVING
     services = ProtoReflectionDescriptorDatabase(channel).get_services()
     assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService",
             "grpc.health.v1.Health"} <= set(services)

@@ -32,7 +32,7 @@ def test_a_feature_is_made_of_the_field_of_its_name_or_of_another():
 @pytest.mark.parametrize("feature", [Label(), Mask(), Number()])
 def test_what_is_in_no_file_is_not_read_from_one(feature, tmp_path):
     with pytest.raises(UserError, match="cannot be read from a file"):
-        feature.read(tmp_path / "x", Tensor(name="x", dtype="float32", shape=()))
+        feature.from_file(tmp_path / "x", Tensor(name="x", dtype="float32", shape=()))
 
 
 @pytest.mark.parametrize(("feature", "field", "value"), [

@@ -61,14 +61,14 @@ def test_an_image_that_cannot_be_read_says_why(content, reason):
 def test_a_users_image_is_read_in_the_shape_of_the_model(tmp_path):
     PIL.Image.fromarray(PIXELS).save(tmp_path / "x.png")
     tensor = Tensor(name="image", dtype="uint8", shape=(10, 8, 3), role="image")
-    np.testing.assert_array_equal(Image().read(tmp_path / "x.png", tensor), PIXELS)
-    grey = Image().read(tmp_path / "x.png", tensor.model_copy(update={"shape": (5, 4, 1)}))
+    np.testing.assert_array_equal(Image().from_file(tmp_path / "x.png", tensor), PIXELS)
+    grey = Image().from_file(tmp_path / "x.png", tensor.model_copy(update={"shape": (5, 4, 1)}))
     assert grey.shape == (5, 4, 1) and grey.dtype == np.uint8
     with pytest.raises(UserError, match=r"y.png: there is no such image"):
-        Image().read(tmp_path / "y.png", tensor)
+        Image().from_file(tmp_path / "y.png", tensor)
     (tmp_path / "z.png").write_text("no image")
     with pytest.raises(UserError, match=r"z.png: not an image that can be read"):
-        Image().read(tmp_path / "z.png", tensor)
+        Image().from_file(tmp_path / "z.png", tensor)
 
 
 def test_properties_of_images_follow_their_light_and_their_edges():

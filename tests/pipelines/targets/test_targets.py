@@ -86,14 +86,14 @@ def test_a_target_whose_tool_crashes_is_named_and_the_others_ship(work, litepres
     watcher = threading.Thread(target=kill_vela)
     watcher.start()
     try:
-        said = litepress("run", "recipe.yaml", "--no-track", "--json", "r.json", "--set", "gates={}", "--set",
+        message = litepress("run", "recipe.yaml", "--no-track", "--json", "r.json", "--set", "gates={}", "--set",
                          "export.targets=[ethos-u,microcontroller]")
         assert killed.is_set()
     finally:
         killed.set()
         watcher.join()
-    assert said.code == 3, said.err
-    assert "export ethos-u: ChildProcessError: Vela was ended by SIGKILL\nThe others went on." in said.err
+    assert message.code == 3, message.err
+    assert "export ethos-u: ChildProcessError: Vela was ended by SIGKILL\nThe others went on." in message.err
     results = json.loads(Path("r.json").read_text())
     assert list(results["failed"]) == ["ethos-u"] and not results["left_out"]
     assert [one["target"] for one in results["artifacts"]] == ["microcontroller"] and results["bundle"]
@@ -105,9 +105,9 @@ def test_the_same_run_again_is_cached_and_makes_the_same_bundle(several, monkeyp
     folder, _, results = several
     monkeypatch.chdir(folder)
     before = Path(results["bundle"]).read_bytes()
-    said = litepress("run", "recipe.yaml", "--no-track", "--from", "export", "--json", "again.json",
+    message = litepress("run", "recipe.yaml", "--no-track", "--from", "export", "--json", "again.json",
                      "--set", f"export.targets={TARGETS}", "--set", "gates={}")
-    assert said.code == 2, said.err
+    assert message.code == 2, message.err
     again = json.loads(Path("again.json").read_text())
     assert [stage["name"] for stage in again["stages"] if not stage["cached"]] == ["export", "verify", "package"]
     assert Path(again["bundle"]).name == Path(results["bundle"]).name and Path(again["bundle"]).read_bytes() == before
@@ -122,25 +122,25 @@ def test_the_same_run_again_is_cached_and_makes_the_same_bundle(several, monkeyp
     ("[onnx, onnx]", "two targets are called onnx; give one of them another name, for instance {onnx: {name: onnx-2}}"),
     ("[opnvino]", "there is no target called opnvino. Did you mean openvino?")])
 def test_a_target_that_cannot_be_is_refused_before_anything_runs(work, litepress, targets, expected):
-    said = litepress("run", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates={}", "--no-track")
-    assert said.code == 2, said.out
-    assert expected in said.err and len(said.err.strip().splitlines()) == 1, said.err
+    message = litepress("run", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates={}", "--no-track")
+    assert message.code == 2, message.out
+    assert expected in message.err and len(message.err.strip().splitlines()) == 1, message.err
 
 
 def test_gates_ask_of_compiled_files_what_a_compiler_knows(work, litepress):
-    said = litepress("run", "recipe.yaml", "--set", "export.targets=[litert,ethos-u]",
+    message = litepress("run", "recipe.yaml", "--set", "export.targets=[litert,ethos-u]",
                      "--set", "gates.ethos-u_int8.accuracy=>= 0.5")
-    assert said.code == 2 and "no value of this run is called ethos-u_int8.accuracy" in said.err
+    assert message.code == 2 and "no value of this run is called ethos-u_int8.accuracy" in message.err
 
 
 @pytest.mark.slow
 def test_a_model_over_a_limit_of_the_recipe_is_refused_and_the_others_ship(work, litepress):
     targets = "[litert, {ethos-u: {sram_kb: 0.5}}, {microcontroller: {flash_kb: 4}}]"
-    said = litepress("run", "recipe.yaml", "--set", f"export.targets={targets}",
+    message = litepress("run", "recipe.yaml", "--set", f"export.targets={targets}",
                      "--set", "gates.ethos-u_int8.coverage=>= 0.9", "--no-track", "--json", "r.json")
     results = json.loads(Path("r.json").read_text())
-    assert said.code == 1, "the gate on what could not be made is missed"
-    assert "gate ethos-u_int8.coverage: not made misses the limit >= 0.9" in said.err
+    assert message.code == 1, "the gate on what could not be made is missed"
+    assert "gate ethos-u_int8.coverage: not made misses the limit >= 0.9" in message.err
     assert "kB of SRAM, and sram_kb says 0.5" in results["left_out"]["ethos-u"]
     assert "kB of flash, and flash_kb says 4.0" in results["left_out"]["microcontroller"]
     assert [one["target"] for one in results["artifacts"]] == ["litert"] * 4
@@ -149,60 +149,63 @@ def test_a_model_over_a_limit_of_the_recipe_is_refused_and_the_others_ship(work,
 @pytest.mark.slow
 def test_check_says_before_training_how_much_an_npu_will_take(work, litepress):
     targets = "[litert, ethos-u, microcontroller, {mediatek: MT6991}]"
-    said = litepress("check", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates={}")
-    assert said.code == 0, said.err
-    assert "the ethos-u55-128 takes 15 of 15 operators (100%)" in said.out
-    assert "microcontroller a tensor arena of" in said.out
-    assert "mediatek will be left out: ai-edge-litert-sdk-mediatek is not installed" in said.out
-    said = litepress("check", "recipe.yaml", "--set", "export.targets=[litert,{ethos-u: {flash_kb: 1}}]",
+    message = litepress("check", "recipe.yaml", "--set", f"export.targets={targets}", "--set", "gates={}")
+    assert message.code == 0, message.err
+    assert "the ethos-u55-128 takes 15 of 15 operators (100%)" in message.out
+    assert "microcontroller a tensor arena of" in message.out
+    assert "mediatek will be left out: ai-edge-litert-sdk-mediatek is not installed" in message.out
+    message = litepress("check", "recipe.yaml", "--set", "export.targets=[litert,{ethos-u: {flash_kb: 1}}]",
                      "--set", "gates={}")
-    assert said.code == 2 and "ethos-u will not take resnet8: it needs" in said.err
+    assert message.code == 2 and "ethos-u will not take resnet8: it needs" in message.err
 
 
 def test_inspect_shows_what_is_in_a_file_and_which_operators_run_where(work, litepress):
-    said = litepress("inspect", "runs/tiny/latest/export/litert/int8.tflite", "--tensors", "--json", "inspected.json")
-    assert said.code == 0, said.err
+    message = litepress("inspect", "runs/tiny/latest/export/litert/int8.tflite", "--tensors", "--json",
+                        "inspected.json")
+    assert message.code == 0, message.err
     for word in ("takes image: uint8 (1, 8, 8, 3)", "multiply-adds", "bytes of tensors at operator", "CONV_2D",
                  "ethos-u85-256", "100%", "version 1.0.0", "10 labels, calibrated scores", "constant"):
-        assert word in said.out, word
+        assert word in message.out, word
     results = json.loads(Path("inspected.json").read_text())
     assert results["int8"]["operators"]["CONV_2D"] == 9 and results["int8"]["about"]["name"] == "tiny"
-    said = litepress("inspect", "runs/tiny/latest/train/model.keras")
-    assert said.code == 0 and "GPU" in said.out and "as int8" in said.out
+    message = litepress("inspect", "runs/tiny/latest/train/model.keras")
+    assert message.code == 0 and "GPU" in message.out and "as int8" in message.out
     assert litepress("inspect", "runs/tiny/latest/export/saved_model/1").code == 0
-    said = litepress("inspect", "recipe.yaml")
-    assert said.code == 2 and "recipe.yaml is not a model" in said.err
+    message = litepress("inspect", "recipe.yaml")
+    assert message.code == 2 and "recipe.yaml is not a model" in message.err
 
 
 def test_benchmark_times_artifacts_side_by_side(work, litepress):
-    said = litepress("benchmark", "runs/tiny/latest", "runs/tiny/latest/train/model.keras", "--runs", "20", "--profile",
+    message = litepress("benchmark", "runs/tiny/latest", "runs/tiny/latest/train/model.keras", "--runs", "20",
+                        "--profile",
                      "--json", "b.json")
-    assert said.code == 0, said.err
+    assert message.code == 0, message.err
     results = json.loads(Path("b.json").read_text())["artifacts"]
     assert [one["runtime"] for one in results] == ["LiteRT"] * 4 + ["TensorFlow", "Keras"]
     assert all(0 < one["p50"] <= one["p90"] <= one["p99"] for one in results)
     assert all(one["per_second"] > 0 and one["load_ms"] > 0 for one in results)
-    assert "CONV_2D" in results[0]["operators"] and "p99 ms" in said.out and "--benchmark-model" in said.out
-    said = litepress("benchmark", "nowhere.tflite")
-    assert said.code == 2 and "benchmark: there is no nowhere.tflite" in said.err
+    assert "CONV_2D" in results[0]["operators"] and "p99 ms" in message.out and "--benchmark-model" in message.out
+    message = litepress("benchmark", "nowhere.tflite")
+    assert message.code == 2 and "benchmark: there is no nowhere.tflite" in message.err
     Path("broken.tflite").write_bytes(b"\x18\0\0\0TFL3")
-    said = litepress("benchmark", "broken.tflite")
-    assert said.code == 2 and "broken.tflite is not a TFLite model" in said.err
+    message = litepress("benchmark", "broken.tflite")
+    assert message.code == 2 and "broken.tflite is not a TFLite model" in message.err
 
 
 def test_a_run_is_published_fetched_and_verified(work, litepress):
     assert litepress("keys", "release.pem").code == 0
-    said = litepress("publish", "runs/tiny/latest", "store", "--key", "release.pem")
-    assert said.code == 0 and said.out.strip().endswith("store/tiny/1.0.0"), said.err
+    message = litepress("publish", "runs/tiny/latest", "store", "--key", "release.pem")
+    assert message.code == 0 and message.out.strip().endswith("store/tiny/1.0.0"), message.err
     assert litepress("publish", "runs/tiny/latest", "store").code == 2
-    said = litepress("fetch", "store", "tiny", "got", "--verify", "release.pem.pub")
-    assert said.code == 0 and "signature and digests checked" in said.out, said.err
-    said = litepress("verify", "got")
-    assert said.code == 0 and said.out.count("10 of 10 samples have the recorded best class") == 5, said.out + said.err
+    message = litepress("fetch", "store", "tiny", "got", "--verify", "release.pem.pub")
+    assert message.code == 0 and "signature and digests checked" in message.out, message.err
+    message = litepress("verify", "got")
+    assert message.code == 0, message.out + message.err
+    assert message.out.count("10 of 10 samples have the recorded best class") == 5, message.out + message.err
     labels = Path("got/labels.txt")
     labels.write_text(labels.read_text().replace("0", "O"))
-    said = litepress("verify", "got")
-    assert said.code == 2 and "labels.txt: it was altered" in said.err
+    message = litepress("verify", "got")
+    assert message.code == 2 and "labels.txt: it was altered" in message.err
 
 
 def test_answers_that_are_not_as_recorded_end_with_one(work, litepress):
@@ -215,12 +218,13 @@ def test_answers_that_are_not_as_recorded_end_with_one(work, litepress):
     known = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(manifest.create(bundle, "tiny", "1.0.0", [], known["recommended"]).model_copy(
         update={"models": [manifest.Model.model_validate(one) for one in known["models"]]}).text())
-    said = litepress("verify", bundle)
-    assert said.code == 1 and said.err.strip() == "verify: float32 does not answer as recorded", said.out + said.err
+    message = litepress("verify", bundle)
+    assert message.code == 1, message.out + message.err
+    assert message.err.strip() == "verify: float32 does not answer as recorded", message.out + message.err
 
 
 def test_every_target_is_listed_with_what_is_missing(litepress):
-    said = litepress("list", "targets")
-    assert said.code == 0
-    assert {line.split()[0] for line in said.out.splitlines()} == set(Target.choices)
-    assert "ready" in said.out and "ai-edge-litert-sdk-qualcomm is not installed" in said.out
+    message = litepress("list", "targets")
+    assert message.code == 0
+    assert {line.split()[0] for line in message.out.splitlines()} == set(Target.choices)
+    assert "ready" in message.out and "ai-edge-litert-sdk-qualcomm is not installed" in message.out

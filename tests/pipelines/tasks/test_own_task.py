@@ -134,7 +134,8 @@ def test_its_bundle_names_both_inputs_and_checks_itself(own_run):
     ("mask: {classes: 2}", "label: {}", "recipe.yaml:6: data.label is not a setting"),
     ("classes: 2}", "clases: 2}", "recipe.yaml:6: data.mask.clases is not a setting. Did you mean data.mask.classes?"),
     ("pixel_accuracy: \">", "accuracy: \">", "recipe.yaml:12: gates.accuracy: no value of this run is called accuracy"),
-    ("task: threshold", "task: treshold", "recipe.yaml:2: task: there is no task called treshold. Did you mean threshold?"),
+    ("task: threshold", "task: treshold", "recipe.yaml:2: task: there is no task called treshold. Did you mean "
+                                          "threshold?"),
 ])
 def test_what_does_not_fit_the_task_is_refused_with_its_line(tmp_path, monkeypatch, old, new, expected):
     monkeypatch.chdir(tmp_path)

@@ -50,19 +50,19 @@ def here(place, monkeypatch):
 
 
 def test_a_keras_2_file_is_pressed_with_qat_into_a_bundle(here, litepress):
-    said = litepress("press", "spots.h5", "--data", "data.npz", "--pixels", "0..1", "--variants",
+    message = litepress("press", "spots.h5", "--data", "data.npz", "--pixels", "0..1", "--variants",
                      "float32,int8,{qat: 1}", "--out", "out",
                      "--json", "r.json", "--no-track")
-    assert said.code == 0, said.out + said.err
-    found = json.loads(Path("r.json").read_text())
-    of = {one["variant"]: one for one in found["artifacts"] if one["target"] == "litert"}
-    assert found["reference"]["metrics"]["accuracy"] > 0.95
+    assert message.code == 0, message.out + message.err
+    result = json.loads(Path("r.json").read_text())
+    of = {one["variant"]: one for one in result["artifacts"] if one["target"] == "litert"}
+    assert result["reference"]["metrics"]["accuracy"] > 0.95
     assert set(of) == {"float32", "int8", "qat"} and all(abs(one["drop"]["accuracy"]) <= 0.05 for one in of.values())
     assert of["float32"]["max_error"] < 1e-3
     names = {path.name for path in Path("out").iterdir()}
     assert {"MODEL_CARD.md", "SHA256SUMS", "labels.txt", "litert", "model.json", "report.html", "results.json",
             "samples"} <= names
-    assert json.loads((here / "out" / "results.json").read_text())["artifacts"] == found["artifacts"]
+    assert json.loads((here / "out" / "results.json").read_text())["artifacts"] == result["artifacts"]
     assert "Pressed from `spots.h5`" in Path("out/MODEL_CARD.md").read_text()
     again = litepress("press", "spots.h5", "--data", "data.npz", "--out", "out", "--no-track")
     assert again.code == 2 and "--out out: is there already" in again.err
@@ -79,20 +79,20 @@ def test_a_keras_2_file_is_pressed_with_qat_into_a_bundle(here, litepress):
 
 
 def test_pixels_that_the_model_does_not_want_are_noticed(here, litepress):
-    said = litepress("press", "spots.h5", "--data", "data.npz", "--no-track")
-    assert said.code == 2
-    assert "the model seems to have learnt on pixels 0..1, not 0..255" in said.err and "--pixels" in said.err
+    message = litepress("press", "spots.h5", "--data", "data.npz", "--no-track")
+    assert message.code == 2
+    assert "the model seems to have learnt on pixels 0..1, not 0..255" in message.err and "--pixels" in message.err
 
 
 @pytest.mark.parametrize("data", ["plain.npy", pytest.param("flat", marks=pytest.mark.slow)])
 def test_images_without_labels_are_measured_by_agreement(here, litepress, data):
-    said = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "int8", "--targets",
+    message = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "int8", "--targets",
                      "litert", "--no-track",
                      "--json", "agreement.json")
-    assert said.code == 0, said.out + said.err
-    assert "has no labels: accuracy is the share of images on which a file answers as spots.h5 does" in said.out
-    found = json.loads(Path("agreement.json").read_text())
-    assert found["reference"]["metrics"]["accuracy"] == 1.0
+    assert message.code == 0, message.out + message.err
+    assert "has no labels: accuracy is the share of images on which a file answers as spots.h5 does" in message.out
+    result = json.loads(Path("agreement.json").read_text())
+    assert result["reference"]["metrics"]["accuracy"] == 1.0
     refused = litepress("press", "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "qat", "--no-track")
     assert refused.code == 2 and "no labels to learn from" in refused.err
 
@@ -119,10 +119,10 @@ def write(name, content):
                                                                            "no/such"),
 ])
 def test_what_cannot_be_pressed_is_said_in_a_line(here, litepress, arguments, expected):
-    said = litepress("press", *arguments(), "--no-track")
-    assert said.code == 2
-    assert expected in said.err
-    assert len(said.err.strip().splitlines()) == 1
+    message = litepress("press", *arguments(), "--no-track")
+    assert message.code == 2
+    assert expected in message.err
+    assert len(message.err.strip().splitlines()) == 1
 
 
 def arrays(**content):

@@ -8,11 +8,12 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from export.signature import DEFAULT
+from export.delivery.samples import Samples
+from export.signature import DEFAULT, Signature, Tensor
 from pipelines.errors import StageError, UserError
 from pipelines.features.image import Image
 from pipelines.recipe.recipe import Recipe
-from pipelines.tools import drift
+from pipelines.tools import deploy, drift
 from pipelines.tools.few_examples import few_examples
 from serving import k6, tensors
 from serving import replay as replaying
@@ -22,14 +23,14 @@ from serving.repository import Repository
 
 
 def test_the_served_model_is_the_trained_one_over_both_protocols(tiny_run):
-    found = json.loads((tiny_run / "results.json").read_text())
-    served = next(one["served"] for one in found["artifacts"] if one["target"] == "saved_model")
+    result = json.loads((tiny_run / "results.json").read_text())
+    served = next(one["served"] for one in result["artifacts"] if one["target"] == "saved_model")
     assert set(served) == {"grpc", "rest"}
     for one in served.values():
-        assert one["metrics"]["accuracy"] == found["reference"]["metrics"]["accuracy"] and one["max_error"] <= 1e-5
+        assert one["metrics"]["accuracy"] == result["reference"]["metrics"]["accuracy"] and one["max_error"] <= 1e-5
     printed = (tiny_run / "printed.txt").read_text()
     assert "served, gRPC" in printed and "served, REST" in printed
-    assert "behind TF Serving's protocol" in (tiny_run / found["report"]).read_text()
+    assert "behind TF Serving's protocol" in (tiny_run / result["report"]).read_text()
 
 
 def test_a_model_that_is_served_wrong_does_not_pass():
@@ -53,13 +54,13 @@ def test_a_model_that_is_served_wrong_does_not_pass():
     (("--model_name=x",), "Give --model_base_path=FOLDER"),
 ])
 def test_what_cannot_be_served_is_said(litepress, work, arguments, words):
-    said = litepress("serve", *arguments)
-    assert said.code == 2 and words in said.err and said.err.count("\n") == 1
+    message = litepress("serve", *arguments)
+    assert message.code == 2 and words in message.err and message.err.count("\n") == 1
 
 
 def test_every_flag_is_listed(litepress):
-    said = litepress("serve", "--help")
-    assert said.code == 0 and "--rest_api_port=0" in said.out and "--bind_address=\"127.0.0.1\"" in said.out
+    message = litepress("serve", "--help")
+    assert message.code == 0 and "--rest_api_port=0" in message.out and "--bind_address=\"127.0.0.1\"" in message.out
 
 
 def test_versions_are_promoted_labelled_and_rolled_back(litepress, work):
@@ -76,8 +77,8 @@ def test_versions_are_promoted_labelled_and_rolled_back(litepress, work):
     for arguments, words in ((("label", "repository", "tiny", "stable"), "is not a LABEL=VERSION"),
                              (("list", "nowhere"), "there is no model in it"),
                              (("promote", "nowhere", "repository"), "nowhere: there is no bundle")):
-        said = litepress("models", *arguments)
-        assert said.code == 2 and words in said.err
+        message = litepress("models", *arguments)
+        assert message.code == 2 and words in message.err
 
 
 def test_warm_up_requests_are_real_ones_and_run_before_the_first_answer(litepress, work):
@@ -100,9 +101,28 @@ def test_warm_up_requests_are_real_ones_and_run_before_the_first_answer(litepres
         warmup.replay(version, loaded, 1)
 
 
+def test_only_signatures_that_the_samples_can_feed_are_warmed_up(tmp_path):
+    """Two inputs, one of which goes as a file: no Classify request can be made of that, as it is sent files alone."""
+    (tmp_path / "0.png").write_bytes(b"a file")
+    samples = Samples(inputs={"image": np.zeros((1, 2, 2, 1), "uint8"), "age": np.ones((1,))}, expected={},
+                      encoded={"image": [tmp_path / "0.png"]})
+    image, age = Tensor(name="image", dtype="uint8", shape=(2, 2, 1)), Tensor(name="age", dtype="float32", shape=())
+    file, text = (Tensor(name=name, dtype="string", shape=()) for name in ("image_bytes", "inputs"))
+    scores = Tensor(name="scores", dtype="float32", shape=(2,))
+    signatures = [Signature(name=name, inputs=inputs, outputs=(scores,)) for name, inputs in (
+        ("serving_default", (image, age)), ("serving_bytes", (file, age)), ("classify", (text,)),
+        ("other", (file, text)))]
+    requests = [log.predict_log.request for log in deploy._requests(signatures, samples, "model")]
+    names = [request.model_spec.signature_name for request in requests]
+    assert names == ["serving_default"] * 3 + ["serving_bytes"] * 3
+    assert set(requests[0].inputs) == {"image", "age"}
+    assert tensors.to_array(requests[4].inputs["image_bytes"], "").tolist() == [b"a file"] * 8
+    assert tensors.to_array(requests[4].inputs["age"], "").dtype == np.float32
+
+
 def test_the_champion_of_the_registry_is_promoted(litepress, work):
-    said = litepress("models", "from-registry", "tiny", "repository")
-    assert said.code == 0 and "tiny version 1 in repository" in said.out
+    message = litepress("models", "from-registry", "tiny", "repository")
+    assert message.code == 0 and "tiny version 1 in repository" in message.out
     promoted = Path("repository/tiny/1/saved_model.pb").read_bytes()
     assert promoted == Path("runs/tiny/latest/export/saved_model/1/saved_model.pb").read_bytes()
     refused = litepress("models", "from-registry", "tiny@other", "repository")
@@ -120,21 +140,21 @@ def test_a_deployment_serves_what_was_trained(litepress, work):
     assert again.code == 2 and "fleet is there already" in again.err
     for arguments, words in ((("--replicas", "5"), "give MIN:MAX"),
                              (("--name", "Not_A_Label"), "is not a name for Kubernetes")):
-        said = litepress("deploy", "runs/tiny/latest", "other", *arguments)
-        assert said.code == 2 and words in said.err and not Path("other").exists()
+        message = litepress("deploy", "runs/tiny/latest", "other", *arguments)
+        assert message.code == 2 and words in message.err and not Path("other").exists()
 
 
 def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
     with serving(Path("runs/tiny/latest/export/saved_model").resolve(), "tiny") as server:
-        said = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20,60", "--seconds", "1",
+        message = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20,60", "--seconds", "1",
                          "--objective", "500",
                          "--figure", "load.png", "--json", "load.json")
-        assert said.code == 0, said.err
-        found = json.loads(Path("load.json").read_text())
-        assert [step["rate"] for step in found["steps"]] == [20,
+        assert message.code == 0, message.err
+        result = json.loads(Path("load.json").read_text())
+        assert [step["rate"] for step in result["steps"]] == [20,
                                                              60] and [step["answered"]
-                                                                      for step in found["steps"]] == [20, 60]
-        assert found["highest"] == 60 and all(0 < step["p50"] <= step["p99"] for step in found["steps"])
+                                                                      for step in result["steps"]] == [20, 60]
+        assert result["highest"] == 60 and all(0 < step["p50"] <= step["p99"] for step in result["steps"])
         assert Path("load.png").read_bytes().startswith(b"\x89PNG")
         over = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--rates", "20",
                          "--seconds", "1")
@@ -206,12 +226,12 @@ def test_recorded_requests_are_replayed_on_two_versions(litepress, work, logged)
     logged.server.core.log.close()
     log = next(work.glob("requests.*.tfrecord"))
     assert sum(1 for _ in replaying.records([log])) == 60
-    said = litepress("replay", log, "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "2",
+    message = litepress("replay", log, "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "2",
                      "--agreement", "1",
                      "--json", "replay.json")
-    assert said.code == 0, said.err
-    found = json.loads(Path("replay.json").read_text())
-    assert found["requests"] == 60 and {one["name"]: one["same"] for one in found["outputs"]} == {"logits": 1.0,
+    assert message.code == 0, message.err
+    result = json.loads(Path("replay.json").read_text())
+    assert result["requests"] == 60 and {one["name"]: one["same"] for one in result["outputs"]} == {"logits": 1.0,
                                                                                                   "scores": 1.0}
     missing = litepress("replay", log, "--address", logged.grpc, "--model", "tiny", "--old", "1", "--new", "7")
     assert missing.code == 1 and "60 errors" in missing.err
@@ -223,8 +243,8 @@ def test_recorded_requests_are_replayed_on_two_versions(litepress, work, logged)
 def test_noise_is_no_digit_and_drift_says_so(litepress, work, logged):
     logged.server.core.log.close()
     log = next(work.glob("requests.*.tfrecord"))
-    said = litepress("drift", log, "--recipe", "recipe.yaml", "--figure", "drift.png", "--json", "drift.json")
-    assert said.code == 1 and "drift: the worst index is" in said.err
+    message = litepress("drift", log, "--recipe", "recipe.yaml", "--figure", "drift.png", "--json", "drift.json")
+    assert message.code == 1 and "drift: the worst index is" in message.err
     assert Path("drift.png").read_bytes().startswith(b"\x89PNG")
     shifts = json.loads(Path("drift.json").read_text())["shifts"]
     assert {one["name"] for one in shifts} == {"brightness", "contrast", "sharpness", "classes"}

@@ -39,13 +39,13 @@ def trials():
 
 @pytest.mark.slow
 def test_a_search_keeps_its_trials_and_goes_on(recipe, litepress):
-    said = litepress("tune", recipe, "--no-track")
-    assert said.code == 0, said.out + said.err
-    assert said.out.count("trial ") == 2
+    message = litepress("tune", recipe, "--no-track")
+    assert message.code == 0, message.out + message.err
+    assert message.out.count("trial ") == 2
     first = trials()
     assert [trial.state.name for trial in first] == ["COMPLETE"] * 2
     assert all(1e-4 <= trial.params["train.schedule.one_cycle.peak"] <= 0.05 for trial in first)
-    best = float(re.search(r"best  val_accuracy ([0-9.]+)", said.out).group(1))
+    best = float(re.search(r"best  val_accuracy ([0-9.]+)", message.out).group(1))
     assert best == pytest.approx(max(trial.value for trial in first), abs=1e-4)
     tuned = recipe_file.read(Path("runs/tiny-tune/tuned.yaml"))
     winner = max(first, key=lambda trial: trial.value)
@@ -92,8 +92,8 @@ def test_a_killed_search_runs_the_interrupted_trial_again(recipe):
 ])
 def test_a_search_that_cannot_be_is_refused(recipe, litepress, old, new, message):
     recipe.write_text(SHORT.replace(old, new))
-    said = litepress("tune", recipe, "--no-track")
-    assert said.code == 2 and message in said.err and not Path("runs").exists()
+    text = litepress("tune", recipe, "--no-track")
+    assert text.code == 2 and message in text.err and not Path("runs").exists()
 
 
 def test_a_trial_is_given_up_by_its_metrics(recipe):
@@ -124,9 +124,9 @@ def test_the_suggested_rate_is_a_tenth_of_the_best():
 
 
 def test_rates_are_tried_and_drawn(recipe, litepress):
-    said = litepress("find-rate", recipe, "--steps", 60)
-    assert said.code == 0, said.out + said.err
-    suggested = float(re.search(r"suggested peak +([0-9.e-]+)", said.out).group(1))
+    message = litepress("find-rate", recipe, "--steps", 60)
+    assert message.code == 0, message.out + message.err
+    suggested = float(re.search(r"suggested peak +([0-9.e-]+)", message.out).group(1))
     assert 1e-5 < suggested < 1
     assert Path("runs/tiny/learning_rate.png").read_bytes().startswith(b"\x89PNG")
 

@@ -21,7 +21,7 @@ from pipelines.training.section import TrainSection
 from pipelines.variants import auto
 from pipelines.variants.auto import Auto, Candidate
 from pipelines.variants.trained import Qat
-from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext, class_target, device_functions
+from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext, device_functions
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_target_labels_examples_where_it_has_classes_and_is_a_single_number(sh
     target = Tensor(name="target", dtype="int64", shape=shape)
     index = Index(source="s", digest="", splits={}, inputs={}, targets={"target": target},
                   learnt={"target": Learnt(names=names)})
-    assert class_target(index) == expected
+    assert index.class_target == expected
 
 
 @pytest.mark.parametrize("name", ["float32", "int8", "int16x8"])

@@ -139,10 +139,10 @@ def test_a_conversion_that_crashes_is_named_and_the_others_ship(tmp_path, litepr
     """Calibrating a Keras 3 LSTM kills the converter's process: a crash of the real thing."""
     write_recurrent(tmp_path)
     monkeypatch.chdir(tmp_path)
-    said = litepress("press", "rnn.keras", "--data", "data.npz", "--variants", "float32,int8", "--targets", "litert",
+    message = litepress("press", "rnn.keras", "--data", "data.npz", "--variants", "float32,int8", "--targets", "litert",
                      "--no-track", "--json", "r.json")
-    assert said.code == 3
-    assert "compress int8: crashed (segmentation fault), on layer types Dense, InputLayer, LSTM, Reshape" in said.err
+    assert message.code == 3
+    assert "compress int8: crashed (segmentation fault), on layer types Dense, InputLayer, LSTM, Reshape" in message.err
     results = json.loads(Path("r.json").read_text())
     assert [one["variant"] for one in results["artifacts"]] == ["float32"]
     assert list(results["failed"]) == ["int8"] and results["bundle"]
@@ -150,25 +150,26 @@ def test_a_conversion_that_crashes_is_named_and_the_others_ship(tmp_path, litepr
 
 def test_a_gate_on_a_variant_that_could_not_be_made_is_missed(work, litepress):
     """low_rank with a network that is only calibrated: here the variant asks for an operator that is not there."""
-    said = litepress("run", "recipe.yaml", "--no-track", "--set",
+    message = litepress("run", "recipe.yaml", "--no-track", "--set",
                      "compress.variants=[float32, {int8: {keep_float: [99]}}]")
-    assert said.code == 1
-    assert "gate int8.drop: not made misses the limit <= 0.02" in said.err
-    assert "FAILED: int8" in said.out
+    assert message.code == 1
+    assert "gate int8.drop: not made misses the limit <= 0.02" in message.err
+    assert "FAILED: int8" in message.out
 
 
 def test_a_missed_drop_names_the_worst_operators(work, litepress):
-    said = litepress("run", "recipe.yaml", "--no-track", "--set", "gates.int8.drop=<= -0.5")
-    assert said.code == 1
-    assert "misses the limit <= -0.5. The three worst operators: " in said.err and "Try variants: [auto]" in said.err
+    message = litepress("run", "recipe.yaml", "--no-track", "--set", "gates.int8.drop=<= -0.5")
+    assert message.code == 1
+    assert "misses the limit <= -0.5. The three worst operators: " in message.err
+    assert "Try variants: [auto]" in message.err
 
 
 def test_the_search_goes_on_until_a_candidate_passes(work, litepress):
     """A limit that no integer form can pass: every step is tried, and float16, the last, is taken."""
     auto = "{auto: {drop: 0, rungs: [calibration, selective, qat, float16], learning: {epochs: 1, rate: 1.0e-9}}}"
-    said = litepress("run", "recipe.yaml", "--no-track", "--until", "compress", "--set", "gates={}", "--set",
+    message = litepress("run", "recipe.yaml", "--no-track", "--until", "compress", "--set", "gates={}", "--set",
                      f"compress.variants=[{auto}]")
-    assert said.code == 0, said.err
+    assert message.code == 0, message.err
     trials = variants(Path("runs/tiny/latest/compress"))[0].details["rungs"]
     assert all(not trial["passed"] for trial in trials[:-1])
     assert trials[-1]["passed"] or trials[-1]["rung"] == "float16"
@@ -211,10 +212,10 @@ def test_a_step_that_crashes_is_passed_over(tmp_path, litepress, monkeypatch):
     """The converter dies of calibrating a Keras 3 LSTM; the search ends at float16 all the same."""
     write_recurrent(tmp_path)
     monkeypatch.chdir(tmp_path)
-    said = litepress("press", "rnn.keras", "--data", "data.npz", "--variants",
+    message = litepress("press", "rnn.keras", "--data", "data.npz", "--variants",
                      "{auto: {rungs: [int8, float16], drop: 0.9}}", "--targets", "litert", "--no-track",
                      "--json", "r.json")
-    assert said.code == 0, said.err
+    assert message.code == 0, message.err
     record = variants(Path("runs/rnn/latest/compress"))[0]
     assert "auto, int8: crashed (segmentation fault)" in record.details["skipped"]["int8"]
     assert [trial["rung"] for trial in record.details["rungs"]] == ["float16"] and record.encoding == "float16"
@@ -223,12 +224,12 @@ def test_a_step_that_crashes_is_passed_over(tmp_path, litepress, monkeypatch):
 def test_a_student_learns_from_a_teacher_that_is_trained_first(work, litepress):
     Path("student.yaml").write_text(TINY.replace("name: tiny", "name: student").replace("width: 8", "width: 4").replace(
         "epochs: 4", "epochs: 2\n  distill: {teacher: recipe.yaml, weight: 0.9}").split("gates:")[0])
-    said = litepress("run", "student.yaml", "--no-track", "--until", "evaluate")
-    assert said.code == 0, said.err
-    assert "teacher   recipe.yaml" in said.out and "cached" in said.out.split("student   student.yaml")[0]
+    message = litepress("run", "student.yaml", "--no-track", "--until", "evaluate")
+    assert message.code == 0, message.err
+    assert "teacher   recipe.yaml" in message.out and "cached" in message.out.split("student   student.yaml")[0]
     Path("student.yaml").write_text(Path("student.yaml").read_text().replace("recipe.yaml", "nobody.keras"))
-    said = litepress("run", "student.yaml", "--no-track", "--until", "train")
-    assert said.code == 2 and "train.distill.teacher: there is no file nobody.keras" in said.err
+    message = litepress("run", "student.yaml", "--no-track", "--until", "train")
+    assert message.code == 2 and "train.distill.teacher: there is no file nobody.keras" in message.err
 
 
 def test_a_teacher_of_other_images_is_refused(work, litepress, tmp_path):
@@ -236,7 +237,7 @@ def test_a_teacher_of_other_images_is_refused(work, litepress, tmp_path):
 
     inputs = keras.Input((8, 8, 1))
     keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs))).save("teacher.keras")
-    said = litepress("run", "recipe.yaml", "--no-track", "--until", "train", "--set",
+    message = litepress("run", "recipe.yaml", "--no-track", "--until", "train", "--set",
                      "train.distill.teacher=teacher.keras")
-    assert said.code == 2 and "train.distill.teacher: it is a model from" in said.err
-    assert "(8, 8, 1)" in said.err and "(8, 8, 3)" in said.err and "they must be the same" in said.err
+    assert message.code == 2 and "train.distill.teacher: it is a model from" in message.err
+    assert "(8, 8, 1)" in message.err and "(8, 8, 3)" in message.err and "they must be the same" in message.err
