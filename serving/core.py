@@ -292,11 +292,11 @@ class Core:
             work.exception()  # looked at, where nobody waits for it any more
 
     def _batcher(self, path: Path | None) -> Batcher:
-        """Return a batcher with the parameters of a file, or the usual ones. Raises StartError where the file is
-        broken."""
-        parameters = Parameters.of(messages.read(path, messages.BatchingParameters),
-                                   str(path)) if path else Parameters()
-        return Batcher(parameters, self.metrics.batch)
+        """Return a batcher with a file's parameters, or the usual ones. Raises StartError where the file is broken."""
+        if path is None:
+            return Batcher(Parameters(), self.metrics.batch)
+        read = messages.read(path, messages.BatchingParameters)
+        return Batcher(Parameters.of(read, str(path)), self.metrics.batch)
 
     @property
     def _batchers(self) -> list[Batcher]:

@@ -22,7 +22,7 @@ from pipelines.variants.record import VariantList, VariantRecord, layers_file
 from pipelines.variants.variant import Variant, VariantContext, device_functions
 
 #: Where a variant works, in the stage's work folder, until the stage is done.
-WORK = "work"
+WORK = "variants"
 #: What a variant leaves there when it is made, so that an interrupted run does not make it again.
 RECORD = "record.json"
 #: Examples that operators are compared on.

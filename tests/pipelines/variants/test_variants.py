@@ -187,7 +187,7 @@ def test_a_killed_training_with_rounding_ends_with_the_same_bytes(work, tmp_path
     assert subprocess.run(arguments, cwd=tmp_path / "whole", stdout=subprocess.DEVNULL).returncode == 0
     process = subprocess.Popen(arguments, cwd=work, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 300
-    while not list(work.glob("runs/.store/.work/compress-*/work/qat/qat/checkpoint.npz")):
+    while not list(work.glob("runs/.store/.work/compress-*/variants/qat/qat/checkpoint.npz")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
