@@ -272,8 +272,7 @@ class Core:
 
     async def _run(self, version: Version, signature: str, inputs: dict[str, np.ndarray],
                    outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Run a signature in a thread, in a batch where batching is on. The version is held until the run ends, even
-        where nobody waits for it any more."""
+        """Run a signature in a thread, batched where batching is on; its version is held until the run has ended."""
         loaded = version.loaded
         batcher = self._shared or self._own.get(loaded)
         if batcher is None:
