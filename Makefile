@@ -63,7 +63,7 @@ lock: .venv/.ready ## pin the newest versions that setup.py allows
 	@echo mediapipe | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate - \
 		--output-file requirements-mediapipe.txt
 
-schema: .venv/.ready ## write recipe.schema.json anew
+schema: .venv/.ready ## write recipe.schema.json
 	@$(BIN)/litepress schema > recipe.schema.json
 
 clean: ## remove .venv and what tools leave behind; runs/ stays

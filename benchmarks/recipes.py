@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def photos_missing(recipe: Path) -> str | None:
-    """Return the folder of pictures that a template names, where it is the reader's to fill and is not there."""
+    """Return the folder of images that a template names, where it is the reader's to fill and is not there."""
     source = recipe_file.read(recipe).data.source
     return source.path if isinstance(source, ImageFolder) and not Path(source.path).is_dir() else None
 

@@ -79,7 +79,7 @@ class Runner:
         self.results: results.Results | None = None
 
     def __call__(self) -> results.Results:
-        """Run the stages; what they found.
+        """Run the stages and return what they measured.
 
         Raises:
             UserError: a problem that the user can fix.

@@ -55,21 +55,21 @@ def missing() -> str:
 
 
 def ask(models: Sequence[Path], inputs: Arrays,
-        say: Callable[[str], None] = lambda text: None) -> dict[str, dict[str, np.ndarray]]:
+        report: Callable[[str], None] = lambda text: None) -> dict[str, dict[str, np.ndarray]]:
     """Return the outputs of TFLite files on an emulated arm64 processor, by file stem and by name.
 
     Args:
         models: files.
         inputs: of examples, by name; a file's only input may have another name.
-        say: called with what is being done.
+        report: called with what is being done.
 
     Raises:
         ValueError: something is missing, or LiteRT ends there otherwise than it should.
     """
     if absent := missing():
         raise ValueError(absent)
-    root = make_root(say)
-    say(f"asking {len(models)} files under {EMULATOR}, {PROCESSOR}")
+    root = make_root(report)
+    report(f"asking {len(models)} files under {EMULATOR}, {PROCESSOR}")
     python = next((root / "usr" / "bin").glob("python3.[0-9]*"))
     environment = {**os.environ, "PYTHONPATH": str(root / "site"), "PYTHONHOME": str(root / "usr")}
     return run_guest([EMULATOR, "-cpu", PROCESSOR, "-L", str(root), str(python)], models, inputs, environment)
@@ -107,7 +107,7 @@ def _plain(values: np.ndarray) -> np.ndarray:
     return values.astype("S") if values.dtype == object else values
 
 
-def make_root(say: Callable[[str], None] = lambda text: None) -> Path:
+def make_root(report: Callable[[str], None] = lambda text: None) -> Path:
     """Return the folder with an arm64 Debian's Python and LiteRT; made the first time. Raises ValueError."""
     wheels = [f"{name}=={importlib.metadata.version(name)}" for name in WHEELS]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "litepress"
@@ -115,7 +115,7 @@ def make_root(say: Callable[[str], None] = lambda text: None) -> Path:
     if root.is_dir():
         return root
     cache.mkdir(parents=True, exist_ok=True)
-    say(f"making an arm64 Debian in {root}")
+    report(f"making an arm64 Debian in {root}")
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         new = Path(scratch) / "root"
         new.mkdir()

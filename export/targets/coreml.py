@@ -118,7 +118,7 @@ def structure(package: Path) -> dict[str, Any]:
     """
     from coremltools.proto import Model_pb2
 
-    specification = Model_pb2.Model()  # coremltools' own way to read a package writes its manifest anew
+    specification = Model_pb2.Model()  # coremltools' own way to read a package rewrites its manifest
     specification.ParseFromString((package / "Data" / "com.apple.CoreML" / "model.mlmodel").read_bytes())
     if specification.WhichOneof("Type") != "mlProgram":
         raise ValueError(f"{package} is not an ML program")

@@ -171,7 +171,7 @@ def _existing(place: Path) -> Path:
 
 
 def _altered(folder: Path, stage: str, name: str, what: str) -> UserError:
-    return UserError(f"{folder}/{name} {what}. Put the file back, or make the stage's artifact anew with --from "
+    return UserError(f"{folder}/{name} {what}. Put the file back, or make the artifact again with --from "
                      f"{stage}")
 
 

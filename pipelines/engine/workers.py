@@ -48,7 +48,7 @@ def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None,
     Args:
         function: a function of a module; it and its arguments are pickled.
         log: file that receives, at its end, all that the worker prints.
-        listen: receives what the worker says with `say`.
+        listen: receives what the worker says with `report`.
         what: what is being done, for the error when the worker dies.
 
     Raises:
@@ -80,10 +80,10 @@ def isolated(function: Callable[..., Any], *arguments: Any, what: str) -> Any:
     return value
 
 
-def say(**values: Any) -> None:
+def report(**values: Any) -> None:
     """Inside a worker: tells the listener about the progress. Nothing where nobody listens."""
     if _to_parent is not None:
-        _to_parent.send(("said", values))
+        _to_parent.send(("message", values))
 
 
 def server() -> multiprocessing.context.ForkServerContext:
@@ -118,7 +118,7 @@ def _attend(connection: multiprocessing.connection.Connection, process: Any, lis
         except (EOFError, ConnectionResetError):
             process.join()
             raise StageError(f"{what}: {_how_it_died(process.exitcode)}{_see(log)}") from None
-        if kind == "said":
+        if kind == "message":
             listen(value)
         elif kind == "call":
             function, arguments, nested_what = value

@@ -39,7 +39,7 @@ class Unreadable(BaseModel):
 
 
 class Index(BaseModel):
-    """What ingest found.
+    """What ingest knows of the data.
 
     Args:
         source: its name.

@@ -1,4 +1,4 @@
-"""What verification found of each artifact, as it is written for package, results and report."""
+"""What verification measured of each artifact, as it is written for package, results and report."""
 from __future__ import annotations
 
 from pydantic import BaseModel

@@ -53,11 +53,11 @@ class Context:
 
     def progress(self, done: float, text: str = "") -> None:
         """Tell whoever watches the share that is done, 0 to 1, and what is being done."""
-        workers.say(done=done, text=text)
+        workers.report(done=done, text=text)
 
     def measured(self, epoch: int, metrics: dict[str, float]) -> None:
         """Tell whoever watches the metrics of an epoch, counted from 1."""
-        workers.say(epoch=epoch, metrics=metrics)
+        workers.report(epoch=epoch, metrics=metrics)
 
     def index(self) -> Index:
         """Return the index that ingest made."""

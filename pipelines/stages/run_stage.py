@@ -32,7 +32,7 @@ def run_stage(
             journal = Journal(work / NAME)
         started = time.monotonic()
         module = importlib.import_module(f"pipelines.stages.{stage}")
-        workers.say(started=True)
+        workers.report(started=True)
         summary = module.run(Context(Recipe.model_validate(recipe), work, inputs, journal))
         seconds = time.monotonic() - started
         journal.write("done", seconds=round(seconds, 3), summary=summary)

@@ -69,7 +69,7 @@ def _smoothed_losses(learner: Any, batches: Any, rates: list[float]) -> list[flo
         loss = float(learner.train_on_batch(inputs, targets, return_dict=True)["loss"])
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
         losses.append(average / (1 - SMOOTHING ** (step + 1)))
-        workers.say(done=(step + 1) / len(rates),
+        workers.report(done=(step + 1) / len(rates),
                     text=f"step {step + 1}/{len(rates)}  rate {rates[step]:.2g}  loss {losses[-1]:.3f}")
         if not math.isfinite(loss) or losses[-1] > DIVERGED * min(losses):
             break

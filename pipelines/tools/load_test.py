@@ -135,7 +135,7 @@ def run(settings: LoadSettings, examples: Arrays) -> LoadTest:
                     step = k6.open_loop(settings.k6, access, requests, rate, settings.seconds)
                 else:
                     step = await load.open_loop(ask, rate, settings.seconds)
-                workers.say(text=_line(step))
+                workers.report(text=_line(step))
                 return step
 
             if settings.rates is None:

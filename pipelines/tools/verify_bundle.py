@@ -52,4 +52,4 @@ def _on_gpu(paths: Sequence[Path], inputs: Arrays) -> dict[str, dict[str, np.nda
 
 
 def _on_arm64(paths: Sequence[Path], inputs: Arrays) -> dict[str, dict[str, np.ndarray]]:
-    return arm64.ask(paths, inputs, say=lambda text: workers.say(text=text))
+    return arm64.ask(paths, inputs, report=lambda text: workers.report(text=text))

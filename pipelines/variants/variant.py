@@ -110,7 +110,7 @@ class VariantContext:
     def progress(self, done: float, text: str) -> None:
         """Tell whoever watches how far this variant is, 0 to 1."""
         first, last = self.span
-        workers.say(done=first + done * (last - first), text=text)
+        workers.report(done=first + done * (last - first), text=text)
 
     def calibration(self, requested: Calibration | None = None) -> list[tuple[str, Arrays]]:
         """Return training inputs, drawn by the seed, with the signature that they go into. Their digest is kept in

@@ -62,7 +62,7 @@ class AugMix(ImageAugmentation, name="augmix", shorthand="severity"):
     The paper's consistency loss is no part of it.
 
     Args:
-        severity: of each change, 0 to 10; drawn anew up to that for each image.
+        severity: of each change, 0 to 10; drawn again, up to that, for each image.
         chains: how many are mixed, in shares from Dirichlet(1).
     """
 

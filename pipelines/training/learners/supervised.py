@@ -26,7 +26,7 @@ def no_penalty() -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Lesson:
+class _Preparation:
     """What a learner is prepared for, in an object that Keras does not search for variables."""
 
     objective: Objective
@@ -72,31 +72,31 @@ def _supervised(name: str) -> type:
             """
             mean = library.metrics.Mean
             means = {name: mean(name=name) for name in watched}
-            self._lesson = _Lesson(objective, watched, penalty, mean(name="loss"), means)
+            self._preparation = _Preparation(objective, watched, penalty, mean(name="loss"), means)
             return self
 
         @property
         def metrics(self) -> list[Any]:
-            return [self._loss, *self._lesson.means.values()]
+            return [self._loss, *self._preparation.means.values()]
 
         @property
         def _loss(self) -> Any:
             """Return the mean of the loss: the one that Keras 3's train_step updates, or, in tf_keras, the
             learner's."""
-            return getattr(self, "_loss_tracker", None) or self._lesson.loss
+            return getattr(self, "_loss_tracker", None) or self._preparation.loss
 
         def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
                          training: bool = True) -> Any:
             outputs = tf.nest.map_structure(_in_float32, y_pred)
-            values = self._lesson.objective(x, y, outputs) + self._lesson.penalty()
+            values = self._preparation.objective(x, y, outputs) + self._preparation.penalty()
             loss = _total([_mean(values), *(tf.reduce_sum(tf.cast(added, tf.float32)) for added in self.losses)])
-            if self._loss is self._lesson.loss:
+            if self._loss is self._preparation.loss:
                 self._loss.update_state(loss, sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
             return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-            for name, values in self._lesson.watched.items():
-                self._lesson.means[name].update_state(values(y, y_pred))
+            for name, values in self._preparation.watched.items():
+                self._preparation.means[name].update_state(values(y, y_pred))
             return self.get_metrics_result()
 
     return Supervised

@@ -14,7 +14,7 @@ from pipelines.errors import StageError, UserError
 
 
 def double(value):
-    workers.say(text="doubling")
+    workers.report(text="doubling")
     return 2 * value
 
 
