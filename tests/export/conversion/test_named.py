@@ -140,7 +140,7 @@ def test_a_file_whose_inputs_are_not_in_the_order_of_their_tensors_is_calibrated
     assert max(errors(content, inputs, expected, tmp_path).values()) < 0.1
 
 
-@pytest.mark.parametrize(("given", "message"), [
+@pytest.mark.parametrize(("value", "message"), [
     (None, "int8 needs calibration examples"), ([], "int8 needs calibration examples"),
     ([(DEFAULT, {"age": np.zeros((0, 4))})], "int8 needs calibration examples"),
     ([("decode", {"age": np.zeros((1, 4))})], "the graph has no signature decode; it has serving_default"),
