@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import BaseModel
+
+EXPORTED = "exported.json"
 
 
 class Unsupported(BaseModel):
@@ -110,6 +113,11 @@ class ExportedList(BaseModel):
     artifacts: list[Exported]
     left_out: dict[str, str] = {}
     failed: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, folder: Path) -> ExportedList:
+        """Return what export left in a folder."""
+        return cls.model_validate_json((folder / EXPORTED).read_bytes())
 
     @property
     def here(self) -> Sequence[Exported]:

@@ -1,4 +1,4 @@
-"""What an error, or a program that failed, says in a line."""
+"""One line for an error, or for a program that failed."""
 from __future__ import annotations
 
 
@@ -11,9 +11,9 @@ def first_line(error: BaseException | str) -> str:
 
 
 def last_line(output: str, limit: int = 200) -> str:
-    """Return the last line that a program printed, cut to `limit` characters: most say there why they ended."""
+    """Return the last line that a program printed, cut to `limit` characters: most give the reason there."""
     lines = _lines(output)
-    return lines[-1][:limit] if lines else "it says nothing"
+    return lines[-1][:limit] if lines else "it gives no reason"
 
 
 def _lines(text: str) -> list[str]:

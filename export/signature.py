@@ -3,6 +3,7 @@ it."""
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,8 @@ else:
 
 DEFAULT = "serving_default"
 DType = Literal["uint8", "int32", "int64", "float32", "bool", "string"]
+#: Bytes of one number; of a string, which has no fixed size, those of a pointer to it.
+WIDTHS: dict[str, int] = {"uint8": 1, "bool": 1, "int32": 4, "float32": 4, "int64": 8, "string": 8}
 Role = Literal["image", "mask", "boxes", "waveform", "text", "tokens", "values", "noise", "state",
                "logits", "scores", "embedding", "length"]
 
@@ -41,6 +44,11 @@ class Tensor(BaseModel, frozen=True):
     role: Role = "values"
     meaning: str = ""
     tolerance: float = 1e-4
+
+    @property
+    def bytes(self) -> int:
+        """Return how much memory one example takes; a size that varies counts 1."""
+        return math.prod(size or 1 for size in self.shape) * WIDTHS[self.dtype]
 
 
 class Signature(BaseModel, frozen=True):

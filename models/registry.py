@@ -136,7 +136,7 @@ def build(name: str, *, include_top: bool = True, **dimensions_and_settings: Any
     Returns:
         A functional model from the task's inputs to its outputs by name; one output alone may be bare, and is called
         after its layer. Of image classification: from raw pixels 0..255, (batch, height, width, channels), to logits
-            (batch, classes).
+        (batch, classes).
 
     Raises:
         ValueError: the builder or a setting is not known, a dimension is missing, or a setting does not fit the

@@ -1,8 +1,7 @@
 """The grammar of a recipe: sections with known settings, and entries chosen by name.
 
 A *section* is a mapping of settings. An *entry* is one of several named things, each with settings of its own, and is
-written in
-the shortest way that says enough::
+written in the shortest way that says enough::
 
     schedule: cosine                        # by name, all settings at their defaults
     augment: [{rotate: 15}]                 # one value, for the entry's main setting
@@ -98,8 +97,11 @@ class Entry(Section):
 
     @classmethod
     def read(cls, value: Any) -> Entry:
-        """Return the entry that `given` (a name, or a mapping of one name to settings) stands for. Raises what pydantic
-        collects."""
+        """Return the entry that a value stands for: a name, or a mapping of one name to settings.
+
+        Raises:
+            PydanticCustomError: the value names none, or has another shape; pydantic collects it.
+        """
         if isinstance(value, Entry):
             return value
         name, settings = cls.name_and_settings(value)
@@ -117,7 +119,7 @@ class Entry(Section):
 
     @classmethod
     def name_and_settings(cls, value: Any) -> tuple[str, Any]:
-        """Return the name and the settings in `given`. Kinds with another way of writing override this."""
+        """Return the name and the settings in a value. Kinds with another way of writing override this."""
         if isinstance(value, str):
             return value, None
         if isinstance(value, dict) and len(value) == 1:
@@ -180,7 +182,6 @@ def once_each(entries: list[Several], plural: str, suffix: str) -> list[Several]
     repeated = next((title for position, title in enumerate(titles) if title in titles[:position]), None)
     if repeated is not None:
         raise PydanticCustomError("combination", "two {plural} are called {title}; give one of them another name, for "
-                                                 "instance "
-                                  "{{title}: {name: {title}{suffix}}}",
+                                  "instance {{title}: {name: {title}{suffix}}}",
                                   {"plural": plural, "title": repeated, "suffix": suffix})
     return entries

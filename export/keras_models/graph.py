@@ -21,6 +21,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
+REGRESS_METHOD = "tensorflow/serving/regress"
 
 
 def function(model: Any, signature: Signature) -> Function:
@@ -144,14 +145,15 @@ def _tensor(name: str, tensor: Any, *, output: bool = False) -> Tensor:
 
 
 def _make_reproducible(folder: Path) -> None:
-    """Give a `classify` signature the method name that TF Serving's Classify call asks for, order the map entries, and
-    drop the optional fingerprint, which holds a random identifier."""
+    """Give signatures called `classify` and `regress` the method names that TF Serving's calls ask for, order the map
+    entries, and drop the optional fingerprint, which holds a random identifier."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     path = folder / "saved_model.pb"
     content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta_graph in content.meta_graphs:
-        if "classify" in meta_graph.signature_def:
-            meta_graph.signature_def["classify"].method_name = CLASSIFY_METHOD
+        for name, method in (("classify", CLASSIFY_METHOD), ("regress", REGRESS_METHOD)):
+            if name in meta_graph.signature_def:
+                meta_graph.signature_def[name].method_name = method
     path.write_bytes(content.SerializeToString(deterministic=True))
     (folder / "fingerprint.pb").unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The proof that an artifact gives what the trained model gives: output by output, as each output's role asks for."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from etils import epy
 from pydantic import BaseModel
@@ -15,6 +15,8 @@ with epy.lazy_imports():
 #: Outputs for one input count as the same within this share of the largest value: float sums of batches of another size
 #: differ by rounding, a state that is kept between calls by far more.
 SAME = 1e-5
+#: Numbers that are compared at once, one example at least.
+AT_ONCE = 2**21
 #: Edges of the histogram of |difference|: eight bins a decade from 1e-8 to 100.
 BINS = tuple(10.0 ** (exponent / 8) for exponent in range(-64, 17))
 #: An embedding agrees where the cosine with the reference is as large.
@@ -93,8 +95,9 @@ class Comparison:
         for name, output in self._outputs.items():
             values, expected = _pair(name, outputs, reference)
             examples = len(expected)
-            error = output.add(values, expected)
-            self.histogram += np.histogram(np.clip(error, BINS[0], BINS[-1]), BINS)[0]
+            for part in _parts(expected):
+                error = output.add(values[part], expected[part])
+                self.histogram += np.histogram(np.clip(error, BINS[0], BINS[-1]), BINS)[0]
         self.count += examples
 
     def result(self) -> dict[str, Difference]:
@@ -128,7 +131,7 @@ def order_independent(predictor: Predictor, inputs: Arrays, outputs: Arrays, see
     count = len(next(iter(inputs.values())))
     asked = np.repeat(np.random.default_rng(seed).permutation(count), 2)
     again = predictor.predict({name: np.asarray(values)[asked] for name, values in inputs.items()})
-    return all(_same(np.asarray(again[name]), np.asarray(values)[asked]) for name, values in outputs.items())
+    return all(_same(np.asarray(again[name]), np.asarray(values), asked) for name, values in outputs.items())
 
 
 class _Output:
@@ -244,8 +247,20 @@ def _largest(values: np.ndarray) -> float:
     return max(float(values.max(initial=0)), -float(values.min(initial=0)))
 
 
-def _same(values: np.ndarray, expected: np.ndarray) -> bool:
+def _same(values: np.ndarray, expected: np.ndarray, at: np.ndarray) -> bool:
+    """Return whether values are as expected, whose rows are given by their positions."""
     if _is_text(expected):
-        return bool((values == expected).all())
-    error = np.abs(np.subtract(values, expected, dtype=np.float64)).max(initial=0.0)
-    return bool(error <= SAME * max(1.0, _largest(expected)))
+        return bool((values == expected[at]).all())
+    limit = SAME * max(1.0, _largest(expected))
+    return all(_furthest(values[part], expected[at[part]]) <= limit for part in _parts(values))
+
+
+def _furthest(values: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(np.subtract(values, expected, dtype=np.float64)).max(initial=0.0))
+
+
+def _parts(values: np.ndarray) -> Iterator[slice]:
+    """Yield slices of the first axis, each of as many rows as are compared at once."""
+    rows = max(1, AT_ONCE * len(values) // max(1, values.size))
+    for start in range(0, len(values), rows):
+        yield slice(start, start + rows)

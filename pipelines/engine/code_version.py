@@ -13,7 +13,7 @@ import functools
 import hashlib
 import importlib.metadata
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -87,7 +87,7 @@ def _look(path: Path) -> _Source:
     tree = ast.parse(content)
     used: list[str] = []
     known: list[str] = []
-    for node in ast.walk(tree):
+    for node in _that_runs(tree):
         if isinstance(node, ast.Import):
             used += [alias.name for alias in node.names if "." not in alias.name]
             known += [alias.name for alias in node.names if "." in alias.name]
@@ -95,6 +95,14 @@ def _look(path: Path) -> _Source:
             used += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     gathers = path.name == "__init__.py" and all(_only_names(node) for node in tree.body)
     return _Source(hashlib.sha256(content).hexdigest(), gathers, _own(used), _own(known))
+
+
+def _that_runs(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those that only type checkers read."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            yield node
+            yield from _that_runs(node)
 
 
 def _only_names(node: ast.stmt) -> bool:

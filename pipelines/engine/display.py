@@ -11,10 +11,10 @@ LOG_INTERVAL = 10
 
 
 class Display:
-    """Shows the stages of a run, one after the other.
+    """The stages of a run, shown one after the other.
 
     Args:
-        console: where to; whether it is a terminal decides how.
+        console: where they are shown: live on a terminal, else as lines.
     """
 
     def __init__(self, console: Console):
@@ -23,11 +23,11 @@ class Display:
         self._stage, self._logged = "", 0.0
 
     def line(self, text: str) -> None:
-        """A line of text."""
+        """Show a line of text."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, stage: str) -> None:
-        """A stage begins."""
+        """Show that a stage begins."""
         self._stage, self._logged = stage, time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(TextColumn("  {task.description:<9}"), BarColumn(18),
@@ -37,7 +37,7 @@ class Display:
             self._bar.start()
 
     def progress(self, done: float, text: str) -> None:
-        """The share of the stage that is done, 0 to 1, and what it is doing."""
+        """Show the share of the stage that is done, 0 to 1, and what it is doing."""
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], total=1, completed=done, text=text)
         elif time.monotonic() - self._logged > LOG_INTERVAL:
@@ -45,24 +45,24 @@ class Display:
             self.line(f"  {self._stage:<9} {done:>4.0%} {text}")
 
     def end(self, stage: str, summary: str, seconds: float, cached: bool) -> None:
-        """The stage is done."""
+        """Show that the stage is done."""
         self.close()
         took = "cached" if cached else f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
         self.line(f"  {stage:<9} {summary:<72} {took:>8}")
 
     def close(self) -> None:
-        """Take the live line away."""
+        """Remove the live line."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
 class TrialDisplay(Display):
-    """Shows only the progress of what is running, and leaves no lines of its own about stages."""
+    """The progress of a trial's current stage, without a line for each stage that is done."""
 
     def line(self, text: str) -> None:
-        """Nothing: a trial has one line, which is not the run's."""
+        """Show nothing: a trial has one line, which is not the run's."""
 
     def end(self, stage: str, summary: str, seconds: float, cached: bool) -> None:
-        """The stage is done."""
+        """Show that the stage is done."""
         self.close()

@@ -1,7 +1,7 @@
-"""Processes that do the work: forked from a server that has imported TensorFlow and done nothing else.
+"""Worker processes, forked from a server that has imported TensorFlow and done nothing else.
 
-A stage, and each conversion inside one, runs in such a process. A crash is then an error with a name, memory goes back
-when the work is done, and the import of TensorFlow is paid once.
+A stage, and each conversion inside one, runs in such a process. A crash is then an error with a name, memory is
+freed when the work is done, and TensorFlow is imported once.
 """
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from pipelines.errors import StageError, UserError
 
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow", "PYTHONHASHSEED": "0", "MPLBACKEND": "Agg",
                "TF_ENABLE_ONEDNN_OPTS": "1", "ABSL_MIN_LOG_LEVEL": "2"}
-PRELOAD = ["tensorflow", "keras", "pipelines.cli", "pipelines.stages.perform"]
+PRELOAD = ["tensorflow", "keras", "pipelines.cli", "pipelines.stages.run_stage"]
 
-#: Called with what a worker says of its progress.
+#: Called with what a worker reports of its progress.
 Listener = Callable[[dict[str, Any]], None]
 
 _to_parent: multiprocessing.connection.Connection | None = None
 
 
 def warm_up() -> None:
-    """Start the server, so that TensorFlow is being imported while the caller does something else."""
+    """Start the server, which imports TensorFlow while the caller does something else."""
     from multiprocessing import forkserver
 
     server()
@@ -43,12 +43,12 @@ def warm_up() -> None:
 def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None,
          listen: Listener = lambda message: None,
          what: str = "") -> Any:
-    """Run a function in a worker and give what it returns.
+    """Run a function in a worker; return what it returns.
 
     Args:
         function: a function of a module; it and its arguments are pickled.
-        log: file that receives, at its end, all that the worker prints.
-        listen: receives what the worker says with `report`.
+        log: file that all output of the worker is appended to.
+        listen: called with what the worker sends with `report`.
         what: what is being done, for the error when the worker dies.
 
     Raises:
@@ -70,7 +70,7 @@ def call(function: Callable[..., Any], *arguments: Any, log: Path | None = None,
 
 
 def isolated(function: Callable[..., Any], *arguments: Any, what: str) -> Any:
-    """Inside a worker: runs a function in another, and gives what it returns. Raises as `call` does."""
+    """Run a function in another worker, from inside one; return what it returns. Raises as `call` does."""
     if _to_parent is None:
         return call(function, *arguments, what=what)
     _to_parent.send(("call", (function, arguments, what)))
@@ -81,7 +81,7 @@ def isolated(function: Callable[..., Any], *arguments: Any, what: str) -> Any:
 
 
 def report(**values: Any) -> None:
-    """Inside a worker: tells the listener about the progress. Nothing where nobody listens."""
+    """Send the progress to the listener, from inside a worker; do nothing outside of one."""
     if _to_parent is not None:
         _to_parent.send(("message", values))
 
@@ -98,8 +98,8 @@ def server() -> multiprocessing.context.ForkServerContext:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what native code prints to standard error off the terminal. A process that starts meanwhile inherits the
-    silence."""
+    """Keep what native code prints to standard error off the terminal. A process that starts meanwhile inherits
+    this."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -169,7 +169,7 @@ def _work(connection: multiprocessing.connection.Connection, function: Callable[
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent is gone has nobody to work for: it ends at once, wherever it is."""
+    """End this worker, whatever it is doing, as soon as its parent has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

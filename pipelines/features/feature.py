@@ -105,11 +105,10 @@ class Feature(Entry):
         return None
 
     def prepare(self, values: tf.Tensor, learnt: Learnt) -> tf.Tensor:
-        """Return a decoded batch as the training takes it: numbers as float32, classes one-hot."""
+        """Return a decoded batch of targets as losses take it: numbers as float32, classes one-hot."""
         return tf.cast(values, tf.float32)
 
-    def from_file(self, path: Path,
-             tensor: Tensor) -> np.ndarray:  # a feature is not chosen by name
+    def from_file(self, path: Path, tensor: Tensor) -> np.ndarray:
         """Return a user's file as the model takes it, one example. Raises UserError."""
         raise UserError(f"{path}: a {self.entry_name} cannot be read from a file")
 

@@ -1,12 +1,12 @@
 """From an index to batches: the seeded tf.data pipeline."""
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
+from pipelines.errors import UserError
 from pipelines.features.feature import Feature
 from pipelines.ingest.augmentation.augment import augment
 from pipelines.ingest.index import Index, Part
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: A split whose examples take less than this is kept in memory once it has been decoded.
 MEMORY = 2 * 1024**3
+#: Bytes of inputs and outputs in a batch that a model is asked, about, and examples in it, at most.
+BATCH_BYTES = 64 * 2**20
+LARGEST_BATCH = 256
 SHUFFLE_BUFFER = 16_384
 
 Tensors = dict[str, "tf.Tensor"]
@@ -61,6 +64,13 @@ class Data:
         """Return the training steps of an epoch. Its last, incomplete batch is left out."""
         return self.index.splits["train"].examples // self.section.batch
 
+    @property
+    def batch_size(self) -> int:
+        """Return how many examples a model is asked at once, so that neither images nor dense outputs fill the memory:
+        256 at most."""
+        tensors = [*self.index.inputs.values(), *self.task.outputs(self.index)]
+        return max(1, min(LARGEST_BATCH, BATCH_BYTES // sum(tensor.bytes for tensor in tensors)))
+
     def first(self, examples: int) -> Data:
         """Return the same data cut to the first so many examples of each split, and the batch to the training split."""
         splits = {}
@@ -72,15 +82,10 @@ class Data:
         return Data(section, self.task, self.index.model_copy(update={"splits": splits}), self.seed)
 
     def examples(self, part: Part) -> tf.data.Dataset:
-        """Return the decoded examples of a split in their fixed order, (inputs, targets).
-
-        Once read they are kept in memory, where they are small.
-        """
-        if part not in self._kept:
-            split = self.index.splits[part]
-            decoded = self._decoded(split.part, split.positions, split.examples)
-            self._kept[part] = decoded.cache() if split.examples * self._bytes() < MEMORY else decoded
-        return self._kept[part]
+        """Return the decoded examples of a split in their fixed order, (inputs, targets), read from the source each
+        time."""
+        split = self.index.splits[part]
+        return self._decoded(split.part, split.positions, split.examples)
 
     def arrays(self, part: Part, at: Sequence[int] | int) -> tuple[Values, Values]:
         """Return examples of a split, inputs and targets, each array (examples, …).
@@ -93,26 +98,29 @@ class Data:
         if asked.ndim == 0:
             asked = np.arange(min(int(asked), split.examples))
         chosen, order = np.unique(asked, return_inverse=True)
-        if len(chosen) == split.examples:
-            dataset = self.examples(part)
-        else:
-            positions = chosen if split.positions is None else np.asarray(split.positions, int)[chosen]
-            dataset = self._decoded(split.part, positions.tolist(), len(chosen))
         if not len(chosen):
             return self._empty()
-        # One more is asked for than there are, so that the dataset is read to its end, without which it is not kept.
-        inputs, targets = next(_batched(dataset, len(chosen) + 1).as_numpy_iterator())
+        positions = chosen if split.positions is None else np.asarray(split.positions, int)[chosen]
+        dataset = self._decoded(split.part, positions.tolist(), len(chosen))
+        inputs, targets = next(_batched(dataset, len(chosen)).as_numpy_iterator())
         ordered = {name: values[order] for name, values in (inputs | targets).items()}
         return self._divided(ordered)
 
-    def batches(self, part: Part, size: int = 256) -> Iterator[tuple[Values, Values]]:
-        """Give a split in its fixed order, decoded, in batches of NumPy arrays, which are the caller's to change."""
-        for inputs, targets in _batched(self.examples(part), size).prefetch(tf.data.AUTOTUNE):
+    def batches(self, part: Part, size: int | None = None) -> Iterator[tuple[Values, Values]]:
+        """Give a split in its fixed order, decoded, in batches of NumPy arrays, which are the caller's to change.
+
+        Nothing is kept of it.
+
+        Args:
+            size: `batch_size` where not given.
+        """
+        for inputs, targets in _batched(self.examples(part), size or self.batch_size).prefetch(2):
             yield ({name: values.numpy() for name, values in inputs.items()},
                    {name: values.numpy() for name, values in targets.items()})
 
     def training(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
-        """Return shuffled, augmented batches of several epochs, one after the other, as a training takes them: float32.
+        """Return shuffled, augmented batches of several epochs, one after the other, as a training takes them:
+        inputs in their types, but images in float32; targets prepared by their features.
 
         The order and the augmentation of an epoch depend on the seed and on the epoch alone, so that a training that
         starts again in the middle sees what it would have seen.
@@ -120,14 +128,17 @@ class Data:
         Args:
             first_epoch: the epoch to start with, counted from 0.
             epochs: the epoch to end before.
+
+        Raises:
+            UserError: an augmentation mixes examples, and an input is of whole numbers.
         """
-        dataset, count = self.examples("train"), self.index.splits["train"].examples
+        self._refuse_mixing()
+        dataset, count = self._in_memory("train"), self.index.splits["train"].examples
         roles = {name: tensor.role for name, tensor in (self.index.inputs | self.index.targets).items()}
 
         def prepare(epoch: tf.Tensor, position: tf.Tensor, example: tuple[Tensors, Tensors]) -> tuple[Tensors, Tensors]:
             entry_seed = tf.cast(tf.stack([self.seed * 100_003 + epoch, position]), tf.int32)
-            inputs, targets = (self._prepared(part) for part in example)
-            return augment(self.section.augment, inputs, targets, roles, entry_seed)
+            return augment(self.section.augment, *self._prepared(*example), roles, entry_seed)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             shuffled = dataset.shuffle(min(count, SHUFFLE_BUFFER), seed=self.seed * 100_003 + epoch + 1,
@@ -139,11 +150,22 @@ class Data:
         return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).apply(
             tf.data.experimental.assert_cardinality(self.steps * (epochs - first_epoch))).prefetch(tf.data.AUTOTUNE)
 
-    def validation(self, batch: int = 256) -> tf.data.Dataset:
-        """Return the validation split in its fixed order, in batches as a training takes them, without augmentation."""
-        return _batched(self.examples("validation"), batch).map(
-            lambda inputs, targets: (self._prepared(inputs), self._prepared(targets)),
-            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    def validation(self, batch: int | None = None) -> tf.data.Dataset:
+        """Return the validation split in its fixed order, in batches as a training takes them, without augmentation.
+
+        Args:
+            batch: examples in one; `batch_size` where not given.
+        """
+        return _batched(self._in_memory("validation"), batch or self.batch_size).map(
+            self._prepared, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+    def _in_memory(self, part: Part) -> tf.data.Dataset:
+        """Return the examples of a split that is read again and again: kept in memory once read, where they are
+        small."""
+        if part not in self._kept:
+            small = self.index.splits[part].examples * self._bytes() < MEMORY
+            self._kept[part] = self.examples(part).cache() if small else self.examples(part)
+        return self._kept[part]
 
     def _decoded(self, part: Part, positions: Sequence[int] | None, count: int) -> tf.data.Dataset:
         raw = self.section.source.examples(part, positions)
@@ -154,16 +176,26 @@ class Data:
         return self._divided({name: feature.decode(example[feature.field_name(name)], self.index.learnt[name])
                               for name, feature in self.features.items()})
 
-    def _prepared(self, batch: Mapping[str, tf.Tensor]) -> Tensors:
-        return {name: self.features[name].prepare(values, self.index.learnt[name]) for name, values in batch.items()}
+    def _prepared(self, inputs: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor]) -> tuple[Tensors, Tensors]:
+        """Return inputs as the model that ships takes them, raw bytes as float32, and targets as losses take them."""
+        raw = {name for name, tensor in self.index.inputs.items() if tensor.dtype == "uint8"}
+        return ({name: tf.cast(values, tf.float32) if name in raw else values for name, values in inputs.items()},
+                {name: self.features[name].prepare(values, self.index.learnt[name])
+                 for name, values in targets.items()})
+
+    def _refuse_mixing(self) -> None:
+        mixing = next((entry.entry_name for entry in self.section.augment if entry.mixes_targets), None)
+        whole = [name for name, tensor in self.index.inputs.items() if tensor.dtype not in ("uint8", "float32")]
+        if mixing and whole:
+            raise UserError(f"data.augment: {mixing} mixes real numbers, and {whole[0]} is "
+                            f"{self.index.inputs[whole[0]].dtype}; leave it out")
 
     def _bytes(self) -> float:
         """Return how much memory an example takes; infinity where a size varies."""
         tensors = (self.index.inputs | self.index.targets).values()
         if any(tensor.dtype == "string" or None in tensor.shape for tensor in tensors):
             return float("inf")
-        return sum(math.prod(size or 0 for size in tensor.shape) * np.dtype(tensor.dtype).itemsize
-                   for tensor in tensors)
+        return sum(tensor.bytes for tensor in tensors)
 
     def _empty(self) -> tuple[Values, Values]:
         tensors = self.index.inputs | self.index.targets

@@ -3,13 +3,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
 import pipelines.tasks  # noqa: F401  makes the tasks known
 from pipelines.entries import Section
-from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.recipe import gates, plugins
 from pipelines.recipe.package import PackageSection
@@ -18,8 +17,7 @@ from pipelines.targets.section import ExportSection
 from pipelines.tasks.image_classification import ImageClassification
 from pipelines.tasks.task import Metric, Task
 from pipelines.training.callbacks import Callback
-from pipelines.training.learners.auxiliary import with_auxiliary
-from pipelines.training.learners.supervised import Objective
+from pipelines.training.losses import Loss
 from pipelines.training.model_section import ModelSection
 from pipelines.training.section import TrainSection
 from pipelines.variants.auto import DROP, Auto
@@ -47,13 +45,21 @@ class Recipe(Section):
     task: Task = ImageClassification()
     data: DataSection
     model: ModelSection
-    train: TrainSection = TrainSection()
+    train: TrainSection = Field(TrainSection(), validate_default=True)
     compress: CompressSection = CompressSection()
     export: ExportSection = ExportSection()
     verify: VerifySection = VerifySection()
     package: PackageSection = PackageSection()
     gates: dict[str, str] = {}
     tune: TuneSection | None = None
+
+    @field_validator("train")
+    @classmethod
+    def loss_is_the_tasks(cls, value: TrainSection, info: ValidationInfo) -> TrainSection:
+        """Return the section with the task's loss where the recipe gives none."""
+        if "loss" in value.model_fields_set or "task" not in info.data:
+            return value
+        return value.model_copy(update={"loss": Loss.read(info.data["task"].loss)})
 
     @model_validator(mode="after")
     def data_are_what_the_task_wants(self) -> Recipe:
@@ -129,13 +135,6 @@ class Recipe(Section):
             except ValueError as error:
                 raise PydanticCustomError("gate", "{reason}", {"reason": str(error), "at": ["gates", name]}) from None
         return self
-
-    def objective(self, index: Index) -> Objective:
-        """Return what training makes small: the task's objective, on auxiliary heads too."""
-        objective = self.task.objective(self.train.loss, index)
-        for output in self.task.pairs:
-            objective = with_auxiliary(objective, output, self.model.settings.get("auxiliary", 0.0))
-        return objective
 
     def monitored(self, name: str | None) -> Metric:
         """Return the metric of a training that a callback or a search looks at: by its name, or the task's first on the

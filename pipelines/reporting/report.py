@@ -65,9 +65,10 @@ def _sentence(run: Run, result: results.Results) -> str:
 
 
 def _figures(run: Run, result: results.Results) -> dict[str, str]:
-    """Return every figure of the run, by name, as a data URI."""
+    """Return every figure of the run as a data URI, by name; those that a task drew as evaluate/figures/<name>."""
     drawn = {path.stem: path for stage in ("ingest", "train", "evaluate", "compress", "verify")
              for path in sorted(run.path(stage, "").glob("*.png"))}
+    drawn |= {f"evaluate/figures/{path.stem}": path for path in sorted(run.path("evaluate", "figures").glob("*.png"))}
     encoded = {name: _data_uri(path) for name, path in drawn.items()}
     if result.artifacts:
         main = result.asked.main

@@ -186,8 +186,10 @@ def table(results: Results) -> str:
         for protocol, served in one.served.items():
             value = served.metrics[main.name]
             drop = main.drop(results.reference.metrics[main.name], value)
-            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", f"{value:.4f}", f"{drop:.4f}",
-                         f"{served.max_error:.0e}", "–", "–", ""))
+            # What was measured on fewer examples does not compare with the reference on all.
+            numbers = (f"{value:.4f}", f"{drop:.4f}") if served.examples is None else ("–", "–")
+            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", "–", "–",
+                         ""))
     return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
 
 

@@ -41,7 +41,7 @@ ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIME
                "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 #: What a stage's child run gets as artifacts, as globs.
 UPLOADED = {"ingest": ("*.png", "index.json", "unreadable.txt"), "train": ("*.keras", "*.png"),
-            "evaluate": ("*.png", "*.json"),
+            "evaluate": ("**/*.png", "*.json"),
             "compress": ("compress.json", "latency.json", "*.layers.json", "*.png"), "export": ("**/*",),
             "verify": ("*.png", "*.json"),
             "package": ("*.zip", "bundle/MODEL_CARD.md")}
@@ -155,7 +155,7 @@ class Upload:
         self.client.log_text(created.info.run_id, environment(), "environment.txt")
 
     def _stage(self, event: dict[str, Any]) -> tuple[str, Path] | None:
-        """Return a stage began, or ended; what is running now."""
+        """Say that a stage began, or ended, and what is running now."""
         name = event["stage"]
         if name not in self.state["stages"]:
             tags = {"mlflow.parentRunId": self.state["parent"], "mlflow.runName": name,

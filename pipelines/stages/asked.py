@@ -3,46 +3,30 @@ set."""
 from __future__ import annotations
 
 import dataclasses
-import math
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from etils import epy
 
-from export.signature import Arrays, Tensor
+from export.signature import Arrays
 from pipelines.errors import StageError
-from pipelines.ingest.data import Data
+from pipelines.ingest.data import BATCH_BYTES, Data
 
 with epy.lazy_imports():
     import numpy as np
 
-#: Bytes of inputs and outputs that are in memory at once, about.
-BATCH_BYTES = 64 * 2**20
 #: The trained model's outputs are kept for as many examples as take less than this.
 REFERENCE_BYTES = 512 * 2**20
 #: Examples that are asked again, in another order, at most.
 PROBE = 200
-LARGEST_BATCH = 256
-
-
-def example_bytes(tensors: Iterable[Tensor]) -> int:
-    """Return the bytes of one example's tensors; a size that varies counts as 1."""
-    widths = {"uint8": 1, "bool": 1, "int64": 8}
-    return sum(math.prod(size or 1 for size in tensor.shape) * widths.get(tensor.dtype, 4) for tensor in tensors)
-
-
-def batch_size(data: Data) -> int:
-    """Return how many examples of a task are asked at once, so that neither images nor dense outputs fill the
-    memory."""
-    tensors = [*data.index.inputs.values(), *data.task.outputs(data.index)]
-    return max(1, min(LARGEST_BATCH, BATCH_BYTES // example_bytes(tensors)))
 
 
 def probe_size(data: Data, kept: int) -> int:
     """Return how many examples are asked again in another order: few where outputs are large, at most those that were
     kept."""
-    return min(kept, PROBE, max(2, BATCH_BYTES // example_bytes(data.task.outputs(data.index))))
+    return min(kept, PROBE, max(2, BATCH_BYTES // sum(tensor.bytes for tensor in data.task.outputs(data.index))))
 
 
 class Kept:
@@ -58,26 +42,33 @@ class Kept:
         folder.mkdir(parents=True)
         self.folder = folder
         self.examples = examples
-        self.files: dict[str, np.ndarray] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
         self.written = 0
 
     def add(self, outputs: Arrays) -> None:
-        """Append a batch, as far as there is room."""
-        if not self.files:
+        """Append a batch, as far as there is room.
+
+        Raises:
+            StageError: an output is of another size than in the first batch.
+        """
+        if not self.shapes:
             size = sum(value[:1].nbytes for value in outputs.values())
             count = max(1, min(self.examples, REFERENCE_BYTES // max(1, size)))
-            self.files = {name: np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", value.dtype,
-                                                          (count, *value.shape[1:]))
-                          for name, value in outputs.items()}
+            for name, value in outputs.items():
+                self.shapes[name] = (count, *value.shape[1:])
+                self._file(name, "w+", dtype=value.dtype, shape=self.shapes[name])
         for name, value in outputs.items():
-            file = self.files[name]
-            fitting = value[:len(file) - self.written]
-            file[self.written:self.written + len(fitting)] = fitting
+            room, *shape = self.shapes[name]
+            if value.shape[1:] != tuple(shape):
+                raise StageError(f"evaluate: {name} is {value.shape[1:]} in one batch and {tuple(shape)} in another; "
+                                 "outputs whose size varies are not compared so far")
+            if len(fitting := value[:room - self.written]):
+                self._file(name, "r+")[self.written:self.written + len(fitting)] = fitting
         self.written += len(fitting)
 
-    def close(self) -> None:
-        """Let go of the files."""
-        self.files = {}
+    def _file(self, name: str, mode: Literal["r+", "w+"], **new: Any) -> np.memmap:
+        """Return the file of an output, mapped anew each time: pages of a map that stays count as memory."""
+        return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode, **new)
 
 
 @dataclasses.dataclass

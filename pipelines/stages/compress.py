@@ -17,8 +17,8 @@ from pipelines.engine.runs import write_whole
 from pipelines.errors import StageError
 from pipelines.figures import compression
 from pipelines.ingest.data import Data
-from pipelines.stages.context import LATENCY, VARIANTS, Context, without_log
-from pipelines.variants.record import VariantList, VariantRecord, layers_file
+from pipelines.stages.context import LATENCY, Context, without_log
+from pipelines.variants.record import VARIANTS, VariantList, VariantRecord, layers_file
 from pipelines.variants.variant import Variant, VariantContext, device_functions
 
 #: Where a variant works, in the stage's work folder, until the stage is done.

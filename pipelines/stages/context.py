@@ -1,4 +1,4 @@
-"""What a stage is given to do its work, and what the stages before it left, by type."""
+"""What a stage is given to do its work: the data, the trained model, what it is worth."""
 from __future__ import annotations
 
 import dataclasses
@@ -8,31 +8,25 @@ from pathlib import Path
 
 from etils import epy
 
-from export.artifacts import ExportedList
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.ingest.data import Data
 from pipelines.ingest.index import Index
 from pipelines.recipe.recipe import Recipe
-from pipelines.reporting.verified import VerifiedList
 from pipelines.tasks.task import Evaluation
 from pipelines.training.imported_model import trained
-from pipelines.variants.record import VariantList
 
 with epy.lazy_imports():
     import numpy as np
 
-# What each stage leaves, by file name.
+# What stages leave, by file name; lists of variants and of artifacts say theirs beside their types.
 INDEX = "index.json"  # ingest
 EVALUATION = "evaluation.json"  # evaluate
 ORDER = "order.json"  # evaluate: whether the trained model answers in any order alike
 REFERENCE = "reference"  # evaluate: a folder with the trained model's outputs, one .npy file each
 SAMPLES = "samples.json"  # evaluate: positions of the golden samples in the test split
 WORST = "worst.png"  # evaluate
-VARIANTS = "compress.json"  # compress
 LATENCY = "latency.json"  # compress and verify: measured, so no part of what the stage made
-EXPORTED = "exported.json"  # export
-VERIFIED = "verified.json"  # verify
 ANSWERS = "samples.npz"  # verify: every artifact's outputs on the golden samples
 
 
@@ -82,18 +76,6 @@ class Context:
     def samples(self) -> list[int]:
         """Return the positions of the golden samples in the test split."""
         return json.loads((self.inputs["evaluate"] / SAMPLES).read_bytes())
-
-    def variants(self) -> VariantList:
-        """Return what compression made."""
-        return VariantList.model_validate_json((self.inputs["compress"] / VARIANTS).read_bytes())
-
-    def exported(self) -> ExportedList:
-        """Return what was exported."""
-        return ExportedList.model_validate_json((self.inputs["export"] / EXPORTED).read_bytes())
-
-    def verified(self) -> VerifiedList:
-        """Return what verification measured."""
-        return VerifiedList.model_validate_json((self.inputs["verify"] / VERIFIED).read_bytes())
 
 
 def reference(evaluated: Path) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 
 from etils import epy
 
@@ -20,6 +21,8 @@ with epy.lazy_imports():
 
 #: Examples of the grid of wrong answers, and golden samples in a bundle, at most.
 SHOWN, GOLDEN = 20, 10
+#: The folder of what measures draw, so that their names do not meet those of the stage.
+FIGURES = "figures"
 
 
 def run(context: Context) -> str:
@@ -37,8 +40,10 @@ def run(context: Context) -> str:
         varied.add(targets)
         context.progress(0.8 * worst.seen / examples, f"{worst.seen:,} of {examples:,} examples")
 
-    result = task.evaluate(predictor, data.batches("test", asked.batch_size(data)), data.index, context.work, see)
-    kept.close()
+    drawn = context.work / FIGURES
+    shutil.rmtree(drawn, ignore_errors=True)
+    drawn.mkdir()
+    result = task.evaluate(predictor, data.batches("test"), data.index, drawn, see)
     expected = reference(context.work)
     count = asked.probe_size(data, kept.written)
     probe, _ = data.arrays("test", count)

@@ -6,21 +6,23 @@ import shutil
 from typing import Any
 
 import models
-from export.artifacts import Exported, ExportedList
+from export.artifacts import EXPORTED, Exported, ExportedList
 from export.tflite.metadata import Description
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.ingest.index import Index
 from pipelines.recipe.recipe import Recipe
-from pipelines.stages.context import EXPORTED, Context, without_log
+from pipelines.stages.context import Context, without_log
 from pipelines.targets.target import ExportContext, Target
+from pipelines.variants.record import VariantList
 
 
 def run(context: Context) -> str:
     recipe, index = context.recipe, context.index()
     about = description(recipe, index)
+    variants = VariantList.read(context.inputs["compress"]).variants
     target_context = ExportContext(
-        model=context.model(), variants={record.name: record for record in context.variants().variants},
+        model=context.model(), variants={record.name: record for record in variants},
         files=context.inputs["compress"], about=about, data=context.data(), folder=context.work)
     result = ExportedList(artifacts=[])
     for number, target in enumerate(recipe.export.targets):

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from etils import epy
 
+from export.artifacts import ExportedList
 from export.delivery import bundle
 from export.delivery.recommend import recommended
 from export.delivery.samples import Sample
 from export.signature import Arrays
 from pipelines.ingest.data import Data
 from pipelines.reporting import model_card
+from pipelines.reporting.verified import VerifiedList
 from pipelines.stages.context import ANSWERS, Context
 from pipelines.stages.export import description
 
@@ -24,7 +26,8 @@ KERAS = "keras"
 
 def run(context: Context) -> str:
     recipe, data = context.recipe, context.data()
-    exported, verified = context.exported().artifacts, context.verified().artifacts
+    exported = ExportedList.read(context.inputs["export"]).artifacts
+    verified = VerifiedList.read(context.inputs["verify"]).artifacts
     folder = context.work / "bundle"
     shutil.rmtree(folder, ignore_errors=True)
     for old in context.work.glob("*.zip"):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Over gRPC examples go as tensors; over REST those that are files go as files that lose nothing, where the model takes
 #: such.
 BYTES_SIGNATURE = "serving_bytes"
+#: Bytes of outputs that are asked over a protocol, about: as JSON a number takes several times its own.
+OUTPUT_BYTES = {"grpc": 2**30, "rest": 64 * 2**20}
 
 
 class _Encoding:
@@ -44,6 +46,19 @@ class _Encoding:
         files = np.empty(len(values), object)
         files[:] = [feature.encode(value)[1] for value in values]  # type: ignore[index]
         return f"{name}_bytes", files
+
+
+def examples_over(protocol: str, data: Data) -> int:
+    """Return how many of the first test examples are asked over a protocol: all, but fewer where outputs are dense.
+
+    Args:
+        protocol: grpc or rest.
+    """
+    dense = [tensor for tensor in data.task.outputs(data.index)
+             if tensor.role not in ("logits", "scores") or len(tensor.shape) > 1]  # one number a class is not
+    examples = data.index.splits["test"].examples
+    size = sum(tensor.bytes for tensor in dense)
+    return min(examples, max(1, OUTPUT_BYTES[protocol] // size)) if size else examples
 
 
 def predictors(versions: Path, name: str, data: Data) -> Iterator[tuple[str, Predictor]]:

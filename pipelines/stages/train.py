@@ -15,7 +15,7 @@ from pipelines.ingest.data import Data, set_seed
 from pipelines.stages.context import Context
 from pipelines.training import checkpoint, imported_model, loop, network
 from pipelines.training.distribution import Distribution
-from pipelines.training.learners.distilled import distilled
+from pipelines.training.learners.distilled import check_shapes, distilled
 from pipelines.training.learners.supervised import Objective
 
 with epy.lazy_imports():
@@ -78,17 +78,15 @@ def _objective(context: Context, data: Data, student: Any) -> Objective:
     """Return what is made small: the task's objective, on auxiliary heads too, and beside a teacher where there is
     one."""
     recipe = context.recipe
-    objective = recipe.objective(data.index)
+    task, index = data.task, data.index
+    objective = task.trained_objective(recipe.train.loss, index, recipe.model.settings.get("auxiliary", 0.0))
     if recipe.train.distill is None:
         return objective
     teacher = keras_file.load(context.inputs["teacher"])
-    theirs, ours = (([tuple(tensor.shape[1:]) for tensor in model.inputs], tuple(model.outputs[0].shape[1:]))
-                    for model in (teacher, student))
-    if theirs != ours:
-        raise UserError(f"train.distill.teacher: it is a model from {theirs[0]} to {theirs[1]}, the student from "
-                        f"{ours[0]} to {ours[1]}; "
-                        "they must be the same")
-    return distilled(objective, teacher, recipe.train.distill, data.task.pairs)
+    compared = task.paired(index)
+    objective = distilled(objective, teacher, recipe.train.distill, list(task.inputs), compared)
+    check_shapes(teacher, student, list(task.inputs), [output.name for output in compared])
+    return objective
 
 
 def _progress(context: Context) -> Callable[[int, float, dict[str, float]], None]:
@@ -106,14 +104,15 @@ def _progress(context: Context) -> Callable[[int, float, dict[str, float]], None
 
 
 def _ship(context: Context, data: Data, weights: list[Any]) -> None:
-    """Write the trained model in float32, cut to the task's outputs."""
+    """Write what ships of the trained model, in float32."""
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
     model = _built(context, data)
     model.set_weights(weights)
     for layer in model.layers:
         models.pretrained.finalize(layer)
-    shipped = models.cut(model, [tensor.name for tensor in data.task.outputs(data.index)])
+    learner: Any = data.task.learner(keras)
+    shipped = learner.shipped(model, [tensor.name for tensor in data.task.outputs(data.index)])
     keras_file.save(shipped, context.work / imported_model.KERAS)
 
 

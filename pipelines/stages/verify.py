@@ -2,15 +2,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
-from export.artifacts import Exported
+from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
-from export.measure.compare import BINS, Comparison, order_independent
+from export.measure.compare import BINS, Comparison, Difference, order_independent, worst
 from export.predictors import Predictor, open_predictor
 from export.signature import Arrays
 from export.tflite import profile
@@ -18,9 +18,10 @@ from pipelines.engine import workers
 from pipelines.errors import StageError
 from pipelines.figures import figures
 from pipelines.ingest.data import Data
-from pipelines.reporting.verified import PROTOCOLS, Served, Verified, VerifiedList
+from pipelines.reporting.verified import PROTOCOLS, VERIFIED, Served, Verified, VerifiedList
 from pipelines.stages import asked
-from pipelines.stages.context import ANSWERS, LATENCY, VERIFIED, Context, listed, reference
+from pipelines.stages.context import ANSWERS, LATENCY, Context, listed, reference
+from pipelines.stages.served import examples_over
 from pipelines.stages.served import predictors as serving_predictors
 from pipelines.tasks.task import Evaluation
 
@@ -28,12 +29,12 @@ with epy.lazy_imports():
     import numpy as np
 
 SAVED_MODEL = "saved_model"
-#: A served model's outputs may be off the trained model's by so much.
+#: A served model's output may be off the trained model's by so much, or by its tolerance where that is more.
 EQUAL = 1e-4
 
 
 def run(context: Context) -> str:
-    exported = context.exported().here
+    exported = ExportedList.read(context.inputs["export"]).here
     data = context.data()
     examples = data.index.splits["test"].examples
     verified: list[Verified] = []
@@ -74,54 +75,82 @@ def verify_one(context: Context, exported: Exported) -> Done:
     """Verify one artifact. Raises StageError where it does not answer as the trained model's form does."""
     data = context.data()
     predictor = open_predictor(context.inputs["export"] / exported.path, context.recipe.verify.threads)
-    expected = reference(context.inputs["evaluate"])
-    positions = context.samples()
-    asking = _Asking(data, expected, positions)
+    evaluated = context.inputs["evaluate"]
+    asking = _Asking(data, evaluated, context.samples())
     asked.checked(exported.title, lambda: asking.ask(predictor))
     assert asking.evaluation is not None
     known = context.evaluation().metrics
     count = asked.probe_size(data, asking.kept)
     probe, _ = data.arrays("test", count)
     outputs = {name: np.concatenate(parts)[:count] for name, parts in asking.first.items()}
-    differences = asking.comparison.result().values()
+    furthest = worst(asking.comparison.result())
     verified = Verified(
         name=exported.name, metrics=asking.evaluation.metrics,
         drop={metric.name: metric.drop(known[metric.name], asking.evaluation.metrics[metric.name])
               for metric in data.task.metrics},
-        max_error=max(one.max for one in differences), mean_error=max(one.mean for one in differences),
-        agreement=min(one.agreement for one in differences), compared=asking.comparison.count,
+        max_error=furthest.max, mean_error=furthest.mean, agreement=furthest.agreement,
+        compared=asking.comparison.count,
         order_independent=order_independent(predictor, probe, outputs))
     if exported.target == SAVED_MODEL:
         folder = (context.inputs["export"] / exported.path).parent
-        verified.served = {protocol: serve_one(client, data, protocol, expected)
+        verified.served = {protocol: serve_one(client, data, protocol, evaluated)
                            for protocol, client in serving_predictors(folder, context.recipe.name, data)}
     one = {name: values[:1] for name, values in probe.items()}
     time = latency(predictor.prepared(one), runs=context.recipe.verify.runs, threads=context.recipe.verify.threads)
     return Done(verified, vars(time), asking.comparison.histogram, asking.samples)
 
 
-def serve_one(client: Predictor, data: Data, protocol: str, expected: Arrays) -> Served:
-    """Ask the served model about the whole test set. Raises StageError where it does not answer as the trained one."""
-    asking = _Asking(data, expected, [])
+def serve_one(client: Predictor, data: Data, protocol: str, evaluated: Path) -> Served:
+    """Ask the served model about the test set, or its first examples where its outputs are large.
+
+    Raises:
+        StageError: it does not answer as the trained one.
+    """
+    examples = examples_over(protocol, data)
+    cut = examples < data.index.splits["test"].examples
+    data = data.first(examples) if cut else data
+    asking = _Asking(data, evaluated, [])
     asked.checked(SAVED_MODEL, lambda: asking.ask(client))
     assert asking.evaluation is not None
-    error = max(one.max for one in asking.comparison.result().values())
-    if error > EQUAL:
-        raise StageError(f"verify {SAVED_MODEL}: served over {PROTOCOLS[protocol]}, its outputs are off by "
-                         f"{error:.1e}, more than "
-                         f"{EQUAL:.0e}")
-    return Served(metrics=asking.evaluation.metrics, max_error=error)
+    differences = asking.comparison.result()
+    _refuse_other(differences, data, asking.largest, PROTOCOLS[protocol])
+    return Served(metrics=asking.evaluation.metrics, max_error=worst(differences).max,
+                  examples=examples if cut else None)
+
+
+def _refuse_other(differences: Mapping[str, Difference], data: Data, largest: Mapping[str, float],
+                  protocol: str) -> None:
+    """Raise StageError where a served output is further from the reference than float sums in another order are."""
+    for tensor in data.task.outputs(data.index):
+        allowed = max(EQUAL, tensor.tolerance * largest[tensor.name])
+        if (error := differences[tensor.name].max) > allowed:
+            which = "its outputs are" if len(differences) == 1 else f"its output {tensor.name} is"
+            raise StageError(f"verify {SAVED_MODEL}: served over {protocol}, {which} off by {error:.1e}, more than "
+                             f"{allowed:.0e}")
+
+
+def _largest(values: np.ndarray) -> float:
+    """Return the largest absolute value; 0 of texts."""
+    return 0.0 if values.dtype.kind in "OSU" else max(float(values.max(initial=0)), -float(values.min(initial=0)))
 
 
 class _Asking:
     """One pass of a predictor over the test set: measured by the task, compared with the reference, its samples
-    kept."""
+    kept.
 
-    def __init__(self, data: Data, expected: Arrays, positions: Sequence[int]):
+    Args:
+        evaluated: the folder of evaluate's artifact, with the reference.
+        positions: of the samples in the test split.
+    """
+
+    def __init__(self, data: Data, evaluated: Path, positions: Sequence[int]):
         self.data = data
-        self.expected = expected
+        self.evaluated = evaluated
         self.positions = positions
-        self.kept = len(next(iter(expected.values())))
+        expected = reference(evaluated)
+        self.kept = min(data.index.splits["test"].examples, *(len(values) for values in expected.values()))
+        #: The reference's largest absolute values, by output.
+        self.largest = dict.fromkeys(expected, 0.0)
         self.comparison = Comparison(data.task.outputs(data.index))
         self.evaluation: Evaluation | None = None
         self.samples: dict[str, np.ndarray] = {}
@@ -131,20 +160,20 @@ class _Asking:
 
     def ask(self, predictor: Predictor) -> None:
         """Ask it everything. Raises ValueError where it gives outputs of another shape, or none."""
-        batches = self.data.batches("test", asked.batch_size(self.data))
-        self.evaluation = self.data.task.evaluate(predictor, batches, self.data.index, see=self._see)
+        self.evaluation = self.data.task.evaluate(predictor, self.data.batches("test"), self.data.index, see=self._see)
 
     def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         start, count = self._seen, len(wrong)
         self._seen += count
-        outputs = {name: outputs[name] for name in self.expected if name in outputs}
-        if missing := set(self.expected) - set(outputs):
+        outputs = {name: outputs[name] for name in self.largest if name in outputs}
+        if missing := set(self.largest) - set(outputs):
             raise ValueError(f"it does not give {', '.join(sorted(missing))}")
         fitting = min(count, self.kept - start)
-        if fitting > 0:
-            self.comparison.add({name: values[:fitting] for name, values in outputs.items()},
-                                {name: np.asarray(values[start:start + fitting]) for name,
-                                 values in self.expected.items()})
+        if fitting > 0:  # mapped anew for each batch: pages of a map that stays count as memory
+            expected = {name: np.array(values[start:start + fitting])
+                        for name, values in reference(self.evaluated).items()}
+            self.comparison.add({name: values[:fitting] for name, values in outputs.items()}, expected)
+            self.largest = {name: max(self.largest[name], _largest(values)) for name, values in expected.items()}
         if start < self._probe:
             for name, values in outputs.items():
                 self.first.setdefault(name, []).append(values)

@@ -165,7 +165,7 @@ class ClassificationMeasure:
         best = np.argsort(-logits, axis=1, kind="stable")[:, :BEST]
         values = {"accuracy": (predicted == labels).mean(), "top3": (best == labels[:, None]).any(axis=1).mean(),
                   "macro_f1": f1.mean(), "calibration_error": calibration_error(scores, labels)}
-        rows: list[list[str | float]] = [
+        rows: list[list[str | int | float]] = [
             [name, int(support[number]), round(float(precision[number]), 6), round(float(recall[number]), 6),
              round(float(f1[number]), 6)]
             for number, name in enumerate(self.names)]

@@ -12,6 +12,7 @@ from export.signature import Arrays, Function, Signature, Tensor
 from pipelines.entries import Entry
 from pipelines.features.feature import Feature
 from pipelines.ingest.index import Index
+from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.supervised import Objective, supervised
 from pipelines.training.losses import Loss
 
@@ -61,7 +62,7 @@ class Table(BaseModel):
 
     title: str
     columns: list[str]
-    rows: list[list[str | float]]
+    rows: list[list[str | int | float]]
 
 
 class Figure(BaseModel):
@@ -115,6 +116,8 @@ class Task(Entry):
     watched: ClassVar[tuple[Metric, ...]] = ()
     #: Output to the target that a pairwise loss compares it with.
     pairs: ClassVar[dict[str, str]] = {}
+    #: What a recipe without train.loss means, as it would write it.
+    loss: ClassVar[str] = "cross_entropy"
     #: What a wrong answer is called in the report, and a right one.
     worst_caption: ClassVar[str] = "The examples that the model is most wrong about"
 
@@ -158,14 +161,29 @@ class Task(Entry):
 
         Losses on probabilities see the softmax of outputs whose role is logits, and any other output as it is.
         """
-        roles = {tensor.name: tensor.role for tensor in self.outputs(index)}
-        compared = {output: (target, loss.build(index.counts.get("train", {}).get(target, []), roles[output]))
-                    for output, target in self.pairs.items()}
+        return pairwise(loss, self.paired(index), self.pairs, index)
 
-        def total(inputs: Any, targets: Any, outputs: Any) -> Any:
-            return sum(compare(targets[target], outputs[output]) for output, (target, compare) in compared.items())
+    def trained_objective(self, loss: Loss, index: Index, auxiliary: float = 0.0) -> Objective:
+        """Return what training makes small: the objective, and on each auxiliary head what the first paired output adds
+        to it.
 
-        return total
+        Where several outputs are paired, that is the pairwise loss of the first alone, else the whole objective.
+
+        Args:
+            auxiliary: weight of each head, see `learners.auxiliary`.
+        """
+        objective = self.objective(loss, index)
+        if not auxiliary or not self.pairs:
+            return objective
+        first, *others = self.paired(index)
+        alone = pairwise(loss, [first], self.pairs, index) if others else objective
+        return with_auxiliary(objective, first.name, auxiliary, alone)
+
+    @final
+    def paired(self, index: Index) -> list[Tensor]:
+        """Return the outputs that are compared with targets, in the order of `pairs`."""
+        tensors = {tensor.name: tensor for tensor in self.outputs(index)}
+        return [tensors[output] for output in self.pairs]
 
     def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
         """Return, by the names of `watched`, functions of (targets, outputs) to one value per example, averaged over an
@@ -259,6 +277,22 @@ class Task(Entry):
             wrong = measure.add(targets, answers)
             see(inputs, targets, answers if answers_itself else predictor.predict(inputs), wrong)
         return measure.result(folder)
+
+
+def pairwise(loss: Loss, outputs: Sequence[Tensor], pairs: Mapping[str, str], index: Index) -> Objective:
+    """Return the sum of a loss over outputs, each compared with its target.
+
+    Args:
+        pairs: output to target.
+    """
+    counts = index.counts.get("train", {})
+    compared = [(output.name, pairs[output.name], loss.build(counts.get(pairs[output.name], []), output.role))
+                for output in outputs]
+
+    def total(inputs: Any, targets: Any, outputs: Any) -> Any:
+        return sum(compare(targets[target], outputs[output]) for output, target, compare in compared)
+
+    return total
 
 
 def decoding(function: Function, data: Data, encoded: Sequence[str]) -> Function:

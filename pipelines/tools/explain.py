@@ -40,13 +40,16 @@ def explain_file(model: Path, reference: Path, data: str, examples: int, figure:
         pixels: the range that a reference made elsewhere was trained on.
 
     Raises:
-        UserError: a file cannot be read, or the two are not of one model.
+        UserError: a file cannot be read, the two are not of one model, or it does not take one image.
     """
     try:
         content, exact = _content(model), _float_content(reference, pixels)
-        signature = signatures.main(exact)
-        shape = signature.input.shape[1:]  # a file for phones may take RGB where the model takes grey images
-        inputs = {name: _sample(data, shape, examples) for name in signature.inputs}
+        (name, image), *others = signatures.main(exact).inputs.items()
+        shape = image.shape[1:]  # a file for phones may take RGB where the model takes grey images
+        if others or len(shape) != 3 or shape[-1] not in (1, 3):
+            names = ", ".join(signatures.main(exact).inputs)
+            raise UserError(f"explain: {reference} takes {names}; only models of one image are explained so far")
+        inputs = {name: _sample(data, shape, examples)}
         errors = explain.layer_errors(content, exact, inputs)
     except ValueError as error:
         raise UserError(f"explain: {error}") from error

@@ -51,7 +51,8 @@ def targets() -> list[tuple[str, str, str]]:
 
 
 def model_table() -> list[str]:
-    """Return the table of all models, a line each."""
+    """Return the table of all models, a line each. Plugins' models are among them."""
+    plugins.load()
     return [HEADER, *_model_rows()]
 
 

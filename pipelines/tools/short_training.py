@@ -62,8 +62,9 @@ def prepare(recipe: Recipe, data: Data, steps: int, folder: Path) -> Prepared:
     pretrained = list(network.load_weights(model, recipe.model))
     if settings.transfer is not None:
         settings.transfer.freeze(model, pretrained, 1.0)
+    objective = task.trained_objective(settings.loss, index, recipe.model.settings.get("auxiliary", 0.0))
     training = loop.Training(
-        settings=settings, objective=recipe.objective(index), watched=task.watch(), monitored=task.watched, steps=steps,
+        settings=settings, objective=objective, watched=task.watch(), monitored=task.watched, steps=steps,
         batches=lambda epoch: data.training(epoch, settings.epochs), validation=data.validation(), folder=folder,
         journal=Journal(folder / NAME), progress=lambda epoch, done, metrics: None)
     learner = learning(model, keras_library, task.learner(keras_library))

@@ -10,7 +10,7 @@ from etils import epy
 import models
 from export.keras_models import file as keras_file
 from export.keras_models import imported
-from export.predictors import LiteRTPredictor
+from export.predictors.litert import LiteRTPredictor
 from export.tflite import edit
 from pipelines.engine.journal import Journal
 from pipelines.errors import UserError

@@ -21,6 +21,7 @@ class TrainSection(Section):
     """How the model learns.
 
     Args:
+        loss: what is made small; the task's own where not given.
         precision: of the computation; weights are kept in float32, and exported models compute in float32.
         compile: let XLA compile the training step.
         deterministic: the same seed gives the same weights, bit for bit; a little slower on a GPU.

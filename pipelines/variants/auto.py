@@ -83,7 +83,7 @@ class Auto(Variant, name="auto", shorthand="drop"):
     """
 
     learns, explained = True, True
-    drop: float | None = Field(None, ge=0, lt=1)
+    drop: float | None = Field(None, ge=0)
     rungs: list[Step] = Field(list(STEPS), min_length=1)  # type: ignore[arg-type]
     calibration: Calibration | None = None
     learning: Learning = Learning()
@@ -94,7 +94,9 @@ class Auto(Variant, name="auto", shorthand="drop"):
 
     @property
     def summary(self) -> str:
-        return "the cheapest form that loses " + ("little enough" if self.drop is None else f"at most {self.drop:.2%}")
+        if self.drop is None:
+            return "the cheapest form that loses little enough"
+        return f"the cheapest form whose main metric drops by at most {self.drop:.4g}"
 
     def content(self, context: VariantContext) -> bytes:
         """Search: return the first candidate that loses no more than the limit, or the last where none does."""

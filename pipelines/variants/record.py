@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+
+VARIANTS = "compress.json"
 
 
 class VariantRecord(BaseModel):
@@ -39,6 +42,11 @@ class VariantList(BaseModel):
 
     variants: list[VariantRecord]
     failed: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, folder: Path) -> VariantList:
+        """Return what compress left in a folder."""
+        return cls.model_validate_json((folder / VARIANTS).read_bytes())
 
 
 def zipped_size(content: bytes) -> int:

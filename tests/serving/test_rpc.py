@@ -120,7 +120,7 @@ def test_a_short_list_of_values_is_filled_with_its_last(stub):
 
 def test_bytes_that_are_no_message_are_an_invalid_argument(channel):
     call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-    assert refused(call, b"\xff\xff\xff\xff") == ("INVALID_ARGUMENT", "The request is no PredictRequest message")
+    assert refused(call, b"\xff\xff\xff\xff") == ("INVALID_ARGUMENT", "The request is not a PredictRequest message")
 
 
 def test_types_come_through_unchanged(toy):

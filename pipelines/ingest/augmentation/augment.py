@@ -20,6 +20,7 @@ from pipelines.ingest.augmentation.augmentation import (
     beta,
     first_image,
     needs_image,
+    refuses_boxes,
     uniform,
 )
 from pipelines.ingest.augmentation.geometric import Geometric, moved
@@ -27,10 +28,14 @@ from pipelines.ingest.augmentation.geometric import Geometric, moved
 with epy.lazy_imports():
     import tensorflow as tf
 
+#: The class of a pixel that is of none.
+VOID = 255.0
+
 
 class Cutout(ImageAugmentation, name="cutout", shorthand="share"):
     """A black square, its side `share` of the shorter side, anywhere in the image (DeVries & Taylor 2017)."""
 
+    fits_boxes = False
     share: float = Field(0.3, gt=0, lt=1)
 
     def change(self, images, seed):
@@ -48,6 +53,7 @@ class Cutout(ImageAugmentation, name="cutout", shorthand="share"):
 class RandomErasing(ImageAugmentation, name="random_erasing", shorthand="share"):
     """A rectangle of noise in every second image, its area up to `share`, its sides up to 1 : 3 (Zhong et al. 2020)."""
 
+    fits_boxes = False
     share: float = Field(0.2, gt=0, lt=1)
 
     def change(self, images, seed):
@@ -91,10 +97,13 @@ class Mixing(Augmentation):
     """An augmentation that mixes each example with another of its batch."""
 
     mixes_targets = True
+    fits_boxes = False
 
     def misfit(self, roles: Roles) -> str | None:
         whole = next((role for role in roles.values() if role in ("text", "tokens")), None)
-        return f"{self.entry_name} mixes numbers, and {whole} cannot be mixed" if whole else None
+        if whole:
+            return f"{self.entry_name} mixes numbers, and {whole} cannot be mixed"
+        return refuses_boxes(self, roles)
 
 
 class CutMix(Mixing, name="cutmix", shorthand="alpha"):
@@ -159,6 +168,9 @@ def augment(entries: Sequence[Augmentation], inputs: Batch, targets: Batch, role
     """
     batch = {name: tf.cast(values, tf.float32) if roles[name] == "image" else values
              for name, values in (inputs | targets).items()}
+    # A mask that is an input has a class in each pixel, not one-hot: in these numbers 0 is no class, as outside.
+    classes = [name for name, values in inputs.items() if roles[name] == "mask" and values.shape.rank == 3]
+    batch |= {name: batch[name][..., None] - VOID for name in classes}
     pending = None
     for number, entry in enumerate(entries):
         entry_seed = seed + 1000 * (number + 1)
@@ -172,6 +184,7 @@ def augment(entries: Sequence[Augmentation], inputs: Batch, targets: Batch, role
         batch = entry.apply(batch, entry_seed, roles)
     if pending is not None:
         batch = moved(batch, roles, pending)
+    batch |= {name: batch[name][..., 0] + VOID for name in classes}
     return {name: batch[name] for name in inputs}, {name: batch[name] for name in targets}
 
 

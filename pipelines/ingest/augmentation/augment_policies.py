@@ -40,6 +40,7 @@ class RandAugment(Augmentation, name="rand_augment", shorthand="magnitude"):
         changes: how many.
     """
 
+    fits_boxes = False
     magnitude: float = Field(5, ge=0, le=MOST)
     changes: int = Field(2, ge=1, le=8)
 
@@ -66,6 +67,7 @@ class AugMix(ImageAugmentation, name="augmix", shorthand="severity"):
         chains: how many are mixed, in shares from Dirichlet(1).
     """
 
+    fits_boxes = False
     severity: float = Field(3, ge=0, le=MOST)
     chains: int = Field(3, ge=1, le=8)
 

@@ -23,6 +23,8 @@ class Augmentation(Entry):
 
     #: Whether a target may become a mixture of several classes.
     mixes_targets: ClassVar[bool] = False
+    #: Whether boxes still fit their image afterwards.
+    fits_boxes: ClassVar[bool] = True
 
     def apply(self, batch: Batch, seed: tf.Tensor, roles: Roles) -> Batch:
         """Return the changed batch.
@@ -36,7 +38,7 @@ class Augmentation(Entry):
 
     def misfit(self, roles: Roles) -> str | None:
         """Return why examples of these roles cannot be changed so; None where they can."""
-        return needs_image(self, roles)
+        return refuses_boxes(self, roles) or needs_image(self, roles)
 
 
 class ImageAugmentation(Augmentation):
@@ -64,6 +66,13 @@ def beta(count: tf.Tensor, alpha: float, seed: tf.Tensor) -> tf.Tensor:
     """Return as many draws from Beta(alpha, alpha), each as the share of one Gamma draw in the sum of two."""
     first, second = (tf.random.stateless_gamma([count], seed + offset, alpha=alpha) + 1e-20 for offset in (0, 1))
     return first / (first + second)
+
+
+def refuses_boxes(augmentation: Augmentation, roles: Roles) -> str | None:
+    """Return what to say where examples have boxes, which do not fit their image afterwards."""
+    if augmentation.fits_boxes or "boxes" not in roles.values():
+        return None
+    return f"{augmentation.entry_name} does not change boxes so far, and an example has some; leave it out"
 
 
 def needs_image(augmentation: Augmentation, roles: Roles) -> str | None:

@@ -20,6 +20,8 @@ class Geometric(Augmentation):
     Neighbours in the recipe's list become one map: one interpolation.
     """
 
+    fits_boxes = False
+
     def matrix(self, count: tf.Tensor, height: int, width: int, seed: tf.Tensor) -> tf.Tensor:
         """Return (count, 3, 3) maps from output to input pixel positions, about the image's centre."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etils import epy
@@ -12,6 +12,7 @@ from etils import epy
 import models
 
 with epy.lazy_imports():
+    import keras
     import tensorflow as tf
 
 #: From inputs, targets and outputs, dicts of tensors by name, to the loss of each example, (batch,), or of all, ().
@@ -98,6 +99,19 @@ def _supervised(name: str) -> type:
             for name, values in self._preparation.watched.items():
                 self._preparation.means[name].update_state(values(y, y_pred))
             return self.get_metrics_result()
+
+        @staticmethod
+        def shipped(model: keras.Model, outputs: Sequence[str]) -> keras.Model:
+            """Return what ships of a trained model: by default the model cut to some of its outputs.
+
+            The hook for learners whose models hold more than what ships, such as the discriminator of a GAN, or a head
+            that only training uses.
+
+            Args:
+                model: as the builder makes it, with the trained weights.
+                outputs: the names of the task's.
+            """
+            return models.cut(model, outputs)
 
     return Supervised
 

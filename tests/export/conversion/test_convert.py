@@ -130,6 +130,6 @@ def test_the_golden_samples_are_answered_as_the_bundle_says(run, data):
     for name in VARIANTS:
         predictor = LiteRTPredictor(folder / "litert" / f"{name}.tflite")
         for sample in samples:
-            pixels = data.features["image"].read(folder / "samples" / sample["file"], image)
+            pixels = data.features["image"].from_file(folder / "samples" / sample["file"], image)
             logits = predictor.predict({"image": pixels[None]})["logits"]
             np.testing.assert_allclose(logits[0], sample["expected"][name]["logits"], atol=2e-5)

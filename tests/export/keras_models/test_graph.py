@@ -123,3 +123,16 @@ def test_writing_twice_gives_the_same_variables(tmp_path):
         graph.write(model, tmp_path / name, [function], None)
     for file in ("variables/variables.data-00000-of-00001", "variables/variables.index"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_signatures_of_tf_servings_own_calls_have_its_method_names(tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = two_and_two()
+    signature = Signature(inputs=(IMAGE, AGE), outputs=outputs_of("hours"))
+    functions = [graph.function(model, signature.renamed(name)) for name in ("classify", "regress", "other")]
+    graph.write(model, tmp_path / "graph", functions, None)
+    content = saved_model_pb2.SavedModel.FromString((tmp_path / "graph" / "saved_model.pb").read_bytes())
+    methods = {name: one.method_name for name, one in content.meta_graphs[0].signature_def.items()}
+    assert methods["classify"] == graph.CLASSIFY_METHOD and methods["regress"] == "tensorflow/serving/regress"
+    assert methods["other"] == "tensorflow/serving/predict"

@@ -1,5 +1,6 @@
 """Workers: what they return, and how their end is told."""
 import ctypes
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -122,3 +123,9 @@ def _wait_for(condition, seconds=90):
             return value
         time.sleep(0.1)
     raise AssertionError("it did not happen in time")
+
+
+@pytest.mark.parametrize("module", workers.PRELOAD)
+def test_what_the_server_preloads_is_there(module):
+    """Python's server leaves out without a word what it cannot import, and every worker would then import it itself."""
+    assert importlib.util.find_spec(module) is not None

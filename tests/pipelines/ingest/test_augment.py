@@ -243,6 +243,17 @@ def test_cutmix_pastes_masks_with_their_images_and_mixes_labels_by_the_pixels():
     assert (inputs["image"] != images).any()
 
 
+def test_masks_that_are_inputs_move_too_and_are_of_no_class_outside():
+    images, masks = halves(10)
+    given = {"image": images, "mask": masks.argmax(-1).astype("float32")}
+    inputs, _ = apply_to([{"shift": 0.4}, "cutmix"], given, {"label": masks[:, 0, 0]})
+    assert inputs["mask"].shape == (40, 10, 10)
+    outside = inputs["mask"] == 255
+    assert 0 < outside.mean() < 0.5 and set(np.unique(inputs["mask"])) == {0, 1, 255}
+    bright = inputs["image"][..., 0] > 100
+    assert (bright == (inputs["mask"] == 1))[~outside].mean() > 0.9
+
+
 def test_some_augmentations_mix_targets():
     assert [name for name, choice in Augmentation.choices.items() if choice.mixes_targets] == ["cutmix", "mixup"]
 
@@ -252,6 +263,10 @@ def test_some_augmentations_mix_targets():
     ("cutmix", {"age": "values"}, "cutmix changes images, and an example has none"),
     ("mixup", {"words": "tokens"}, "mixup mixes numbers, and tokens cannot be mixed"),
     ("augmix", {"image": "image", "mask": "mask"}, "augmix mixes images that were moved differently"),
+    *((written, {"image": "image", "boxes": "boxes"}, f"{written} does not change boxes so far, and an example has")
+      for written in ("rotate", "shift", "zoom", "flip", "crop", "resized_crop", "rand_augment", "augmix", "cutout",
+                      "random_erasing", "cutmix", "mixup")),
+    ("color_jitter", {"image": "image", "boxes": "boxes"}, None),
     ("mixup", {"age": "values"}, None), ("rand_augment", {"image": "image", "mask": "mask"}, None)])
 def test_an_augmentation_says_what_it_does_not_go_with(written, roles, expected):
     reason = entry(written).misfit(roles)

@@ -8,8 +8,10 @@ import pytest
 import sklearn.datasets
 import tensorflow as tf
 
+from pipelines.errors import UserError
 from pipelines.features.image import Image
 from pipelines.features.label import Label
+from pipelines.features.mask import Mask
 from pipelines.features.number import Number
 from pipelines.ingest import data as data_module
 from pipelines.ingest.data import Data, set_seed
@@ -132,7 +134,7 @@ def test_examples_are_given_in_the_order_asked_for():
     first["image"][:] = 0
 
 
-def test_a_split_is_read_from_the_source_once(monkeypatch):
+def test_only_training_and_validation_keep_examples_in_memory(monkeypatch):
     reads, original = [], Digits.examples
 
     def counted(self, part, positions=None):
@@ -141,15 +143,55 @@ def test_a_split_is_read_from_the_source_once(monkeypatch):
 
     data = digits()
     monkeypatch.setattr(Digits, "examples", counted)
+    counts = {part: split.examples for part, split in data.index.splits.items()}
+    flattened(data.training(0, 2))
+    flattened(data.training(0, 1))
+    assert len(reads) == counts["train"]
+    flattened(data.validation())
+    flattened(data.validation())
+    assert len(reads) == counts["train"] + counts["validation"]
+    reads.clear()
     data.arrays("test", 10**6)
     list(data.batches("test"))
-    data.arrays("test", 10**6)
-    assert len(reads) == data.index.splits["test"].examples
+    list(data.batches("test"))
+    assert len(reads) == 3 * counts["test"]
+    reads.clear()
     monkeypatch.setattr(data_module, "MEMORY", 0)
     large = pickle.loads(pickle.dumps(data))
-    list(large.batches("test"))
-    list(large.batches("test"))
-    assert len(reads) == 3 * data.index.splits["test"].examples
+    flattened(large.validation())
+    flattened(large.validation())
+    assert len(reads) == 2 * counts["validation"]
+
+
+def test_a_batch_is_as_large_as_memory_allows(monkeypatch):
+    data = data_of("digits", image={"size": 224, "channels": 3})
+    assert data.batch_size == 256
+    assert [len(inputs["image"]) for inputs, _ in data.validation().take(1).as_numpy_iterator()] == [
+        min(256, data.index.splits["validation"].examples)]
+    monkeypatch.setattr(data_module, "BATCH_BYTES", 10 * (224 * 224 * 3 + 40))
+    assert data.batch_size == 10
+    assert len(next(data.batches("test"))[0]["image"]) == len(next(iter(data.validation()))[0]["image"]) == 10
+    monkeypatch.setattr(data_module, "BATCH_BYTES", 0)
+    assert data.batch_size == 1
+
+
+def test_inputs_keep_their_types_but_raw_bytes(arrays):
+    class Grading(Task):
+        """A class of a mask and of another class."""
+
+        inputs, targets = {"mask": Mask, "colour": Label}, {"label": Label}
+
+    masks = np.random.default_rng(0).integers(0, 3, (24, 6, 6)).astype("uint8")
+    written = arrays(x_train=masks, y_train=np.arange(24) % 3)
+    settings = {"mask": {"field": "image", "classes": 3}, "colour": {"field": "label"}, "batch": 4}
+    data = data_of(written, Grading(), **settings)
+    for inputs, targets in data.training(0, 1).as_numpy_iterator():
+        assert inputs["mask"].shape == (4, 6, 6) and inputs["mask"].dtype == np.float32
+        assert inputs["colour"].shape == (4,) and inputs["colour"].dtype == np.int64
+        assert targets["label"].shape == (4, 3) and targets["label"].dtype == np.float32
+    mixed = data_of(written, Grading(), **settings, augment=["mixup"])
+    with pytest.raises(UserError, match="mixup mixes real numbers, and colour is int64; leave it out"):
+        mixed.training(0, 1)
 
 
 def test_data_can_be_sent_to_another_process(arrays):

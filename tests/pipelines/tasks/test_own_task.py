@@ -1,72 +1,20 @@
-"""A task of one's own, whole in this file: two named inputs, a dense output, from data to a verified TFLite file."""
+"""A task of one's own, from data to a verified TFLite file."""
+import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from etils import epy
 
-from export.signature import Tensor
-from models.registry import register
+import models
 from pipelines.errors import UserError
-from pipelines.features.image import Image
-from pipelines.features.mask import Mask
-from pipelines.features.number import Number
 from pipelines.recipe import file as recipe_file
-from pipelines.tasks.task import Evaluation, Metric, Task, rounded
+from pipelines.tasks.task import Task
 from tests.conftest import ROOT, command
 
-with epy.lazy_imports():
-    import keras
-
-
-class Threshold(Task, name="threshold"):
-    """Which pixels of an image are brighter than a number."""
-
-    inputs, targets, pairs, split = {"image": Image, "limit": Number}, {"mask": Mask}, {"logits": "mask"}, "random"
-    metrics = (Metric(name="pixel_accuracy", label="pixel accuracy"),
-               Metric(name="error", better="lower", relative=True))
-
-    def dimensions(self, index):
-        return {"input_shape": index.inputs["image"].shape, "classes": 2}
-
-    def outputs(self, index):
-        return (Tensor(name="logits", dtype="float32", shape=(*index.inputs["image"].shape[:2], 2), role="logits"),)
-
-    def measure(self, index):
-        return Pixels()
-
-    def in_words(self, outputs, index):
-        return [f"{mask.mean():.0%} of the pixels are brighter" for mask in outputs["logits"].argmax(-1)]
-
-    def sentence(self, index, evaluation):
-        return f"It finds the bright pixels, {evaluation.metrics['pixel_accuracy']:.2%} of them rightly."
-
-
-class Pixels:
-    right = total = 0
-
-    def add(self, targets, outputs):
-        wrong = (outputs["logits"].argmax(-1) != targets["mask"]).mean(axis=(1, 2))
-        self.right, self.total = self.right + (1 - wrong).sum(), self.total + len(wrong)
-        return wrong
-
-    def result(self, folder=None):
-        return Evaluation(metrics=rounded({"pixel_accuracy": self.right / self.total,
-                                           "error": 1 - self.right / self.total}))
-
-
-@register("threshold_net", task="threshold", paper="none", at={"input_shape": (16, 16, 1), "classes": 2})
-def threshold_net(input_shape, classes, *, width: int = 8):
-    """Two convolutions on the image beside the number."""
-    image, limit = keras.Input(input_shape, name="image"), keras.Input((), name="limit")
-    number = keras.layers.Reshape((1, 1, 1))(limit) + keras.ops.zeros_like(image)
-    x = keras.layers.Concatenate()([keras.layers.Rescaling(1 / 255)(image), number])
-    x = keras.layers.Conv2D(width, 3, padding="same", activation="relu")(x)
-    return keras.Model([image, limit], {"logits": keras.layers.Conv2D(classes, 1, name="logits")(x)})
-
-
+PLUGIN = "tests.pipelines.tasks.threshold"
 RECIPE = """\
 name: own
 task: threshold
@@ -83,9 +31,17 @@ gates: {pixel_accuracy: ">= 0.9", float32.max_error: "<= 1e-4", int8.drop: "<= 0
 """
 
 
+@pytest.fixture
+def plugin():
+    """Makes the task known in this process, for one test."""
+    importlib.import_module(PLUGIN)
+    yield
+    del sys.modules[PLUGIN], Task.choices["threshold"], models.registry._builders["threshold_net"]
+
+
 @pytest.fixture(scope="module")
 def own_run(tmp_path_factory):
-    """A run of the recipe, in a folder of its own: the task comes from this file, as a plugin."""
+    """A run of the recipe, in a folder of its own: the task comes from a plugin."""
     folder = tmp_path_factory.mktemp("own")
     generator = np.random.default_rng(0)
     arrays = {}
@@ -96,7 +52,7 @@ def own_run(tmp_path_factory):
                    f"{part}_mask": (images / 255 > limits[:, None, None]).astype("uint8")}
     np.savez(folder / "data.npz", **arrays)
     (folder / "recipe.yaml").write_text(RECIPE)
-    environment = {**os.environ, "LITEPRESS_PLUGINS": __name__, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "LITEPRESS_PLUGINS": PLUGIN, "PYTHONPATH": str(ROOT)}
     done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
@@ -137,13 +93,23 @@ def test_its_bundle_names_both_inputs_and_checks_itself(own_run):
     ("task: threshold", "task: treshold", "recipe.yaml:2: task: there is no task called treshold. Did you mean "
                                           "threshold?"),
 ])
-def test_what_does_not_fit_the_task_is_refused_with_its_line(tmp_path, monkeypatch, old, new, expected):
+def test_what_does_not_fit_the_task_is_refused_with_its_line(tmp_path, monkeypatch, plugin, old, new, expected):
     monkeypatch.chdir(tmp_path)
     assert old in RECIPE
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace(old, new))
     with pytest.raises(UserError) as refused:
         recipe_file.read(Path("recipe.yaml"))
     assert str(refused.value).startswith(expected)
+
+
+def test_a_recipe_without_a_loss_means_the_tasks(tmp_path, monkeypatch, plugin):
+    monkeypatch.setattr(Task.choices["threshold"], "loss", "mse")
+    path = tmp_path / "recipe.yaml"
+    for text, expected in ((RECIPE.replace("loss: cross_entropy, ", ""), "mse"), (RECIPE, "cross_entropy")):
+        path.write_text(text)
+        recipe = recipe_file.read(path)
+        assert recipe.train.loss.entry_name == expected
+        assert recipe.written()["train"]["loss"].keys() == {expected}
 
 
 def test_a_plugin_that_is_not_there_is_one_line(tmp_path):

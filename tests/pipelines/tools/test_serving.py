@@ -33,8 +33,9 @@ def test_the_served_model_is_the_trained_one_over_both_protocols(tiny_run):
     assert "behind TF Serving's protocol" in (tiny_run / result["report"]).read_text()
 
 
-def test_a_model_that_is_served_wrong_does_not_pass():
-    from pipelines.stages import verify
+def test_a_model_that_is_served_wrong_does_not_pass(tmp_path):
+    from pipelines.stages import asked, verify
+    from pipelines.stages.context import REFERENCE
 
     class Wrong:
         def predict(self, inputs, signature=DEFAULT):
@@ -42,9 +43,10 @@ def test_a_model_that_is_served_wrong_does_not_pass():
 
     recipe = Recipe.model_validate({"name": "x", "data": {"source": "digits", "image": {"size": 8}},
                                     "model": {"builder": "resnet8"}})
+    asked.Kept(tmp_path / REFERENCE, 4).add({"logits": np.zeros((4, 10), "float32")})
     message = r"served over gRPC, its outputs are off by 1\.0e\+00, more than 1e-04"
     with pytest.raises(StageError, match=message):
-        verify.serve_one(Wrong(), few_examples(recipe, 4), "grpc", {"logits": np.zeros((4, 10), "float32")})
+        verify.serve_one(Wrong(), few_examples(recipe, 4), "grpc", tmp_path)
 
 
 @pytest.mark.parametrize("arguments, words", [

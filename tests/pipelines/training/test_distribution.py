@@ -60,12 +60,15 @@ def losses(folder: Path) -> list[float]:
     return [series[epoch] for epoch in sorted(series)]
 
 
-def train(folder: Path, strategy: str, environment: dict[str, str]) -> None:
-    """Train a small regularized model in a process of its own; keep its weights."""
+def train(folder: Path, strategy: str, environment: dict[str, str], taught: bool = False) -> None:
+    """Train a small regularized model in a process of its own, beside a teacher or alone; keep its weights."""
     os.environ.update(environment)
     import keras
 
+    from export.signature import Tensor
     from pipelines.training import loop
+    from pipelines.training.distillation import Distillation
+    from pipelines.training.learners.distilled import distilled
     from pipelines.training.section import TrainSection
 
     shared = distribution.Distribution(strategy)  # first of all: devices are set up once
@@ -82,15 +85,20 @@ def train(folder: Path, strategy: str, environment: dict[str, str]) -> None:
     labels = np.eye(3, dtype="float32")[rows[:, :3].argmax(axis=1)]
     settings = TrainSection.model_validate(
         {"epochs": 3, "optimizer": {"sgd": {"momentum": 0.9}}, "schedule": {"constant": 0.05}, "l2": 0.01})
-    loop.fit(model, small.training(folder, settings, {"row": rows}, {"label": labels}, batch=16, distribution=shared))
+    training = small.training(folder, settings, {"row": rows}, {"label": labels}, batch=16, distribution=shared)
+    if taught:
+        logits = Tensor(name="logits", dtype="float32", shape=(3,), role="logits")
+        teacher = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+        training.objective = distilled(training.objective, teacher, Distillation(), ["row"], [logits])
+    loop.fit(model, training)
     np.savez(folder / "weights.npz", *shared.keras_model(model).get_weights())
 
 
-def in_processes(folders: list[Path], strategy: str, environments: list[dict[str, str]]) -> None:
+def in_processes(folders: list[Path], strategy: str, environments: list[dict[str, str]], taught: bool = False) -> None:
     processes = []
     for folder, environment in zip(folders, environments, strict=True):
         folder.mkdir()
-        processes.append(engine_workers.server().Process(target=train, args=(folder, strategy, environment)))
+        processes.append(engine_workers.server().Process(target=train, args=(folder, strategy, environment, taught)))
     for process in processes:
         process.start()
     for process in processes:
@@ -113,6 +121,13 @@ def test_two_replicas_learn_what_one_device_does(tmp_path):
     """Loss, regularization and penalty count once, whatever the number of devices."""
     in_processes([tmp_path / "one"], "one", [{}])
     in_processes([tmp_path / "two"], "mirrored", [{distribution.VIRTUAL: "2"}])
+    check_alike(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_two_replicas_learn_from_a_teacher_what_one_device_does(tmp_path):
+    in_processes([tmp_path / "one"], "one", [{}], taught=True)
+    in_processes([tmp_path / "two"], "mirrored", [{distribution.VIRTUAL: "2"}], taught=True)
     check_alike(tmp_path / "one", tmp_path / "two")
 
 

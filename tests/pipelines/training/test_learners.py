@@ -1,5 +1,6 @@
 """Learners in both libraries: named inputs and outputs, what the loss is made of, teachers, and auxiliary heads."""
 import functools
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,11 +9,13 @@ import tensorflow as tf
 import tf_keras
 
 import models
+from export.signature import Tensor
 from pipelines.errors import UserError
+from pipelines.tasks.task import Task
 from pipelines.training import checkpoint
 from pipelines.training.distillation import Distillation
 from pipelines.training.learners.auxiliary import with_auxiliary
-from pipelines.training.learners.distilled import distilled
+from pipelines.training.learners.distilled import check_shapes, distilled
 from pipelines.training.learners.supervised import learning, supervised
 from pipelines.training.losses import Loss
 
@@ -133,6 +136,10 @@ def test_a_loss_is_computed_in_float32(policy):
         keras.config.set_dtype_policy("float32")
 
 
+LOGITS = Tensor(name="logits", dtype="float32", shape=(4,), role="logits")
+SIZE = Tensor(name="size", dtype="float32", shape=(), role="values")
+
+
 def heads(**outputs):
     """Logits of 48 examples and 4 classes under several names."""
     return {name: np.random.default_rng(seed).normal(size=(48, 4)).astype("float32") for name, seed in outputs.items()}
@@ -152,6 +159,39 @@ def test_auxiliary_heads_add_their_share_of_the_loss():
     assert with_auxiliary(cross_entropy, "logits", 0.0) is cross_entropy
 
 
+class KindAndSize(Task):
+    """Two outputs, each with a target; not registered."""
+
+    pairs = {"logits": "kind", "size": "size"}
+
+    def outputs(self, index):
+        return LOGITS, SIZE
+
+    def objective(self, loss, index):
+        return objective
+
+
+class KindAlone(KindAndSize):
+    pairs = {"logits": "kind"}
+
+    def objective(self, loss, index):
+        return lambda inputs, targets, outputs: 2 * cross_entropy(inputs, targets, outputs)
+
+
+def test_heads_stand_for_the_first_of_two_paired_outputs_and_count_once():
+    index = SimpleNamespace(counts={"train": {"kind": [12] * 4}})
+    outputs = {**heads(logits=1, auxiliary_1=2, auxiliary_2=3), "size": TARGETS["size"] + 2}
+    alone = {name: np.asarray(cross_entropy(None, TARGETS, {"logits": output})) for name, output in outputs.items()
+             if name != "size"}
+    on_heads = 0.3 * (alone["auxiliary_1"] + alone["auxiliary_2"])
+    loss = Loss.read("cross_entropy")
+    both = KindAndSize().trained_objective(loss, index, 0.3)
+    np.testing.assert_allclose(np.asarray(both(None, TARGETS, outputs)), alone["logits"] + 4 + on_heads, rtol=1e-5)
+    one = KindAlone().trained_objective(loss, index, 0.3)  # whose heads learn what the task makes of its loss
+    np.testing.assert_allclose(np.asarray(one(None, TARGETS, outputs)), 2 * (alone["logits"] + on_heads), rtol=1e-5)
+    assert KindAndSize().trained_objective(loss, index) is objective
+
+
 def teacher_of(library_seed=5, classes=4):
     keras.utils.set_random_seed(library_seed)
     left = keras.Input((3,), name="left")
@@ -165,7 +205,7 @@ def softmax(values):
 
 def test_a_distilled_loss_is_its_closed_form():
     teacher, outputs = teacher_of(), heads(logits=1)
-    loss = distilled(cross_entropy, teacher, Distillation(temperature=3, weight=0.6), {"logits": "kind"})
+    loss = distilled(cross_entropy, teacher, Distillation(temperature=3, weight=0.6), INPUTS, [LOGITS])
     theirs, ours = softmax(np.asarray(teacher(INPUTS["left"])) / 3), softmax(outputs["logits"] / 3)
     divergence = (theirs * np.log(theirs / ours)).sum(axis=1)
     expected = 0.4 * np.asarray(cross_entropy(None, TARGETS, outputs)) + 0.6 * 9 * divergence
@@ -178,7 +218,7 @@ def test_a_dense_output_is_distilled_at_every_position():
     images = GENERATOR.normal(size=(2, 4, 4, 1)).astype("float32")
     outputs = {"logits": GENERATOR.normal(size=(2, 4, 4, 3)).astype("float32")}
     loss = distilled(lambda inputs, targets, outputs: 0.0, teacher, Distillation(temperature=1, weight=1),
-                     {"logits": "mask"})
+                     ["image"], [LOGITS])
     theirs, ours = softmax(np.asarray(teacher(images)["logits"])), softmax(outputs["logits"])
     expected = (theirs * np.log(theirs / ours)).sum(axis=-1).mean(axis=(1, 2))
     np.testing.assert_allclose(np.asarray(loss({"image": images}, {}, outputs)), expected, rtol=1e-4)
@@ -189,7 +229,7 @@ def test_a_teacher_teaches_and_is_no_part_of_its_student(library):
     teacher = teacher_of()
     before = teacher.get_weights()
     student = two_by_two(library)
-    loss = distilled(objective, teacher, Distillation(temperature=2, weight=1.0), {"logits": "kind"})
+    loss = distilled(objective, teacher, Distillation(temperature=2, weight=1.0), INPUTS, [LOGITS])
     learner = learning(student, library, supervised(library)).prepare(loss, {})
     learner.compile(library.optimizers.Adam(0.02))
     batches = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(16)
@@ -203,9 +243,53 @@ def test_a_teacher_teaches_and_is_no_part_of_its_student(library):
 
 def test_a_teacher_that_does_not_answer_is_refused():
     with pytest.raises(UserError, match=r"train\.distill\.teacher: it has no output boxes, it gives logits"):
-        distilled(objective, teacher_of(), Distillation(), {"boxes": "kind"})
+        distilled(objective, teacher_of(), Distillation(), INPUTS, [LOGITS, SIZE.model_copy(update={"name": "boxes"})])
+    with pytest.raises(UserError, match=r"train\.distill\.teacher: it takes an input left, and this task has a, b"):
+        distilled(objective, teacher_of(), Distillation(), ["a", "b"], [LOGITS])
     with pytest.raises(UserError, match=r"train\.distill: this task has no outputs"):
-        distilled(objective, teacher_of(), Distillation(), {})
+        distilled(objective, teacher_of(), Distillation(), INPUTS, [])
+
+
+def foreign_teacher(units=4):
+    """A teacher from one input to one output with names of its own."""
+    keras.utils.set_random_seed(6)
+    row = keras.Input((3,), name="input_1")
+    return keras.Model(row, keras.layers.Dense(units, name="predictions")(row))
+
+
+def test_one_output_of_a_teacher_is_matched_whatever_it_is_called():
+    teacher, outputs = foreign_teacher(), heads(logits=1)
+    loss = distilled(cross_entropy, teacher, Distillation(temperature=2, weight=1), ["left"], [LOGITS])
+    theirs, ours = softmax(np.asarray(teacher(INPUTS["left"])) / 2), softmax(outputs["logits"] / 2)
+    expected = 4 * (theirs * np.log(theirs / ours)).sum(axis=1)
+    np.testing.assert_allclose(np.asarray(loss(INPUTS, TARGETS, outputs)), expected, rtol=1e-4)
+
+
+def test_values_are_distilled_by_their_squared_difference():
+    teacher = foreign_teacher(2)
+    outputs = {"size": GENERATOR.normal(size=(48, 2)).astype("float32")}
+    loss = distilled(lambda inputs, targets, outputs: tf.ones(48), teacher, Distillation(temperature=3, weight=0.6),
+                     ["left"], [SIZE])
+    expected = 0.4 + 0.6 * ((np.asarray(teacher(INPUTS["left"])) - outputs["size"])**2).mean(axis=1)
+    np.testing.assert_allclose(np.asarray(loss(INPUTS, TARGETS, outputs)), expected, rtol=1e-5)
+
+
+def test_shapes_are_compared_output_by_output():
+    both = two_by_two(keras)
+    check_shapes(teacher_of(), both, list(INPUTS), ["logits"])
+    check_shapes(both, two_by_two(tf_keras), list(INPUTS), ["size", "logits"])
+    row = keras.Input((3,), name="row")
+    student = keras.Model(row, {"size": keras.layers.Dense(1)(row), "logits": keras.layers.Dense(4)(row)})
+    check_shapes(foreign_teacher(), student, ["left"], ["logits"])
+    with pytest.raises(UserError, match=r"from \[\(3,\)\] to \(5,\), the student from \[\(3,\)\] to \(4,\); they must"):
+        check_shapes(foreign_teacher(5), student, ["left"], ["logits"])
+    with pytest.raises(UserError, match=r"from \[\(3,\)\] to \(5,\), the student from \[\(2,\)\] to \(4,\); they must"):
+        check_shapes(keras.Model(row, keras.layers.Dense(5, name="logits")(row)), wide_student(), ["row"], ["logits"])
+
+
+def wide_student():
+    row = keras.Input((2,), name="row")
+    return keras.Model(row, keras.layers.Dense(4, name="logits")(row))
 
 
 def test_googlenet_learns_with_its_heads_and_ships_without():
@@ -219,7 +303,7 @@ def test_googlenet_learns_with_its_heads_and_ships_without():
     images = GENERATOR.integers(0, 256, (48, 32, 32, 1)).astype("float32")
     learner.train_on_batch({"image": images}, {"kind": TARGETS["kind"]})
     assert not np.array_equal(before, model.get_layer("auxiliary_1").get_weights()[0])
-    shipped = models.cut(model, ["logits"])
+    shipped = supervised(keras).shipped(model, ["logits"])
     np.testing.assert_array_equal(np.asarray(shipped(images)), np.asarray(model(images)["logits"]))
 
 

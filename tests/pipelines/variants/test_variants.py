@@ -120,7 +120,7 @@ def test_files_are_what_their_variants_say(every):
 def test_the_report_shows_operators_and_trials(every):
     page = (every / "runs" / "tiny" / "latest" / "report.html").read_text()
     for text in ("qat: operator by operator", "auto: what was tried", "SQNR dB", "passed: taken",
-                 "What each rung of auto costs"):
+                 "What each step of auto costs"):
         assert text in page, text
 
 

@@ -40,7 +40,7 @@ import androidx.core.content.ContextCompat
 import androidx.lifecycle.compose.LocalLifecycleOwner
 import java.util.concurrent.Executors
 
-/** The camera's picture, and what the bundle's model says of its middle. */
+/** The camera's image, and what the bundle's model says of its middle. */
 class MainActivity : ComponentActivity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
@@ -80,11 +80,11 @@ fun Live() {
                     val analysis = ImageAnalysis.Builder()
                         .setBackpressureStrategy(ImageAnalysis.STRATEGY_KEEP_ONLY_LATEST)
                         .build()
-                    analysis.setAnalyzer(worker) { image ->
-                        image.use {
-                            val picture = upright(it)
+                    analysis.setAnalyzer(worker) { frame ->
+                        frame.use {
+                            val image = upright(it)
                             val started = System.nanoTime()
-                            answers = classifier.classify(picture)
+                            answers = classifier.classify(image)
                             milliseconds = (System.nanoTime() - started) / 1e6f
                         }
                     }

@@ -1,0 +1,77 @@
+"""Verify: what a served model is asked, and by how much it may differ from the trained one."""
+import numpy as np
+import pytest
+
+from pipelines.errors import StageError
+from pipelines.recipe.recipe import Recipe
+from pipelines.reporting.results import Results, table
+from pipelines.stages import asked, served, verify
+from pipelines.stages.context import REFERENCE
+from pipelines.tools.few_examples import few_examples
+from tests.pipelines.stages.dense import EXAMPLES, SIDE, Network, bright
+
+EXAMPLE = SIDE * SIDE * 2 * 4  # bytes of an example's outputs
+
+
+@pytest.fixture
+def data(arrays):
+    return bright(arrays)
+
+
+@pytest.fixture
+def expected(data):
+    inputs, _ = data.arrays("test", EXAMPLES)
+    return Network().predict(inputs)
+
+
+@pytest.fixture
+def evaluated(tmp_path, expected):
+    return written(tmp_path / "evaluate", expected)
+
+
+def written(folder, outputs):
+    """Return a folder with the trained model's outputs, as evaluate leaves it."""
+    kept = asked.Kept(folder / REFERENCE, EXAMPLES)
+    kept.add(outputs)
+    return folder
+
+
+def test_an_output_may_be_off_by_its_tolerance_of_its_largest_value(data, expected, evaluated):
+    allowed = 1e-3 * np.abs(expected["logits"]).max()
+    result = verify.serve_one(Network(0.9 * allowed), data, "grpc", evaluated)
+    assert 1e-2 < result.max_error < allowed and result.metrics["pixels"] > 0.99 and result.examples is None
+    with pytest.raises(StageError, match=r"served over REST, its outputs are off by 1\.\de-01, more than 1e-01"):
+        verify.serve_one(Network(1.1 * allowed), data, "rest", evaluated)
+
+
+def test_dense_outputs_are_asked_of_the_first_examples(data, expected, evaluated, monkeypatch, tmp_path):
+    assert served.examples_over("rest", data) == served.examples_over("grpc", data) == EXAMPLES
+    monkeypatch.setitem(served.OUTPUT_BYTES, "rest", 6 * EXAMPLE + 1)
+    network = Network()
+    result = verify.serve_one(network, data, "rest", evaluated)
+    assert result.examples == network.asked == 6 and result.max_error == 0 and result.metrics["pixels"] > 0.99
+    assert verify.serve_one(Network(), data, "grpc", evaluated).examples is None
+    late = {"logits": np.concatenate([expected["logits"][:6], expected["logits"][6:] + 9])}
+    assert verify.serve_one(Network(), data, "rest", written(tmp_path / "late", late)).max_error == 0
+
+
+def test_classifiers_are_always_asked_everything(monkeypatch):
+    monkeypatch.setitem(served.OUTPUT_BYTES, "rest", 1)
+    recipe = Recipe.model_validate({"name": "x", "data": {"source": "digits", "image": {"size": 8}},
+                                    "model": {"builder": "resnet8"}})
+    assert served.examples_over("rest", few_examples(recipe, 4)) == 4
+
+
+def test_a_part_of_the_test_set_is_not_compared_with_the_reference_on_all():
+    measured = {"metrics": {"accuracy": 0.75}, "max_error": 1e-6}
+    artifact = {"name": "saved_model", "title": "SavedModel", "variant": "x", "summary": "",
+                "target": "saved_model", "path": "x",
+                "bytes": 1, "zipped": 1, "integer": False, "metrics": {"accuracy": 0.5}, "drop": {"accuracy": 0.0},
+                "max_error": 0, "mean_error": 0, "agreement": 1, "compared": 9, "order_independent": True,
+                "latency_ms": {"p50": 1, "p95": 1, "threads": 1, "runs": 1},
+                "served": {"grpc": measured, "rest": {**measured, "examples": 3}}}
+    results = Results.model_validate({"recipe": "x", "run_id": "x", "stages": [], "artifacts": [artifact],
+                                      "reference": {"metrics": {"accuracy": 0.5}, "order_independent": True}})
+    grpc, rest = table(results).splitlines()[-2:]
+    assert grpc.split() == ["served,", "gRPC", "–", "–", "0.7500", "-0.2500", "1e-06", "–", "–"]
+    assert rest.split() == ["served,", "REST", "–", "–", "–", "–", "1e-06", "–", "–"]
