@@ -132,7 +132,7 @@ class Runner:
             self.display.line(f"  teacher   {path}")
             recipe = recipe_file.read(path)
             if recipe.train.distill is not None:
-                raise UserError(f"train.distill.teacher: {path} has a teacher of its own; train that one first and "
+                raise UserError(f"train.distill.teacher: {path} has its own teacher; train that recipe first and "
                                 "give its .keras file")
             nested = Runner(recipe, str(path), dataclasses.replace(self.options, start=None, until="train"),
                             self.display, self.command)

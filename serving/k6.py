@@ -64,7 +64,7 @@ def open_loop(k6: str, access: Access, inputs: Sequence[dict[str, np.ndarray]], 
                                "script.js"], cwd=folder,
                               capture_output=True, text=True)
         if done.returncode or not (folder / "summary.json").exists():
-            raise RuntimeError(f"k6: {(done.stderr.strip().splitlines() or ['it ended without a word'])[-1][:300]}")
+            raise RuntimeError(f"k6: {(done.stderr.strip().splitlines() or ['it gave no message'])[-1][:300]}")
         return step_of(json.loads((folder / "summary.json").read_text())["metrics"], rate, seconds)
 
 

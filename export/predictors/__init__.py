@@ -47,5 +47,5 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
         return KerasPredictor(path)
     if (path / "saved_model.pb").exists():
         return SavedModelPredictor(path)
-    raise ValueError(f"{path} is nothing that can predict: give a .tflite, .keras or .onnx file, OpenVINO's .xml, or a "
-                     "SavedModel's version folder")
+    raise ValueError(f"{path} is not a model that can be run: give a .tflite, .keras or .onnx file, OpenVINO's .xml, "
+                     "or a SavedModel's version folder")

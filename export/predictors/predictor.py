@@ -87,7 +87,7 @@ def examples(inputs: Arrays) -> int:
     counts = {name: len(value) for name, value in inputs.items()}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
-        raise ValueError(f"inputs of one batch must be as many: {listed}")
+        raise ValueError(f"the inputs of a batch have different numbers of examples: {listed}")
     count = next(iter(counts.values()), 0)
     if not count:
         raise ValueError("there are no examples to predict")

@@ -117,7 +117,7 @@ def _of_scores(about: Description, info: TensorInfo) -> dict[str, bytes]:
     if not about.labels:
         return {}
     if len(about.labels) != info.shape[-1]:
-        raise ValueError(f"there are {len(about.labels)} labels, and the model tells {info.shape[-1]} classes apart: "
+        raise ValueError(f"there are {len(about.labels)} labels, but the model has {info.shape[-1]} classes: "
                          "give one line per class")
     files = {LABELS: "\n".join(about.labels).encode()}
     if about.calibration is not None:

@@ -160,7 +160,7 @@ def _cannot_write(place: Path, error: OSError) -> UserError:
         free = shutil.disk_usage(_existing(place)).free
         return UserError(f"{place}: the disk is full ({free / 1e6:.0f} MB free). Free some space (litepress gc shows "
                          "what no run needs) "
-                         "and run again: it goes on where it stopped")
+                         "and run again: it resumes where it stopped")
     return UserError(f"{place}: cannot be written ({error.strerror or error}). Give a folder that can with --runs")
 
 

@@ -138,8 +138,8 @@ def _how_it_died(code: int | None) -> str:
         names = {signal.SIGSEGV: "crashed (segmentation fault)", signal.SIGKILL: "was killed (out of memory?)",
                  signal.SIGABRT: "crashed (abort)", signal.SIGFPE: "crashed (arithmetic fault)"}
         number = signal.Signals(-code)
-        return names.get(number, f"was ended by {number.name}")
-    return f"ended with code {code} before it was done"
+        return names.get(number, f"was killed by {number.name}")
+    return f"ended with code {code} before it finished"
 
 
 def _see(log: Path | None) -> str:

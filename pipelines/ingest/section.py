@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -40,6 +40,12 @@ class DataSection(Section):
     test: float = Field(0.2, gt=0, lt=1)
     max_unreadable: float = Field(0.01, ge=0, le=1)
     labels: Literal["true", "model"] = "true"
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def yaml_reads_true_as_a_boolean(cls, value: Any) -> Any:
+        """Return the word for YAML's boolean."""
+        return "true" if value is True else value
 
     def fill(self, features: Mapping[str, type[Feature]]) -> None:
         """Check the features' settings, and fill their defaults in.

@@ -40,7 +40,7 @@ def files_of(artifacts: Sequence[Path]) -> list[Path]:
         else:
             paths.append(artifact)
     if not paths:
-        raise UserError("benchmark: the run has no verified models yet; let it come to its end with litepress run")
+        raise UserError("benchmark: the run has no verified models yet; finish it with litepress run")
     return paths
 
 

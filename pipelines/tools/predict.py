@@ -109,7 +109,7 @@ def _best_file(folder: Path) -> Path:
     collected = results.collect(runs.load(folder))
     artifacts = collected.artifacts
     if not artifacts:
-        raise UserError(f"{folder}: this run has no verified models yet; let it come to its end with litepress run")
+        raise UserError(f"{folder}: this run has no verified models yet; finish it with litepress run")
     advice = results.recommendations(collected)
     return Path(next((one for one in artifacts if "CPUs" in advice.get(one.name, "")), artifacts[0]).path)
 

@@ -140,7 +140,7 @@ def adopted(model: Path, pixels: Pixels) -> keras.Model:
 def check_out(out: Path) -> None:
     """Raise UserError where a bundle cannot be put into a folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: is there already; give a folder that is not, or empty it")
+        raise UserError(f"--out {out}: already exists; give a folder that is not, or empty it")
     if not out.absolute().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
 

@@ -16,7 +16,7 @@ def bundle_of(folder: Path) -> Path:
     if (folder / runs.RECORD).exists():
         run = runs.load(folder)
         if run.record.status != "done":
-            raise UserError(f"{folder}: this run did not come to its end ({run.record.status}), so it has no bundle to "
+            raise UserError(f"{folder}: this run did not finish ({run.record.status}), so it has no bundle to "
                             "publish")
         return run.path("package", "bundle")
     if not (folder / NAME).is_file():

@@ -40,7 +40,7 @@ def versions_of(folder: Path) -> tuple[Path, str]:
     if (folder / runs.RECORD).exists():
         run = runs.load(folder)
         if "export" not in run.record.stages or run.record.stages["export"].state != "done":
-            raise UserError(f"{folder}: this run has exported nothing yet; let it come to its end with litepress run")
+            raise UserError(f"{folder}: this run has exported nothing yet; finish it with litepress run")
         exported = ExportedList.model_validate(runs.read_json(run.path("export", "exported.json"))).artifacts
         saved_model = next((one for one in exported if one.target == "saved_model"), None)
         if saved_model is None:

@@ -116,7 +116,7 @@ class Search:
             report(f"trial {len(self._done())}/{self.section.trials}  {result}  {shown}  {seconds:.0f} s")
         completed = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
         if not completed:
-            raise UserError(f"tune: none of {self.section.trials} trials came to its end. See runs in {self.folder}")
+            raise UserError(f"tune: none of the {self.section.trials} trials finished. See runs in {self.folder}")
         return self._outcome()
 
     @property

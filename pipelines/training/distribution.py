@@ -98,14 +98,14 @@ class Distribution:
                 tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * virtual)
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) < 2:
-            raise UserError(f"train.strategy: mirrored wants at least two devices, here is {devices[0].name}. Use "
+            raise UserError(f"train.strategy: mirrored needs at least two devices, here is {devices[0].name}. Use "
                             f"strategy: one, or set {VIRTUAL}=2 to try it on this machine's processors")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
 
     def _multi_worker(self) -> Any:
         self.role = role()
         if self.role.count < 2:
-            raise UserError("train.strategy: multi_worker wants TF_CONFIG to name at least two workers; set it as the "
+            raise UserError("train.strategy: multi_worker needs TF_CONFIG to name at least two workers; set it as the "
                             "job's operator would, or use strategy: one")
         return tf.distribute.MultiWorkerMirroredStrategy()
 

@@ -136,7 +136,7 @@ def _check_outputs(path: Path, shapes: Shapes, data: Data) -> None:
         if shape == tensor.shape:
             continue
         if classes and len(shape) == len(tensor.shape) == 1 and shape[0]:
-            raise ValueError(f"{path} tells {shape[0]} classes apart, the data have {len(classes)}: "
+            raise ValueError(f"{path} has {shape[0]} classes, but the data have {len(classes)}: "
                              f"{', '.join(classes[:5])}{', …' if len(classes) > 5 else ''}")
         raise ValueError(f"{path} gives {tensor.name} of {_shown(shape)}; it must be {_shown(tensor.shape)}")
 

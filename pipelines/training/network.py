@@ -24,7 +24,7 @@ def build(section: ModelSection, dimensions: Mapping[str, Any], outputs: Sequenc
 
     Args:
         dimensions: of the data, as the task has them.
-        outputs: those that the task wants of the model, by name.
+        outputs: those that the task needs of the model, by name.
         adopt: how the task takes a model that was made elsewhere; as an image classifier where not given.
 
     Raises:
@@ -43,11 +43,11 @@ def check_outputs(model: keras.Model, outputs: Sequence[Tensor]) -> None:
     named = models.named_outputs(model)
     for tensor in outputs:
         if tensor.name not in named:
-            raise ValueError(f"{model.name} has no output {tensor.name}, which the task wants; it has "
+            raise ValueError(f"{model.name} has no output {tensor.name}, which the task needs; it has "
                              f"{', '.join(named)}")
         sizes = tuple(named[tensor.name].shape[1:])
         if len(sizes) != len(tensor.shape) or not all(map(_fits, sizes, tensor.shape)):
-            raise ValueError(f"{model.name} gives {tensor.name} of {sizes}; the task wants {tensor.shape}")
+            raise ValueError(f"{model.name} gives {tensor.name} of {sizes}; the task needs {tensor.shape}")
 
 
 def _fits(size: int | None, expected: int | None) -> bool:

@@ -109,7 +109,7 @@ class Auto(Variant, name="auto", shorthand="drop"):
             if trials[-1].passed:
                 break
         if not trials:
-            raise ValueError(f"no rung could be made: {'; '.join(skipped.values())}")
+            raise ValueError(f"no step could be made: {'; '.join(skipped.values())}")
         step = candidate.name.partition(",")[0]
         context.details |= {
             **candidate.details, "encoding": candidate.encoding, "summary": f"{step}: {STEPS[step]}", "limit": limit,

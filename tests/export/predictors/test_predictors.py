@@ -254,7 +254,7 @@ def test_a_core_ml_packages_signature_is_that_of_its_description():
     ("broken.tflite", "is not a TFLite model that LiteRT can run"), ("broken.onnx", "is not an ONNX file"),
     ("broken.xml", "is not a model that OpenVINO can run"), ("broken.keras", "cannot be read"),
     ("broken.cc", "how large the arena"), ("broken.mlpackage", "runs on macOS alone"),
-    ("broken.bin", "is nothing that can predict")])
+    ("broken.bin", "is not a model that can be run")])
 def test_what_cannot_predict_is_refused_by_name(name, reason, tmp_path):
     for file in (name, "broken.h"):
         (tmp_path / file).write_bytes(b"nothing at all")

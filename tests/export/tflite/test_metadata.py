@@ -60,7 +60,7 @@ def test_integer_scores_are_unsigned_with_the_same_meaning(files, tmp_path):
 
 
 def test_labels_must_be_as_many_as_classes(files):
-    with pytest.raises(ValueError, match="there are 9 labels, and the model tells 10 classes apart"):
+    with pytest.raises(ValueError, match="there are 9 labels, but the model has 10 classes"):
         phone.ready(files["float32"], ABOUT.model_copy(update={"labels": ABOUT.labels[:9]}))
 
 
@@ -217,7 +217,7 @@ def test_several_inputs_and_a_dense_output_are_described(dense_file, labels):
     data = embedded(content)
     assert all(meaning in data for meaning in (
         b"metres below the surface", b"raw pixels 0..255, RGB", b"one per class and pixel"))
-    with pytest.raises(ValueError, match="there are 2 labels, and the model tells 5 classes apart"):
+    with pytest.raises(ValueError, match="there are 2 labels, but the model has 5 classes"):
         phone.ready(dense_file, about_dense(["a", "b"]))
 
 

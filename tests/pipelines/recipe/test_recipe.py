@@ -97,11 +97,12 @@ def test_overrides_are_checked_like_the_file(recipe_file_of, override, expected)
 def test_overrides_change_settings_of_entries_and_gates(recipe_file_of):
     recipe = recipe_file.read(recipe_file_of(),
                               ["train.schedule.one_cycle.peak=1e-3", "gates.int8.drop=<= 0.1", "train.optimizer=sgd",
-                                                 "model.width=4"])
+                               "model.width=4", "data.labels=true"])
     assert recipe.train.schedule.peak == 1e-3
     assert recipe.gates["int8.drop"] == "<= 0.1"
     assert recipe.train.optimizer.entry_name == "sgd"
     assert recipe.model.settings["width"] == 4
+    assert recipe.data.labels == "true"
 
 
 def test_files_that_are_no_recipes_are_refused(tmp_path, monkeypatch):

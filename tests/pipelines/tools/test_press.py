@@ -114,7 +114,7 @@ def write(name, content):
     (lambda: ("spots.h5", "--data", "data.npz", "--variants", "int9"), "there is no variant called int9. Did you mean "
                                                                        "int8?"),
     (lambda: ("spots.h5", "--data", "data.npz", "--variants", "{"), "give names with commas between"),
-    (lambda: ("spots.h5", "--data", "digits", "--pixels", "0..1"), "tells 4 classes apart, the data have 10"),
+    (lambda: ("spots.h5", "--data", "digits", "--pixels", "0..1"), "has 4 classes, but the data have 10"),
     (lambda: ("spots.h5", "--data", "data.npz", "--out", "no/such/place"), "--out no/such/place: there is no folder "
                                                                            "no/such"),
 ])

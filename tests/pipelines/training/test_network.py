@@ -1,4 +1,4 @@
-"""From a recipe to its model: what the task wants of it, and models that were made elsewhere."""
+"""From a recipe to its model: what the task needs of it, and models that were made elsewhere."""
 import keras
 import numpy as np
 import pytest
@@ -25,8 +25,8 @@ def test_a_builder_is_given_the_datas_dimensions_and_the_recipes_settings():
 
 
 @pytest.mark.parametrize(("dimensions", "outputs", "expected"), [
-    (DIMENSIONS, wanted("boxes"), "model: resnet8 has no output boxes, which the task wants; it has logits"),
-    (DIMENSIONS, wanted(shape=(8, 8, 4)), r"model: resnet8 gives logits of \(4,\); the task wants \(8, 8, 4\)"),
+    (DIMENSIONS, wanted("boxes"), "model: resnet8 has no output boxes, which the task needs; it has logits"),
+    (DIMENSIONS, wanted(shape=(8, 8, 4)), r"model: resnet8 gives logits of \(4,\); the task needs \(8, 8, 4\)"),
     ({"length": 7}, wanted(), "resnet8 is built from input_shape, classes; input_shape is not given, only length"),
 ])
 def test_a_model_that_does_not_do_is_refused(dimensions, outputs, expected):
@@ -38,7 +38,7 @@ def test_a_size_that_varies_fits_any():
     pixels = keras.Input((None, None, 3), name="image")
     model = keras.Model(pixels, {"logits": keras.layers.Conv2D(4, 1)(pixels)})
     network.check_outputs(model, wanted(shape=(8, 8, 4)))
-    with pytest.raises(ValueError, match="the task wants"):
+    with pytest.raises(ValueError, match="the task needs"):
         network.check_outputs(model, wanted(shape=(8, 8, 5)))
 
 
