@@ -1,6 +1,7 @@
 """Train: from a builder and the training split to a trained Keras model."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -79,13 +80,14 @@ def _objective(context: Context, data: Data, student: Any) -> Objective:
     one."""
     recipe = context.recipe
     task, index = data.task, data.index
-    objective = task.trained_objective(recipe.train.loss, index, recipe.model.settings.get("auxiliary", 0.0))
-    if recipe.train.distill is None:
-        return objective
-    teacher = keras_file.load(context.inputs["teacher"])
-    compared = task.paired(index)
-    objective = distilled(objective, teacher, recipe.train.distill, list(task.inputs), compared)
-    check_shapes(teacher, student, list(task.inputs), [output.name for output in compared])
+    trained = functools.partial(task.trained_objective, recipe.train.loss, index,
+                                recipe.model.settings.get("auxiliary", 0.0))
+    distillation = recipe.train.distill
+    if distillation is None:
+        return trained()
+    teacher, inputs = keras_file.load(context.inputs["teacher"]), list(task.inputs)
+    objective = trained(lambda alone, outputs: distilled(alone, teacher, distillation, inputs, outputs))
+    check_shapes(teacher, student, inputs, [output.name for output in task.paired(index)])
     return objective
 
 

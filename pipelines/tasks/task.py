@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pipelines.ingest.data import Data
 
 Place = Literal["device", "server"]
+#: Adds what a teacher says on some outputs to an objective.
+Taught = Callable[[Objective, Sequence[Tensor]], Objective]
 
 
 class Metric(BaseModel, frozen=True):
@@ -163,7 +165,8 @@ class Task(Entry):
         """
         return pairwise(loss, self.paired(index), self.pairs, index)
 
-    def trained_objective(self, loss: Loss, index: Index, auxiliary: float = 0.0) -> Objective:
+    def trained_objective(self, loss: Loss, index: Index, auxiliary: float = 0.0,
+                          taught: Taught = lambda objective, outputs: objective) -> Objective:
         """Return what training makes small: the objective, and on each auxiliary head what the first paired output adds
         to it.
 
@@ -171,12 +174,14 @@ class Task(Entry):
 
         Args:
             auxiliary: weight of each head, see `learners.auxiliary`.
+            taught: adds a teacher's answers on some outputs to an objective, on those of heads too.
         """
-        objective = self.objective(loss, index)
-        if not auxiliary or not self.pairs:
+        paired = self.paired(index)
+        objective = taught(self.objective(loss, index), paired)
+        if not auxiliary or not paired:
             return objective
-        first, *others = self.paired(index)
-        alone = pairwise(loss, [first], self.pairs, index) if others else objective
+        first, *others = paired
+        alone = taught(pairwise(loss, [first], self.pairs, index), [first]) if others else objective
         return with_auxiliary(objective, first.name, auxiliary, alone)
 
     @final

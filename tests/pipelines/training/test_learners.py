@@ -192,6 +192,20 @@ def test_heads_stand_for_the_first_of_two_paired_outputs_and_count_once():
     assert KindAndSize().trained_objective(loss, index) is objective
 
 
+def test_heads_are_taught_too_each_by_the_output_it_stands_for():
+    index = SimpleNamespace(counts={"train": {"kind": [12] * 4}})
+    outputs = {**heads(logits=1, auxiliary_1=2), "size": TARGETS["size"] + 2}
+    loss = Loss.read("cross_entropy")
+
+    def taught(objective, outputs):
+        return lambda *values: objective(*values) + 10 * len(outputs)
+
+    for task, on_output, on_head in ((KindAndSize(), 20, 10), (KindAlone(), 10, 10)):
+        alone = np.asarray(task.trained_objective(loss, index, 0.3)(None, TARGETS, outputs))
+        both = np.asarray(task.trained_objective(loss, index, 0.3, taught)(None, TARGETS, outputs))
+        np.testing.assert_allclose(both, alone + on_output + 0.3 * on_head, rtol=1e-5)
+
+
 def teacher_of(library_seed=5, classes=4):
     keras.utils.set_random_seed(library_seed)
     left = keras.Input((3,), name="left")
