@@ -1,5 +1,4 @@
 """Learners in both libraries: named inputs and outputs, what the loss is made of, teachers, and auxiliary heads."""
-import functools
 from types import SimpleNamespace
 
 import keras
@@ -12,35 +11,14 @@ import models
 from export.signature import Tensor
 from pipelines.errors import UserError
 from pipelines.tasks.task import Task
-from pipelines.training import checkpoint
 from pipelines.training.distillation import Distillation
 from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.distilled import check_shapes, distilled
 from pipelines.training.learners.supervised import learning, supervised
 from pipelines.training.losses import Loss
+from tests.pipelines.training.two_by_two import COMPARED, GENERATOR, INPUTS, TARGETS, objective, two_by_two
 
 LIBRARIES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
-GENERATOR = np.random.default_rng(0)
-INPUTS = {"left": GENERATOR.normal(size=(48, 3)).astype("float32"),
-          "right": GENERATOR.normal(size=(48, 2)).astype("float32")}
-TARGETS = {"kind": np.eye(4, dtype="float32")[GENERATOR.integers(0, 4, 48)],
-           "size": GENERATOR.normal(size=48).astype("float32")}
-COMPARED = {"logits": ("kind", Loss.read("cross_entropy").build([12] * 4, "logits")),
-            "size": ("size", Loss.read("mse").build([], "values"))}
-
-
-def two_by_two(library, decay=0.0):
-    """Two named inputs, two named outputs."""
-    library.utils.set_random_seed(1)
-    left, right = library.Input((3,), name="left"), library.Input((2,), name="right")
-    x = library.layers.Concatenate()([left, right])
-    x = library.layers.Dense(8, "relu", kernel_regularizer=library.regularizers.L2(decay) if decay else None)(x)
-    return library.Model({"left": left, "right": right}, {
-        "logits": library.layers.Dense(4, name="classes")(x), "size": library.layers.Dense(1, name="number")(x)})
-
-
-def objective(inputs, targets, outputs):
-    return sum(compare(targets[target], outputs[output]) for output, (target, compare) in COMPARED.items())
 
 
 def right(targets, outputs):
@@ -190,20 +168,9 @@ def test_heads_stand_for_the_first_of_two_paired_outputs_and_count_once():
     one = KindAlone().trained_objective(loss, index, 0.3)  # whose heads learn what the task makes of its loss
     np.testing.assert_allclose(np.asarray(one(None, TARGETS, outputs)), 2 * (alone["logits"] + on_heads), rtol=1e-5)
     assert KindAndSize().trained_objective(loss, index) is objective
-
-
-def test_heads_are_taught_too_each_by_the_output_it_stands_for():
-    index = SimpleNamespace(counts={"train": {"kind": [12] * 4}})
-    outputs = {**heads(logits=1, auxiliary_1=2), "size": TARGETS["size"] + 2}
-    loss = Loss.read("cross_entropy")
-
-    def taught(objective, outputs):
-        return lambda *values: objective(*values) + 10 * len(outputs)
-
-    for task, on_output, on_head in ((KindAndSize(), 20, 10), (KindAlone(), 10, 10)):
-        alone = np.asarray(task.trained_objective(loss, index, 0.3)(None, TARGETS, outputs))
-        both = np.asarray(task.trained_objective(loss, index, 0.3, taught)(None, TARGETS, outputs))
-        np.testing.assert_allclose(both, alone + on_output + 0.3 * on_head, rtol=1e-5)
+    taught = KindAndSize().trained_objective(
+        loss, index, 0.3, lambda untaught, named: lambda *values: untaught(*values) + 10 * len(named))
+    np.testing.assert_allclose(np.asarray(taught(None, TARGETS, outputs)), alone["logits"] + on_heads + 30, rtol=1e-5)
 
 
 def teacher_of(library_seed=5, classes=4):
@@ -319,45 +286,3 @@ def test_googlenet_learns_with_its_heads_and_ships_without():
     assert not np.array_equal(before, model.get_layer("auxiliary_1").get_weights()[0])
     shipped = supervised(keras).shipped(model, ["logits"])
     np.testing.assert_array_equal(np.asarray(shipped(images)), np.asarray(model(images)["logits"]))
-
-
-@functools.cache
-def adversarial(library):
-    """A learner of two optimizers, one for each of its two dense layers."""
-    class TwoSided(supervised(library)):
-        def compile(self, optimizer, **settings):
-            super().compile(optimizer=optimizer, **settings)
-            self.optimizers = [optimizer, type(optimizer).from_config(optimizer.get_config())]
-            for one, layer in zip(self.optimizers, ("classes", "number"), strict=True):
-                one.build(self.get_layer(layer).trainable_variables)
-
-        def train_step(self, data):
-            inputs, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-            with tf.GradientTape(persistent=True) as tape:
-                loss = self.compute_loss(inputs, targets, self(inputs, training=True))
-            for one, layer in zip(self.optimizers, ("classes", "number"), strict=True):
-                variables = self.get_layer(layer).trainable_variables
-                one.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-            return self.compute_metrics(inputs, targets, self(inputs, training=True))
-
-    return TwoSided
-
-
-def test_a_checkpoint_holds_all_optimizers(tmp_path):
-    def fresh():
-        learner = learning(two_by_two(keras), keras, adversarial(keras)).prepare(objective, {})
-        learner.compile(keras.optimizers.Adam(0.01), jit_compile=False)
-        return learner
-
-    learner = fresh()
-    for _ in range(3):
-        learner.train_on_batch(INPUTS, TARGETS)
-    learner.stop_training = False
-    checkpoint.save(tmp_path, learner, [], 3)
-    other = fresh()
-    checkpoint.restore(tmp_path, other, [])
-    assert [int(one.iterations) for one in other.optimizers] == [3, 3]
-    for one in (learner, other):
-        one.train_on_batch(INPUTS, TARGETS)
-    for mine, theirs in zip(learner.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
