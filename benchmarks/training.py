@@ -57,7 +57,7 @@ def side_by_side(rounds: int) -> float:
 
     def model() -> keras.Model:
         keras.utils.set_random_seed(recipe.seed)
-        return network.build(recipe.model, task.dimensions(data.index), task.outputs(data.index))
+        return network.build(recipe.model, task.dimensions(data.index), task.outputs(data.index), task.adopt)
 
     def ours() -> list[float]:
         with tempfile.TemporaryDirectory() as folder:

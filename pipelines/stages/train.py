@@ -59,7 +59,8 @@ def run(context: Context) -> str:
 
 
 def _built(context: Context, data: Data) -> keras.Model:
-    return network.build(context.recipe.model, data.task.dimensions(data.index), data.task.outputs(data.index))
+    task, index = data.task, data.index
+    return network.build(context.recipe.model, task.dimensions(index), task.outputs(index), task.adopt)
 
 
 def _record(context: Context, data: Data, distribution: Distribution, model: Any, pretrained: list[str]) -> None:

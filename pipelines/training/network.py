@@ -19,13 +19,13 @@ Adopt = Callable[["keras.Model", ImportedModel], "keras.Model"]
 
 
 def build(section: ModelSection, dimensions: Mapping[str, Any], outputs: Sequence[Tensor],
-          adopt: Adopt | None = None) -> keras.Model:
+          adopt: Adopt) -> keras.Model:
     """Return the recipe's model with fresh weights, and pixels scaled as pretrained weights want them.
 
     Args:
         dimensions: of the data, as the task has them.
         outputs: those that the task needs of the model, by name.
-        adopt: how the task takes a model that was made elsewhere; as an image classifier where not given.
+        adopt: how the task takes a model that was made elsewhere.
 
     Raises:
         UserError: it cannot be built, lacks an output, or gives one of another shape.
@@ -71,9 +71,8 @@ def _built(section: ModelSection, dimensions: Mapping[str, Any]) -> keras.Model:
     return model
 
 
-def _imported(section: ImportedModel, adopt: Adopt | None) -> keras.Model:
+def _imported(section: ImportedModel, adopt: Adopt) -> keras.Model:
     path = Path(section.path)
     if not imported.is_keras(path):
         raise ValueError(f"{path} is not a Keras model: it can be pressed, not trained")
-    model = imported.load(path)
-    return adopt(model, section) if adopt else imported.classifier(model, section.pixels or "0..255")
+    return adopt(imported.load(path), section)

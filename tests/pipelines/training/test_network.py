@@ -5,9 +5,11 @@ import pytest
 
 from export.signature import Tensor
 from pipelines.errors import UserError
+from pipelines.tasks.image_classification import ImageClassification
 from pipelines.training import network
 from pipelines.training.model_section import ImportedModel, ModelSection
 
+ADOPT = ImageClassification().adopt
 DIMENSIONS = {"input_shape": (32, 32, 3), "classes": 4}
 
 
@@ -20,7 +22,7 @@ def section(**settings):
 
 
 def test_a_builder_is_given_the_datas_dimensions_and_the_recipes_settings():
-    model = network.build(section(width=4), DIMENSIONS, wanted())
+    model = network.build(section(width=4), DIMENSIONS, wanted(), ADOPT)
     assert model.output.shape == (None, 4) and model.layers[2].filters == 4
 
 
@@ -31,7 +33,7 @@ def test_a_builder_is_given_the_datas_dimensions_and_the_recipes_settings():
 ])
 def test_a_model_that_does_not_do_is_refused(dimensions, outputs, expected):
     with pytest.raises(UserError, match=expected):
-        network.build(section(), dimensions, outputs)
+        network.build(section(), dimensions, outputs, ADOPT)
 
 
 def test_a_size_that_varies_fits_any():
@@ -56,7 +58,7 @@ def test_a_model_made_elsewhere_is_taken_as_the_task_takes_it(tmp_path):
         return keras.Model(model.input, {"logits": model.output})
 
     assert set(network.build(recipe, {}, wanted(), adopt).output) == {"logits"} and received == [recipe.imported]
-    classifier = network.build(recipe, {}, wanted())
+    classifier = network.build(recipe, {}, wanted(), ADOPT)
     logits = np.asarray(keras.tree.flatten(classifier(np.full((1, 8, 8, 3), 255, "float32")))[0])
     assert abs(logits.sum() - 1) > 1e-3, "the softmax is taken off"
 
@@ -64,4 +66,4 @@ def test_a_model_made_elsewhere_is_taken_as_the_task_takes_it(tmp_path):
 def test_a_file_that_is_not_a_keras_model_cannot_be_trained(tmp_path):
     recipe = ModelSection.model_validate({"builder": "file", "path": str(tmp_path / "model.tflite")})
     with pytest.raises(UserError, match=r"model\.tflite is not a Keras model: it can be pressed, not trained"):
-        network.build(recipe, {}, wanted())
+        network.build(recipe, {}, wanted(), ADOPT)
