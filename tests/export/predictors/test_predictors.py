@@ -84,7 +84,7 @@ def test_inputs_that_do_not_fit_are_named(kind, files, examples):
         predictor.predict({"image": inputs["image"]})
     with pytest.raises(ValueError, match=r"the input age is \(batch, 3\); it must be \(batch, 2\)"):
         predictor.predict({**inputs, "age": np.zeros((2, 3))})
-    with pytest.raises(ValueError, match=r"as many: (2 of image, 1 of age|1 of age, 2 of image)"):
+    with pytest.raises(ValueError, match=r"different numbers of examples: (2 of image, 1 of age|1 of age, 2 of image)"):
         predictor.predict({**inputs, "age": inputs["age"][:1]})
     with pytest.raises(ValueError, match="no examples"):
         predictor.predict({name: value[:0] for name, value in inputs.items()})

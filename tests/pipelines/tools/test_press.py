@@ -65,7 +65,7 @@ def test_a_keras_2_file_is_pressed_with_qat_into_a_bundle(here, litepress):
     assert json.loads((here / "out" / "results.json").read_text())["artifacts"] == result["artifacts"]
     assert "Pressed from `spots.h5`" in Path("out/MODEL_CARD.md").read_text()
     again = litepress("press", "spots.h5", "--data", "data.npz", "--out", "out", "--no-track")
-    assert again.code == 2 and "--out out: is there already" in again.err
+    assert again.code == 2 and "--out out: already exists" in again.err
 
     explained = litepress("explain", Path(of["int8"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data",
                           "data.npz",
