@@ -80,9 +80,7 @@ def verify_one(context: Context, exported: Exported) -> Done:
     asked.checked(exported.title, lambda: asking.ask(predictor))
     assert asking.evaluation is not None
     known = context.evaluation().metrics
-    count = asked.probe_size(data, asking.kept)
-    probe, _ = data.arrays("test", count)
-    outputs = {name: np.concatenate(parts)[:count] for name, parts in asking.first.items()}
+    probe, outputs = asking.first
     furthest = worst(asking.comparison.result())
     verified = Verified(
         name=exported.name, metrics=asking.evaluation.metrics,
@@ -154,13 +152,20 @@ class _Asking:
         self.comparison = Comparison(data.task.outputs(data.index))
         self.evaluation: Evaluation | None = None
         self.samples: dict[str, np.ndarray] = {}
-        self.first: dict[str, list[np.ndarray]] = {}
+        self._firsts: list[tuple[Arrays, Arrays]] = []
         self._seen = 0
         self._probe = asked.probe_size(data, self.kept)
 
     def ask(self, predictor: Predictor) -> None:
         """Ask it everything. Raises ValueError where it gives outputs of another shape, or none."""
         self.evaluation = self.data.task.evaluate(predictor, self.data.batches("test"), self.data.index, see=self._see)
+
+    @property
+    def first(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return the inputs and the outputs of the first examples, as many as are asked again in another order."""
+        inputs, outputs = ({name: np.concatenate([part[name] for part in parts])[:self._probe] for name in parts[0]}
+                           for parts in zip(*self._firsts, strict=True))
+        return inputs, outputs
 
     def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         start, count = self._seen, len(wrong)
@@ -175,8 +180,7 @@ class _Asking:
             self.comparison.add({name: values[:fitting] for name, values in outputs.items()}, expected)
             self.largest = {name: max(self.largest[name], _largest(values)) for name, values in expected.items()}
         if start < self._probe:
-            for name, values in outputs.items():
-                self.first.setdefault(name, []).append(values)
+            self._firsts.append((inputs, outputs))
         here = [position - start for position in self.positions if start <= position < start + count]
         if here:
             for name, values in outputs.items():
