@@ -75,6 +75,7 @@ class Kept:
 class _Wrong:
     score: float
     position: int
+    inputs: Arrays
     targets: Arrays
     outputs: Arrays
 
@@ -92,11 +93,12 @@ class Worst:
         self.kept: list[_Wrong] = []
         self.seen = 0
 
-    def add(self, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
+    def add(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         """Look at a batch."""
         order = np.argsort(-wrong, kind="stable")[:self.most]
-        self.kept += [_Wrong(float(wrong[one]), self.seen + int(one), _row(targets, one), _row(outputs, one))
-                      for one in order]
+        for one in order:
+            rows = [_row(arrays, one) for arrays in (inputs, targets, outputs)]
+            self.kept.append(_Wrong(float(wrong[one]), self.seen + int(one), *rows))
         self.kept = sorted(self.kept, key=lambda one: (-one.score, one.position))[:self.most]
         self.seen += len(wrong)
 

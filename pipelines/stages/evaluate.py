@@ -32,11 +32,15 @@ def run(context: Context) -> str:
     predictor = open_predictor(context.model())
     kept = asked.Kept(context.work / REFERENCE, examples)
     worst = asked.Worst(SHOWN)
+    firsts: list[Arrays] = []
+    probed = asked.probe_size(data, examples)
     varied = asked.Varied(data.index.class_target, GOLDEN)
 
     def see(inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
+        if worst.seen < probed:
+            firsts.append(inputs)
         kept.add(outputs)
-        worst.add(targets, outputs, wrong)
+        worst.add(inputs, targets, outputs, wrong)
         varied.add(targets)
         context.progress(0.8 * worst.seen / examples, f"{worst.seen:,} of {examples:,} examples")
 
@@ -46,7 +50,7 @@ def run(context: Context) -> str:
     result = task.evaluate(predictor, data.batches("test"), data.index, drawn, see)
     expected = reference(context.work)
     count = asked.probe_size(data, kept.written)
-    probe, _ = data.arrays("test", count)
+    probe = {name: np.concatenate([one[name] for one in firsts])[:count] for name in firsts[0]}
     independent = order_independent(predictor, probe, {name: values[:count] for name, values in expected.items()})
     (context.work / EVALUATION).write_text(result.model_dump_json(indent=1))
     (context.work / ORDER).write_text(json.dumps({"order_independent": independent}))
@@ -72,8 +76,7 @@ def _record(context: Context, data: Data, result: Evaluation) -> None:
 def _draw_worst(context: Context, data: Data, worst: asked.Worst) -> None:
     """Draw the examples that the model is most wrong about; where it has none, those it was least sure of."""
     chosen = worst.chosen
-    inputs, targets = data.arrays("test", [one.position for one in chosen])
     titles = [data.task.title(one.targets, one.outputs, 0, one.score, data) for one in chosen]
-    figures.grid([functools.partial(data.task.draw, data=data, inputs=inputs, targets=targets, position=number,
+    figures.grid([functools.partial(data.task.draw, data=data, inputs=one.inputs, targets=one.targets, position=0,
                                     title=title)
-                  for number, title in enumerate(titles)], context.work / WORST)
+                  for one, title in zip(chosen, titles, strict=True)], context.work / WORST)
