@@ -8,6 +8,9 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):
     sys.exit(f"litepress needs Python 3.11 to 3.13, this is {sys.version.split()[0]}. "
              "Name another with: make PYTHON=python3.11 setup")
 
+#: Reads medical volumes, and has the brain that `source: brain` is made of.
+MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15"]
+
 setup(
     name="litepress",
     version="0.1.0",
@@ -25,7 +28,7 @@ setup(
         "grpcio-reflection", "httptools", "importlib_resources", "jinja2", "keras>=3.15,<4",
         "litert-quantizer>=0.11,<0.12", "matplotlib",
         "mlflow>=3.17,<4", "mlxtend", "numpy>=2.4,<2.5", "optuna>=5,<6", "orjson", "pillow", "prometheus-client",
-        "protobuf",
+        "protobuf", "pyarrow",
         "pydantic>=2.12,<3", "requests", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10", "tensorflow-model-optimization>=0.8.1,<0.9",
         "tensorflow-serving-api>=2.21,<2.22",
@@ -34,7 +37,8 @@ setup(
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-timeout", "ruff", "tree-sitter",
                 "tree-sitter-kotlin",
-                "tree-sitter-swift"],
+                "tree-sitter-swift", *MEDICAL],
+        "medical": MEDICAL,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],
