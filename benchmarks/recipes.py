@@ -1,44 +1,78 @@
-"""Runs every recipe of a folder and prints one table: what each family is worth as it ships.
+"""Runs recipes and prints one table: what each is worth as it ships, or how far it stays from its gates.
 
     make recipes-vision
-    python benchmarks/recipes.py recipes/vision --runs runs
+    python benchmarks/recipes.py recipes/vision
+    python benchmarks/recipes.py mobilenet_v2 vit --seeds 3
+
+With several seeds every recipe is run with its own and the following ones, and the table has a line for each gate:
+the mean of what was measured, its spread (the standard deviation of one run), the worst, and whether all runs passed.
+What has run before is not run again.
 """
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from pipelines.entries import nearest
 from pipelines.ingest.sources.image_folder import ImageFolder
 from pipelines.recipe import file as recipe_file
+from pipelines.recipe.gates import parse_limit
 
 LITEPRESS = str(Path(sys.executable).with_name("litepress"))
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+#: Decimals of what gates are about.
+DIGITS = 4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="a folder of recipes, a file, or a recipe's name")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run each with so many seeds (default: 1)")
+    parser.add_argument("--until", metavar="STAGE", help="stop after this stage, for instance evaluate")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     options = parser.parse_args()
-    rows, failed = [], 0
-    with tempfile.TemporaryDirectory() as scratch:
-        for recipe in sorted(options.folder.glob("*.yaml")):
-            if (photos := photos_missing(recipe)) is not None:
-                rows.append(f"{recipe.stem:<14}  left out: its folder {photos} is not there")
-                continue
-            results = Path(scratch) / f"{recipe.stem}.json"
-            code = subprocess.run([LITEPRESS, "run", str(recipe), "--runs", str(options.runs), "--json",
-                                   str(results)]).returncode
-            failed += code != 0
-            rows.append(row(recipe, code, results))
-    print(f"\n{'recipe':<14}  {'float':>7}  {'float16':>7}  {'int8':>7}  {'int8 drop':>9}  {'float32 kB':>10}  "
-          f"{'int8 kB':>8}  "
-          f"{'int8 ms':>8}  {'float max |Δ|':>14}  gates")
-    print("\n".join(rows))
-    sys.exit(failed > 0)
+    if options.seeds < 1:
+        parser.error("--seeds: give at least 1")
+    try:
+        recipes = [recipe for name in options.recipes for recipe in files(name)]
+    except ValueError as error:
+        parser.error(str(error))
+    measured: dict[Path, list[dict[str, Any] | int]] = {}
+    left_out = {}
+    for recipe in recipes:
+        if (photos := photos_missing(recipe)) is not None:
+            left_out[recipe] = photos
+            continue
+        first = recipe_file.read(recipe).seed
+        measured[recipe] = [run(recipe, seed, options.until, options.runs)
+                            for seed in range(first, first + options.seeds)]
+    print()
+    for line in table(measured) if options.seeds == 1 else seeds_table(measured, whole=options.until is None):
+        print(line)
+    for recipe, photos in left_out.items():
+        print(f"{recipe.stem:<18}  left out: its folder {photos} is not there")
+    sys.exit(any(missed(results) for runs in measured.values() for results in runs))
+
+
+def files(name: str) -> list[Path]:
+    """Return the recipes of a folder, a file, or the shipped recipe of this name. Raises ValueError."""
+    path = Path(name)
+    if path.is_dir():
+        return sorted(path.glob("*.yaml"))
+    if path.is_file():
+        return [path]
+    shipped = {recipe.stem: recipe for recipe in sorted(RECIPES.glob("*/*.yaml"))}
+    if name not in shipped:
+        near = nearest(name, shipped)
+        hint = f"Did you mean {near}?" if near else "Give a file, a folder, or the name of one in recipes/"
+        raise ValueError(f"there is no recipe {name}. {hint}")
+    return [shipped[name]]
 
 
 def photos_missing(recipe: Path) -> str | None:
@@ -47,22 +81,83 @@ def photos_missing(recipe: Path) -> str | None:
     return source.path if isinstance(source, ImageFolder) and not Path(source.path).is_dir() else None
 
 
-def row(recipe: Path, code: int, results: Path) -> str:
-    """Return a line of the table."""
-    if not results.exists():
-        return f"{recipe.stem:<14}  ended with exit code {code}"
-    result = json.loads(results.read_text())
-    of = {one["variant"]: one for one in result["artifacts"] if one["target"] == "litert"}
-    if not of:
-        return f"{recipe.stem:<14}  {result['reference']['metrics']['accuracy']:>7.4f}  stopped: gate missed"
-    passed = all(gate["passed"] for gate in result["gates"])
-    return (f"{recipe.stem:<14}  {result['reference']['metrics']['accuracy']:>7.4f}  "
-            f"{of['float16']['metrics']['accuracy']:>7.4f}  "
-            f"{of['int8']['metrics']['accuracy']:>7.4f}  {of['int8']['drop']['accuracy']:>9.4f}  "
-            f"{of['float32']['bytes'] / 1000:>10,.0f}  "
-            f"{of['int8']['bytes'] / 1000:>8,.0f}  {of['int8']['latency_ms']['p50']:>8.3f}  "
-            f"{of['float32']['max_error']:>14.0e}  "
-            f"{'passed' if passed else 'MISSED'}")
+def run(recipe: Path, seed: int, until: str | None, runs: Path) -> dict[str, Any] | int:
+    """Run a recipe; return its results, or its exit code where it leaves none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        results = Path(scratch) / "results.json"
+        stop = ["--until", until] if until else []
+        code = subprocess.run([LITEPRESS, "run", str(recipe), "--set", f"seed={seed}", "--runs", str(runs),
+                               "--json", str(results), *stop]).returncode
+        return json.loads(results.read_text()) if results.exists() else code
+
+
+def missed(results: dict[str, Any] | int) -> bool:
+    """Return whether a run crashed, or missed a gate."""
+    return isinstance(results, int) or not all(gate["passed"] for gate in results["gates"])
+
+
+def table(measured: dict[Path, list[dict[str, Any] | int]]) -> list[str]:
+    """Return a line for each recipe."""
+    lines = [f"{'recipe':<18}  {'metric':>14}  {'float':>8}  {'float16':>8}  {'int8':>8}  {'int8 drop':>9}  "
+             f"{'float32 kB':>10}  {'int8 kB':>8}  {'int8 ms':>8}  {'float max |Δ|':>13}  gates"]
+    for recipe, (results,) in measured.items():
+        if isinstance(results, int):
+            lines.append(f"{recipe.stem:<18}  ended with exit code {results}")
+            continue
+        metric = recipe_file.read(recipe).task.main
+        reference = results["reference"]["metrics"][metric.name]
+        start = f"{recipe.stem:<18}  {metric.title:>14}  {reference:>8.4f}  "
+        gates = "MISSED" if missed(results) else "passed"
+        files = {one["variant"]: one for one in results["artifacts"] if one["target"] == "litert"}
+        if not files:
+            lines.append(f"{start}{'':>74}  {gates}")
+            continue
+        lines.append(start + "  ".join([
+            of(files, "float16", 8, 4, "metrics", metric.name), of(files, "int8", 8, 4, "metrics", metric.name),
+            of(files, "int8", 9, 4, "drop", metric.name), of(files, "float32", 10, 0, "bytes", scale=1e-3),
+            of(files, "int8", 8, 0, "bytes", scale=1e-3), of(files, "int8", 8, 3, "latency_ms", "p50"),
+            f"{files['float32']['max_error']:>13.0e}" if "float32" in files else f"{'–':>13}", gates]))
+    return lines
+
+
+def of(files: dict[str, Any], variant: str, width: int, digits: int, *keys: str, scale: float = 1) -> str:
+    """Return a number of a file, for a column of the table; a dash where there is no such file."""
+    value: Any = files.get(variant)
+    for key in keys:
+        value = None if value is None else value[key]
+    return f"{'–':>{width}}" if value is None else f"{value * scale:>{width},.{digits}f}"
+
+
+def seeds_table(measured: dict[Path, list[dict[str, Any] | int]], whole: bool) -> list[str]:
+    """Return a line for each gate of each recipe.
+
+    Args:
+        whole: whether all stages ran; where not, gates that nothing was measured for are left out.
+    """
+    rows = [("recipe", "gate", "limit", "mean", "spread", "worst", "seeds", "holds")]
+    for recipe, runs in measured.items():
+        finished = [results for results in runs if not isinstance(results, int)]
+        for gate, limit in recipe_file.read(recipe).gates.items():
+            values = [one["value"] for results in finished for one in results["gates"] if one["name"] == gate
+                      and one["value"] is not None]
+            if values or whole:
+                rows.append((recipe.stem, gate, limit, *spread(values, limit, len(runs))))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) if column < 2 else cell.rjust(width)
+                      for column, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
+
+
+def spread(values: list[float], limit: str, runs: int) -> tuple[str, str, str, str, str]:
+    """Return mean, standard deviation, the worst, how many were measured, and whether all runs passed."""
+    if not values:
+        return "–", "–", "–", f"0 of {runs}", "NO"
+    comparison, bound = parse_limit(limit)
+    worst = min(values) if comparison.startswith(">") else max(values)
+    holds = len(values) == runs and {">=": worst >= bound, ">": worst > bound, "<=": worst <= bound,
+                                     "<": worst < bound}[comparison]
+    deviation = f"{statistics.stdev(values):.{DIGITS}f}" if len(values) > 1 else "–"
+    return (f"{statistics.mean(values):.{DIGITS}f}", deviation, f"{worst:.{DIGITS}f}", f"{len(values)} of {runs}",
+            "yes" if holds else "NO")
 
 
 if __name__ == "__main__":
