@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipelines.commands.options import Json, app, check_file, check_json, read_pixels
+from pipelines.commands.options import LOOK, PRESS, SHIP, Json, app, check_file, check_json, read_pixels
 from pipelines.errors import GateError, UserError
 
 
@@ -20,7 +20,7 @@ class Architecture(str, enum.Enum):
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="a run's folder, or a bundle's")]
 
 
-@app.command()
+@app.command(rich_help_panel=PRESS)
 def explain(
         model: Annotated[Path, typer.Argument(metavar="MODEL.tflite", help="an integer file")],
         reference: Annotated[Path, typer.Option(
@@ -42,7 +42,7 @@ def explain(
         typer.echo(line)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def inspect(
         model: Annotated[Path, typer.Argument(
             metavar="MODEL", help="a .tflite, .keras or .h5 file, or a SavedModel folder")],
@@ -62,7 +62,7 @@ def inspect(
         records.write_whole(json_, inspected.model_dump_json(indent=1) + "\n")
 
 
-@app.command()
+@app.command(rich_help_panel=PRESS)
 def benchmark(
         artifacts: Annotated[list[Path], typer.Argument(
             metavar="ARTIFACT...", help=".tflite, .onnx, .xml, .cc or .keras files, SavedModels, or runs' folders")],
@@ -91,7 +91,7 @@ def benchmark(
         records.write_whole(json_, result.model_dump_json(indent=1) + "\n")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def predict(
         artifact: Annotated[Path, typer.Argument(
             help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
@@ -104,7 +104,7 @@ def predict(
         typer.echo(line)
 
 
-@app.command()
+@app.command(rich_help_panel=SHIP)
 def verify(
         bundle: BundleFolder,
         arch: Annotated[Optional[Architecture], typer.Option(
@@ -124,7 +124,7 @@ def verify(
         raise GateError(f"verify: {', '.join(wrong)} {'does' if len(wrong) == 1 else 'do'} not answer as recorded")
 
 
-@app.command()
+@app.command(rich_help_panel=SHIP)
 def keys(private: Annotated[Path, typer.Argument(
         metavar="FILE", help="the private key to make; the public one is FILE.pub")]) -> None:
     """Make a pair of Ed25519 keys: one to sign bundles with, one for apps to check them."""
@@ -133,7 +133,7 @@ def keys(private: Annotated[Path, typer.Argument(
     typer.echo(f"sign with {private}, and keep it secret; check with {publish.make_keys(private)}")
 
 
-@app.command()
+@app.command(rich_help_panel=SHIP)
 def publish(
         bundle: BundleFolder,
         destination: Annotated[str, typer.Argument(
@@ -148,7 +148,7 @@ def publish(
         typer.echo("not signed: nobody can tell who made it; litepress keys makes a key to give with --key")
 
 
-@app.command()
+@app.command(rich_help_panel=SHIP)
 def fetch(
         source: Annotated[str, typer.Argument(metavar="SOURCE", help="where it was published")],
         name: Annotated[str, typer.Argument(

@@ -2,14 +2,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
+from typer.core import TyperGroup
 
 from pipelines.errors import UserError
 
+#: The groups in which --help lists the commands.
+TRAIN, PRESS, SHIP, SERVE, LOOK = "Train", "Press", "Ship", "Serve", "Look"
+LONGEST_SENTENCE = 200
+
+
+class Grouped(TyperGroup):
+    """Lists its commands by what they are for."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group, the commands in the order in which they became known, each with the first
+        sentence of its help."""
+        width = max(map(len, self.commands))
+        for title in (TRAIN, PRESS, SHIP, SERVE, LOOK):
+            commands = [(name, command) for name, command in self.commands.items() if command.rich_help_panel == title]
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), command.get_short_help_str(LONGEST_SENTENCE))
+                                    for name, command in commands])
+
+
 app = typer.Typer(
-    name="litepress", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="litepress", cls=Grouped, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Train a Keras model from one recipe file, and press it for the phone, the NPU and TF Serving, proven equal "
          "to what was trained.",
     epilog="Exit codes: 0 success, 1 a gate was missed, 2 a problem you can fix, 3 a stage crashed, 130 interrupted.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import RunsFolder, app
+from pipelines.commands.options import LOOK, RunsFolder, app
 from pipelines.errors import UserError
 
 
@@ -23,7 +23,7 @@ class Kind(str, enum.Enum):
     targets = "targets"
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=LOOK)
 def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
     """List the available recipes, models, tasks, features, sources, variants or targets."""
     from pipelines.tools import listing
@@ -32,7 +32,7 @@ def list_(kind: Annotated[Kind, typer.Argument(help="what to list")]) -> None:
         typer.echo(f"{name:<28}  {summary}".rstrip())
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Write a run's report again and print where it is."""
     from pipelines.engine import runs, workers
@@ -43,7 +43,7 @@ def report(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     typer.echo(loaded.folder / reporting.NAME)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def doctor() -> None:
     """Show versions, devices, and which targets are ready here or what to install for them."""
     from pipelines.tools import doctor
@@ -52,7 +52,7 @@ def doctor() -> None:
         typer.echo(line)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def gc(runs: RunsFolder = Path("runs"),
        dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be deleted")] = False) -> None:
     """Delete what no run refers to: artifacts, interrupted work, the trash. Delete a run's folder first to free what
@@ -63,7 +63,7 @@ def gc(runs: RunsFolder = Path("runs"),
         typer.echo(line)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def track(run: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Send a run to MLflow, or what is missing of it: for runs whose tracking failed or was left out."""
     from pipelines.engine import runs

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pipelines.commands.options import Json, Overrides, RecipePath, RunsFolder, app, check_json, read_pixels
+from pipelines.commands.options import (
+    LOOK,
+    PRESS,
+    TRAIN,
+    Json,
+    Overrides,
+    RecipePath,
+    RunsFolder,
+    app,
+    check_json,
+    read_pixels,
+)
 from pipelines.errors import StageError, UserError
 
 if TYPE_CHECKING:
@@ -30,7 +41,7 @@ class StageName(str, enum.Enum):
     package = "package"
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def run(
         recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
         start: Annotated[Optional[StageName], typer.Option(
@@ -60,7 +71,7 @@ def run(
     _run(read, str(recipe), options, display, json_, "; --from compress tries again")
 
 
-@app.command()
+@app.command(rich_help_panel=PRESS)
 def press(
         model: Annotated[Path, typer.Argument(
             metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
@@ -150,7 +161,7 @@ def _show(display: Display, results: Results) -> None:
         display.line(f"  report  {results.report}   tracking  make ui   {predict}{serve}")
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def check(recipe: RecipePath, set_: Overrides = None) -> None:
     """Try everything on a few examples: the recipe, the data, one training step, one export."""
     from pipelines.recipe import file as recipe_file
@@ -162,7 +173,7 @@ def check(recipe: RecipePath, set_: Overrides = None) -> None:
         typer.echo(line)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def show(recipe: RecipePath, set_: Overrides = None) -> None:
     """Print a recipe with every default filled in."""
     from pipelines.recipe import file as recipe_file
@@ -170,7 +181,7 @@ def show(recipe: RecipePath, set_: Overrides = None) -> None:
     typer.echo(recipe_file.write(recipe_file.read(recipe, set_ or [])), nl=False)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def schema() -> None:
     """Print the JSON Schema of recipes, with which editors complete and check them."""
     from pipelines.recipe import json_schema
@@ -178,7 +189,7 @@ def schema() -> None:
     typer.echo(json_schema.text(), nl=False)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def tune(
         recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
         trials: Annotated[Optional[int], typer.Option(min=1, help="how many, instead of tune.trials")] = None,
@@ -202,7 +213,7 @@ def tune(
                f"run   litepress run {outcome.folder / tune.BEST}\nsee   {outcome.folder / tune.FIGURE}")
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def find_rate(
         recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs"),
         steps: Annotated[int, typer.Option(min=20, help="training steps to take")] = 200) -> None:
@@ -227,7 +238,7 @@ def find_rate(
                f"see             {path}")
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def benchmark_input(
         recipe: RecipePath, set_: Overrides = None,
         seconds: Annotated[float, typer.Option(min=0.5, help="how long to measure each")] = 5.0) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from pipelines.commands.options import RunsFolder, app
+from pipelines.commands.options import LOOK, RunsFolder, app
 from pipelines.errors import UserError
 
 group = typer.Typer(invoke_without_command=True, no_args_is_help=False, rich_markup_mode=None)
-app.add_typer(group, name="models")
+app.add_typer(group, name="models", rich_help_panel=LOOK)
 
 RepositoryFolder = Annotated[Path, typer.Argument(metavar="REPOSITORY", help="the model repository's folder")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="the model's name")]

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipelines.commands.options import Json, Overrides, app, check_file, check_json
+from pipelines.commands.options import SERVE, Json, Overrides, app, check_file, check_json
 from pipelines.errors import GateError, UserError
 
 LogFiles = Annotated[list[Path], typer.Argument(
@@ -21,7 +21,8 @@ class Protocol(str, enum.Enum):
     rest = "rest"
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+             rich_help_panel=SERVE)
 def serve(context: typer.Context) -> None:
     """Serve models as TF Serving does: [RUN or folder of versions] [flags of tensorflow_model_server]; see --help."""
     from pipelines.tools import serve
@@ -29,7 +30,7 @@ def serve(context: typer.Context) -> None:
     serve.serve(context.args)
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE)
 def load_test(
         address: Annotated[str, typer.Argument(metavar="ADDRESS", help="host:port of a server")],
         recipe: Annotated[Path, typer.Option("--recipe", metavar="RECIPE", help="the recipe whose examples are sent")],
@@ -63,7 +64,7 @@ def load_test(
         records.write_whole(json_, result.model_dump_json(indent=1) + "\n")
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE)
 def deploy(
         run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder, or a bundle's")],
         folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="the folder to make")],
@@ -88,7 +89,7 @@ def deploy(
     typer.echo(f"{deployed} is ready to be deployed: see {folder / 'README.md'}")
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE)
 def replay(
         logs: LogFiles,
         address: Annotated[str, typer.Option("--address", metavar="HOST:PORT", help="the server's gRPC address")],
@@ -117,7 +118,7 @@ def replay(
                         f"{agreement:.2%} and none were asked for")
 
 
-@app.command()
+@app.command(rich_help_panel=SERVE)
 def drift(
         logs: LogFiles,
         recipe: Annotated[Path, typer.Option(

@@ -1,12 +1,15 @@
 """The commands beside `run`."""
 import json
+import re
 import shutil
 import time
 from pathlib import Path
 
 import pytest
+import typer
 
 import models
+from pipelines.commands.options import app
 from pipelines.engine import runs
 from tests.conftest import command
 
@@ -110,6 +113,16 @@ def test_doctor_tells_versions_devices_and_targets(litepress):
     ("variants", "int8"), ("targets", "saved_model")])
 def test_lists_name_what_there_is(litepress, kind, name):
     assert any(line.startswith(f"{name} ") for line in litepress("list", kind).out.splitlines())
+
+
+def test_help_lists_every_command_in_its_group(litepress):
+    groups = re.findall(r"^(\w+):\n((?:  .*\n)+)", litepress("--help").out, re.MULTILINE)
+    listed = {title: re.findall(r"^  (\S+)", lines, re.MULTILINE) for title, lines in groups}
+    assert list(listed) == ["Options", "Train", "Press", "Ship", "Serve", "Look"]
+    commands = [name for title, names in listed.items() if title != "Options" for name in names]
+    assert sorted(commands) == sorted(typer.main.get_command(app).commands)
+    assert "run" in listed["Train"] and "press" in listed["Press"] and "publish" in listed["Ship"]
+    assert "deploy" in listed["Serve"] and "predict" in listed["Look"]
 
 
 def test_help_answers_at_once(tmp_path):
