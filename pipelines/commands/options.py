@@ -21,11 +21,13 @@ class Grouped(TyperGroup):
         """Write a section for each group, the commands in the order in which they became known, each with the first
         sentence of its help."""
         width = max(map(len, self.commands))
-        for title in (TRAIN, PRESS, SHIP, SERVE, LOOK):
-            commands = [(name, command) for name, command in self.commands.items() if command.rich_help_panel == title]
+        groups: dict[str, list[tuple[str, str]]] = {title: [] for title in (TRAIN, PRESS, SHIP, SERVE, LOOK)}
+        for name, command in self.commands.items():
+            groups[command.rich_help_panel].append(  # type: ignore[attr-defined]  # typer's commands have it
+                (name.ljust(width), command.get_short_help_str(LONGEST_SENTENCE)))
+        for title, commands in groups.items():
             with formatter.section(title):
-                formatter.write_dl([(name.ljust(width), command.get_short_help_str(LONGEST_SENTENCE))
-                                    for name, command in commands])
+                formatter.write_dl(commands)
 
 
 app = typer.Typer(
