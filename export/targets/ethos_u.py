@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from export.artifacts import Coverage, Unsupported
+from export.errors import last_line
 from export.tflite import file as tflite_file
 
 Accelerator = Literal["ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256",
@@ -68,7 +69,7 @@ def compile_file(source: Path, target: Path, *, accelerator: Accelerator, system
         if done.returncode < 0:
             raise ChildProcessError(f"Vela was ended by {signal.Signals(-done.returncode).name}")
         if done.returncode:
-            raise ValueError(f"Vela cannot compile it: {_last_line(done.stderr or done.stdout)}")
+            raise ValueError(f"Vela cannot compile it: {_reason(done.stderr or done.stdout)}")
         coverage = _coverage(content, compiled.read_bytes(), done.stdout + done.stderr, accelerator)
         if not coverage.taken:
             reasons = sorted({one.reason for one in coverage.left if one.reason})
@@ -125,10 +126,8 @@ def _estimates(summary: Path) -> tuple[dict[str, float], list[str]]:
     return {name: round(value, 4) for name, value in estimates.items()}, [note]
 
 
-def _last_line(text: str) -> str:
-    """Return what the last line of Vela's traceback says."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return "it says nothing"
-    message = lines[-1].partition(": ")[2] or lines[-1]
+def _reason(output: str) -> str:
+    """Return what the last line of Vela's traceback says, without the name of the exception."""
+    line = last_line(output)
+    message = line.partition(": ")[2] or line
     return message.strip("'").removeprefix("Error: ")
