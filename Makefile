@@ -1,6 +1,8 @@
 # litepress. `make` alone lists the targets.
 RECIPE ?= recipes/vision/digits.yaml
 ARGS ?=
+WORKERS ?= 2
+SHARD ?= 1/1
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; do \
 	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
@@ -23,10 +25,10 @@ recipes-vision: .venv/.ready ## run every recipe of recipes/vision and print one
 	@$(BIN)/python benchmarks/recipes.py recipes/vision
 
 test: .venv/.targets ## the tests, but for those that take long
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-all: .venv/.targets .venv/.mediapipe ## all tests, the long ones too
-	@$(BIN)/python -m pytest -m '' $(ARGS)
+test-all: .venv/.targets .venv/.mediapipe ## all tests, the long ones too; SHARD=1/6 for the first sixth of them
+	@$(BIN)/python -m pytest -m '' --splits $(lastword $(subst /, ,$(SHARD))) --group $(firstword $(subst /, ,$(SHARD))) $(ARGS)
 
 targets: .venv/.targets ## install the tools of all targets that install here: ONNX, OpenVINO, Core ML, Ethos-U, microcontrollers
 

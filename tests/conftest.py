@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from pipelines.engine import workers
+from tests.parallel import shared
 
 os.environ.update({**workers.ENVIRONMENT, "MLFLOW_DISABLE_TELEMETRY": "true"})
 
@@ -104,12 +105,13 @@ def recipe_file_of(tmp_path) -> Callable[..., Path]:
 def tiny_run(tmp_path_factory) -> Path:
     """A working folder in which the small recipe was run once: recipe.yaml, results.json, runs/. Tests must not change
     it."""
-    folder = tmp_path_factory.mktemp("tiny")
-    (folder / "recipe.yaml").write_text(TINY)
-    done = command("run", "recipe.yaml", "--json", "results.json", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (folder / "printed.txt").write_text(done.stdout)
-    return folder
+    def make(folder: Path) -> None:
+        (folder / "recipe.yaml").write_text(TINY)
+        done = command("run", "recipe.yaml", "--json", "results.json", cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "printed.txt").write_text(done.stdout)
+
+    return shared(tmp_path_factory, "tiny", make)
 
 
 @pytest.fixture

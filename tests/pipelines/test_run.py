@@ -85,6 +85,7 @@ def test_the_run_is_a_tree_in_mlflow(tiny_run, monkeypatch):
     assert not (tiny_run / "mlruns").exists()
 
 
+@pytest.mark.timed
 def test_a_second_run_is_cached_and_answers_at_once(work):
     took = []
     while len(took) < 3 and min(took, default=9.0) >= 2:  # other work on the machine can only add to it

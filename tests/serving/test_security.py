@@ -141,6 +141,7 @@ def test_messages_over_the_limit_are_refused(base):
                 assert client.ask(ROW)["y"][0, 0] == 2
 
 
+@pytest.mark.timed
 def test_slow_clients_are_let_go(base):
     with running(model_name="toy", model_base_path=str(base), header_timeout_seconds=1.0) as server:
         host, port = server.rest.split(":")

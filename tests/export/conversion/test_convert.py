@@ -100,6 +100,7 @@ def test_writing_a_model_twice_gives_the_same_bytes(run, data, tmp_path):
     assert files[0] == files[1]
 
 
+@pytest.mark.timed
 def test_latency_is_what_was_waited():
     import time
 

@@ -10,6 +10,7 @@ from export.measure import on_device, side_by_side
 from export.predictors import LiteRTPredictor
 
 
+@pytest.mark.timed
 def test_the_median_is_what_a_hand_written_loop_measures(converted, examples):
     path, inputs = converted["float32"], examples(1)
     by_hand = []

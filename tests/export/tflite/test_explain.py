@@ -124,6 +124,7 @@ def test_a_trace_holds_what_the_file_gives(converted, examples, weights):
     np.testing.assert_allclose(trace.real(hours.output), inputs["age"] @ weights["hours"], rtol=1e-5)
 
 
+@pytest.mark.timed
 def test_operators_on_their_own_take_about_as_long_as_the_whole(files):
     from export.benchmark import latency
 

@@ -125,6 +125,7 @@ def test_help_lists_every_command_in_its_group(litepress):
     assert "deploy" in listed["Serve"] and "predict" in listed["Look"]
 
 
+@pytest.mark.timed
 def test_help_answers_at_once(tmp_path):
     command("--help", cwd=tmp_path)
     assert "2 a problem you can fix" in command("--help", cwd=tmp_path).stdout

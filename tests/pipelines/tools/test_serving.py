@@ -146,6 +146,7 @@ def test_a_deployment_serves_what_was_trained(litepress, work):
         assert message.code == 2 and words in message.err and not Path("other").exists()
 
 
+@pytest.mark.timed
 def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
     with serving(Path("runs/tiny/latest/export/saved_model").resolve(), "tiny") as server:
         message = litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "20,60", "--seconds", "1",
@@ -177,6 +178,7 @@ def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
     assert litepress("load-test", server.grpc, "--recipe", "recipe.yaml", "--rates", "fast").code == 2
 
 
+@pytest.mark.timed
 def test_an_open_loop_counts_from_when_a_request_was_due():
     """A server that stops for a second makes everything that was due meanwhile late, though each answer itself is
     quick."""
