@@ -10,7 +10,7 @@ import pytest
 from pipelines.engine import runs
 from tests.conftest import STAGES, TINY, command, digests
 
-NO_SERVER = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+NO_SERVER = "http://127.0.0.1:9"
 
 
 def test_the_results_have_the_promised_fields(tiny_run):
@@ -228,19 +228,21 @@ def test_gc_frees_what_no_run_refers_to(work, litepress):
     assert litepress("run", "recipe.yaml", "--no-track").out.count("cached") == 7
 
 
-def test_a_run_without_its_tracking_server_is_not_lost(work, monkeypatch):
-    done = command("run", "recipe.yaml", "--set", "verify.runs=10", cwd=work, env={**os.environ, **NO_SERVER})
-    assert done.returncode == 0
-    assert "The run is not lost: send it later with litepress track runs/tiny/" in done.stdout
-    sent = command("track", "runs/tiny/latest", cwd=work)
-    assert sent.returncode == 0 and sent.stdout.startswith("tracked as ")
+def test_a_run_without_its_tracking_server_is_not_lost(work, litepress, monkeypatch):
+    with monkeypatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", NO_SERVER)
+        done = litepress("run", "recipe.yaml", "--set", "verify.runs=10")
+    assert done.code == 0
+    assert "The run is not lost: send it later with litepress track runs/tiny/" in done.out
+    sent = litepress("track", "runs/tiny/latest")
+    assert sent.code == 0 and sent.out.startswith("tracked as ")
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{work}/runs/mlflow.db", f"sqlite:///{work}/runs/mlflow.db")
-    parent = sent.stdout.split()[2]
+    parent = sent.out.split()[2]
     children = client.search_runs([client.get_run(parent).info.experiment_id], "tags.`mlflow.parentRunId` = "
                                                                                f"'{parent}'")
     assert len(children) == 7 and all(run.info.status == "FINISHED" for run in children)
     assert sum(run.data.tags["cached"] == "true" for run in children) == 6
-    again = command("track", "runs/tiny/latest", cwd=work)
-    assert again.stdout == sent.stdout, "what was sent is not sent twice"
+    again = litepress("track", "runs/tiny/latest")
+    assert again.out == sent.out, "what was sent is not sent twice"
