@@ -1,6 +1,8 @@
 """What tests share: a small recipe on real digits, one run of it, and the command line."""
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -77,6 +79,22 @@ def litepress(capfd, monkeypatch) -> Callable[..., Said]:
         return Said(int(code or 0), out, err)  # type: ignore[call-overload]
 
     return run
+
+
+def run_here(*arguments: object, cwd: Path) -> Said:
+    """Runs the command line in this process, in a folder, where a fixture of a module wants it."""
+    from pipelines import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["litepress", *map(str, arguments)])
+        patch.chdir(cwd)
+        try:
+            cli.main()
+            code: object = 0
+        except SystemExit as ended:
+            code = ended.code
+    return Said(int(code or 0), out.getvalue(), err.getvalue())  # type: ignore[call-overload]
 
 
 def command(*arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess:

@@ -20,6 +20,7 @@ def launch(folder: Path, *arguments: str) -> subprocess.Popen:
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_the_work_and_harm_nothing(tmp_path, tiny_run):
     (tmp_path / "recipe.yaml").write_text(TINY)
     first, second = (launch(tmp_path, "--no-track", "--until", "train") for _ in range(2))

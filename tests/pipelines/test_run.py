@@ -162,7 +162,7 @@ def test_an_altered_artifact_stops_the_run_and_from_makes_it_anew(work, litepres
     assert said.code == 2
     assert f"{file} has been altered" in said.err and f"--from {stage}" in said.err and said.err.count("\n") == 1
     if stage == "export":
-        assert litepress("run", "recipe.yaml", "--from", stage, "--no-track").code == 0
+        assert litepress("run", "recipe.yaml", "--from", stage, "--until", stage, "--no-track").code == 0
 
 
 def test_a_deleted_artifact_is_made_again(work, litepress):

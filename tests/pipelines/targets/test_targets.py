@@ -1,11 +1,13 @@
 """Targets in recipes and on the command line: compiled, measured, gated, left out with a line where a tool is
 missing."""
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipelines.targets.target import Target
+from tests.conftest import run_here
 
 TARGETS = ("[litert, onnx, openvino, ethos-u, {ethos-u: {name: u85, accelerator: ethos-u85-256}}, microcontroller, "
            "{qualcomm: SM8650}]")
@@ -16,15 +18,11 @@ GATES = ("int8.drop=<= 0.02", "onnx_int8.drop=<= 0.02", "openvino_int8.drop=<= 0
 @pytest.fixture(scope="module")
 def several(tiny_run, tmp_path_factory):
     """A working folder in which the small recipe was run for several targets."""
-    import shutil
-
-    from tests.conftest import command
-
     folder = tmp_path_factory.mktemp("several") / "work"
     shutil.copytree(tiny_run, folder, symlinks=True)
-    done = command("run", "recipe.yaml", "--no-track", "--json", "several.json", "--set", f"export.targets={TARGETS}",
+    done = run_here("run", "recipe.yaml", "--no-track", "--json", "several.json", "--set", f"export.targets={TARGETS}",
                    *(part for gate in GATES for part in ("--set", f"gates.{gate}")), cwd=folder)
-    assert (folder / "several.json").exists(), done.stdout + done.stderr
+    assert (folder / "several.json").exists(), done.out + done.err
     return folder, done, json.loads((folder / "several.json").read_text())
 
 
@@ -38,14 +36,14 @@ def test_what_runs_here_is_measured_and_the_rest_reported_by_its_compiler(severa
     compiled = {one["target"]: one for one in results["compiled"]}
     assert set(compiled) == {"ethos-u", "u85"}
     assert all(one["coverage"]["taken"] == one["coverage"]["total"] > 0 for one in compiled.values())
-    assert "compiled for" in done.stdout and "of 15" in done.stdout.replace("16", "15")
+    assert "compiled for" in done.out and "of 15" in done.out.replace("16", "15")
     assert all(gate["passed"] for gate in results["gates"]) and len(results["gates"]) == 6
 
 
 def test_a_target_whose_tool_is_missing_is_left_out_with_a_line_and_the_others_ship(several):
     folder, done, results = several
     assert done.returncode == 2
-    line = done.stderr.strip()
+    line = done.err.strip()
     assert line.startswith("export qualcomm: ai-edge-litert-sdk-qualcomm is not installed; ") and "\n" not in line
     assert list(results["left_out"]) == ["qualcomm"] and results["bundle"] and not results["failed"]
     assert not list((folder / results["bundle"]).parent.glob("bundle/qualcomm*"))

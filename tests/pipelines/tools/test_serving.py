@@ -160,7 +160,7 @@ def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
         assert result["highest"] == 60 and all(0 < step["p50"] <= step["p99"] for step in result["steps"])
         assert Path("load.png").read_bytes().startswith(b"\x89PNG")
         over = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--rates", "20",
-                         "--seconds", "1")
+                         "--seconds", "1", "--objective", "500")
         assert over.code == 0 and "20 requests/s" in over.out
         by_k6 = litepress("load-test", server.rest, "--recipe", "recipe.yaml", "--protocol", "rest", "--k6", "--rates",
                           "20", "--seconds",
