@@ -163,14 +163,15 @@ def classes_of(value: np.ndarray) -> np.ndarray:
     return np.where(value.any(-1), value.argmax(-1), VOID) if value.ndim == 3 else value
 
 
-def _levels(content: bytes) -> np.ndarray:
+def _levels(content: Any) -> np.ndarray:
     """Return the grey values of an image file, or the numbers of its palette, uint8 (height, width).
 
     Raises:
         ValueError: it is damaged, in colours, or has values above 255; the message goes on from the example's name.
     """
+    encoded = content if isinstance(content, bytes) else content.item()  # TensorFlow gives an array when it is eager
     try:
-        with PIL.Image.open(io.BytesIO(content)) as image:
+        with PIL.Image.open(io.BytesIO(encoded)) as image:
             levels = np.asarray(image)
     except (OSError, SyntaxError, ValueError):
         raise ValueError("has a mask that is truncated, damaged, or not a PNG") from None

@@ -10,6 +10,7 @@ from etils import epy
 from pipelines.figures import figures
 
 with epy.lazy_imports():
+    import matplotlib
     import matplotlib.colors
     import matplotlib.patches
     import numpy as np
@@ -28,9 +29,11 @@ PANELS, SIDE = ("image", "truth", "answer", "wrong"), 2.2
 
 
 def colors(names: Sequence[str]) -> list[str | None]:
-    """Return the colour of each class; None of the background."""
+    """Return the colour of each class; None of the background. Above twenty classes they come again."""
     shown = [name for name in names if name != BACKGROUND]
-    given = dict(zip(shown, (figures.COLORS * (len(shown) // len(figures.COLORS) + 1))[:len(shown)], strict=True))
+    known = figures.COLORS if len(shown) <= len(figures.COLORS) else [
+        matplotlib.colors.to_hex(color) for color in matplotlib.colormaps["tab20"].colors]
+    given = {name: known[number % len(known)] for number, name in enumerate(shown)}
     return [given.get(name) for name in names]
 
 

@@ -40,6 +40,11 @@ class Loss(Entry):
     #: Whether `comparison` gives a loss for each position of a dense output, and not one for all of them.
     by_position: ClassVar[bool] = True
 
+    @property
+    def parts(self) -> list[Loss]:
+        """Return the losses that it is made of, by default itself alone."""
+        return [self]
+
     def build(self, counts: Sequence[int], role: Role) -> Comparison:
         """Return what compares targets with outputs.
 

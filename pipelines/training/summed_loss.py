@@ -43,9 +43,8 @@ class Sum(Loss, name="sum", shorthand="losses"):
         return self
 
     @property
-    def whole_classes(self) -> bool:  # type: ignore[override]
-        """Return whether one of the losses wants each example to have one class."""
-        return any(loss.whole_classes for loss in self.losses)
+    def parts(self) -> list[Loss]:
+        return self.losses
 
     def build(self, counts: Sequence[int], role: Role) -> Comparison:
         weights = self.weights or [1.0] * len(self.losses)
