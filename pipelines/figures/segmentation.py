@@ -32,7 +32,7 @@ def colors(names: Sequence[str]) -> list[str | None]:
     """Return the colour of each class; None of the background. Above twenty classes they come again."""
     shown = [name for name in names if name != BACKGROUND]
     known = figures.COLORS if len(shown) <= len(figures.COLORS) else [
-        matplotlib.colors.to_hex(color) for color in matplotlib.colormaps["tab20"].colors]
+        matplotlib.colors.to_hex(color) for color in matplotlib.colormaps["tab20"](range(20))]
     given = {name: known[number % len(known)] for number, name in enumerate(shown)}
     return [given.get(name) for name in names]
 

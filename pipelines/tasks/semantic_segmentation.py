@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
+from export.keras_models import imported
 from export.signature import Arrays, Function, Tensor
 from pipelines.errors import UserError
 from pipelines.features.image import Image
-from pipelines.features.mask import Mask, classes_of
+from pipelines.features.mask import VOID, Mask, classes_of
 from pipelines.figures import segmentation
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.pixel_confusion import PixelConfusion
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
+from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
     import numpy as np
@@ -92,11 +94,17 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
 
     def decision(self, outputs: Arrays) -> np.ndarray:
         """Return the share of pixels that are not of the first class, which in most data is the background."""
-        mask = outputs[MASK] if MASK in outputs else outputs[OUTPUT].argmax(axis=-1)
-        return (mask != 0).mean(axis=(1, 2))
+        return _foreground(outputs[MASK] if MASK in outputs else outputs[OUTPUT].argmax(axis=-1))
+
+    def decided(self, targets: Arrays) -> np.ndarray:
+        return _foreground(targets[MASK])
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         return {"shares": self.in_words(outputs, index)[0]}
+
+    def adopt(self, model: keras.Model, settings: ImportedModel) -> keras.Model:
+        """Return a model made elsewhere as one from raw pixels to logits. Raises ValueError where it is none."""
+        return imported.classifier(model, settings.pixels or "0..255", dense=True)
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return, for a server, `serving_default` and `serving_bytes` to logits and the class of every pixel."""
@@ -138,6 +146,12 @@ def example_iou(targets: Any, logits: Any) -> Any:
     union = tf.reduce_sum(targets, [1, 2]) + tf.reduce_sum(answers, [1, 2]) - shared
     occurs = tf.cast(union > 0, targets.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(tf.math.divide_no_nan(shared, union), -1), tf.reduce_sum(occurs, -1))
+
+
+def _foreground(masks: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels that are of another class than the first, of those that have one, (batch,)."""
+    known = masks != VOID
+    return ((masks != 0) & known).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
 
 
 def _pixels(shape: Sequence[int | None]) -> str:

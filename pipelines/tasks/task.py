@@ -260,6 +260,11 @@ class Task(Entry):
         """Return one class or number per example, for drift; None where there is no such thing."""
         return None
 
+    def decided(self, targets: Arrays) -> np.ndarray | None:
+        """Return what `decision` would be were the targets answered, where they are not that by themselves; None where
+        there is no such thing."""
+        return None
+
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         """Return what one example's answer is called in a bundle's samples, beside its numbers: {"class": "7"}.
         `outputs` is a batch of one."""

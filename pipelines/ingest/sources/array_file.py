@@ -93,7 +93,8 @@ class Arrays(Source, name="arrays", shorthand="path"):
 
     def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         """Return the examples of a part, images as PNG; an example's id is train#0 and so on."""
-        values = {field: self._values(part, field) for field in self.fields()}
+        # one after the other, so that no more than one array is in memory beside its tensor
+        values = {field: tf.constant(self._values(part, field)) for field in self.fields()}
         sizes = {field: len(array) for field, array in values.items()}
         if "image" in sizes and sizes["image"] != sizes.get("label", sizes["image"]):
             raise UserError(f"data: {self.path} has {sizes['image']:,} images of the {part} part and "
