@@ -32,11 +32,10 @@ LEVELS = 256
 
 
 class Mask(Feature, name="mask", shorthand="size"):
-    """The class of every pixel, from the grey values or the palette's numbers of a PNG, or from an array (height,
-    width).
+    """The class of every pixel, out of a PNG or an array (height, width).
 
-    The value 255 is no class, unless `values` lists it. Of two classes whose masks have 0 and 255 alone, 255 is the
-    second.
+    In a PNG classes are grey values, or numbers of a palette. The value 255 is no class, unless `values` lists it. Of
+    two classes whose masks have 0 and 255 alone, 255 is the second.
 
     Args:
         size: pixels, one number for a square or [height, width]; the image's where not given.
@@ -86,9 +85,10 @@ class Mask(Feature, name="mask", shorthand="size"):
     def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
         count = self.classes or len(self.values or ()) or 2
         names = self.names or field.names or (list(TWO) if count == 2 else [str(number) for number in range(count)])
-        if field.names and len(names) != len(field.names):
-            raise UserError(f"data.mask: names has {len(names)} classes, and the source {len(field.names)}: "
-                            f"{', '.join(field.names)}")
+        for setting, given in (("names", self.names), ("values", self.values)):
+            if field.names and given and len(given) != len(field.names):
+                raise UserError(f"data.mask: {setting} has {len(given)} classes, and the source {len(field.names)}: "
+                                f"{', '.join(field.names)}")
         shape = self.size or (field.shape or (0, 0))[:2]
         levels = self.values or list(range(len(names)))
         if len(names) == 2 and self.values is None and _are_black_and_white(values):

@@ -37,15 +37,14 @@ BLOCKS: tuple[Part, ...] = ("train", "train", "test", "train", "validation", "tr
 
 
 class Brain(Source, name="brain"):
-    """Axial slices of a brain, 112 x 96 grey pixels of 2 mm, with masks of white matter, grey matter and what is
-    neither.
+    """Slices of a brain with masks of white and grey matter, 112 x 96 grey pixels, that come inside nilearn.
 
-    They come out of the MNI152 template, nonlinear symmetric 2009a: the average of the magnetic resonance images (T1)
-    of 152 young adults, and how likely each voxel is grey and white matter. Fonov et al., "Unbiased average
-    age-appropriate atlases for pediatric studies", NeuroImage 2011, and "Unbiased nonlinear average age-appropriate
-    brain templates from birth to adulthood", NeuroImage 2009. Copyright (C) 1993-2009 Louis Collins, McConnell Brain
-    Imaging Centre, Montreal Neurological Institute, McGill University: it may be used, copied, modified and distributed
-    for any purpose, with this notice.
+    They are axial, a pixel is 2 mm wide, and the fourth class is tissue that is neither. They come out of the MNI152
+    template, nonlinear symmetric 2009a: the average of the magnetic resonance images (T1) of 152 young adults, and how
+    likely each voxel is grey and white matter. Fonov et al., "Unbiased average age-appropriate atlases for pediatric
+    studies", NeuroImage 2011, and "Unbiased nonlinear average age-appropriate brain templates from birth to adulthood",
+    NeuroImage 2009. Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological
+    Institute, McGill University: it may be used, copied, modified and distributed for any purpose, with this notice.
 
     Of 110 slices, 1 mm apart, blocks of ten are held out, and the first slice of a block is left out where the block
     below belongs to another part: a slice that is tested on is at least 2 mm from those that were learnt from. It is

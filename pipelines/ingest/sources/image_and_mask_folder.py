@@ -27,8 +27,7 @@ SETTING = "data.source.image_and_mask_folder"
 
 
 class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path"):
-    """A folder with a folder of images and one of masks, `images/1.jpg` and `masks/1.png`, or train/val/test folders of
-    such.
+    """A folder of images beside one of masks, images/1.jpg and masks/1.png, or train/val/test folders of such.
 
     Images are JPEG, PNG, BMP or GIF; masks are of their size, PNG, BMP, GIF or TIFF. Folders below these may hold them
     too, alike in both.

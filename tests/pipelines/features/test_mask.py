@@ -128,6 +128,8 @@ def test_the_sources_names_can_be_replaced_by_as_many():
     assert Mask(names=["no", "yes"]).learn(field, ()).names == ["no", "yes"]
     with pytest.raises(UserError, match=r"data.mask: names has 3 classes, and the source 2: 0, 1"):
         Mask(names=["a", "b", "c"]).learn(field, ())
+    with pytest.raises(UserError, match=r"data.mask: values has 3 classes, and the source 2: 0, 1"):
+        Mask(values=[0, 1, 2]).learn(field, ())
 
 
 def test_a_mask_without_a_size_is_brought_to_the_images():

@@ -14,6 +14,8 @@ from pipelines.features import Learnt
 from pipelines.ingest.index import Index, Split
 from pipelines.tasks import semantic_segmentation
 from pipelines.tasks.semantic_segmentation import SemanticSegmentation
+from pipelines.tools import drift
+from tests.pipelines.ingest.conftest import data_of
 
 NAMES = ["background", "cat", "dog"]
 VOID = 255
@@ -113,6 +115,20 @@ def test_an_answer_in_words_is_the_shares_of_the_classes():
     assert task.in_words(outputs, index_of()) == ["background 62.5%  cat 25.0%  dog 12.5%"]
     assert task.expected(outputs, index_of()) == {"shares": "background 62.5%  cat 25.0%  dog 12.5%"}
     assert task.decision(outputs).tolist() == [0.375] == task.decision({"mask": mask}).tolist()
+    assert task.decided({"mask": np.where(mask == 2, VOID, mask)}).tolist() == [2 / 7]
+
+
+def test_drift_holds_the_answers_against_the_masks(tmp_path):
+    """Answers whose classes take as much as in training have not drifted; answers of one class alone have."""
+    write_shapes(tmp_path, 40)
+    data = data_of({"image_and_mask_folder": str(tmp_path)}, SemanticSegmentation(), mask={"names": NAMES},
+                   image={"size": [22, 28]})
+    _, targets = data.arrays("train", 99)
+    masks = np.where(targets["mask"] == VOID, 0, targets["mask"])
+    for answers, verdict in ((masks, "none"), (0 * masks, "drift")):
+        shifts, classes = drift._answers(data, targets, drift.Logged(outputs=[{"mask": answers[:9]},
+                                                                              {"logits": logits_of(answers[9:])}]))
+        assert [(one.name, one.verdict) for one in shifts] == [("answers", verdict)] and classes == {}
 
 
 def test_masks_of_another_size_than_their_images_are_refused():
@@ -143,7 +159,7 @@ data:
   batch: 16
 model: {builder: unet, width: 4, depth: 2, batch_norm: true}
 train:
-  epochs: 8
+  epochs: 6
   loss: {sum: {losses: [{cross_entropy: {class_weights: balanced}}, dice, focal], weights: [1, 0.5, 1]}}
   schedule: {cosine: 0.02}
 compress: {variants: [float32, int8]}
