@@ -102,7 +102,7 @@ class Mask(Feature, name="mask", shorthand="size"):
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return the classes of one mask, uint8 (height, width)."""
         # TensorFlow reads a palette's colours and not its numbers; a mask is a target, which no served graph decodes
-        levels = tf.numpy_function(_levels, [value], tf.uint8) if value.dtype == tf.string else tf.cast(value, tf.uint8)
+        levels = tf.numpy_function(_levels, [value], tf.uint8, stateful=False) if value.dtype == tf.string else tf.cast(value, tf.uint8)
         if value.dtype == tf.string:
             levels.set_shape([None, None])
         elif levels.shape.rank == 3:

@@ -1,9 +1,9 @@
 """TFLite files taken apart and put together again answer as before."""
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-import models
 from export.conversion import convert, weight_only
 from export.keras_models import graph
 from export.predictors import LiteRTPredictor
@@ -75,10 +75,12 @@ def test_real_values_are_scaled_by_channel(files):
 
 
 def test_constants_behind_the_flatbuffer_are_read_too(tmp_path):
-    """As litert-quantizer writes the int8 weights of transposed convolutions, among others."""
-    model = models.build("unet", input_shape=(8, 8, 3), classes=2, width=8, depth=2)
+    """As litert-quantizer writes models of more than 256 kB."""
+    image = keras.Input((8, 8, 3), name="image")
+    hidden = keras.layers.Dense(1500, "relu")(keras.layers.Flatten()(image))
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(hidden))
     signature = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 3), role="image"),),
-                          outputs=(Tensor(name="logits", dtype="float32", shape=(8, 8, 2), role="logits"),))
+                          outputs=(Tensor(name="logits", dtype="float32", shape=(2,), role="logits"),))
     convert.float_graph(model, lambda plain: [graph.function(plain, signature)], tmp_path / "graph")
     content = weight_only.quantize(convert.convert(tmp_path / "graph", "float32"), 8)
     outside = [one for one in schema.ModelT.InitFromPackedBuf(content, 0).buffers if one.offset > 1]
