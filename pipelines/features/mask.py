@@ -101,12 +101,13 @@ class Mask(Feature, name="mask", shorthand="size"):
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return the classes of one mask, uint8 (height, width)."""
-        # TensorFlow reads a palette's colours and not its numbers; a mask is a target, which no served graph decodes
-        levels = tf.numpy_function(_levels, [value], tf.uint8, stateful=False) if value.dtype == tf.string else tf.cast(value, tf.uint8)
         if value.dtype == tf.string:
+            # TensorFlow reads a palette's colours and not its numbers; no served graph decodes a target
+            levels = tf.numpy_function(_levels, [value], tf.uint8, stateful=False)
             levels.set_shape([None, None])
-        elif levels.shape.rank == 3:
-            levels = levels[..., 0]
+        else:
+            levels = tf.cast(value, tf.uint8)
+            levels = levels[..., 0] if levels.shape.rank == 3 else levels
         mask = tf.gather(tf.constant(_class_of_level(learnt)), tf.cast(levels, tf.int32))
         return tf.ensure_shape(self._fitted(mask), _size(learnt))
 
