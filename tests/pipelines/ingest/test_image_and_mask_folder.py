@@ -1,4 +1,5 @@
 """Folders of images and of masks: what belongs together, and what is said where something is missing."""
+import pickle
 import re
 
 import numpy as np
@@ -42,6 +43,19 @@ def test_images_go_with_the_masks_of_their_name(folder):
         inputs, targets = data.arrays(part, 99)
         assert targets["mask"].shape == inputs["image"].shape[:3] == (len(inputs["image"]), 8, 8)
         np.testing.assert_array_equal(targets["mask"], inputs["image"][..., 0] > 100)
+
+
+def test_the_same_seed_gives_the_same_batches_in_another_process_too(folder):
+    written = {"image_and_mask_folder": str(folder)}
+    data = data_of(written, SemanticSegmentation(), image={"size": 8, "channels": 1}, augment=["flip", {"crop": 2}],
+                   batch=4)
+    sent = pickle.loads(pickle.dumps(data))
+    for one, other in zip(data.training(0, 2), sent.training(0, 2), strict=True):
+        np.testing.assert_array_equal(one[0]["image"], other[0]["image"])
+        np.testing.assert_array_equal(one[1]["mask"], other[1]["mask"])
+        known = one[1]["mask"].numpy().any(-1)
+        bright = one[0]["image"].numpy()[..., 0] > 100
+        np.testing.assert_array_equal(one[1]["mask"].numpy().argmax(-1)[known], bright[known])
 
 
 def test_parts_folders_below_and_other_names(tmp_path):
