@@ -159,7 +159,7 @@ data:
   batch: 16
 model: {builder: unet, width: 4, depth: 2, batch_norm: true}
 train:
-  epochs: 6
+  epochs: 10
   loss: {sum: {losses: [{cross_entropy: {class_weights: balanced}}, dice, focal], weights: [1, 0.5, 1]}}
   schedule: {cosine: 0.02}
 compress: {variants: [float32, int8]}
