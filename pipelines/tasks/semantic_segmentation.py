@@ -67,8 +67,8 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
         names, lines = index.names(MASK), []
         for shares in class_shares(outputs[OUTPUT]):
-            order = np.argsort(-shares, kind="stable")
-            lines.append("  ".join(f"{names[number]} {shares[number]:.1%}" for number in order if shares[number]))
+            order = [number for number in np.argsort(-shares, kind="stable") if shares[number]]
+            lines.append("  ".join(f"{names[number] if names else number} {shares[number]:.1%}" for number in order))
         return lines
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:

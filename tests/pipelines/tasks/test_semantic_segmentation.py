@@ -1,6 +1,7 @@
 """Segmentation's metrics against scikit-learn and closed forms, its answers, and a run to its end."""
 import json
 import re
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -213,5 +214,9 @@ def test_a_folder_of_images_and_masks_ends_as_verified_files(tmp_path, monkeypat
     assert all(text.endswith("-> logits, mask") for text in served.values())
     said = litepress("predict", run / "package" / "bundle" / "litert" / "int8.tflite", "photos/images/0.png")
     assert said.code == 0 and re.search(r"0\.png +background \d\d\.\d%  ", said.out), said.out + said.err
+    shutil.copytree(run / "package" / "bundle", tmp_path / "given")
+    for name in ("litert/int8.tflite", "saved_model/1"):
+        alone = litepress("predict", tmp_path / "given" / name, "photos/images/0.png")
+        assert re.search(r"0\.png +background \d\d\.\d%  ", alone.out), "without its run, too: " + alone.out + alone.err
     checked = litepress("verify", run / "package" / "bundle")
     assert checked.code == 0, checked.out + checked.err
