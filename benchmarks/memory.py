@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/memory.py                  a quarter of an hour
     .venv/bin/python benchmarks/memory.py --examples 200
 
-Runs a recipe of benchmarks/dense_task.py in a temporary folder and prints the most memory that any one process of each
-stage had.
+Runs a recipe of semantic segmentation with the network of benchmarks/dense_net.py in a temporary folder, and prints the
+most memory that any one process of each stage had.
 """
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from dense_task import CLASSES, SIDE
+from dense_net import CLASSES, SIDE
 
 ROOT = Path(__file__).resolve().parent.parent
 LITEPRESS = str(Path(sys.executable).with_name("litepress"))
 LIMIT = 1.5e9
 RECIPE = """\
 name: dense
-task: dense
+task: semantic_segmentation
 data: {source: {arrays: data.npz}, image: {size: 256, channels: 1}, mask: {classes: 20}, batch: 8}
 model: {builder: dense_net}
 train: {epochs: 1}
@@ -68,7 +68,7 @@ def write_data(path: Path, examples: int) -> None:
 
 def run(work: Path, until: str, *arguments: str) -> float:
     """Run the recipe up to a stage; return the most memory that one of its processes had at once, in bytes."""
-    environment = {**os.environ, "LITEPRESS_PLUGINS": "dense_task", "PYTHONPATH": str(ROOT / "benchmarks")}
+    environment = {**os.environ, "LITEPRESS_PLUGINS": "dense_net", "PYTHONPATH": str(ROOT / "benchmarks")}
     process = subprocess.Popen([LITEPRESS, "run", "recipe.yaml", "--no-track", "--until", until, *arguments], cwd=work,
                                env=environment, stdout=subprocess.PIPE, text=True)
     peaks = [0.0]

@@ -20,6 +20,7 @@ from models import (
     resnet,
     shufflenet,
     squeezenet,
+    unet,
     vgg,
     vit,
 )
@@ -28,4 +29,4 @@ from models.registry import Builder, build, builder, builders, features, registe
 
 __all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "cut", "densenet", "ds_cnn",
            "efficientnet", "features", "googlenet", "inception", "lenet5", "mobilenet", "mobilevit", "named_inputs",
-           "named_outputs", "pretrained", "register", "resnet", "shufflenet", "squeezenet", "vgg", "vit"]
+           "named_outputs", "pretrained", "register", "resnet", "shufflenet", "squeezenet", "unet", "vgg", "vit"]

@@ -39,7 +39,9 @@ def multiply_adds(model: keras.Model) -> int:
         elif isinstance(layer, keras.layers.MultiHeadAttention):
             total += _attention(layer)
         elif (kernel := getattr(layer, "kernel", None)) is not None:
-            positions = layer.output.shape[1:-1]
+            # each position of a transposed convolution's input meets the whole kernel, else each of the output
+            is_transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+            positions = (layer.input if is_transposed else layer.output).shape[1:-1]
             total += math.prod(kernel.shape) * math.prod(positions)
     return total
 

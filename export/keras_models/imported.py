@@ -78,19 +78,21 @@ def _check_h5(path: Path) -> None:
         raise ValueError(f"{path} holds {content}: save the whole model, model.save(\"model.keras\")")
 
 
-def classifier(model: keras.Model, pixels: Pixels) -> keras.Model:
-    """Return a model from `image`, raw pixels (batch, height, width, channels), to `logits` (batch, classes).
+def classifier(model: keras.Model, pixels: Pixels, *, dense: bool = False) -> keras.Model:
+    """Return a model from `image`, raw pixels (batch, height, width, channels), to `logits` (batch, classes), or of a
+    dense one (batch, height, width, classes).
 
     The output is bare where the operation that gives it is called logits, else a dict of that name.
 
     Args:
         model: of one image of a known size, to one number per class: logits, or their softmax, which is taken off.
         pixels: the range that the model was trained on.
+        dense: it gives these numbers for each pixel.
 
     Raises:
         ValueError: the model is not of that kind.
     """
-    network = _checked(model)
+    network = _checked(model, dense)
     last = network.outputs[0]._keras_history.operation
 
     def without_softmax(operation: Any) -> Any:
@@ -110,7 +112,7 @@ def classifier(model: keras.Model, pixels: Pixels) -> keras.Model:
     return keras.Model(image, logits if is_named else {"logits": logits}, name=model.name)
 
 
-def _checked(model: keras.Model) -> keras.Model:
+def _checked(model: keras.Model, dense: bool) -> keras.Model:
     """Return the functional model that a classifier of images is. Raises ValueError where it is something else."""
     is_graph = isinstance(model, keras.Sequential) or hasattr(model, "_run_through_graph")
     if not is_graph or len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -120,8 +122,9 @@ def _checked(model: keras.Model) -> keras.Model:
     if len(shape) != 4 or None in shape[1:] or shape[-1] not in (1, 3):
         raise ValueError(f"{model.name} takes {shown(shape)}; it must be images of a known size, (batch, height, "
                          "width, 1 or 3 channels)")
-    if len(outputs) != 2 or outputs[-1] < 2:
-        raise ValueError(f"{model.name} gives {shown(outputs)}; it must be (batch, classes), with at least two classes")
+    if len(outputs) != (4 if dense else 2) or outputs[-1] < 2:
+        expected = "(batch, height, width, classes)" if dense else "(batch, classes)"
+        raise ValueError(f"{model.name} gives {shown(outputs)}; it must be {expected}, with at least two classes")
     return bridge.keras_graph(model)
 
 

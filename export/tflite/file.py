@@ -19,16 +19,26 @@ SMALLEST_HALVED = 32
 
 
 def read(content: bytes) -> Any:
-    """Return the model in a TFLite file, as objects that can be changed. Raises ValueError where it is not one."""
+    """Return the model in a TFLite file, as objects that can be changed, with the constants that lie behind the
+    flatbuffer. Raises ValueError where it is not one."""
     if content[4:8] != b"TFL3":
         raise ValueError("not a TFLite file: it does not begin as one")
     try:
         model = schema.ModelT.InitFromPackedBuf(content, 0)
+        for buffer in model.buffers or []:
+            _fetch(buffer, content)
     except Exception as error:  # a damaged flatbuffer fails wherever its offsets lead
         raise ValueError(f"a damaged TFLite file ({type(error).__name__})") from error
     if not model.subgraphs or not model.operatorCodes or model.subgraphs[0].operators is None:
         raise ValueError("a damaged TFLite file (nothing is computed in it)")
     return model
+
+
+def _fetch(buffer: Any, content: bytes) -> None:
+    """Put into a buffer what the file has of it elsewhere; an offset of 1 stands for what is yet to be placed."""
+    if buffer.offset > 1:
+        buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
 
 
 def write(model: Any) -> bytes:

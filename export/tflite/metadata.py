@@ -33,6 +33,10 @@ FEATURE, IMAGE = 1, 2  # ContentProperties
 NORMALIZATION, SCORE_CALIBRATION = 1, 2  # ProcessUnitOptions
 RGB, GRAYSCALE = 1, 2  # ColorSpaceType
 AXIS_LABELS, AXIS_CALIBRATION = 2, 4  # AssociatedFileType
+#: What MediaPipe's ImageSegmenter makes of the numbers of a mask, in a flatbuffer of its own (its schema is
+#: image_segmenter_metadata_schema.fbs).
+SEGMENTER, SEGMENTER_IDENTIFIER = "SEGMENTER_METADATA", b"V001"
+SIGMOID, SOFTMAX = 1, 2  # Activation
 #: What a tensor of a role is, where its signature does not say it.
 MEANINGS = {"image": "Raw pixels 0..255.", "logits": "One per class; their softmax are the probabilities."}
 #: What a file takes whose model takes grey images, see `export.tflite.phone`.
@@ -198,7 +202,9 @@ def _flatbuffer(about: Description, inputs: Sequence[Described], outputs: Sequen
     of_inputs = [_input(build, info, tensor) for info, tensor in inputs]
     of_outputs = [_output(build, tensor, files if number == scored else ())
                   for number, (_, tensor) in enumerate(outputs)]
-    graph = build({2: ("tables", of_inputs), 3: ("tables", of_outputs)})
+    custom = [build({0: ("text", SEGMENTER), 1: ("bytes", _segmenter(info))}) for info, tensor in outputs
+              if tensor.role == "logits" and len(info.shape) == 4]
+    graph = build({2: ("tables", of_inputs), 3: ("tables", of_outputs), **({9: ("tables", custom)} if custom else {})})
     texts = {0: about.name, 1: about.description, 2: about.version, 4: about.author, 5: about.license,
              7: PARSER_VERSION}
     root = build({3: ("tables", [graph]), **{slot: ("text", text) for slot, text in texts.items() if text}})
@@ -237,6 +243,14 @@ def _output(build: _Tables, tensor: Tensor, files: Collection[str]) -> int:
         **({4: ("tables", units)} if units else {}), **({6: ("tables", associated)} if associated else {})})
 
 
+def _segmenter(info: TensorInfo) -> bytes:
+    """Return what turns the logits of pixels into confidences: the softmax, or of one class alone the sigmoid."""
+    builder = flatbuffers.Builder(64)
+    root = _Tables(builder)({0: ("byte", SOFTMAX if info.shape[-1] > 1 else SIGMOID), 1: ("text", PARSER_VERSION)})
+    builder.Finish(root, SEGMENTER_IDENTIFIER)
+    return bytes(builder.Output())
+
+
 def _texts(tensor: Tensor) -> dict[int, tuple[str, Any]]:
     """Return the fields for a tensor's name and for what it means."""
     meaning = tensor.meaning or MEANINGS.get(tensor.role, "")
@@ -264,6 +278,11 @@ class _Tables:
     def _placed(self, kind: str, value: Any) -> Any:
         if kind == "text":
             return self.builder.CreateString(value)
+        if kind == "bytes":
+            self.builder.StartVector(1, len(value), 16)  # readers want a flatbuffer in it at multiples of 16
+            for byte in reversed(value):
+                self.builder.PrependByte(byte)
+            return self.builder.EndVector()
         if kind == "floats":
             return self._vector(value, self.builder.PrependFloat32)
         if kind == "tables":

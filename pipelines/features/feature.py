@@ -1,7 +1,7 @@
 """What a feature is: one named part of an example, by its modality."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -80,6 +80,11 @@ class Feature(Entry):
             raise UserError(f"data: the source's field {requested} is {fields[requested].kind}, and {name} is made of "
                             f"{' or '.join(self.accepts)}. Name another in data.{name}.field")
         return fields[requested]
+
+    def beside(self, others: Mapping[str, Feature]) -> Feature:
+        """Return the feature with what it takes over from those that it is beside in an example, where its settings do
+        not say it: by default nothing."""
+        return self
 
     def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
         """Return what is to be known of the data before anything is decoded.

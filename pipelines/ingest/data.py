@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 #: A split whose examples take less than this is kept in memory once it has been decoded.
 MEMORY = 2 * 1024**3
-#: Bytes of inputs and outputs in a batch that a model is asked, about, and examples in it, at most.
-BATCH_BYTES = 64 * 2**20
+#: Bytes of inputs and outputs in a batch that a model is asked, about (256 images of ImageNet take less), and examples
+#: in it, at most.
+BATCH_BYTES = 40 * 2**20
 LARGEST_BATCH = 256
 SHUFFLE_BUFFER = 16_384
 

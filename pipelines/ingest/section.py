@@ -72,6 +72,7 @@ class DataSection(Section):
         recipe: Any = TypedDict("recipe", {"data": checked})  # type: ignore[misc]
         settings = {name: extra.get(name, {}) for name in features}
         filled = TypeAdapter(recipe).validate_python({"data": settings})["data"]
+        filled = {name: feature.beside(filled) for name, feature in filled.items()}
         self._refuse_misfits({name: feature.role for name, feature in filled.items()})
         extra.clear()
         extra.update({name: feature.model_dump() for name, feature in filled.items()})

@@ -97,11 +97,12 @@ class Recipe(Section):
     @model_validator(mode="after")
     def some_losses_want_whole_classes(self) -> Recipe:
         mixing = next((number for number, entry in enumerate(self.data.augment) if entry.mixes_targets), None)
-        if mixing is not None and self.train.loss.whole_classes:
+        whole = next((loss for loss in self.train.loss.parts if loss.whole_classes), None)
+        if mixing is not None and whole is not None:
             raise PydanticCustomError("combination", "{name} mixes classes, and the {loss} loss wants each example to "
                                                      "have one: leave "
                                       "one of the two out", {"name": str(self.data.augment[mixing].entry_name),
-                                                             "loss": str(self.train.loss.entry_name),
+                                                             "loss": str(whole.entry_name),
                                                              "at": ["data", "augment", mixing]})
         return self
 

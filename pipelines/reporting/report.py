@@ -109,13 +109,14 @@ def _add_compression(run: Run, details: dict[str, Any]) -> None:
 
 
 def _data_table(index: Index) -> dict[str, Any]:
-    """Return what the report says of the data; of targets with classes how many examples each has."""
+    """Return what the report says of the data; of targets with classes how many examples, or pixels, each has."""
     target = next((name for name in index.targets if index.names(name)), None)
     classes = index.names(target) if target else []
     counts = {name: by_target[target] for name,
               by_target in index.counts.items() if target in by_target} if target else {}
+    counted = "pixels" if target and index.targets[target].role == "mask" else "examples"
     return {"source": index.source, "digest": index.digest, "unreadable": index.unreadable[:20], "classes": classes,
-            "counts": counts,
+            "counts": counts, "counted": counted,
             "splits": {name: split.examples for name, split in index.splits.items()}}
 
 

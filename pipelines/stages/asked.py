@@ -1,18 +1,19 @@
 """What a predictor is asked on the test split, batch by batch, and what is kept of it: nothing here grows with the test
-set."""
+set, but for a number per example where examples are ranked."""
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from etils import epy
 
+from export.predictors import Predictor
 from export.signature import Arrays
 from pipelines.errors import StageError
 from pipelines.ingest.data import BATCH_BYTES, Data
+from pipelines.tasks.answered import Answered
 
 with epy.lazy_imports():
     import numpy as np
@@ -71,13 +72,47 @@ class Kept:
         return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode, **new)
 
 
-@dataclasses.dataclass
-class _Wrong:
-    score: float
-    position: int
-    inputs: Arrays
-    targets: Arrays
-    outputs: Arrays
+class First:
+    """Keeps the inputs of the first examples, and what was answered to them: those that are asked again.
+
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, most: int):
+        self.most = most
+        self.seen = 0
+        self._kept: list[tuple[Arrays, Arrays]] = []
+
+    def add(self, inputs: Arrays, outputs: Arrays) -> None:
+        """Look at a batch."""
+        count = len(next(iter(inputs.values())))
+        room = self.most - self.seen
+        if room > 0:
+            self._kept.append((_rows(inputs, slice(0, room)), _rows(outputs, slice(0, room))))
+        self.seen += count
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Return the inputs, by name, (examples, ...)."""
+        return _joined([inputs for inputs, _ in self._kept])
+
+    @property
+    def outputs(self) -> dict[str, np.ndarray]:
+        """Return the outputs, by name, (examples, ...)."""
+        return _joined([outputs for _, outputs in self._kept])
+
+
+class Shown(Protocol):
+    """Chooses the examples that the report shows."""
+
+    def add(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
+        """Look at a batch, and at how wrong each example is."""
+        ...
+
+    def examples(self, data: Data, predictor: Predictor) -> Sequence[Answered]:
+        """Return those that were chosen, after the last batch."""
+        ...
 
 
 class Worst:
@@ -90,26 +125,63 @@ class Worst:
 
     def __init__(self, most: int):
         self.most = most
-        self.kept: list[_Wrong] = []
+        self.kept: list[Answered] = []
         self.seen = 0
 
     def add(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         """Look at a batch."""
         order = np.argsort(-wrong, kind="stable")[:self.most]
         for one in order:
-            rows = [_row(arrays, one) for arrays in (inputs, targets, outputs)]
-            self.kept.append(_Wrong(float(wrong[one]), self.seen + int(one), *rows))
-        self.kept = sorted(self.kept, key=lambda one: (-one.score, one.position))[:self.most]
+            row = slice(one, one + 1)
+            self.kept.append(Answered(float(wrong[one]), self.seen + int(one), _rows(inputs, row), _rows(targets, row),
+                                      _rows(outputs, row)))
+        self.kept = sorted(self.kept, key=lambda one: (-one.wrong, one.position))[:self.most]
         self.seen += len(wrong)
 
-    @property
-    def chosen(self) -> Sequence[_Wrong]:
+    def examples(self, data: Data, predictor: Predictor) -> Sequence[Answered]:
         """Return the wrong ones, the worst first; all where none is wrong."""
-        return [one for one in self.kept if one.score > 0] or self.kept
+        return [one for one in self.kept if one.wrong > 0] or self.kept
 
 
-def _row(arrays: Arrays, position: int) -> dict[str, np.ndarray]:
-    return {name: np.array(values[position:position + 1]) for name, values in arrays.items()}
+class Ranked:
+    """Remembers how wrong every example is, a number each, and asks about the best, the median and the worst again.
+
+    Args:
+        each: how many of each rank.
+    """
+
+    def __init__(self, each: int):
+        self.each = each
+        self._wrong: list[np.ndarray] = []
+
+    def add(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
+        """Look at a batch."""
+        self._wrong.append(np.array(wrong, np.float32))
+
+    def examples(self, data: Data, predictor: Predictor) -> Sequence[Answered]:
+        """Return the best ones, those in the middle, and the worst: no example twice where there are few."""
+        wrong = np.concatenate(self._wrong)
+        order = np.argsort(wrong, kind="stable").tolist()
+        middle = max(0, (len(order) - self.each) // 2)
+        ranks = {"best": order[:self.each], "median": order[middle:middle + self.each], "worst": order[-self.each:]}
+        ranked = {position: rank for rank, positions in ranks.items() for position in positions}
+        inputs, targets = data.arrays("test", list(ranked))
+        outputs = data.task.answer(predictor, inputs)
+        examples = []
+        for number, (position, rank) in enumerate(ranked.items()):
+            row = slice(number, number + 1)
+            examples.append(Answered(float(wrong[position]), position, _rows(inputs, row), _rows(targets, row),
+                                     _rows(outputs, row), rank))
+        return examples
+
+
+def _rows(arrays: Arrays, rows: slice) -> dict[str, np.ndarray]:
+    """Return copies of some rows, which do not hold the memory of the whole batch."""
+    return {name: np.array(values[rows]) for name, values in arrays.items()}
+
+
+def _joined(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 class Varied:

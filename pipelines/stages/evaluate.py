@@ -1,7 +1,6 @@
 """Evaluate: the trained model on the held-out test set. This is the reference that every artifact is compared with."""
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 
@@ -10,7 +9,6 @@ from etils import epy
 from export.measure.compare import order_independent
 from export.predictors import open_predictor
 from export.signature import Arrays
-from pipelines.figures import figures
 from pipelines.ingest.data import Data
 from pipelines.stages import asked
 from pipelines.stages.context import EVALUATION, ORDER, REFERENCE, SAMPLES, WORST, Context, reference
@@ -19,8 +17,8 @@ from pipelines.tasks.task import Evaluation
 with epy.lazy_imports():
     import numpy as np
 
-#: Examples of the grid of wrong answers, and golden samples in a bundle, at most.
-SHOWN, GOLDEN = 20, 10
+#: Examples of the grid of wrong answers, or of each rank, and golden samples in a bundle, at most.
+SHOWN, RANKED, GOLDEN = 20, 3, 10
 #: The folder of what measures draw, so that their names do not meet those of the stage.
 FIGURES = "figures"
 
@@ -31,33 +29,31 @@ def run(context: Context) -> str:
     examples = data.index.splits["test"].examples
     predictor = open_predictor(context.model())
     kept = asked.Kept(context.work / REFERENCE, examples)
-    worst = asked.Worst(SHOWN)
-    firsts: list[Arrays] = []
-    probed = asked.probe_size(data, examples)
+    shown: asked.Shown = asked.Ranked(RANKED) if task.ranked else asked.Worst(SHOWN)
+    first = asked.First(asked.probe_size(data, examples))
     varied = asked.Varied(data.index.class_target, GOLDEN)
 
     def see(inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
-        if worst.seen < probed:
-            firsts.append(inputs)
+        first.add(inputs, {})
         kept.add(outputs)
-        worst.add(inputs, targets, outputs, wrong)
+        shown.add(inputs, targets, outputs, wrong)
         varied.add(targets)
-        context.progress(0.8 * worst.seen / examples, f"{worst.seen:,} of {examples:,} examples")
+        context.progress(0.8 * first.seen / examples, f"{first.seen:,} of {examples:,} examples")
 
     drawn = context.work / FIGURES
     shutil.rmtree(drawn, ignore_errors=True)
     drawn.mkdir()
     result = task.evaluate(predictor, data.batches("test"), data.index, drawn, see)
-    expected = reference(context.work)
     count = asked.probe_size(data, kept.written)
-    probe = {name: np.concatenate([one[name] for one in firsts])[:count] for name in firsts[0]}
-    independent = order_independent(predictor, probe, {name: values[:count] for name, values in expected.items()})
+    probe, expected = ({name: values[:count] for name, values in arrays.items()}
+                       for arrays in (first.inputs, reference(context.work)))
+    independent = order_independent(predictor, probe, expected)
     (context.work / EVALUATION).write_text(result.model_dump_json(indent=1))
     (context.work / ORDER).write_text(json.dumps({"order_independent": independent}))
     (context.work / SAMPLES).write_text(json.dumps([position for position in varied.positions
                                                     if position < kept.written]))
     _record(context, data, result)
-    _draw_worst(context, data, worst)
+    task.draw_answers(data, shown.examples(data, predictor), context.work / WORST)
     return "  ".join(f"{metric.title} {result.metrics[metric.name]:.3f}" for metric in task.metrics if metric.shown)
 
 
@@ -71,12 +67,3 @@ def _record(context: Context, data: Data, result: Evaluation) -> None:
                        for column, cell in zip(table.columns[1:], cells, strict=True) if isinstance(cell, float)}
             if numbers:
                 context.journal.metrics(numbers)
-
-
-def _draw_worst(context: Context, data: Data, worst: asked.Worst) -> None:
-    """Draw the examples that the model is most wrong about; where it has none, those it was least sure of."""
-    chosen = worst.chosen
-    titles = [data.task.title(one.targets, one.outputs, 0, one.score, data) for one in chosen]
-    figures.grid([functools.partial(data.task.draw, data=data, inputs=one.inputs, targets=one.targets, position=0,
-                                    title=title)
-                  for one, title in zip(chosen, titles, strict=True)], context.work / WORST)

@@ -80,7 +80,7 @@ def verify_one(context: Context, exported: Exported) -> Done:
     asked.checked(exported.title, lambda: asking.ask(predictor))
     assert asking.evaluation is not None
     known = context.evaluation().metrics
-    probe, outputs = asking.first
+    probe = asking.first.inputs
     furthest = worst(asking.comparison.result())
     verified = Verified(
         name=exported.name, metrics=asking.evaluation.metrics,
@@ -88,7 +88,7 @@ def verify_one(context: Context, exported: Exported) -> Done:
               for metric in data.task.metrics},
         max_error=furthest.max, mean_error=furthest.mean, agreement=furthest.agreement,
         compared=asking.comparison.count,
-        order_independent=order_independent(predictor, probe, outputs))
+        order_independent=order_independent(predictor, probe, asking.first.outputs))
     if exported.target == SAVED_MODEL:
         folder = (context.inputs["export"] / exported.path).parent
         verified.served = {protocol: serve_one(client, data, protocol, evaluated)
@@ -152,24 +152,15 @@ class _Asking:
         self.comparison = Comparison(data.task.outputs(data.index))
         self.evaluation: Evaluation | None = None
         self.samples: dict[str, np.ndarray] = {}
-        self._firsts: list[tuple[Arrays, Arrays]] = []
-        self._seen = 0
-        self._probe = asked.probe_size(data, self.kept)
+        #: What is asked again in another order.
+        self.first = asked.First(asked.probe_size(data, self.kept))
 
     def ask(self, predictor: Predictor) -> None:
         """Ask it everything. Raises ValueError where it gives outputs of another shape, or none."""
         self.evaluation = self.data.task.evaluate(predictor, self.data.batches("test"), self.data.index, see=self._see)
 
-    @property
-    def first(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Return the inputs and the outputs of the first examples, as many as are asked again in another order."""
-        inputs, outputs = ({name: np.concatenate([part[name] for part in parts])[:self._probe] for name in parts[0]}
-                           for parts in zip(*self._firsts, strict=True))
-        return inputs, outputs
-
     def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
-        start, count = self._seen, len(wrong)
-        self._seen += count
+        start, count = self.first.seen, len(wrong)
         outputs = {name: outputs[name] for name in self.largest if name in outputs}
         if missing := set(self.largest) - set(outputs):
             raise ValueError(f"it does not give {', '.join(sorted(missing))}")
@@ -179,8 +170,7 @@ class _Asking:
                         for name, values in reference(self.evaluated).items()}
             self.comparison.add({name: values[:fitting] for name, values in outputs.items()}, expected)
             self.largest = {name: max(self.largest[name], _largest(values)) for name, values in expected.items()}
-        if start < self._probe:
-            self._firsts.append((inputs, outputs))
+        self.first.add(inputs, outputs)
         here = [position - start for position in self.positions if start <= position < start + count]
         if here:
             for name, values in outputs.items():

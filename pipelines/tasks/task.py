@@ -1,6 +1,7 @@
 """What a task is: what a model's outputs mean, how they are learnt, and what they are worth. One file per task."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, final
@@ -11,7 +12,9 @@ from pydantic import BaseModel
 from export.signature import Arrays, Function, Signature, Tensor
 from pipelines.entries import Entry
 from pipelines.features.feature import Feature
+from pipelines.figures import figures
 from pipelines.ingest.index import Index
+from pipelines.tasks.answered import Answered
 from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.supervised import Objective, supervised
 from pipelines.training.losses import Loss
@@ -120,7 +123,9 @@ class Task(Entry):
     pairs: ClassVar[dict[str, str]] = {}
     #: What a recipe without train.loss means, as it would write it.
     loss: ClassVar[str] = "cross_entropy"
-    #: What a wrong answer is called in the report, and a right one.
+    #: Whether the report shows the best, the median and the worst examples, and not those alone that are wrong.
+    ranked: ClassVar[bool] = False
+    #: What the report calls the examples that it shows.
     worst_caption: ClassVar[str] = "The examples that the model is most wrong about"
 
     @property
@@ -240,12 +245,24 @@ class Task(Entry):
                  values in targets.items())
         axes.set_title(", ".join(filter(None, words)) if title is None else title, fontsize=8)
 
+    def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
+        """Draw the examples that the report shows, by default in a grid, each under its `title`."""
+        titles = [self.title(one.targets, one.outputs, 0, one.wrong, data) for one in examples]
+        figures.grid([functools.partial(self.draw, data=data, inputs=one.inputs, targets=one.targets, position=0,
+                                        title=title)
+                      for one, title in zip(examples, titles, strict=True)], path)
+
     def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
         """Return what stands above one of the examples that the model is most wrong about."""
         return f"{wrong:.3g}"
 
     def decision(self, outputs: Arrays) -> np.ndarray | None:
         """Return one class or number per example, for drift; None where there is no such thing."""
+        return None
+
+    def decided(self, targets: Arrays) -> np.ndarray | None:
+        """Return what `decision` would be were the targets answered, where they are not that by themselves; None where
+        there is no such thing."""
         return None
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:

@@ -34,6 +34,8 @@ TRAINED = 500
 CHUNK = 256
 #: The shift of the answered classes.
 CLASSES = "classes"
+#: The shift of what was answered where the targets are not one number each.
+ANSWERS = "answers"
 
 
 class Shift(BaseModel):
@@ -185,12 +187,13 @@ def _answers(data: Data, targets: Arrays, logged: Logged) -> tuple[list[Shift], 
     """Return how far the answers are from the training targets, and the share of each class in both."""
     target = next((name for name, tensor in data.index.targets.items() if not tensor.shape), None)
     decided = list(_decisions(data, logged.outputs))
-    if target is None or not decided:
+    trained = targets[target] if target is not None else data.task.decided(targets)
+    if trained is None or not decided:
         return [], {}
-    trained, answered = targets[target], np.concatenate(decided)
-    names = data.index.names(target)
+    answered = np.concatenate(decided)
+    names = data.index.names(target) if target is not None else []
     if not names:
-        return [Shift(name=target, index=stability(trained, answered), trained=float(trained.mean()),
+        return [Shift(name=target or ANSWERS, index=stability(trained, answered), trained=float(trained.mean()),
                       logged=float(answered.mean()))], {}
     before, after = (np.bincount(values, minlength=len(names))[:len(names)] / len(values)
                      for values in (trained, answered))

@@ -17,6 +17,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.reporting import results
 from pipelines.stages.context import INDEX
 from pipelines.tasks.image_classification import IMAGE, LABEL, OUTPUT, ImageClassification
+from pipelines.tasks.semantic_segmentation import MASK, SemanticSegmentation
 from pipelines.tasks.task import Task
 
 with epy.lazy_imports():
@@ -36,12 +37,14 @@ class Asked:
         task: what its outputs mean.
         index: of the data that it learnt from.
         features: of its inputs, by name.
+        is_guessed: nothing says what it was trained for.
     """
 
     path: Path
     task: Task
     index: Index
     features: Mapping[str, Feature]
+    is_guessed: bool = False
 
 
 def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
@@ -64,8 +67,8 @@ def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
 def find_model(artifact: Path) -> Asked:
     """Return the model that `artifact` stands for.
 
-    The run that it belongs to says what it was trained for. A model without a run is taken for an image classifier, and
-    its class names for those in a labels.txt near it.
+    The run that it belongs to says what it was trained for. A model without a run is taken for an image classifier, or
+    of pixels where it gives numbers for each, and its class names for those in a labels.txt near it.
 
     Raises:
         UserError: there is no such file, or the run has no verified model yet.
@@ -85,7 +88,10 @@ def answers(asked: Asked, files: Sequence[Path]) -> list[str]:
         predictor = open_predictor(asked.path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    outputs = asked.task.answer(predictor, read_inputs(asked, main_signature(predictor), files))
+    signature = main_signature(predictor)
+    if asked.is_guessed and any(len(tensor.shape) > 1 for tensor in signature.outputs):
+        asked = _of_pixels(asked)
+    outputs = asked.task.answer(predictor, read_inputs(asked, signature, files))
     return asked.task.in_words(_named(asked, outputs), asked.index)
 
 
@@ -133,12 +139,19 @@ def _of_classifier(path: Path) -> Asked:
     index = Index(source="", digest="", splits={}, learnt=learnt,
                   inputs={name: feature.tensor(name, learnt[name]) for name, feature in features.items()},
                   targets={LABEL: task.targets[LABEL]().tensor(LABEL, learnt[LABEL])})
-    return Asked(path, task, index, features)
+    return Asked(path, task, index, features, is_guessed=True)
+
+
+def _of_pixels(asked: Asked) -> Asked:
+    """Return a model that is not known as one that tells the classes of pixels apart."""
+    index = asked.index.model_copy(update={"learnt": {IMAGE: Learnt(), MASK: asked.index.learnt[LABEL]}})
+    return dataclasses.replace(asked, task=SemanticSegmentation(), index=index)
 
 
 def _named(asked: Asked, outputs: Arrays) -> Arrays:
-    """Return an image classifier's only output under the task's name for it: files made elsewhere have their own."""
-    if isinstance(asked.task, ImageClassification) and OUTPUT not in outputs:
+    """Return the only output of a model that tells classes apart under the task's name for it: files made elsewhere
+    have their own."""
+    if isinstance(asked.task, (ImageClassification, SemanticSegmentation)) and OUTPUT not in outputs:
         if len(outputs) != 1:
             raise UserError(f"predict: {asked.path} gives {', '.join(outputs)}; one of them must be called {OUTPUT}")
         return {OUTPUT: next(iter(outputs.values()))}

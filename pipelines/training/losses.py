@@ -3,7 +3,8 @@
 A loss compares an output with its target, both of any rank, classes last: one row of classes per example, or one per
 pixel or token of it. Targets are prepared: classes one-hot, numbers as they are. What the output is, its role says:
 losses that Keras defines on probabilities see the softmax of logits, those on several yes-or-no questions their
-sigmoid, and every other output as it is.
+sigmoid, and every other output as it is. Of dense outputs, positions whose target is no class, all 0 one-hot, are left
+out: the mean of an example is over the others.
 """
 from __future__ import annotations
 
@@ -36,6 +37,13 @@ class Loss(Entry):
     whole_classes: ClassVar[bool] = False
     #: Whether it compares classes, and not numbers.
     of_classes: ClassVar[bool] = True
+    #: Whether `comparison` gives a loss for each position of a dense output, and not one for all of them.
+    by_position: ClassVar[bool] = True
+
+    @property
+    def parts(self) -> list[Loss]:
+        """Return the losses that it is made of, by default itself alone."""
+        return [self]
 
     def build(self, counts: Sequence[int], role: Role) -> Comparison:
         """Return what compares targets with outputs.
@@ -55,7 +63,14 @@ class Loss(Entry):
             raise UserError(f"train.loss: {self.entry_name} compares classes, and this task's output is {role}: give "
                             f"one of {', '.join(numbers)}")
         compare = self.comparison(counts, role)
-        return lambda targets, outputs: _per_example(compare(targets, outputs))
+        has_classes = self.by_position and (self.of_classes or bool(counts))
+
+        def by_example(targets: Any, outputs: Any) -> Any:
+            values = compare(targets, outputs)
+            is_by_position = has_classes and 1 < len(values.shape) == len(targets.shape) - 1
+            return _mean_of_known(values, targets) if is_by_position else _per_example(values)
+
+        return by_example
 
     def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
         """Return a function as `build` does, whose result may have axes between batch and classes left."""
@@ -200,10 +215,14 @@ class Dice(Loss, name="dice"):
     is the loss. Of one row of classes per example they run over the classes.
     """
 
+    by_position: ClassVar[bool] = False
+
     def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
         def overlap(targets: Any, outputs: Any) -> Any:
             scores = _probabilities(outputs, role)
             dense = len(scores.shape) > 2
+            if dense:
+                scores = scores * keras.ops.sum(targets, -1, keepdims=True)  # 0 where the target is no class
             axes = tuple(range(1, len(scores.shape) - 1)) if dense else (1,)
             added = 1.0 if dense else 1e-7
             shared = keras.ops.sum(targets * scores, axes)
@@ -278,3 +297,10 @@ def _aligned(targets: Any, outputs: Any) -> tuple[Any, Any]:
 def _per_example(values: Any) -> Any:
     """Return the mean over all axes but the batch's; a loss of all examples together, (), as it is."""
     return keras.ops.mean(values, tuple(range(1, len(values.shape)))) if len(values.shape) > 1 else values
+
+
+def _mean_of_known(values: Any, targets: Any) -> Any:
+    """Return the mean over the positions that have a class, (batch, ...) to (batch,); 0 where none has."""
+    known = keras.ops.cast(keras.ops.any(targets > 0, -1), values.dtype)
+    axes = tuple(range(1, len(values.shape)))
+    return keras.ops.sum(values * known, axes) / keras.ops.maximum(keras.ops.sum(known, axes), 1.0)

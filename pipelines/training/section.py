@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-import pipelines.training.averaging  # noqa: F401  makes these callbacks known
+import pipelines.training.averaging
+import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, and this loss, known
 from pipelines.entries import Section
 from pipelines.training.callbacks import Callback
 from pipelines.training.distillation import DistillationSection

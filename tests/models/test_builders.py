@@ -41,6 +41,7 @@ PARAMETERS = {
     # timm, as all below
     "vit_tiny": (5_717_416, None), "vit_small": (22_050_664, None), "vit_base": (86_567_656, None),
     "mobilevit_xxs": (None, 1_272_024), "mobilevit_xs": (None, 2_317_848), "mobilevit_s": (None, 5_578_632),
+    "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet
 }
 #: Multiply-adds in millions that the papers or benchmarks state, and how far theirs may be rounded.
 MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": (3_800, 0.05),
@@ -59,7 +60,8 @@ LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "r
          "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6",
          "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_b3", "efficientnet_v2_s",
          "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
-         "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet")
+         "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet",
+         "unet")
 
 
 def test_every_builder_has_a_reference():

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from etils import epy
@@ -10,10 +10,11 @@ from pydantic import Field as Setting
 
 from pipelines.errors import UserError
 from pipelines.features.feature import Field
-from pipelines.ingest.index import Part, select
-from pipelines.ingest.sources import npz
+from pipelines.ingest.index import Part
+from pipelines.ingest.sources import npz, stored_array
 from pipelines.ingest.sources.npz import Header
 from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.stored_array import StoredArray
 
 with epy.lazy_imports():
     import numpy as np
@@ -26,6 +27,10 @@ NAMES: dict[Part, tuple[tuple[str, str], ...]] = {
     "test": (("x_test", "y_test"), ("test_images", "test_labels"))}
 #: What the name of any other array says of its part, before it or behind it.
 PARTS: dict[str, Part] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+#: What is read at once of the entries of arrays: so many of them, and so many bytes of the largest, at most.
+MOST_ROWS, BLOCK_BYTES = 256, 2**20
+#: What a position is called beside the fields.
+POSITION = "/position"
 #: The class of images without labels.
 UNLABELLED = "unlabelled"
 
@@ -102,12 +107,13 @@ class Arrays(Source, name="arrays", shorthand="path"):
             listed = ", ".join(f"{size:,} of {field}" for field, size in sizes.items())
             raise UserError(f"data: {self.path} has not as many of each in the {part} part: {listed}")
 
-        def encoded(position: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        def encoded(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             image = {"image": tf.io.encode_png(example["image"], compression=0)} if "image" in example else {}
+            position = example.pop(POSITION)
             return {**example, **image, "id": tf.strings.join([f"{part}#", tf.strings.as_string(position)])}
 
-        examples = tf.data.Dataset.from_tensor_slices(values).enumerate()
-        return select(examples, positions).map(encoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        examples = _rows(values, range(next(iter(sizes.values()))) if positions is None else positions)
+        return examples.map(encoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def without(self, field: str) -> str | None:
         headers = npz.headers(self.path)
@@ -153,7 +159,8 @@ class Arrays(Source, name="arrays", shorthand="path"):
     def _class_names(self, labels: str) -> list[str]:
         return self.class_names or [str(label) for label in range(int(self._labels(labels).max(initial=0)) + 1)]
 
-    def _values(self, part: Part, field: str) -> np.ndarray:
+    def _values(self, part: Part, field: str) -> np.ndarray | StoredArray:
+        """Return a field's values, (examples, ...), in memory or where they lie."""
         names = self._layout()[part]
         if field == "image":
             return self._images(names[field])
@@ -162,10 +169,15 @@ class Arrays(Source, name="arrays", shorthand="path"):
         if field not in names:
             raise UserError(f"data: {self.path} has no {field} of the {part} part; it has "
                             f"{', '.join(sorted(npz.headers(self.path)))}")
-        return self._labels(names[field]) if field == "label" else npz.array(self.path, names[field])
+        if field == "label":
+            return self._labels(names[field])
+        return stored_array.find(self.path, names[field]) or npz.array(self.path, names[field])
 
-    def _images(self, name: str) -> np.ndarray:
+    def _images(self, name: str) -> np.ndarray | StoredArray:
         """Return raw pixels, uint8 (examples, height, width, channels)."""
+        stored = stored_array.find(self.path, name)
+        if stored is not None and stored.dtype == np.uint8:
+            return stored if len(stored.shape) == 4 else stored.with_channel()
         images = npz.array(self.path, name)
         if not len(images):
             raise UserError(f"data: {name} in {self.path} is empty; give at least one image")
@@ -195,6 +207,28 @@ class Arrays(Source, name="arrays", shorthand="path"):
             return True
         labels = npz.array(self.path, name)
         return bool(np.all(labels == np.round(labels)))
+
+
+def _rows(values: Mapping[str, np.ndarray | StoredArray], positions: Sequence[int]) -> tf.data.Dataset:
+    """Return the entries of arrays at some positions, with the positions.
+
+    They are read in blocks from where they lie: a dataset that is made of arrays holds them several times.
+    """
+    arrays: dict[str, np.ndarray | StoredArray] = {**values, POSITION: np.arange(max(positions, default=-1) + 1)}
+    order = np.asarray(positions, np.int64)
+    largest = max(array[:1].nbytes for array in arrays.values())
+    block = max(1, min(MOST_ROWS, BLOCK_BYTES // max(1, largest)))
+
+    def read(start: np.ndarray) -> list[np.ndarray]:
+        return [array[order[start:start + block]] for array in arrays.values()]
+
+    def rows(start: tf.Tensor) -> dict[str, tf.Tensor]:
+        tensors = tf.numpy_function(read, [start], [array.dtype for array in arrays.values()], stateful=False)
+        for tensor, array in zip(tensors, arrays.values(), strict=True):
+            tensor.set_shape((None, *array.shape[1:]))
+        return dict(zip(arrays, tensors, strict=True))
+
+    return tf.data.Dataset.range(0, len(order), block).map(rows).unbatch()
 
 
 def _pair(headers: Headers, part: Part) -> tuple[str | None, str | None]:

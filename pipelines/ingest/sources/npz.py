@@ -5,7 +5,7 @@ import contextlib
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epy
 
@@ -20,10 +20,20 @@ ALONE = "x"
 
 
 class Header(NamedTuple):
-    """What is known of an array without reading it: its shape, and NumPy's letter for the kind of its numbers."""
+    """What is known of an array without reading it.
+
+    Args:
+        by_columns: its numbers are written column by column.
+    """
 
     shape: tuple[int, ...]
-    kind: str
+    dtype: np.dtype
+    by_columns: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return NumPy's letter for the kind of its numbers."""
+        return self.dtype.kind
 
     @property
     def is_numeric(self) -> bool:
@@ -34,7 +44,7 @@ def headers(path: str) -> dict[str, Header]:
     """Return the headers of all arrays in a file, by name. Raises UserError where it cannot be read."""
     with _opened(path) as file:
         if isinstance(file, dict):
-            return {name: Header(array.shape, array.dtype.kind) for name, array in file.items()}
+            return {name: Header(array.shape, array.dtype) for name, array in file.items()}
         return {name: _header(file, name) for name in file.files}
 
 
@@ -60,10 +70,15 @@ def _opened(path: str) -> Iterator[np.lib.npyio.NpzFile | dict[str, np.ndarray]]
                         f"({first_line(error)})") from None
 
 
+def read_header(member: Any) -> Header:
+    """Return what a .npy file says of itself; it stands where its numbers begin afterwards."""
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = read(member)
+    return Header(shape, dtype, by_columns)
+
+
 def _header(file: np.lib.npyio.NpzFile, name: str) -> Header:
     assert file.zip is not None
     with file.zip.open(f"{name}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(member)
-    return Header(shape, dtype.kind)
+        return read_header(member)

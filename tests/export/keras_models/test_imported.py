@@ -47,6 +47,21 @@ def test_each_form_comes_over_exactly_without_its_softmax_and_with_its_pixels(li
     np.testing.assert_allclose(answered - answered.mean(axis=1, keepdims=True), expected, atol=1e-4)
 
 
+def test_a_model_of_pixels_comes_over_without_its_softmax():
+    keras.utils.set_random_seed(4)
+    made = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+                             keras.layers.Conv2D(3, 1, activation="softmax")], name="given")
+    model = imported.classifier(made, "0..1", dense=True)
+    logits = np.asarray(model(IMAGES.astype("float32"))["logits"])
+    np.testing.assert_allclose(tf.nn.softmax(logits), made(UNIT), atol=1e-5)
+    with pytest.raises(ValueError, match=re.escape("given gives (batch, 12, 12, 3); it must be (batch, classes), with "
+                                                   "at least two classes")):
+        imported.classifier(made, "0..1")
+    with pytest.raises(ValueError, match=re.escape("given gives (batch, 5); it must be (batch, height, width, classes)"
+                                                   ", with at least two classes")):
+        imported.classifier(network(keras), "0..1", dense=True)
+
+
 def test_a_tflite_file_takes_raw_pixels_and_gives_logits_and_is_quantized(tmp_path):
     made = network(tf_keras)
     content = tf.lite.TFLiteConverter.from_keras_model(made).convert()

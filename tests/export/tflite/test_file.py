@@ -1,8 +1,13 @@
 """TFLite files taken apart and put together again answer as before."""
+import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
+from export.conversion import convert, weight_only
+from export.keras_models import graph
 from export.predictors import LiteRTPredictor
+from export.signature import Signature, Tensor
 from export.tflite import file as tflite_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype("uint8")
@@ -67,3 +72,18 @@ def test_real_values_are_scaled_by_channel(files):
         expected = tflite_file.real(exact, exact.subgraphs[0].tensors[whole.inputs[1]])
         steps = np.abs(expected).reshape(len(expected), -1).max(axis=1) / 127
         assert (np.abs(stored - expected).reshape(len(expected), -1).max(axis=1) <= steps * 0.51).all()
+
+
+def test_constants_behind_the_flatbuffer_are_read_too(tmp_path):
+    """As litert-quantizer writes models of more than 256 kB."""
+    image = keras.Input((8, 8, 3), name="image")
+    hidden = keras.layers.Dense(1500, "relu")(keras.layers.Flatten()(image))
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(hidden))
+    signature = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 3), role="image"),),
+                          outputs=(Tensor(name="logits", dtype="float32", shape=(2,), role="logits"),))
+    convert.float_graph(model, lambda plain: [graph.function(plain, signature)], tmp_path / "graph")
+    content = weight_only.quantize(convert.convert(tmp_path / "graph", "float32"), 8)
+    outside = [one for one in schema.ModelT.InitFromPackedBuf(content, 0).buffers if one.offset > 1]
+    assert outside, "the case that is tested"
+    again = tflite_file.write(tflite_file.read(content))
+    np.testing.assert_array_equal(answers(again, tmp_path), answers(content, tmp_path))

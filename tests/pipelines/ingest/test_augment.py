@@ -6,6 +6,7 @@ import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
+from pipelines.ingest.augmentation import geometric
 from pipelines.ingest.augmentation.augment import augment
 from pipelines.ingest.augmentation.augment_policies import PHOTOMETRIC
 from pipelines.ingest.augmentation.augmentation import Augmentation
@@ -202,6 +203,46 @@ def test_a_mask_goes_where_its_image_goes(written):
     between = (values > 1) & (values < 199)  # where interpolation mixes the halves
     np.testing.assert_array_equal(bright[~between], values[~between] > 100)
     assert between.mean() < 0.35
+
+
+@pytest.mark.parametrize(("written", "moves"), [
+    ("flip", lambda one: [one, one[:, ::-1]]), ({"flip": "vertical"}, lambda one: [one, one[::-1]]),
+    ({"crop": 1}, lambda one: [np.pad(one, ((1, 1), (1, 1), (0, 0)))[y:y + 12, x:x + 12]
+                               for y in range(3) for x in range(3)])])
+def test_a_whole_move_of_a_mask_is_exactly_that_of_its_image(written, moves):
+    """Each pixel has a class of its own that is its grey value: one of the known moves, the same in both."""
+    image = np.random.default_rng(0).permutation(144).astype("uint8").reshape(12, 12, 1)
+    classes = np.eye(144, dtype="float32")[image[..., 0]]
+    inputs, targets = apply_to([written], {"image": np.repeat(image[None], 40, 0)},
+                               {"mask": np.repeat(classes[None], 40, 0)})
+    expected = moves(image)
+    seen = {next(number for number, one in enumerate(expected) if np.array_equal(one, moved))
+            for moved in inputs["image"].astype("uint8")}
+    assert seen == set(range(len(expected)))
+    known = targets["mask"].any(-1)
+    np.testing.assert_array_equal(targets["mask"].argmax(-1)[known], inputs["image"][..., 0][known])
+    assert (inputs["image"][..., 0][~known] == 0).all(), "what comes from outside is black, and of no class"
+    if "crop" not in written:
+        assert known.all()
+
+
+def test_a_quarter_turn_of_a_mask_is_exactly_that_of_its_image():
+    angle = np.pi / 2
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]], "float32")[None]
+    image = np.arange(81, dtype="float32").reshape(1, 9, 9, 1)
+    classes = np.eye(81, dtype="float32")[image[..., 0].astype(int)]
+    moved = geometric.moved({"image": tf.constant(image), "mask": tf.constant(classes)}, ROLES, tf.constant(turn))
+    turned = np.rot90(image[0, ..., 0])
+    np.testing.assert_allclose(moved["image"][0, ..., 0], turned, atol=1e-3)
+    np.testing.assert_array_equal(np.argmax(moved["mask"][0], -1), turned)
+
+
+@pytest.mark.parametrize("written", ["color_jitter", {"cutout": 0.4}, "random_erasing"])
+def test_what_changes_values_leaves_masks_alone(written):
+    images, masks = halves(16)
+    inputs, targets = apply_to([written], {"image": images}, {"mask": masks})
+    np.testing.assert_array_equal(targets["mask"], masks)
+    assert (inputs["image"] != images).any()
 
 
 def test_a_mask_of_another_size_moves_by_as_much_of_itself():

@@ -93,3 +93,14 @@ def test_the_schema_describes_the_features_and_refuses_a_misspelt_setting():
     assert schema["properties"]["image"]["description"] == "The images that the model sees."
     assert schema["additionalProperties"] == {"type": "object"}, "features that a task calls something else"
     json.dumps(schema)
+
+
+def test_a_mask_follows_its_image_unless_it_says_otherwise():
+    dense = {"image": Image, "mask": Mask}
+    mask = filled(dense, image={"size": [6, 8], "fit": "pad"}).feature("mask", Mask)
+    assert (mask.size, mask.fit) == ((6, 8), "pad")
+    own = filled(dense, image={"size": [6, 8]}, mask={"size": 4, "names": ["a", "b"]}).feature("mask", Mask)
+    assert (own.size, own.fit, own.names) == ((4, 4), "resize", ["a", "b"])
+    again = DataSection.model_validate(filled(dense, image={"size": 6}).model_dump(mode="json"))
+    again.fill(dense)
+    assert again == filled(dense, image={"size": 6})

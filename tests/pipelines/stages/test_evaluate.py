@@ -16,6 +16,7 @@ from pipelines.stages.context import Context, reference
 from pipelines.tasks.image_classification import ClassificationMeasure
 from pipelines.tasks.task import Figure
 from tests.pipelines.ingest.conftest import data_of
+from tests.pipelines.stages.dense import EXAMPLES, Network, bright
 
 
 def test_outputs_of_the_first_examples_are_kept(tmp_path):
@@ -58,3 +59,38 @@ def test_what_a_task_draws_does_not_meet_what_the_stage_draws(tmp_path, monkeypa
     shown = report._figures(run, types.SimpleNamespace(artifacts=[]))
     assert set(shown) == {"worst", "evaluate/figures/worst"} and len(set(shown.values())) == 2
     assert {path.parent.name for path in work.glob(UPLOADED["evaluate"][0])} == {"evaluate", "figures"}
+
+
+def test_the_first_examples_are_kept_over_batches_with_their_answers():
+    first = asked.First(5)
+    values = np.arange(9.0)
+    for start in (0, 3, 6):
+        first.add({"x": values[start:start + 3]}, {"y": -values[start:start + 3]})
+    np.testing.assert_array_equal(first.inputs["x"], values[:5])
+    np.testing.assert_array_equal(first.outputs["y"], -values[:5])
+    assert first.seen == 9
+
+
+def test_the_best_the_median_and_the_worst_are_asked_again(arrays):
+    data = bright(arrays)
+    network = Network()
+    ranked = asked.Ranked(2)
+    wrong = np.random.default_rng(0).permutation(EXAMPLES) / 100
+    for start in (0, 8, 16):
+        ranked.add({}, {}, {}, wrong[start:start + 8])
+    shown = ranked.examples(data, network)
+    assert [one.rank for one in shown] == ["best", "best", "median", "median", "worst", "worst"]
+    np.testing.assert_allclose([one.wrong for one in shown], [0, 0.01, 0.09, 0.1, 0.18, 0.19], atol=1e-6)
+    assert network.asked == 6
+    for one in shown:
+        inputs, targets = data.arrays("test", [one.position])
+        np.testing.assert_array_equal(one.inputs["image"], inputs["image"])
+        np.testing.assert_array_equal(one.targets["mask"], targets["mask"])
+        np.testing.assert_array_equal(one.outputs["logits"], Network().predict(inputs)["logits"])
+
+
+def test_no_example_is_shown_twice_where_there_are_few(arrays):
+    ranked = asked.Ranked(3)
+    ranked.add({}, {}, {}, np.array([0.3, 0.1, 0.2, 0.0]))
+    shown = ranked.examples(bright(arrays), Network())
+    assert sorted(one.position for one in shown) == [0, 1, 2, 3]

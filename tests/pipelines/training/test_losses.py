@@ -1,7 +1,9 @@
 """Losses against their closed forms."""
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+import pipelines.training.summed_loss  # noqa: F401  makes it known
 from pipelines.errors import UserError
 from pipelines.training.losses import Loss
 
@@ -87,9 +89,12 @@ def test_a_loss_of_dense_outputs_is_its_closed_form_for_each_example(written, ex
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(Loss.choices))
-def test_every_loss_has_a_value_for_each_example(name):
-    assert np.asarray(Loss.read(name).build([6, 3, 1], "logits")(TARGETS, LOGITS)).shape == (6,)
+SUM = {"sum": ["cross_entropy", "dice"]}
+
+
+@pytest.mark.parametrize("written", [SUM, *sorted(set(Loss.choices) - set(SUM))])
+def test_every_loss_has_a_value_for_each_example(written):
+    assert np.asarray(Loss.read(written).build([6, 3, 1], "logits")(TARGETS, LOGITS)).shape == (6,)
 
 
 @pytest.mark.parametrize("written", [
@@ -100,6 +105,49 @@ def test_the_role_of_an_output_decides_on_the_softmax(written):
     of_logits = loss.build([6, 3, 1], "logits")(TARGETS, LOGITS)
     of_scores = loss.build([6, 3, 1], "scores")(TARGETS, scores)
     np.testing.assert_allclose(np.asarray(of_logits), np.asarray(of_scores), rtol=1e-4, atol=1e-6)
+
+
+VOID = np.random.default_rng(5).random((2, 4, 5)) < 0.3
+
+
+@pytest.mark.parametrize("written", [
+    "cross_entropy", {"cross_entropy": 0.1}, {"cross_entropy": {"class_weights": "balanced"}}, "focal",
+    "binary_cross_entropy", "binary_focal", "mse", "mae", "huber", "kl", "dice", SUM])
+def test_pixels_of_no_class_are_left_out(written):
+    """What the model says there does not matter, and the mean is over the others: as if they were not there."""
+    compare = Loss.read(written).build([6, 3, 1], "logits")
+    targets = np.where(VOID[..., None], 0, DENSE_TARGETS).astype("float32")
+    other = np.where(VOID[..., None], 9, DENSE_LOGITS).astype("float32")
+    found = np.asarray(compare(targets, DENSE_LOGITS))
+    np.testing.assert_allclose(found, np.asarray(compare(targets, other)), rtol=1e-5)
+    for number, known in enumerate(~VOID):
+        alone = compare(DENSE_TARGETS[number][known][None, None], DENSE_LOGITS[number][known][None, None])
+        np.testing.assert_allclose(found[number], np.asarray(alone)[0], rtol=1e-5)
+
+
+def test_an_example_of_no_class_at_all_costs_nothing():
+    compare = Loss.read(SUM).build([6, 3, 1], "logits")
+    np.testing.assert_allclose(np.asarray(compare(0 * DENSE_TARGETS, DENSE_LOGITS)), [0, 0], atol=1e-6)
+
+
+def test_a_sum_adds_its_losses_each_times_its_weight():
+    values = {name: np.asarray(Loss.read(name).build([6, 3, 1], "logits")(DENSE_TARGETS, DENSE_LOGITS))
+              for name in ("cross_entropy", "dice", "focal")}
+    weighted = Loss.read({"sum": {"losses": ["cross_entropy", "dice", {"focal": {"gamma": 2}}], "weights": [1, 2, 4]}})
+    found = np.asarray(weighted.build([6, 3, 1], "logits")(DENSE_TARGETS, DENSE_LOGITS))
+    np.testing.assert_allclose(found, values["cross_entropy"] + 2 * values["dice"] + 4 * values["focal"], rtol=1e-5)
+    assert Loss.read(weighted.written()) == weighted
+    assert list(weighted.written()["sum"]["losses"][1]) == ["dice"]
+
+
+@pytest.mark.parametrize(("written", "message"), [
+    ({"sum": {"losses": ["cross_entropy", "dice"], "weights": [1]}}, "has 1 weights for 2 losses"),
+    ({"sum": ["cross_entropy", {"sum": ["dice", "mse"]}]}, "is a sum in a sum; list its losses instead"),
+    ({"sum": ["cross_entropy", "dise"]}, "loss dise is not known"),
+    ({"sum": ["dice"]}, "at least 2 items")])
+def test_a_sum_that_cannot_be_says_why(written, message):
+    with pytest.raises(ValidationError, match=message):
+        Loss.read(written)
 
 
 NUMBERS, ANSWERS = np.random.default_rng(4).normal(size=(2, 6)).astype("float32")

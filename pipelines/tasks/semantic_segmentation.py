@@ -1,0 +1,158 @@
+"""Semantic segmentation: one class per pixel."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etils import epy
+
+from export.keras_models import imported
+from export.signature import Arrays, Function, Tensor
+from pipelines.errors import UserError
+from pipelines.features.image import Image
+from pipelines.features.mask import VOID, Mask, classes_of
+from pipelines.figures import segmentation
+from pipelines.ingest.index import Index
+from pipelines.tasks.answered import Answered
+from pipelines.tasks.pixel_confusion import PixelConfusion
+from pipelines.tasks.task import Evaluation, Metric, Place, Task
+from pipelines.training.model_section import ImportedModel
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
+
+    from pipelines.ingest.data import Data
+
+IMAGE, MASK, OUTPUT = "image", "mask", "logits"
+
+
+class SemanticSegmentation(Task, name="semantic_segmentation"):
+    """One class per pixel."""
+
+    inputs, targets, pairs, split = {IMAGE: Image}, {MASK: Mask}, {OUTPUT: MASK}, "random"
+    metrics = (Metric(name="mean_iou", label="mean IoU"), Metric(name="dice", label="Dice"),
+               Metric(name="pixel_accuracy", label="pixel accuracy"))
+    watched = (Metric(name="example_iou", label="IoU of an example"),
+               Metric(name="pixel_accuracy", label="pixel accuracy"))
+    ranked = True
+    worst_caption = ("The best, the median and the worst test examples by their own mean IoU: the image, what is true, "
+                     "what the model answers, and where it is wrong")
+
+    def dimensions(self, index: Index) -> dict[str, Any]:
+        image, mask = index.inputs[IMAGE].shape, index.targets[MASK].shape
+        if image[:2] != mask:
+            raise UserError(f"data.mask: masks are {_pixels(mask)} and images {_pixels(image)} pixels; leave "
+                            "data.mask.size out, and they are brought to the images' size")
+        return {"input_shape": image, "classes": len(index.names(MASK))}
+
+    def outputs(self, index: Index) -> tuple[Tensor, ...]:
+        shape = (*index.targets[MASK].shape, len(index.names(MASK)))
+        return (Tensor(name=OUTPUT, dtype="float32", shape=shape, role="logits",
+                       meaning="one per pixel and class, in the order of labels.txt; the largest is the class"),)
+
+    def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
+        return {"example_iou": lambda targets, outputs: example_iou(targets[MASK], outputs[OUTPUT]),
+                "pixel_accuracy": lambda targets, outputs: pixel_accuracy(targets[MASK], outputs[OUTPUT])}
+
+    def measure(self, index: Index) -> PixelConfusion:
+        return PixelConfusion(MASK, OUTPUT, index.names(MASK))
+
+    def in_words(self, outputs: Arrays, index: Index) -> list[str]:
+        names, lines = index.names(MASK), []
+        for shares in class_shares(outputs[OUTPUT]):
+            order = [number for number in np.argsort(-shares, kind="stable") if shares[number]]
+            lines.append("  ".join(f"{names[number] if names else number} {shares[number]:.1%}" for number in order))
+        return lines
+
+    def sentence(self, index: Index, evaluation: Evaluation) -> str:
+        image = index.inputs[IMAGE].shape
+        colors = "RGB" if image[2] == 3 else "grey"
+        return (f"It gives each pixel of {colors} images of {_pixels(image)} pixels one of {len(index.names(MASK))} "
+                f"classes. On the held-out test examples its mean IoU is {evaluation.metrics['mean_iou']:.3f}, and "
+                f"{evaluation.metrics['pixel_accuracy']:.2%} of the pixels are right.")
+
+    def draw(self, axes: Axes, data: Data, inputs: Arrays, targets: Arrays, position: int,
+             title: str | None = None) -> None:
+        """Draw an example's mask over its image."""
+        super().draw(axes, data, inputs, targets, position, title)
+        segmentation.overlay(axes, classes_of(targets[MASK][position]), data.index.names(MASK))
+
+    def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
+        """Draw each example's image, its mask, the answer, and where that is wrong."""
+        image, learnt = data.features[IMAGE], data.index.learnt[IMAGE]
+        rows = [(f"{one.rank}: mean IoU {1 - one.wrong:.3f}",
+                 functools.partial(image.draw, value=one.inputs[IMAGE][0], learnt=learnt),
+                 one.targets[MASK][0], one.outputs[OUTPUT][0].argmax(axis=-1)) for one in examples]
+        segmentation.answers(rows, data.index.names(MASK), path)
+
+    def decision(self, outputs: Arrays) -> np.ndarray:
+        """Return the share of pixels that are not of the first class, which in most data is the background."""
+        return _foreground(outputs[MASK] if MASK in outputs else outputs[OUTPUT].argmax(axis=-1))
+
+    def decided(self, targets: Arrays) -> np.ndarray:
+        return _foreground(targets[MASK])
+
+    def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
+        return {"shares": self.in_words(outputs, index)[0]}
+
+    def adopt(self, model: keras.Model, settings: ImportedModel) -> keras.Model:
+        """Return a model made elsewhere as one from raw pixels to logits. Raises ValueError where it is none."""
+        return imported.classifier(model, settings.pixels or "0..255", dense=True)
+
+    def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
+        """Return, for a server, `serving_default` and `serving_bytes` to logits and the class of every pixel."""
+        functions = super().functions(model, data, place)
+        return functions if place == "device" else [with_mask(function) for function in functions]
+
+
+def class_shares(logits: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels that each class takes, (batch, height, width, classes) to (batch, classes)."""
+    mask = logits.argmax(axis=-1)
+    return np.stack([(mask == number).mean(axis=(1, 2)) for number in range(logits.shape[-1])], axis=1)
+
+
+def with_mask(function: Function) -> Function:
+    """Return the function with `mask`, the class of every pixel, beside its logits."""
+    logits = function.signature.outputs[0]
+    mask = Tensor(name=MASK, dtype="uint8", shape=logits.shape[:-1], role="mask", meaning="the class of every pixel")
+
+    def call(**tensors: Any) -> dict[str, Any]:
+        outputs = function.call(**tensors)
+        return {**outputs, MASK: tf.cast(tf.argmax(outputs[OUTPUT], -1), tf.uint8)}
+
+    return Function(function.signature.model_copy(update={"outputs": (logits, mask)}), call)
+
+
+def pixel_accuracy(targets: Any, logits: Any) -> Any:
+    """Return the share of pixels that are right, of those that have a class: one-hot targets (batch, height, width,
+    classes) to (batch,)."""
+    known = tf.reduce_sum(targets, -1)
+    right = tf.cast(tf.argmax(targets, -1) == tf.argmax(logits, -1), known.dtype) * known
+    return tf.math.divide_no_nan(tf.reduce_sum(right, [1, 2]), tf.reduce_sum(known, [1, 2]))
+
+
+def example_iou(targets: Any, logits: Any) -> Any:
+    """Return each example's mean IoU over the classes that occur in it, (batch,)."""
+    known = tf.reduce_sum(targets, -1, keepdims=True)
+    answers = tf.one_hot(tf.argmax(logits, -1), logits.shape[-1], dtype=targets.dtype) * known
+    shared = tf.reduce_sum(targets * answers, [1, 2])
+    union = tf.reduce_sum(targets, [1, 2]) + tf.reduce_sum(answers, [1, 2]) - shared
+    occurs = tf.cast(union > 0, targets.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.math.divide_no_nan(shared, union), -1), tf.reduce_sum(occurs, -1))
+
+
+def _foreground(masks: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels that are of another class than the first, of those that have one, (batch,)."""
+    known = masks != VOID
+    return ((masks != 0) & known).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+
+
+def _pixels(shape: Sequence[int | None]) -> str:
+    return " x ".join("?" if side is None else str(side) for side in shape[:2])
