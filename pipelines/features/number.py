@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from etils import epy
 
@@ -17,22 +17,46 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class Number(Feature, name="number"):
-    """A real number, or an array of them of a known shape, as the source has it."""
+class Number(Feature, name="number", shorthand="missing"):
+    """A real number, or an array of them of a known shape, as the source has it.
+
+    Of single numbers it learns the mean, the deviation and the median of the training split, missing ones left out.
+
+    Args:
+        missing: what a missing number, NaN, stands for: the mean or the median of the training split, or a number.
+            Where it is not given, no number may be missing.
+    """
 
     role, accepts = "values", ("number", "array")
+    missing: Literal["mean", "median"] | float | None = None
 
     def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
-        return Learnt(statistics={"shape": [float(size or 0) for size in field.shape or ()]})
+        shape = {"shape": [float(size or 0) for size in field.shape or ()]}
+        if field.kind != "number":
+            return Learnt(statistics=shape)
+        numbers = np.fromiter(values, float)
+        known = numbers[np.isfinite(numbers)]
+        if not len(known):
+            known = np.zeros(1)
+        learnt = {"mean": known.mean(), "deviation": known.std() or 1.0, "median": np.median(known)}
+        stands = learnt[self.missing] if isinstance(self.missing, str) else self.missing
+        if stands is not None:
+            learnt["missing"] = stands
+        return Learnt(statistics={**shape, **{name: [float(np.float32(value))] for name, value in learnt.items()}})
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         shape = _shape(learnt)
-        return Tensor(name=name, dtype="float32", shape=shape, meaning="real numbers" if shape else "a real number")
+        meaning = "real numbers" if shape else "a real number"
+        if "missing" in learnt.statistics:
+            meaning += f", NaN where it is missing, which counts as {learnt.statistics['missing'][0]:.6g}"
+        return Tensor(name=name, dtype="float32", shape=shape, meaning=meaning)
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         return tf.ensure_shape(tf.cast(value, tf.float32), _shape(learnt))
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
+        if self.missing is not None and np.isnan(value).any():
+            return None
         return None if np.isfinite(value).all() else "has a value that is infinite, or not a number"
 
     def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:

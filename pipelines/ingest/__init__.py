@@ -4,8 +4,16 @@ Importing this makes every source and augmentation known to recipes.
 """
 from pipelines.ingest.augmentation import augment_policies
 from pipelines.ingest.index import Index, Split
-from pipelines.ingest.sources import array_file, idx_files, image_folder, tfds_source, tfrecord
+from pipelines.ingest.sources import (
+    array_file,
+    idx_files,
+    image_folder,
+    scikit_learn,
+    table_file,
+    tfds_source,
+    tfrecord,
+)
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "idx_files", "image_folder", "tfds_source",
-           "tfrecord"]
+__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "idx_files", "image_folder",
+           "scikit_learn", "table_file", "tfds_source", "tfrecord"]

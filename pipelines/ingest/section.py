@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -14,6 +14,8 @@ from pipelines.entries import Section, inlined, unknown_key
 from pipelines.features.feature import Feature
 from pipelines.ingest.augmentation.augmentation import Augmentation
 from pipelines.ingest.sources.source import Source
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class DataSection(Section):
@@ -47,11 +49,11 @@ class DataSection(Section):
         """Return the word for YAML's boolean."""
         return "true" if value is True else value
 
-    def fill(self, features: Mapping[str, type[Feature]]) -> None:
+    def fill(self, features: Mapping[str, type[BaseModel]]) -> None:
         """Check the features' settings, and fill their defaults in.
 
         Args:
-            features: what a task's examples are made of, by name.
+            features: what a task's examples are made of, by name, or what else the task lets a recipe set here.
 
         Raises:
             ValidationError, PydanticCustomError: a setting that no feature has, a bad value, or an augmentation that
@@ -72,12 +74,16 @@ class DataSection(Section):
         recipe: Any = TypedDict("recipe", {"data": checked})  # type: ignore[misc]
         settings = {name: extra.get(name, {}) for name in features}
         filled = TypeAdapter(recipe).validate_python({"data": settings})["data"]
-        self._refuse_misfits({name: feature.role for name, feature in filled.items()})
+        self._refuse_misfits({name: feature.role for name, feature in filled.items() if isinstance(feature, Feature)})
         extra.clear()
         extra.update({name: feature.model_dump() for name, feature in filled.items()})
 
     def feature(self, name: str, kind: type[Feature]) -> Feature:
         """Return the feature of this name, with its settings."""
+        return self.setting(name, kind)
+
+    def setting(self, name: str, kind: type[Settings]) -> Settings:
+        """Return what stands here under a name that the task knows."""
         return kind.model_validate((self.__pydantic_extra__ or {}).get(name, {}))
 
     def _refuse_misfits(self, roles: Mapping[str, Any]) -> None:

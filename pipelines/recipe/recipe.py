@@ -63,7 +63,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def data_are_what_the_task_wants(self) -> Recipe:
-        self.data.fill(self.task.features)
+        self.data.fill(self.task.data_settings)
         return self
 
     @model_validator(mode="after")

@@ -118,7 +118,7 @@ def _of_run(path: Path, folder: Path) -> Asked:
     run = runs.load(folder)
     recipe = Recipe.model_validate(run.record.recipe)
     index = Index.model_validate_json(run.path("ingest", INDEX).read_bytes())
-    features = {name: recipe.data.feature(name, kind) for name, kind in recipe.task.inputs.items()}
+    features, _ = recipe.task.features_of(recipe.data, index.fields)
     return Asked(path, recipe.task, index, features)
 
 

@@ -177,7 +177,7 @@ class VariantContext:
             strategy="one", deterministic=self.train.deterministic)
         objective = task.objective(self.train.loss, index)
         if learning.distill is not None:
-            objective = distilled(objective, self.load(), learning.distill, list(task.inputs), task.paired(index))
+            objective = distilled(objective, self.load(), learning.distill, list(index.inputs), task.paired(index))
         training = loop.Training(
             settings=settings, objective=objective, watched=task.watch(), monitored=task.watched, steps=self.steps,
             batches=lambda epoch: self.data.training(epoch, learning.epochs), validation=self.data.validation(),

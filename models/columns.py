@@ -1,0 +1,148 @@
+"""The columns of a table as inputs of a model, and what it learns as its output."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from etils import epy
+
+with epy.lazy_imports():
+    import keras
+
+#: The input that holds all columns, where they come as one vector.
+VECTOR = "columns"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Args:
+        name: of the model's input.
+        words: of a category, how many positions there are, the one for unknown words among them; 0 of a number.
+        mean, deviation: of a number, in the training data.
+        missing: what a missing number, NaN, stands for.
+    """
+
+    name: str
+    words: int = 0
+    mean: float = 0.0
+    deviation: float = 1.0
+    missing: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What is learnt: one of several classes, or a number where there are no classes.
+
+    Args:
+        mean, deviation: of the number, in the training data.
+    """
+
+    classes: int = 0
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @property
+    def outputs(self) -> int:
+        """Return how many numbers a model has to say about an example."""
+        return self.classes or 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The columns of a table, as a builder takes them.
+
+    Args:
+        each: at least one.
+        as_vector: they come as one input, `columns` (batch, columns), positions of words as real numbers too; else
+            each has an input of its own, (batch,).
+    """
+
+    each: Sequence[Column]
+    as_vector: bool = False
+
+    def __str__(self) -> str:
+        return f"{len(self.each)} columns"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The inputs of a model of a table.
+
+    Args:
+        given: what goes into `keras.Model`.
+        numbers: column name to standardized number, float32 (batch, 1); none is missing.
+        words: column name to positions, int32 (batch, 1).
+    """
+
+    given: Any
+    numbers: dict[str, Any]
+    words: dict[str, Any]
+
+
+def numeric_columns(count: int) -> Columns:
+    """Return columns of numbers, for the dimensions of papers."""
+    return Columns([Column(f"x{number}") for number in range(1, count + 1)])
+
+
+def inputs(columns: Columns) -> Inputs:
+    """Return the inputs of a model, numbers standardized and missing ones replaced within it.
+
+    That is (x - mean) / deviation, where x is `missing` if it is NaN: a comparison, a choice, a difference and a
+    product, which every format that a model is brought to has.
+    """
+    numbers: dict[str, Any] = {}
+    words: dict[str, Any] = {}
+    given, values = _as_vector(columns) if columns.as_vector else _by_name(columns)
+    for column in columns.each:
+        value = values[column.name]
+        if column.words:
+            words[column.name] = value
+        else:
+            known = keras.ops.where(keras.ops.equal(value, value), value, column.missing)
+            numbers[column.name] = (known - column.mean) * (1 / column.deviation)
+    return Inputs(given, numbers, words)
+
+
+def embedded(taken: Inputs, columns: Columns, most: int) -> Any:
+    """Return all columns side by side, float32 (batch, features): standardized numbers, and words embedded.
+
+    Args:
+        most: features of a word; a vocabulary of n words gets (n + 1) // 2 where that is less.
+    """
+    layers = keras.layers
+    parts = list(taken.numbers.values())
+    for column in columns.each:
+        if column.words:
+            width = min(most, (column.words + 1) // 2)
+            vector = layers.Embedding(max(2, column.words), width, name=f"{column.name}_embedding")
+            parts.append(layers.Reshape((width,))(vector(taken.words[column.name])))
+    return layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+
+
+def answer(x: Any, target: Target) -> dict[str, Any]:
+    """Return a model's outputs: `logits` (batch, classes) of classes; of a number `value` (batch,), in its own units.
+
+    Args:
+        x: (batch, target.outputs).
+    """
+    if target.classes:
+        return {"logits": x}
+    return {"value": keras.layers.Reshape((), name="in_units")(x * target.deviation + target.mean)}
+
+
+def _by_name(columns: Columns) -> tuple[dict[str, Any], dict[str, Any]]:
+    given = {column.name: keras.Input((), name=column.name, dtype="int32" if column.words else "float32")
+             for column in columns.each}
+    return given, {name: keras.layers.Reshape((1,), name=f"{name}_in")(value) for name, value in given.items()}
+
+
+def _as_vector(columns: Columns) -> tuple[Any, dict[str, Any]]:
+    vector = keras.Input((len(columns.each),), name=VECTOR)
+    values = {column.name: vector[:, number:number + 1] for number, column in enumerate(columns.each)}
+    for column in columns.each:
+        if column.words:
+            values[column.name] = keras.ops.cast(values[column.name], "int32")
+    return vector, values
