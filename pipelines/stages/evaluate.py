@@ -13,7 +13,7 @@ from export.signature import Arrays
 from pipelines.figures import figures
 from pipelines.ingest.data import Data
 from pipelines.stages import asked
-from pipelines.stages.context import EVALUATION, ORDER, REFERENCE, SAMPLES, WORST, Context, reference
+from pipelines.stages.context import EVALUATION, ORDER, REFERENCE, SAMPLES, WORST, Context, listed, reference
 from pipelines.tasks.task import Evaluation
 
 with epy.lazy_imports():
@@ -48,6 +48,7 @@ def run(context: Context) -> str:
     shutil.rmtree(drawn, ignore_errors=True)
     drawn.mkdir()
     result = task.evaluate(predictor, data.batches("test"), data.index, drawn, see)
+    result = task.completed(result, predictor, data, drawn)
     expected = reference(context.work)
     count = asked.probe_size(data, kept.written)
     probe = {name: np.concatenate([one[name] for one in firsts])[:count] for name in firsts[0]}
@@ -65,6 +66,8 @@ def _record(context: Context, data: Data, result: Evaluation) -> None:
     index = data.index
     context.journal.dataset(f"{index.source}/test", index.digest, index.splits["test"].examples, "test")
     context.journal.metrics(result.metrics)
+    for other, metrics in result.baselines.items():
+        context.journal.metrics(listed(metrics, suffix=f".{other}"))
     for table in result.tables:
         for name, *cells in table.rows:
             numbers = {f"{column}.{name}".lower().replace(" ", "_"): cell

@@ -63,12 +63,14 @@ class Evaluation(BaseModel):
         metrics: by name, as the task's `metrics` has them.
         tables, figures: for the report.
         limits: sentences for the model card, for instance "Weakest classes (F1): ...".
+        baselines: what other models are worth on the same examples, by their names: metrics.
     """
 
     metrics: dict[str, float]
     tables: list[Table] = []
     figures: list[Figure] = []
     limits: list[str] = []
+    baselines: dict[str, dict[str, float]] = {}
 
 
 class Measure(Protocol):

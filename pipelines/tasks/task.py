@@ -50,10 +50,15 @@ class Task(Entry):
     split: ClassVar[Literal["stratified", "random", "chronological"]] = "stratified"
     #: What it is worth; `drop` is about the first.
     metrics: ClassVar[tuple[Metric, ...]]
+    #: Other models that the trained one is measured beside, see `completed`; gates may name them.
+    baselines: ClassVar[tuple[str, ...]] = ()
     #: What is watched while it learns, beside the loss; callbacks monitor `val_` of the first unless they say another.
     watched: ClassVar[tuple[Metric, ...]] = ()
     #: Output to the target that a pairwise loss compares it with.
     pairs: ClassVar[dict[str, str]] = {}
+    #: Whether integer files take inputs as the real numbers that they are, and scale them in float: where their ranges
+    #: differ, or some may be missing, NaN.
+    real_inputs: ClassVar[bool] = False
     #: What a recipe without train.loss means, as it would write it.
     loss: ClassVar[str] = "cross_entropy"
     #: What a wrong answer is called in the report, and a right one.
@@ -214,6 +219,15 @@ class Task(Entry):
     def adopt(self, model: keras.Model, settings: Any) -> keras.Model:
         """Return a model made elsewhere as this task's models are. Raises ValueError where it is of another kind."""
         raise ValueError(f"models made elsewhere cannot be taken for {self.entry_name} so far")
+
+    def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
+        """Return the trained model's evaluation with what no artifact is measured by: baselines, further tables and
+        figures. By default it is as it is.
+
+        Args:
+            folder: for figures.
+        """
+        return evaluation
 
     @final
     def evaluate(self, predictor: Predictor, batches: Iterable[tuple[Arrays, Arrays]], index: Index,

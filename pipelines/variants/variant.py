@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from etils import epy
 from pydantic import Field, model_validator
 
-from export.conversion import convert
+from export.conversion import convert, front, int8
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
 from export.keras_models import graph
@@ -146,6 +146,21 @@ class VariantContext:
         """Return inputs and targets of the validation split: all, or the first so many."""
         examples = self.data.index.splits["validation"].examples
         return self.data.arrays("validation", examples if most is None else min(most, examples))
+
+    def int8(self, graph: Path, calibration: Sequence[tuple[str, Arrays]], *, per_channel: bool = True,
+             integer_io: bool = True, all_integer: bool = True) -> bytes:
+        """Return a float graph as an int8 file; its inputs as the task wants them. See `convert.convert`."""
+        if not self.data.task.real_inputs:
+            return convert.convert(graph, "int8", calibration, per_channel=per_channel, integer_io=integer_io,
+                                   all_integer=all_integer)
+        calibrated = int8.calibrate(graph, calibration)
+        return int8.quantize(calibrated, per_channel=per_channel, keep_float=self.front(calibrated),
+                             integer_io=integer_io)
+
+    def front(self, calibrated: bytes) -> list[int]:
+        """Return the operators of a calibrated file that stay float, so that it takes real inputs; none where the task
+        does not ask for it."""
+        return front.operators(calibrated) if self.data.task.real_inputs else []
 
     @property
     def functions(self) -> Functions:

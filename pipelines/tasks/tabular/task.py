@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from etils import epy
@@ -14,7 +15,7 @@ from pipelines.features.feature import Field
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.image_classification import softmax, with_scores
-from pipelines.tasks.tabular import classification, regression, serving
+from pipelines.tasks.tabular import baselines, classification, importance, regression, serving
 from pipelines.tasks.tabular.choice import TARGET, inputs_of, target_of
 from pipelines.tasks.tabular.classification import ClassificationMeasure
 from pipelines.tasks.tabular.regression import RegressionMeasure
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.axes import Axes
 
+    from export.predictors import Predictor
     from pipelines.ingest.data import Data
 
-LOGITS, VALUE = "logits", "value"
+OF_CLASSES, OF_NUMBER = "logits", "value"
 BEST = 3
 #: Columns that a drawing of a row shows.
 DRAWN = 8
@@ -45,7 +47,7 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         problem: classification, of a target that is one of several words or whole numbers, or regression, of a number.
     """
 
-    inputs, targets = {}, {}
+    inputs, targets, real_inputs = {}, {}, True
     worst_caption = "The rows that the model is most wrong about"
     problem: Literal["classification", "regression"] = "classification"
 
@@ -57,7 +59,7 @@ class Tabular(Task, name="tabular", shorthand="problem"):
     @property
     def output(self) -> str:
         """Return the name of the model's output."""
-        return LOGITS if self.classifies else VALUE
+        return OF_CLASSES if self.classifies else OF_NUMBER
 
     @property
     def split(self) -> Literal["stratified", "random"]:  # type: ignore[override]
@@ -70,6 +72,10 @@ class Tabular(Task, name="tabular", shorthand="problem"):
     @property
     def watched(self) -> tuple[Metric, ...]:  # type: ignore[override]
         return (Metric(name="accuracy"),) if self.classifies else (Metric(name="mae", label="MAE", better="lower"),)
+
+    @property
+    def baselines(self) -> tuple[str, ...]:  # type: ignore[override]
+        return baselines.CLASSIFIERS if self.classifies else baselines.REGRESSORS
 
     @property
     def pairs(self) -> dict[str, str]:  # type: ignore[override]
@@ -98,9 +104,9 @@ class Tabular(Task, name="tabular", shorthand="problem"):
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
         if self.classifies:
-            return (Tensor(name=LOGITS, dtype="float32", shape=(len(index.names(TARGET)),), role="logits",
+            return (Tensor(name=OF_CLASSES, dtype="float32", shape=(len(index.names(TARGET)),), role="logits",
                            meaning="one per class, in the order of labels.txt; their softmax are the probabilities"),)
-        return (Tensor(name=VALUE, dtype="float32", shape=(), meaning="in the units of the data"),)
+        return (Tensor(name=OF_NUMBER, dtype="float32", shape=(), meaning="in the units of the data"),)
 
     def objective(self, loss: Loss, index: Index) -> Objective:
         """Return the loss; of a number it compares standardized values, whatever the units of the data."""
@@ -111,18 +117,27 @@ class Tabular(Task, name="tabular", shorthand="problem"):
 
         def standardized(inputs: Any, targets: Any, outputs: Any) -> Any:
             return compare(inputs, {TARGET: (targets[TARGET] - mean) / deviation},
-                           {VALUE: (outputs[VALUE] - mean) / deviation})
+                           {OF_NUMBER: (outputs[OF_NUMBER] - mean) / deviation})
 
         return standardized
 
     def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
         if self.classifies:
             return {"accuracy": lambda targets, outputs: tf.cast(
-                tf.argmax(targets[TARGET], -1) == tf.argmax(outputs[LOGITS], -1), tf.float32)}
-        return {"mae": lambda targets, outputs: tf.abs(targets[TARGET] - outputs[VALUE])}
+                tf.argmax(targets[TARGET], -1) == tf.argmax(outputs[OF_CLASSES], -1), tf.float32)}
+        return {"mae": lambda targets, outputs: tf.abs(targets[TARGET] - outputs[OF_NUMBER])}
 
     def measure(self, index: Index) -> ClassificationMeasure | RegressionMeasure:
         return ClassificationMeasure(index.names(TARGET), TARGET) if self.classifies else RegressionMeasure(TARGET)
+
+    def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
+        """Return the evaluation with scikit-learn's baselines, and the importance of each column."""
+        importances = importance.measured(predictor, data)
+        table = importance.table(importances, self.main.title, data.index.splits["test"].examples)
+        figure = importance.draw(importances, self.main.title, folder)
+        return evaluation.model_copy(update={
+            "baselines": baselines.measured(data), "tables": [*evaluation.tables, table],
+            "figures": [*evaluation.figures, figure]})
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return, for a server, `serving_default` of named columns, with words as text, and `classify` or `regress` of
@@ -138,9 +153,9 @@ class Tabular(Task, name="tabular", shorthand="problem"):
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
         if not self.classifies:
-            return [f"{value:.6g}" for value in outputs[VALUE].tolist()]
+            return [f"{value:.6g}" for value in outputs[OF_NUMBER].tolist()]
         names, lines = index.names(TARGET), []
-        for row in softmax(outputs[LOGITS]):
+        for row in softmax(outputs[OF_CLASSES]):
             best = np.argsort(-row, kind="stable")[:BEST]
             lines.append("  ".join(f"{names[number]} {row[number]:.1%}" for number in best))
         return lines
@@ -170,19 +185,19 @@ class Tabular(Task, name="tabular", shorthand="problem"):
     def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
         truth = targets[TARGET][position]
         if not self.classifies:
-            return f"{truth:.4g} taken for\n{outputs[VALUE][position]:.4g}"
+            return f"{truth:.4g} taken for\n{outputs[OF_NUMBER][position]:.4g}"
         names = data.index.names(TARGET)
-        scores = softmax(outputs[LOGITS][position])
+        scores = softmax(outputs[OF_CLASSES][position])
         answer = int(scores.argmax())
         if answer == truth:
             return f"{names[answer]} ({scores[answer]:.0%})"
         return f"{names[int(truth)]} taken for\n{names[answer]} ({scores[answer]:.0%})"
 
     def decision(self, outputs: Arrays) -> np.ndarray:
-        return outputs[LOGITS if LOGITS in outputs else "scores"].argmax(axis=-1) if self.classifies else outputs[VALUE]
+        return outputs[OF_CLASSES if OF_CLASSES in outputs else "scores"].argmax(axis=-1) if self.classifies else outputs[OF_NUMBER]
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
-        return {"class": index.names(TARGET)[int(outputs[LOGITS][0].argmax())]} if self.classifies else {}
+        return {"class": index.names(TARGET)[int(outputs[OF_CLASSES][0].argmax())]} if self.classifies else {}
 
 
 def _column(name: str, tensor: Tensor, index: Index) -> Column:
