@@ -90,8 +90,8 @@ def numeric_columns(count: int) -> Columns:
 def inputs(columns: Columns) -> Inputs:
     """Return the inputs of a model, numbers standardized and missing ones replaced within it.
 
-    That is (x - mean) / deviation, where x is `missing` if it is NaN: a comparison, a choice, a difference and a
-    product, which every format that a model is brought to has.
+    That is (x - mean) / deviation, where x is `missing` if it is NaN: a difference, a product, a comparison and a
+    choice, which every format that a model is brought to has.
     """
     numbers: dict[str, Any] = {}
     words: dict[str, Any] = {}
@@ -101,8 +101,10 @@ def inputs(columns: Columns) -> Inputs:
         if column.words:
             words[column.name] = value
         else:
-            known = keras.ops.where(keras.ops.equal(value, value), value, column.missing)
-            numbers[column.name] = (known - column.mean) * (1 / column.deviation)
+            scaled = (value - column.mean) * (1 / column.deviation)
+            usual = (column.missing - column.mean) / column.deviation
+            # the choice comes last: a difference and a product would be fused into a dense layer that follows
+            numbers[column.name] = keras.ops.where(keras.ops.not_equal(scaled, scaled), usual, scaled)
     return Inputs(given, numbers, words)
 
 

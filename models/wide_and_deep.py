@@ -30,7 +30,8 @@ def wide_and_deep(columns: Columns, target: Target, *,
     Cheng et al., "Wide & Deep Learning for Recommender Systems", 2016: the wide part is linear in standardized numbers,
     words one-hot, and cross-products of words; the deep part embeds words in 32 numbers and has ReLU layers of 1024,
     512 and 256 units, as in the paper's figure 4. On f features (f + 1) 1024 + 1025 * 512 + 513 * 256 + 257 k
-    parameters of the deep part, and (f + 1) k of the wide one, for k outputs, where all columns are numbers.
+    parameters of the deep part, and (f + 1) k of the wide one, for k outputs, where all columns are numbers. The wide
+    part begins at zero.
 
     Args:
         columns: of the table.
@@ -63,7 +64,7 @@ def _wide(taken: Inputs, columns: Columns, target: Target, crosses: Sequence[tup
     parts: list[Any] = []
     if numbers:
         together = layers.Concatenate()(numbers) if len(numbers) > 1 else numbers[0]
-        parts.append(layers.Dense(target.outputs, name="wide")(together))
+        parts.append(layers.Dense(target.outputs, kernel_initializer="zeros", name="wide")(together))
     positions = [(name, taken.words[name], count) for name, count in words.items()]
     for first, second in crosses:
         for name in (first, second):

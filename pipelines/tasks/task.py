@@ -220,6 +220,11 @@ class Task(Entry):
         """Return a model made elsewhere as this task's models are. Raises ValueError where it is of another kind."""
         raise ValueError(f"models made elsewhere cannot be taken for {self.entry_name} so far")
 
+    def rows_of(self, path: Path, features: Features, index: Index) -> tuple[list[str], dict[str, np.ndarray]] | None:
+        """Return the examples in a user's file that holds several: what each is called, and the inputs; None where a
+        file is one example. Raises UserError."""
+        return None
+
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
         """Return the trained model's evaluation with what no artifact is measured by: baselines, further tables and
         figures. By default it is as it is.

@@ -45,7 +45,8 @@ class Asked:
 
 
 def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
-    """Yield a line per file: what the model says of it, for instance its best classes with their probabilities.
+    """Yield a line per file, or per row of files of rows: what the model says of it, for instance its best classes
+    with their probabilities.
 
     Raises:
         UserError: there is no such model, or a file cannot be read.
@@ -53,12 +54,12 @@ def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
     asked = find_model(artifact)
     if asked.path.suffix == ".tflite":
         with workers.quiet():
-            words = answers(asked, files)
+            said = answers(asked, files)
     else:
-        words = workers.call(answers, asked, files, what="predict")
-    width = max(len(str(file)) for file in files)
-    for file, line in zip(files, words, strict=True):
-        yield f"{file!s:<{width}}  {line}"
+        said = workers.call(answers, asked, files, what="predict")
+    width = max(len(title) for title, _ in said)
+    for title, line in said:
+        yield f"{title:<{width}}  {line}"
 
 
 def find_model(artifact: Path) -> Asked:
@@ -79,14 +80,32 @@ def find_model(artifact: Path) -> Asked:
     return _of_run(artifact, run) if run is not None else _of_classifier(artifact)
 
 
-def answers(asked: Asked, files: Sequence[Path]) -> list[str]:
-    """Return a line per file: what a model says of it. Raises UserError."""
+def answers(asked: Asked, files: Sequence[Path]) -> list[tuple[str, str]]:
+    """Return what each example of some files is called, and what a model says of it. Raises UserError."""
     try:
         predictor = open_predictor(asked.path)
     except ValueError as error:
         raise UserError(str(error)) from error
-    outputs = asked.task.answer(predictor, read_inputs(asked, main_signature(predictor), files))
-    return asked.task.in_words(_named(asked, outputs), asked.index)
+    rows = _rows(asked, predictor, files)
+    titles = [str(file) for file in files] if rows is None else rows[0]
+    inputs = read_inputs(asked, main_signature(predictor), files) if rows is None else rows[1]
+    outputs = asked.task.answer(predictor, inputs)
+    return list(zip(titles, asked.task.in_words(_named(asked, outputs), asked.index), strict=True))
+
+
+def _rows(asked: Asked, predictor: Predictor, files: Sequence[Path]) -> tuple[list[str], Arrays] | None:
+    """Return the examples of files that hold several each: what they are called, and the inputs, words as text where
+    the model takes text; None where a file is one example."""
+    read = [asked.task.rows_of(file, dict(asked.features), asked.index) for file in files]
+    parts = [part for part in read if part is not None]
+    if not parts:
+        return None
+    takes = {tensor.name: tensor.dtype for tensor in main_signature(predictor).inputs}
+    inputs = {name: np.concatenate([columns[name] for _, columns in parts]) for name in asked.features}
+    for name, feature in asked.features.items():
+        if takes.get(name) == "string":
+            inputs[name] = feature.sent(inputs[name], asked.index.learnt[name])
+    return [title for titles, _ in parts for title in titles], inputs
 
 
 def read_inputs(asked: Asked, signature: Signature, files: Sequence[Path]) -> Arrays:

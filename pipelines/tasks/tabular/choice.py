@@ -17,7 +17,7 @@ from pipelines.features.outcome import Outcome
 TARGET = "target"
 #: Names that layers and operations of the models have; a column of such a name gets another.
 TAKEN = re.compile(r"(target|logits|value|columns|head|wide|in_units|inputs|outputs|scores|classes|cls_token|"
-                   r"(hidden|deep)_\d+|(dense|dropout|add|multiply|subtract|reshape|concatenate|embedding|equal|where|"
+                   r"(hidden|deep)_\d+|(dense|dropout|add|multiply|subtract|reshape|concatenate|embedding|equal|not_equal|where|"
                    r"cast|activation|get_item|zeros_like|layer_normalization|multi_head_attention)(_\d+)?)")
 #: What stands for missing numbers where a recipe does not say it.
 USUAL = "mean"

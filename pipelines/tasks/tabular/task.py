@@ -15,7 +15,7 @@ from pipelines.features.feature import Field
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.image_classification import softmax, with_scores
-from pipelines.tasks.tabular import baselines, classification, importance, regression, serving
+from pipelines.tasks.tabular import baselines, classification, importance, regression, rows, serving
 from pipelines.tasks.tabular.choice import TARGET, inputs_of, target_of
 from pipelines.tasks.tabular.classification import ClassificationMeasure
 from pipelines.tasks.tabular.regression import RegressionMeasure
@@ -139,6 +139,9 @@ class Tabular(Task, name="tabular", shorthand="problem"):
             "baselines": baselines.measured(data), "tables": [*evaluation.tables, table],
             "figures": [*evaluation.figures, figure]})
 
+    def rows_of(self, path: Path, features: Features, index: Index) -> tuple[list[str], dict[str, np.ndarray]]:
+        return rows.read(path, features, index)
+
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return, for a server, `serving_default` of named columns, with words as text, and `classify` or `regress` of
         tf.train.Example."""
@@ -194,7 +197,9 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         return f"{names[int(truth)]} taken for\n{names[answer]} ({scores[answer]:.0%})"
 
     def decision(self, outputs: Arrays) -> np.ndarray:
-        return outputs[OF_CLASSES if OF_CLASSES in outputs else "scores"].argmax(axis=-1) if self.classifies else outputs[OF_NUMBER]
+        if not self.classifies:
+            return outputs[OF_NUMBER]
+        return outputs[OF_CLASSES if OF_CLASSES in outputs else "scores"].argmax(axis=-1)
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         return {"class": index.names(TARGET)[int(outputs[OF_CLASSES][0].argmax())]} if self.classifies else {}
