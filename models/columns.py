@@ -10,9 +10,6 @@ from etils import epy
 with epy.lazy_imports():
     import keras
 
-#: The input that holds all columns, where they come as one vector.
-VECTOR = "columns"
-
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -56,12 +53,9 @@ class Columns:
 
     Args:
         each: at least one.
-        as_vector: they come as one input, `columns` (batch, columns), positions of words as real numbers too; else
-            each has an input of its own, (batch,).
     """
 
     each: Sequence[Column]
-    as_vector: bool = False
 
     def __str__(self) -> str:
         return f"{len(self.each)} columns"
@@ -72,12 +66,12 @@ class Inputs:
     """The inputs of a model of a table.
 
     Args:
-        given: what goes into `keras.Model`.
+        given: what goes into `keras.Model`: column name to (batch,).
         numbers: column name to standardized number, float32 (batch, 1); none is missing.
         words: column name to positions, int32 (batch, 1).
     """
 
-    given: Any
+    given: dict[str, Any]
     numbers: dict[str, Any]
     words: dict[str, Any]
 
@@ -95,9 +89,10 @@ def inputs(columns: Columns) -> Inputs:
     """
     numbers: dict[str, Any] = {}
     words: dict[str, Any] = {}
-    given, values = _as_vector(columns) if columns.as_vector else _by_name(columns)
+    given = {column.name: keras.Input((), name=column.name, dtype="int32" if column.words else "float32")
+             for column in columns.each}
     for column in columns.each:
-        value = values[column.name]
+        value = keras.layers.Reshape((1,), name=f"{column.name}_in")(given[column.name])
         if column.words:
             words[column.name] = value
         else:
@@ -133,18 +128,3 @@ def answer(x: Any, target: Target) -> dict[str, Any]:
     if target.classes:
         return {"logits": x}
     return {"value": keras.layers.Reshape((), name="in_units")(x * target.deviation + target.mean)}
-
-
-def _by_name(columns: Columns) -> tuple[dict[str, Any], dict[str, Any]]:
-    given = {column.name: keras.Input((), name=column.name, dtype="int32" if column.words else "float32")
-             for column in columns.each}
-    return given, {name: keras.layers.Reshape((1,), name=f"{name}_in")(value) for name, value in given.items()}
-
-
-def _as_vector(columns: Columns) -> tuple[Any, dict[str, Any]]:
-    vector = keras.Input((len(columns.each),), name=VECTOR)
-    values = {column.name: vector[:, number:number + 1] for number, column in enumerate(columns.each)}
-    for column in columns.each:
-        if column.words:
-            values[column.name] = keras.ops.cast(values[column.name], "int32")
-    return vector, values

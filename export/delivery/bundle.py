@@ -98,6 +98,10 @@ def _tensors(signature: FileSignature, about: Description) -> dict[str, list[dic
 def _tensor(info: TensorInfo, tensor: Tensor) -> dict[str, Any]:
     described: dict[str, Any] = {"name": info.name, "dtype": info.dtype, "shape": list(info.shape),
                                  "meaning": tensor.meaning}
+    if tensor.words:
+        described["words"] = list(tensor.words)
+    if tensor.missing is not None:
+        described["missing"] = {"give": "NaN", "counts_as": tensor.missing}
     if info.scale:
         described["quantization"] = {"scale": info.scale, "zero_point": info.zero,
                                      "real_value": "(stored - zero_point) * scale"}

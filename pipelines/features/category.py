@@ -50,8 +50,11 @@ class Category(Feature, name="category", shorthand="most"):
         return Learnt(names=[UNKNOWN, *(word for _, word in frequent[:self.most])])
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
-        return Tensor(name=name, dtype="int32", shape=(),
-                      meaning=f"position in the vocabulary, 0 to {len(learnt.names) - 1}; 0: not in it")
+        words = learnt.names
+        missing = words.index(MISSING) if MISSING in words else 0
+        return Tensor(name=name, dtype="int32", shape=(), words=tuple(words),
+                      meaning=f"position in the vocabulary, 0 to {len(words) - 1}; 0 where the word is not in it, "
+                              f"{missing} where it is missing")
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return positions, int32, of one example or of a batch: of texts, numbers, or numbers of classes."""

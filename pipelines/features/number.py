@@ -47,9 +47,10 @@ class Number(Feature, name="number", shorthand="missing"):
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         shape = _shape(learnt)
         meaning = "real numbers" if shape else "a real number"
-        if "missing" in learnt.statistics:
-            meaning += f", NaN where it is missing, which counts as {learnt.statistics['missing'][0]:.6g}"
-        return Tensor(name=name, dtype="float32", shape=shape, meaning=meaning)
+        missing = learnt.statistics.get("missing", [None])[0]
+        if missing is not None:
+            meaning += f", NaN where it is missing, which counts as {missing:.6g}"
+        return Tensor(name=name, dtype="float32", shape=shape, meaning=meaning, missing=missing)
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         return tf.ensure_shape(tf.cast(value, tf.float32), _shape(learnt))

@@ -1,4 +1,5 @@
-"""What a server is asked of a table's model: columns by name with words as text, or tf.train.Example messages."""
+"""What is asked of a table's model: columns as one vector on a device; on a server columns by name with words as text,
+or tf.train.Example messages."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,7 +15,28 @@ with epy.lazy_imports():
 if TYPE_CHECKING:
     from pipelines.ingest.data import Data
 
+#: The input that holds all columns.
+VECTOR = "columns"
 WORD = "text; what is not in the vocabulary counts as unknown, and the empty text as missing"
+
+
+def as_vector(columns: Signature) -> Signature:
+    """Return the signature that takes columns as one vector."""
+    listed = ", ".join(f"{number} {tensor.name}" for number, tensor in enumerate(columns.inputs))
+    vector = Tensor(name=VECTOR, dtype="float32", shape=(len(columns.inputs),), meaning=f"the columns: {listed}")
+    return columns.model_copy(update={"inputs": (vector,)})
+
+
+def of_vector(function: Function) -> Function:
+    """Return the function that takes columns as one vector, positions in vocabularies as real numbers."""
+    columns = function.signature.inputs
+
+    def call(**tensors: Any) -> dict[str, Any]:
+        vector = tensors[VECTOR]
+        return function.call(**{tensor.name: tf.cast(vector[:, number], tensor.dtype)
+                                for number, tensor in enumerate(columns)})
+
+    return Function(as_vector(function.signature), call)
 
 
 def with_words(function: Function, data: Data) -> Function:

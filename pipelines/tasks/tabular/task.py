@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from etils import epy
 from pydantic import BaseModel
 
-from export.signature import Arrays, Function, Tensor
+from export.keras_models import graph
+from export.signature import Arrays, Function, Signature, Tensor
 from models.columns import Column, Columns, Target
 from pipelines.features import columns as said
 from pipelines.features.feature import Field
@@ -45,11 +46,14 @@ class Tabular(Task, name="tabular", shorthand="problem"):
 
     Args:
         problem: classification, of a target that is one of several words or whole numbers, or regression, of a number.
+        vector: files for devices take all columns as one vector, float32, in the order of the source, positions in
+            vocabularies among them; else each column is an input of its own.
     """
 
     inputs, targets, real_inputs = {}, {}, True
     worst_caption = "The rows that the model is most wrong about"
     problem: Literal["classification", "regression"] = "classification"
+    vector: bool = False
 
     @property
     def classifies(self) -> bool:
@@ -142,12 +146,16 @@ class Tabular(Task, name="tabular", shorthand="problem"):
     def rows_of(self, path: Path, features: Features, index: Index) -> tuple[list[str], dict[str, np.ndarray]]:
         return rows.read(path, features, index)
 
+    def signature(self, index: Index, place: Place = "device") -> Signature:
+        columns = super().signature(index, place)
+        return serving.as_vector(columns) if self.vector and place == "device" else columns
+
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return, for a server, `serving_default` of named columns, with words as text, and `classify` or `regress` of
         tf.train.Example."""
-        function, *_ = super().functions(model, data, place)
+        function = graph.function(model, super().signature(data.index, place))
         if place == "device":
-            return [function]
+            return [serving.of_vector(function) if self.vector else function]
         named = serving.with_words(function, data)
         if not self.classifies:
             return [named, serving.regress(serving.of_examples(named, "regress"))]
