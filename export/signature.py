@@ -36,6 +36,7 @@ class Tensor(BaseModel, frozen=True):
         role: how it is compared, drawn, kept as a sample, and described to phone frameworks.
         meaning: in a few words, for people: "raw pixels 0..255".
         words: what each position stands for, of an input that is a position in a vocabulary.
+        parts: what each position holds, of a vector of different things.
         missing: what a missing value, NaN, counts as, of an input that may be missing.
         tolerance: how far an output of a float file may be from the trained model's, as a share of its largest value.
     """
@@ -46,6 +47,7 @@ class Tensor(BaseModel, frozen=True):
     role: Role = "values"
     meaning: str = ""
     words: tuple[str, ...] = ()
+    parts: tuple[Tensor, ...] = ()
     missing: float | None = None
     tolerance: float = 1e-4
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from export.compression import equalize
 from export.conversion import bias_correction, convert, int8
 from pipelines.engine.store import whole
-from pipelines.variants.variant import Calibration, Variant, VariantContext, default_inputs
+from pipelines.variants.variant import REAL_INPUTS, Calibration, Variant, VariantContext, default_inputs
 
 
 class Written(Variant):
@@ -101,6 +101,8 @@ class Int8(Calibrated, name="int8"):
         return ", ".join([super().summary, *(words for words, is_chosen in chosen.items() if is_chosen)])
 
     def content(self, context: VariantContext) -> bytes:
+        if context.data.task.real_inputs:
+            context.details["summary"] = REAL_INPUTS
         graph = _equalized(context) if self.equalize else context.graph
         calibration = context.calibration(self.calibration)
         integer_io = self.io == "integer"

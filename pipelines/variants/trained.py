@@ -237,7 +237,13 @@ def aware_content(context: VariantContext, model: Any, learning: Learning, *, ke
         preserve: what the training must keep, one of `export.compression.qat.PRESERVED`.
         calibration: for the ranges that no layer has learnt.
         part: names the training among the variant's.
+
+    Raises:
+        ValueError: the task's inputs are real numbers, which this training would round.
     """
+    if context.data.task.real_inputs:
+        raise ValueError(f"a training with the rounding of int8 rounds its inputs too, and those of "
+                         f"{context.data.task.entry_name} are real numbers, words, or missing; use int8 or auto")
     aware = qat.prepare(model, keep_float, preserve)
     context.fit(aware, learning, part)
     graph = context.folder / f"{part}_graph"

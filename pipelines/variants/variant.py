@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from export.conversion.convert import Functions
 
 
+#: What an int8 file of a task with real inputs is.
+REAL_INPUTS = "weights and activations in 8-bit integers, real numbers in and out"
+
+
 class Calibration(Section):
     """The training examples that integer variants find ranges with. A bare number means `examples`.
 

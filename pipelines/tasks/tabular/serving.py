@@ -23,7 +23,8 @@ WORD = "text; what is not in the vocabulary counts as unknown, and the empty tex
 def as_vector(columns: Signature) -> Signature:
     """Return the signature that takes columns as one vector."""
     listed = ", ".join(f"{number} {tensor.name}" for number, tensor in enumerate(columns.inputs))
-    vector = Tensor(name=VECTOR, dtype="float32", shape=(len(columns.inputs),), meaning=f"the columns: {listed}")
+    vector = Tensor(name=VECTOR, dtype="float32", shape=(len(columns.inputs),), meaning=f"the columns: {listed}",
+                    parts=columns.inputs)
     return columns.model_copy(update={"inputs": (vector,)})
 
 
