@@ -29,7 +29,7 @@ def ft_transformer(columns: Columns, target: Target, *, depth: Annotated[int, Fi
     of normalization, ReLU and a linear layer on the CLS token; the defaults are those of the paper's appendix.
     With tokens of d units and h = floor(4 d / 3), f columns of numbers have d (2 f + 1) parameters with the CLS token,
     each block 4 d (d + 1) + 2 h (d + 1) + d (h + 1), normalizations 4 d a block, and the head d k + k for k outputs:
-    894,913 for 8 numbers, 3 blocks of 192 units and one output.
+    894,913 for 8 numbers, 3 blocks of 192 units and one output, and 8.1 M multiply-adds.
 
     Args:
         columns: of the table.

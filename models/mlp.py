@@ -23,7 +23,8 @@ def mlp(columns: Columns, target: Target, *, units: Annotated[tuple[int, ...], F
     3.1: dense, ReLU, dropout, and a dense output.
 
     Gorishniy, Rubachev, Khrulkov and Babenko, "Revisiting Deep Learning Models for Tabular Data", 2021. With f features
-    and layers of 256 and 128 units, (f + 1) 256 + 257 * 128 + 129 k parameters for k outputs.
+    and layers of 256 and 128 units, (f + 1) 256 + 257 * 128 + 129 k parameters for k outputs: of 8 numbers and two
+    classes 35,458, and 35,072 multiply-adds.
 
     Args:
         columns: of the table.
