@@ -104,13 +104,13 @@ class Csv(TableFile, name="csv", shorthand="path"):
     what = "CSV"
     separator: Literal[",", ";", "\t", "|"] | None = None
     decimal: Literal[".", ","] = "."
-    missing: list[str] | None = None
+    missing: tuple[str, ...] | None = None
 
     def read_file(self, path: Path) -> pa.Table:
         names, separator = self._header(path)
         convert = arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True,
-            **({} if self.missing is None else {"null_values": self.missing}))
+            **({} if self.missing is None else {"null_values": list(self.missing)}))
         parse = arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True)
         read = arrow_csv.ReadOptions(use_threads=False, block_size=min(2**30, max(2**20, path.stat().st_size + 1)))
         try:
