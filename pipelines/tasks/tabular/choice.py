@@ -66,7 +66,7 @@ def target_of(fields: Mapping[str, Field], target: str, classes: bool) -> Featur
     if not classes:
         if field.kind != "number":
             raise UserError(f"data.target.field: {field.note or f'{target} is {_called(field)}'}; task: {{tabular: "
-                            "regression}} learns a number. Name another, or learn a class with task: tabular")
+                            "regression} learns a number. Name another, or learn a class with task: tabular")
         return Number(field=target)
     if field.kind not in Outcome.accepts:
         raise UserError(f"data.target.field: {target} is {_called(field)}, and a class is a word or a whole number")
