@@ -69,8 +69,8 @@ class Number(Feature, name="number", shorthand="missing"):
         axes.axis("off")
 
     def properties(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the mean of each example's numbers."""
-        return {"mean": values.reshape(len(values), -1).mean(axis=1)}
+        """Return each example's number, or the mean of its numbers."""
+        return {"mean": values.reshape(len(values), -1).mean(axis=1)} if values.ndim > 1 else {"value": values}
 
     def in_words(self, value: np.ndarray, learnt: Learnt) -> str:
         return f"{np.ravel(value)[0]:g}" if np.size(value) == 1 else ""

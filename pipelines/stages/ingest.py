@@ -25,7 +25,10 @@ def run(context: Context) -> str:
     check_batch(data.batch, index.splits["train"].examples)
     (context.work / INDEX).write_text(index.model_dump_json())
     _record(context, index)
-    _draw_samples(context, Data(data, context.recipe.task, index, context.recipe.seed))
+    divided = Data(data, context.recipe.task, index, context.recipe.seed)
+    for line in context.recipe.task.notes(divided):
+        context.journal.note(line)
+    _draw_samples(context, divided)
     return index.summary
 
 

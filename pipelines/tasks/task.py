@@ -225,6 +225,10 @@ class Task(Entry):
         file is one example. Raises UserError."""
         return None
 
+    def notes(self, data: Data) -> list[str]:
+        """Return what is worth knowing of the data as ingest divided them, a line each."""
+        return []
+
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
         """Return the trained model's evaluation with what no artifact is measured by: baselines, further tables and
         figures. By default it is as it is.

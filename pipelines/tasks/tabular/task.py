@@ -16,7 +16,7 @@ from pipelines.features.feature import Field
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.image_classification import softmax, with_scores
-from pipelines.tasks.tabular import baselines, classification, importance, regression, rows, serving
+from pipelines.tasks.tabular import baselines, classification, importance, overview, regression, rows, serving
 from pipelines.tasks.tabular.choice import TARGET, inputs_of, target_of
 from pipelines.tasks.tabular.classification import ClassificationMeasure
 from pipelines.tasks.tabular.regression import RegressionMeasure
@@ -134,13 +134,16 @@ class Tabular(Task, name="tabular", shorthand="problem"):
     def measure(self, index: Index) -> ClassificationMeasure | RegressionMeasure:
         return ClassificationMeasure(index.names(TARGET), TARGET) if self.classifies else RegressionMeasure(TARGET)
 
+    def notes(self, data: Data) -> list[str]:
+        return overview.notes(data)
+
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
         """Return the evaluation with scikit-learn's baselines, and the importance of each column."""
         importances = importance.measured(predictor, data)
         table = importance.table(importances, self.main.title, data.index.splits["test"].examples)
         figure = importance.draw(importances, self.main.title, folder)
         return evaluation.model_copy(update={
-            "baselines": baselines.measured(data), "tables": [*evaluation.tables, table],
+            "baselines": baselines.measured(data), "tables": [*evaluation.tables, table, overview.table(data)],
             "figures": [*evaluation.figures, figure]})
 
     def rows_of(self, path: Path, features: Features, index: Index) -> tuple[list[str], dict[str, np.ndarray]]:

@@ -126,10 +126,13 @@ def test_warm_up_asks_every_signature(people):
 
 def test_the_report_has_the_importance_of_each_column(people):
     evaluation = json.loads((people.run / "evaluate" / "evaluation.json").read_text())
-    table = evaluation["tables"][-1]
+    table, columns = evaluation["tables"][-2:]
     assert table["title"].startswith("Importance") and {row[0] for row in table["rows"]} == set(MISSING)
     drops = [row[1] for row in table["rows"]]
     assert drops == sorted(drops, reverse=True) and drops[0] > 0.05
+    assert [row[:2] for row in columns["rows"]] == [["age", "number"], ["year", "number"], ["city", "5 words"],
+                                                    ["Is_member", "2 words"]]
+    assert columns["rows"][0][3] > 15, "a tenth of the ages is missing"
     report = (people.run / "report.html").read_text()
     assert "Importance: what shuffling a column costs" in report and "for comparison" in report
 
