@@ -7,7 +7,6 @@ pixels 0..255. Classifiers end in logits. Outputs have names: a dict of them, or
 from models import (
     alexnet,
     census,
-    columns,
     convnext,
     densenet,
     ds_cnn,
@@ -30,7 +29,7 @@ from models import (
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "columns", "convnext", "cut", "densenet",
+__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
            "ds_cnn", "efficientnet", "features", "ft_transformer", "googlenet", "inception", "lenet5", "mlp",
            "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet", "shufflenet",
            "squeezenet", "vgg", "vit", "wide_and_deep"]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 OF_CLASSES, OF_NUMBER = "logits", "value"
 BEST = 3
 #: Columns that a drawing of a row shows.
-DRAWN = 8
+DRAWN = 10
 
 
 class Tabular(Task, name="tabular", shorthand="problem"):
@@ -191,7 +191,7 @@ class Tabular(Task, name="tabular", shorthand="problem"):
                  for name, values in list(inputs.items())[:DRAWN]]
         if len(inputs) > DRAWN:
             lines.append("…")
-        axes.text(0, 1, "\n".join(lines), va="top", fontsize=5, transform=axes.transAxes)
+        axes.text(0, 1, "\n".join(lines), va="top", fontsize=6, transform=axes.transAxes)
         axes.axis("off")
         words = data.features[TARGET].in_words(targets[TARGET][position], learnt[TARGET])
         axes.set_title(words if title is None else title, fontsize=8)
