@@ -12,6 +12,7 @@ from pipelines.ingest.indexing import build_index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.image_classification import softmax
 from pipelines.tasks.tabular import Tabular
+from pipelines.tools import load_test
 from serving.client import GrpcClient, RestClient
 from serving.embedded import serving
 from tests.pipelines.tasks.tabular.conftest import write_people
@@ -66,6 +67,16 @@ def test_columns_are_sent_by_name_and_words_as_text(served, protocol):
     np.testing.assert_allclose(outputs[data.task.output], answers, rtol=1e-5, atol=1e-5)
     if data.task.classifies:
         np.testing.assert_allclose(outputs["scores"], softmax(answers), atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_load_test_sends_words(served, protocol, tmp_path, monkeypatch):
+    _, data, running = served
+    inputs, _ = data.arrays("train", 4)
+    settings = load_test.LoadSettings(address=running.grpc if protocol == "grpc" else running.rest, model="people",
+                                      protocol=protocol, rates=[20.0], seconds=1.0, objective=1000.0)
+    result = load_test.run(settings, data.sent(inputs))
+    assert result.steps[0]["answered"] == 20 and not result.steps[0]["errors"]
 
 
 def test_a_row_is_sent_as_json_with_words(served):
