@@ -10,6 +10,9 @@ from etils import epy
 with epy.lazy_imports():
     import keras
 
+#: Tensors that are put together at once, at most.
+MOST_TOGETHER = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -116,7 +119,15 @@ def embedded(taken: Inputs, columns: Columns, most: int) -> Any:
             width = min(most, (column.words + 1) // 2)
             vector = layers.Embedding(max(2, column.words), width, name=f"{column.name}_embedding")
             parts.append(layers.Reshape((width,))(vector(taken.words[column.name])))
-    return layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+    return side_by_side(parts)
+
+
+def side_by_side(parts: Sequence[Any], axis: int = -1) -> Any:
+    """Return tensors put together along an axis, ten at a time: TensorFlow Lite Micro takes no more."""
+    while len(parts) > 1:
+        groups = [parts[start:start + MOST_TOGETHER] for start in range(0, len(parts), MOST_TOGETHER)]
+        parts = [keras.layers.Concatenate(axis=axis)(group) if len(group) > 1 else group[0] for group in groups]
+    return parts[0]
 
 
 def answer(x: Any, target: Target) -> dict[str, Any]:

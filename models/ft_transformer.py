@@ -80,7 +80,7 @@ def _tokens(taken: tables.Inputs, columns: Columns, units: int) -> Any:
         else:
             scaled = layers.Dense(units, kernel_initializer=uniform(), bias_initializer=uniform(), name=name)
             tokens.append(layers.Reshape((1, units))(scaled(taken.numbers[column.name])))
-    return layers.Concatenate(axis=1)(tokens)
+    return tables.side_by_side(tokens, axis=1)
 
 
 def _reglu(x: Any, units: int, hidden: int, dropout: float) -> Any:

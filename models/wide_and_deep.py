@@ -63,8 +63,8 @@ def _wide(taken: Inputs, columns: Columns, target: Target, crosses: Sequence[tup
     words = {column.name: column.words for column in columns.each if column.words}
     parts: list[Any] = []
     if numbers:
-        together = layers.Concatenate()(numbers) if len(numbers) > 1 else numbers[0]
-        parts.append(layers.Dense(target.outputs, kernel_initializer="zeros", name="wide")(together))
+        wide = layers.Dense(target.outputs, kernel_initializer="zeros", name="wide")
+        parts.append(wide(tables.side_by_side(numbers)))
     positions = [(name, taken.words[name], count) for name, count in words.items()]
     for first, second in crosses:
         for name in (first, second):

@@ -56,9 +56,11 @@ class Number(Feature, name="number", shorthand="missing"):
         return tf.ensure_shape(tf.cast(value, tf.float32), _shape(learnt))
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
-        if self.missing is not None and np.isnan(value).any():
-            return None
-        return None if np.isfinite(value).all() else "has a value that is infinite, or not a number"
+        if np.isinf(value).any():
+            return "has a value that is infinite"
+        if self.missing is None and np.isnan(value).any():
+            return "lacks a number that may not be missing: fill it in, or take the example out"
+        return None
 
     def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
         """Draw a number as text, and several as a line."""

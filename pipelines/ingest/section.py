@@ -99,5 +99,6 @@ class DataSection(Section):
         for name, kind in sorted(pipelines.features.Feature.choices.items()):
             settings = inlined(kind.model_json_schema())
             section["properties"][name] = {**settings, "description": (kind.__doc__ or "").split("\n")[0]}
-        section["additionalProperties"] = {"type": "object"}  # features that a task calls something else
+        # features that a task calls something else, and what a task sets in their place
+        section["additionalProperties"] = {"type": ["object", "string"]}
         return described

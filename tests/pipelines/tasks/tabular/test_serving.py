@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import models
 from export.targets import saved_model
+from pipelines.errors import UserError
 from pipelines.ingest.data import Data
 from pipelines.ingest.indexing import build_index
 from pipelines.ingest.section import DataSection
@@ -136,3 +137,28 @@ def test_a_number_in_the_units_of_the_data_is_learnt_on_standardized_ones(tmp_pa
     mean = np.full_like(targets["target"], data.index.learnt["target"].statistics["mean"][0])
     loss = task.objective(Loss.read("mse"), data.index)({}, targets, {"value": mean})
     assert float(np.mean(loss)) == pytest.approx(1, rel=1e-4)
+
+
+def test_a_row_without_a_target_is_named(tmp_path):
+    for problem, target, ignored in (("classification", "outcome", "price"), ("regression", "price", "outcome")):
+        write_people(tmp_path / "people.csv", 20)
+        lines = (tmp_path / "people.csv").read_text().splitlines()
+        fields = lines[3].split(",")
+        fields[4:] = ["", ""]
+        (tmp_path / "people.csv").write_text("\n".join([*lines[:3], ",".join(fields), *lines[4:]]))
+        with pytest.raises(UserError, match=r"^data: people\.csv row 3 (has no value of the target|lacks a number)"):
+            data_of(tmp_path, Tabular(problem=problem), target, ignored)
+
+
+def test_a_device_may_take_all_columns_as_one_vector(tmp_path):
+    write_people(tmp_path / "people.csv", 120)
+    named = data_of(tmp_path, Tabular(), "outcome", "price")
+    model = models.build("mlp", **named.task.dimensions(named.index), units=(8,))
+    inputs, _ = named.arrays("test", 6)
+    by_name, = named.task.functions(model, named, "device")
+    by_vector, = Tabular(vector=True).functions(model, named, "device")
+    tensor, = by_vector.signature.inputs
+    assert tensor.shape == (4,) and [part.name for part in tensor.parts] == list(inputs)
+    vector = by_vector.signature.fit(inputs)
+    np.testing.assert_array_equal(vector["columns"][:, 2], inputs["city"])
+    np.testing.assert_allclose(by_vector.call(**vector)["logits"], by_name.call(**inputs)["logits"], atol=1e-6)
