@@ -8,7 +8,9 @@ from pipelines.ingest import Source
 from pipelines.ingest.data import Data
 from pipelines.ingest.indexing import build_index
 from pipelines.ingest.section import DataSection
+from pipelines.recipe.recipe import Recipe
 from pipelines.tasks.tabular import Tabular
+from pipelines.tools.few_examples import few_examples
 
 COUNT = 40
 
@@ -65,3 +67,14 @@ def test_single_values_are_columns(passengers):
 def test_a_set_of_images_is_no_table(passengers):
     with pytest.raises(UserError, match="the source has no column price; it has age, siblings, sex, port"):
         build_index(section_of(passengers, target="price"), Tabular(), 7)
+
+
+def test_a_set_that_is_not_downloaded_is_checked_on_random_rows(passengers, monkeypatch):
+    monkeypatch.setattr(type(passengers), "ready", lambda self: False)
+    settings = {"source": passengers, "target": "survived"}
+    recipe = Recipe.model_validate({"name": "p", "task": "tabular", "data": settings, "model": {"builder": "mlp"}})
+    data = few_examples(recipe, 8)
+    inputs, targets = data.arrays("train", 8)
+    assert set(targets["target"].tolist()) == {0, 1}
+    assert all(values.shape == (8,) for values in inputs.values())
+    assert all((inputs[name] < len(data.index.inputs[name].words)).all() for name in ("sex", "port"))

@@ -7,6 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from pipelines.ingest.data import Data
+from pipelines.ingest.indexing import build_index
+from pipelines.ingest.section import DataSection
+from pipelines.tasks.tabular import Tabular
 from tests.conftest import command
 
 ROWS = 400
@@ -58,6 +62,19 @@ def write_people(path: Path, rows: int = ROWS, seed: int = 0) -> None:
         lines.append(f"{known_age},{year[number]},{known_city},{'yes' if member[number] else 'no'},"
                      f"{100_000 + 20_000 * worth[number]:.0f},{'good' if worth[number] > 0.3 else 'bad'}")
     path.write_text("\n".join(lines) + "\n")
+
+
+def data_of(folder: Path, task: Tabular, target: str, ignored: str) -> Data:
+    """Return the examples in a folder's people.csv.
+
+    Args:
+        target: the column to learn.
+        ignored: a column that is no input.
+    """
+    section = DataSection.model_validate({"source": {"csv": str(folder / "people.csv")}, "target": target,
+                                          "columns": {ignored: "ignore"}})
+    section.fill(task.data_settings)
+    return Data(section, task, build_index(section, task, 7), 7)
 
 
 @pytest.fixture(scope="session")

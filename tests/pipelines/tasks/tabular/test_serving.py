@@ -8,22 +8,12 @@ import tensorflow as tf
 import models
 from export.targets import saved_model
 from pipelines.errors import UserError
-from pipelines.ingest.data import Data
-from pipelines.ingest.indexing import build_index
-from pipelines.ingest.section import DataSection
 from pipelines.tasks.image_classification import softmax
 from pipelines.tasks.tabular import Tabular
 from pipelines.tools import load_test
 from serving.client import GrpcClient, RestClient
 from serving.embedded import serving
-from tests.pipelines.tasks.tabular.conftest import write_people
-
-
-def data_of(folder, task, target, ignored):
-    section = DataSection.model_validate({"source": {"csv": str(folder / "people.csv")}, "target": target,
-                                          "columns": {ignored: "ignore"}})
-    section.fill(task.data_settings)
-    return Data(section, task, build_index(section, task, 7), 7)
+from tests.pipelines.tasks.tabular.conftest import data_of, write_people
 
 
 @pytest.fixture(scope="module", params=["classification", "regression"])

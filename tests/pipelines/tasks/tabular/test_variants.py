@@ -1,0 +1,50 @@
+"""What can be made of a table's model in integers, and what cannot."""
+import keras
+import numpy as np
+import pytest
+
+import models
+from export.conversion import convert
+from export.keras_models import file as keras_file
+from export.predictors import open_predictor
+from pipelines.engine.journal import Journal
+from pipelines.tasks.tabular import Tabular
+from pipelines.training.section import TrainSection
+from pipelines.variants.variant import Calibration, Variant, VariantContext
+from tests.pipelines.tasks.tabular.conftest import data_of, write_people
+
+
+@pytest.fixture(scope="module", params=["mlp", "wide_and_deep", "ft_transformer"])
+def context(request, tmp_path_factory):
+    """Return a builder's fresh model of people's prices, as variants find it."""
+    folder = tmp_path_factory.mktemp("variants")
+    write_people(folder / "people.csv", 120)
+    data = data_of(folder, Tabular(problem="regression"), "price", "outcome")
+    keras.utils.set_random_seed(0)
+    settings = {"units": 16, "heads": 2, "depth": 1} if request.param == "ft_transformer" else {"units": (16,)}
+    model = models.build(request.param, **data.task.dimensions(data.index), **settings)
+    keras_file.save(model, folder / "model.keras")
+    context = VariantContext(data=data, train=TrainSection(), model=folder / "model.keras", graph=folder / "graph",
+                             folder=folder, calibration_section=Calibration(), journal=Journal(folder / "journal"))
+    convert.float_graph(model, context.functions, folder / "graph")
+    return context
+
+
+@pytest.mark.parametrize("written", ["int8", {"int8": {"ranges": "mse"}}, {"int8": {"correct_bias": True}}])
+def test_integer_files_take_rows_with_missing_numbers(context, written, tmp_path):
+    inputs, _ = context.data.arrays("train", 60)
+    assert np.isnan(inputs["age"]).any()
+    exact = open_predictor(context.model).predict(inputs)["value"]
+    path = tmp_path / "variant.tflite"
+    record = Variant.read(written).make(context, path)
+    answers = open_predictor(path).predict(inputs)["value"]
+    assert not record.integer and record.summary == "weights and activations in 8-bit integers, real numbers in and out"
+    assert np.sqrt(np.mean((answers - exact)**2)) < 0.15 * exact.std()
+
+
+@pytest.mark.parametrize(("written", "message"), [
+    ("int16x8", "int16x8 files take no real numbers, which this task's inputs are; use int8"),
+    ({"qat": {"epochs": 1}}, "a training with the rounding of int8 rounds its inputs too")])
+def test_what_would_round_the_inputs_is_refused(context, written, message):
+    with pytest.raises(ValueError, match=message):
+        Variant.read(written).content(context)
