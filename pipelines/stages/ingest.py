@@ -34,7 +34,7 @@ def run(context: Context) -> str:
 
 def _record(context: Context, index: Index) -> None:
     journal = context.journal
-    shapes = {name: "x".join(map(str, tensor.shape)) for name, tensor in index.inputs.items()}
+    shapes = {name: "x".join(map(str, tensor.shape)) for name, tensor in index.inputs.items() if tensor.shape}
     classes = {f"{'' if len(index.targets) == 1 else f'{name}.'}classes": len(index.names(name))
                for name in index.targets if index.names(name)}
     journal.parameters({"source": index.source, **shapes, "batch": context.recipe.data.batch, **classes})

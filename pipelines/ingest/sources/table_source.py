@@ -17,7 +17,10 @@ with epy.lazy_imports():
 
 
 class TableSource(Source):
-    """What table sources have in common: fields are columns, an example is a row, called "houses.csv row 17"."""
+    """What table sources have in common: fields are columns, an example is a row, called "houses.csv row 17".
+
+    A column called `id` is a field, but examples have their own identifier in its place.
+    """
 
     def tables(self) -> Mapping[Part, Table]:
         """Return the parts, read once. Raises UserError."""

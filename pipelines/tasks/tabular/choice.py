@@ -19,6 +19,8 @@ TARGET = "target"
 TAKEN = re.compile(r"(target|logits|value|columns|head|wide|in_units|inputs|outputs|scores|classes|cls_token|"
                    r"(hidden|deep)_\d+|(dense|dropout|add|multiply|subtract|reshape|concatenate|embedding|equal|not_equal|where|"
                    r"cast|activation|get_item|zeros_like|layer_normalization|multi_head_attention)(_\d+)?)")
+#: A column that names the rows: no input, whatever it holds.
+ID = "id"
 #: What stands for missing numbers where a recipe does not say it.
 USUAL = "mean"
 
@@ -39,11 +41,14 @@ def inputs_of(fields: Mapping[str, Field], columns: Mapping[str, Feature | str],
             near = nearest(column, fields)
             raise UserError(f"data.columns: the source has no column {column}; "
                             + (f"did you mean {near}?" if near else f"it has {', '.join(fields)}"))
+    if isinstance(columns.get(ID), Feature):
+        raise UserError(f"data.columns.{ID}: a column called {ID} names the rows and is no input; give it another name "
+                        "in the file")
     if isinstance(columns.get(target), Feature):
         raise UserError(f"data.columns.{target}: this is the target, and cannot be an input too")
     chosen: dict[str, Feature] = {}
     for column, field in fields.items():
-        if column != target and columns.get(column) != IGNORE:
+        if column not in (target, ID) and columns.get(column) != IGNORE:
             chosen[_name(column, chosen)] = _feature(column, field, columns.get(column))
     if not chosen:
         raise UserError(f"data.columns: no column is left as an input beside the target {target}")
@@ -59,7 +64,7 @@ def target_of(fields: Mapping[str, Field], target: str, classes: bool) -> Featur
     Raises:
         UserError: there is no such field, or it is not what is to be learnt.
     """
-    if target not in fields:
+    if target not in fields or target == ID:
         raise UserError(f"data.target.field: the source has no column {target}; it has {', '.join(fields)}. "
                         "Name the one to learn in data.target.field")
     field = fields[target]

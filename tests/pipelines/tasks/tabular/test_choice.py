@@ -24,6 +24,13 @@ def test_columns_are_what_the_source_shows_unless_the_recipe_says_other():
     assert other["age"].missing == "median" and list(other) == ["age", "year"]
 
 
+def test_a_column_called_id_names_the_rows():
+    fields = {"id": Field(kind="number"), **FIELDS}
+    assert "id" not in chosen(fields) and "id" not in chosen(fields, id="ignore")
+    with pytest.raises(UserError, match="a column called id names the rows and is no input"):
+        chosen(fields, id="category")
+
+
 def test_inputs_have_names_that_graphs_and_languages_take():
     names = ["Is member?", "size m²", "2nd", "Größe", "target", "dense_1", "größe", "value", "%", "a/b"]
     inputs = chosen({**{name: Field(kind="number") for name in names}, "species": FIELDS["species"]})

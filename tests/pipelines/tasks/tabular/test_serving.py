@@ -60,14 +60,15 @@ def test_columns_are_sent_by_name_and_words_as_text(served, protocol):
         np.testing.assert_allclose(outputs["scores"], softmax(answers), atol=1e-5)
 
 
+@pytest.mark.parametrize("served", ["classification"], indirect=True)
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_a_load_test_sends_words(served, protocol, tmp_path, monkeypatch):
+def test_a_load_test_sends_words(served, protocol):
     _, data, running = served
     inputs, _ = data.arrays("train", 4)
     settings = load_test.LoadSettings(address=running.grpc if protocol == "grpc" else running.rest, model="people",
-                                      protocol=protocol, rates=[20.0], seconds=1.0, objective=1000.0)
+                                      protocol=protocol, rates=[20.0], seconds=0.5, objective=1000.0)
     result = load_test.run(settings, data.sent(inputs))
-    assert result.steps[0]["answered"] == 20 and not result.steps[0]["errors"]
+    assert result.steps[0]["answered"] == 10 and not result.steps[0]["errors"]
 
 
 def test_a_row_is_sent_as_json_with_words(served):
@@ -138,6 +139,15 @@ def test_a_row_without_a_target_is_named(tmp_path):
         (tmp_path / "people.csv").write_text("\n".join([*lines[:3], ",".join(fields), *lines[4:]]))
         with pytest.raises(UserError, match=r"^data: people\.csv row 3 (has no value of the target|lacks a number)"):
             data_of(tmp_path, Tabular(problem=problem), target, ignored)
+
+
+def test_rows_may_have_an_identifier(tmp_path):
+    write_people(tmp_path / "people.csv", 30)
+    header, *lines = (tmp_path / "people.csv").read_text().splitlines()
+    numbered = [f"id,{header}", *(f"p{number},{line}" for number, line in enumerate(lines))]
+    (tmp_path / "people.csv").write_text("\n".join(numbered))
+    data = data_of(tmp_path, Tabular(), "outcome", "price")
+    assert list(data.index.inputs) == ["age", "year", "city", "Is_member"] and data.index.splits["train"].examples > 20
 
 
 def test_a_device_may_take_all_columns_as_one_vector(tmp_path):

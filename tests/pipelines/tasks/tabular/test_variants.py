@@ -14,15 +14,13 @@ from pipelines.variants.variant import Calibration, Variant, VariantContext
 from tests.pipelines.tasks.tabular.conftest import data_of, write_people
 
 
-@pytest.fixture(scope="module", params=["mlp", "wide_and_deep", "ft_transformer"])
-def context(request, tmp_path_factory):
+def context_of(builder, folder):
     """Return a builder's fresh model of people's prices, as variants find it."""
-    folder = tmp_path_factory.mktemp("variants")
     write_people(folder / "people.csv", 120)
     data = data_of(folder, Tabular(problem="regression"), "price", "outcome")
     keras.utils.set_random_seed(0)
-    settings = {"units": 16, "heads": 2, "depth": 1} if request.param == "ft_transformer" else {"units": (16,)}
-    model = models.build(request.param, **data.task.dimensions(data.index), **settings)
+    settings = {"units": 16, "heads": 2, "depth": 1} if builder == "ft_transformer" else {"units": (16,)}
+    model = models.build(builder, **data.task.dimensions(data.index), **settings)
     keras_file.save(model, folder / "model.keras")
     context = VariantContext(data=data, train=TrainSection(), model=folder / "model.keras", graph=folder / "graph",
                              folder=folder, calibration_section=Calibration(), journal=Journal(folder / "journal"))
@@ -30,8 +28,11 @@ def context(request, tmp_path_factory):
     return context
 
 
-@pytest.mark.parametrize("written", ["int8", {"int8": {"ranges": "mse"}}, {"int8": {"correct_bias": True}}])
-def test_integer_files_take_rows_with_missing_numbers(context, written, tmp_path):
+@pytest.mark.parametrize(("builder", "written"), [
+    ("mlp", "int8"), ("wide_and_deep", "int8"), ("ft_transformer", "int8"), ("mlp", {"int8": {"ranges": "mse"}}),
+    ("mlp", {"int8": {"correct_bias": True}})])
+def test_integer_files_take_rows_with_missing_numbers(builder, written, tmp_path):
+    context = context_of(builder, tmp_path)
     inputs, _ = context.data.arrays("train", 60)
     assert np.isnan(inputs["age"]).any()
     exact = open_predictor(context.model).predict(inputs)["value"]
@@ -45,6 +46,7 @@ def test_integer_files_take_rows_with_missing_numbers(context, written, tmp_path
 @pytest.mark.parametrize(("written", "message"), [
     ("int16x8", "int16x8 files take no real numbers, which this task's inputs are; use int8"),
     ({"qat": {"epochs": 1}}, "a training with the rounding of int8 rounds its inputs too")])
-def test_what_would_round_the_inputs_is_refused(context, written, message):
+def test_what_would_round_the_inputs_is_refused(written, message, tmp_path):
+    context = context_of("mlp", tmp_path)
     with pytest.raises(ValueError, match=message):
         Variant.read(written).content(context)
