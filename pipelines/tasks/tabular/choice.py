@@ -1,6 +1,7 @@
 """From a source's fields and a recipe's words to the columns of a table: which are inputs, and as what."""
 from __future__ import annotations
 
+import keyword
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from pipelines.features.outcome import Outcome
 #: What the target is called within a run; a column of that name gets another.
 TARGET = "target"
 #: Names that layers and operations of the models have; a column of such a name gets another.
-TAKEN = re.compile(r"(target|logits|value|columns|head|wide|in_units|inputs|outputs|scores|classes|cls_token|"
+TAKEN = re.compile(r"(self|target|logits|value|columns|head|wide|in_units|inputs|outputs|scores|classes|cls_token|"
                    r"(hidden|deep)_\d+|(dense|dropout|add|multiply|subtract|reshape|concatenate|embedding|equal|not_equal|where|"
                    r"cast|activation|get_item|zeros_like|layer_normalization|multi_head_attention)(_\d+)?)")
 #: A column that names the rows: no input, whatever it holds.
@@ -117,11 +118,12 @@ def _name(column: str, taken: Mapping[str, Feature]) -> str:
     name = re.sub(r"\W+", "_", plain).strip("_") or "column"
     if not name[0].isalpha():
         name = f"column_{name}"
-    if TAKEN.fullmatch(name):
+    if TAKEN.fullmatch(name) or keyword.iskeyword(name):
         name = f"{name}_column"
     number = 2
     unique = name
-    while unique in taken:
+    known = {one.lower() for one in taken}  # TensorFlow tells names apart without regard to case
+    while unique.lower() in known:
         unique = f"{name}_{number}"
         number += 1
     return unique

@@ -7,6 +7,7 @@ import models
 from export.conversion import convert
 from export.keras_models import file as keras_file
 from export.predictors import open_predictor
+from export.targets import saved_model
 from pipelines.engine.journal import Journal
 from pipelines.tasks.tabular import Tabular
 from pipelines.training.section import TrainSection
@@ -41,6 +42,24 @@ def test_integer_files_take_rows_with_missing_numbers(builder, written, tmp_path
     answers = open_predictor(path).predict(inputs)["value"]
     assert not record.integer and record.summary == "weights and activations in 8-bit integers, real numbers in and out"
     assert np.sqrt(np.mean((answers - exact)**2)) < 0.15 * exact.std()
+
+
+def test_columns_may_be_called_anything(tmp_path):
+    """Names that mean something to Python, TensorFlow or Keras, or that differ in case alone."""
+    names = ["self", "class", "Class", "None", "name", "inputs", "value", "dense", "Add", "where", "mean (%)"]
+    lines = [",".join([*names, "outcome", "price"])]
+    for row in range(40):
+        lines.append(",".join(str(row * (place + 1) % 7) for place in range(len(names))) + f",{row % 2},{row}.5")
+    (tmp_path / "people.csv").write_text("\n".join(lines))
+    data = data_of(tmp_path, Tabular(problem="regression"), "price", "outcome")
+    model = models.build("mlp", **data.task.dimensions(data.index), units=(8,))
+    inputs, _ = data.arrays("train", 4)
+    saved_model.export(model, tmp_path / "saved", data.task.functions(model, data, "server"))
+    convert.float_graph(model, lambda written: data.task.functions(written, data, "device"), tmp_path / "graph")
+    (tmp_path / "float32.tflite").write_bytes(convert.convert(tmp_path / "graph", "float32"))
+    expected = np.asarray(model(inputs)["value"])
+    for path in (tmp_path / "saved", tmp_path / "float32.tflite"):
+        np.testing.assert_allclose(open_predictor(path).predict(inputs)["value"], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("written", "message"), [
