@@ -35,6 +35,9 @@ class Tensor(BaseModel, frozen=True):
         shape: without the batch; None where it varies.
         role: how it is compared, drawn, kept as a sample, and described to phone frameworks.
         meaning: in a few words, for people: "raw pixels 0..255".
+        words: what each position stands for, of an input that is a position in a vocabulary.
+        parts: what each position holds, of a vector of different things.
+        missing: what a missing value, NaN, counts as, of an input that may be missing.
         tolerance: how far an output of a float file may be from the trained model's, as a share of its largest value.
     """
 
@@ -43,6 +46,9 @@ class Tensor(BaseModel, frozen=True):
     shape: tuple[int | None, ...]
     role: Role = "values"
     meaning: str = ""
+    words: tuple[str, ...] = ()
+    parts: tuple[Tensor, ...] = ()
+    missing: float | None = None
     tolerance: float = 1e-4
 
     @property
@@ -63,13 +69,17 @@ class Signature(BaseModel, frozen=True):
         """Return inputs as this signature takes them: in its order and types, one channel repeated to three where an
         image wants them.
 
-        A single input goes by any name, since files made elsewhere have their own.
+        A single input goes by any name, since files made elsewhere have their own. One that is a vector takes as many
+        inputs of one number each, in their order.
 
         Raises:
             ValueError: an input is missing, or of another shape.
         """
         if len(self.inputs) == 1 and len(inputs) == 1:
             inputs = {self.inputs[0].name: next(iter(inputs.values()))}
+        if len(self.inputs) == 1 and self.inputs[0].shape == (len(inputs),) and _are_single(inputs):
+            columns = [np.asarray(value, self.inputs[0].dtype) for value in inputs.values()]
+            inputs = {self.inputs[0].name: np.stack(columns, axis=1)}
         return {tensor.name: _fitted(tensor, inputs) for tensor in self.inputs}
 
     def example(self, count: int = 1, seed: int = 0) -> dict[str, np.ndarray]:
@@ -110,6 +120,11 @@ def guessed_role(name: str, dtype: str, shape: Sequence[int | None], *, output: 
     if dtype in ("int32", "int64") and len(shape) <= 1 and not output:
         return "tokens"
     return "values"
+
+
+def _are_single(inputs: Arrays) -> bool:
+    """Return whether each input is one number per example."""
+    return all(np.ndim(value) == 1 and np.asarray(value).dtype.kind in "fiub" for value in inputs.values())
 
 
 def _fitted(tensor: Tensor, inputs: Arrays) -> np.ndarray:

@@ -11,9 +11,11 @@ from models import (
     densenet,
     ds_cnn,
     efficientnet,
+    ft_transformer,
     googlenet,
     inception,
     lenet5,
+    mlp,
     mobilenet,
     mobilevit,
     pretrained,
@@ -23,10 +25,12 @@ from models import (
     unet,
     vgg,
     vit,
+    wide_and_deep,
 )
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "cut", "densenet", "ds_cnn",
-           "efficientnet", "features", "googlenet", "inception", "lenet5", "mobilenet", "mobilevit", "named_inputs",
-           "named_outputs", "pretrained", "register", "resnet", "shufflenet", "squeezenet", "unet", "vgg", "vit"]
+__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
+           "ds_cnn", "efficientnet", "features", "ft_transformer", "googlenet", "inception", "lenet5", "mlp",
+           "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet", "shufflenet",
+           "squeezenet", "unet", "vgg", "vit", "wide_and_deep"]

@@ -94,8 +94,9 @@ def register(name: str, *, task: str | tuple[str, ...] = "image_classification",
         at: the paper's dimensions.
 
     Example:
-        >>> @register("mlp", task="tabular", paper="https://doi.org/10.1038/323533a0", at={"columns": 4, "classes": 3})
-        ... def mlp(columns: int, classes: int, *, units: int = 64) -> keras.Model:
+        >>> @register("two_layers", task="row", paper="https://doi.org/10.1038/323533a0",
+        ...           at={"columns": 4, "classes": 3})
+        ... def two_layers(columns: int, classes: int, *, units: int = 64) -> keras.Model:
         ...     row = keras.Input((columns,), name="row")
         ...     hidden = keras.layers.Dense(units, "relu")(row)
         ...     return keras.Model(row, keras.layers.Dense(classes, name="logits")(hidden))

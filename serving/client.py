@@ -275,7 +275,7 @@ class RestClient(_Client):
 
     def ask(self, inputs: Mapping[str, np.ndarray], *, signature: str = DEFAULT) -> dict[str, np.ndarray]:
         name = self._asked(signature)
-        body = {"signature_name": name, "inputs": {one: _plain(value) for one, value in inputs.items()}}
+        body = {"signature_name": name, "inputs": {one: plain(value) for one, value in inputs.items()}}
         answer = self._call("POST", ":predict", body)["outputs"]
         outputs = self.definitions[name].outputs
         named = answer if isinstance(answer, dict) and len(outputs) > 1 else {next(iter(outputs)): answer}
@@ -283,8 +283,8 @@ class RestClient(_Client):
 
     def classify(self, examples: list[dict[str, Any]], signature: str = "classify") -> list[list[tuple[str, float]]]:
         """Return labels and scores for examples as feature name to value, for each of them; bytes go as base64."""
-        plain = [{name: _plain(value) for name, value in one.items()} for one in examples]
-        body = {"signature_name": signature, "examples": plain}
+        listed = [{name: plain(value) for name, value in one.items()} for one in examples]
+        body = {"signature_name": signature, "examples": listed}
         return [[(label, score) for label, score in row] for row in self._call("POST", ":classify", body)["results"]]
 
     def metadata(self) -> dict[str, Any]:
@@ -319,12 +319,13 @@ def _tensor(name: str, info: Any, *, output: bool = False) -> Tensor:
     return described(name, dtype, tensors.dims(info.tensor_shape) or (), output=output)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return an array or a value as JSON has it: text as base64."""
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist()) if value.dtype.kind in "OS" else value.tolist()
+        return plain(value.tolist()) if value.dtype.kind in "OS" else value.tolist()
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
+    return [plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _array(value: Any, number: int) -> np.ndarray:

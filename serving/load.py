@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from tensorflow_serving.apis import predict_pb2
 
 from serving import tensors
-from serving.client import Access, model_spec
+from serving.client import Access, model_spec, plain
 
 Protocol = Literal["grpc", "rest"]
 #: Sends a request, by its number; returns the code of the answer, OK where it is one.
@@ -84,7 +84,7 @@ async def asker(access: Access, protocol: Protocol, inputs: Sequence[dict[str, n
 def bodies(access: Access, inputs: Sequence[dict[str, np.ndarray]]) -> list[bytes]:
     """Return the bodies of REST requests, in columns."""
     return [json.dumps({"signature_name": access.signature,
-                        "inputs": {name: value.tolist() for name, value in one.items()}}).encode()
+                        "inputs": {name: plain(value) for name, value in one.items()}}).encode()
             for one in inputs]
 
 

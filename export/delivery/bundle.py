@@ -19,6 +19,8 @@ from export.tflite.metadata import Description
 from export.tflite.signatures import FileSignature, TensorInfo
 
 CHECKSUMS = "SHA256SUMS"
+#: Words of a vocabulary that a signature's description has; model.json lists them all.
+MOST_WORDS = 5
 #: What is in a bundle beside its models.
 LABELS, MODELS, CARD, CODE = "labels.txt", "model.json", "MODEL_CARD.md", "code"
 
@@ -97,18 +99,31 @@ def _tensors(signature: FileSignature, about: Description) -> dict[str, list[dic
 
 def _tensor(info: TensorInfo, tensor: Tensor) -> dict[str, Any]:
     described: dict[str, Any] = {"name": info.name, "dtype": info.dtype, "shape": list(info.shape),
-                                 "meaning": tensor.meaning}
+                                 "meaning": tensor.meaning, **_column(tensor)}
+    if tensor.parts:
+        described["columns"] = [{"position": number, "name": part.name, "meaning": part.meaning, **_column(part)}
+                                for number, part in enumerate(tensor.parts)]
     if info.scale:
         described["quantization"] = {"scale": info.scale, "zero_point": info.zero,
                                      "real_value": "(stored - zero_point) * scale"}
     return described
 
 
+def _column(tensor: Tensor) -> dict[str, Any]:
+    """Return what else is to be known of a column of a table: its vocabulary, and what to give for a missing number."""
+    described: dict[str, Any] = {"words": list(tensor.words)} if tensor.words else {}
+    if tensor.missing is not None:
+        described["missing"] = {"give": "NaN", "counts_as": tensor.missing}
+    return described
+
+
 def _in_words(signature: Signature, about: Description) -> str:
     """Return a SavedModel's signature in a line: "image: uint8 (batch, 28, 28, 1), raw pixels 0..255 -> logits"."""
     meanings: dict[str, str] = {}
-    for tensor in about.signature.inputs if about.signature is not None else ():
-        meanings |= {tensor.name: tensor.meaning, f"{tensor.name}_bytes": "encoded files"}
+    known = about.signature.inputs if about.signature is not None else ()
+    for one in [*known, *(part for vector in known for part in vector.parts)]:
+        words = f"text, one of {_listed(one.words[1:])}" if one.words else one.meaning
+        meanings |= {one.name: words, f"{one.name}_bytes": "encoded files"}
     order = {name: position for position, name in enumerate(meanings)}
     inputs = []
     for tensor in sorted(signature.inputs, key=lambda tensor: order.get(tensor.name, len(order))):
@@ -116,3 +131,9 @@ def _in_words(signature: Signature, about: Description) -> str:
         described = f"{tensor.name}: {tensor.dtype} {shown((None, *tensor.shape))}"
         inputs.append(f"{described}, {meaning}" if meaning else described)
     return f"{'; '.join(inputs)} -> {', '.join(tensor.name for tensor in signature.outputs)}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Return the first words of a vocabulary, for people."""
+    more = f" and {len(words) - MOST_WORDS:,} more" if len(words) > MOST_WORDS else ""
+    return ", ".join(repr(word) for word in words[:MOST_WORDS]) + more

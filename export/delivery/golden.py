@@ -20,6 +20,8 @@ from export.tflite import signatures
 with epy.lazy_imports():
     import numpy as np
 
+#: The target whose models take what a server is sent.
+SAVED_MODEL = "saved_model"
 #: Float models may be off by this share of the largest value: other processors add in another order.
 FLOAT = 1e-4
 #: Integer models may be off by so many steps of their output's scale: other kernels round half-way values otherwise.
@@ -110,8 +112,13 @@ def check_here(bundle: Path) -> list[Checked]:
     listed, recorded = read(bundle)
     asked = [model for model in listed.models if model.name in recorded.expected]
     predictors = (open_predictor(bundle / model.path) for model in asked)
-    return [_checked(bundle, model, predictor.predict(recorded.inputs), recorded)
+    return [_checked(bundle, model, predictor.predict(_given(model, recorded)), recorded)
             for model, predictor in zip(asked, predictors, strict=True)]
+
+
+def _given(model: Model, recorded: Samples) -> Arrays:
+    """Return the inputs as a model takes them: a SavedModel as a server does."""
+    return recorded.sent if model.target == SAVED_MODEL else recorded.inputs
 
 
 def check_with(bundle: Path, ask: Callable[[Sequence[Path], Arrays], Mapping[str, Arrays]],

@@ -9,6 +9,9 @@ them:
 
     {"inputs": {"image": {"file": "00.image.png"}, "age": 41.0}, "label": "7", "expected": {...}}
 
+A missing number, NaN, is null. A word of a vocabulary stands as text too, which is what a server is sent:
+{"text": "male", "values": 2}.
+
 More than 4,096 numbers lie in a file of their own, which NumPy reads: {"file": "00.int8.logits.npy"}. A file that wants
 a decoder which is not here, a sound for instance, has its numbers beside it: {"file": "00.wave.wav", "values": [...]}.
 """
@@ -48,6 +51,7 @@ class Sample:
     Args:
         inputs: by name, one example each, without the batch.
         files: input name to ("png", content), for inputs that also go as the file that they are decoded from.
+        texts: input name to the text that a server is sent in place of its number.
         targets: what is true of it, in words: {"label": "7"}.
         outputs: artifact name (and "keras") to output name to array, without the batch.
         words: artifact name to what its answer is called: {"class": "7"}.
@@ -58,6 +62,7 @@ class Sample:
     targets: Mapping[str, str]
     outputs: Mapping[str, Arrays]
     words: Mapping[str, Mapping[str, str]]
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +73,18 @@ class Samples:
         inputs: by name, (samples, ...).
         expected: artifact name (and "keras") to output name to (samples, ...).
         encoded: input name to the file of each sample, for inputs that go as files.
+        texts: input name to the text of each sample, for inputs that a server is sent as text.
     """
 
     inputs: dict[str, np.ndarray]
     expected: dict[str, dict[str, np.ndarray]]
     encoded: dict[str, list[Path]]
+    texts: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def sent(self) -> dict[str, np.ndarray]:
+        """Return the inputs as a server is sent them."""
+        return {**self.inputs, **self.texts}
 
     @property
     def files(self) -> list[Path]:
@@ -108,7 +120,9 @@ def read(folder: Path) -> Samples:
                              for name, value in outputs.items() if not isinstance(value, str)}
                   for artifact, outputs in answers[0].items()},
         encoded={name: [folder / one[name]["file"] for one in inputs]
-                 for name, value in inputs[0].items() if _is_encoded(value)})
+                 for name, value in inputs[0].items() if _is_encoded(value)},
+        texts={name: np.array([one[name]["text"].encode() for one in inputs], object)
+               for name, value in inputs[0].items() if isinstance(value, dict) and "text" in value})
 
 
 def _entry(folder: Path, stem: str, sample: Sample) -> dict[str, Any]:
@@ -126,6 +140,8 @@ def _entry(folder: Path, stem: str, sample: Sample) -> dict[str, Any]:
 
 def _input(folder: Path, stem: str, sample: Sample, name: str) -> Any:
     """Return what stands for an input: its numbers, its file, or both where `read` does not decode the file."""
+    if name in sample.texts:
+        return {"text": sample.texts[name], "values": _numbers(folder, stem, sample.inputs[name], _exact)}
     if name not in sample.files:
         return _numbers(folder, stem, sample.inputs[name], _exact)
     ending, content = sample.files[name]
@@ -137,7 +153,7 @@ def _input(folder: Path, stem: str, sample: Sample, name: str) -> Any:
 
 
 def _is_encoded(value: Any) -> bool:
-    return isinstance(value, dict) and not value["file"].endswith(".npy")
+    return isinstance(value, dict) and "file" in value and not value["file"].endswith(".npy")
 
 
 def _numbers(folder: Path, stem: str, values: Any, listed: Callable[[np.ndarray], Any]) -> Any:
@@ -155,6 +171,8 @@ def _array(folder: Path, value: Any) -> np.ndarray:
         value = value["values"]
     if not isinstance(value, dict):
         array = np.asarray(value)
+        if array.dtype == object:
+            return np.asarray(value, "float32")  # null: a missing number
         if array.dtype.kind == "U":
             return np.char.encode(array, "utf-8").astype(object)
         return array.astype("float32") if array.dtype.kind == "f" else array
@@ -169,7 +187,8 @@ def _exact(array: np.ndarray) -> Any:
     """Return an array as lists whose numbers are read as the very same ones."""
     if array.dtype.kind != "f":
         return _plain(array)
-    return np.array([float(str(number)) for number in array.ravel()]).reshape(array.shape).tolist()
+    listed = np.array([float(str(number)) for number in array.ravel()]).reshape(array.shape).tolist()
+    return _mapped(listed, lambda number: None if math.isnan(number) else number)  # JSON has no NaN
 
 
 def _rounded(array: np.ndarray) -> Any:

@@ -42,9 +42,11 @@ class Port(TensorInfo):
 
     Args:
         meaning: in a few words.
+        words: what each position stands for, of a position in a vocabulary.
     """
 
     meaning: str = ""
+    words: tuple[str, ...] = ()
 
     @property
     def identifier(self) -> str:
@@ -130,7 +132,7 @@ def _of_the_model(about: Description) -> dict[str, Any]:
 
 
 def _port(info: TensorInfo, tensor: Tensor) -> Port:
-    return Port(**info.model_dump(), meaning=tensor.meaning)
+    return Port(**info.model_dump(), meaning=tensor.meaning, words=tensor.words)
 
 
 def _render(path: Path, template: Path, file: Path, name: str, values: Mapping[str, Any]) -> None:

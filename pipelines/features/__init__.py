@@ -2,7 +2,7 @@
 
 Importing this makes all of them known.
 """
-from pipelines.features import image, label, mask, number
+from pipelines.features import category, image, label, mask, number, outcome
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "image", "label", "mask", "number"]
+__all__ = ["Feature", "Field", "Learnt", "category", "image", "label", "mask", "number", "outcome"]

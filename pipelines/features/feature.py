@@ -25,14 +25,17 @@ class Field(BaseModel):
     """What a source holds under a name.
 
     Args:
-        kind: bytes of a file, text, a class's number, a number, or an array.
-        names: of the classes, in the order of their numbers.
+        kind: bytes of a file, text, a class's number, a number, a date or time, or an array.
+        names: of the classes, in the order of their numbers; of a table's column all that occurs in it, in order, where
+            that is little.
         shape: of an array, or of what a file decodes to, without the examples; None where a size varies.
+        note: what is odd about it, in a sentence; whoever makes something else of it than a number may go on.
     """
 
-    kind: Literal["bytes", "text", "class", "number", "array"]
+    kind: Literal["bytes", "text", "class", "number", "time", "array"]
     names: list[str] | None = None
     shape: tuple[int | None, ...] | None = None
+    note: str = ""
 
 
 class Learnt(BaseModel):
@@ -58,6 +61,8 @@ class Feature(Entry):
     role: ClassVar[Role] = "values"
     #: Whether it is decoded from the bytes of a file, which a server can be sent.
     encoded: ClassVar[bool] = False
+    #: Whether it gives each example one class, see `class_of`.
+    of_classes: ClassVar[bool] = False
     #: The kinds of source fields that it can be made of.
     accepts: ClassVar[tuple[str, ...]] = ("array",)
     field: str | None = Setting(None, min_length=1)
@@ -108,6 +113,14 @@ class Feature(Entry):
         Of a target it goes on from the example's name: "has the label 7, but there are 3 classes".
         """
         return None
+
+    def class_of(self, value: Any, learnt: Learnt) -> int:
+        """Return the class of one example out of a raw value that has no fault; of features `of_classes`."""
+        return int(value)
+
+    def sent(self, values: np.ndarray, learnt: Learnt) -> np.ndarray:
+        """Return decoded values, (examples, ...), as a server is sent them that does the decoding itself."""
+        return values
 
     def prepare(self, values: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return a decoded batch of targets as losses take it: numbers as float32, classes one-hot."""

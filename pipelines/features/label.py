@@ -1,7 +1,7 @@
 """Labels: one class per example."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from etils import epy
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Label(Feature, name="label"):
     """The class of an example, a whole number from 0; its names are the source's."""
 
-    role, accepts = "values", ("class",)
+    role, of_classes = "values", True
+    accepts: ClassVar[tuple[str, ...]] = ("class",)
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         return Tensor(name=name, dtype="int64", shape=(), meaning=f"the class, 0 to {len(learnt.names) - 1}")

@@ -10,10 +10,12 @@ from pipelines.ingest.sources import (
     idx_files,
     image_and_mask_folder,
     image_folder,
+    scikit_learn,
+    table_file,
     tfds_source,
     tfrecord,
 )
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "brain", "idx_files",
-           "image_and_mask_folder", "image_folder", "tfds_source", "tfrecord"]
+           "image_and_mask_folder", "image_folder", "scikit_learn", "table_file", "tfds_source", "tfrecord"]

@@ -54,7 +54,8 @@ class Data:
 
     def __init__(self, section: DataSection, task: Task, index: Index, seed: int):
         self.section, self.task, self.index, self.seed = section, task, index, seed
-        self.features: dict[str, Feature] = {name: section.feature(name, kind) for name, kind in task.features.items()}
+        inputs, targets = task.features_of(section, index.fields)
+        self.features: dict[str, Feature] = {**inputs, **targets}
         self._kept: dict[Part, tf.data.Dataset] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,6 +119,10 @@ class Data:
         for inputs, targets in _batched(self.examples(part), size or self.batch_size).prefetch(2):
             yield ({name: values.numpy() for name, values in inputs.items()},
                    {name: values.numpy() for name, values in targets.items()})
+
+    def sent(self, inputs: Mapping[str, np.ndarray]) -> Values:
+        """Return inputs as a server is sent them, which decodes some itself: words as text."""
+        return {name: self.features[name].sent(values, self.index.learnt[name]) for name, values in inputs.items()}
 
     def training(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
         """Return shuffled, augmented batches of several epochs, one after the other, as a training takes them:
@@ -205,7 +210,8 @@ class Data:
                               for name, tensor in tensors.items()})
 
     def _divided(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        return {name: values[name] for name in self.task.inputs}, {name: values[name] for name in self.task.targets}
+        return ({name: values[name] for name in self.index.inputs},
+                {name: values[name] for name in self.index.targets})
 
 
 def _batched(dataset: tf.data.Dataset, size: int, drop_remainder: bool = False) -> tf.data.Dataset:

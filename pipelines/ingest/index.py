@@ -8,7 +8,7 @@ from etils import epy
 from pydantic import BaseModel
 
 from export.signature import Tensor
-from pipelines.features.feature import Learnt
+from pipelines.features.feature import Field, Learnt
 
 with epy.lazy_imports():
     import numpy as np
@@ -46,6 +46,7 @@ class Index(BaseModel):
         digest: of all examples, in their order.
         inputs, targets: what the model is given and what it learns to answer, by feature name.
         learnt: by feature name.
+        fields: of the source, by name: a task may choose its features among them.
         counts: split, then target, to the number of examples (of pixels, for masks) of each class.
     """
 
@@ -56,6 +57,7 @@ class Index(BaseModel):
     inputs: dict[str, Tensor]
     targets: dict[str, Tensor]
     learnt: dict[str, Learnt]
+    fields: dict[str, Field] = {}
     counts: dict[Part, dict[str, list[int]]] = {}
 
     def names(self, target: str) -> list[str]:

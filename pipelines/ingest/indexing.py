@@ -55,16 +55,18 @@ class Reader:
 
     def __init__(self, section: DataSection, task: Task):
         self.source: Source = section.source
-        self.features: dict[str, Feature] = {name: section.feature(name, kind) for name, kind in task.features.items()}
-        self.inputs, self.targets = list(task.inputs), list(task.targets)
         fields = self.source.fields()
+        inputs, targets = task.features_of(section, fields)
+        self.features: dict[str, Feature] = {**inputs, **targets}
+        self.inputs, self.targets = list(inputs), list(targets)
+        self.source_fields = fields
         self.fields = {name: self._field(name, feature, fields) for name, feature in self.features.items()}
         self.learnt = {name: feature.learn(self.fields[name], ()) for name, feature in self.features.items()}
 
     @property
     def classified(self) -> list[str]:
         """Return the targets that are one class per example."""
-        return [target for target in self.targets if self.fields[target].kind == "class"]
+        return [target for target in self.targets if self.features[target].of_classes]
 
     def raw(self, name: str, example: Mapping[str, Any]) -> Any:
         """Return a feature's raw value out of a source's example, or its column out of several."""
@@ -82,6 +84,10 @@ class Reader:
 
     def values(self, name: str, split: Split) -> Iterator[Any]:
         """Give the raw values of a feature in a split, one after the other."""
+        column = self.source.column(split.part, self.features[name].field_name(name), split.positions)
+        if column is not None:
+            yield from column
+            return
         for example in self.source.examples(split.part, split.positions).as_numpy_iterator():
             yield self.raw(name, example)
 
@@ -119,7 +125,7 @@ def build_index(section: DataSection, task: Task, seed: int,
     return Index(source=reader.source.entry_name or "", digest=digest.hexdigest(), splits=splits,
                  unreadable=[one for seen in parts.values() for one in seen.unreadable],
                  inputs={name: tensors[name] for name in reader.inputs},
-                 targets={name: tensors[name] for name in reader.targets}, learnt=learnt,
+                 targets={name: tensors[name] for name in reader.targets}, learnt=learnt, fields=reader.source_fields,
                  counts={name: _counts(reader, split, parts[split.part], learnt) for name, split in splits.items()})
 
 
@@ -159,7 +165,7 @@ def _read_chunk(examples: list[dict[str, Any]], reader: Reader, seen: PartIndex,
             continue
         seen.positions.append(first + offset)
         for target, classes in seen.classes.items():
-            classes.append(int(reader.raw(target, example)))
+            classes.append(reader.features[target].class_of(reader.raw(target, example), reader.learnt[target]))
 
 
 def _chunks(dataset: tf.data.Dataset) -> Iterator[list[dict[str, Any]]]:
@@ -223,7 +229,7 @@ def _taken(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
 
 def _stratified(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
                 generator: np.random.Generator) -> list[int]:
-    target = next(iter(task.targets))
+    target = next(iter(seen.classes or task.targets))
     if target not in seen.classes:
         raise ValueError(f"{task.entry_name} divides examples by the classes of {target}, which has none; give the "
                          "task another split")

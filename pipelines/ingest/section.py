@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
@@ -14,6 +14,8 @@ from pipelines.entries import Section, inlined, unknown_key
 from pipelines.features.feature import Feature
 from pipelines.ingest.augmentation.augmentation import Augmentation
 from pipelines.ingest.sources.source import Source
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class DataSection(Section):
@@ -47,11 +49,11 @@ class DataSection(Section):
         """Return the word for YAML's boolean."""
         return "true" if value is True else value
 
-    def fill(self, features: Mapping[str, type[Feature]]) -> None:
+    def fill(self, features: Mapping[str, type[BaseModel]]) -> None:
         """Check the features' settings, and fill their defaults in.
 
         Args:
-            features: what a task's examples are made of, by name.
+            features: what a task's examples are made of, by name, or what else the task lets a recipe set here.
 
         Raises:
             ValidationError, PydanticCustomError: a setting that no feature has, a bad value, or an augmentation that
@@ -72,13 +74,18 @@ class DataSection(Section):
         recipe: Any = TypedDict("recipe", {"data": checked})  # type: ignore[misc]
         settings = {name: extra.get(name, {}) for name in features}
         filled = TypeAdapter(recipe).validate_python({"data": settings})["data"]
-        filled = {name: feature.beside(filled) for name, feature in filled.items()}
-        self._refuse_misfits({name: feature.role for name, feature in filled.items()})
+        described = {name: feature for name, feature in filled.items() if isinstance(feature, Feature)}
+        filled |= {name: feature.beside(described) for name, feature in described.items()}
+        self._refuse_misfits({name: feature.role for name, feature in described.items()})
         extra.clear()
         extra.update({name: feature.model_dump() for name, feature in filled.items()})
 
     def feature(self, name: str, kind: type[Feature]) -> Feature:
         """Return the feature of this name, with its settings."""
+        return self.setting(name, kind)
+
+    def setting(self, name: str, kind: type[Settings]) -> Settings:
+        """Return what stands here under a name that the task knows."""
         return kind.model_validate((self.__pydantic_extra__ or {}).get(name, {}))
 
     def _refuse_misfits(self, roles: Mapping[str, Any]) -> None:
@@ -94,5 +101,6 @@ class DataSection(Section):
         for name, kind in sorted(pipelines.features.Feature.choices.items()):
             settings = inlined(kind.model_json_schema())
             section["properties"][name] = {**settings, "description": (kind.__doc__ or "").split("\n")[0]}
-        section["additionalProperties"] = {"type": "object"}  # features that a task calls something else
+        # features that a task calls something else, and what a task sets in their place
+        section["additionalProperties"] = {"type": ["object", "string"]}
         return described

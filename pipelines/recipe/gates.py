@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from pydantic import BaseModel
 
 from pipelines.entries import nearest
 
+#: A comparison with the same value of another model, see `Task.baselines`.
+BESIDE = re.compile(r"^\s*(>=|<=|>|<)\s*([a-z][a-z0-9_]*)\s*$")
 LIMIT = re.compile(r"^\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*$")
 #: What a gate can ask of every artifact.
 SIZES = ("bytes", "zipped_bytes", "size_ratio", "zipped_ratio")
@@ -34,10 +37,18 @@ class Gate(BaseModel):
         return f"{self.name} {self.shown} {limit} {'✓' if self.passed else '✗'}"
 
 
-def parse_limit(text: str) -> tuple[str, float]:
-    """Return the comparison and the number in ``">= 0.985"``. Raises ValueError."""
+def parse_limit(text: str, baselines: Collection[str] = ()) -> tuple[str, float | str]:
+    """Return the comparison and the number in ``">= 0.985"``, or the name of another model. Raises ValueError.
+
+    Args:
+        baselines: the other models that there are.
+    """
     match = LIMIT.match(str(text))
     if not match:
+        if (beside := BESIDE.match(str(text))) and baselines:
+            if beside[2] in baselines:
+                return beside[1], beside[2]
+            raise ValueError(f"is {text!r}; give a number, or one of {', '.join(baselines)}")
         raise ValueError(f'is {text!r}; give a comparison and a number, for instance ">= 0.985" or "<= 0.005"')
     return match[1], float(match[2])
 
@@ -70,13 +81,21 @@ def check_name(name: str, metrics: Iterable[str], artifacts: Mapping[str, Iterab
         raise ValueError(f"no value of this run is called {name}. {hint}")
 
 
-def check(gates: Mapping[str, str], values: Mapping[str, float], failed: Collection[str] = ()) -> list[Gate]:
+def check(gates: Mapping[str, str], values: Mapping[str, float], failed: Collection[str] = (),
+          baselines: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> list[Gate]:
     """Return the gates whose values are known, each against its limit, and those of artifacts that failed; in the
-    recipe's order."""
+    recipe's order.
+
+    Args:
+        baselines: the metrics of other models, by their names.
+    """
     checked = []
     for name, limit in gates.items():
         if name in values:
-            comparison, bound = parse_limit(limit)
+            comparison, bound = parse_limit(limit, baselines)
+            if isinstance(bound, str):
+                other, bound = bound, baselines[bound][name.rpartition(".")[2]]
+                limit = f"{comparison} {bound:.4g} ({other})"
             value = values[name]
             passed = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[comparison]
             checked.append(Gate(name=name, value=value, limit=limit, passed=passed))

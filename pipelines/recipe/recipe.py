@@ -63,7 +63,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def data_are_what_the_task_wants(self) -> Recipe:
-        self.data.fill(self.task.features)
+        self.data.fill(self.task.data_settings)
         return self
 
     @model_validator(mode="after")
@@ -132,7 +132,9 @@ class Recipe(Section):
         for name, limit in self.gates.items():
             try:
                 gates.check_name(name, metrics, values)
-                gates.parse_limit(limit)
+                _, bound = gates.parse_limit(limit, self.task.baselines)
+                if isinstance(bound, str) and name.rpartition(".")[2] not in metrics:
+                    raise ValueError(f"is {limit!r}; {bound} has {', '.join(metrics)} alone: give a number")
             except ValueError as error:
                 raise PydanticCustomError("gate", "{reason}", {"reason": str(error), "at": ["gates", name]}) from None
         return self

@@ -29,11 +29,13 @@ class StageResult(BaseModel):
 
 
 class Reference(BaseModel):
-    """The trained model on the test set; `kind` is keras, or given where it was made elsewhere."""
+    """The trained model on the test set; `kind` is keras, or given where it was made elsewhere. `baselines` are the
+    metrics of other models on the same examples, by their names."""
 
     kind: str = "keras"
     metrics: dict[str, float]
     order_independent: bool
+    baselines: dict[str, dict[str, float]] = {}
 
 
 class Milliseconds(BaseModel):
@@ -92,9 +94,10 @@ def collect(run: Run) -> Results:
     results = Results(recipe=record.recipe_path, run_id=record.id, task=record.recipe["task"], stages=[
         StageResult(name=name, seconds=stage.seconds, cached=stage.cached) for name, stage in record.stages.items()])
     if "evaluate" in done:
+        evaluation = read_json(run.path("evaluate", "evaluation.json"))
         results.reference = Reference(
             kind="given" if record.recipe["model"]["builder"] == FILE else "keras",
-            metrics=read_json(run.path("evaluate", "evaluation.json"))["metrics"],
+            metrics=evaluation["metrics"], baselines=evaluation.get("baselines", {}),
             order_independent=read_json(run.path("evaluate", "order.json"))["order_independent"])
     if "compress" in done:
         results.failed = VariantList.model_validate(read_json(run.path("compress", "compress.json"))).failed
@@ -110,7 +113,8 @@ def collect(run: Run) -> Results:
         results.bundle = _relative(next(run.path("package", "").glob("*.zip")))
     report = run.folder / "report.html"
     results.report = _relative(report) if report.exists() else None
-    results.gates = check(record.recipe["gates"], _values(results), _not_made(run, results) if "verify" in done else ())
+    results.gates = check(record.recipe["gates"], _values(results), _not_made(run, results) if "verify" in done else (),
+                          results.reference.baselines if results.reference else {})
     return results
 
 
@@ -178,6 +182,9 @@ def table(results: Results) -> str:
     rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[main.name]:.4f}", "–",
                  "–", "–",
                  _yes(results.reference.order_independent), ""))
+    for name, metrics in results.reference.baselines.items():
+        rows.append((f"  beside: {name.replace('_', ' ')}", "–", "–", f"{metrics[main.name]:.4f}", "–", "–", "–", "–",
+                     ""))
     for one in results.artifacts:
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
                      f"{one.drop[main.name]:.4f}",

@@ -11,7 +11,7 @@ from export.predictors import open_predictor
 from export.signature import Arrays
 from pipelines.ingest.data import Data
 from pipelines.stages import asked
-from pipelines.stages.context import EVALUATION, ORDER, REFERENCE, SAMPLES, WORST, Context, reference
+from pipelines.stages.context import EVALUATION, ORDER, REFERENCE, SAMPLES, WORST, Context, listed, reference
 from pipelines.tasks.task import Evaluation
 
 with epy.lazy_imports():
@@ -44,6 +44,7 @@ def run(context: Context) -> str:
     shutil.rmtree(drawn, ignore_errors=True)
     drawn.mkdir()
     result = task.evaluate(predictor, data.batches("test"), data.index, drawn, see)
+    result = task.completed(result, predictor, data, drawn)
     count = asked.probe_size(data, kept.written)
     probe, expected = ({name: values[:count] for name, values in arrays.items()}
                        for arrays in (first.inputs, reference(context.work)))
@@ -61,6 +62,8 @@ def _record(context: Context, data: Data, result: Evaluation) -> None:
     index = data.index
     context.journal.dataset(f"{index.source}/test", index.digest, index.splits["test"].examples, "test")
     context.journal.metrics(result.metrics)
+    for other, metrics in result.baselines.items():
+        context.journal.metrics(listed(metrics, suffix=f".{other}"))
     for table in result.tables:
         for name, *cells in table.rows:
             numbers = {f"{column}.{name}".lower().replace(" ", "_"): cell

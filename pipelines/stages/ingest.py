@@ -25,13 +25,16 @@ def run(context: Context) -> str:
     check_batch(data.batch, index.splits["train"].examples)
     (context.work / INDEX).write_text(index.model_dump_json())
     _record(context, index)
-    _draw_samples(context, Data(data, context.recipe.task, index, context.recipe.seed))
+    divided = Data(data, context.recipe.task, index, context.recipe.seed)
+    for line in context.recipe.task.notes(divided):
+        context.journal.note(line)
+    _draw_samples(context, divided)
     return index.summary
 
 
 def _record(context: Context, index: Index) -> None:
     journal = context.journal
-    shapes = {name: "x".join(map(str, tensor.shape)) for name, tensor in index.inputs.items()}
+    shapes = {name: "x".join(map(str, tensor.shape)) for name, tensor in index.inputs.items() if tensor.shape}
     classes = {f"{'' if len(index.targets) == 1 else f'{name}.'}classes": len(index.names(name))
                for name in index.targets if index.names(name)}
     journal.parameters({"source": index.source, **shapes, "batch": context.recipe.data.batch, **classes})

@@ -55,9 +55,10 @@ def _samples(context: Context, data: Data) -> list[Sample]:
         example = _one(inputs, number)
         outputs = {artifact: _one(values, number) for artifact, values in answers.items()}
         words = {artifact: _called(data, values) for artifact, values in outputs.items()}
+        texts = _texts(data, {name: values[number:number + 1] for name, values in inputs.items()})
         samples.append(Sample(
             inputs=example, files=_files(data, example), targets=_in_words(data, _one(targets, number)),
-            outputs=outputs, words=words))
+            outputs=outputs, words=words, texts=texts))
     return samples
 
 
@@ -80,6 +81,13 @@ def _files(data: Data, example: Arrays) -> dict[str, tuple[str, bytes]]:
     """Return the inputs of an example that go as files: name to ending and content."""
     encoded = {name: data.features[name].encode(value) for name, value in example.items()}
     return {name: file for name, file in encoded.items() if file is not None}
+
+
+def _texts(data: Data, example: Arrays) -> dict[str, str]:
+    """Return the inputs of a batch of one that a server is sent as text, where they are numbers here."""
+    sent = data.sent(example)
+    return {name: sent[name][0].decode() for name, values in example.items()
+            if sent[name].dtype == object and values.dtype != object}
 
 
 def _in_words(data: Data, targets: Arrays) -> dict[str, str]:

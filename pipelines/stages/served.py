@@ -10,6 +10,7 @@ from etils import epy
 from export.predictors import Predictor
 from export.signature import DEFAULT, Arrays, Signature
 from pipelines.ingest.data import Data
+from pipelines.stages.sending import Sending
 
 with epy.lazy_imports():
     import numpy as np
@@ -68,10 +69,10 @@ def predictors(versions: Path, name: str, data: Data) -> Iterator[tuple[str, Pre
 
     with serving(versions, name) as running:
         with GrpcClient(running.grpc, name) as client:
-            yield "grpc", client
+            yield "grpc", Sending(client, data)
         if any(data.features[one].encoded for one in data.index.inputs):
             with RestClient(running.rest, name, signature=BYTES_SIGNATURE) as rest:
                 yield "rest", _Encoding(rest, data)
         else:
             with RestClient(running.rest, name) as rest:
-                yield "rest", rest
+                yield "rest", Sending(rest, data)

@@ -86,7 +86,7 @@ def _objective(context: Context, data: Data, student: Any) -> Objective:
     distillation = recipe.train.distill
     if distillation is None:
         return trained()
-    teacher, inputs = keras_file.load(context.inputs["teacher"]), list(task.inputs)
+    teacher, inputs = keras_file.load(context.inputs["teacher"]), list(index.inputs)
     objective = trained(lambda alone, outputs: distilled(alone, teacher, distillation, inputs, outputs))
     check_shapes(teacher, student, inputs, [output.name for output in task.paired(index)])
     return objective

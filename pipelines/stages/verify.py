@@ -21,6 +21,7 @@ from pipelines.ingest.data import Data
 from pipelines.reporting.verified import PROTOCOLS, VERIFIED, Served, Verified, VerifiedList
 from pipelines.stages import asked
 from pipelines.stages.context import ANSWERS, LATENCY, Context, listed, reference
+from pipelines.stages.sending import Sending
 from pipelines.stages.served import examples_over
 from pipelines.stages.served import predictors as serving_predictors
 from pipelines.tasks.task import Evaluation
@@ -74,7 +75,9 @@ class Done:
 def verify_one(context: Context, exported: Exported) -> Done:
     """Verify one artifact. Raises StageError where it does not answer as the trained model's form does."""
     data = context.data()
-    predictor = open_predictor(context.inputs["export"] / exported.path, context.recipe.verify.threads)
+    predictor: Predictor = open_predictor(context.inputs["export"] / exported.path, context.recipe.verify.threads)
+    if exported.target == SAVED_MODEL:
+        predictor = Sending(predictor, data)
     evaluated = context.inputs["evaluate"]
     asking = _Asking(data, evaluated, context.samples())
     asked.checked(exported.title, lambda: asking.ask(predictor))

@@ -4,17 +4,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from etils import epy
 from pydantic import BaseModel
 
 from export.signature import Arrays, Function, Signature, Tensor
 from pipelines.entries import Entry
-from pipelines.features.feature import Feature
+from pipelines.features.feature import Feature, Field
 from pipelines.figures import figures
 from pipelines.ingest.index import Index
+from pipelines.ingest.section import DataSection
 from pipelines.tasks.answered import Answered
+from pipelines.tasks.evaluation import Evaluation, Figure, Measure, Metric, Table, rounded
 from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.supervised import Objective, supervised
 from pipelines.training.losses import Loss
@@ -30,79 +32,13 @@ if TYPE_CHECKING:
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
 
+__all__ = ["Evaluation", "Figure", "Measure", "Metric", "Place", "Table", "Task", "rounded"]
+
 Place = Literal["device", "server"]
+#: By name, with their settings.
+Features = dict[str, Feature]
 #: Adds what a teacher says on some outputs to an objective.
 Taught = Callable[[Objective, Sequence[Tensor]], Objective]
-
-
-class Metric(BaseModel, frozen=True):
-    """A number that says how good a model is.
-
-    Args:
-        name: as gates, MLflow and `--json` call it.
-        label: as tables and lines for people call it; the name where not given.
-        better: whether a good model has a high or a low one.
-        relative: a drop is a share of the reference's value, as for an error or a perplexity, and not a difference.
-        shown: whether the line of the evaluate stage has it.
-    """
-
-    name: str
-    label: str = ""
-    better: Literal["higher", "lower"] = "higher"
-    relative: bool = False
-    shown: bool = True
-
-    @property
-    def title(self) -> str:
-        return self.label or self.name
-
-    def drop(self, reference: float, value: float) -> float:
-        """Return what `value` is worse by than the reference: above 0 where it is worse."""
-        worse = reference - value if self.better == "higher" else value - reference
-        return round(worse / max(abs(reference), 1e-12) if self.relative else worse, 6)
-
-
-class Table(BaseModel):
-    """A table of an evaluation, for the report."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str | int | float]]
-
-
-class Figure(BaseModel):
-    """A drawing of an evaluation: its file, in the evaluation's folder, and what it shows."""
-
-    file: str
-    caption: str
-
-
-class Evaluation(BaseModel):
-    """What a predictor is worth on a set of examples.
-
-    Args:
-        metrics: by name, as the task's `metrics` has them.
-        tables, figures: for the report.
-        limits: sentences for the model card, for instance "Weakest classes (F1): ...".
-    """
-
-    metrics: dict[str, float]
-    tables: list[Table] = []
-    figures: list[Figure] = []
-    limits: list[str] = []
-
-
-class Measure(Protocol):
-    """Adds up batches of answers. Nothing grows with the test set unless a metric needs it."""
-
-    def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
-        """Take a batch of targets, decoded, and of answers; return how wrong each example is, (batch,): above 0 where
-        it is wrong, at most 0 where it is right."""
-        ...
-
-    def result(self, folder: Path | None = None) -> Evaluation:
-        """Return what all batches come to; draw figures into the folder, where there is one."""
-        ...
 
 
 class Task(Entry):
@@ -117,10 +53,15 @@ class Task(Entry):
     split: ClassVar[Literal["stratified", "random", "chronological"]] = "stratified"
     #: What it is worth; `drop` is about the first.
     metrics: ClassVar[tuple[Metric, ...]]
+    #: Other models that the trained one is measured beside, see `completed`; gates may name them.
+    baselines: ClassVar[tuple[str, ...]] = ()
     #: What is watched while it learns, beside the loss; callbacks monitor `val_` of the first unless they say another.
     watched: ClassVar[tuple[Metric, ...]] = ()
     #: Output to the target that a pairwise loss compares it with.
     pairs: ClassVar[dict[str, str]] = {}
+    #: Whether integer files take inputs as the real numbers that they are, and scale them in float: where their ranges
+    #: differ, or some may be missing, NaN.
+    real_inputs: ClassVar[bool] = False
     #: What a recipe without train.loss means, as it would write it.
     loss: ClassVar[str] = "cross_entropy"
     #: Whether the report shows the best, the median and the worst examples, and not those alone that are wrong.
@@ -137,6 +78,23 @@ class Task(Entry):
     def features(self) -> dict[str, type[Feature]]:
         """Return what an example is made of."""
         return self.inputs | self.targets
+
+    @property
+    def data_settings(self) -> Mapping[str, type[BaseModel]]:
+        """Return what a recipe may set below `data`, by name: the features, unless the task chooses them itself."""
+        return self.features
+
+    def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
+        """Return the inputs and the targets of an example, by name, with their settings.
+
+        By default `inputs` and `targets`, whatever the source has. A task whose examples are what the source has, such
+        as the columns of a table, makes them of its fields.
+
+        Raises:
+            UserError: the fields do not make an example.
+        """
+        return ({name: section.feature(name, kind) for name, kind in self.inputs.items()},
+                {name: section.feature(name, kind) for name, kind in self.targets.items()})
 
     # What must be written
 
@@ -219,7 +177,7 @@ class Task(Entry):
 
         signature = self.signature(data.index, place)
         functions = [graph.function(model, signature)]
-        encoded = [name for name in self.inputs if data.features[name].encoded]
+        encoded = [name for name in data.index.inputs if data.features[name].encoded]
         if place == "server" and encoded:
             functions.append(decoding(functions[0], data, encoded))
         return functions
@@ -239,7 +197,7 @@ class Task(Entry):
         Args:
             title: in place of the targets.
         """
-        name = next(iter(self.inputs))
+        name = next(iter(data.index.inputs))
         data.features[name].draw(axes, inputs[name][position], data.index.learnt[name])
         words = (data.features[target].in_words(values[position], data.index.learnt[target]) for target,
                  values in targets.items())
@@ -273,11 +231,29 @@ class Task(Entry):
     def labels(self, index: Index) -> list[str]:
         """Return the class names that the files, their metadata and labels.txt carry; none where the task has no
         classes."""
-        return next((index.names(target) for target in self.targets if index.names(target)), [])
+        return next((index.names(target) for target in index.targets if index.names(target)), [])
 
     def adopt(self, model: keras.Model, settings: Any) -> keras.Model:
         """Return a model made elsewhere as this task's models are. Raises ValueError where it is of another kind."""
         raise ValueError(f"models made elsewhere cannot be taken for {self.entry_name} so far")
+
+    def rows_of(self, path: Path, features: Features, index: Index) -> tuple[list[str], dict[str, np.ndarray]] | None:
+        """Return the examples in a user's file that holds several: what each is called, and the inputs; None where a
+        file is one example. Raises UserError."""
+        return None
+
+    def notes(self, data: Data) -> list[str]:
+        """Return what is worth knowing of the data as ingest divided them, a line each."""
+        return []
+
+    def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
+        """Return the trained model's evaluation with what no artifact is measured by: baselines, further tables and
+        figures. By default it is as it is.
+
+        Args:
+            folder: for figures.
+        """
+        return evaluation
 
     @final
     def evaluate(self, predictor: Predictor, batches: Iterable[tuple[Arrays, Arrays]], index: Index,
@@ -337,8 +313,3 @@ def decoding(function: Function, data: Data, encoded: Sequence[str]) -> Function
 
     return Function(Signature(name="serving_bytes", inputs=tuple(replaced.values()),
                               outputs=function.signature.outputs), call)
-
-
-def rounded(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return metrics with as many digits as tell runs apart."""
-    return {name: round(float(value), 6) for name, value in values.items()}

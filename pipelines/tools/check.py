@@ -12,6 +12,7 @@ import models
 from export.conversion import convert
 from export.keras_models import file as keras_file
 from export.keras_models import graph
+from export.signature import Signature
 from pipelines.engine import workers
 from pipelines.engine.journal import NAME, Journal
 from pipelines.errors import StageError, UserError
@@ -105,7 +106,9 @@ class DryContext(VariantContext):
 
     def fit(self, model: Any, learning: Learning, part: str, callbacks: Sequence[Any] = ()) -> None:
         inputs, _ = self.data.arrays("train", EXAMPLES)
-        graph.function(model, self.data.task.signature(self.data.index)).call(**inputs)
+        index = self.data.index
+        taken = Signature(inputs=tuple(index.inputs.values()), outputs=self.data.task.outputs(index))
+        graph.function(model, taken).call(**inputs)
 
     @property
     def steps(self) -> int:

@@ -140,7 +140,7 @@ def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -
         return None
     for tensor in signature.inputs:
         if tensor.name in samples.inputs:
-            inputs[tensor.name] = samples.inputs[tensor.name][list(positions)]
+            inputs[tensor.name] = samples.sent[tensor.name][list(positions)]
         elif tensor.name in files:
             paths = [files[tensor.name][position] for position in positions]
             inputs[tensor.name] = np.array([path.read_bytes() for path in paths], object)
@@ -153,8 +153,8 @@ def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -
 
 
 def _classify(signature: Signature, samples: Samples, positions: Sequence[int]) -> Any | None:
-    """Return a Classify or Regress request of tf.train.Example messages that hold the samples' files; None where the
-    signature takes something else, or some input does not go as a file."""
+    """Return a Classify or Regress request of tf.train.Example messages that hold the samples' files, or a feature for
+    each input that is one number or word; None where the signature takes something else, or some input is neither."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     from serving import examples
@@ -163,7 +163,9 @@ def _classify(signature: Signature, samples: Samples, positions: Sequence[int]) 
     classifies = bool(outputs & {examples.CLASSES, examples.SCORES})
     takes_examples = [(tensor.name, tensor.dtype) for tensor in signature.inputs] == [(examples.INPUTS, "string")]
     answers = classifies or examples.OUTPUTS in outputs
-    if not takes_examples or not answers or set(samples.encoded) != set(samples.inputs):
+    from_files = set(samples.encoded) == set(samples.inputs)
+    from_columns = not samples.encoded and all(values.ndim == 1 for values in samples.inputs.values())
+    if not takes_examples or not answers or not (from_files or from_columns):
         return None
     log = prediction_log_pb2.PredictionLog()
     request = (log.classify_log if classifies else log.regress_log).request
@@ -171,6 +173,12 @@ def _classify(signature: Signature, samples: Samples, positions: Sequence[int]) 
         example = tf.train.Example()
         for name, paths in samples.encoded.items():
             example.features.feature[ENCODED.format(name)].bytes_list.value.append(paths[position].read_bytes())
+        for name, values in samples.sent.items() if from_columns else ():
+            feature, value = example.features.feature[name], values[position]
+            if isinstance(value, bytes):
+                feature.bytes_list.value.append(value)
+            else:
+                feature.float_list.value.append(float(value))
         request.input.example_list.examples.append(example)
     return log
 

@@ -14,6 +14,7 @@ from export.signature import Arrays
 from pipelines.errors import UserError
 from pipelines.figures import figures
 from pipelines.ingest.data import Data
+from pipelines.ingest.indexing import Reader
 from pipelines.recipe.recipe import Recipe
 from pipelines.tools.few_examples import few_examples
 from pipelines.tools.replay import check_logs
@@ -91,15 +92,17 @@ def drift(written: dict[str, Any], logs: list[Path], limit: int, figure: Path | 
         figure: where to draw the distributions.
     """
     recipe = Recipe.model_validate(written)
-    logged = _read(check_logs(logs), list(recipe.task.inputs), limit)
+    recipe.data.source.prepare()
+    names = Reader(recipe.data, recipe.task).inputs
+    logged = _read(check_logs(logs), names, limit)
     if len(logged.inputs) < LEAST:
         raise UserError(f"drift: {len(logged.inputs)} examples were logged; give at least {LEAST}")
     data = few_examples(recipe, max(len(logged.inputs), TRAINED), spread=True, download=True)
     inputs, targets = data.arrays("train", data.index.splits["train"].examples)
     before = _properties(data, inputs)
     after = _properties(data, _decoded(data, logged.inputs))
-    shifts = [Shift(name=name, index=stability(before[name], after[name]), trained=float(before[name].mean()),
-                    logged=float(after[name].mean())) for name in before]
+    shifts = [Shift(name=name, index=stability(before[name], after[name]), trained=_mean(before[name]),
+                    logged=_mean(after[name])) for name in before]
     answers, classes = _answers(data, targets, logged)
     if figure is not None:
         draw(before, after, shifts, figure)
@@ -141,12 +144,15 @@ def _read_predict(log: Any, names: Sequence[str], logged: Logged) -> None:
     logged.outputs.append({name: tensors.to_array(value, name) for name, value in log.response.outputs.items()})
 
 
-def _read_examples(examples: Sequence[Any], names: Sequence[str]) -> Iterator[dict[str, bytes]]:
-    """Yield the files of tf.train.Example messages, one per input."""
+def _read_examples(examples: Sequence[Any], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield what tf.train.Example messages hold of each input: a file, or a number or word of its name."""
     for example in examples:
-        features = {name: example.features.feature[f"{name}/encoded"].bytes_list.value for name in names}
-        if all(features.values()):
-            yield {name: values[0] for name, values in features.items()}
+        known = example.features.feature
+        features = {name: known[f"{name}/encoded" if f"{name}/encoded" in known else name] for name in names}
+        lists = {name: getattr(feature, feature.WhichOneof("kind") or "bytes_list").value
+                 for name, feature in features.items()}
+        if all(lists.values()):
+            yield {name: values[0] for name, values in lists.items()}
 
 
 def _decoded(data: Data, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -211,11 +217,19 @@ def _decisions(data: Data, outputs: Sequence[Arrays]) -> Iterator[np.ndarray]:
 
 
 def stability(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the population stability index of one number per example, over tenths of the first."""
-    edges = np.unique(np.quantile(before, np.linspace(0, 1, BINS + 1)[1:-1]))
-    shares = [np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) / len(values)
-              for values in (before, after)]
+    """Return the population stability index of one number per example, over tenths of the first and the share that is
+    missing, NaN."""
+    known = before[before == before]
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if len(known) else np.zeros(1)
+    bins = [np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values)) for values in (before, after)]
+    shares = [np.bincount(numbers, minlength=len(edges) + 2) / len(numbers) for numbers in bins]
     return _index(*shares)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is not missing; 0 where all is."""
+    known = values[values == values]
+    return float(known.mean()) if len(known) else 0.0
 
 
 def _index(before: np.ndarray, after: np.ndarray) -> float:
@@ -249,7 +263,8 @@ def draw(before: Arrays, after: Arrays, shifts: Sequence[Shift], path: Path) -> 
     for number, shift in enumerate(shifts):
         axes = figure.add_subplot(1, len(shifts), number + 1)
         samples = before[shift.name], after[shift.name]
-        edges = np.histogram_bin_edges(np.concatenate(samples), 24)
+        together = np.concatenate(samples)
+        edges = np.histogram_bin_edges(together[together == together], 24)
         for values, label in zip(samples, ("trained on", "logged"), strict=True):
             axes.hist(values, edges.tolist(), density=True, alpha=0.6, label=label)
         axes.set_title(f"{shift.name}: {shift.index:.2f} ({shift.verdict})")

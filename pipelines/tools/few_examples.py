@@ -108,6 +108,7 @@ def _index(reader: Reader, split: Split) -> Index:
     tensors = {name: feature.tensor(name, learnt[name]) for name, feature in reader.features.items()}
     counts = {name: [1] * len(learnt[name].names) for name in reader.targets if learnt[name].names}
     return Index(source=str(reader.source.entry_name), digest="", learnt=learnt, counts={"train": counts},
+                 fields=reader.source_fields,
                  splits={"train": split, "validation": split, "test": split},
                  inputs={name: tensors[name] for name in reader.inputs},
                  targets={name: tensors[name] for name in reader.targets})

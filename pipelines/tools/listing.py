@@ -17,6 +17,8 @@ from pipelines.tasks import Task
 from pipelines.variants.variant import Variant
 
 KINDS: dict[str, type[Entry]] = {"tasks": Task, "features": Feature, "sources": Source}
+#: Dimensions of what a model gives, not of what it takes.
+NOT_SIZES = ("classes", "target")
 HEADER = (f"{'family':<18}  {'model':<18}  {'input':>13}  {'parameters':>11}  {'multiply-adds':>13}  {'float32':>9}  "
           f"{'int8':>9}  "
           "paper")
@@ -66,7 +68,7 @@ def _model_rows() -> Iterator[str]:
 
 def _size(dimensions: Mapping[str, Any]) -> str:
     """Return the size of a model's input: its shape, or the dimensions that it is built from."""
-    shape = dimensions.get("input_shape", [size for name, size in dimensions.items() if name != "classes"])
+    shape = dimensions.get("input_shape", [size for name, size in dimensions.items() if name not in NOT_SIZES])
     return " x ".join(map(str, shape))
 
 

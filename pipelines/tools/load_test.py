@@ -107,10 +107,10 @@ def find_k6(protocol: str) -> str:
 
 
 def first_examples(written: dict[str, Any]) -> Arrays:
-    """Return the inputs of a recipe's first training examples."""
+    """Return the inputs of a recipe's first training examples, as a server is sent them."""
     data = few_examples(Recipe.model_validate(written), EXAMPLES)
     inputs, _ = data.arrays("train", EXAMPLES)
-    return inputs
+    return data.sent(inputs)
 
 
 def run(settings: LoadSettings, examples: Arrays) -> LoadTest:

@@ -48,7 +48,8 @@ class Asked:
 
 
 def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
-    """Yield a line per file: what the model says of it, for instance its best classes with their probabilities.
+    """Yield a line per file, or per row of files of rows: what the model says of it, for instance its best classes
+    with their probabilities.
 
     Raises:
         UserError: there is no such model, or a file cannot be read.
@@ -56,12 +57,12 @@ def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
     asked = find_model(artifact)
     if asked.path.suffix == ".tflite":
         with workers.quiet():
-            words = answers(asked, files)
+            said = answers(asked, files)
     else:
-        words = workers.call(answers, asked, files, what="predict")
-    width = max(len(str(file)) for file in files)
-    for file, line in zip(files, words, strict=True):
-        yield f"{file!s:<{width}}  {line}"
+        said = workers.call(answers, asked, files, what="predict")
+    width = max(len(title) for title, _ in said)
+    for title, line in said:
+        yield f"{title:<{width}}  {line}"
 
 
 def find_model(artifact: Path) -> Asked:
@@ -82,8 +83,8 @@ def find_model(artifact: Path) -> Asked:
     return _of_run(artifact, run) if run is not None else _of_classifier(artifact)
 
 
-def answers(asked: Asked, files: Sequence[Path]) -> list[str]:
-    """Return a line per file: what a model says of it. Raises UserError."""
+def answers(asked: Asked, files: Sequence[Path]) -> list[tuple[str, str]]:
+    """Return what each example of some files is called, and what a model says of it. Raises UserError."""
     try:
         predictor = open_predictor(asked.path)
     except ValueError as error:
@@ -91,8 +92,26 @@ def answers(asked: Asked, files: Sequence[Path]) -> list[str]:
     signature = main_signature(predictor)
     if asked.is_guessed and any(len(tensor.shape) > 1 for tensor in signature.outputs):
         asked = _of_pixels(asked)
-    outputs = asked.task.answer(predictor, read_inputs(asked, signature, files))
-    return asked.task.in_words(_named(asked, outputs), asked.index)
+    rows = _rows(asked, signature, files)
+    titles = [str(file) for file in files] if rows is None else rows[0]
+    inputs = read_inputs(asked, signature, files) if rows is None else rows[1]
+    outputs = asked.task.answer(predictor, inputs)
+    return list(zip(titles, asked.task.in_words(_named(asked, outputs), asked.index), strict=True))
+
+
+def _rows(asked: Asked, signature: Signature, files: Sequence[Path]) -> tuple[list[str], Arrays] | None:
+    """Return the examples of files that hold several each: what they are called, and the inputs, words as text where
+    the model takes text; None where a file is one example."""
+    read = [asked.task.rows_of(file, dict(asked.features), asked.index) for file in files]
+    parts = [part for part in read if part is not None]
+    if not parts:
+        return None
+    takes = {tensor.name: tensor.dtype for tensor in signature.inputs}
+    inputs = {name: np.concatenate([columns[name] for _, columns in parts]) for name in asked.features}
+    for name, feature in asked.features.items():
+        if takes.get(name) == "string":
+            inputs[name] = feature.sent(inputs[name], asked.index.learnt[name])
+    return [title for titles, _ in parts for title in titles], inputs
 
 
 def read_inputs(asked: Asked, signature: Signature, files: Sequence[Path]) -> Arrays:
@@ -124,7 +143,7 @@ def _of_run(path: Path, folder: Path) -> Asked:
     run = runs.load(folder)
     recipe = Recipe.model_validate(run.record.recipe)
     index = Index.model_validate_json(run.path("ingest", INDEX).read_bytes())
-    features = {name: recipe.data.feature(name, kind) for name, kind in recipe.task.inputs.items()}
+    features, _ = recipe.task.features_of(recipe.data, index.fields)
     return Asked(path, recipe.task, index, features)
 
 

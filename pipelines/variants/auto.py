@@ -174,7 +174,7 @@ class _CandidateBuilder:
     def build(self, step: Step) -> Iterator[Candidate]:
         """Yield the step's candidates, the cheapest first."""
         if step == "int8":
-            yield self._candidate(step, convert.convert(self.context.graph, "int8", self.context.calibration()))
+            yield self._candidate(step, self.context.int8(self.context.graph, self.context.calibration()))
         elif step == "calibration":
             yield self._candidate(step, self._better())
         elif step == "selective":
@@ -194,7 +194,8 @@ class _CandidateBuilder:
             worst = explain.worst(errors, max(1, round(share * len(errors))))
             kept = sorted(error.number for error in worst)
             self.context.details["kept_float"] = kept
-            content = int8.quantize(self._calibrated(), keep_float=kept)
+            calibrated = self._calibrated()
+            content = int8.quantize(calibrated, keep_float=sorted({*kept, *self.context.front(calibrated)}))
             yield self._candidate(f"selective, {len(kept)} of {len(errors)} operators in float16", content, "mixed")
 
     def _calibrated(self) -> bytes:
@@ -203,7 +204,8 @@ class _CandidateBuilder:
 
     def _better(self) -> bytes:
         return self._once("better", lambda: bias_correction.corrected(
-            int8.quantize(self._calibrated()), self.context.exact(), self._inputs))
+            int8.quantize(self._calibrated(), keep_float=self.context.front(self._calibrated())),
+            self.context.exact(), self._inputs))
 
     @functools.cached_property
     def _calibration(self) -> list[tuple[str, Arrays]]:

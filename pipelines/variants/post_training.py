@@ -9,7 +9,7 @@ from pydantic import Field
 from export.compression import equalize
 from export.conversion import bias_correction, convert, int8
 from pipelines.engine.store import whole
-from pipelines.variants.variant import Calibration, Variant, VariantContext, default_inputs
+from pipelines.variants.variant import REAL_INPUTS, Calibration, Variant, VariantContext, default_inputs
 
 
 class Written(Variant):
@@ -64,6 +64,8 @@ class Int16x8(Calibrated, name="int16x8"):
     """Activations in 16-bit integers, weights in int8: accurate, and slow on CPUs."""
 
     def content(self, context: VariantContext) -> bytes:
+        if context.data.task.real_inputs:
+            raise ValueError("int16x8 files take no real numbers, which this task's inputs are; use int8")
         calibration = context.calibration(self.calibration)
         return convert.convert(context.graph, "int16x8", calibration, integer_io=self.io == "integer")
 
@@ -99,17 +101,20 @@ class Int8(Calibrated, name="int8"):
         return ", ".join([super().summary, *(words for words, is_chosen in chosen.items() if is_chosen)])
 
     def content(self, context: VariantContext) -> bytes:
+        if context.data.task.real_inputs:
+            context.details["summary"] = REAL_INPUTS
         graph = _equalized(context) if self.equalize else context.graph
         calibration = context.calibration(self.calibration)
         integer_io = self.io == "integer"
         if self.ranges == "min_max" and not self.keep_float:
-            content = convert.convert(graph, "int8", calibration, per_channel=self.per_channel, integer_io=integer_io)
+            content = context.int8(graph, calibration, per_channel=self.per_channel, integer_io=integer_io)
         else:
             calibrated = int8.calibrate(graph, calibration)
             if self.ranges == "mse":
                 calibrated = int8.with_best_ranges(calibrated, default_inputs(calibration))
+            kept = {*self.keep_float, *context.front(calibrated)}
             content = int8.quantize(
-                calibrated, per_channel=self.per_channel, keep_float=self.keep_float, integer_io=integer_io)
+                calibrated, per_channel=self.per_channel, keep_float=sorted(kept), integer_io=integer_io)
         if self.correct_bias:
             exact = convert.convert(graph, "float32")
             content = bias_correction.corrected(content, exact, default_inputs(calibration))

@@ -107,7 +107,10 @@ class Reduced(Variant, Learning):
         convert.float_graph(model, context.functions, graph)
         calibration = context.calibration() if ENCODINGS[self.encode].calibrated else None
         sparse = preserve == "sparsity" and self.encode == "float32"
-        content = convert.convert(graph, self.encode, calibration, per_channel=self.per_channel, sparse=sparse)
+        if self.encode == "int8":
+            content = context.int8(graph, calibration or (), per_channel=self.per_channel)
+        else:
+            content = convert.convert(graph, self.encode, calibration, per_channel=self.per_channel, sparse=sparse)
         return cluster.share_integers(content, self.different) if self.different and not self.per_channel else content
 
 
@@ -234,11 +237,16 @@ def aware_content(context: VariantContext, model: Any, learning: Learning, *, ke
         preserve: what the training must keep, one of `export.compression.qat.PRESERVED`.
         calibration: for the ranges that no layer has learnt.
         part: names the training among the variant's.
+
+    Raises:
+        ValueError: the task's inputs are real numbers, which this training would round.
     """
+    if context.data.task.real_inputs:
+        raise ValueError(f"a training with the rounding of int8 rounds its inputs too, and those of "
+                         f"{context.data.task.entry_name} are real numbers, words, or missing; use int8 or auto")
     aware = qat.prepare(model, keep_float, preserve)
     context.fit(aware, learning, part)
     graph = context.folder / f"{part}_graph"
     shutil.rmtree(graph, ignore_errors=True)
     qat.float_graph(aware, context.functions, graph)
-    return convert.convert(graph, "int8", context.calibration(calibration), integer_io=integer_io,
-                           all_integer=not keep_float)
+    return context.int8(graph, context.calibration(calibration), integer_io=integer_io, all_integer=not keep_float)

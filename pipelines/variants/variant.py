@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from etils import epy
 from pydantic import Field, model_validator
 
-from export.conversion import convert
+from export.conversion import convert, front, int8
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
 from export.keras_models import graph
@@ -39,6 +39,10 @@ with epy.lazy_imports():
 
 if TYPE_CHECKING:
     from export.conversion.convert import Functions
+
+
+#: What an int8 file of a task with real inputs is.
+REAL_INPUTS = "weights and activations in 8-bit integers, real numbers in and out"
 
 
 class Calibration(Section):
@@ -147,6 +151,21 @@ class VariantContext:
         examples = self.data.index.splits["validation"].examples
         return self.data.arrays("validation", examples if most is None else min(most, examples))
 
+    def int8(self, graph: Path, calibration: Sequence[tuple[str, Arrays]], *, per_channel: bool = True,
+             integer_io: bool = True, all_integer: bool = True) -> bytes:
+        """Return a float graph as an int8 file; its inputs as the task wants them. See `convert.convert`."""
+        if not self.data.task.real_inputs:
+            return convert.convert(graph, "int8", calibration, per_channel=per_channel, integer_io=integer_io,
+                                   all_integer=all_integer)
+        calibrated = int8.calibrate(graph, calibration)
+        return int8.quantize(calibrated, per_channel=per_channel, keep_float=self.front(calibrated),
+                             integer_io=integer_io)
+
+    def front(self, calibrated: bytes) -> list[int]:
+        """Return the operators of a calibrated file that stay float, so that it takes real inputs; none where the task
+        does not ask for it."""
+        return front.operators(calibrated) if self.data.task.real_inputs else []
+
     @property
     def functions(self) -> Functions:
         """Return what is written of a model for devices: a function from a model to its signatures."""
@@ -177,7 +196,7 @@ class VariantContext:
             strategy="one", deterministic=self.train.deterministic)
         objective = task.objective(self.train.loss, index)
         if learning.distill is not None:
-            objective = distilled(objective, self.load(), learning.distill, list(task.inputs), task.paired(index))
+            objective = distilled(objective, self.load(), learning.distill, list(index.inputs), task.paired(index))
         training = loop.Training(
             settings=settings, objective=objective, watched=task.watch(), monitored=task.watched, steps=self.steps,
             batches=lambda epoch: self.data.training(epoch, learning.epochs), validation=self.data.validation(),

@@ -11,6 +11,7 @@ from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
 
 with epy.lazy_imports():
+    import numpy as np
     import tensorflow as tf
 
 
@@ -58,6 +59,11 @@ class Source(Entry):
             positions: the examples to give, by their position in the part, ascending; all by default.
         """
         raise NotImplementedError
+
+    def column(self, part: Part, field: str, positions: Sequence[int] | None = None) -> np.ndarray | None:
+        """Return one field's raw values as an array, (examples,), where the source has it at hand; None where examples
+        must be read one by one."""
+        return None
 
     def without(self, field: str) -> str | None:
         """Return why there is no field of this name, for the user; None where the names of the others say enough."""

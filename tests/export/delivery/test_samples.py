@@ -96,3 +96,18 @@ def test_files_that_are_not_images_have_their_numbers_beside_them_and_texts_stay
 def test_there_may_be_no_samples(tmp_path):
     samples.write(tmp_path / "samples", [])
     assert len(samples.read(tmp_path / "samples")) == 0
+
+
+def test_missing_numbers_are_null_and_words_stand_as_text_too(tmp_path):
+    rows = [(np.float32("nan"), np.int32(2), "Köln"), (np.float32(41.5), np.int32(0), "(unknown)")]
+    samples.write(tmp_path / "samples", [
+        samples.Sample(inputs={"age": age, "city": city}, files={}, targets={"target": "good"}, texts={"city": word},
+                       outputs={"keras": {"logits": np.zeros(2, "float32")}}, words={"keras": {}})
+        for age, city, word in rows])
+    listed = json.loads((tmp_path / "samples" / samples.NAME).read_text())
+    assert [one["inputs"] for one in listed] == [{"age": None, "city": {"text": "Köln", "values": 2}},
+                                                 {"age": 41.5, "city": {"text": "(unknown)", "values": 0}}]
+    read = samples.read(tmp_path / "samples")
+    np.testing.assert_array_equal(read.inputs["age"], np.array([np.nan, 41.5], "float32"))
+    assert read.inputs["age"].dtype == np.float32 and read.inputs["city"].tolist() == [2, 0]
+    assert read.sent["city"].tolist() == ["Köln".encode(), b"(unknown)"] and not read.encoded

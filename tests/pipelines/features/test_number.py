@@ -38,3 +38,18 @@ def test_numbers_are_drawn(axes, value):
         assert axes.texts[0].get_text() == f"{float(value.ravel()[0]):g}"
     else:
         np.testing.assert_array_equal(axes.lines[0].get_ydata(), value.ravel())
+
+
+@pytest.mark.parametrize(("missing", "stands"), [("mean", 3.0), ("median", 2.0), (-1.0, -1.0)])
+def test_a_missing_number_counts_as_what_the_setting_says(missing, stands):
+    known = Number(missing=missing).learn(NUMBER, np.array([1.0, 2.0, np.nan, 6.0]))
+    assert known.statistics["missing"] == [stands] == [Number(missing=missing).tensor("age", known).missing]
+    assert known.statistics["mean"] == [3.0]
+    assert known.statistics["deviation"] == [pytest.approx(np.std([1.0, 2.0, 6.0]))]
+    assert Number(missing=missing).fault(np.float64("nan"), known) is None
+    assert Number(missing=missing).fault(np.float64("inf"), known)
+
+
+def test_a_column_without_any_number_or_of_one_value_still_scales():
+    for values in (np.array([np.nan, np.nan]), np.array([4.0, 4.0])):
+        assert Number(missing="mean").learn(NUMBER, values).statistics["deviation"] == [1.0]

@@ -120,9 +120,9 @@ def test_inputs_that_are_no_numbers_are_unreadable_and_such_targets_refused(arra
     columns[4, 1] = np.nan
     index = index_of(arrays(train_columns=columns, train_price=prices), Pricing())
     assert [(one.name, one.reason) for one in index.unreadable] == [
-        ("train#4", "has a value that is infinite, or not a number")]
+        ("train#4", "lacks a number that may not be missing: fill it in, or take the example out")]
     prices[7] = np.inf
-    with pytest.raises(UserError, match=r"^data: train#7 has a value that is infinite, or not a number$"):
+    with pytest.raises(UserError, match=r"^data: train#7 has a value that is infinite$"):
         index_of(arrays(train_columns=columns, train_price=prices), Pricing())
 
 

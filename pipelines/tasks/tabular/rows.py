@@ -1,0 +1,54 @@
+"""Rows of a user's file, as the model takes them."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from etils import epy
+
+from pipelines.errors import UserError
+from pipelines.features.category import Category
+from pipelines.features.feature import Feature
+from pipelines.ingest.index import Index
+from pipelines.ingest.sources.table import Table
+from pipelines.ingest.sources.table_file import Csv, Parquet, TableFile
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+PARQUET = {".parquet", ".pq"}
+
+
+def read(path: Path, features: Mapping[str, Feature], index: Index) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return what each row of a CSV or Parquet file is called, and the inputs, (rows,) each.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, or has a word where a number belongs.
+    """
+    source: TableFile = (Parquet if path.suffix in PARQUET else Csv)(path=str(path))
+    numbers = [feature.field_name(name) for name, feature in features.items() if not isinstance(feature, Category)]
+    rows = source.table_of(path, numbers)
+    inputs = {name: _column(rows, feature.field_name(name), feature, name, index) for name, feature in features.items()}
+    return [rows.row(number) for number in range(rows.rows)], inputs
+
+
+def _column(rows: Table, column: str, feature: Feature, name: str, index: Index) -> np.ndarray:
+    if column not in rows.columns:
+        raise UserError(f"{rows.name} has no column {column}; it has {', '.join(rows.columns)}. Where it is not known, "
+                        "add it without values")
+    values = rows.columns[column]
+    if isinstance(feature, Category):
+        return feature.decode(tf.constant(values), index.learnt[name]).numpy()
+    if values.dtype == object:
+        row = next(number for number, value in enumerate(values) if not _is_number(value))
+        raise UserError(f"{rows.row(row)}: {column} is {values[row].decode(errors='replace')!r}, and must be a number")
+    return values.astype("float32")
+
+
+def _is_number(value: bytes) -> bool:
+    try:
+        float(value or b"nan")
+    except ValueError:
+        return False
+    return True

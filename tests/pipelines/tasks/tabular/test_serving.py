@@ -1,0 +1,164 @@
+"""A table's model behind TF Serving's protocol: columns by name, words as text, tf.train.Example messages."""
+import keras
+import numpy as np
+import pytest
+import requests
+import tensorflow as tf
+
+import models
+from export.targets import saved_model
+from pipelines.errors import UserError
+from pipelines.tasks.image_classification import softmax
+from pipelines.tasks.tabular import Tabular
+from pipelines.tools import load_test
+from serving.client import GrpcClient, RestClient
+from serving.embedded import serving
+from tests.pipelines.tasks.tabular.conftest import data_of, write_people
+
+
+@pytest.fixture(scope="module", params=["classification", "regression"])
+def served(request, tmp_path_factory):
+    """Yield a fresh model, its data, and where it is served."""
+    folder = tmp_path_factory.mktemp("served")
+    write_people(folder / "people.csv", 120)
+    task = Tabular(problem=request.param)
+    data = data_of(folder, task, *(("outcome", "price") if task.classifies else ("price", "outcome")))
+    keras.utils.set_random_seed(0)
+    model = models.build("mlp", **task.dimensions(data.index), units=(8,))
+    saved_model.export(model, folder / "model" / "1", task.functions(model, data, "server"))
+    with serving(folder / "model", "people") as running:
+        yield model, data, running
+
+
+def expected(model, data):
+    inputs, _ = data.arrays("test", 5)
+    return inputs, np.asarray(model({name: tf.constant(values) for name, values in inputs.items()})[data.task.output])
+
+
+def example_of(sent, number):
+    example = tf.train.Example()
+    for name, values in sent.items():
+        feature = example.features.feature[name]
+        if values.dtype == object:
+            feature.bytes_list.value.append(values[number])
+        elif not np.isnan(values[number]):  # what is missing may be left out
+            feature.float_list.value.append(float(values[number]))
+    return example
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_columns_are_sent_by_name_and_words_as_text(served, protocol):
+    model, data, running = served
+    inputs, answers = expected(model, data)
+    sent = data.sent(inputs)
+    assert sent["city"].dtype == object and np.isnan(sent["age"]).any()
+    client = GrpcClient(running.grpc, "people") if protocol == "grpc" else RestClient(running.rest, "people")
+    with client:
+        outputs = client.predict(sent)
+    np.testing.assert_allclose(outputs[data.task.output], answers, rtol=1e-5, atol=1e-5)
+    if data.task.classifies:
+        np.testing.assert_allclose(outputs["scores"], softmax(answers), atol=1e-5)
+
+
+@pytest.mark.parametrize("served", ["classification"], indirect=True)
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_load_test_sends_words(served, protocol):
+    _, data, running = served
+    inputs, _ = data.arrays("train", 4)
+    settings = load_test.LoadSettings(address=running.grpc if protocol == "grpc" else running.rest, model="people",
+                                      protocol=protocol, rates=[20.0], seconds=0.5, objective=1000.0)
+    result = load_test.run(settings, data.sent(inputs))
+    assert result.steps[0]["answered"] == 10 and not result.steps[0]["errors"]
+
+
+def test_a_row_is_sent_as_json_with_words(served):
+    model, data, running = served
+    row = {"age": 31.5, "year": 2003, "city": "Rome", "Is_member": "yes"}
+    answer = requests.post(f"http://{running.rest}/v1/models/people:predict", json={"instances": [row]}, timeout=10)
+    assert answer.status_code == 200, answer.text
+    said = answer.json()["predictions"][0]
+    column = {"age": [31.5], "year": [2003.0]} | {
+        name: [data.index.learnt[name].names.index(row[name])] for name in ("city", "Is_member")}
+    exact = np.asarray(model({name: tf.constant(value) for name, value in column.items()})[data.task.output])
+    np.testing.assert_allclose(said[data.task.output] if data.task.classifies else said, exact[0], rtol=1e-5, atol=1e-5)
+
+
+def test_examples_are_classified_or_regressed_over_both_protocols(served):
+    model, data, running = served
+    inputs, answers = expected(model, data)
+    sent = data.sent(inputs)
+    examples = [example_of(sent, number) for number in range(5)]
+    as_json = [{name: values[number].decode() if values.dtype == object else float(values[number])
+                for name, values in sent.items() if values.dtype == object or not np.isnan(values[number])}
+               for number in range(5)]
+    call = "classify" if data.task.classifies else "regress"
+    with GrpcClient(running.grpc, "people") as client:
+        over_grpc = getattr(client, call)(examples)
+    response = requests.post(f"http://{running.rest}/v1/models/people:{call}", timeout=10,
+                             json={"signature_name": call, "examples": as_json})
+    assert response.status_code == 200, response.text
+    over_rest = response.json()["results"]
+    if data.task.classifies:
+        names = data.index.names("target")
+        for row, rest, scores in zip(over_grpc, over_rest, softmax(answers), strict=True):
+            assert [label for label, _ in row] == [names[number] for number in np.argsort(-scores)]
+            assert [label for label, _ in rest] == [label for label, _ in row]
+            np.testing.assert_allclose([score for _, score in row], np.sort(scores)[::-1], atol=1e-5)
+    else:
+        np.testing.assert_allclose(over_grpc, answers, rtol=1e-5)
+        np.testing.assert_allclose(over_rest, answers, rtol=1e-5)
+
+
+def test_a_word_that_nobody_knows_and_an_empty_one_are_answered(served):
+    _, data, running = served
+    rows = {"age": np.array([30.0, np.nan], "float32"), "year": np.array([2000, 2000], "float32"),
+            "city": np.array([b"Atlantis", b""], object), "Is_member": np.array([b"yes", b"perhaps"], object)}
+    with GrpcClient(running.grpc, "people") as client:
+        assert np.isfinite(client.predict(rows)[data.task.output]).all()
+
+
+def test_a_number_in_the_units_of_the_data_is_learnt_on_standardized_ones(tmp_path):
+    """The loss of the mean is 1, whatever the units are."""
+    write_people(tmp_path / "people.csv", 120)
+    task = Tabular(problem="regression")
+    data = data_of(tmp_path, task, "price", "outcome")
+    from pipelines.training.losses import Loss
+
+    _, targets = data.arrays("train", data.index.splits["train"].examples)
+    mean = np.full_like(targets["target"], data.index.learnt["target"].statistics["mean"][0])
+    loss = task.objective(Loss.read("mse"), data.index)({}, targets, {"value": mean})
+    assert float(np.mean(loss)) == pytest.approx(1, rel=1e-4)
+
+
+def test_a_row_without_a_target_is_named(tmp_path):
+    for problem, target, ignored in (("classification", "outcome", "price"), ("regression", "price", "outcome")):
+        write_people(tmp_path / "people.csv", 20)
+        lines = (tmp_path / "people.csv").read_text().splitlines()
+        fields = lines[3].split(",")
+        fields[4:] = ["", ""]
+        (tmp_path / "people.csv").write_text("\n".join([*lines[:3], ",".join(fields), *lines[4:]]))
+        with pytest.raises(UserError, match=r"^data: people\.csv row 3 (has no value of the target|lacks a number)"):
+            data_of(tmp_path, Tabular(problem=problem), target, ignored)
+
+
+def test_rows_may_have_an_identifier(tmp_path):
+    write_people(tmp_path / "people.csv", 30)
+    header, *lines = (tmp_path / "people.csv").read_text().splitlines()
+    numbered = [f"id,{header}", *(f"p{number},{line}" for number, line in enumerate(lines))]
+    (tmp_path / "people.csv").write_text("\n".join(numbered))
+    data = data_of(tmp_path, Tabular(), "outcome", "price")
+    assert list(data.index.inputs) == ["age", "year", "city", "Is_member"] and data.index.splits["train"].examples > 20
+
+
+def test_a_device_may_take_all_columns_as_one_vector(tmp_path):
+    write_people(tmp_path / "people.csv", 120)
+    named = data_of(tmp_path, Tabular(), "outcome", "price")
+    model = models.build("mlp", **named.task.dimensions(named.index), units=(8,))
+    inputs, _ = named.arrays("test", 6)
+    by_name, = named.task.functions(model, named, "device")
+    by_vector, = Tabular(vector=True).functions(model, named, "device")
+    tensor, = by_vector.signature.inputs
+    assert tensor.shape == (4,) and [part.name for part in tensor.parts] == list(inputs)
+    vector = by_vector.signature.fit(inputs)
+    np.testing.assert_array_equal(vector["columns"][:, 2], inputs["city"])
+    np.testing.assert_allclose(by_vector.call(**vector)["logits"], by_name.call(**inputs)["logits"], atol=1e-6)
