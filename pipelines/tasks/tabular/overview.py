@@ -38,6 +38,8 @@ def held(data: Data, part: Part) -> dict[str, Held]:
 
 def notes(data: Data) -> list[str]:
     """Return a line for each column whose words are not all in the vocabulary of the training split."""
+    if not any(tensor.words for tensor in data.index.inputs.values()):
+        return []
     lines = []
     for part, split in data.index.splits.items():
         for name, one in held(data, part).items():
