@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.entries import nearest
-from pipelines.ingest.sources.image_folder import ImageFolder
 from pipelines.recipe import file as recipe_file
-from pipelines.recipe.gates import parse_limit
 
 LITEPRESS = str(Path(sys.executable).with_name("litepress"))
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -46,8 +44,8 @@ def main() -> None:
     measured: dict[Path, list[dict[str, Any] | int]] = {}
     left_out = {}
     for recipe in recipes:
-        if (photos := photos_missing(recipe)) is not None:
-            left_out[recipe] = photos
+        if (folder := missing(recipe)) is not None:
+            left_out[recipe] = folder
             continue
         first = recipe_file.read(recipe).seed
         measured[recipe] = [run(recipe, seed, options.until, options.runs)
@@ -55,8 +53,8 @@ def main() -> None:
     print()
     for line in table(measured) if options.seeds == 1 else seeds_table(measured, whole=options.until is None):
         print(line)
-    for recipe, photos in left_out.items():
-        print(f"{recipe.stem:<18}  left out: its folder {photos} is not there")
+    for recipe, path in left_out.items():
+        print(f"{recipe.stem:<18}  left out: {path} is not there")
     sys.exit(any(missed(results) for runs in measured.values() for results in runs))
 
 
@@ -75,10 +73,10 @@ def files(name: str) -> list[Path]:
     return [shipped[name]]
 
 
-def photos_missing(recipe: Path) -> str | None:
-    """Return the folder of images that a template names, where it is the reader's to fill and is not there."""
-    source = recipe_file.read(recipe).data.source
-    return source.path if isinstance(source, ImageFolder) and not Path(source.path).is_dir() else None
+def missing(recipe: Path) -> str | None:
+    """Return the file or folder that a template names, where it is the reader's to fill and is not there."""
+    path = getattr(recipe_file.read(recipe).data.source, "path", None)
+    return path if path is not None and not Path(path).exists() else None
 
 
 def run(recipe: Path, seed: int, until: str | None, runs: Path) -> dict[str, Any] | int:
@@ -138,24 +136,28 @@ def seeds_table(measured: dict[Path, list[dict[str, Any] | int]], whole: bool) -
     for recipe, runs in measured.items():
         finished = [results for results in runs if not isinstance(results, int)]
         for gate, limit in recipe_file.read(recipe).gates.items():
-            values = [one["value"] for results in finished for one in results["gates"] if one["name"] == gate
-                      and one["value"] is not None]
-            if values or whole:
-                rows.append((recipe.stem, gate, limit, *spread(values, limit, len(runs))))
+            checked = [one for results in finished for one in results["gates"] if one["name"] == gate]
+            if checked or whole:
+                rows.append((recipe.stem, gate, limit, *spread(checked, limit, len(runs))))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) if column < 2 else cell.rjust(width)
                       for column, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
 
 
-def spread(values: list[float], limit: str, runs: int) -> tuple[str, str, str, str, str]:
-    """Return mean, standard deviation, the worst, how many were measured, and whether all runs passed."""
+def spread(checked: list[dict[str, Any]], limit: str, runs: int) -> tuple[str, str, str, str, str]:
+    """Return mean, standard deviation, the worst, how many were measured, and whether all runs passed.
+
+    Args:
+        checked: a gate as each run's results have it.
+        limit: as the recipe has it.
+        runs: how many there were.
+    """
+    values = [one["value"] for one in checked if one["value"] is not None]
     if not values:
         return "–", "–", "–", f"0 of {runs}", "NO"
-    comparison, bound = parse_limit(limit)
-    worst = min(values) if comparison.startswith(">") else max(values)
-    holds = len(values) == runs and {">=": worst >= bound, ">": worst > bound, "<=": worst <= bound,
-                                     "<": worst < bound}[comparison]
+    worst = min(values) if limit.strip().startswith(">") else max(values)
     deviation = f"{statistics.stdev(values):.{DIGITS}f}" if len(values) > 1 else "–"
+    holds = len(values) == runs and all(one["passed"] for one in checked)
     return (f"{statistics.mean(values):.{DIGITS}f}", deviation, f"{worst:.{DIGITS}f}", f"{len(values)} of {runs}",
             "yes" if holds else "NO")
 
