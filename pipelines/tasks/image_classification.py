@@ -1,8 +1,7 @@
 """Image classification: one class per image."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
@@ -11,23 +10,22 @@ from export.keras_models import imported
 from export.signature import Arrays, Function, Signature, Tensor
 from pipelines.features.image import Image
 from pipelines.features.label import Label
-from pipelines.figures import figures
 from pipelines.ingest.index import Index
-from pipelines.tasks.task import Evaluation, Figure, Metric, Place, Table, Task, rounded
+from pipelines.tasks import classes
+from pipelines.tasks.classes import BEST, OUTPUT, ClassMeasure, Row, calibration_error, softmax
+from pipelines.tasks.task import Evaluation, Metric, Place, Task
 from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
-    from sklearn import metrics as sklearn_metrics
 
 if TYPE_CHECKING:
     import keras
 
     from pipelines.ingest.data import Data
 
-IMAGE, LABEL, OUTPUT = "image", "label", "logits"
-BEST = 3
+IMAGE, LABEL = "image", "label"
 #: Feature of the tf.train.Example that the `classify` signature reads.
 ENCODED = "image/encoded"
 
@@ -50,18 +48,13 @@ class ImageClassification(Task, name="image_classification"):
                        meaning="one per class, in the order of labels.txt; their softmax are the probabilities"),)
 
     def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
-        return {"accuracy": lambda targets, outputs: tf.cast(
-            tf.argmax(targets[LABEL], -1) == tf.argmax(outputs[OUTPUT], -1), tf.float32)}
+        return {"accuracy": classes.accuracy(LABEL)}
 
-    def measure(self, index: Index) -> ClassificationMeasure:
-        return ClassificationMeasure(index.names(LABEL))
+    def measure(self, index: Index) -> ImageClassMeasure:
+        return ImageClassMeasure(index.names(LABEL), LABEL)
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
-        names, lines = index.names(LABEL), []
-        for row in softmax(outputs[OUTPUT]):
-            best = np.argsort(-row, kind="stable")[:BEST]
-            lines.append("  ".join(f"{names[number] if names else number} {row[number]:.1%}" for number in best))
-        return lines
+        return classes.in_words(outputs[OUTPUT], index.names(LABEL))
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         height, width, channels = index.inputs[IMAGE].shape
@@ -70,16 +63,10 @@ class ImageClassification(Task, name="image_classification"):
                 f"answers {evaluation.metrics['accuracy']:.2%} of the held-out test examples correctly.")
 
     def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
-        names = data.index.names(LABEL)
-        scores = softmax(outputs[OUTPUT][position])
-        answer = int(scores.argmax())
-        truth = int(targets[LABEL][position])
-        if answer == truth:
-            return f"{names[truth]} ({scores[answer]:.0%})"
-        return f"{names[truth]} taken for\n{names[answer]} ({scores[answer]:.0%})"
+        return classes.title(outputs[OUTPUT][position], int(targets[LABEL][position]), data.index.names(LABEL))
 
     def decision(self, outputs: Arrays) -> np.ndarray:
-        return outputs[OUTPUT if OUTPUT in outputs else "scores"].argmax(axis=-1)
+        return classes.decision(outputs)
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         return {"class": index.names(LABEL)[int(outputs[OUTPUT][0].argmax())]}
@@ -94,118 +81,38 @@ class ImageClassification(Task, name="image_classification"):
         functions = super().functions(model, data, place)
         if place == "device":
             return functions
-        scored = [with_scores(function) for function in functions]
-        return [*scored, classify(scored[1], data.index.names(LABEL))]
+        scored = [classes.with_scores(function) for function in functions]
+        return [*scored, classes.best_first(of_examples(scored[1]), data.index.names(LABEL))]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities over the last axis."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
-def with_scores(function: Function) -> Function:
-    """Return the function with `scores`, the softmax of its logits, beside them."""
-    logits = function.signature.outputs[0]
-    scores = logits.model_copy(update={"name": "scores", "role": "scores", "meaning": "probabilities"})
-
-    def call(**tensors: Any) -> dict[str, Any]:
-        outputs = function.call(**tensors)
-        return {**outputs, "scores": tf.nn.softmax(outputs[OUTPUT])}
-
-    return Function(function.signature.model_copy(update={"outputs": (logits, scores)}), call)
-
-
-def classify(function: Function, names: list[str]) -> Function:
-    """Return the function of TF Serving's Classify call: tf.train.Example with `image/encoded` to classes and scores,
-    best first.
+def of_examples(function: Function) -> Function:
+    """Return the function that takes tf.train.Example messages with `image/encoded`.
 
     Args:
-        function: from `image_bytes` to scores.
+        function: from `image_bytes`; it becomes the signature `classify`.
     """
-    text = Tensor(name="classes", dtype="string", shape=(len(names),), role="text", meaning="class names, best first")
-    scores = Tensor(name="scores", dtype="float32", shape=(len(names),), role="scores",
-                    meaning="probabilities, best first")
     examples = Tensor(name="inputs", dtype="string", shape=(), role="text", meaning=f"tf.train.Example with {ENCODED}")
 
     def call(inputs: Any) -> dict[str, Any]:
         parsed = tf.io.parse_example(inputs, {ENCODED: tf.io.FixedLenFeature([], tf.string)})
-        best = tf.math.top_k(function.call(image_bytes=parsed[ENCODED])["scores"], k=len(names))
-        return {"classes": tf.gather(tf.constant(names), best.indices), "scores": best.values}
+        return function.call(image_bytes=parsed[ENCODED])
 
-    return Function(Signature(name="classify", inputs=(examples,), outputs=(text, scores)), call)
+    return Function(Signature(name="classify", inputs=(examples,), outputs=function.signature.outputs), call)
 
 
-class ClassificationMeasure:
-    """Adds up scores and labels: what calibration and the top three need is kept, 12 bytes an example and class at
-    most.
+class ImageClassMeasure(ClassMeasure):
+    """What a classifier of images is worth."""
 
-    Args:
-        names: of the classes.
-    """
-
-    def __init__(self, names: list[str]):
-        self.names = names
-        self.logits: list[np.ndarray] = []
-        self.labels: list[np.ndarray] = []
-
-    def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
-        logits, labels = outputs[OUTPUT], targets[LABEL]
-        self.logits.append(logits)
-        self.labels.append(labels)
-        sure = softmax(logits).max(axis=1)
-        # the right answers behind, the least sure of them first
-        return np.where(logits.argmax(axis=1) != labels, sure, -sure)
-
-    def result(self, folder: Path | None = None) -> Evaluation:
-        logits, labels = np.concatenate(self.logits), np.concatenate(self.labels)
-        scores, predicted, known = softmax(logits), logits.argmax(axis=1), list(range(len(self.names)))
-        precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
-            labels, predicted, labels=known, average=None, zero_division=0)
+    def values(self, logits: np.ndarray, labels: np.ndarray, f1: np.ndarray) -> dict[str, Any]:
         best = np.argsort(-logits, axis=1, kind="stable")[:, :BEST]
-        values = {"accuracy": (predicted == labels).mean(), "top3": (best == labels[:, None]).any(axis=1).mean(),
-                  "macro_f1": f1.mean(), "calibration_error": calibration_error(scores, labels)}
-        rows: list[list[str | int | float]] = [
-            [name, int(support[number]), round(float(precision[number]), 6), round(float(recall[number]), 6),
-             round(float(f1[number]), 6)]
-            for number, name in enumerate(self.names)]
+        return {"accuracy": (logits.argmax(axis=1) == labels).mean(),
+                "top3": (best == labels[:, None]).any(axis=1).mean(), "macro_f1": f1.mean(),
+                "calibration_error": calibration_error(softmax(logits), labels)}
+
+    def limits(self, rows: Sequence[Row]) -> list[str]:
         weakest = sorted(rows, key=lambda row: row[4])[:3]
-        return Evaluation(
-            metrics=rounded(values), tables=[Table(title="Classes",
-                                                   columns=["class", "test examples", "precision", "recall", "F1"],
-                                                   rows=rows)],
-            figures=self._draw(labels, predicted, scores, folder) if folder is not None else [],
-            limits=[f"Weakest classes (F1): {', '.join(f'{row[0]} {row[4]:.3f}' for row in weakest)}.",
-                    "It always answers one of its classes, whatever the image shows: other images than those it was "
-                    "trained on need a check "
-                    "of their own, for instance a threshold on the probability.",
-                    "The figures hold for data like the test set's. Images from another camera, light or population "
-                    "must be measured "
-                    "first."])
-
-    def _draw(self, labels: np.ndarray, predicted: np.ndarray, scores: np.ndarray, folder: Path) -> list[Figure]:
-        matrix = sklearn_metrics.confusion_matrix(labels, predicted, labels=list(range(len(self.names))))
-        figures.confusion(matrix, self.names, folder / "confusion.png")
-        figures.reliability(scores.max(axis=1), predicted == labels, folder / "reliability.png")
-        return [Figure(file="confusion.png", caption="Test examples by true class (rows) and predicted class "
-                                                     "(columns)"),
-                Figure(file="reliability.png", caption="Share correct by confidence; on the dashed line the model is "
-                                                       "as right as it is sure")]
-
-
-def calibration_error(scores: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error: |accuracy - confidence|, averaged over bins of confidence weighted by
-    their examples (Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3).
-
-    Args:
-        scores: probabilities (examples, classes).
-        labels: true classes (examples,).
-    """
-    confidence, correct = scores.max(axis=1), scores.argmax(axis=1) == labels
-    positions = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return float(
-        sum(
-            abs(correct[positions == one].mean() - confidence[positions == one].mean()) * (positions == one).mean()
-            for one in np.unique(positions)
-        )
-    )
+        return [f"Weakest classes (F1): {', '.join(f'{row[0]} {row[4]:.3f}' for row in weakest)}.",
+                "It always answers one of its classes, whatever the image shows: other images than those it was "
+                "trained on need a check of their own, for instance a threshold on the probability.",
+                "The figures hold for data like the test set's. Images from another camera, light or population must "
+                "be measured first."]

@@ -2,7 +2,6 @@
 or tf.train.Example messages."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
@@ -74,23 +73,6 @@ def of_examples(function: Function, name: str) -> Function:
         return function.call(**parsed)
 
     return Function(Signature(name=name, inputs=(examples,), outputs=function.signature.outputs), call)
-
-
-def classify(function: Function, names: Sequence[str]) -> Function:
-    """Return the function of TF Serving's Classify call: classes and scores, the best first.
-
-    Args:
-        function: of tf.train.Example messages to `scores`.
-    """
-    text = Tensor(name="classes", dtype="string", shape=(len(names),), role="text", meaning="class names, best first")
-    scores = Tensor(name="scores", dtype="float32", shape=(len(names),), role="scores",
-                    meaning="probabilities, best first")
-
-    def call(inputs: Any) -> dict[str, Any]:
-        best = tf.math.top_k(function.call(inputs=inputs)["scores"], k=len(names))
-        return {"classes": tf.gather(tf.constant(list(names)), best.indices), "scores": best.values}
-
-    return Function(function.signature.model_copy(update={"outputs": (text, scores)}), call)
 
 
 def regress(function: Function) -> Function:

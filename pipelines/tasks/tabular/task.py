@@ -15,10 +15,10 @@ from pipelines.features import columns as said
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
-from pipelines.tasks.image_classification import softmax, with_scores
+from pipelines.tasks import classes
 from pipelines.tasks.tabular import baselines, classification, importance, overview, regression, rows, serving
 from pipelines.tasks.tabular.choice import TARGET, inputs_of, target_of
-from pipelines.tasks.tabular.classification import ClassificationMeasure
+from pipelines.tasks.tabular.classification import TableClassMeasure
 from pipelines.tasks.tabular.regression import RegressionMeasure
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.training.learners.supervised import Objective
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
 
-OF_CLASSES, OF_NUMBER = "logits", "value"
-BEST = 3
+OF_CLASSES, OF_NUMBER = classes.OUTPUT, "value"
 #: Columns that a drawing of a row shows.
 DRAWN = 10
 
@@ -127,12 +126,11 @@ class Tabular(Task, name="tabular", shorthand="problem"):
 
     def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
         if self.classifies:
-            return {"accuracy": lambda targets, outputs: tf.cast(
-                tf.argmax(targets[TARGET], -1) == tf.argmax(outputs[OF_CLASSES], -1), tf.float32)}
+            return {"accuracy": classes.accuracy(TARGET)}
         return {"mae": lambda targets, outputs: tf.abs(targets[TARGET] - outputs[OF_NUMBER])}
 
-    def measure(self, index: Index) -> ClassificationMeasure | RegressionMeasure:
-        return ClassificationMeasure(index.names(TARGET), TARGET) if self.classifies else RegressionMeasure(TARGET)
+    def measure(self, index: Index) -> TableClassMeasure | RegressionMeasure:
+        return TableClassMeasure(index.names(TARGET), TARGET) if self.classifies else RegressionMeasure(TARGET)
 
     def notes(self, data: Data) -> list[str]:
         return overview.notes(data)
@@ -162,17 +160,13 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         named = serving.with_words(function, data)
         if not self.classifies:
             return [named, serving.regress(serving.of_examples(named, "regress"))]
-        scored = with_scores(named)
-        return [scored, serving.classify(serving.of_examples(scored, "classify"), data.index.names(TARGET))]
+        scored = classes.with_scores(named)
+        return [scored, classes.best_first(serving.of_examples(scored, "classify"), data.index.names(TARGET))]
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
         if not self.classifies:
             return [f"{value:.6g}" for value in outputs[OF_NUMBER].tolist()]
-        names, lines = index.names(TARGET), []
-        for row in softmax(outputs[OF_CLASSES]):
-            best = np.argsort(-row, kind="stable")[:BEST]
-            lines.append("  ".join(f"{names[number]} {row[number]:.1%}" for number in best))
-        return lines
+        return classes.in_words(outputs[OF_CLASSES], index.names(TARGET))
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         known = evaluation.metrics
@@ -200,17 +194,12 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         truth = targets[TARGET][position]
         if not self.classifies:
             return f"{truth:.4g} taken for\n{outputs[OF_NUMBER][position]:.4g}"
-        names = data.index.names(TARGET)
-        scores = softmax(outputs[OF_CLASSES][position])
-        answer = int(scores.argmax())
-        if answer == truth:
-            return f"{names[answer]} ({scores[answer]:.0%})"
-        return f"{names[int(truth)]} taken for\n{names[answer]} ({scores[answer]:.0%})"
+        return classes.title(outputs[OF_CLASSES][position], int(truth), data.index.names(TARGET))
 
     def decision(self, outputs: Arrays) -> np.ndarray:
         if not self.classifies:
             return outputs[OF_NUMBER]
-        return outputs[OF_CLASSES if OF_CLASSES in outputs else "scores"].argmax(axis=-1)
+        return classes.decision(outputs)
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         return {"class": index.names(TARGET)[int(outputs[OF_CLASSES][0].argmax())]} if self.classifies else {}

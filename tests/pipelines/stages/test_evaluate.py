@@ -13,7 +13,7 @@ from pipelines.reporting import report
 from pipelines.reporting.tracking import UPLOADED
 from pipelines.stages import asked, evaluate
 from pipelines.stages.context import Context, reference
-from pipelines.tasks.image_classification import ClassificationMeasure
+from pipelines.tasks.classes import ClassMeasure
 from pipelines.tasks.task import Figure
 from tests.pipelines.ingest.conftest import data_of
 from tests.pipelines.stages.dense import EXAMPLES, Network, bright
@@ -40,7 +40,7 @@ def test_what_a_task_draws_does_not_meet_what_the_stage_draws(tmp_path, monkeypa
         figures.reliability(scores.max(axis=1), predicted == labels, folder / "worst.png")
         return [Figure(file="worst.png", caption="the task's own")]
 
-    monkeypatch.setattr(ClassificationMeasure, "_draw", drawn)
+    monkeypatch.setattr(ClassMeasure, "_draw", drawn)
     data = data_of("digits")
     for stage in ("ingest", "train", "evaluate", "compress", "verify"):
         (tmp_path / stage).mkdir()

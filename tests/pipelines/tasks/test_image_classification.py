@@ -6,7 +6,8 @@ from sklearn import metrics
 from export.signature import Tensor
 from pipelines.features import Learnt
 from pipelines.ingest.index import Index, Split
-from pipelines.tasks.image_classification import ImageClassification, calibration_error, softmax
+from pipelines.tasks.classes import calibration_error, softmax
+from pipelines.tasks.image_classification import ImageClassification
 from pipelines.tasks.task import Evaluation, Metric
 
 

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from pipelines.tasks.image_classification import softmax
+from pipelines.tasks.classes import softmax
 from pipelines.tasks.tabular import classification, regression
-from pipelines.tasks.tabular.classification import ClassificationMeasure, auc
+from pipelines.tasks.tabular.classification import TableClassMeasure, auc
 from pipelines.tasks.tabular.regression import RegressionMeasure
 from pipelines.tasks.tabular.task import Tabular
 
@@ -23,7 +23,7 @@ def test_classification_is_measured_as_scikit_learn_does(classes):
     labels = GENERATOR.integers(0, classes, 300)
     logits = GENERATOR.normal(size=(300, classes))
     logits[np.arange(300), labels] += 1
-    result = measured(ClassificationMeasure([*"abcd"[:classes]], "target"), "logits", logits, labels).result()
+    result = measured(TableClassMeasure([*"abcd"[:classes]], "target"), "logits", logits, labels).result()
     scores = softmax(logits)
     area = metrics.roc_auc_score(labels, scores[:, 1] if classes == 2 else scores, multi_class="ovr", average="macro")
     assert list(result.metrics) == [metric.name for metric in classification.METRICS]

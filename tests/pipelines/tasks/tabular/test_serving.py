@@ -8,7 +8,7 @@ import tensorflow as tf
 import models
 from export.targets import saved_model
 from pipelines.errors import UserError
-from pipelines.tasks.image_classification import softmax
+from pipelines.tasks.classes import softmax
 from pipelines.tasks.tabular import Tabular
 from pipelines.tools import load_test
 from serving.client import GrpcClient, RestClient
