@@ -62,6 +62,14 @@ def give_memory_back(request):
         gc.collect()
 
 
+@pytest.fixture(autouse=True)
+def forget_seeds():
+    """TensorFlow's seed is one for the whole process: what a test set is not the next one's."""
+    yield
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(None)
+
+
 @pytest.fixture
 def litepress(capfd, monkeypatch) -> Callable[..., Said]:
     """Runs the command line in this process, where the server of workers is kept from one test to the next."""

@@ -21,15 +21,28 @@ from pipelines.engine.locks import alone
 DURATIONS = Path(__file__).resolve().parent.parent / ".test_durations"
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the files that take longest first, so that no process is left with a long one at the end."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, so that no process is left with a long one at the end, and behind them
+    those that measure time, for which the other processes then wait only a little."""
     if "PYTEST_XDIST_WORKER" not in os.environ or not DURATIONS.exists():
         return
     seconds = json.loads(DURATIONS.read_text())
     whole: dict[Path, float] = defaultdict(float)
+    timed = set()
+    waits = set()
     for item in items:
         whole[item.path] += seconds.get(item.nodeid, 0)
-    items.sort(key=lambda item: -whole[item.path])
+        if item.get_closest_marker("timed"):
+            timed.add(item.path)
+        if "tiny_run" in item.fixturenames:  # type: ignore[attr-defined]
+            waits.add(item.path)
+    files = sorted(whole, key=lambda file: (file in timed, -whole[file]))
+    # one process makes what many files need; the next has something else to do meanwhile
+    second = next((file for file in files[1:] if file not in waits), None)
+    if second is not None and files[0] in waits:
+        files.insert(1, files.pop(files.index(second)))
+    order = {file: number for number, file in enumerate(files)}
+    items.sort(key=lambda item: order[item.path])
 
 
 @pytest.hookimpl(wrapper=True)

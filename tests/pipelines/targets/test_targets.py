@@ -42,7 +42,7 @@ def test_what_runs_here_is_measured_and_the_rest_reported_by_its_compiler(severa
 
 def test_a_target_whose_tool_is_missing_is_left_out_with_a_line_and_the_others_ship(several):
     folder, done, results = several
-    assert done.returncode == 2
+    assert done.code == 2
     line = done.err.strip()
     assert line.startswith("export qualcomm: ai-edge-litert-sdk-qualcomm is not installed; ") and "\n" not in line
     assert list(results["left_out"]) == ["qualcomm"] and results["bundle"] and not results["failed"]
