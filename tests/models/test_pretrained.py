@@ -10,9 +10,9 @@ from models import pretrained
 from pipelines.training.weights import Weights
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
-SMALL = ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"]
-LARGE = ["mobilenet_v1", "mobilenet_v3_large", "resnet50", "resnet50_v2", "densenet121", "vgg16", "efficientnet_v2_b0",
-         "efficientnet_v2_s"]
+SMALL = ["mobilenet_v3_small", "efficientnet_b0"]
+LARGE = ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "resnet50", "resnet50_v2", "densenet121", "vgg16",
+         "efficientnet_v2_b0", "efficientnet_v2_s"]
 
 
 def randomized(network):

@@ -1,5 +1,4 @@
 """The server as people start it: flags, errors, exit codes, signals."""
-import os
 import signal
 import socket
 import subprocess
@@ -110,8 +109,12 @@ def process(base, tmp_path):
     started.wait()
 
 
-def test_sigterm_drains_and_ends_well(process, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_drains_as_health_says_and_ends_well(process, tmp_path, number):
     started, rpc, rest = process
+    channel = grpc.insecure_channel(f"127.0.0.1:{rpc}")
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+    assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
     with GrpcClient(f"unix:{tmp_path / 'socket'}", "toy") as client:
         assert client.ask({"x": np.ones((1, 2), "float32")})["y"][0, 0] == 2
     with RestClient(f"127.0.0.1:{rest}", "toy") as client:
@@ -132,20 +135,12 @@ def test_sigterm_drains_and_ends_well(process, tmp_path):
     for thread in threads:
         thread.start()
     time.sleep(1)
-    started.send_signal(signal.SIGTERM)
+    started.send_signal(number)
+    assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watch.cancel()
+    channel.close()
     assert started.wait(20) == 0
     ended.set()
     for thread in threads:
         thread.join()
     assert answered and {code.name for code in broken} == {"UNAVAILABLE"}  # nothing that was under way was cut off
-
-
-def test_health_says_so_while_it_drains(process):
-    started, rpc, _ = process
-    with grpc.insecure_channel(f"127.0.0.1:{rpc}") as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        os.kill(started.pid, signal.SIGINT)
-        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        watch.cancel()
-    assert started.wait(20) == 0

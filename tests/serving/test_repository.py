@@ -98,8 +98,8 @@ repository.Repository(pathlib.Path(sys.argv[1])).promote("toy", pathlib.Path(sys
 """
 
 
-@pytest.mark.parametrize("after",
-                         [pytest.param(0.0, marks=pytest.mark.slow), 0.05, pytest.param(0.3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.0, 0.05, 0.3])
 def test_kill_nine_during_promote_leaves_the_repository_whole(repository, toy_one, toy_two, after):
     repository.promote("toy", toy_one)
     with running(model_name="toy",

@@ -12,7 +12,7 @@ from export.keras_models import bridge, graph
 FAMILIES = ("alexnet", "convnext_tiny", "densenet121", "ds_cnn", "efficientnet_b0", "efficientnet_v2_b0", "googlenet",
             "inception_v3", "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilevit_xxs", "resnet8",
             "resnet18", "resnet20", "resnet50", "resnet50_v2", "shufflenet_v2_x0_5", "squeezenet", "vgg11", "vit_tiny")
-QUICK = ("lenet5", "resnet8")
+QUICK = ("resnet8",)
 BY_NAME = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 SETTINGS = {
     "alexnet": {"width": 0.25, "head": 64},

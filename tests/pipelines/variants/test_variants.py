@@ -216,6 +216,7 @@ def test_a_gate_on_the_drop_is_where_the_search_ends(tmp_path):
     assert recipe.compress.variants[0].drop is None, "the variant stays as it was written"
 
 
+@pytest.mark.slow
 def test_a_step_that_crashes_is_passed_over(tmp_path, litepress, monkeypatch):
     """The converter dies of calibrating a Keras 3 LSTM; the search ends at float16 all the same."""
     write_recurrent(tmp_path)
