@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from pipelines.engine.locks import alone
 DURATIONS = Path(__file__).resolve().parent.parent / ".test_durations"
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first, so that no process is left with a long one at the end, and behind them
     those that measure time, for which the other processes then wait only a little."""
@@ -45,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order[item.path])
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Let a test that measures time run while no other process runs one."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
@@ -62,7 +64,17 @@ def _room(folder: Path, to_itself: bool) -> Iterator[None]:
     with open(folder / "room", "w") as room:
         with alone(folder / "door"):
             fcntl.flock(room, fcntl.LOCK_EX if to_itself else fcntl.LOCK_SH)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the room away, once all processes have ended."""
+    run = getattr(session.config, "testrunuid", None) or os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(Path(tempfile.gettempdir()) / f"litepress-tests-{run}", ignore_errors=True)
 
 
 def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
@@ -76,6 +88,7 @@ def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], No
     with alone(folder.with_suffix(".lock")):
         made = folder.with_suffix(".made")
         if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             make(folder)
             made.touch()

@@ -39,7 +39,7 @@ class Mask(Feature, name="mask", shorthand="size"):
 
     Args:
         size: pixels, one number for a square or [height, width]; the image's where not given.
-        fit: resize (to the nearest pixel), or pad (no class around, or cut); the image's where there is no size.
+        fit: resize (to the nearest pixel), or pad (no class around, or cut); the image's where not given.
         classes: how many, where neither the source nor `names` says it.
         names: of the classes, in their order.
         values: what each class is written as, in their order, where that is not 0, 1, 2 and so on: [0, 128, 255].
@@ -56,6 +56,13 @@ class Mask(Feature, name="mask", shorthand="size"):
     @classmethod
     def read_size(cls, value: object) -> object:
         return None if value is None else whole_pixels(value)
+
+    @field_validator("names")
+    @classmethod
+    def must_tell_classes_apart(cls, names: list[str] | None) -> list[str] | None:
+        if names is not None and (len(set(names)) < len(names) or not all(names)):
+            raise PydanticCustomError("names", "give a different name for each class")
+        return names
 
     @field_validator("values")
     @classmethod
@@ -76,11 +83,21 @@ class Mask(Feature, name="mask", shorthand="size"):
         return self
 
     def beside(self, others: Mapping[str, Feature]) -> Feature:
-        """Return the mask brought to the size of the image, where there is one and the mask has no size of its own."""
+        """Return the mask brought to the size of the image, where there is one, in the same way.
+
+        Raises:
+            PydanticCustomError: its own settings would move it against the image.
+        """
         images = [other for other in others.values() if isinstance(other, Image)]
-        if self.size is not None or len(images) != 1:
+        if len(images) != 1:
             return self
-        return self.model_copy(update={"size": images[0].size, "fit": images[0].fit})
+        size = self.size or images[0].size
+        fit = self.fit if "fit" in self.model_fields_set else images[0].fit
+        if size == images[0].size and fit != images[0].fit:
+            raise PydanticCustomError("combination", "fit is {fit}, and that of the image {other}: masks would lie "
+                                      "beside their images. Leave it out", {"fit": fit, "other": images[0].fit,
+                                                                            "at": ["data", "mask", "fit"]})
+        return self.model_copy(update={"size": size, "fit": fit})
 
     def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
         count = self.classes or len(self.values or ()) or 2
@@ -168,21 +185,23 @@ def _levels(content: Any) -> np.ndarray:
     """Return the grey values of an image file, or the numbers of its palette, uint8 (height, width).
 
     Raises:
-        ValueError: it is damaged, in colours, or has values above 255; the message goes on from the example's name.
+        ValueError: it is damaged, in colours, or has values that are not 0 to 255; the message goes on from
+            the example's name.
     """
     encoded = content if isinstance(content, bytes) else content.item()  # TensorFlow gives an array when it is eager
     try:
         with PIL.Image.open(io.BytesIO(encoded)) as image:
             levels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
         raise ValueError("has a mask that is truncated, damaged, or not a PNG") from None
     if levels.ndim == 3:
         colors = levels[..., :1] if levels.shape[-1] == 2 else levels[..., :3]
         if (colors != colors[..., :1]).any():
             raise ValueError("has a mask in colours; write the classes as grey values, or as numbers of a palette")
         levels = colors[..., 0]
-    if levels.max(initial=0) >= LEVELS:
-        raise ValueError(f"has a mask with the value {levels.max()}; write classes as 0 to 255")
+    odd = levels[~((levels >= 0) & (levels < LEVELS) & (levels == np.floor(levels)))]
+    if odd.size:
+        raise ValueError(f"has a mask with the value {odd.max():g}; write classes as 0 to 255")
     return levels.astype(np.uint8)
 
 

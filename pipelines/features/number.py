@@ -38,7 +38,7 @@ class Number(Feature, name="number", shorthand="missing"):
         known = numbers[np.isfinite(numbers)]
         if not len(known):
             known = np.zeros(1)
-        learnt = {"mean": known.mean(), "deviation": known.std() or 1.0, "median": np.median(known)}
+        learnt = {"mean": known.mean(), "deviation": _deviation(known), "median": np.median(known)}
         stands = learnt[self.missing] if isinstance(self.missing, str) else self.missing
         if stands is not None:
             learnt["missing"] = stands
@@ -76,6 +76,12 @@ class Number(Feature, name="number", shorthand="missing"):
 
     def in_words(self, value: np.ndarray, learnt: Learnt) -> str:
         return f"{np.ravel(value)[0]:g}" if np.size(value) == 1 else ""
+
+
+def _deviation(numbers: np.ndarray) -> float:
+    """Return the standard deviation; 1 where it is no more than the rounding of float32."""
+    deviation = float(numbers.std())
+    return deviation if deviation > 1e-6 * abs(float(numbers.mean())) else 1.0
 
 
 def _shape(learnt: Learnt) -> tuple[int | None, ...]:

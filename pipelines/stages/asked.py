@@ -159,20 +159,26 @@ class Ranked:
         self._wrong.append(np.array(wrong, np.float32))
 
     def examples(self, data: Data, predictor: Predictor) -> Sequence[Answered]:
-        """Return the best ones, those in the middle, and the worst: no example twice where there are few."""
+        """Return the best ones, those in the middle, and the worst: no example twice where there are few. Examples of
+        which nothing was measured, NaN, are left out where there are others."""
         wrong = np.concatenate(self._wrong)
-        order = np.argsort(wrong, kind="stable").tolist()
-        middle = max(0, (len(order) - self.each) // 2)
-        ranks = {"best": order[:self.each], "median": order[middle:middle + self.each], "worst": order[-self.each:]}
-        ranked = {position: rank for rank, positions in ranks.items() for position in positions}
-        inputs, targets = data.arrays("test", list(ranked))
-        outputs = data.task.answer(predictor, inputs)
-        examples = []
-        for number, (position, rank) in enumerate(ranked.items()):
-            row = slice(number, number + 1)
-            examples.append(Answered(float(wrong[position]), position, _rows(inputs, row), _rows(targets, row),
-                                     _rows(outputs, row), rank))
-        return examples
+        order = np.argsort(wrong, kind="stable")
+        order = order[:np.isfinite(wrong).sum()] if np.isfinite(wrong).any() else order
+        each = max(1, min(self.each, len(order) // 3))
+        middle = (len(order) - each) // 2
+        ranked: dict[int, str] = {}
+        for rank, positions in (("best", order[:each]), ("worst", order[-each:]),
+                                ("median", order[middle:middle + each])):
+            for position in positions.tolist():
+                ranked.setdefault(position, rank)
+        asked = sorted(ranked, key=lambda position: ("best", "median", "worst").index(ranked[position]))
+        return [self._answered(data, predictor, position, float(wrong[position]), ranked[position])
+                for position in asked]
+
+    def _answered(self, data: Data, predictor: Predictor, position: int, wrong: float, rank: str) -> Answered:
+        """Return one example, asked on its own: those of a dense task fill the memory together."""
+        inputs, targets = data.arrays("test", [position])
+        return Answered(wrong, position, inputs, targets, data.task.answer(predictor, inputs), rank)
 
 
 def _rows(arrays: Arrays, rows: slice) -> dict[str, np.ndarray]:

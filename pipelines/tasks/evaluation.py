@@ -78,7 +78,7 @@ class Measure(Protocol):
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
         """Take a batch of targets, decoded, and of answers; return how wrong each example is, (batch,): above 0 where
-        it is wrong, at most 0 where it is right."""
+        it is wrong, at most 0 where it is right, NaN where nothing of it was measured."""
         ...
 
     def result(self, folder: Path | None = None) -> Evaluation:

@@ -36,11 +36,11 @@ class PixelConfusion:
         self.matrix = np.zeros((len(names), len(names)), np.int64)
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
-        """Take a batch; return how far each example's own mean IoU is from 1, (batch,)."""
+        """Take a batch; return how far each example's own mean IoU is from 1, (batch,): NaN where no pixel of it has a
+        class."""
         matrices = confusion(targets[self.target], outputs[self.output].argmax(axis=-1), len(self.names))
         self.matrix += matrices.sum(axis=0)
-        wrong = 1 - mean_of_present(*overlap(matrices))
-        return np.where(np.isnan(wrong), 0.0, wrong)
+        return 1 - mean_of_present(*overlap(matrices))
 
     def result(self, folder: Path | None = None) -> Evaluation:
         """Return mean IoU and mean Dice over the classes that occur in truth or answer, the share of right pixels, and

@@ -67,7 +67,11 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
         return {"image": Field(kind="bytes"), "mask": Field(kind="bytes")}
 
     def parts(self) -> list[Part]:
-        known = {PART_FOLDERS[name.lower()] for name in self._folders() if name.lower() in PART_FOLDERS}
+        folders = [name for name in self._folders() if name.lower() in PART_FOLDERS]
+        known = {PART_FOLDERS[name.lower()] for name in folders}
+        if len(known) < len(folders):
+            raise UserError(f"{SETTING}.path: {self.path} has {', '.join(folders)}, and two of them are one part; keep "
+                            "one")
         if known and "train" not in known:
             raise UserError(f"{SETTING}.path: {self.path} has {' and '.join(sorted(known))} but no train folder")
         return [part for part in ("train", "validation", "test") if part in known] or ["train"]
@@ -125,6 +129,8 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
         name."""
         files: dict[str, Path] = {}
         for path in sorted(folder.rglob("*")):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                continue
             if path.suffix.lower() not in suffixes or not path.stem.endswith(behind) or not path.is_file():
                 continue
             name = path.relative_to(folder).with_suffix("").as_posix().removesuffix(behind)
@@ -139,7 +145,7 @@ def _size(path: str) -> tuple[int, int] | None:
     try:
         with PIL.Image.open(path) as image:
             return image.size
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
         return None
 
 

@@ -18,8 +18,9 @@ from pipelines.features.outcome import Outcome
 TARGET = "target"
 #: Names that layers and operations of the models have; a column of such a name gets another.
 TAKEN = re.compile(r"(self|target|logits|value|columns|head|wide|in_units|inputs|outputs|scores|classes|cls_token|"
-                   r"(hidden|deep)_\d+|(dense|dropout|add|multiply|subtract|reshape|concatenate|embedding|equal|not_equal|where|"
-                   r"cast|activation|get_item|zeros_like|layer_normalization|multi_head_attention)(_\d+)?)")
+                   r"deep_head|.+_(in|embedding|token|wide)|(hidden|deep)_\d+|(dense|dropout|add|multiply|subtract|"
+                   r"reshape|concatenate|embedding|equal|not_equal|where|cast|activation|get_item|zeros_like|"
+                   r"layer_normalization|multi_head_attention)(_\d+)?)")
 #: A column that names the rows: no input, whatever it holds.
 ID = "id"
 #: What stands for missing numbers where a recipe does not say it.

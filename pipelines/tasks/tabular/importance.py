@@ -40,7 +40,9 @@ def measured(predictor: Predictor, data: Data) -> dict[str, Importance]:
     A column that others tell as well is not missed, however much it says.
     """
     generator = np.random.default_rng(data.seed)
-    inputs, targets = data.arrays("test", ROWS)
+    examples = data.index.splits["test"].examples
+    # of many rows some, drawn, since tables are often sorted
+    inputs, targets = data.arrays("test", np.sort(generator.permutation(examples)[:ROWS]).tolist())
     main = data.task.main
     reference = _metric(predictor, data, inputs, targets)
     result = {}
@@ -58,7 +60,7 @@ def table(importances: Mapping[str, Importance], metric: str, rows: int) -> Tabl
         metric: whose drop it is.
         rows: that the test split has.
     """
-    seen = f"the first {ROWS:,} test rows" if rows > ROWS else "the test rows"
+    seen = f"{ROWS:,} of the test rows, drawn at random" if rows > ROWS else "the test rows"
     return Table(title=f"Importance: what shuffling a column costs, {REPEATS} times on {seen}",
                  columns=["column", f"drop of {metric}", "standard deviation"],
                  rows=[[name, round(one.drop, 6), round(one.deviation, 6)] for name, one in importances.items()])

@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
 from pipelines.errors import UserError
@@ -116,6 +117,8 @@ def test_classes_may_be_written_as_other_values():
 @pytest.mark.parametrize(("settings", "message"), [
     ({"values": [0, 0]}, "give a different value for each class, all from 0 to 255"),
     ({"values": [0, 256]}, "all from 0 to 255"),
+    ({"names": ["a", "a"]}, "give a different name for each class"),
+    ({"names": ["a", ""]}, "give a different name for each class"),
     ({"values": [0, 1, 2], "names": ["a", "b"]}, "they say: names 2, values 3"),
     ({"classes": 4, "names": ["a", "b"]}, "they say: classes 4, names 2")])
 def test_settings_that_disagree_are_refused(settings, message):
@@ -142,6 +145,11 @@ def test_a_mask_without_a_size_is_brought_to_the_images():
     assert (cut[:, [0, 9]] == VOID).all()
     assert Mask(size=7).beside({"image": image}).size == (7, 7)
     assert mask.beside({"image": image, "second": image}) == mask
+    assert Mask(size=[4, 10]).beside({"image": image}).fit == "pad", "as the image, or it would lie beside it"
+    assert Mask(size=7, fit="resize").beside({"image": image}).fit == "resize"
+    for settings in ({"size": [4, 10], "fit": "resize"}, {"fit": "resize"}):
+        with pytest.raises(PydanticCustomError, match="fit is resize, and that of the image pad"):
+            Mask(**settings).beside({"image": image})
 
 
 @pytest.mark.parametrize("fit", ["resize", "pad"])
@@ -159,6 +167,12 @@ def test_a_mask_stays_on_its_image(fit, size):
     np.testing.assert_array_equal(moved[clear], grey[clear] == 200)
 
 
+def tiff(values):
+    file = io.BytesIO()
+    PIL.Image.fromarray(values.astype("float32" if values.dtype.kind == "f" else values.dtype)).save(file, "TIFF")
+    return file.getvalue()
+
+
 MANY = ("but there are 3 classes, 0 to 2; say how many in data.mask.classes, or what they are written as in "
         "data.mask.values")
 
@@ -171,6 +185,8 @@ MANY = ("but there are 3 classes, 0 to 2; say how many in data.mask.classes, or 
     (palette_png(CLASSES + 1), f"has a mask with the class 3, {MANY}"),
     (encoded(CLASSES + 1), f"has a mask with the class 3, {MANY}"),
     (encoded(CLASSES.astype("uint16") + 300), "has a mask with the value 302; write classes as 0 to 255"),
+    (tiff(CLASSES / 2), "has a mask with the value 0.5; write classes as 0 to 255"),
+    (tiff(CLASSES.astype("int32") - 1), "has a mask with the value -1; write classes as 0 to 255"),
     (CLASSES.astype("int64") - 1, f"has a mask with the class -1, {MANY}"),
     (np.where(CLASSES == 1, VOID, CLASSES), None), (encoded(CLASSES), None)])
 def test_a_mask_that_cannot_be_read_says_why(value, reason):

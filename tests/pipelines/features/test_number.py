@@ -51,5 +51,5 @@ def test_a_missing_number_counts_as_what_the_setting_says(missing, stands):
 
 
 def test_a_column_without_any_number_or_of_one_value_still_scales():
-    for values in (np.array([np.nan, np.nan]), np.array([4.0, 4.0])):
+    for values in (np.array([np.nan, np.nan]), np.array([4.0, 4.0]), np.array([0.1] * 10)):
         assert Number(missing="mean").learn(NUMBER, values).statistics["deviation"] == [1.0]

@@ -113,7 +113,9 @@ def emptied(root):
     (other_size, "{root}/masks/05.png has 6 x 5 pixels, and its image {root}/images/05.bmp 12 x 10; give masks of "
                  "their images' size"),
     (emptied, "{root}/images has no images (JPEG, PNG, BMP or GIF)"),
-    (lambda root: (root / "test").mkdir(), "{root} has test but no train folder")])
+    (lambda root: (root / "test").mkdir(), "{root} has test but no train folder"),
+    (lambda root: [(root / name).mkdir() for name in ("train", "val", "validation")],
+     "{root} has train, val, validation, and two of them are one part; keep one")])
 def test_what_does_not_go_together_is_one_line(folder, change, message):
     change(folder)
     with pytest.raises(UserError, match=re.escape(message.format(root=folder))) as refused:
@@ -121,6 +123,14 @@ def test_what_does_not_go_together_is_one_line(folder, change, message):
         source.fingerprint()
         source.prepare()
     assert "\n" not in str(refused.value)
+
+
+def test_hidden_files_are_not_read(folder):
+    before = len(source_of(folder).pairs("train"))
+    (folder / "images" / ".checkpoints").mkdir()
+    for name in ("images/.checkpoints/1.png", "images/._03.png", "masks/._04.png"):
+        (folder / name).write_bytes(b"what a file manager leaves")
+    assert len(source_of(folder).pairs("train")) == before
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):

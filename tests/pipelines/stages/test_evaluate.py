@@ -89,8 +89,13 @@ def test_the_best_the_median_and_the_worst_are_asked_again(arrays):
         np.testing.assert_array_equal(one.outputs["logits"], Network().predict(inputs)["logits"])
 
 
-def test_no_example_is_shown_twice_where_there_are_few(arrays):
-    ranked = asked.Ranked(3)
-    ranked.add({}, {}, {}, np.array([0.3, 0.1, 0.2, 0.0]))
+@pytest.mark.parametrize(("wrong", "expected"), [
+    ([0.3], ["best 0"]), ([0.3, 0.1], ["best 1", "worst 0"]), ([0.3, 0.1, 0.2], ["best 1", "median 2", "worst 0"]),
+    ([0.3, 0.1, 0.2, 0.0], ["best 3", "median 1", "worst 0"]),
+    ([0.5, 0.4, 0.3, 0.2, 0.1, 0.0], ["best 5", "best 4", "median 3", "median 2", "worst 1", "worst 0"]),
+    ([0.1, np.nan, 0.2, np.nan, 0.3], ["best 0", "median 2", "worst 4"]), ([np.nan], ["best 0"])])
+def test_the_best_of_few_is_the_best_and_what_was_not_measured_is_left_out(arrays, wrong, expected):
+    ranked = asked.Ranked(2)
+    ranked.add({}, {}, {}, np.array(wrong))
     shown = ranked.examples(bright(arrays), Network())
-    assert sorted(one.position for one in shown) == [0, 1, 2, 3]
+    assert [f"{one.rank} {one.position}" for one in shown] == expected

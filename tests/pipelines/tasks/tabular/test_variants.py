@@ -46,7 +46,8 @@ def test_integer_files_take_rows_with_missing_numbers(builder, written, tmp_path
 
 def test_columns_may_be_called_anything(tmp_path):
     """Names that mean something to Python, TensorFlow or Keras, or that differ in case alone."""
-    names = ["self", "class", "Class", "None", "name", "inputs", "value", "dense", "Add", "where", "mean (%)"]
+    names = ["self", "class", "Class", "None", "name", "inputs", "value", "dense", "Add", "where", "mean (%)",
+             "temp", "temp_in", "temp_embedding", "deep_head"]
     lines = [",".join([*names, "outcome", "price"])]
     for row in range(40):
         lines.append(",".join(str(row * (place + 1) % 7) for place in range(len(names))) + f",{row % 2},{row}.5")
