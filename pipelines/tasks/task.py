@@ -15,6 +15,7 @@ from pipelines.features.feature import Feature, Field
 from pipelines.figures import figures
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
+from pipelines.ingest.sources.source import Source
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.evaluation import Evaluation, Figure, Measure, Metric, Table, rounded
 from pipelines.training.learners.auxiliary import with_auxiliary
@@ -237,9 +238,14 @@ class Task(Entry):
         """Return a model made elsewhere as this task's models are. Raises ValueError where it is of another kind."""
         raise ValueError(f"models made elsewhere cannot be taken for {self.entry_name} so far")
 
-    def rows_of(self, path: Path, features: Features, index: Index) -> tuple[list[str], dict[str, np.ndarray]] | None:
+    def rows_of(self, path: Path, features: Features, index: Index,
+                like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]] | None:
         """Return the examples in a user's file that holds several: what each is called, and the inputs; None where a
-        file is one example. Raises UserError."""
+        file is one example. Raises UserError.
+
+        Args:
+            like: the source that the model learnt from, where it is known.
+        """
         return None
 
     def notes(self, data: Data) -> list[str]:

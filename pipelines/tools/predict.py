@@ -13,6 +13,7 @@ from pipelines.engine import runs, workers
 from pipelines.errors import UserError
 from pipelines.features import Feature, Learnt
 from pipelines.ingest.index import Index
+from pipelines.ingest.sources.source import Source
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting import results
 from pipelines.stages.context import INDEX
@@ -37,6 +38,7 @@ class Asked:
         task: what its outputs mean.
         index: of the data that it learnt from.
         features: of its inputs, by name.
+        source: that it learnt from.
         is_guessed: nothing says what it was trained for.
     """
 
@@ -44,6 +46,7 @@ class Asked:
     task: Task
     index: Index
     features: Mapping[str, Feature]
+    source: Source | None = None
     is_guessed: bool = False
 
 
@@ -102,7 +105,7 @@ def answers(asked: Asked, files: Sequence[Path]) -> list[tuple[str, str]]:
 def _rows(asked: Asked, signature: Signature, files: Sequence[Path]) -> tuple[list[str], Arrays] | None:
     """Return the examples of files that hold several each: what they are called, and the inputs, words as text where
     the model takes text; None where a file is one example."""
-    read = [asked.task.rows_of(file, dict(asked.features), asked.index) for file in files]
+    read = [asked.task.rows_of(file, dict(asked.features), asked.index, asked.source) for file in files]
     parts = [part for part in read if part is not None]
     if not parts:
         return None
@@ -144,7 +147,7 @@ def _of_run(path: Path, folder: Path) -> Asked:
     recipe = Recipe.model_validate(run.record.recipe)
     index = Index.model_validate_json(run.path("ingest", INDEX).read_bytes())
     features, _ = recipe.task.features_of(recipe.data, index.fields)
-    return Asked(path, recipe.task, index, features)
+    return Asked(path, recipe.task, index, features, recipe.data.source)
 
 
 def _of_classifier(path: Path) -> Asked:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from etils import epy
 
@@ -69,19 +70,23 @@ def check(table: Table, first: Table) -> None:
             raise UserError(f"data: {table.name} has no column {column}, which {first.name} has; it has "
                             f"{', '.join([*table.columns, *table.times])}")
     for column in first.columns:
+        if column in table.times:
+            raise UserError(f"data: {table.name} has dates or times in the column {column}; {first.name} has "
+                            f"{'numbers' if first.kind(column) == 'number' else 'text'} there")
         if column in table.columns and table.kind(column) != first.kind(column) and first.kind(column) == "number":
             raise UserError(f"data: {table.notes.get(column) or f'{table.name} has words in the column {column}'}; "
                             f"{first.name} has numbers there")
 
 
-def of_arrow(arrow: pa.Table, name: str, numbers: Sequence[str] = ()) -> Table:
+def of_arrow(arrow: pa.Table, name: str, kinds: Mapping[str, str] = MappingProxyType({})) -> Table:
     """Return a table that Arrow has read.
 
     Texts that are all numbers are numbers, unless one begins with a zero; truth values are the words true and false.
 
     Args:
         name: of the file.
-        numbers: columns that are numbers in another part, in which a word is a mistake.
+        kinds: what columns are in another part, number or text: here they are the same, whatever their values look
+            like, and a word among numbers is a mistake.
 
     Raises:
         UserError: there are no rows or columns, two columns have one name, a number is infinite, or a column is of a
@@ -95,7 +100,9 @@ def of_arrow(arrow: pa.Table, name: str, numbers: Sequence[str] = ()) -> Table:
         values = arrow.column(column).combine_chunks()
         if pa.types.is_dictionary(values.type):
             values = pc.cast(values, values.type.value_type)
-        if pa.types.is_temporal(values.type) or _are_dates(values):
+        if kinds.get(column) == "text" and not pa.types.is_temporal(values.type):
+            columns[column] = _as_text(values)
+        elif pa.types.is_temporal(values.type) or (column not in kinds and _are_dates(values)):
             times.append(column)
         elif _is_text(values):
             columns[column], notes[column] = _of_text(values, name, column)
@@ -106,13 +113,16 @@ def of_arrow(arrow: pa.Table, name: str, numbers: Sequence[str] = ()) -> Table:
     if not columns:
         raise UserError(f"data: {name} has nothing but dates and times; turn them into numbers")
     table = Table(name, columns, {column: note for column, note in notes.items() if note}, times)
-    return dataclasses.replace(table, columns=dict(_as_numbers(table, numbers)))
+    return dataclasses.replace(table, columns=dict(_as_numbers(table, kinds)))
 
 
 def _check_header(arrow: pa.Table, name: str) -> None:
     if not arrow.num_columns:
         raise UserError(f"data: {name} has no columns")
     names = arrow.column_names
+    if "" in names:
+        raise UserError(f"data: column {names.index('') + 1} of {name} has no name; give it one in the first line, or "
+                        "take it out (what pandas writes without index=False is such a column)")
     repeated = next((column for position, column in enumerate(names) if column in names[:position]), None)
     if repeated is not None:
         raise UserError(f"data: {name} has two columns called {repeated}; give one of them another name")
@@ -120,11 +130,11 @@ def _check_header(arrow: pa.Table, name: str) -> None:
         raise UserError(f"data: {name} has a header and no rows; add rows below it")
 
 
-def _as_numbers(table: Table, numbers: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+def _as_numbers(table: Table, kinds: Mapping[str, str]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the columns, those without any value that are numbers in another part as numbers."""
     for column, values in table.columns.items():
         empty = values.dtype == object and not any(values)
-        yield column, np.full(len(values), np.nan) if empty and column in numbers else values
+        yield column, np.full(len(values), np.nan) if empty and kinds.get(column) == "number" else values
 
 
 def _is_text(values: pa.Array) -> bool:
@@ -141,7 +151,7 @@ def _are_dates(values: pa.Array) -> bool:
 
 def _of_text(values: pa.Array, name: str, column: str) -> tuple[np.ndarray, str]:
     """Return raw values out of texts, and what is odd about them."""
-    trimmed = pc.utf8_trim_whitespace(values)
+    trimmed = _trimmed(values)
     known = trimmed.drop_null()
     coded = len(known) and pc.any(pc.match_substring_regex(known, NAMED)).as_py()
     named = bool(coded) and bool(pc.all(pc.match_substring_regex(known, r"^-?\d+$")).as_py())
@@ -151,9 +161,20 @@ def _of_text(values: pa.Array, name: str, column: str) -> tuple[np.ndarray, str]
                 return _numbers(pc.cast(trimmed, kind)), ""
             except pa.ArrowInvalid:
                 continue
-    texts = pc.fill_null(trimmed, "").to_numpy(zero_copy_only=False)
-    note = "" if named else _mistake(texts, name, column)
-    return np.array([text.encode() for text in texts], object), note
+    note = "" if named else _mistake(pc.fill_null(trimmed, "").to_numpy(zero_copy_only=False), name, column)
+    return _as_text(values), note
+
+
+def _trimmed(values: pa.Array) -> pa.Array:
+    """Return texts without the white space around them, null where nothing is left."""
+    trimmed = pc.utf8_trim_whitespace(values)
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, trimmed.type), trimmed)
+
+
+def _as_text(values: pa.Array) -> np.ndarray:
+    """Return values as bytes, empty where one is missing."""
+    texts = values if _is_text(values) else pc.cast(values, pa.string())
+    return np.array([text.encode() for text in pc.fill_null(_trimmed(texts), "").to_pylist()], object)
 
 
 def _mistake(texts: np.ndarray, name: str, column: str) -> str:

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from etils import epy
@@ -29,6 +30,7 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 #: What may stand between the columns of a CSV file.
 SEPARATORS: tuple[str, ...] = (",", ";", "\t", "|")
 BYTE_ORDER_MARK = "\ufeff"
+PANDAS_INDEX = "__index_level_"
 
 
 class TableFile(TableSource):
@@ -79,17 +81,17 @@ class TableFile(TableSource):
         """Return what is in a file. Raises UserError."""
         raise NotImplementedError
 
-    def table_of(self, path: Path, numbers: Sequence[str] = ()) -> Table:
-        """Return a file's table.
+    def table_of(self, path: Path, kinds: Mapping[str, str] = MappingProxyType({})) -> Table:
+        """Return a file's table. Raises UserError.
 
         Args:
-            numbers: columns that are known to be numbers.
+            kinds: columns that are known to be numbers, or text.
         """
         if not path.is_file():
             raise UserError(f"{path}: there is no such file")
         if not path.stat().st_size:
             raise UserError(f"data: {path} is empty; it must have a header and rows")
-        return table.of_arrow(self.read_file(path), path.name, numbers)
+        return table.of_arrow(self.read_file(path), path.name, kinds)
 
 
 class Csv(TableFile, name="csv", shorthand="path"):
@@ -143,9 +145,11 @@ class Parquet(TableFile, name="parquet", shorthand="path"):
 
     def read_file(self, path: Path) -> pa.Table:
         try:
-            return arrow_parquet.read_table(path)
+            rows = arrow_parquet.read_table(path)
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"data: {path} is not a Parquet file that can be read: {first_line(error)}") from None
+        # the numbers of rows that pandas keeps, under a name of its own where they have none
+        return rows.drop_columns([name for name in rows.column_names if name.startswith(PANDAS_INDEX)])
 
 
 @functools.lru_cache(maxsize=4)
@@ -154,8 +158,8 @@ def _tables(version: str, source: TableFile) -> Mapping[Part, Table]:
     read: dict[Part, Table] = {}
     for part, path in source.files.items():
         known = read.get("train")
-        numbers = [column for column in known.columns if known.kind(column) == "number"] if known else []
-        read[part] = source.table_of(Path(path), numbers)
+        kinds = {column: known.kind(column) for column in known.columns} if known else {}
+        read[part] = source.table_of(Path(path), kinds)
         if known is not None:
             table.check(read[part], known)
     return read

@@ -10,6 +10,7 @@ from pipelines.errors import UserError
 from pipelines.features.category import Category
 from pipelines.features.feature import Feature
 from pipelines.ingest.index import Index
+from pipelines.ingest.sources.source import Source
 from pipelines.ingest.sources.table import Table
 from pipelines.ingest.sources.table_file import Csv, Parquet, TableFile
 
@@ -20,20 +21,27 @@ with epy.lazy_imports():
 PARQUET = {".parquet", ".pq"}
 
 
-def read(path: Path, features: Mapping[str, Feature], index: Index) -> tuple[list[str], dict[str, np.ndarray]]:
+def read(path: Path, features: Mapping[str, Feature], index: Index,
+         like: Source | None) -> tuple[list[str], dict[str, np.ndarray]]:
     """Return what each row of a CSV or Parquet file is called, and the inputs, (rows,) each.
+
+    Args:
+        like: the source that the model learnt from; how a file of the same kind is written, it says.
 
     Raises:
         UserError: the file cannot be read, lacks a column, or has a word where a number belongs.
     """
-    source: TableFile = (Parquet if path.suffix in PARQUET else Csv)(path=str(path))
-    numbers = [feature.field_name(name) for name, feature in features.items() if not isinstance(feature, Category)]
-    rows = source.table_of(path, numbers)
+    kind = Parquet if path.suffix in PARQUET else Csv
+    source: TableFile = like if isinstance(like, kind) else kind(path=str(path))
+    columns = [feature.field_name(name) for name, feature in features.items()]
+    rows = source.table_of(path, {column: index.fields[column].kind for column in columns})
     inputs = {name: _column(rows, feature.field_name(name), feature, name, index) for name, feature in features.items()}
     return [rows.row(number) for number in range(rows.rows)], inputs
 
 
 def _column(rows: Table, column: str, feature: Feature, name: str, index: Index) -> np.ndarray:
+    if column in rows.times:
+        raise UserError(f"{rows.name} has dates or times in the column {column}, which the model does not know as such")
     if column not in rows.columns:
         raise UserError(f"{rows.name} has no column {column}; it has {', '.join(rows.columns)}. Where it is not known, "
                         "add it without values")

@@ -15,6 +15,7 @@ from pipelines.features import columns as said
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
+from pipelines.ingest.sources.source import Source
 from pipelines.tasks import classes
 from pipelines.tasks.tabular import baselines, classification, importance, overview, regression, rows, serving
 from pipelines.tasks.tabular.choice import TARGET, inputs_of, target_of
@@ -144,8 +145,9 @@ class Tabular(Task, name="tabular", shorthand="problem"):
             "baselines": baselines.measured(data), "tables": [*evaluation.tables, table, overview.table(data)],
             "figures": [*evaluation.figures, figure]})
 
-    def rows_of(self, path: Path, features: Features, index: Index) -> tuple[list[str], dict[str, np.ndarray]]:
-        return rows.read(path, features, index)
+    def rows_of(self, path: Path, features: Features, index: Index,
+                like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
+        return rows.read(path, features, index, like)
 
     def signature(self, index: Index, place: Place = "device") -> Signature:
         columns = super().signature(index, place)

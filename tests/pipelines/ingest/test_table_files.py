@@ -73,11 +73,13 @@ def test_missing_values_are_spelled_as_usual_or_as_the_recipe_says(csv):
     spelled = "a\n1\nNA\nnan\nnull\nN/A\n\"\"\n2\n"
     assert np.isnan(column(csv(spelled), "a")).sum() == 5
     assert np.isnan(column(csv("a,b\n1,\n?,x\n", missing=["?"]), "a")).tolist() == [False, True]
+    assert np.isnan(column(csv('a,b\n1,x\n" ",y\n'), "a")).tolist() == [False, True], "a space is nothing"
 
 
 @pytest.mark.parametrize(("text", "message"), [
     ("", "is empty; it must have a header and rows"), ("a,b\n", "houses.csv has a header and no rows"),
     ("\n1,2\n", "is empty; it must name the columns"),
+    (",a\n0,1\n", "column 1 of houses.csv has no name; give it one in the first line, or take it out"),
     ("a,b,a\n1,2,3\n", "houses.csv has two columns called a; give one of them another name"),
     ("a,b\n1,2\n1,2,3\n", "is not a CSV file that can be read: CSV parse error: Row #3: Expected 2 columns, got 3"),
     ("a,b\n1,2\ninf,3\n", "houses.csv row 2: a is infinite"),
@@ -120,9 +122,23 @@ def test_parts_have_files_of_their_own(parts):
 
 @pytest.mark.parametrize(("test", "message"), [
     ("a\n1\n", "test.csv has no column b, which train.csv has; it has a"),
-    ("a,b\nred,x\n", "test.csv has words in the column a; train.csv has numbers there")])
+    ("a,b\nred,x\n", "test.csv has words in the column a; train.csv has numbers there"),
+    ("a,b\n2024-05-31,x\n", "test.csv has words in the column a; train.csv has numbers there")])
 def test_parts_must_have_the_same_columns(parts, test, message):
     assert message in refusal(parts(train="a,b\n1,x\n", test=test))
+
+
+def test_text_stays_text_whatever_it_looks_like_in_another_part(parts):
+    source = parts(train="a,b\n01067,A7\n80331,1.50\n", test="a,b\n50667,1.50\n50668,2024-05-31\n")
+    assert kinds(source) == {"a": "text", "b": "text"}
+    assert column(source, "a", "test") == [b"50667", b"50668"]
+    assert column(source, "b", "test") == [b"1.50", b"2024-05-31"]
+
+
+def test_the_row_numbers_of_pandas_are_no_column(tmp_path):
+    rows = pa.table({"a": [1, 2], "__index_level_0__": [7, 3]})
+    pyarrow.parquet.write_table(rows, tmp_path / "rows.parquet")
+    assert kinds(Source.read({"parquet": str(tmp_path / "rows.parquet")})) == {"a": "number"}
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
