@@ -28,6 +28,7 @@ test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-all: .venv/.targets .venv/.mediapipe ## all tests, the long ones too; SHARD=1/6 for the first sixth of them
+	@case "$(SHARD)" in [1-9]*/[1-9]*) ;; *) echo "SHARD=$(SHARD): give the part and the number of parts, for instance 1/6" >&2; exit 2;; esac
 	@$(BIN)/python -m pytest -m '' --splits $(lastword $(subst /, ,$(SHARD))) --group $(firstword $(subst /, ,$(SHARD))) $(ARGS)
 
 targets: .venv/.targets ## install the tools of all targets that install here: ONNX, OpenVINO, Core ML, Ethos-U, microcontrollers
