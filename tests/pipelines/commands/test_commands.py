@@ -52,6 +52,7 @@ def test_a_check_tries_a_source_that_is_not_downloaded_on_random_examples(monkey
     assert inputs["image"].shape == (8, 8, 8, 3) and targets["label"].tolist() == list(range(8))
 
 
+@pytest.mark.slow
 def test_check_makes_every_variant_without_training_it(work, litepress):
     both = "{pruned: {name: both, clusters: 8, encode: qat}}"
     variants = f"int16x8, {both}, auto"

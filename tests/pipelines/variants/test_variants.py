@@ -174,6 +174,7 @@ def test_a_missed_drop_names_the_worst_operators(work, litepress):
     assert "Try variants: [auto]" in message.err
 
 
+@pytest.mark.slow
 def test_the_search_goes_on_until_a_candidate_passes(work, litepress):
     """A limit that no integer form can pass: every step is tried, and float16, the last, is taken."""
     auto = "{auto: {drop: 0, rungs: [calibration, selective, qat, float16], learning: {epochs: 1, rate: 1.0e-9}}}"
