@@ -122,6 +122,14 @@ def embedded(taken: Inputs, columns: Columns, most: int) -> Any:
     return side_by_side(parts)
 
 
+def hidden(x: Any, units: Sequence[int], dropout: float, name: str) -> Any:
+    """Return what dense ReLU layers make of x, dropout after each; they are called `name`_1 and so on."""
+    for number, width in enumerate(units, 1):
+        x = keras.layers.Dense(width, "relu", name=f"{name}_{number}")(x)
+        x = keras.layers.Dropout(dropout)(x)
+    return x
+
+
 def side_by_side(parts: Sequence[Any], axis: int = -1) -> Any:
     """Return tensors put together along an axis, ten at a time: TensorFlow Lite Micro takes no more."""
     while len(parts) > 1:

@@ -33,10 +33,7 @@ def mlp(columns: Columns, target: Target, *, units: Annotated[tuple[int, ...], F
         dropout: rate after each layer.
         embedding: features of a word, at most; half of the vocabulary where that is less.
     """
-    layers = keras.layers
     taken = tables.inputs(columns)
-    x = tables.embedded(taken, columns, embedding)
-    for number, width in enumerate(units, 1):
-        x = layers.Dense(width, "relu", name=f"hidden_{number}")(x)
-        x = layers.Dropout(dropout)(x)
-    return keras.Model(taken.given, tables.answer(layers.Dense(target.outputs, name="head")(x), target), name="mlp")
+    x = tables.hidden(tables.embedded(taken, columns, embedding), units, dropout, "hidden")
+    x = keras.layers.Dense(target.outputs, name="head")(x)
+    return keras.Model(taken.given, tables.answer(x, target), name="mlp")

@@ -46,10 +46,7 @@ def wide_and_deep(columns: Columns, target: Target, *,
     """
     layers = keras.layers
     taken = tables.inputs(columns)
-    x = tables.embedded(taken, columns, embedding)
-    for number, width in enumerate(units, 1):
-        x = layers.Dense(width, "relu", name=f"deep_{number}")(x)
-        x = layers.Dropout(dropout)(x)
+    x = tables.hidden(tables.embedded(taken, columns, embedding), units, dropout, "deep")
     deep = layers.Dense(target.outputs, use_bias=False, name="deep_head")(x)
     parts = [deep, *_wide(taken, columns, target, crosses)]
     return keras.Model(taken.given, tables.answer(layers.Add(name="wide_and_deep_sum")(parts), target),

@@ -73,36 +73,34 @@ def forget_seeds():
 @pytest.fixture
 def litepress(capfd, monkeypatch) -> Callable[..., Said]:
     """Runs the command line in this process, where the server of workers is kept from one test to the next."""
-    from pipelines import cli
-
     def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["litepress", *map(str, arguments)])
         capfd.readouterr()
-        try:
-            cli.main()
-            code: object = 0
-        except SystemExit as ended:
-            code = ended.code
+        code = exit_code(monkeypatch, *arguments)
         out, err = capfd.readouterr()
-        return Said(int(code or 0), out, err)  # type: ignore[call-overload]
+        return Said(code, out, err)
 
     return run
 
 
-def run_here(*arguments: object, cwd: Path) -> Said:
-    """Runs the command line in this process, in a folder, where a fixture of a module wants it."""
+def exit_code(patch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Runs the command line in this process; returns how it ended."""
     from pipelines import cli
 
+    patch.setattr(sys, "argv", ["litepress", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def run_here(*arguments: object, cwd: Path) -> Said:
+    """Runs the command line in this process, in a folder, where a fixture of a module wants it."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr(sys, "argv", ["litepress", *map(str, arguments)])
         patch.chdir(cwd)
-        try:
-            cli.main()
-            code: object = 0
-        except SystemExit as ended:
-            code = ended.code
-    return Said(int(code or 0), out.getvalue(), err.getvalue())  # type: ignore[call-overload]
+        code = exit_code(patch, *arguments)
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 def command(*arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess:
