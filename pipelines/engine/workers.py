@@ -23,7 +23,9 @@ from pipelines.errors import StageError, UserError
 
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow", "PYTHONHASHSEED": "0", "MPLBACKEND": "Agg",
                "TF_ENABLE_ONEDNN_OPTS": "1", "ABSL_MIN_LOG_LEVEL": "2"}
-PRELOAD = ["tensorflow", "keras", "pipelines.cli", "pipelines.stages.run_stage"]
+#: What most workers need: imported once, by their server.
+PRELOAD = ["tensorflow", "keras", "tensorflow_datasets", "sklearn.metrics", "pipelines.cli",
+           "pipelines.stages.run_stage"]
 
 #: Called with what a worker reports of its progress.
 Listener = Callable[[dict[str, Any]], None]

@@ -11,6 +11,7 @@ from pipelines.features.feature import Feature
 from pipelines.ingest.augmentation.augment import augment
 from pipelines.ingest.index import Index, Part
 from pipelines.ingest.section import DataSection
+from pipelines.ingest.tracing import as_written
 
 with epy.lazy_imports():
     import keras
@@ -124,6 +125,7 @@ class Data:
         """Return inputs as a server is sent them, which decodes some itself: words as text."""
         return {name: self.features[name].sent(values, self.index.learnt[name]) for name, values in inputs.items()}
 
+    @as_written
     def training(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
         """Return shuffled, augmented batches of several epochs, one after the other, as a training takes them:
         inputs in their types, but images in float32; targets prepared by their features.
@@ -156,6 +158,7 @@ class Data:
         return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).apply(
             tf.data.experimental.assert_cardinality(self.steps * (epochs - first_epoch))).prefetch(tf.data.AUTOTUNE)
 
+    @as_written
     def validation(self, batch: int | None = None) -> tf.data.Dataset:
         """Return the validation split in its fixed order, in batches as a training takes them, without augmentation.
 
@@ -173,6 +176,7 @@ class Data:
             self._kept[part] = self.examples(part).cache() if small else self.examples(part)
         return self._kept[part]
 
+    @as_written
     def _decoded(self, part: Part, positions: Sequence[int] | None, count: int) -> tf.data.Dataset:
         raw = self.section.source.examples(part, positions)
         decoded = raw.map(self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -14,6 +14,7 @@ from pipelines.features.feature import Feature, Field, Learnt
 from pipelines.ingest.index import Index, Part, Split, Unreadable
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
+from pipelines.ingest.tracing import as_written
 
 with epy.lazy_imports():
     import numpy as np
@@ -88,7 +89,7 @@ class Reader:
         if column is not None:
             yield from column
             return
-        for example in self.source.examples(split.part, split.positions).as_numpy_iterator():
+        for example in as_written(self.source.examples)(split.part, split.positions).as_numpy_iterator():
             yield self.raw(name, example)
 
     def _field(self, name: str, feature: Feature, fields: dict[str, Field]) -> Field:
@@ -139,7 +140,7 @@ def _read(part: Part, reader: Reader, digest: hashlib._Hash, before: int, progre
     seen = PartIndex(reader.classified)
     digest.update(part.encode())
     try:
-        for examples in _chunks(reader.source.examples(part)):
+        for examples in _chunks(as_written(reader.source.examples)(part)):
             _read_chunk(examples, reader, seen, digest)
             progress(before + seen.seen)
     except tf.errors.OpError as error:

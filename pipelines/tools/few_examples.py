@@ -14,6 +14,7 @@ from pipelines.ingest.data import Data
 from pipelines.ingest.index import Index, Part, Split, select
 from pipelines.ingest.indexing import Reader
 from pipelines.ingest.sources.source import Source
+from pipelines.ingest.tracing import as_written
 from pipelines.recipe.recipe import Recipe
 
 with epy.lazy_imports():
@@ -89,7 +90,7 @@ def _readable(reader: Reader, candidates: Sequence[int], most: int) -> list[int]
         UserError: there are none, or a target cannot be read.
     """
     positions: list[int] = []
-    examples = reader.source.examples("train", candidates).as_numpy_iterator()
+    examples = as_written(reader.source.examples)("train", candidates).as_numpy_iterator()
     for position, example in zip(candidates, examples, strict=False):
         if reason := reader.fault(reader.targets, example):
             raise UserError(f"data: {example['id'].decode()} {reason}")
