@@ -111,6 +111,17 @@ class Image(Feature, name="image", shorthand="size"):
         return {"brightness": flat.mean(axis=1), "contrast": flat.std(axis=1), "sharpness": _sharpness(values)}
 
 
+def size_of(value: Any) -> tuple[int, int] | None:
+    """Return height and width of a raw image, an array or a file by its header; None where it cannot be read."""
+    if not isinstance(value, bytes):
+        return np.shape(value)[:2]
+    try:
+        with PIL.Image.open(io.BytesIO(value)) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+        return None
+
+
 def whole_pixels(value: object) -> object:
     """Return a size as a recipe writes it, one number for a square or [height, width], as (height, width).
 

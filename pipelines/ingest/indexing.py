@@ -55,6 +55,7 @@ class Reader:
     """
 
     def __init__(self, section: DataSection, task: Task):
+        self.task = task
         self.source: Source = section.source
         fields = self.source.fields()
         inputs, targets = task.features_of(section, fields)
@@ -73,8 +74,16 @@ class Reader:
         """Return a feature's raw value out of a source's example, or its column out of several."""
         return example[self.features[name].field_name(name)]
 
-    def fault(self, names: Sequence[str], example: Mapping[str, Any]) -> str | None:
-        """Return the first reason why one of these features cannot be read; None where all can."""
+    def input_fault(self, example: Mapping[str, Any]) -> str | None:
+        """Return the first reason why one of the inputs cannot be read; None where all can."""
+        return self._fault(self.inputs, example)
+
+    def target_fault(self, example: Mapping[str, Any]) -> str | None:
+        """Return the first reason why a target cannot be read or does not fit the rest; None where all do."""
+        return self._fault(self.targets, example) or self.task.fault(
+            {name: self.raw(name, example) for name in self.features})
+
+    def _fault(self, names: Sequence[str], example: Mapping[str, Any]) -> str | None:
         faults = (self.features[name].fault(self.raw(name, example), self.learnt[name]) for name in names)
         return next((reason for reason in faults if reason), None)
 
@@ -89,8 +98,23 @@ class Reader:
         if column is not None:
             yield from column
             return
-        for example in as_written(self.source.examples)(split.part, split.positions).as_numpy_iterator():
+        for example in self._examples(split):
             yield self.raw(name, example)
+
+    def checked(self, target: str, split: Split, learnt: Learnt) -> Iterator[Any]:
+        """Give the raw values of a target in a split, read by what was learnt of the training split.
+
+        Raises:
+            UserError: by that, one cannot be read, which could be before.
+        """
+        for example in self._examples(split):
+            value = self.raw(target, example)
+            if learnt != self.learnt[target] and (reason := self.features[target].fault(value, learnt)):
+                raise UserError(f"data: {example['id'].decode()} {reason}")
+            yield value
+
+    def _examples(self, split: Split) -> Iterator[dict[str, Any]]:
+        return as_written(self.source.examples)(split.part, split.positions).as_numpy_iterator()
 
     def _field(self, name: str, feature: Feature, fields: dict[str, Field]) -> Field:
         field = feature.field_name(name)
@@ -150,7 +174,7 @@ def _read(part: Part, reader: Reader, digest: hashlib._Hash, before: int, progre
 
 def _read_chunk(examples: list[dict[str, Any]], reader: Reader, seen: PartIndex, digest: hashlib._Hash) -> None:
     def faults_of(example: dict[str, Any]) -> tuple[str | None, str | None]:
-        return reader.fault(reader.targets, example), reader.fault(reader.inputs, example)
+        return reader.target_fault(example), reader.input_fault(example)
 
     with ThreadPoolExecutor() as pool:
         faults = list(pool.map(faults_of, examples))
@@ -255,7 +279,8 @@ def _counts(reader: Reader, split: Split, seen: PartIndex, learnt: Mapping[str, 
             class_of = dict(zip(seen.positions, seen.classes[target], strict=True))
             values = [np.array([class_of[position] for position in split.positions or []], int)]
         else:
-            values = (feature.decode(tf.constant(value), known).numpy() for value in reader.values(target, split))
+            values = (feature.decode(tf.constant(value), known).numpy()
+                      for value in reader.checked(target, split, known))
         total = np.zeros(len(known.names), "int64")
         for value in values:
             total += np.asarray(feature.counts(value, known))

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from etils import epy
 from export.keras_models import imported
 from export.signature import Arrays, Function, Tensor
 from pipelines.errors import UserError
-from pipelines.features.image import Image
+from pipelines.features.image import Image, size_of
 from pipelines.features.mask import VOID, Mask, classes_of
 from pipelines.figures import segmentation
 from pipelines.ingest.index import Index
@@ -44,6 +44,13 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
     ranked = True
     worst_caption = ("The best, the median and the worst test examples by their own mean IoU: the image, what is true, "
                      "what the model answers, and where it is wrong")
+
+    def fault(self, example: Mapping[str, Any]) -> str | None:
+        image, mask = size_of(example[IMAGE]), size_of(example[MASK])
+        if image is None or mask is None or image == mask:
+            return None
+        return (f"has a mask of {_pixels(mask)} pixels and an image of {_pixels(image)}; give masks of their images' "
+                "size")
 
     def dimensions(self, index: Index) -> dict[str, Any]:
         image, mask = index.inputs[IMAGE].shape, index.targets[MASK].shape

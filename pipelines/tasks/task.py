@@ -99,6 +99,10 @@ class Task(Entry):
 
     # What must be written
 
+    def fault(self, example: Mapping[str, Any]) -> str | None:
+        """Return why the raw values of an example, by feature, do not go together; None where they do."""
+        return None
+
     def dimensions(self, index: Index) -> dict[str, Any]:
         """Return what builders take before the `*`, for instance {"input_shape": (28, 28, 3), "classes": 10}."""
         raise NotImplementedError

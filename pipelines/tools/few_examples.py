@@ -92,9 +92,9 @@ def _readable(reader: Reader, candidates: Sequence[int], most: int) -> list[int]
     positions: list[int] = []
     examples = as_written(reader.source.examples)("train", candidates).as_numpy_iterator()
     for position, example in zip(candidates, examples, strict=False):
-        if reason := reader.fault(reader.targets, example):
+        if reason := reader.target_fault(example):
             raise UserError(f"data: {example['id'].decode()} {reason}")
-        if not reader.fault(reader.inputs, example):
+        if not reader.input_fault(example):
             positions.append(position)
         if len(positions) == most:
             break

@@ -157,6 +157,9 @@ def augment(entries: Sequence[Augmentation], inputs: Batch, targets: Batch, role
             seed: tf.Tensor) -> tuple[Batch, Batch]:
     """Apply the entries in their order.
 
+    Neighbours that move pixels become one map, so that an image is interpolated once; of these the last is the first
+    to move it.
+
     Args:
         entries: the recipe's list.
         inputs, targets: a batch, prepared by its features; images may be of any type.

@@ -4,7 +4,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from etils import epy
@@ -18,7 +17,6 @@ from pipelines.ingest.sources.image_folder import PART_FOLDERS
 from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
-    import PIL.Image
     import tensorflow as tf
 
 #: Endings of files that keep the values of a mask.
@@ -51,17 +49,6 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
                     status = os.stat(path)
                     digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
-
-    def prepare(self) -> None:
-        """Raise UserError where a mask has another size than its image; files that cannot be read are left to
-        ingest."""
-        pairs = [pair for part in self.parts() for pair in self.pairs(part)]
-        with ThreadPoolExecutor() as pool:
-            sizes = pool.map(lambda pair: (_size(pair[0]), _size(pair[1])), pairs)
-        for (image, mask), (shape, masked) in zip(pairs, sizes, strict=True):
-            if shape and masked and shape != masked:
-                raise UserError(f"{SETTING}: {mask} has {masked[0]} x {masked[1]} pixels, and its image {image} "
-                                f"{shape[0]} x {shape[1]}; give masks of their images' size")
 
     def fields(self) -> dict[str, Field]:
         return {"image": Field(kind="bytes"), "mask": Field(kind="bytes")}
@@ -138,15 +125,6 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
                 raise UserError(f"{SETTING}: {files[name]} and {path} have one name; rename one of them")
             files[name] = path
         return files
-
-
-def _size(path: str) -> tuple[int, int] | None:
-    """Return width and height as a file's header has them; None where it cannot be read."""
-    try:
-        with PIL.Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
-        return None
 
 
 def _counted(count: int, one: str, several: str) -> str:

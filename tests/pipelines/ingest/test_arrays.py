@@ -4,6 +4,7 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.ingest import Source
+from pipelines.tasks.semantic_segmentation import SemanticSegmentation
 from tests.pipelines.ingest.conftest import Pricing, Segmentation, data_of, index_of
 
 IMAGES = np.arange(20 * 4 * 4).reshape(20, 4, 4).astype("uint8")
@@ -116,3 +117,31 @@ def test_the_fingerprint_of_a_file_changes_with_it(arrays):
     assert Source.read(written).fingerprint() != before
     with pytest.raises(UserError, match="there is no file"):
         Source.read({"arrays": "none.npz"}).fingerprint()
+
+
+def masks_of(path, **changes):
+    """Write images beside masks in black and white, and return how a recipe names them."""
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", 20), ("test", 6)):
+        bright = generator.integers(0, 2, (count, 6, 5)).astype("uint8") * 255
+        arrays |= {f"x_{part}": bright, f"{part}_mask": bright.copy()}
+    np.savez(path / "masks.npz", **(arrays | changes))
+    return {"arrays": str(path / "masks.npz")}
+
+
+def test_what_black_and_white_masks_mean_holds_for_the_test_split_too(tmp_path):
+    """Where the training split has 0 and 255 alone, a 1 of the test split is of no class that is known."""
+    settings = {"image": {"size": [6, 5], "channels": 1}, "batch": 4}
+    learnt = data_of(masks_of(tmp_path), SemanticSegmentation(), **settings).index.learnt["mask"]
+    assert learnt.statistics["values"] == [0, 255]
+    other = {"test_mask": np.eye(6, 5, dtype="uint8")[None].repeat(6, axis=0)}
+    with pytest.raises(UserError, match=r"data: test#0 has a mask with the value 1, but classes are written as 0, 255; "
+                                        r"list them in data\.mask\.values"):
+        data_of(masks_of(tmp_path, **other), SemanticSegmentation(), **settings)
+
+
+def test_masks_of_another_size_than_their_images_are_refused(tmp_path):
+    small = {"train_mask": np.zeros((20, 3, 5), "uint8"), "test_mask": np.zeros((6, 3, 5), "uint8")}
+    with pytest.raises(UserError, match="data: train#0 has a mask of 3 x 5 pixels and an image of 6 x 5"):
+        data_of(masks_of(tmp_path, **small), SemanticSegmentation(), image={"size": [6, 5], "channels": 1}, batch=4)

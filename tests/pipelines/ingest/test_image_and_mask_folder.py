@@ -93,10 +93,6 @@ def twice(root):
     put(root, "03", ending="jpg")
 
 
-def other_size(root):
-    put(root, "05", size=(6, 5), ending="bmp")
-
-
 def emptied(root):
     for path in (root / "images").iterdir():
         path.unlink()
@@ -110,8 +106,6 @@ def emptied(root):
     (renamed, "data.source.image_and_mask_folder.masks: {root} has no folder masks; its folders: images, truth. Give "
               "the name of yours"),
     (twice, "{root}/images/03.jpg and {root}/images/03.png have one name; rename one of them"),
-    (other_size, "{root}/masks/05.png has 6 x 5 pixels, and its image {root}/images/05.bmp 12 x 10; give masks of "
-                 "their images' size"),
     (emptied, "{root}/images has no images (JPEG, PNG, BMP or GIF)"),
     (lambda root: (root / "test").mkdir(), "{root} has test but no train folder"),
     (lambda root: [(root / name).mkdir() for name in ("train", "val", "validation")],
@@ -123,6 +117,13 @@ def test_what_does_not_go_together_is_one_line(folder, change, message):
         source.fingerprint()
         source.prepare()
     assert "\n" not in str(refused.value)
+
+
+def test_a_mask_of_another_size_than_its_image_is_refused(folder):
+    put(folder, "05", size=(6, 5), ending="bmp")
+    expected = "images/05.bmp has a mask of 5 x 6 pixels and an image of 10 x 12; give masks of their images' size"
+    with pytest.raises(UserError, match=re.escape(expected)):
+        data_of({"image_and_mask_folder": str(folder)}, SemanticSegmentation(), image={"size": 8, "channels": 1})
 
 
 def test_hidden_files_are_not_read(folder):
