@@ -57,9 +57,16 @@ def close(one, other):
     assert np.abs(one - other).max() <= 1e-5 * np.abs(one).max()
 
 
-@pytest.mark.parametrize("name", BY_NAME)
-def test_every_family_crosses_both_ways(name, digits):
-    model, held_out = trained(name, digits), resized(digits[2], name)
+@pytest.fixture(scope="module", params=BY_NAME)
+def family(request, digits):
+    """A family's name, and a model of it that has learnt: made once for the tests of a family, which run in their
+    order."""
+    return request.param, trained(request.param, digits)
+
+
+def test_every_family_crosses_both_ways(family, digits):
+    name, model = family
+    held_out = resized(digits[2], name)
     there = bridge.to_tf_keras(model)
     back = bridge.to_keras(there)
     assert isinstance(there, tf_keras.Model) and isinstance(back, keras.Model)
@@ -76,11 +83,11 @@ def test_every_family_crosses_both_ways(name, digits):
                 np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("name", BY_NAME)
-def test_every_family_learns_alike_on_the_other_side(name, digits):
+def test_every_family_learns_alike_on_the_other_side(family, digits):
     """In training mode, where batch normalization takes the batch's statistics: the same gradients, weight by weight,
     and the same moving statistics afterwards."""
-    model, images, targets = trained(name, digits), resized(digits[0][:32], name), digits[1][:32]
+    name, model = family
+    images, targets = resized(digits[0][:32], name), digits[1][:32]
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
