@@ -12,6 +12,7 @@ from typing import Any
 
 from etils import epy
 
+from export.keras_models import tensorflow_function
 from export.keras_models.operations import bound, operation_class
 
 with epy.lazy_imports():
@@ -23,7 +24,7 @@ with epy.lazy_imports():
 #: differently.
 DROPPED = ("dtype", "build_config", "batch_input_shape", "batch_shape", "quantization_config", "shared_object_id",
            "query_shape", "key_shape", "value_shape", "softmax_robust_masking", "implementation", "use_cudnn",
-           "num_constants")
+           "num_constants", "rng_type")
 #: What layers that hold others call them: class to (attribute, argument).
 HOLDERS = {"Bidirectional": ("forward_layer", "layer"), "TimeDistributed": ("layer", "layer"), "RNN": ("cell", "cell")}
 #: Settings that the other library calls by another name: (class, its name) to the other's, in both directions.
@@ -73,10 +74,9 @@ def to_tf_keras(model: keras.Model, operation_kind: type | None = None) -> tf_ke
         if id(operation) not in layers:
             layers[id(operation)] = _to_tf_keras_layer(operation, operation_kind or operation_class())
         layer = layers[id(operation)]
-        if isinstance(layer, (tf_keras.layers.RNN, tf_keras.layers.Bidirectional)):
-            # a Keras 3 graph names every mask that is used; tf_keras would hand on more by itself
-            return lambda *arguments, **settings: layer(*arguments, **{"mask": None, **settings})
-        return layer
+        # a Keras 3 graph names every mask that is used; tf_keras would hand on more by itself
+        more = {"mask": None} if isinstance(layer, (tf_keras.layers.RNN, tf_keras.layers.Bidirectional)) else {}
+        return lambda *arguments, **settings: layer(*arguments, **_without_mode({**more, **settings}))
 
     inputs = [tf_keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=plain_name(tensor))
               for tensor in graph.inputs]
@@ -84,7 +84,7 @@ def to_tf_keras(model: keras.Model, operation_kind: type | None = None) -> tf_ke
     rebuilt = tf_keras.Model(keras.tree.pack_sequence_as(graph.input, inputs), outputs, name=model.name)
     for operation in graph.operations:
         is_layer = isinstance(operation, keras.layers.Layer) and not isinstance(operation, keras.Model)
-        if is_layer and id(operation) in layers:
+        if is_layer and id(operation) in layers and hasattr(layers[id(operation)], "weights"):
             _copy_weights(operation, layers[id(operation)])
     return rebuilt
 
@@ -112,7 +112,7 @@ def to_keras(model: tf_keras.Model) -> keras.Model:
                        for structure in (model._nested_inputs, model._nested_outputs))
     rebuilt = keras.Model(inputs, outputs, name=model.name)
     for layer in model.layers:
-        if id(layer) in layers and not isinstance(layer, (tf_keras.Model, operation_class())):
+        if id(layer) in layers and hasattr(layers[id(layer)], "weights") and not isinstance(layer, tf_keras.Model):
             _copy_weights(layer, layers[id(layer)])
     return rebuilt
 
@@ -166,7 +166,7 @@ def _to_tf_keras_layer(operation: Any, operation_kind: type) -> Any:
         return _custom_rules[kind](operation)
     if isinstance(operation, keras.Model):
         return to_tf_keras(operation, operation_kind)
-    if not isinstance(operation, keras.layers.Layer):
+    if not isinstance(operation, keras.layers.Layer) or isinstance(operation, tensorflow_function.function_class()):
         return bound(operation, operation_kind)
     return _namesake(operation, tf_keras.layers, "tf_keras")
 
@@ -179,6 +179,8 @@ def _to_keras_layer(layer: Any) -> Any:
         return to_keras(layer)
     if isinstance(layer, operation_class()):
         return lambda tensors: _played(layer, tensors)
+    if kind in tensorflow_function.KINDS:
+        return tensorflow_function.in_keras(layer, _keras_name(layer.name))
     return _namesake(layer, keras.layers, "keras")
 
 
@@ -197,6 +199,8 @@ def _namesake(layer: Any, library: Any, name: str) -> Any:
                           f"{_with_a_rule(layer)}")
     held = _held(layer, library, name)
     config = _config(layer, kind, name, left_out=("layer", "backward_layer", "cell") if held else ())
+    if name == "keras":
+        config["name"] = _keras_name(layer.name)
     if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
         config["axis"] = config["axis"][0]
     for key in ("activation", "recurrent_activation"):
@@ -223,7 +227,7 @@ def _config(layer: Any, kind: type, name: str, left_out: Collection[str]) -> dic
             continue
         if key in settings:
             config[key] = value
-        elif value and value != defaults.get(key) and (key, value) != ("data_format", "channels_last"):
+        elif value and value != _plain(defaults.get(key)) and (key, value) != ("data_format", "channels_last"):
             raise BridgeError(f"layer {layer.name} ({type(layer).__name__}) has {key} = {value}, which {name} cannot "
                               f"do: leave it out, or {_with_a_rule(layer)}")
     return config
@@ -244,6 +248,11 @@ def _held(layer: Any, library: Any, name: str) -> dict[str, Any]:
                               f"{_with_a_rule(layer)}")
         rebuilt = type(rebuilt).from_config({**rebuilt.get_config(), "name": inner.name.removeprefix("forward_")})
     return {argument: rebuilt}
+
+
+def _keras_name(name: str) -> str:
+    """Return a layer's name as Keras 3 takes it, which has no slash."""
+    return name.replace("/", "_")
 
 
 def _settings(kind: type) -> dict[str, Any]:
@@ -276,7 +285,7 @@ def _plain(value: Any) -> Any:
         return {"class_name": value["class_name"], "config": _plain(value["config"])}
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list) else value
+    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _copy_weights(source: Any, target: Any) -> None:
@@ -291,11 +300,16 @@ def _copy_weights(source: Any, target: Any) -> None:
         target.finalize_state()
 
 
+def _without_mode(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call without `training`: a graph of Keras 3 writes down what that was when it was made,
+    and obeys whoever asks the model; tf_keras would obey what is written down."""
+    return {key: value for key, value in settings.items() if key != "training"}
+
+
 def _filled_in(node: Any, replacements: dict[int, Any]) -> tuple[Any, Any]:
     """Return the arguments of a tf_keras node, with the tensors of the Keras model in place of its own."""
-    settings = {key: value for key, value in node.call_kwargs.items() if key != "training"}
     arguments, settings = tf.nest.map_structure(lambda value: replacements.get(id(value), value),
-                                                (node.call_args, settings))
+                                                (node.call_args, _without_mode(node.call_kwargs)))
     is_recurrent = isinstance(node.layer, (tf_keras.layers.RNN, tf_keras.layers.Bidirectional))
     if is_recurrent and isinstance(arguments[0], (list, tuple)):
         (first, *states), *others = arguments  # tf_keras hands an initial state on as further inputs

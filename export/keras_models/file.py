@@ -11,6 +11,7 @@ from etils import epy
 
 from export.delivery.archive import write_zip
 from export.errors import first_line
+from export.keras_models.tensorflow_function import function_class
 
 with epy.lazy_imports():
     import keras
@@ -45,6 +46,7 @@ def _renumber(config: Any, numbers: dict[int, int]) -> Any:
 
 def load(path: Path) -> keras.Model:
     """Return the model in a .keras file, uncompiled. Raises ValueError where the file cannot be read."""
+    function_class()  # which models out of Keras 2 may hold
     try:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
@@ -56,6 +58,11 @@ def why_unreadable(error: Exception) -> str:
     unknown = r"(?:Could not locate (?:class|function|object)|Unknown (?:layer|object):?) '?([\w>]+)'?"
     missing = re.search(unknown, str(error))
     if missing:
-        return (f"it needs {missing[1]}, which is not registered here. Replace it by Keras' own layers, or export the "
-                "model where it is registered, model.export(FOLDER), and take that folder")
+        return unregistered(missing[1])
     return first_line(error)
+
+
+def unregistered(name: str) -> str:
+    """Return what is said of a class that a model needs and that is not known here."""
+    return (f"it needs {name}, which is not registered here. Replace it by Keras' own layers, or export the model "
+            "where it is registered, model.export(FOLDER), and take that folder")

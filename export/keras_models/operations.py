@@ -33,7 +33,7 @@ def operation_class() -> type:
         def arguments(self, tensors: Any) -> tuple[list[Any], dict[str, Any]]:
             """Return the arguments of the call, with these tensors in their places."""
             values = tensors if isinstance(tensors, (list, tuple)) else [tensors]
-            return _filled(keras.saving.deserialize_keras_object(self.template), values)
+            return filled(keras.saving.deserialize_keras_object(self.template), values)
 
         def call(self, tensors: Any) -> Any:
             arguments, settings = self.arguments(tensors)
@@ -75,12 +75,12 @@ def on_tensors(operation: Any, kind: type, name: str, count: int = 1) -> Any:
     return kind(operation, keras.saving.serialize_keras_object(([argument], {})), name=name)
 
 
-def _filled(value: Any, tensors: Sequence[Any]) -> Any:
+def filled(value: Any, tensors: Sequence[Any]) -> Any:
     """Return a template of arguments with the tensors in their places."""
     if isinstance(value, dict) and set(value) == {TENSOR}:
         return tensors[value[TENSOR]]
     if isinstance(value, dict):
-        return {key: _filled(entry, tensors) for key, entry in value.items()}
+        return {key: filled(entry, tensors) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_filled(entry, tensors) for entry in value)
+        return type(value)(filled(entry, tensors) for entry in value)
     return value

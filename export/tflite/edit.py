@@ -51,7 +51,7 @@ def normalized(content: bytes, scale: float, offset: float) -> bytes:
     if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[-1] not in (1, 3):
         raise ValueError(f"the .tflite file takes {tuple(map(int, image.shape))}; it must be one image, (1, height, "
                          "width, 1 or 3 channels)")
-    _drop_softmax(model)
+    _drop_activation(model)
     if (scale, offset) != (1.0, 0.0) and image.type == schema.TensorType.FLOAT32:
         _scale_input(model, scale, offset)
     _name_signature(model)
@@ -70,16 +70,40 @@ def with_unsigned_images(content: bytes) -> bytes:
     return tflite_file.write(model) if changed else content
 
 
-def _drop_softmax(model: Any) -> None:
-    """Take off the softmax that the main graph ends with, if there is one."""
+def _drop_activation(model: Any) -> None:
+    """Take off the softmax or sigmoid that the main graph ends with, or has before a reshape at its end, if there is
+    one; of one number, which tells two classes apart, make the logits of both."""
     graph = model.subgraphs[0]
-    last = next(one for one in graph.operators if graph.outputs[0] in one.outputs)
-    if tflite_file.operator_name(model, last) != "SOFTMAX":
-        return
-    graph.operators.remove(last)
-    point_signatures(model, int(graph.outputs[0]), int(last.inputs[0]))
-    graph.outputs = [int(last.inputs[0])]
-    tflite_file.drop_unused_codes(model)
+    made = {int(output): one for one in graph.operators for output in one.outputs}
+    output = int(graph.outputs[0])
+    last, behind = made.get(output), None
+    if last is not None and tflite_file.operator_name(model, last) == "RESHAPE":
+        last, behind = made.get(int(last.inputs[0])), last
+    if last is not None and tflite_file.operator_name(model, last) in ("SOFTMAX", "LOGISTIC"):
+        before = int(last.inputs[0])
+        graph.operators.remove(last)
+        if behind is None:
+            point_signatures(model, output, before)
+            graph.outputs = [before]
+        else:
+            behind.inputs = [before, *behind.inputs[1:]]
+        tflite_file.drop_unused_codes(model)
+    if list(graph.tensors[int(graph.outputs[0])].shape) == [1, 1]:
+        _give_two_classes(model)
+
+
+def _give_two_classes(model: Any) -> None:
+    """Put the logits of two classes, 0 and the graph's own, behind its output, a float32 number."""
+    graph = model.subgraphs[0]
+    own = int(graph.outputs[0])
+    if graph.tensors[own].type != schema.TensorType.FLOAT32:
+        raise ValueError("the .tflite file gives one integer, and two classes are made of a real number; give the "
+                         "float32 file")
+    factors = _constant(model, b"two_classes", [[0.0], [1.0]])
+    both = _tensor(model, OUTPUT, [1, 2])
+    graph.operators.append(_operator(model, "FULLY_CONNECTED", "FullyConnected", [own, factors, -1], both))
+    point_signatures(model, own, both)
+    graph.outputs = [both]
 
 
 def _scale_input(model: Any, scale: float, offset: float) -> None:
@@ -141,12 +165,13 @@ def _tensor(model: Any, name: bytes, shape: Any, buffer: int = 0) -> int:
     return len(model.subgraphs[0].tensors) - 1
 
 
-def _constant(model: Any, name: bytes, value: float) -> int:
-    """Add a constant number to the main graph and return its tensor's number."""
+def _constant(model: Any, name: bytes, value: Any) -> int:
+    """Add constant numbers to the main graph and return their tensor's number."""
+    values = np.asarray(value, np.float32)
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(np.float32(value).tobytes(), "uint8")
+    buffer.data = np.frombuffer(values.tobytes(), "uint8")
     model.buffers.append(buffer)
-    return _tensor(model, name, [], len(model.buffers) - 1)
+    return _tensor(model, name, list(values.shape), len(model.buffers) - 1)
 
 
 def _operator(model: Any, kind: str, options: str, inputs: Sequence[int], output: int) -> Any:

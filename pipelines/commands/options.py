@@ -47,7 +47,7 @@ Json = Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="wr
 
 def read_pixels(text: str) -> str:
     """Return a range of pixels that models are trained on, as it is called. Raises typer.BadParameter."""
-    from export.keras_models.imported import SCALING  # which takes its time to import
+    from export.keras_models.pixels import SCALING  # which takes its time to import
 
     if text not in SCALING:
         raise typer.BadParameter(f"{text} is not one of {', '.join(SCALING)}")

@@ -87,6 +87,8 @@ def press(
         name: Annotated[Optional[str], typer.Option(help="what the runs are called")] = None,
         out: Annotated[Optional[Path], typer.Option(
             "--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
+        allow_code: Annotated[bool, typer.Option(
+            "--allow-code", help="run the Python code that the model's file holds, in a process of its own")] = False,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
         json_: Json = None) -> None:
     """Press an image classifier that was made elsewhere: variants, verification, report and bundle, as in a run."""
@@ -101,7 +103,7 @@ def press(
         press.check_out(out)
     recipe = press.recipe_for(press.PressSettings(
         model=model, data=data, scratch=runs / ".given", variants=variants, targets=targets, name=name,
-        pixels=pixels))  # type: ignore[arg-type]  # read_pixels has checked it
+        pixels=pixels, allow_code=allow_code))  # type: ignore[arg-type]  # read_pixels has checked it
     display = Display(Console())
     display.line(f"{recipe.name} · {model} on {data}")
     if recipe.data.labels == "model":

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.conversion import convert
-from export.keras_models import file as keras_file
-from export.keras_models.imported import Pixels
+from export.keras_models.load import load
+from export.keras_models.pixels import Pixels
 from export.tflite import explain, signatures
 from export.tflite import file as tflite_file
 from pipelines.errors import UserError
@@ -78,7 +78,7 @@ def _float_content(reference: Path, pixels: Pixels) -> bytes:
     if reference.suffix == ".tflite":
         return _content(reference)
     own = reference.suffix == ".keras" and pixels == USUAL  # as litepress writes them, or like those
-    model = keras_file.load(reference) if own else adopted(reference, pixels)
+    model = load(reference) if own else adopted(reference, pixels)
     with tempfile.TemporaryDirectory() as folder:
         convert.float_graph(model, functions_of, Path(folder) / "graph")
         return convert.convert(Path(folder) / "graph", "float32")

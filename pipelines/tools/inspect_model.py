@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from export.artifacts import Coverage
 from export.conversion import convert
-from export.keras_models import file as keras_file
 from export.keras_models import graph, imported
+from export.keras_models.load import is_keras, load
 from export.signature import Function
 from export.targets import ethos_u, microcontroller, replacements, tools
 from export.tflite import file as tflite_file
@@ -94,14 +94,14 @@ def _files(path: Path) -> tuple[bytes | None, bytes | None]:
         return (content, None) if tflite_file.float_tensors(content) else (None, content)
     if not path.exists():
         raise ValueError(f"there is no model {path}")
-    if imported.is_keras(path):
-        model = keras_file.load(path) if path.suffix == ".keras" else imported.load(path)
+    if is_keras(path):
+        model = load(path)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "graph"
             convert.float_graph(model, functions_of, folder)
             return convert.convert(folder, "float32"), _rounded(model, folder)
     if (path / "saved_model.pb").exists():
-        return imported.to_tflite(path), None
+        return imported.as_tflite(path), None
     raise ValueError(f"{path} is not a model: give a .tflite, .keras or .h5 file, or a SavedModel folder")
 
 

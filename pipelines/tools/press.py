@@ -15,7 +15,8 @@ from ruamel.yaml.error import YAMLError
 
 from export.keras_models import file as keras_file
 from export.keras_models import graph, imported
-from export.keras_models.imported import SCALING, Pixels
+from export.keras_models.load import load
+from export.keras_models.pixels import SCALING, Pixels
 from export.predictors import open_predictor
 from export.tflite import edit, signatures
 from pipelines.engine import workers
@@ -53,6 +54,7 @@ class PressSettings:
         variants, targets: as a recipe's lists name them, with commas between; the usual ones where not given.
         pixels: the range that the model was trained on, where it is known.
         name: of the runs; made from the file's where not given.
+        allow_code: run the code that the model's file holds, in a process of its own.
     """
 
     model: Path
@@ -62,6 +64,7 @@ class PressSettings:
     targets: str | None = None
     pixels: Pixels | None = None
     name: str | None = None
+    allow_code: bool = False
 
 
 class ModelShape(BaseModel):
@@ -79,7 +82,7 @@ def recipe_for(settings: PressSettings) -> Recipe:
         UserError: the model or the data cannot be read, or do not go together.
     """
     model = settings.model
-    described = workers.call(describe, model, what="press: reading the model")
+    described = workers.call(describe, model, settings.allow_code, what="press: reading the model")
     labels: Literal["true", "model"] = "model" if is_unlabelled(settings.data) else "true"
     source = _labelled_by_model(settings, described) if labels == "model" else source_of(settings.data)
     variants = settings.variants or (TRAINABLE if described.is_keras and labels == "true" else FIXED)
@@ -91,7 +94,8 @@ def recipe_for(settings: PressSettings) -> Recipe:
     recipe = _recipe({
         "name": settings.name or re.sub(r"[^a-z0-9_-]+", "_", model.stem.lower()).strip("_-") or "pressed",
         "data": {"source": source.written(), "image": image, "labels": labels, "batch": batch},
-        "model": {"builder": FILE, "path": str(model), **({"pixels": settings.pixels} if settings.pixels else {})},
+        "model": {"builder": FILE, "path": str(model), **({"pixels": settings.pixels} if settings.pixels else {}),
+                  **({"allow_code": True} if settings.allow_code else {})},
         "compress": {"variants": _listed(variants, "--variants")}, "export": {"targets": targets}}, model)
     trained = [variant.title for variant in recipe.compress.variants if variant.learns]
     if labels == "model" and trained:
@@ -100,41 +104,42 @@ def recipe_for(settings: PressSettings) -> Recipe:
     return recipe
 
 
-def describe(model: Path) -> ModelShape:
+def describe(model: Path, allow_code: bool) -> ModelShape:
     """Return what a model takes and gives. Raises UserError where it cannot be read."""
     try:
-        if imported.is_keras(model):
-            signature = graph.signature_of(adopted(model, USUAL))
+        is_graph = imported.is_a_graph(model, allow_code)
+        if is_graph:
+            signature = signatures.main(_normalized(model, USUAL, allow_code)).signature()
         else:
-            signature = signatures.main(_normalized(model, USUAL)).signature()
+            signature = graph.signature_of(adopted(model, USUAL))
         image, logits = signature.inputs[0].shape, signature.outputs[0].shape
-        return ModelShape(shape=image, classes=logits[-1], is_keras=imported.is_keras(model))  # type: ignore[arg-type]
+        return ModelShape(shape=image, classes=logits[-1], is_keras=not is_graph)  # type: ignore[arg-type]
     except ValueError as error:
         message = str(error)
         raise UserError(f"press: {message if str(model) in message else f'{model}: {message}'}") from error
 
 
-def label(model: Path, data: str, pixels: Pixels, shape: tuple[int, int, int], target: Path) -> None:
+def label(settings: PressSettings, shape: tuple[int, int, int], target: Path) -> None:
     """Write images without labels to an .npz file, with the model's own answers as theirs.
 
     Args:
         shape: that the model takes, (height, width, channels).
     """
-    images = images_of(data, shape)
+    images, pixels = images_of(settings.data, shape), settings.pixels or USUAL
     with tempfile.TemporaryDirectory() as folder:
-        if imported.is_keras(model):
-            path = Path(folder) / "model.keras"
-            keras_file.save(adopted(model, pixels), path)
-        else:
+        if imported.is_a_graph(settings.model, settings.allow_code):
             path = Path(folder) / "model.tflite"
-            path.write_bytes(_normalized(model, pixels))
+            path.write_bytes(_normalized(settings.model, pixels, settings.allow_code))
+        else:
+            path = Path(folder) / "model.keras"
+            keras_file.save(adopted(settings.model, pixels), path)
         logits = open_predictor(path).predict({IMAGE: images})[OUTPUT]
     np.savez(target, x=images, y=logits.argmax(axis=1))
 
 
 def adopted(model: Path, pixels: Pixels) -> keras.Model:
     """Return a Keras model made elsewhere as a classifier of raw pixels. Raises ValueError where it is not one."""
-    return ImageClassification().adopt(imported.load(model), ImportedModel(path=str(model), pixels=pixels))
+    return ImageClassification().adopt(load(model), ImportedModel(path=str(model), pixels=pixels))
 
 
 def check_out(out: Path) -> None:
@@ -159,27 +164,18 @@ def _labelled_by_model(settings: PressSettings, described: ModelShape) -> Source
     """Return a source of the images with the model's own answers for labels."""
     settings.scratch.mkdir(parents=True, exist_ok=True)
     path = settings.scratch / f"{Path(settings.data).stem}.labelled-by-model.npz"
-    workers.call(label, settings.model, settings.data, settings.pixels or USUAL, described.shape, path,
-                 what="press: asking the model for labels")
+    workers.call(label, settings, described.shape, path, what="press: asking the model for labels")
     names = [str(number) for number in range(described.classes)]
     return Arrays(path=str(path), class_names=names)
 
 
-def _normalized(model: Path, pixels: Pixels) -> bytes:
-    """Return a .tflite file, or a SavedModel that Keras did not write, as a TFLite file from raw pixels to logits.
+def _normalized(model: Path, pixels: Pixels, allow_code: bool) -> bytes:
+    """Return a model that is taken as a graph as a TFLite file from raw pixels to logits.
 
     Raises:
-        ValueError: it is neither, or not an image classifier.
+        ValueError: it cannot be read, or is not an image classifier.
     """
-    if model.suffix == ".tflite" and model.is_file():
-        content = model.read_bytes()
-    elif (model / "saved_model.pb").exists():
-        content = imported.to_tflite(model)
-    elif model.exists():
-        raise ValueError(f"{model} is not a model: give a .keras, .h5 or .tflite file, or a SavedModel folder")
-    else:
-        raise ValueError(f"there is no model {model}")
-    return edit.normalized(content, *SCALING[pixels])
+    return edit.normalized(imported.as_tflite(model, allow_code), *SCALING[pixels])
 
 
 def _recipe(document: dict[str, Any], model: Path) -> Recipe:

@@ -10,8 +10,11 @@ from etils import epy
 import models
 from export.keras_models import file as keras_file
 from export.keras_models import imported
+from export.keras_models.load import load
+from export.keras_models.pixels import SCALING, wrong_range
 from export.predictors.litert import LiteRTPredictor
 from export.tflite import edit
+from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.errors import UserError
 from pipelines.training.model_section import ImportedModel
@@ -51,8 +54,8 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
     path = Path(section.path)
     suspicion = ""
     try:
-        if imported.is_keras(path):
-            loaded = imported.load(path)
+        if not imported.is_a_graph(path, section.allow_code):
+            loaded = load(path)
             suspicion = _wrong_range(loaded, section, data)
             model = data.task.adopt(loaded, section)
             keras_file.save(model, folder / KERAS)
@@ -94,7 +97,7 @@ def _wrong_range(model: keras.Model, section: ImportedModel, data: Data) -> str:
     if image is None:
         return ""
     inputs, targets = data.arrays("train", TRIED)
-    return imported.wrong_range(model, section.pixels or "0..255", inputs[image], _classes(targets, data))
+    return wrong_range(model, section.pixels or "0..255", inputs[image], _classes(targets, data))
 
 
 def _classes(targets: Mapping[str, np.ndarray], data: Data) -> np.ndarray | None:
@@ -104,26 +107,26 @@ def _classes(targets: Mapping[str, np.ndarray], data: Data) -> np.ndarray | None
 
 
 def _take_over_graph(section: ImportedModel, data: Data, folder: Path) -> Shapes:
-    """Write a .tflite file, or a SavedModel that Keras did not write, as a TFLite file from raw pixels; return its
-    outputs' shapes."""
+    """Write a model that is taken as a graph as a TFLite file from raw pixels; return its outputs' shapes."""
     path = Path(section.path)
-    if path.suffix == ".tflite":
-        if not path.is_file():
-            raise ValueError(f"there is no model {path}")
-        content = path.read_bytes()
-    elif (path / "saved_model.pb").exists():
-        content = imported.to_tflite(path)
-    else:
-        raise ValueError(f"{path} is not a model: give a .keras, .h5 or .tflite file, or a SavedModel folder")
+    content = workers.isolated(tflite_of, section, what=f"reading {path}")
     if _image(data) is None:
         raise ValueError(f"{path} is not a Keras model; for {data.task.entry_name} only those can be taken over")
     try:
-        (folder / TFLITE).write_bytes(edit.normalized(content, *imported.SCALING[section.pixels or "0..255"]))
+        (folder / TFLITE).write_bytes(edit.normalized(content, *SCALING[section.pixels or "0..255"]))
         predictor = LiteRTPredictor(folder / TFLITE)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     signature = next(iter(predictor.signatures.values()))
     return {tensor.name: tensor.shape for tensor in signature.outputs}
+
+
+def tflite_of(section: ImportedModel) -> bytes:
+    """Return a model that is taken as a graph as a TFLite file. Raises UserError where it cannot be read."""
+    try:
+        return imported.as_tflite(Path(section.path), section.allow_code)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
 
 
 def _check_outputs(path: Path, shapes: Shapes, data: Data) -> None:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_vali
 from pydantic_core import PydanticCustomError
 
 import models
-from export.keras_models.imported import Pixels
+from export.keras_models.pixels import Pixels
 from pipelines.entries import Section, inlined, nearest, unknown_key
 from pipelines.training.weights import Weights
 
@@ -24,10 +24,13 @@ class ImportedModel(Section):
     Args:
         path: of the file or folder.
         pixels: the range that it learnt on. Where it is not given, 0..255, unless the data say that this cannot be.
+        allow_code: run the Python code that its file holds (a Lambda layer), in a process of its own, once; what comes
+            of it is taken as a graph, which is not trained any further.
     """
 
     path: str = Field(min_length=1)
     pixels: Pixels | None = None
+    allow_code: bool = False
 
 
 class ModelSection(Section):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
-from export.keras_models import imported
+from export.keras_models.load import is_keras, load
 from export.signature import Tensor
 from pipelines.errors import UserError
 from pipelines.training.model_section import ImportedModel, ModelSection
@@ -73,6 +73,6 @@ def _built(section: ModelSection, dimensions: Mapping[str, Any]) -> keras.Model:
 
 def _imported(section: ImportedModel, adopt: Adopt) -> keras.Model:
     path = Path(section.path)
-    if not imported.is_keras(path):
+    if not is_keras(path):
         raise ValueError(f"{path} is not a Keras model: it can be pressed, not trained")
-    return adopt(imported.load(path), section)
+    return adopt(load(path), section)

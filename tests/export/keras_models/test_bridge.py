@@ -310,3 +310,13 @@ def test_a_subclassed_model_is_refused():
 
     with pytest.raises(bridge.BridgeError, match="not a functional or Sequential model"):
         bridge.to_tf_keras(Own(name="own"))
+
+
+def test_dropout_acts_in_training_alone_on_the_other_side_too():
+    """Keras 3 writes `training` down when a graph is made, and obeys whoever asks the model."""
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.RandomFlip("horizontal")(keras.layers.Dropout(0.5)(inputs))
+    there = bridge.to_tf_keras(keras.Model(inputs, keras.layers.GaussianNoise(0.1)(x)))
+    values = np.random.default_rng(0).uniform(1, 2, (8, 6, 6, 3)).astype("float32")
+    np.testing.assert_array_equal(there(values, training=False), values)
+    assert (np.abs(np.asarray(there(values, training=True))) < 0.5).mean() > 0.3

@@ -9,6 +9,8 @@ import tf_keras
 
 from export.conversion import convert
 from export.keras_models import graph, imported
+from export.keras_models.load import is_keras, load
+from export.keras_models.pixels import SCALING, wrong_range
 from export.predictors import LiteRTPredictor
 from export.signature import DEFAULT
 from export.tflite import edit
@@ -40,8 +42,8 @@ def test_each_form_comes_over_exactly_without_its_softmax_and_with_its_pixels(li
     made = network(library)
     expected = logits_of(np.asarray(made(UNIT, training=False)))
     made.save(tmp_path / name)
-    assert imported.is_keras(tmp_path / name)
-    model = imported.classifier(imported.load(tmp_path / name), "0..1")
+    assert is_keras(tmp_path / name)
+    model = imported.classifier(load(tmp_path / name), "0..1")
     assert isinstance(model, keras.Model) and model.input.name == "image"
     answered = np.asarray(model(IMAGES.astype("float32"), training=False)["logits"])
     np.testing.assert_allclose(answered - answered.mean(axis=1, keepdims=True), expected, atol=1e-4)
@@ -54,11 +56,11 @@ def test_a_model_of_pixels_comes_over_without_its_softmax():
     model = imported.classifier(made, "0..1", dense=True)
     logits = np.asarray(model(IMAGES.astype("float32"))["logits"])
     np.testing.assert_allclose(tf.nn.softmax(logits), made(UNIT), atol=1e-5)
-    with pytest.raises(ValueError, match=re.escape("given gives (batch, 12, 12, 3); it must be (batch, classes), with "
-                                                   "at least two classes")):
+    with pytest.raises(ValueError, match=re.escape("given gives (batch, 12, 12, 3); it must be (batch, classes), or "
+                                                   "one number for two classes")):
         imported.classifier(made, "0..1")
     with pytest.raises(ValueError, match=re.escape("given gives (batch, 5); it must be (batch, height, width, classes)"
-                                                   ", with at least two classes")):
+                                                   ", or one number for two classes")):
         imported.classifier(network(keras), "0..1", dense=True)
 
 
@@ -66,7 +68,7 @@ def test_a_tflite_file_takes_raw_pixels_and_gives_logits_and_is_quantized(tmp_pa
     made = network(tf_keras)
     content = tf.lite.TFLiteConverter.from_keras_model(made).convert()
     path = tmp_path / "model.tflite"
-    path.write_bytes(edit.normalized(content, *imported.SCALING["0..1"]))
+    path.write_bytes(edit.normalized(content, *SCALING["0..1"]))
     assert "SOFTMAX" not in tflite_file.operators(path.read_bytes())
     expected = logits_of(np.asarray(made(UNIT, training=False)))
 
@@ -90,9 +92,9 @@ def test_a_tflite_file_takes_raw_pixels_and_gives_logits_and_is_quantized(tmp_pa
 def test_a_graph_that_keras_exported_comes_as_a_tflite_file(tmp_path):
     made = network(keras)
     made.export(tmp_path / "exported", verbose=False)
-    assert not imported.is_keras(tmp_path / "exported")
+    assert not is_keras(tmp_path / "exported")
     path = tmp_path / "model.tflite"
-    path.write_bytes(edit.normalized(imported.to_tflite(tmp_path / "exported"), *imported.SCALING["0..1"]))
+    path.write_bytes(edit.normalized(imported.as_tflite(tmp_path / "exported"), *SCALING["0..1"]))
     logits = LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
     np.testing.assert_allclose(logits - logits.mean(axis=1, keepdims=True),
                                logits_of(np.asarray(made(UNIT, training=False))), atol=1e-4)
@@ -103,7 +105,7 @@ def test_a_file_without_signatures_gets_one_of_image_and_logits(pixels, tmp_path
     model = tflite_file.read(tf.lite.TFLiteConverter.from_keras_model(network(tf_keras)).convert())
     model.signatureDefs = None
     path = tmp_path / "model.tflite"
-    path.write_bytes(edit.normalized(tflite_file.write(model), *imported.SCALING[pixels]))
+    path.write_bytes(edit.normalized(tflite_file.write(model), *SCALING[pixels]))
     signature = LiteRTPredictor(path).signatures[DEFAULT]
     assert [tensor.name for tensor in signature.inputs] == ["image"] and signature.inputs[0].shape == (12, 12, 1)
     assert [tensor.name for tensor in signature.outputs] == ["logits"] and signature.outputs[0].shape == (5,)
@@ -125,15 +127,15 @@ def test_pixels_of_another_range_are_noticed_by_labels_and_by_batch_normalizatio
     seen = np.asarray(keras.Model(model.inputs, norm.input)(UNIT))
     norm.moving_variance.assign(seen.reshape(-1, 8).var(axis=0))
     norm.moving_mean.assign(seen.reshape(-1, 8).mean(axis=0))
-    assert imported.wrong_range(model, "0..1", IMAGES) == ""
-    assert "learnt on pixels 0..1, not 0..255: what its layer" in imported.wrong_range(model, "0..255", IMAGES)
+    assert wrong_range(model, "0..1", IMAGES) == ""
+    assert "learnt on pixels 0..1, not 0..255: what its layer" in wrong_range(model, "0..255", IMAGES)
     dense = model.layers[-1]
     dense.bias.assign(-np.log(np.asarray(model(UNIT))).mean(axis=0))  # so that all classes are answered
     labels = np.asarray(model(UNIT)).argmax(axis=1)
-    assert imported.wrong_range(model, "0..1", IMAGES, labels) == ""
+    assert wrong_range(model, "0..1", IMAGES, labels) == ""
     wrong = np.asarray(model(IMAGES.astype("float32"))).argmax(axis=1)
     assert (wrong != labels).mean() > 0.2, "or there is nothing to notice"
-    assert re.search(r"answers \d+% of 20 images correctly on 0\.\.255, and 100% on 0\.\.1", imported.wrong_range(
+    assert re.search(r"answers \d+% of 20 images correctly on 0\.\.255, and 100% on 0\.\.1", wrong_range(
         model, "0..255", IMAGES, labels))
 
 
@@ -171,16 +173,18 @@ def save_own_layer(folder):
     (save_own_layer, "needs Doubled, which is not registered here")])
 def test_what_cannot_be_read_is_refused_in_a_line(save, expected, tmp_path):
     with pytest.raises(ValueError, match=expected) as caught:
-        imported.load(save(tmp_path))
+        load(save(tmp_path))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("shape", "units", "expected"), [
-    ((None, None, 3), 4, r"takes \(batch, \?, \?, 3\)"), ((8, 8, 3), 1, r"gives \(batch, 1\)"),
+    ((None, None, 3), 4, r"takes \(batch, \?, \?, 3\)"), ((8, 8, 3), None, r"gives \(batch, 8, 8, 4\)"),
     ((8, 8, 2), 4, r"takes \(batch, 8, 8, 2\)")])
 def test_what_is_not_a_classifier_of_images_is_refused(shape, units, expected):
     inputs = keras.Input(shape)
-    model = keras.Model(inputs, keras.layers.Dense(units)(keras.layers.GlobalAveragePooling2D()(inputs)))
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    outputs = keras.layers.Dense(units)(pooled) if units else keras.layers.Conv2D(4, 1)(inputs)
+    model = keras.Model(inputs, outputs)
     with pytest.raises(ValueError, match=expected):
         imported.classifier(model, "0..255")
 
@@ -189,4 +193,4 @@ def test_a_model_without_weights_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 3))
     keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)).save(tmp_path / "empty.keras")
     with pytest.raises(ValueError, match="a model without weights"):
-        imported.load(tmp_path / "empty.keras")
+        load(tmp_path / "empty.keras")

@@ -170,3 +170,26 @@ def test_labels_may_be_one_hot_and_classes_may_have_names(tmp_path):
     assert source.fields()["label"].names == list("abcde")
     labels = [int(example["label"]) for example in source.examples("train").as_numpy_iterator()]
     assert labels == [0, 1, 2, 3, 4] * 2
+
+
+def test_a_file_that_holds_code_is_taken_as_a_graph_where_that_is_allowed(here, litepress):
+    """Its Lambda runs in a process of its own, once; what needs Keras is refused in a line."""
+    loaded = tf_keras.models.load_model("spots.h5")
+    inputs = tf_keras.Input((12, 12, 1))
+    scaled = tf_keras.layers.Lambda(eval("lambda x: (open('ran.txt', 'a').write('x'), x / 255.0)[1]"))(inputs)
+    tf_keras.Model(inputs, loaded(scaled)).save("code.h5")
+    Path("ran.txt").unlink(missing_ok=True)
+    refused = litepress("press", "code.h5", "--data", "data.npz", "--no-track")
+    assert refused.code == 2 and "code.h5 holds Python code in the Lambda layer" in refused.err
+    assert "--allow-code" in refused.err and len(refused.err.strip().splitlines()) == 1
+    assert not Path("ran.txt").exists()
+
+    taken = litepress("press", "code.h5", "--data", "data.npz", "--no-track", "--allow-code", "--variants", "int8",
+                      "--json", "code.json")
+    assert taken.code == 0, taken.out + taken.err
+    assert Path("ran.txt").exists()
+    result = json.loads(Path("code.json").read_text())
+    assert result["reference"]["metrics"]["accuracy"] > 0.95
+    assert [one["variant"] for one in result["artifacts"]] == ["int8"]
+    trained = litepress("press", "code.h5", "--data", "data.npz", "--no-track", "--allow-code", "--variants", "qat")
+    assert trained.code != 0 and len(trained.err.strip().splitlines()) == 1 and "Keras model" in trained.err
