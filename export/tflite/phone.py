@@ -25,15 +25,15 @@ def ready(content: bytes, about: metadata.Description, rgb: bool = True) -> byte
         ValueError: the labels do not fit.
     """
     content = with_unsigned_output(content)
-    if rgb and takes_image(content, about):
+    if rgb and takes_grey_image(content, about):
         content = with_rgb_input(content)
     return metadata.embed(content, about)
 
 
-def takes_image(content: bytes, about: metadata.Description) -> bool:
-    """Return whether a file's only input is an image."""
+def takes_grey_image(content: bytes, about: metadata.Description) -> bool:
+    """Return whether a file's only input is an image of one channel."""
     inputs = list(signatures.main(content).inputs.values())
-    return len(inputs) == 1 and about.tensor(inputs[0]).role == "image"
+    return len(inputs) == 1 and about.tensor(inputs[0]).role == "image" and inputs[0].shape[-1] == 1
 
 
 def with_rgb_input(content: bytes) -> bytes:

@@ -109,19 +109,17 @@ def press(
     if recipe.data.labels == "model":
         display.line(f"  {data} has no labels: accuracy is the share of images on which a file answers as "
                      f"{model.name} does")
-    results = _run(recipe, str(model), Options(runs, track=track), display, json_)
-    if out is not None and results is not None:
-        press.bundle_to(out, results)
-        display.line(f"  bundle  {out}")
+    _run(recipe, str(model), Options(runs, track=track), display, json_, out=out)
 
 
 def _run(recipe: Recipe, path: str, options: Options, display: Display, json_: Optional[Path],
-         hint: str = "") -> Optional[Results]:
-    """Run a recipe to its end and show its results; return them.
+         hint: str = "", out: Optional[Path] = None) -> None:
+    """Run a recipe to its end and show its results, those that there are where it does not come to its end.
 
     Args:
         path: of the recipe, for the record.
         hint: how to try variants again that failed.
+        out: folder for the bundle, with what could be made.
     """
     from pipelines.engine import runs as records
     from pipelines.runner import Runner
@@ -144,7 +142,20 @@ def _run(recipe: Recipe, path: str, options: Options, display: Display, json_: O
             if json_ is not None:
                 records.write_whole(json_, runner.results.model_dump_json(indent=1) + "\n")
             _show(display, runner.results)
-    return runner.results
+            if out is not None:
+                _deliver(out, display, runner.results)
+
+
+def _deliver(out: Path, display: Display, results: Results) -> None:
+    """Put a run's bundle into a folder of the user's, and say what is not in it; say so too where there is none."""
+    from pipelines.tools import press
+
+    missing = ", ".join(results.failed | results.left_out)
+    if results.bundle is None:
+        display.line(f"  bundle  nothing is put into {out}: the run has none")
+        return
+    press.bundle_to(out, results)
+    display.line(f"  bundle  {out}" + (f"; not in it: {missing}" if missing else ""))
 
 
 def _show(display: Display, results: Results) -> None:

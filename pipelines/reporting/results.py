@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,7 @@ def table(results: Results) -> str:
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
                      f"{one.drop[main.name]:.4f}",
                      f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
-                     f"← {advice[one.name]}" if one.name in advice else ""))
+                     _remarks(one, advice)))
         for protocol, served in one.served.items():
             value = served.metrics[main.name]
             drop = main.drop(results.reference.metrics[main.name], value)
@@ -198,6 +198,13 @@ def table(results: Results) -> str:
             rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", "–", "–",
                          ""))
     return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
+
+
+def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
+    """Return what stands behind an artifact in the table: what it is recommended for, and what a phone's file takes
+    that the model does not."""
+    recommended = [f"← {advice[one.name]}"] if one.name in advice else []
+    return "; ".join(recommended + (one.notes if one.target == "litert" else []))
 
 
 def compiled_table(results: Results) -> str:

@@ -16,13 +16,16 @@ from pipelines.variants.variant import Variant
 
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
 FIRST_VERSION = "1"
+#: What is said of a file for phones whose model takes grey images.
+AVERAGES = "takes RGB, averages it"
 
 
 class LiteRT(Target, name="litert"):
     """TFLite files for phones and small devices, one per variant, with metadata inside.
 
     Args:
-        rgb: files of models of grey images take RGB, which cameras give and MediaPipe wants, and average it.
+        rgb: files of models of grey images take RGB, which cameras give and MediaPipe wants, and average it; the table
+            says so. `litepress press` leaves the input as it is.
     """
 
     rgb: bool = True
@@ -38,13 +41,14 @@ class LiteRT(Target, name="litert"):
         path = folder / f"{variant.name}.tflite"
         content = phone_file(context, variant, self.rgb)
         path.write_bytes(content)
+        averages = self.rgb and phone.takes_grey_image(context.file(variant.name).read_bytes(), context.about)
         coverage = None
         if variant.encoding in ("float32", "float16"):
             coverage = gpu_coverage.coverage(context.file(variant.name).read_bytes())
         return Exported(
             variant=variant.name, target=self.title, path=context.relative(path), summary=variant.summary,
             encoding=variant.encoding, integer=variant.integer, **sizes(path), operators=tflite_file.operators(content),
-            runs=self.runs, coverage=coverage)
+            runs=self.runs, coverage=coverage, notes=[AVERAGES] if averages else [])
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         contents = [path.read_bytes() for path in files.values()]

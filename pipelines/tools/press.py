@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 TRAINABLE, FIXED = "float32,float16,dynamic,auto", "float32,float16,dynamic,int8"
 #: The range of pixels that is taken where none is given.
 USUAL: Pixels = "0..255"
+#: Files for phones that take what the model takes, grey images too.
+AS_IT_IS: dict[str, Any] = {"litert": {"rgb": False}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +89,7 @@ def recipe_for(settings: PressSettings) -> Recipe:
     source = _labelled_by_model(settings, described) if labels == "model" else source_of(settings.data)
     variants = settings.variants or (TRAINABLE if described.is_keras and labels == "true" else FIXED)
     targets = _listed(settings.targets or ("litert,saved_model" if described.is_keras else "litert"), "--targets")
+    targets = [AS_IT_IS if one == "litert" else one for one in targets]
     if not described.is_keras and "saved_model" in targets:
         raise UserError(f"--targets saved_model: {model} is not a Keras model; leave the target out")
     image = {"size": list(described.shape[:2]), "channels": described.shape[2]}

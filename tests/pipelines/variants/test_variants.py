@@ -149,9 +149,14 @@ def test_a_conversion_that_crashes_is_named_and_the_others_ship(tmp_path, litepr
     """Calibrating a Keras 3 LSTM kills the converter's process: a crash of the real thing."""
     write_recurrent(tmp_path)
     monkeypatch.chdir(tmp_path)
-    message = litepress("press", "rnn.keras", "--data", "data.npz", "--variants", "float32,int8", "--targets", "litert",
-                     "--no-track", "--json", "r.json")
+    message = litepress("press", "rnn.keras", "--data", "data.npz", "--variants", "float32,int8", "--targets",
+                        "litert,{qualcomm: SM8650}", "--no-track", "--json", "r.json", "--out", "bundle")
     assert message.code == 3
+    assert "  bundle  bundle; not in it: int8, qualcomm" in message.out
+    assert {path.name for path in Path("bundle/litert").iterdir()} == {"float32.tflite"}
+    file = tflite_file.read(Path("bundle/litert/float32.tflite").read_bytes())
+    assert list(file.subgraphs[0].tensors[file.subgraphs[0].inputs[0]].shape) == [1, 8, 8, 1], "as the model takes it"
+    assert "takes RGB" not in message.out
     assert "compress int8: crashed (segmentation fault), on layer types Dense, InputLayer, LSTM, Reshape" in message.err
     results = json.loads(Path("r.json").read_text())
     assert [one["variant"] for one in results["artifacts"]] == ["float32"]
