@@ -163,7 +163,7 @@ def test_rows_that_cannot_be_predicted_are_refused(people, litepress, monkeypatc
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
-    ("target: outcome", "target: results", "data.target.field: the source has no column results; it has age, year"),
+    ("target: outcome", "target: results", "data.target: the source has no column results; it has age, year"),
     ("price: ignore", "prise: ignore", "data.columns: the source has no column prise; did you mean price?"),
     ("number: median", "numbr: median", "data.columns.age: there is no kind of column called numbr. Did you mean "
                                         "number?"),
