@@ -3,6 +3,8 @@ import json
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from sklearn import linear_model, metrics
 
@@ -147,6 +149,22 @@ def test_rows_of_a_file_are_predicted(people, litepress, monkeypatch, place, tmp
     lines = said.out.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["new.csv row 1", "new.csv row 2", "new.csv row 3"]
     assert re.match(r"new\.csv row 1  good \d", lines[0]) and re.match(r"new\.csv row 3  bad \d", lines[2])
+
+
+def test_rows_of_a_parquet_file_are_predicted_as_those_of_a_csv_file(people, litepress, monkeypatch, tmp_path):
+    """Types of its own: whole numbers, truth values, dictionaries, what is missing, and a column more."""
+    monkeypatch.chdir(people.folder)
+    rows = pa.table({"city": pa.array(["Rome", None, "Atlantis"]).dictionary_encode(), "year": [2023, 1986, 2001],
+                     "Is member?": ["yes", "no", None], "age": pa.array([None, 20, 60], pa.int32()), "more": [1, 2, 3]})
+    pyarrow.parquet.write_table(rows, tmp_path / "new.parquet")
+    (tmp_path / "new.csv").write_text("age,year,city,Is member?\n,2023,Rome,yes\n20,1986,,no\n60,2001,Atlantis,\n")
+    said, expected = (litepress("predict", people.run, tmp_path / f"new.{ending}") for ending in ("parquet", "csv"))
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[0].startswith("new.parquet row 1  good ")
+    assert said.out.replace("new.parquet", "new.csv") == expected.out
+    pyarrow.parquet.write_table(rows.set_column(3, "age", pa.array(["old", "20", "60"])), tmp_path / "new.parquet")
+    refused = litepress("predict", people.run, tmp_path / "new.parquet")
+    assert refused.code == 2 and "new.parquet row 1: age is 'old', and must be a number" in refused.err
 
 
 @pytest.mark.parametrize(("rows", "message"), [
