@@ -26,7 +26,7 @@ model: {builder: mlp, units: [16]}
 train: {epochs: 12, schedule: {cosine: 0.02}}
 compress: {variants: [float32, int8]}
 verify: {runs: 20}
-gates: {auc: ">= gradient_boosting", int8.drop: "<= 0.01"}
+gates: {log_loss: "<= logistic_regression", int8.drop: "<= 0.01"}
 """
 
 
