@@ -67,6 +67,9 @@ class Category(Feature, name="category", shorthand="most"):
         known = np.array([name.encode() for name in learnt.names], object)
         return known[values]
 
+    def absent(self) -> bytes:
+        return MISSING.encode()
+
     def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
         axes.text(0.5, 0.5, self.in_words(value, learnt), ha="center", va="center")
         axes.axis("off")
