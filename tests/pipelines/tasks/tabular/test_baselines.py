@@ -4,10 +4,8 @@ import pytest
 import threadpoolctl
 from sklearn import ensemble, linear_model, metrics
 
-from pipelines.ingest.data import Data
-from pipelines.ingest.indexing import build_index
-from pipelines.ingest.section import DataSection
-from pipelines.tasks.tabular import Tabular, baselines
+from pipelines.tasks.tabular import baselines
+from tests.pipelines.tasks.tabular.conftest import data_of_columns
 
 
 @pytest.fixture(autouse=True)
@@ -15,17 +13,6 @@ def one_thread():
     """Threads that wait for each other at every node of a small tree take far longer where processors are shared."""
     with threadpoolctl.threadpool_limits(1):
         yield
-
-
-def data_of(folder, columns, problem, **said):
-    """Return the examples of a table of these columns, name to values; `price` is learnt."""
-    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
-    (folder / "rows.csv").write_text("\n".join(lines))
-    task = Tabular(problem=problem)
-    section = DataSection.model_validate({"source": {"csv": str(folder / "rows.csv")}, "target": "price",
-                                          "columns": said})
-    section.fill(task.data_settings)
-    return Data(section, task, build_index(section, task, 3), 3)
 
 
 def split(data, part):
@@ -39,8 +26,8 @@ def test_boosting_takes_words_as_categories(tmp_path):
     generator = np.random.default_rng(0)
     worth = generator.normal(0, 10, 30)
     street = generator.integers(0, 30, 600)
-    data = data_of(tmp_path, {"street": [f"s{number}" for number in street],
-                              "price": (worth[street] + generator.normal(0, 1, 600)).round(3)}, "regression")
+    data = data_of_columns(tmp_path, {"street": [f"s{number}" for number in street],
+                                      "price": (worth[street] + generator.normal(0, 1, 600)).round(3)}, "regression")
     result = baselines.measured(data)["gradient_boosting"]
     (inputs, prices), (held_out, truths) = split(data, "train"), split(data, "test")
     errors = {}
@@ -56,7 +43,7 @@ def test_boosting_takes_more_words_than_it_has_categories(tmp_path):
     words = generator.permutation(np.repeat(np.arange(400), 3))
     columns = {"word": [f"w{number}" for number in words], "size": generator.normal(size=1200).round(3),
                "price": np.where(generator.random(1200) < 0.5, "low", "high")}
-    data = data_of(tmp_path, columns, "classification")
+    data = data_of_columns(tmp_path, columns, "classification")
     assert len(data.index.inputs["word"].words) > 300
     assert 0 < baselines.measured(data)["gradient_boosting"]["accuracy"] < 1
 
@@ -67,7 +54,8 @@ def test_the_linear_model_gets_what_each_columns_missing_numbers_count_as(tmp_pa
     price = [sum(row) + noise for *row, noise in zip(*columns.values(), generator.normal(0, 0.1, 300), strict=True)]
     for values in columns.values():
         values[generator.random(300) < 0.3] = ""
-    data = data_of(tmp_path, {**columns, "price": price}, "regression", a={"number": "median"}, b={"number": -5})
+    said = {"a": {"number": "median"}, "b": {"number": -5}}
+    data = data_of_columns(tmp_path, {**columns, "price": price}, "regression", **said)
     (inputs, prices), (held_out, truths) = split(data, "train"), split(data, "test")
     stand = {"a": np.nanmedian(inputs["a"]), "b": -5, "c": np.nanmean(inputs["c"])}
 

@@ -101,6 +101,18 @@ def test_missing_counts_as_the_median_in_every_file(people):
         np.testing.assert_allclose(predictor.predict(MISSING)["logits"], expected, atol=1e-5)
 
 
+def test_a_word_that_training_does_not_have_counts_as_an_average_one(people, data):
+    """No city is rare, so nothing has taught the model what to answer to another."""
+    inputs, _ = data.arrays("train", data.index.splits["train"].examples)
+    shares = np.bincount(inputs["city"], minlength=6) / len(inputs["city"])
+    predictor = open_predictor(people.bundle / "litert" / "float32.tflite")
+    rows = [{"age": np.array([40], "float32"), "year": np.array([2005], "float32"), "Is_member": np.array([2], "int32"),
+             "city": np.array([position], "int32")} for position in range(6)]
+    unknown, *known = (predictor.predict(row)["logits"][0, 1] for row in rows)
+    assert shares[0] == 0 and np.ptp(known) > 1
+    assert abs(unknown - shares[1:] @ known) < 0.25 * np.ptp(known)
+
+
 def test_the_bundle_says_what_each_column_is_and_checks_itself(people):
     described = json.loads((people.bundle / "model.json").read_text())
     city = next(one for one in described["models"][0]["inputs"] if one["name"] == "city")
