@@ -38,7 +38,8 @@ def error(model, data):
     return max(errors)
 
 
-@pytest.mark.parametrize(("builder", "most"), [("mlp", 0.1), ("wide_and_deep", 0.05), ("ft_transformer", 0.3)])
+@pytest.mark.parametrize(("builder", "most"), [
+    ("mlp", 0.1), ("wide_and_deep", 0.05), pytest.param("ft_transformer", 0.3, marks=pytest.mark.slow)])
 def test_an_unknown_word_is_answered_as_an_average_one(data, builder, most):
     keras.utils.set_random_seed(2)
     model = models.build(builder, **data.task.dimensions(data.index), **SETTINGS[builder])
