@@ -11,6 +11,7 @@ from pipelines.tasks.tabular.choice import TARGET
 
 with epy.lazy_imports():
     import numpy as np
+    import threadpoolctl
     from sklearn import compose, ensemble, linear_model, pipeline, preprocessing
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ CLASSIFIERS = ("logistic_regression", "gradient_boosting")
 REGRESSORS = ("linear_regression", "gradient_boosting")
 #: Of the boosting's draws.
 SEED = 0
+#: With fewer numbers than this, threads that wait for each other at every node of a tree cost more than they give.
+FEW = 1_000_000
 #: Steps of the logistic regression, at most.
 STEPS = 5000
 #: Categories that a column may have for the boosting, the one of unknown words among them.
@@ -33,13 +36,15 @@ def measured(data: Data) -> dict[str, dict[str, float]]:
     """Return the metrics of the baselines, by their names: fitted on the training split, measured on the test split as
     the model is."""
     inputs, targets = data.arrays("train", data.index.splits["train"].examples)
+    rows = _matrix(inputs)
     result = {}
-    for name, model in _models(data).items():
-        model.fit(_matrix(inputs), targets[TARGET])
-        measure: Measure = data.task.measure(data.index)
-        for some, true in data.batches("test"):
-            measure.add(true, _answers(model, _matrix(some), len(data.index.names(TARGET))))
-        result[name] = measure.result().metrics
+    with threadpoolctl.threadpool_limits(1 if rows.size < FEW else None):
+        for name, model in _models(data).items():
+            model.fit(rows, targets[TARGET])
+            measure: Measure = data.task.measure(data.index)
+            for some, true in data.batches("test"):
+                measure.add(true, _answers(model, _matrix(some), len(data.index.names(TARGET))))
+            result[name] = measure.result().metrics
     return result
 
 
