@@ -10,6 +10,8 @@ from export.tflite import signatures
 from tests.conftest import run_here
 from tests.pipelines.tasks.tabular.conftest import RECIPE, People, write_people
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = ["age", "year", "city", "Is_member"]
 FILES = ["float32", "int8"]
 
