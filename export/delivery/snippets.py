@@ -42,19 +42,14 @@ class Port(TensorInfo):
 
     Args:
         meaning: in a few words.
-        words: what each position stands for, of a position in a vocabulary.
     """
 
     meaning: str = ""
-    words: tuple[str, ...] = ()
 
     @property
     def identifier(self) -> str:
         """Return the name as a language takes it."""
-        word = re.sub(r"\W", "_", self.name, flags=re.ASCII)
-        if word in RESERVED | TAKEN:
-            return f"{word}_"
-        return word if word[:1].isalpha() else f"_{word}"
+        return _identifier(self.name)
 
     @property
     def quantized(self) -> bool:
@@ -116,10 +111,14 @@ def class_name(name: str, ending: str = "Classifier") -> str:
 
 
 def _values(signature: FileSignature, about: Description) -> dict[str, Any]:
-    """Return what templates say of a TFLite file: what it is, its labels, its signature and tensors."""
+    """Return what templates say of a TFLite file: what it is, its labels, its signature and tensors, and the
+    vocabularies of inputs that are positions in them, or vectors that hold such."""
+    inputs = [(info, about.tensor(info)) for info in signature.inputs.values()]
+    columns = [column for _, tensor in inputs for column in (tensor, *tensor.parts)]
     return {"about": about, "labels": about.labels, "signature": signature.name,
-            "inputs": [_port(info, about.tensor(info)) for info in signature.inputs.values()],
-            "outputs": [_port(info, about.tensor(info, output=True)) for info in signature.outputs.values()]}
+            "inputs": [_port(info, tensor) for info, tensor in inputs],
+            "outputs": [_port(info, about.tensor(info, output=True)) for info in signature.outputs.values()],
+            "vocabularies": {_identifier(column.name): column.words for column in columns if column.words}}
 
 
 def _of_the_model(about: Description) -> dict[str, Any]:
@@ -132,7 +131,15 @@ def _of_the_model(about: Description) -> dict[str, Any]:
 
 
 def _port(info: TensorInfo, tensor: Tensor) -> Port:
-    return Port(**info.model_dump(), meaning=tensor.meaning, words=tensor.words)
+    return Port(**info.model_dump(), meaning=tensor.meaning)
+
+
+def _identifier(name: str) -> str:
+    """Return a tensor's name as a language takes it."""
+    word = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if word in RESERVED | TAKEN:
+        return f"{word}_"
+    return word if word[:1].isalpha() else f"_{word}"
 
 
 def _render(path: Path, template: Path, file: Path, name: str, values: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
@@ -19,7 +19,8 @@ with epy.lazy_imports():
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: What stands at position 0, and what a server is sent for it: any text that is not in the vocabulary.
+#: What stands at position 0, and what a server is sent for it: any text that is not in the vocabulary. In parentheses
+#: more where that is a word of its own.
 UNKNOWN = "(unknown)"
 #: How a missing value is spelled.
 MISSING = ""
@@ -28,7 +29,8 @@ MISSING = ""
 class Category(Feature, name="category", shorthand="most"):
     """A word, by its position in the vocabulary of the training split: the most frequent first, from 1 on.
 
-    Position 0 is for words that are not in it. A missing value is a word like any other, the empty one: where some are
+    Position 0 is for words that are not in it; a model gives it what rare words have taught it, or else the mean of the
+    others. A missing value is a word like any other, the empty one: where some are
     missing in training it has a position of its own, else it is unknown. Whole numbers are words too: 7 is "7".
 
     Args:
@@ -42,12 +44,12 @@ class Category(Feature, name="category", shorthand="most"):
 
     def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
         if field.kind == "class":
-            return Learnt(names=[UNKNOWN, *(field.names or [])], statistics={"classes": [1.0]})
+            return Learnt(names=_vocabulary(field.names or []), statistics={"classes": [1.0]})
         raw = list(values)
         texts = [] if not raw else _texts(tf.constant(np.asarray(raw))).numpy().tolist()
         counts = collections.Counter(text.decode(errors="replace") for text in texts)
         frequent = sorted((-count, word) for word, count in counts.items() if count >= self.min_count)
-        return Learnt(names=[UNKNOWN, *(word for _, word in frequent[:self.most])])
+        return Learnt(names=_vocabulary([word for _, word in frequent[:self.most]]))
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         words = learnt.names
@@ -67,6 +69,9 @@ class Category(Feature, name="category", shorthand="most"):
         known = np.array([name.encode() for name in learnt.names], object)
         return known[values]
 
+    def absent(self) -> bytes:
+        return MISSING.encode()
+
     def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
         axes.text(0.5, 0.5, self.in_words(value, learnt), ha="center", va="center")
         axes.axis("off")
@@ -77,6 +82,14 @@ class Category(Feature, name="category", shorthand="most"):
     def properties(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Return the positions: frequent words are low."""
         return {"position": values}
+
+
+def _vocabulary(words: Sequence[str]) -> list[str]:
+    """Return words behind what stands for unknown ones."""
+    unknown = UNKNOWN
+    while unknown in words:
+        unknown = f"({unknown})"
+    return [unknown, *words]
 
 
 def _texts(value: Any) -> tf.Tensor:

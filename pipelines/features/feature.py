@@ -114,6 +114,10 @@ class Feature(Entry):
         """
         return None
 
+    def absent(self) -> Any:
+        """Return the raw value of an example that lacks the feature; None where none may."""
+        return None
+
     def class_of(self, value: Any, learnt: Learnt) -> int:
         """Return the class of one example out of a raw value that has no fault; of features `of_classes`."""
         return int(value)

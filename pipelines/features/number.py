@@ -62,6 +62,9 @@ class Number(Feature, name="number", shorthand="missing"):
             return "lacks a number that may not be missing: fill it in, or take the example out"
         return None
 
+    def absent(self) -> float | None:
+        return None if self.missing is None else float("nan")
+
     def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
         """Draw a number as text, and several as a line."""
         if np.size(value) > 1:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from export.signature import Arrays
 from pipelines.errors import UserError
+from pipelines.features.feature import Feature
 from pipelines.figures import figures
 from pipelines.ingest.data import Data
 from pipelines.ingest.indexing import Reader
@@ -75,11 +76,15 @@ class Logged:
 
     Args:
         inputs: of each example, by name: an array, or the bytes of the file that it comes from.
-        outputs: of each request that has some, by name, as batches.
+        outputs: of each Predict request that has some, by name, as batches.
+        classes: the best class that Classify gave each example.
+        numbers: what Regress gave each example.
     """
 
     inputs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     outputs: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    classes: list[str] = dataclasses.field(default_factory=list)
+    numbers: list[float] = dataclasses.field(default_factory=list)
 
 
 def drift(written: dict[str, Any], logs: list[Path], limit: int, figure: Path | None) -> Drift:
@@ -93,8 +98,8 @@ def drift(written: dict[str, Any], logs: list[Path], limit: int, figure: Path | 
     """
     recipe = Recipe.model_validate(written)
     recipe.data.source.prepare()
-    names = Reader(recipe.data, recipe.task).inputs
-    logged = _read(check_logs(logs), names, limit)
+    reader = Reader(recipe.data, recipe.task)
+    logged = _read(check_logs(logs), {name: reader.features[name] for name in reader.inputs}, limit)
     if len(logged.inputs) < LEAST:
         raise UserError(f"drift: {len(logged.inputs)} examples were logged; give at least {LEAST}")
     data = few_examples(recipe, max(len(logged.inputs), TRAINED), spread=True, download=True)
@@ -109,25 +114,31 @@ def drift(written: dict[str, Any], logs: list[Path], limit: int, figure: Path | 
     return Drift(examples=len(logged.inputs), shifts=[*shifts, *answers], classes=classes)
 
 
-def _read(logs: list[Path], names: Sequence[str], limit: int) -> Logged:
-    """Return what the Predict and Classify requests of logs hold. Raises UserError.
+def _read(logs: list[Path], features: Mapping[str, Feature], limit: int) -> Logged:
+    """Return what the Predict, Classify and Regress requests of logs hold. Raises UserError.
 
     Args:
-        names: of the inputs.
+        features: of the inputs, by their names.
     """
     from serving import replay as replaying
+    from serving.errors import ServingError
 
     logged = Logged()
     try:
         for record in replaying.records(logs):
             kind = record.WhichOneof("log_type")
             if kind == "predict_log":
-                _read_predict(record.predict_log, names, logged)
+                _read_predict(record.predict_log, list(features), logged)
             elif kind == "classify_log":
-                logged.inputs += _read_examples(record.classify_log.request.input.example_list.examples, names)
+                logged.inputs += _read_examples(record.classify_log.request.input, features)
+                logged.classes += [max(one.classes, key=lambda known: known.score).label
+                                   for one in record.classify_log.response.result.classifications if one.classes]
+            elif kind == "regress_log":
+                logged.inputs += _read_examples(record.regress_log.request.input, features)
+                logged.numbers += [one.value for one in record.regress_log.response.result.regressions]
             if len(logged.inputs) >= limit:
                 break
-    except ValueError as error:
+    except (ValueError, ServingError) as error:
         raise UserError(f"drift: {error}") from error
     return logged
 
@@ -144,15 +155,26 @@ def _read_predict(log: Any, names: Sequence[str], logged: Logged) -> None:
     logged.outputs.append({name: tensors.to_array(value, name) for name, value in log.response.outputs.items()})
 
 
-def _read_examples(examples: Sequence[Any], names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield what tf.train.Example messages hold of each input: a file, or a number or word of its name."""
-    for example in examples:
-        known = example.features.feature
-        features = {name: known[f"{name}/encoded" if f"{name}/encoded" in known else name] for name in names}
-        lists = {name: getattr(feature, feature.WhichOneof("kind") or "bytes_list").value
-                 for name, feature in features.items()}
-        if all(lists.values()):
-            yield {name: values[0] for name, values in lists.items()}
+def _read_examples(value: Any, features: Mapping[str, Feature]) -> Iterator[dict[str, Any]]:
+    """Yield what the tf.train.Example messages of an Input hold of each feature: a file, or a number or word of its
+    name. What one lacks is missing; those that lack what may not be, or everything, are another model's."""
+    from serving import examples
+
+    for serialized in examples.serialized(value):
+        known = tf.train.Example.FromString(serialized).features.feature
+        values = {name: _value(known, name) for name in features}
+        if all(one is None for one in values.values()):
+            continue
+        whole = {name: features[name].absent() if one is None else one for name, one in values.items()}
+        if all(one is not None for one in whole.values()):
+            yield whole
+
+
+def _value(known: Mapping[str, Any], name: str) -> Any:
+    """Return the first value of an Example's feature; None where it has none."""
+    feature = known.get(f"{name}/encoded", known.get(name))
+    kind = feature.WhichOneof("kind") if feature is not None else None
+    return next(iter(getattr(feature, kind).value), None) if kind else None
 
 
 def _decoded(data: Data, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -192,12 +214,13 @@ def _properties(data: Data, inputs: Arrays) -> dict[str, np.ndarray]:
 def _answers(data: Data, targets: Arrays, logged: Logged) -> tuple[list[Shift], dict[str, tuple[float, float]]]:
     """Return how far the answers are from the training targets, and the share of each class in both."""
     target = next((name for name, tensor in data.index.targets.items() if not tensor.shape), None)
-    decided = list(_decisions(data, logged.outputs))
+    names = data.index.names(target) if target is not None else []
+    of_examples = [names.index(one) for one in logged.classes if one in names] if names else logged.numbers
+    decided = [*_decisions(data, logged.outputs), *([np.array(of_examples)] if of_examples else [])]
     trained = targets[target] if target is not None else data.task.decided(targets)
     if trained is None or not decided:
         return [], {}
     answered = np.concatenate(decided)
-    names = data.index.names(target) if target is not None else []
     if not names:
         return [Shift(name=target or ANSWERS, index=stability(trained, answered), trained=float(trained.mean()),
                       logged=float(answered.mean()))], {}

@@ -19,3 +19,12 @@ def test_a_vector_takes_as_many_numbers_in_their_order():
     np.testing.assert_array_equal(fitted["columns"], np.array([[1.5, 2000, 0], [2.5, 2001, 4]], "float32"))
     with pytest.raises(ValueError, match="the input columns is missing; there are age, year"):
         vector.fit({"age": np.zeros(2), "year": np.zeros(2)})
+
+
+def test_random_vectors_hold_positions_that_there_are():
+    parts = (Tensor(name="age", dtype="float32", shape=()),
+             Tensor(name="city", dtype="int32", shape=(), words=("(unknown)", "Rome")))
+    signature = Signature(inputs=(Tensor(name="columns", dtype="float32", shape=(2,), parts=parts),), outputs=())
+    values = signature.example(50)["columns"]
+    assert values.shape == (50, 2) and values.dtype == "float32"
+    assert set(values[:, 1]) == {0, 1} and len(set(values[:, 0])) == 50

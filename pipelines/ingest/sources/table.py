@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -17,10 +18,13 @@ with epy.lazy_imports():
 
 #: A column's different values are listed in its field where they are no more than this.
 LISTED = 1000
-#: A column of words most of which are numbers, by this share, is taken for one of numbers with mistakes in it.
-MISTAKEN = 0.9
-#: Dates and times as people and machines write them: 2024-05-31, 31/5/2024, 31.5.24, with a time behind or without.
-DATE = r"^\d{1,4}([-/.])\d{1,2}([-/.])\d{1,4}([ T]\d{1,2}:\d{2}.*)?$"
+#: A column of numbers or dates, but for no more than this share, is taken for one with mistakes in it.
+MISTAKES = 0.1
+#: A day or a month.
+DAY = r"(0?[1-9]|[12]\d|3[01])"
+#: Dates as people and machines write them: 2024-05-31, 31/5/2024, 31.5.24, with a time behind or without. Years have
+#: two or four digits, and there is no month 0: 1.2.3 and 1.0.13 are versions.
+DATE = rf"^(\d{{4}}[-/.]{DAY}[-/.]{DAY}|{DAY}[-/.]{DAY}[-/.](\d{{2}}|\d{{4}}))([ T]\d{{1,2}}:\d{{2}}.*)?$"
 #: Numbers that are names: with a zero before other digits, as in postal codes.
 NAMED = r"^-?0\d"
 
@@ -81,7 +85,8 @@ def check(table: Table, first: Table) -> None:
 def of_arrow(arrow: pa.Table, name: str, kinds: Mapping[str, str] = MappingProxyType({})) -> Table:
     """Return a table that Arrow has read.
 
-    Texts that are all numbers are numbers, unless one begins with a zero; truth values are the words true and false.
+    Texts that are all numbers are numbers, unless whole ones begin with a zero; truth values are the words true and
+    false.
 
     Args:
         name: of the file.
@@ -105,7 +110,7 @@ def of_arrow(arrow: pa.Table, name: str, kinds: Mapping[str, str] = MappingProxy
         elif pa.types.is_temporal(values.type) or (column not in kinds and _are_dates(values)):
             times.append(column)
         elif _is_text(values):
-            columns[column], notes[column] = _of_text(values, name, column)
+            columns[column], notes[column] = _of_text(values, name, column, kinds.get(column) == "number")
         else:
             columns[column] = _of_values(values, name, column)
         if column in columns:
@@ -149,12 +154,15 @@ def _are_dates(values: pa.Array) -> bool:
         pc.all(pc.match_substring_regex(known, DATE)).as_py())
 
 
-def _of_text(values: pa.Array, name: str, column: str) -> tuple[np.ndarray, str]:
-    """Return raw values out of texts, and what is odd about them."""
+def _of_text(values: pa.Array, name: str, column: str, numeric: bool) -> tuple[np.ndarray, str]:
+    """Return raw values out of texts, and what is odd about them.
+
+    Args:
+        numeric: whether the column has numbers in another part, where a zero in front makes none a name.
+    """
     trimmed = _trimmed(values)
     known = trimmed.drop_null()
-    coded = len(known) and pc.any(pc.match_substring_regex(known, NAMED)).as_py()
-    named = bool(coded) and bool(pc.all(pc.match_substring_regex(known, r"^-?\d+$")).as_py())
+    named = not numeric and _are_names(known)
     if len(known) and not named:
         for kind in (pa.int64(), pa.float64()):
             try:
@@ -163,6 +171,13 @@ def _of_text(values: pa.Array, name: str, column: str) -> tuple[np.ndarray, str]
                 continue
     note = "" if named else _mistake(pc.fill_null(trimmed, "").to_numpy(zero_copy_only=False), name, column)
     return _as_text(values), note
+
+
+def _are_names(known: pa.Array) -> bool:
+    """Return whether texts are whole numbers of which one begins with a zero, as postal codes."""
+    if not pc.any(pc.match_substring_regex(known, NAMED)).as_py():
+        return False
+    return bool(pc.all(pc.match_substring_regex(known, r"^-?\d+$")).as_py())
 
 
 def _trimmed(values: pa.Array) -> pa.Array:
@@ -178,21 +193,30 @@ def _as_text(values: pa.Array) -> np.ndarray:
 
 
 def _mistake(texts: np.ndarray, name: str, column: str) -> str:
-    """Return where a text stands among numbers; nothing where texts are what the column has."""
-    wrong = [number for number, text in enumerate(texts) if text and not _is_number(text)]
+    """Return where a text stands among numbers or dates; nothing where texts are what the column has."""
     known = sum(map(bool, texts))
-    if not wrong or len(wrong) > (1 - MISTAKEN) * known:
-        return ""
-    more = f", and {len(wrong) - 1} more such rows" if len(wrong) > 1 else ""
-    return f"{name} row {wrong[0] + 1}: {column} is {texts[wrong[0]]!r} among numbers{more}"
+    for others, is_one in (("numbers", is_number), ("dates", is_date)):
+        wrong = [number for number, text in enumerate(texts) if text and not is_one(text)]
+        if wrong and len(wrong) <= MISTAKES * known:
+            more = f", and {len(wrong) - 1} more such rows" if len(wrong) > 1 else ""
+            return f"{name} row {wrong[0] + 1}: {column} is {texts[wrong[0]]!r} among {others}{more}"
+    return ""
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a text is a number in a table; 1_000 is none, which Python would read."""
+    if "_" in text or not text.isascii():
+        return False
     try:
         float(text)
     except ValueError:
         return False
     return True
+
+
+def is_date(text: str) -> bool:
+    """Return whether a text is a date, with a time behind it or without."""
+    return re.match(DATE, text) is not None
 
 
 def _of_values(values: pa.Array, name: str, column: str) -> np.ndarray:

@@ -1,10 +1,12 @@
 """Sources that TensorFlow Datasets builders make: the project's own, and any other by name."""
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 import importlib.metadata
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,27 @@ from pipelines.engine.locks import alone
 from pipelines.errors import UserError
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part, select
+from pipelines.ingest.sources import tfds_features
 from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.table import LISTED
+from pipelines.ingest.tracing import as_written
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
+#: Examples that are looked at together for the values that fields take.
+BATCH = 1024
+#: What stands for the values of a number or a text of a set that is not here yet.
+STAND_IN = ["0", "1"]
+
 
 class TfdsSource(Source, name="tfds", shorthand="name"):
     """Any set of TensorFlow Datasets, by name: `tfds:cifar10`, `tfds:cifar10:3.0.2`.
 
-    Its fields are the set's features that are images, classes, texts, numbers or arrays, under the set's names. Of a
+    Its fields are the set's features that are images, classes, texts, truth values, numbers or arrays, under the set's
+    names; those of a dict of features under their own names, or as `outer.inner` where there are two of a name. Of a
     set that is supervised by an image and a class, these are `image` and `label`, whatever the set calls them.
 
     Args:
@@ -66,9 +77,13 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
         return bool(self.builder().is_prepared())
 
     def fields(self) -> dict[str, Field]:
-        features = self.builder().info.features
-        described = {field: _described(features[name]) for field, name in self._names().items()}
-        return {field: known for field, known in described.items() if known is not None}
+        """Return what every example has. Of a set of single values it is read what these are, once, as of a table."""
+        described = self._described()
+        if any(field.kind in ("bytes", "array") for field in described.values()):
+            return described
+        values = _values(self) if self.ready() else dict.fromkeys(described, STAND_IN)
+        return {name: field if field.names else field.model_copy(update={"names": values.get(name)})
+                for name, field in described.items()}
 
     def parts(self) -> list[Part]:
         known = self.builder().info.splits
@@ -86,14 +101,12 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
 
     def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         """Return the examples of a part, images as the set keeps their files; an example's id is train#0 and so on."""
-        builder, names = self.builder(), self._names()
-        encoded = {name: tfds.decode.SkipDecoding() for name, feature in builder.info.features.items()
-                   if isinstance(feature, tfds.features.Image)}
+        builder, paths = self.builder(), self._paths()
         examples = builder.as_dataset(
-            split=self._split(part), shuffle_files=False, decoders=encoded,
+            split=self._split(part), shuffle_files=False, decoders=tfds_features.encoded(builder.info.features),
             read_config=tfds.ReadConfig(interleave_cycle_length=16, try_autocache=False))
         named = examples.enumerate().map(lambda position, example: {
-            **{field: example[name] for field, name in names.items()},
+            **{field: tfds_features.raw(example, path) for field, path in paths.items()},
             "id": tf.strings.join([f"{part}#", tf.strings.as_string(position)])})
         return select(named, positions)
 
@@ -104,16 +117,24 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
         return (f"data.source: {info.full_name} is not a set of images with one class each; its features are "
                 f"{', '.join(info.features)}")
 
-    def _names(self) -> dict[str, str]:
-        """Return the set's name of each field."""
+    def _described(self) -> dict[str, Field]:
+        """Return the fields as far as the set's description goes."""
+        single = dict(tfds_features.single(self.builder().info.features))
+        described = {field: tfds_features.described(single[path]) for field, path in self._paths().items()}
+        return {field: known for field, known in described.items() if known is not None}
+
+    def _paths(self) -> dict[str, tuple[str, ...]]:
+        """Return where each field stands in the set's examples: its name, behind those of the dicts that it is in."""
         info = self.builder().info
-        names = {name: name for name, feature in info.features.items()
-                 if name != "id" and _described(feature) is not None}
+        paths = [path for path, feature in tfds_features.single(info.features) if tfds_features.described(feature)]
+        ends = collections.Counter(path[-1] for path in paths)
+        fields = {path[-1] if len(path) == 1 or ends[path[-1]] == 1 else ".".join(path): path for path in paths}
+        fields.pop("id", None)
         kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
         for (field, kind), name in zip(kinds.items(), info.supervised_keys or (), strict=False):
-            if name in names and isinstance(info.features[name], kind):
-                names[field] = name
-        return names
+            if name in fields and isinstance(info.features[name], kind):
+                fields[field] = (name,)
+        return fields
 
     def _split(self, part: Part) -> str:
         """Return the name that the set has for a part."""
@@ -154,19 +175,29 @@ class Digits(TfdsSource, name="digits"):
         return True
 
 
-def _described(feature: Any) -> Field | None:
-    """Return the field that a feature of TFDS is; None where it is of a kind that no feature of ours is made of."""
-    kinds = tfds.features
-    if isinstance(feature, kinds.Image):
-        names = list(feature.names) if isinstance(feature, kinds.LabeledImage) else None
-        return Field(kind="bytes", names=names, shape=feature.shape)
-    if isinstance(feature, kinds.ClassLabel):
-        return Field(kind="class", names=list(feature.names))
-    if isinstance(feature, kinds.Text):
-        return Field(kind="text")
-    if isinstance(feature, kinds.Tensor) and np.dtype(feature.np_dtype).kind in "biuf":
-        return Field(kind="array", shape=feature.shape) if feature.shape else Field(kind="number")
-    return None
+@functools.lru_cache(maxsize=4)
+def _values(source: TfdsSource) -> Mapping[str, list[str]]:
+    """Return all values that each number and text of a set of single values takes, as text and in order, where they are
+    whole and few. It reads the set, once, for as long as there may be such a field."""
+    taken: dict[str, set[Any]] = {name: set() for name, field in source._described().items() if field.names is None}
+    batches = (batch for part in source.parts()
+               for batch in as_written(source.examples)(part).batch(BATCH).as_numpy_iterator())
+    for batch in batches:
+        for name in list(taken):
+            values = batch[name][batch[name] == batch[name]]
+            taken[name] |= set(values.tolist())
+            fraction = values.dtype != object and (values != np.round(values)).any()
+            if fraction or len(taken[name]) > LISTED:
+                del taken[name]
+        if not taken:
+            break
+    return {name: _in_order(values) for name, values in taken.items()}
+
+
+def _in_order(values: set[Any]) -> list[str]:
+    """Return different values as text: texts in order, without the empty one, or whole numbers."""
+    texts = sorted(value.decode(errors="replace") for value in values if isinstance(value, bytes) and value)
+    return texts or [str(int(value)) for value in sorted(values) if not isinstance(value, bytes)]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from pipelines.tasks.tabular.choice import TARGET
 
 with epy.lazy_imports():
     import numpy as np
-    from sklearn import compose, ensemble, impute, linear_model, pipeline, preprocessing
+    import threadpoolctl
+    from sklearn import compose, ensemble, linear_model, pipeline, preprocessing
 
 if TYPE_CHECKING:
     from pipelines.ingest.data import Data
@@ -21,8 +22,12 @@ CLASSIFIERS = ("logistic_regression", "gradient_boosting")
 REGRESSORS = ("linear_regression", "gradient_boosting")
 #: Of the boosting's draws.
 SEED = 0
+#: With fewer numbers than this, threads that wait for each other at every node of a tree cost more than they give.
+FEW = 1_000_000
 #: Steps of the logistic regression, at most.
 STEPS = 5000
+#: Categories that a column may have for the boosting, the one of unknown words among them.
+MOST_CATEGORIES = 255
 #: What a probability of 0 is taken for, in its logarithm.
 SMALLEST = 1e-12
 
@@ -31,40 +36,50 @@ def measured(data: Data) -> dict[str, dict[str, float]]:
     """Return the metrics of the baselines, by their names: fitted on the training split, measured on the test split as
     the model is."""
     inputs, targets = data.arrays("train", data.index.splits["train"].examples)
-    words = [data.index.inputs[name].dtype == "int32" for name in data.index.inputs]
-    medians = {data.features[name].missing for name in data.index.inputs  # type: ignore[attr-defined]
-               if data.features[name].entry_name == "number"}
-    fitted = _models(data, np.array(words), "median" if medians == {"median"} else "mean")
+    rows = _matrix(inputs)
     result = {}
-    for name, model in fitted.items():
-        model.fit(_matrix(inputs), targets[TARGET])
-        measure: Measure = data.task.measure(data.index)
-        for some, true in data.batches("test"):
-            measure.add(true, _answers(model, _matrix(some), len(data.index.names(TARGET))))
-        result[name] = measure.result().metrics
+    with threadpoolctl.threadpool_limits(1 if rows.size < FEW else None):
+        for name, model in _models(data).items():
+            model.fit(rows, targets[TARGET])
+            measure: Measure = data.task.measure(data.index)
+            for some, true in data.batches("test"):
+                measure.add(true, _answers(model, _matrix(some), len(data.index.names(TARGET))))
+            result[name] = measure.result().metrics
     return result
 
 
-def _models(data: Data, words: np.ndarray, missing: str) -> dict[str, Any]:
-    """Return the models, not fitted: numbers standardized and words one-hot for the linear one; boosting takes missing
-    numbers as they are, and words by their positions.
+def _models(data: Data) -> dict[str, Any]:
+    """Return the models, not fitted, which take columns side by side.
 
-    Args:
-        words: whether each column is one of words.
-        missing: what stands for a missing number, as scikit-learn's SimpleImputer calls it.
+    The linear one gets what the model gets: missing numbers replaced by what they count as, standardized, and words
+    one-hot. Boosting takes missing numbers as they are, and words as categories.
     """
-    numbers = pipeline.make_pipeline(impute.SimpleImputer(strategy=missing, keep_empty_features=True),
-                                     preprocessing.StandardScaler())
-    columns = compose.ColumnTransformer([
-        ("numbers", numbers, np.flatnonzero(~words)),
-        ("words", preprocessing.OneHotEncoder(handle_unknown="ignore"), np.flatnonzero(words))])
+    words = np.array([bool(tensor.words) for tensor in data.index.inputs.values()])
+    missing = np.array([tensor.missing or 0 for tensor in data.index.inputs.values()])
+    columns = pipeline.make_pipeline(
+        preprocessing.FunctionTransformer(_filled, kw_args={"missing": missing}),
+        compose.ColumnTransformer([
+            ("numbers", preprocessing.StandardScaler(), np.flatnonzero(~words)),
+            ("words", preprocessing.OneHotEncoder(handle_unknown="ignore"), np.flatnonzero(words))]))
+    frequent = preprocessing.FunctionTransformer(_frequent, kw_args={"words": words})
+    boosted = {"categorical_features": words, "random_state": SEED}
     if data.index.names(TARGET):
         linear, boosting = CLASSIFIERS
         return {linear: pipeline.make_pipeline(columns, linear_model.LogisticRegression(max_iter=STEPS)),
-                boosting: ensemble.HistGradientBoostingClassifier(random_state=SEED)}
+                boosting: pipeline.make_pipeline(frequent, ensemble.HistGradientBoostingClassifier(**boosted))}
     linear, boosting = REGRESSORS
     return {linear: pipeline.make_pipeline(columns, linear_model.LinearRegression()),
-            boosting: ensemble.HistGradientBoostingRegressor(random_state=SEED)}
+            boosting: pipeline.make_pipeline(frequent, ensemble.HistGradientBoostingRegressor(**boosted))}
+
+
+def _filled(rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Return rows with what each column's missing numbers count as in their place."""
+    return np.where(np.isnan(rows), missing, rows)
+
+
+def _frequent(rows: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Return rows whose words are among the most frequent ones; rarer ones are unknown, position 0."""
+    return np.where(words & (rows >= MOST_CATEGORIES), 0, rows)
 
 
 def _matrix(inputs: Mapping[str, np.ndarray]) -> np.ndarray:

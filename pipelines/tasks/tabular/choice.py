@@ -13,6 +13,7 @@ from pipelines.features.columns import IGNORE
 from pipelines.features.feature import Feature, Field
 from pipelines.features.number import Number
 from pipelines.features.outcome import Outcome
+from pipelines.ingest.sources.table import is_number
 
 #: What the target is called within a run; a column of that name gets another.
 TARGET = "target"
@@ -66,22 +67,27 @@ def target_of(fields: Mapping[str, Field], target: str, classes: bool) -> Featur
     Raises:
         UserError: there is no such field, or it is not what is to be learnt.
     """
-    if target not in fields or target == ID:
-        raise UserError(f"data.target.field: the source has no column {target}; it has {', '.join(fields)}. "
-                        "Name the one to learn in data.target.field")
+    if target == ID:
+        raise UserError(f"data.target: a column called {ID} names the rows and cannot be learnt; give it another name "
+                        "in the file, or name the column to learn, as in data: {target: price}")
+    if target not in fields:
+        near = nearest(target, fields)
+        raise UserError(f"data.target: the source has no column {target}; it has {', '.join(fields)}. "
+                        + (f"Did you mean data: {{target: {near}}}?" if near else
+                           "Name the one to learn, as in data: {target: price}"))
     field = fields[target]
     if not classes:
         if field.kind != "number":
-            raise UserError(f"data.target.field: {field.note or f'{target} is {_called(field)}'}; task: {{tabular: "
+            raise UserError(f"data.target: {field.note or f'{target} is {_called(field)}'}; task: {{tabular: "
                             "regression} learns a number. Name another, or learn a class with task: tabular")
         return Number(field=target)
     if field.kind not in Outcome.accepts:
-        raise UserError(f"data.target.field: {target} is {_called(field)}, and a class is a word or a whole number")
+        raise UserError(f"data.target: {target} is {_called(field)}, and a class is a word or a whole number")
     if field.names is None:
-        raise UserError(f"data.target.field: {target} takes too many values for classes; to learn a number, say task: "
+        raise UserError(f"data.target: {target} takes too many values for classes; to learn a number, say task: "
                         "{tabular: regression}")
     if len(field.names) < 2:
-        raise UserError(f"data.target.field: {target} has one class only, {', '.join(field.names) or 'the empty one'}; "
+        raise UserError(f"data.target: {target} has one class only, {', '.join(field.names) or 'the empty one'}; "
                         "there is nothing to tell apart")
     return Outcome(field=target)
 
@@ -99,13 +105,20 @@ def _feature(column: str, field: Field, said: Feature | str | None) -> Feature:
         return said.model_copy(update={"field": column})
     if field.kind != "number":
         if field.note:
-            raise UserError(f"data: {field.note}. Correct it, or say data.columns: {{{column}: category}}")
+            raise UserError(f"data: {field.note}. Correct it, or say data.columns: {{{column}: ignore}}, or category "
+                            "to take its texts as they are")
         if isinstance(said, Number):
-            raise UserError(f"data.columns.{column}: it holds words, such as {(field.names or ['…'])[0]!r}, and is to "
-                            "be a number; say category, or ignore")
+            raise UserError(f"data.columns.{column}: it holds text{_example(field)}, and is to be a number; say "
+                            "category, or ignore")
         return Category(field=column)
     missing = said.missing if isinstance(said, Number) else None
     return Number(field=column, missing=USUAL if missing is None else missing)
+
+
+def _example(field: Field) -> str:
+    """Return a value that is no number, for a message; nothing where the values are too many to know one."""
+    words = [name for name in field.names or [] if not is_number(name)] or field.names
+    return f", such as {words[0]!r}" if words else ""
 
 
 def _called(field: Field) -> str:

@@ -36,6 +36,15 @@ def held(data: Data, part: Part) -> dict[str, Held]:
     return {name: Held(int(missing), int(unknown)) for name, (missing, unknown) in counts.items()}
 
 
+def word_counts(data: Data) -> dict[str, np.ndarray]:
+    """Return how many training rows have each position of a category's vocabulary, (words,), by column."""
+    counts = {name: np.zeros(len(tensor.words), int) for name, tensor in data.index.inputs.items() if tensor.words}
+    for inputs, _ in data.batches("train"):
+        for name, known in counts.items():
+            known += np.bincount(inputs[name], minlength=len(known))
+    return counts
+
+
 def notes(data: Data) -> list[str]:
     """Return a line for each column whose words are not all in the vocabulary of the training split."""
     if not any(tensor.words for tensor in data.index.inputs.values()):

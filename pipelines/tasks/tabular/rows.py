@@ -11,7 +11,7 @@ from pipelines.features.category import Category
 from pipelines.features.feature import Feature
 from pipelines.ingest.index import Index
 from pipelines.ingest.sources.source import Source
-from pipelines.ingest.sources.table import Table
+from pipelines.ingest.sources.table import Table, is_number
 from pipelines.ingest.sources.table_file import Csv, Parquet, TableFile
 
 with epy.lazy_imports():
@@ -49,14 +49,7 @@ def _column(rows: Table, column: str, feature: Feature, name: str, index: Index)
     if isinstance(feature, Category):
         return feature.decode(tf.constant(values), index.learnt[name]).numpy()
     if values.dtype == object:
-        row = next(number for number, value in enumerate(values) if not _is_number(value))
-        raise UserError(f"{rows.row(row)}: {column} is {values[row].decode(errors='replace')!r}, and must be a number")
+        texts = [value.decode(errors="replace") for value in values]
+        row = next(number for number, text in enumerate(texts) if text and not is_number(text))
+        raise UserError(f"{rows.row(row)}: {column} is {texts[row]!r}, and must be a number")
     return values.astype("float32")
-
-
-def _is_number(value: bytes) -> bool:
-    try:
-        float(value or b"nan")
-    except ValueError:
-        return False
-    return True

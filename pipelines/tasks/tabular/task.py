@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from export.keras_models import graph
 from export.signature import Arrays, Function, Signature, Tensor
-from models.columns import Column, Columns, Target
+from models.columns import Column, Columns, Target, fill_unseen
 from pipelines.features import columns as said
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Index
@@ -132,6 +132,11 @@ class Tabular(Task, name="tabular", shorthand="problem"):
 
     def measure(self, index: Index) -> TableClassMeasure | RegressionMeasure:
         return TableClassMeasure(index.names(TARGET), TARGET) if self.classifies else RegressionMeasure(TARGET)
+
+    def finish(self, model: keras.Model, data: Data) -> None:
+        """Give words that training does not have the mean weights of those that it has."""
+        if any(tensor.words for tensor in data.index.inputs.values()):
+            fill_unseen(model, overview.word_counts(data))
 
     def notes(self, data: Data) -> list[str]:
         return overview.notes(data)

@@ -53,6 +53,16 @@ def test_a_number_that_is_not_there_is_missing():
     assert Category().decode(tf.constant([np.nan, 1.0]), known).numpy().tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("field", [TEXT, Field(kind="class", names=["(unknown)", "red"])])
+def test_a_word_that_is_spelt_as_unknown_ones_is_another(field):
+    known = learnt(np.array([b"(unknown)", b"red"] * 3, object), field)
+    assert known.names == ["((unknown))", "(unknown)", "red"]
+    positions = np.array([0, 1, 2], "int32")
+    sent = Category().sent(positions, known)
+    assert Category().decode(tf.constant(sent), known).numpy().tolist() == positions.tolist()
+    assert int(Category().decode(tf.constant("blue"), known)) == 0
+
+
 def test_classes_of_a_source_keep_their_order():
     known = learnt((), Field(kind="class", names=["no", "yes"]))
     assert known.names == [UNKNOWN, "no", "yes"]

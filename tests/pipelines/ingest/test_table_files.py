@@ -94,6 +94,19 @@ def test_dates_are_times(csv, day):
     assert kinds(csv(f"a,when\n1,{day}\n2,{day}\n")) == {"a": "number", "when": "time"}
 
 
+@pytest.mark.parametrize("version", ["1.2.3", "10.0.1", "1.0.13", "2024.1", "1.2.3.4"])
+def test_versions_are_no_dates(csv, version):
+    assert kinds(csv(f"a,version\n1,{version}\n2,{version}\n"))["version"] in ("text", "number")
+
+
+def test_a_word_among_dates_is_noted_with_its_row(csv):
+    days = "".join(f"{number},2024-05-{number:02}\n" for number in range(1, 10))
+    source = csv(f"a,when\n{days}10,soon\n11,\n")
+    assert source.fields()["when"].note == "houses.csv row 10: when is 'soon' among dates"
+    days_and_words = csv(f"a,when\n{days}10,soon\n11,later\n")
+    assert not days_and_words.fields()["when"].note and kinds(days_and_words)["when"] == "text"
+
+
 def test_a_word_among_numbers_is_noted_with_its_row(csv):
     rows = "".join(f"{number}\n" for number in range(20))
     note = csv(f"area\n{rows}n/k\n{rows}").fields()["area"].note
@@ -118,6 +131,11 @@ def test_parts_have_files_of_their_own(parts):
     assert source.fields()["b"].names == ["x", "y", "z"]
     row, = source.examples("test").as_numpy_iterator()
     assert np.isnan(row["a"]) and row["b"] == b"z" and row["id"] == b"test.csv row 1"
+
+
+def test_numbers_stay_numbers_with_a_zero_in_front_in_another_part(parts):
+    source = parts(train="a\n1\n20\n", test="a\n01\n02\n")
+    assert kinds(source) == {"a": "number"} and column(source, "a", "test") == [1, 2]
 
 
 @pytest.mark.parametrize(("test", "message"), [

@@ -78,7 +78,7 @@ def test_features_become_fields_of_their_kind(source):
     fields = Source.read(source("pixel_classes")).fields()
     assert {name: field.kind for name, field in fields.items()} == {
         "image": "bytes", "segmentation_mask": "bytes", "named_mask": "bytes", "species": "class", "label": "class",
-        "caption": "text", "height": "number", "is_crowd": "number", "box": "array"}
+        "caption": "text", "height": "number", "is_crowd": "class", "box": "array"}
     assert fields["label"].names == fields["species"].names == ["cat", "dog"]
     assert fields["named_mask"].names == ["sky", "tree", "road"]
     assert fields["segmentation_mask"].shape == (10, 8, 1) and fields["box"].shape == (4,)

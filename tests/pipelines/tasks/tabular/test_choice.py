@@ -49,8 +49,11 @@ def test_names_that_become_one_are_numbered():
                                        "with data.columns: {when: ignore}"),
     ({"pixels": Field(kind="array", shape=(3,))}, {}, "the field pixels is an array, which is not a column"),
     ({"rooms": Field(kind="text", note="houses.csv row 3: rooms is 'x' among numbers")}, {},
-     "data: houses.csv row 3: rooms is 'x' among numbers. Correct it, or say data.columns: {rooms: category}"),
-    ({}, {"city": "number"}, "data.columns.city: it holds words, such as 'Oslo', and is to be a number"),
+     "data: houses.csv row 3: rooms is 'x' among numbers. Correct it, or say data.columns: {rooms: ignore}, or "
+     "category to take its texts as they are"),
+    ({}, {"city": "number"}, "data.columns.city: it holds text, such as 'Oslo', and is to be a number; say category"),
+    ({"rooms": Field(kind="text", names=["1", "2", "few"])}, {"rooms": "number"}, "it holds text, such as 'few', and"),
+    ({"rooms": Field(kind="text")}, {"rooms": "number"}, "data.columns.rooms: it holds text, and is to be a number"),
     ({}, {"species": "category"}, "data.columns.species: this is the target, and cannot be an input too"),
     ({}, {"age": "ignore", "city": "ignore", "year": "ignore"}, "no column is left as an input")])
 def test_columns_that_are_no_inputs_are_refused_in_a_line(fields, columns, message):
@@ -71,8 +74,12 @@ def test_a_target_is_a_class_or_a_number(target, classes, kind):
 
 
 @pytest.mark.parametrize(("target", "classes", "message"), [
-    ("price", True, "the source has no column price; it has age, city, year, species. Name the one to learn in "
-                    "data.target.field"),
+    ("price", True, "data.target: the source has no column price; it has age, city, year, species. Name the one to "
+                    "learn, as in data: {target: price}"),
+    ("specie", True, "the source has no column specie; it has age, city, year, species. Did you mean data: {target: "
+                     "species}?"),
+    ("id", True, "data.target: a column called id names the rows and cannot be learnt; give it another name in the "
+                 "file, or name the column to learn, as in data: {target: price}"),
     ("age", True, "age takes too many values for classes; to learn a number, say task: {tabular: regression}"),
     ("city", False, "city is text; task: {tabular: regression} learns a number"),
     ("same", True, "same has one class only, 1; there is nothing to tell apart"),

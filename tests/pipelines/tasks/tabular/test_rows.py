@@ -40,6 +40,7 @@ def test_a_file_of_rows_is_written_as_the_one_that_was_learnt_from(data, tmp_pat
 @pytest.mark.parametrize(("text", "message"), [
     ("size\n1\n", r"new\.csv has no column code; it has size"),
     ("code;size\nA7;big\n", r"new\.csv row 1: size is 'big', and must be a number"),
+    ("code;size\nA7;05\nA7;1_000\n", r"new\.csv row 2: size is '1_000', and must be a number"),
     ("code;size\nA7;2024-05-31\n", r"new\.csv row 1: size is '2024-05-31', and must be a number")])
 def test_rows_that_the_model_cannot_take_are_one_line(data, tmp_path, text, message):
     (tmp_path / "new.csv").write_text(text)

@@ -1,4 +1,5 @@
 """A table's model behind TF Serving's protocol: columns by name, words as text, tf.train.Example messages."""
+import grpc
 import keras
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pipelines.tasks.tabular import Tabular
 from pipelines.tools import load_test
 from serving.client import GrpcClient, RestClient
 from serving.embedded import serving
+from serving.errors import ServingError
 from tests.pipelines.tasks.tabular.conftest import data_of, write_people
 
 
@@ -30,9 +32,37 @@ def served(request, tmp_path_factory):
         yield model, data, running
 
 
+ROW = {"age": 31.5, "year": 2003.0, "city": "Rome", "Is_member": "yes"}
+
+
 def expected(model, data):
     inputs, _ = data.arrays("test", 5)
     return inputs, np.asarray(model({name: tf.constant(values) for name, values in inputs.items()})[data.task.output])
+
+
+def answer_to(model, data, row):
+    """Return what the model itself answers to a row of plain values."""
+    learnt = data.index.learnt
+    column = {name: np.array([learnt[name].names.index(value)], "int32") if isinstance(value, str)
+              else np.array([value], "float32") for name, value in row.items()}
+    return np.asarray(model(column)[data.task.output])[0]
+
+
+def example_from(row):
+    """Return a row of plain values, or lists of them, as an Example."""
+    example = tf.train.Example()
+    for name, value in row.items():
+        values = value if isinstance(value, list) else [value]
+        feature = example.features.feature[name]
+        if isinstance(values[0], str):
+            feature.bytes_list.value.extend(value.encode() for value in values)
+        else:
+            (feature.int64_list if isinstance(values[0], int) else feature.float_list).value.extend(values)
+    return example
+
+
+def post(running, call, document):
+    return requests.post(f"http://{running.rest}/v1/models/people:{call}", json=document, timeout=10)
 
 
 def example_of(sent, number):
@@ -73,14 +103,12 @@ def test_a_load_test_sends_words(served, protocol):
 
 def test_a_row_is_sent_as_json_with_words(served):
     model, data, running = served
-    row = {"age": 31.5, "year": 2003, "city": "Rome", "Is_member": "yes"}
-    answer = requests.post(f"http://{running.rest}/v1/models/people:predict", json={"instances": [row]}, timeout=10)
+    row = {**ROW, "year": 2003}
+    answer = post(running, "predict", {"instances": [row]})
     assert answer.status_code == 200, answer.text
     said = answer.json()["predictions"][0]
-    column = {"age": [31.5], "year": [2003.0]} | {
-        name: [data.index.learnt[name].names.index(row[name])] for name in ("city", "Is_member")}
-    exact = np.asarray(model({name: tf.constant(value) for name, value in column.items()})[data.task.output])
-    np.testing.assert_allclose(said[data.task.output] if data.task.classifies else said, exact[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(said[data.task.output] if data.task.classifies else said, answer_to(model, data, row),
+                               rtol=1e-5, atol=1e-5)
 
 
 def test_examples_are_classified_or_regressed_over_both_protocols(served):
@@ -94,8 +122,7 @@ def test_examples_are_classified_or_regressed_over_both_protocols(served):
     call = "classify" if data.task.classifies else "regress"
     with GrpcClient(running.grpc, "people") as client:
         over_grpc = getattr(client, call)(examples)
-    response = requests.post(f"http://{running.rest}/v1/models/people:{call}", timeout=10,
-                             json={"signature_name": call, "examples": as_json})
+    response = post(running, call, {"signature_name": call, "examples": as_json})
     assert response.status_code == 200, response.text
     over_rest = response.json()["results"]
     if data.task.classifies:
@@ -115,6 +142,67 @@ def test_a_word_that_nobody_knows_and_an_empty_one_are_answered(served):
             "city": np.array([b"Atlantis", b""], object), "Is_member": np.array([b"yes", b"perhaps"], object)}
     with GrpcClient(running.grpc, "people") as client:
         assert np.isfinite(client.predict(rows)[data.task.output]).all()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"age": "old"}, "Key: age, Index: 1.  Data types don't match. Data type: string but expected type: float"),
+    ({"age": 31}, "Key: age, Index: 1.  Data types don't match. Data type: int64 but expected type: float"),
+    ({"city": 7}, "Key: city, Index: 1.  Data types don't match. Data type: int64 but expected type: string"),
+    ({"age": [1.0, 2.0]}, "Key: age, Index: 1.  Number of float values != expected.  Values size: 2")])
+def test_examples_of_other_types_are_refused_in_a_line(served, change, message):
+    _, data, running = served
+    call = "classify" if data.task.classifies else "regress"
+    rows = [ROW, {**ROW, **change}]
+    with GrpcClient(running.grpc, "people") as client, pytest.raises(ServingError) as refused:
+        getattr(client, call)([example_from(row) for row in rows])
+    assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    response = post(running, call, {"signature_name": call, "examples": rows})
+    assert response.status_code == 400
+    for said in (refused.value.message, response.json()["error"]):
+        assert message in said and "\n" not in said
+    assert post(running, call, {"signature_name": call, "examples": [ROW]}).status_code == 200, "it goes on"
+
+
+def test_what_an_example_leaves_out_is_missing(served):
+    model, data, running = served
+    call = "classify" if data.task.classifies else "regress"
+    partial = {"year": 2003.0, "Is_member": "yes"}
+    exact = answer_to(model, data, {**partial, "age": np.nan, "city": ""})
+    expected = np.sort(softmax(exact[None])[0])[::-1] if data.task.classifies else exact
+    with GrpcClient(running.grpc, "people") as client:
+        answer, = getattr(client, call)([example_from(partial)])
+    rest, = post(running, call, {"signature_name": call, "examples": [partial]}).json()["results"]
+    for said in (answer, rest):
+        np.testing.assert_allclose([score for _, score in said] if data.task.classifies else said, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("change", "over_grpc", "over_rest"), [
+    ({"age": None}, "Missing but required: {age}", "keys must be equal to: Is_member,age,city,year"),
+    ({"age": "old"}, "to be float but string is provided", 'Type: String is not of expected type: float'),
+    ({"age": 31}, "to be float but int64 is provided", "")])
+def test_columns_that_lack_or_are_of_other_types_are_refused_in_a_line(served, change, over_grpc, over_rest):
+    """A whole number in JSON is a number, since Predict knows what it wants."""
+    _, _, running = served
+    row = {name: value for name, value in {**ROW, **change}.items() if value is not None}
+    inputs = {name: np.array([value.encode()], object) if isinstance(value, str)
+              else np.array([value], "int64" if isinstance(value, int) else "float32") for name, value in row.items()}
+    with GrpcClient(running.grpc, "people") as client, pytest.raises(ServingError) as refused:
+        client.predict(inputs)
+    assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert over_grpc in refused.value.message and "\n" not in refused.value.message
+    response = post(running, "predict", {"instances": [row]})
+    assert response.status_code == (400 if over_rest else 200)
+    assert not over_rest or (over_rest in response.json()["error"] and "\n" not in response.json()["error"])
+
+
+def test_a_missing_number_is_written_as_nan_in_json(served):
+    model, data, running = served
+    body = '{"instances": [{"age": NaN, "year": 2003, "city": "Rome", "Is_member": "yes"}]}'
+    response = requests.post(f"http://{running.rest}/v1/models/people:predict", data=body, timeout=10)
+    assert response.status_code == 200, response.text
+    said = response.json()["predictions"][0]
+    np.testing.assert_allclose(said[data.task.output] if data.task.classifies else said,
+                               answer_to(model, data, {**ROW, "age": np.nan}), rtol=1e-5, atol=1e-5)
 
 
 def test_a_number_in_the_units_of_the_data_is_learnt_on_standardized_ones(tmp_path):
