@@ -105,6 +105,15 @@ def float_tensors(content: bytes) -> Sequence[str]:
     return [tensor.name.decode() for tensor in tensors if tensor.type in floats]
 
 
+def float_operators(content: bytes) -> list[str]:
+    """Return the kinds of operators that compute in real numbers, in their order, without those that convert them."""
+    model = read(content)
+    real = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16}
+    names = (operator_name(model, operator) for subgraph in model.subgraphs for operator in subgraph.operators or []
+             if any(subgraph.tensors[output].type in real for output in operator.outputs))
+    return [name for name in dict.fromkeys(names) if name not in ("QUANTIZE", "DEQUANTIZE")]
+
+
 def dtypes() -> dict[int, str]:
     """Return TFLite's types of numbers and booleans with NumPy's names of them."""
     kinds = ("float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",

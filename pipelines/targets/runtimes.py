@@ -48,7 +48,7 @@ class LiteRT(Target, name="litert"):
         return Exported(
             variant=variant.name, target=self.title, path=context.relative(path), summary=variant.summary,
             encoding=variant.encoding, integer=variant.integer, **sizes(path), operators=tflite_file.operators(content),
-            runs=self.runs, coverage=coverage, notes=[AVERAGES] if averages else [])
+            runs=self.runs, coverage=coverage, notes=[*_stays_float(variant), *([AVERAGES] if averages else [])])
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         contents = [path.read_bytes() for path in files.values()]
@@ -57,6 +57,12 @@ class LiteRT(Target, name="litert"):
         if coverage is None or not coverage.left:
             return []
         return [f"a phone's GPU takes {coverage}", *replacements.advice(coverage)]
+
+
+def _stays_float(variant: VariantRecord) -> list[str]:
+    """Return what is said of a variant some of whose operators have no integer form."""
+    names = variant.details.get("stays_float", [])
+    return [f"float: {', '.join(names)}"] if names else []
 
 
 def phone_file(context: ExportContext, variant: VariantRecord, rgb: bool = False) -> bytes:

@@ -185,7 +185,8 @@ class _CandidateBuilder:
             yield self._candidate(step, self._trained(step))
 
     def _candidate(self, name: str, content: bytes, encoding: str = "int8") -> Candidate:
-        return Candidate(name=name, encoding=encoding, content=content, details=dict(self.context.details))
+        details = dict(self.context.details)
+        return Candidate(name=name, encoding=details.pop("encoding", encoding), content=content, details=details)
 
     def _selective(self) -> Iterator[Candidate]:
         few = {name: values[:EXPLAINED] for name, values in self._inputs.items()}

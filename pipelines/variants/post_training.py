@@ -80,6 +80,7 @@ class Int8(Calibrated, name="int8"):
             2019).
         correct_bias: take what rounding shifts on average out of the biases (Nagel et al. 2019).
         keep_float: operators that stay in float16, by the numbers that `litepress explain` shows.
+        all_integer: an operator without an integer form is an error; otherwise it stays float, which the table says.
     """
 
     per_channel: bool = True
@@ -87,6 +88,7 @@ class Int8(Calibrated, name="int8"):
     equalize: bool = False
     correct_bias: bool = False
     keep_float: list[int] = Field([])
+    all_integer: bool = False
 
     @property
     def encoding(self) -> str:
@@ -107,7 +109,8 @@ class Int8(Calibrated, name="int8"):
         calibration = context.calibration(self.calibration)
         integer_io = self.io == "integer"
         if self.ranges == "min_max" and not self.keep_float:
-            content = context.int8(graph, calibration, per_channel=self.per_channel, integer_io=integer_io)
+            content = context.int8(graph, calibration, per_channel=self.per_channel, integer_io=integer_io,
+                                   all_integer=self.all_integer or None)
         else:
             calibrated = int8.calibrate(graph, calibration)
             if self.ranges == "mse":

@@ -249,4 +249,5 @@ def aware_content(context: VariantContext, model: Any, learning: Learning, *, ke
     graph = context.folder / f"{part}_graph"
     shutil.rmtree(graph, ignore_errors=True)
     qat.float_graph(aware, context.functions, graph)
-    return context.int8(graph, context.calibration(calibration), integer_io=integer_io, all_integer=not keep_float)
+    return context.int8(graph, context.calibration(calibration), integer_io=integer_io,
+                        all_integer=False if keep_float else None)

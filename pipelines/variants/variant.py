@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,14 +153,37 @@ class VariantContext:
         return self.data.arrays("validation", examples if most is None else min(most, examples))
 
     def int8(self, graph: Path, calibration: Sequence[tuple[str, Arrays]], *, per_channel: bool = True,
-             integer_io: bool = True, all_integer: bool = True) -> bytes:
-        """Return a float graph as an int8 file; its inputs as the task wants them. See `convert.convert`."""
+             integer_io: bool = True, all_integer: bool | None = None) -> bytes:
+        """Return a float graph as an int8 file; its inputs as the task wants them. See `convert.convert`.
+
+        Args:
+            all_integer: by default operators without an integer form stay float, and `details` names them; True makes
+                them an error, and False leaves float what is.
+
+        Raises:
+            ValueError: an operator has no integer form, and all are to have one.
+        """
         if not self.data.task.real_inputs:
-            return convert.convert(graph, "int8", calibration, per_channel=per_channel, integer_io=integer_io,
-                                   all_integer=all_integer)
+            make = functools.partial(convert.convert, graph, "int8", calibration, per_channel=per_channel,
+                                     integer_io=integer_io)
+            if all_integer is False:
+                return make(all_integer=False)
+            try:
+                return make(all_integer=True)
+            except Exception:  # of several classes, some of them the converter's own
+                return self._partly_integer(make(all_integer=False), strict=all_integer is True)
         calibrated = int8.calibrate(graph, calibration)
         return int8.quantize(calibrated, per_channel=per_channel, keep_float=self.front(calibrated),
                              integer_io=integer_io)
+
+    def _partly_integer(self, content: bytes, strict: bool) -> bytes:
+        """Return an int8 file some of whose operators are float, and note which."""
+        names = tflite_file.float_operators(content)
+        if strict:
+            raise ValueError(f"all_integer: {', '.join(names)} {'has' if len(names) == 1 else 'have'} no integer form. "
+                             "Leave the setting out, and they stay float")
+        self.details |= {"encoding": "mixed", "stays_float": names}
+        return content
 
     def front(self, calibrated: bytes) -> list[int]:
         """Return the operators of a calibrated file that stay float, so that it takes real inputs; none where the task
@@ -255,6 +279,8 @@ class Variant(Named, Entry):
         details = dict(context.details)
         encoding = details.pop("encoding", self.encoding)
         summary = details.pop("summary", self.summary)
+        if kept := details.get("stays_float"):
+            summary += f"; {', '.join(kept)} float"
         return VariantRecord(
             name=self.title, encoding=encoding, summary=summary, integer=not tflite_file.float_tensors(content),
             bytes=len(content), zipped=zipped_size(content), details=details)

@@ -199,3 +199,27 @@ def test_learning_of_a_search_goes_to_its_training_steps(monkeypatch, context):
     assert [(learning.epochs, learning.rate) for learning, _ in asked] == [(9, 0.5)] * 2
     assert [learning.distill is not None for learning, _ in asked] == [False, True]
     assert [more["calibration"] for _, more in asked] == [Calibration(examples=1000, balanced=True)] * 2
+
+
+def test_operators_without_an_integer_form_stay_float_and_are_named(context, data, tmp_path):
+    import keras
+
+    from export.predictors import LiteRTPredictor
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 1), name="image")
+    hidden = keras.layers.GroupNormalization(2)(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(10, name="logits")(keras.layers.Flatten()(hidden)))
+    context.graph = tmp_path / "graph"
+    convert.float_graph(model, device_functions(data), context.graph)
+    path = tmp_path / "int8.tflite"
+    record = Variant.read("int8").make(context, path)
+    kept = record.details["stays_float"]
+    assert "NEG" in kept and "CONV_2D" not in kept and kept == tflite_file.float_operators(path.read_bytes())
+    assert record.encoding == "mixed" and not record.integer and record.summary.endswith(f"; {', '.join(kept)} float")
+    images, _ = data.arrays("test", 40)
+    expected = np.asarray(model(images["image"].astype("float32")))
+    answered = LiteRTPredictor(path).predict(images)["logits"]
+    assert np.abs(answered - expected).max() < 0.1 * np.abs(expected).max()
+    with pytest.raises(ValueError, match=r"all_integer: .*NEG.* have no integer form\. Leave the setting out"):
+        Variant.read({"int8": {"all_integer": True}}).make(context, path)
