@@ -141,7 +141,7 @@ class Core:
                 raise ServingError(grpc.StatusCode.INTERNAL, "Expected prediction signature method_name to be one of "
                                    f"{{{', '.join(METHODS)}}}. Was: {signature.method_name}")
             inputs = {key: tensors.to_array(value, key) for key, value in request.inputs.items()}
-            servable.check_inputs(signature, inputs)
+            servable.check_inputs(version.loaded, signature, inputs)
             outputs = _filtered(signature, request.output_filter)
             return await self._run(version, name, inputs, outputs), version, name
         finally:
@@ -263,7 +263,7 @@ class Core:
             outputs = examples.check(signature, name, method, self.options.enable_signature_method_name_check)
             rows = examples.serialized(value)
             inputs = {examples.INPUTS: rows}
-            servable.check_inputs(signature, inputs)
+            servable.check_inputs(version.loaded, signature, inputs)
             answers = await self._run(version, name, inputs, outputs)
         finally:
             self.manager.let_go(version)

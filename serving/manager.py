@@ -180,7 +180,9 @@ class Manager:
                 unused = self.options.allow_version_labels_for_unavailable_models and not moved
                 if not unused and (known is None or number not in known.available):
                     raise failed_precondition(f"Request to assign label to version {number} of model {one.name}, "
-                                              "which is not currently available for inference")
+                                              "which is not currently available for inference. To assign it before "
+                                              "the version is loaded, start with "
+                                              "--allow_version_labels_for_unavailable_models")
                 labels.setdefault(one.name, {})[label] = number
         return labels
 

@@ -70,6 +70,8 @@ def read(path: Path, kind: type[Kind]) -> Kind:
     try:
         return text_format.Parse(text, kind())
     except text_format.ParseError as error:
-        where = f"{path}:{error.GetLine()}" if error.GetLine() else str(path)
+        where = f"{error.GetLine()}:{error.GetColumn()}: " if error.GetLine() else ""
         message = str(error).split(" : ", 1)[-1].removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ")
-        raise StartError(f"{where}: Invalid protobuf file: {' '.join(message.split())}") from error
+        name = f"tensorflow.serving.{kind.DESCRIPTOR.name}"
+        raise StartError(f"Error parsing text-format {name}: {where}{' '.join(message.split())} Invalid protobuf file: "
+                         f"'{path}'") from error

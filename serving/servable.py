@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from serving import tensors
+from serving import tensors, tflite_signatures
 from serving.errors import failed_precondition, invalid, not_found, of_tensorflow
 from serving.flags import Options
 
@@ -26,6 +26,9 @@ SAVED_MODEL, TFLITE = ("saved_model.pb", "saved_model.pbtxt"), "model.tflite"
 
 class Servable(Protocol):
     """A model that answers."""
+
+    #: Whether it can be asked in the shapes of its signatures alone.
+    fixed_shapes: bool
 
     @property
     def signatures(self) -> Mapping[str, SignatureDef]:
@@ -51,6 +54,8 @@ class SavedModelServable:
     Raises:
         ServingError: it cannot be loaded; the message is TensorFlow's.
     """
+
+    fixed_shapes = False
 
     def __init__(self, folder: Path, options: Options):
         config = tf.compat.v1.ConfigProto(
@@ -109,8 +114,9 @@ class SavedModelServable:
 class TFLiteServable:
     """A version folder's model.tflite, in a pool of interpreters of one thread each.
 
-    Every signature of the file is served; its first is `serving_default` too, where none is called so. A file of a
-    fixed batch of one is asked row by row.
+    Every signature of the file is served; its first is `serving_default` too, where none is called so. One without
+    signatures is asked by those of its metadata, or by its tensors' names: see `tflite_signatures`. A file of
+    a fixed batch of one is asked row by row.
 
     Args:
         folder: the version folder.
@@ -119,6 +125,8 @@ class TFLiteServable:
     Raises:
         ServingError: it cannot be loaded.
     """
+
+    fixed_shapes = True
 
     def __init__(self, folder: Path, options: Options):
         from ai_edge_litert.interpreter import Interpreter
@@ -129,13 +137,11 @@ class TFLiteServable:
         for _ in range(count):
             try:
                 interpreter = Interpreter(model_path=str(path), num_threads=1)
-                names = list(interpreter.get_signature_list())
-                runners = {name: interpreter.get_signature_runner(name) for name in names}
+                runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+                runners = runners or tflite_signatures.runners(interpreter, path.read_bytes())
             except (ValueError, RuntimeError) as error:
                 raise invalid(f"Could not load {folder.name}/{TFLITE}: {str(error).splitlines()[0]}") from error
-            if not runners:
-                raise failed_precondition(f"{folder.name}/{TFLITE} has no signature")
-            runners.setdefault(DEFAULT, runners[names[0]])
+            runners.setdefault(DEFAULT, next(iter(runners.values())))
             self._free.put(runners)
         self.signatures: dict[str, SignatureDef] = {name: _described(runner) for name, runner in runners.items()}
 
@@ -200,9 +206,10 @@ def has_saved_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in SAVED_MODEL)
 
 
-def check_inputs(signature: SignatureDef, inputs: Arrays) -> None:
-    """Raise ServingError (INVALID_ARGUMENT) where inputs are not what a signature takes: their names, types,
-    shapes."""
+def check_inputs(servable: Servable, signature: SignatureDef, inputs: Arrays) -> None:
+    """Raise ServingError (INVALID_ARGUMENT) where inputs are not what a signature takes: their names and types, and
+    for a servable of fixed shapes these. A graph is given other shapes as they are, as TF Serving does, and says itself
+    what it cannot compute."""
     received, requested = set(inputs), set(signature.inputs)
     if received != requested:
         raise invalid(f"input size does not match signature: {len(received)}!={len(requested)} "
@@ -215,12 +222,16 @@ def check_inputs(signature: SignatureDef, inputs: Arrays) -> None:
         if tensors.number_of(value.dtype) != info.dtype:
             raise invalid(f"Expects arg[{place}] to be {tensors.type_name(info.dtype)} but "
                           f"{tensors.type_name(tensors.number_of(value.dtype))} is provided")
-        sizes = tensors.dims(info.tensor_shape)
-        if sizes is not None and (len(sizes) != value.ndim or any(
-                size not in (-1, own) for size, own in zip(sizes, value.shape, strict=True))):
-            wanted_shape = ",".join("?" if size < 0 else str(size) for size in sizes)
-            raise invalid(f"input {name} has shape [{','.join(map(str, value.shape))}], the signature takes "
-                          f"[{wanted_shape}]")
+        if servable.fixed_shapes:
+            _check_shape(name, value, tensors.dims(info.tensor_shape))
+
+
+def _check_shape(name: str, value: np.ndarray, sizes: Sequence[int] | None) -> None:
+    if sizes is not None and (len(sizes) != value.ndim or any(
+            size not in (-1, own) for size, own in zip(sizes, value.shape, strict=True))):
+        wanted_shape = ",".join("?" if size < 0 else str(size) for size in sizes)
+        raise invalid(f"input {name} has shape [{','.join(map(str, value.shape))}], the signature takes "
+                      f"[{wanted_shape}]")
 
 
 def signature_of(servable: Servable, name: str) -> SignatureDef:

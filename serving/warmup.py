@@ -46,7 +46,7 @@ def _send(log: prediction_log_pb2.PredictionLog, loaded: Servable) -> None:
         name = request.model_spec.signature_name or servable.DEFAULT
         inputs = {key: tensors.to_array(value, key) for key, value in request.inputs.items()}
         signature = servable.signature_of(loaded, name)
-        servable.check_inputs(signature, inputs)
+        servable.check_inputs(loaded, signature, inputs)
         loaded.run(name, inputs, list(request.output_filter) or sorted(signature.outputs))
     elif kind in ("classify_log", "regress_log"):
         request = getattr(log, kind).request

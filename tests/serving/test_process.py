@@ -64,7 +64,8 @@ def test_the_command_line_ends_as_the_originals():
 
 def test_a_broken_configuration_is_said_with_its_line_and_field(tmp_path):
     (tmp_path / "models.config").write_text("model_config_list {\n config {\n  nam: 'x'\n }\n}")
-    with pytest.raises(StartError, match=r'models.config:3: Invalid protobuf file: .*"nam"'), \
+    with pytest.raises(StartError, match=r"^Error parsing text-format tensorflow\.serving\."
+                       r"ModelServerConfig: 3:3: .*\"nam\".* Invalid protobuf file: '.*models\.config'$"), \
             running(model_config_file=str(tmp_path / "models.config")):
         pass
 
