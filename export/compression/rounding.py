@@ -128,7 +128,7 @@ def rounding_operation() -> type:
             super().build(shapes)
 
         def call(self, tensors: Any, training: Any = None) -> Any:
-            result = super().call(tensors)
+            result = super().call(tensors, training)
             if not self.rounds or not result.dtype.is_floating:
                 return result
             training = tf_keras.backend.learning_phase() if training is None else training

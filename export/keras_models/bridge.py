@@ -166,9 +166,18 @@ def _to_tf_keras_layer(operation: Any, operation_kind: type) -> Any:
         return _custom_rules[kind](operation)
     if isinstance(operation, keras.Model):
         return to_tf_keras(operation, operation_kind)
-    if not isinstance(operation, keras.layers.Layer) or isinstance(operation, tensorflow_function.function_class()):
+    if not isinstance(operation, keras.layers.Layer) or _crosses_as_it_is(operation):
         return bound(operation, operation_kind)
     return _namesake(operation, tf_keras.layers, "tf_keras")
+
+
+def _crosses_as_it_is(layer: Any) -> bool:
+    """Return whether a layer of Keras 3 can be called by one of tf_keras: it has no weights, no state but a seed, and
+    no namesake there."""
+    if isinstance(layer, tensorflow_function.function_class()):
+        return True
+    own = not hasattr(tf_keras.layers, type(layer).__name__) and type(layer).__module__.startswith("keras.")
+    return own and all("seed" in variable.path for variable in layer.variables)
 
 
 def _to_keras_layer(layer: Any) -> Any:

@@ -1,7 +1,9 @@
-"""Calls of `keras.ops` as layers of tf_keras: what Keras 3 has between its layers crosses the bridge as these."""
+"""Calls of `keras.ops`, and layers without weights that tf_keras does not have, as layers of tf_keras: what crosses the
+bridge as it is."""
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +20,8 @@ TENSOR = "tensor"
 
 @functools.cache
 def operation_class() -> type:
-    """Return the tf_keras layer that stands for a call of a `keras.ops` node, made once, on demand.
+    """Return the tf_keras layer that stands for a call of a `keras.ops` node or of a layer without weights, made once,
+    on demand.
 
     It is a layer of the tensors alone and holds the other arguments, so that models with it can be cloned.
     """
@@ -35,8 +38,11 @@ def operation_class() -> type:
             values = tensors if isinstance(tensors, (list, tuple)) else [tensors]
             return filled(keras.saving.deserialize_keras_object(self.template), values)
 
-        def call(self, tensors: Any) -> Any:
+        def call(self, tensors: Any, training: Any = None) -> Any:
             arguments, settings = self.arguments(tensors)
+            if "training" in inspect.signature(self.operation.call).parameters:
+                # an augmentation, which does nothing to whoever only asks
+                settings["training"] = isinstance(training, (bool, int)) and bool(training)
             return self.operation.call(*arguments, **settings)
 
         def get_config(self) -> dict[str, Any]:
@@ -47,7 +53,8 @@ def operation_class() -> type:
 
 
 def bound(operation: Any, kind: type) -> Any:
-    """Return a function that makes a layer of a `keras.ops` node when it is called, and calls it with the tensors.
+    """Return a function that makes a layer of a `keras.ops` node, or of a layer without weights, when it is called, and
+    calls it with the tensors.
 
     Args:
         kind: `operation_class()` or a class derived from it.

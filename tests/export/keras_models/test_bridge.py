@@ -320,3 +320,15 @@ def test_dropout_acts_in_training_alone_on_the_other_side_too():
     values = np.random.default_rng(0).uniform(1, 2, (8, 6, 6, 3)).astype("float32")
     np.testing.assert_array_equal(there(values, training=False), values)
     assert (np.abs(np.asarray(there(values, training=True))) < 0.5).mean() > 0.3
+
+
+def test_layers_that_keras_2_does_not_have_cross_as_they_are_where_they_have_no_weights():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.AdaptiveAveragePooling2D(4)(keras.layers.RandomHue(0.3)(inputs))
+    model = keras.Model(inputs, x)
+    values = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 3)).astype("float32")
+    expected = np.asarray(model(values, training=False))
+    there = bridge.to_tf_keras(model)
+    np.testing.assert_array_equal(there(values, training=False), expected)
+    assert np.abs(np.asarray(there(values, training=True)) - expected).max() > 1, "augmented where it learns"
+    np.testing.assert_array_equal(bridge.to_keras(there)(values, training=False), expected)
