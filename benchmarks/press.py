@@ -1,0 +1,198 @@
+"""What `litepress press` makes of models that were made elsewhere: prints one table.
+
+    .venv/bin/python benchmarks/press.py
+    .venv/bin/python benchmarks/press.py --only applications
+    .venv/bin/python benchmarks/press.py --only mutations --count 200
+
+`applications` takes the networks of keras.applications as Keras 2 and Keras 3 save them, and holds the model that comes
+of each file against the original in its own library. `mutations` changes bits, sizes and names in model files of every
+format: whatever that does, the answer is one line, nothing is run, and the memory stays small. Exits 1 where a figure
+is missed.
+"""
+from __future__ import annotations
+
+import argparse
+import collections
+import random
+import resource
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from compression import Row, print_table
+
+from pipelines.engine import workers
+from pipelines.errors import StageError, UserError
+from pipelines.tools import press
+
+#: Networks of keras.applications, and the side of the images that they are asked with.
+APPLICATIONS = {"MobileNet": 64, "MobileNetV2": 64, "MobileNetV3Small": 64, "EfficientNetB0": 64,
+                "EfficientNetV2B0": 64, "DenseNet121": 64, "ResNet50": 64, "ResNet50V2": 64, "NASNetMobile": 64,
+                "Xception": 75, "InceptionV3": 75, "InceptionResNetV2": 75, "VGG16": 32, "ConvNeXtTiny": 64}
+CLASSES, IMAGES = 7, 4
+#: Largest difference of an output from the original's, as a share of its largest.
+EQUAL = 1e-5
+MUTATIONS, MEMORY = 2000, 2e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"applications": applications, "mutations": mutations}
+    parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
+    parser.add_argument("--count", type=int, default=MUTATIONS, help=f"mutated files (default: {MUTATIONS})")
+    options = parser.parse_args()
+    rows: list[Row] = []
+    for name in options.only:
+        rows += parts[name](options)
+    print_table(rows)
+    sys.exit(not all(row.reached for row in rows))
+
+
+def applications(options: argparse.Namespace) -> list[Row]:
+    """Return a row for each network and form of file."""
+    rows = []
+    for name, side in APPLICATIONS.items():
+        for form in ("keras 3 .keras", "keras 2 .h5", "keras 2 SavedModel"):
+            try:
+                error = workers.call(_difference, name, side, form, what=f"{name}, {form}")
+            except (UserError, StageError) as failure:
+                error = float("inf")
+                print(failure, file=sys.stderr)
+            rows.append(Row(f"{name}, {form}: against the original", f"{error:.1e}", f"<= {EQUAL:.0e}", error <= EQUAL))
+    return rows
+
+
+def _difference(name: str, side: int, form: str) -> float:
+    """Return how far what `press` reads is from the original, whose weights are random, as a share of its largest
+    output."""
+    import keras
+    import tf_keras
+
+    from export.keras_models.load import load
+
+    library: Any = keras if form.startswith("keras 3") else tf_keras
+    library.utils.set_random_seed(3)
+    made = getattr(library.applications, name)(weights=None, input_shape=(side, side, 3), classes=CLASSES)
+    images = np.random.default_rng(0).uniform(0, 255, (IMAGES, side, side, 3)).astype("float32")
+    expected = np.asarray(made(images, training=False))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / {"keras 3 .keras": "m.keras", "keras 2 .h5": "m.h5", "keras 2 SavedModel": "m"}[form]
+        made.save(path)
+        answered = np.asarray(load(path)(images, training=False))
+    return float(np.abs(answered - expected).max() / np.abs(expected).max())
+
+
+def mutations(options: argparse.Namespace) -> list[Row]:
+    """Return what happens to files that were changed: how many were refused in one line, or read, and the memory."""
+    generator = random.Random(0)
+    outcomes: collections.Counter[str] = collections.Counter()
+    largest = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        originals = workers.call(_write, folder, what="writing the models")
+        for number in range(options.count):
+            original = originals[number % len(originals)]
+            path = _mutated(original, folder / f"mutated{original.suffix}", generator)
+            try:
+                message, took = workers.call(_described, path, what=f"mutation {number}")
+            except StageError as error:
+                outcomes["crashed"] += 1
+                print(f"{original.name}, mutation {number}: {error}", file=sys.stderr)
+                continue
+            largest = max(largest, took)
+            outcomes["read" if not message else "refused" if "\n" not in message else "refused in several lines"] += 1
+            if number % 100 == 99:
+                print(f"{number + 1} files: {dict(outcomes)}", file=sys.stderr)
+        ran = (folder / "ran.txt").exists()
+    fine = outcomes["read"] + outcomes["refused"]
+    return [Row("mutated files that were read or refused in one line", f"{fine} of {options.count}",
+                f"{options.count}", fine == options.count),
+            Row("their code run", "yes" if ran else "no", "no", not ran),
+            Row("memory of the process that looked at them", f"{largest / 1e6:,.0f} MB", f"<= {MEMORY / 1e6:,.0f} MB",
+                largest <= MEMORY)]
+
+
+def _write(folder: Path) -> list[Path]:
+    """Write a model in every format; some hold code, which leaves a trace where it runs."""
+    import keras
+    import tensorflow as tf
+    import tf_keras
+
+    trace = eval(f"lambda x: (open({str(folder / 'ran.txt')!r}, 'a').write('ran'), x * 2.0)[1]")
+    paths = []
+    for library, names in ((keras, ("three.keras", "three.h5")), (tf_keras, ("two.h5", "two.keras", "two"))):
+        for name in names:
+            layers = library.layers
+            inputs = library.Input((8, 8, 3))
+            x = layers.Lambda(trace, output_shape=(8, 8, 3))(inputs) if name == "two.h5" else inputs
+            x = layers.BatchNormalization()(layers.Conv2D(4, 3)(x))
+            model = library.Model(inputs, layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
+            model.save(folder / name)
+            paths.append(folder / name)
+    content = tf.lite.TFLiteConverter.from_saved_model(str(folder / "two")).convert()
+    (folder / "model.tflite").write_bytes(content)
+    (folder / "ran.txt").unlink(missing_ok=True)
+    return [*paths, folder / "model.tflite"]
+
+
+def _mutated(original: Path, target: Path, generator: random.Random) -> Path:
+    """Write a copy of a model with some of its bytes changed, cut off, or repeated; of a folder, in its graph."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.unlink(missing_ok=True)
+    if original.is_dir():
+        shutil.copytree(original, target)
+        file = target / generator.choice(["saved_model.pb", "keras_metadata.pb", "variables/variables.index"])
+    else:
+        shutil.copy(original, target)
+        file = target
+    if zipfile.is_zipfile(file) and generator.random() < 0.5:
+        _change_a_member(file, generator)
+        return target
+    file.write_bytes(_changed(bytearray(file.read_bytes()), generator))
+    return target
+
+
+def _change_a_member(path: Path, generator: random.Random) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    chosen = generator.choice(sorted(members))
+    members[chosen] = _changed(bytearray(members[chosen]), generator)
+    if generator.random() < 0.2:
+        members[generator.choice(["../out.txt", "/tmp/out.txt", "a" * 300])] = b"x"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def _changed(content: bytearray, generator: random.Random) -> bytes:
+    kind = generator.choice(["bits", "bits", "bits", "cut", "repeat", "large"])
+    if kind == "cut":
+        return bytes(content[:generator.randrange(len(content) + 1)])
+    start = generator.randrange(max(1, len(content) - 8))
+    if kind == "repeat":
+        return bytes(content[:start] + content[start:start + 64] * generator.randrange(2, 50) + content[start:])
+    if kind == "large":
+        content[start:start + 4] = b"\xff\xff\xff\x7f"
+        return bytes(content)
+    for _ in range(generator.randrange(1, 20)):
+        content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+    return bytes(content)
+
+
+def _described(path: Path) -> tuple[str, int]:
+    """Look at a model as `press` does first; return what it says where it refuses, and the memory that this process
+    has taken at most, in bytes."""
+    message = ""
+    try:
+        press.describe(path, False)
+    except UserError as error:
+        message = str(error)
+    return message, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()
