@@ -1,6 +1,7 @@
 """Models that were made elsewhere, as Keras 3 models from raw pixels to logits."""
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any
 from etils import epy
 
 from export.errors import first_line
-from export.keras_models import bridge, ends, foreign_code
-from export.keras_models.load import is_keras, load_with_code
+from export.keras_models import bridge, ends, foreign_code, graph
+from export.keras_models.load import is_keras, load_original
 from export.keras_models.pixels import SCALING, Pixels
 from export.keras_models.rebuild import replayed
-from export.signature import shown
+from export.signature import Signature, shown
 
 with epy.lazy_imports():
     import keras
@@ -45,6 +46,43 @@ def classifier(model: keras.Model, pixels: Pixels, *, dense: bool = False) -> ke
         logits = _of_two(logits, {operation.name for operation in network.operations})
     is_named = logits._keras_history.operation.name == "logits"
     return keras.Model(image, logits if is_named else {"logits": logits}, name=model.name)
+
+
+def named(model: keras.Model) -> keras.Model:
+    """Return a model of any inputs and outputs with these by name, in dicts: inputs after their input layers, outputs
+    after the layers that they come out of, or as the model calls them.
+
+    Raises:
+        ValueError: the model is not a functional or Sequential one, or two have one name.
+    """
+    network = bridge.keras_graph(model)
+    signature = signature_in_order(model)
+    inputs = {tensor.name: keras.Input(batch_shape=(None, *own.shape[1:]), dtype=own.dtype, name=tensor.name)
+              for tensor, own in zip(signature.inputs, network.inputs, strict=True)}
+    answers = keras.tree.flatten(replayed(network, list(inputs.values()), lambda operation: operation))
+    names = [tensor.name for tensor in signature.outputs]
+    return keras.Model(inputs, dict(zip(names, answers, strict=True)), name=model.name)
+
+
+def signature_in_order(model: keras.Model) -> Signature:
+    """Return what a model takes and gives, by the names that `named` gives them, in the model's own order.
+
+    Raises:
+        ValueError: the model is not a functional or Sequential one, or two have one name.
+    """
+    network = bridge.keras_graph(model)
+    own = graph.signature_of(network)
+    taken = [_plain(tensor._keras_history.operation.name) for tensor in network.inputs]
+    given = [_plain(tensor.name) for tensor in own.outputs]
+    if len(set(taken)) < len(taken) or len(set(given)) < len(given):
+        raise ValueError(f"{model.name} has two inputs or two outputs of one name")
+    renamed = [[tensor.model_copy(update={"name": name}) for name, tensor in zip(names, tensors, strict=True)]
+               for names, tensors in ((taken, own.inputs), (given, own.outputs))]
+    return Signature(inputs=tuple(renamed[0]), outputs=tuple(renamed[1]))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def _of_two(logit: Any, taken: Collection[str]) -> Any:
@@ -97,9 +135,9 @@ def as_tflite(path: Path, allow_code: bool = False) -> bytes:
         return path.read_bytes()
     if is_keras(path):
         with tempfile.TemporaryDirectory() as folder:
-            graph = Path(folder) / "graph"
-            load_with_code(path).export(str(graph))
-            return _to_tflite(graph, path)
+            exported = Path(folder) / "graph"
+            load_original(path, allow_code).export(str(exported))
+            return _to_tflite(exported, path)
     if (path / "saved_model.pb").exists():
         if not allow_code:
             foreign_code.check(path)

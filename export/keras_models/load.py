@@ -43,18 +43,21 @@ def load(path: Path) -> keras.Model:
     return float32.made_of(model)
 
 
-def load_with_code(path: Path) -> Any:
-    """Return the model in a Keras file or folder, of the library that saved it, and let its code run.
+def load_original(path: Path, allow_code: bool = False) -> Any:
+    """Return the model in a Keras file or folder as the library that saved it has it, looked at before by
+    `foreign_code.check`.
 
-    For a process of its own, which gives away a graph and nothing else.
+    Args:
+        allow_code: let its code run: for a process of its own, which gives away a graph or numbers and nothing else.
 
     Raises:
-        ValueError: it cannot be read even so.
+        ValueError: it cannot be read.
     """
     try:
         if _is_keras_2(path):
-            return tf_keras.models.load_model(path, compile=False, safe_mode=False)
-        return keras.models.load_model(path, compile=False, safe_mode=False)
+            with bridge.known_activations():
+                return tf_keras.models.load_model(path, compile=False, safe_mode=not allow_code)
+        return keras.models.load_model(path, compile=False, safe_mode=not allow_code)
     except Exception as error:  # whatever the code of the file does
         raise ValueError(f"{path} cannot be read as a Keras model: {keras_file.why_unreadable(error)}") from error
 
@@ -80,11 +83,7 @@ def _text(value: object) -> str:
 
 
 def _from_tf_keras(path: Path) -> keras.Model:
-    try:
-        with bridge.known_activations():
-            loaded = tf_keras.models.load_model(path, compile=False)
-    except Exception as error:  # whatever its code meets in a file of any kind
-        raise ValueError(f"{path} cannot be read as a Keras model: {keras_file.why_unreadable(error)}") from error
+    loaded = load_original(path)
     if isinstance(loaded, tf_keras.Sequential) and not loaded.built:
         raise ValueError(f"{path} holds a Sequential model that does not know its input: build it, or call it once, "
                          "before it is saved")

@@ -126,6 +126,9 @@ def _prepared(content: bytes, threads: int) -> Callable[[], object]:
     generator = np.random.default_rng(0)
     for detail in interpreter.get_input_details():
         kind = np.dtype(detail["dtype"])
-        values = generator.integers(0, 100, detail["shape"]) if kind.kind in "iu" else generator.random(detail["shape"])
+        if kind.kind in "iu":  # quantized numbers; wider ones may be positions, of which the first is always there
+            values = generator.integers(0, 100 if kind.itemsize < 4 else 1, detail["shape"])
+        else:
+            values = generator.random(detail["shape"])
         interpreter.set_tensor(detail["index"], values.astype(kind))
     return interpreter.invoke

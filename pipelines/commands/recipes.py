@@ -76,7 +76,8 @@ def press(
         model: Annotated[Path, typer.Argument(
             metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
         data: Annotated[str, typer.Option(
-            "--data", metavar="DATA", help="a folder of images, a .npz or .npy file, or tfds:NAME")],
+            "--data", metavar="DATA",
+            help="a folder of images, a .npz or .npy file, tfds:NAME, or an .npz with the model's inputs")],
         variants: Annotated[Optional[str], typer.Option(
             metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
         targets: Annotated[Optional[str], typer.Option(
@@ -87,11 +88,13 @@ def press(
         name: Annotated[Optional[str], typer.Option(help="what the runs are called")] = None,
         out: Annotated[Optional[Path], typer.Option(
             "--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
+        task: Annotated[Optional[str], typer.Option(
+            help="image_classification, or equivalence: the original's answers are what counts")] = None,
         allow_code: Annotated[bool, typer.Option(
             "--allow-code", help="run the Python code that the model's file holds, in a process of its own")] = False,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
         json_: Json = None) -> None:
-    """Press an image classifier that was made elsewhere: variants, verification, report and bundle, as in a run."""
+    """Press a model that was made elsewhere: variants, verification, report and bundle, as in a run."""
     from rich.console import Console
 
     from pipelines.engine.display import Display
@@ -103,7 +106,7 @@ def press(
         press.check_out(out)
     recipe = press.recipe_for(press.PressSettings(
         model=model, data=data, scratch=runs / ".given", variants=variants, targets=targets, name=name,
-        pixels=pixels, allow_code=allow_code))  # type: ignore[arg-type]  # read_pixels has checked it
+        pixels=pixels, allow_code=allow_code, task=task))  # type: ignore[arg-type]  # read_pixels has checked it
     display = Display(Console())
     display.line(f"{recipe.name} · {model} on {data}")
     if recipe.data.labels == "model":

@@ -29,12 +29,14 @@ class Field(BaseModel):
         names: of the classes, in the order of their numbers; of a table's column all that occurs in it, in order, where
             that is little.
         shape: of an array, or of what a file decodes to, without the examples; None where a size varies.
+        dtype: of an array's numbers, as NumPy calls it, where the source says it.
         note: what is odd about it, in a sentence; whoever makes something else of it than a number may go on.
     """
 
     kind: Literal["bytes", "text", "class", "number", "time", "array"]
     names: list[str] | None = None
     shape: tuple[int | None, ...] | None = None
+    dtype: str = ""
     note: str = ""
 
 

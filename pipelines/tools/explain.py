@@ -78,7 +78,7 @@ def _float_content(reference: Path, pixels: Pixels) -> bytes:
     if reference.suffix == ".tflite":
         return _content(reference)
     own = reference.suffix == ".keras" and pixels == USUAL  # as litepress writes them, or like those
-    model = load(reference) if own else adopted(reference, pixels)
+    model = load(reference) if own else adopted(reference, load(reference), pixels)
     with tempfile.TemporaryDirectory() as folder:
         convert.float_graph(model, functions_of, Path(folder) / "graph")
         return convert.convert(Path(folder) / "graph", "float32")

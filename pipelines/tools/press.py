@@ -1,4 +1,5 @@
-"""`litepress press`: models and data that were made elsewhere. Image classifiers, so far."""
+"""`litepress press`: models and data that were made elsewhere, classifiers of images, and any other Keras model by what
+it answers."""
 from __future__ import annotations
 
 import dataclasses
@@ -18,6 +19,7 @@ from export.keras_models import graph, imported
 from export.keras_models.load import load
 from export.keras_models.pixels import SCALING, Pixels
 from export.predictors import open_predictor
+from export.signature import Signature
 from export.tflite import edit, signatures
 from pipelines.engine import workers
 from pipelines.engine.store import whole
@@ -28,6 +30,7 @@ from pipelines.recipe.file import in_words
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting.results import Results
 from pipelines.tasks.image_classification import IMAGE, OUTPUT, ImageClassification
+from pipelines.tools import equivalence_data
 from pipelines.tools.data_option import images_of, is_unlabelled, source_of
 from pipelines.training.model_section import FILE, ImportedModel
 
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 TRAINABLE, FIXED = "float32,float16,dynamic,auto", "float32,float16,dynamic,int8"
 #: The range of pixels that is taken where none is given.
 USUAL: Pixels = "0..255"
+#: The task of a model of which nothing is known but what it answers.
+EQUIVALENCE = "equivalence"
 #: Files for phones that take what the model takes, grey images too.
 AS_IT_IS: dict[str, Any] = {"litert": {"rgb": False}}
 
@@ -57,6 +62,7 @@ class PressSettings:
         pixels: the range that the model was trained on, where it is known.
         name: of the runs; made from the file's where not given.
         allow_code: run the code that the model's file holds, in a process of its own.
+        task: image_classification or equivalence; what the model is where not given.
     """
 
     model: Path
@@ -67,14 +73,22 @@ class PressSettings:
     pixels: Pixels | None = None
     name: str | None = None
     allow_code: bool = False
+    task: str | None = None
 
 
 class ModelShape(BaseModel):
-    """What a model takes and gives, (height, width, channels) and how many classes."""
+    """What a model takes and gives.
 
-    shape: tuple[int, int, int]
-    classes: int
+    Args:
+        is_keras: it is taken layer by layer, and not as a graph.
+        shape, classes: of a classifier of images, (height, width, channels) and how many.
+        signature: of any other model; equivalence is its task.
+    """
+
     is_keras: bool
+    shape: tuple[int, int, int] = (0, 0, 0)
+    classes: int = 0
+    signature: Signature | None = None
 
 
 def recipe_for(settings: PressSettings) -> Recipe:
@@ -84,7 +98,9 @@ def recipe_for(settings: PressSettings) -> Recipe:
         UserError: the model or the data cannot be read, or do not go together.
     """
     model = settings.model
-    described = workers.call(describe, model, settings.allow_code, what="press: reading the model")
+    described = workers.call(describe, model, settings.allow_code, settings.task, what="press: reading the model")
+    if described.signature is not None:
+        return _equivalence(settings, described.signature)
     labels: Literal["true", "model"] = "model" if is_unlabelled(settings.data) else "true"
     source = _labelled_by_model(settings, described) if labels == "model" else source_of(settings.data)
     variants = settings.variants or (TRAINABLE if described.is_keras and labels == "true" else FIXED)
@@ -95,7 +111,7 @@ def recipe_for(settings: PressSettings) -> Recipe:
     image = {"size": list(described.shape[:2]), "channels": described.shape[2]}
     batch = max(1, min(64, (source.size("train") or 640) // 10))
     recipe = _recipe({
-        "name": settings.name or re.sub(r"[^a-z0-9_-]+", "_", model.stem.lower()).strip("_-") or "pressed",
+        "name": _name(settings),
         "data": {"source": source.written(), "image": image, "labels": labels, "batch": batch},
         "model": {"builder": FILE, "path": str(model), **({"pixels": settings.pixels} if settings.pixels else {}),
                   **({"allow_code": True} if settings.allow_code else {})},
@@ -107,19 +123,58 @@ def recipe_for(settings: PressSettings) -> Recipe:
     return recipe
 
 
-def describe(model: Path, allow_code: bool) -> ModelShape:
-    """Return what a model takes and gives. Raises UserError where it cannot be read."""
+def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelShape:
+    """Return what a model takes and gives.
+
+    Args:
+        task: image_classification or equivalence; by default the first, where a Keras model is one.
+
+    Raises:
+        UserError: it cannot be read, or is not of that task.
+    """
     try:
-        is_graph = imported.is_a_graph(model, allow_code)
-        if is_graph:
+        if imported.is_a_graph(model, allow_code):
             signature = signatures.main(_normalized(model, USUAL, allow_code)).signature()
-        else:
-            signature = graph.signature_of(adopted(model, USUAL))
-        image, logits = signature.inputs[0].shape, signature.outputs[0].shape
-        return ModelShape(shape=image, classes=logits[-1], is_keras=not is_graph)  # type: ignore[arg-type]
+            return _classifier(signature, is_keras=False)
+        loaded = load(model)
+        try:
+            if task != EQUIVALENCE:
+                return _classifier(graph.signature_of(adopted(model, loaded, USUAL)), is_keras=True)
+        except ValueError:
+            if task is not None:
+                raise
+        return ModelShape(is_keras=True, signature=imported.signature_in_order(loaded))
     except ValueError as error:
         message = str(error)
         raise UserError(f"press: {message if str(model) in message else f'{model}: {message}'}") from error
+
+
+def _classifier(signature: Signature, is_keras: bool) -> ModelShape:
+    image, logits = signature.inputs[0].shape, signature.outputs[0].shape
+    return ModelShape(shape=image, classes=logits[-1], is_keras=is_keras)  # type: ignore[arg-type]
+
+
+def _equivalence(settings: PressSettings, signature: Signature) -> Recipe:
+    """Return the recipe that holds files against the answers of a model of any inputs and outputs."""
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    path = settings.scratch / f"{Path(settings.data).stem}.answered-by-the-original.npz"
+    workers.call(equivalence_data.write, settings.model, settings.data, signature, path,
+                 what="press: asking the original")
+    variants = _listed(settings.variants or FIXED, "--variants")
+    recipe = _recipe({
+        "name": _name(settings), "task": EQUIVALENCE,
+        "data": {"source": {"arrays": str(path)}, "batch": 1},
+        "model": {"builder": FILE, "path": str(settings.model)}, "compress": {"variants": variants},
+        "export": {"targets": _listed(settings.targets or "litert,saved_model", "--targets")}}, settings.model)
+    trained = [variant.title for variant in recipe.compress.variants if variant.learns]
+    if trained:
+        raise UserError(f"--variants {', '.join(trained)}: trains, and nothing is known of this model but what it "
+                        "answers. Give variants that do not train: float32, float16, dynamic, int8")
+    return recipe
+
+
+def _name(settings: PressSettings) -> str:
+    return settings.name or re.sub(r"[^a-z0-9_-]+", "_", settings.model.stem.lower()).strip("_-") or "pressed"
 
 
 def label(settings: PressSettings, shape: tuple[int, int, int], target: Path) -> None:
@@ -135,14 +190,14 @@ def label(settings: PressSettings, shape: tuple[int, int, int], target: Path) ->
             path.write_bytes(_normalized(settings.model, pixels, settings.allow_code))
         else:
             path = Path(folder) / "model.keras"
-            keras_file.save(adopted(settings.model, pixels), path)
+            keras_file.save(adopted(settings.model, load(settings.model), pixels), path)
         logits = open_predictor(path).predict({IMAGE: images})[OUTPUT]
     np.savez(target, x=images, y=logits.argmax(axis=1))
 
 
-def adopted(model: Path, pixels: Pixels) -> keras.Model:
+def adopted(path: Path, model: keras.Model, pixels: Pixels) -> keras.Model:
     """Return a Keras model made elsewhere as a classifier of raw pixels. Raises ValueError where it is not one."""
-    return ImageClassification().adopt(load(model), ImportedModel(path=str(model), pixels=pixels))
+    return ImageClassification().adopt(model, ImportedModel(path=str(path), pixels=pixels))
 
 
 def check_out(out: Path) -> None:

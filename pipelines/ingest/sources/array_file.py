@@ -87,7 +87,8 @@ class Arrays(Source, name="arrays", shorthand="path"):
             elif field == "label":
                 fields[field] = Field(kind="class", names=self._class_names(name))
             elif _is_whole(field, layout, headers):
-                fields[field] = Field(kind="array", shape=shape) if shape else Field(kind="number")
+                fields[field] = Field(kind="array" if shape else "number", shape=shape or None,
+                                      dtype=str(headers[name].dtype))
         if "image" in fields and not self.labelled:
             fields["label"] = Field(kind="class", names=[UNLABELLED])
         return fields
