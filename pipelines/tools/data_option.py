@@ -7,8 +7,9 @@ from etils import epy
 from pydantic import ValidationError
 
 from pipelines.errors import UserError
+from pipelines.features import image_file
 from pipelines.features.feature import Learnt
-from pipelines.features.image import SUFFIXES, Image
+from pipelines.features.image import Image
 from pipelines.ingest import Source
 from pipelines.ingest.sources.array_file import Arrays
 from pipelines.ingest.sources.image_folder import ImageFolder
@@ -50,7 +51,7 @@ def is_unlabelled(data: str) -> bool:
         source = Arrays(path=data)
         source.fingerprint()
         return not source.labelled
-    return path.is_dir() and not any(child.is_dir() for child in path.iterdir()) and bool(_image_files(path))
+    return path.is_dir() and not image_file.folders(path) and bool(image_file.images(path))
 
 
 def images_of(data: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -63,11 +64,6 @@ def images_of(data: str, shape: tuple[int, ...]) -> np.ndarray:
     image = Image(size=shape[:2], channels=shape[2])  # type: ignore[arg-type]
     if path.is_dir():
         tensor = image.tensor(IMAGE, Learnt())
-        return np.stack([image.from_file(file, tensor) for file in _image_files(path)])
+        return np.stack([image.from_file(file, tensor) for file in image_file.images(path)])
     examples = Arrays(path=data).examples("train")
-    return np.stack([image.decode(example[IMAGE], Learnt()).numpy() for example in examples])
-
-
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-
+    return np.stack([image.load(example[IMAGE], Learnt()).numpy() for example in examples])
