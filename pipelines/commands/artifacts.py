@@ -26,7 +26,8 @@ def explain(
         reference: Annotated[Path, typer.Option(
             "--reference", metavar="MODEL.keras", help="the float model, or a float .tflite file")],
         data: Annotated[str, typer.Option(
-            "--data", metavar="DATA", help="a folder of images, a .npz or .npy file, or tfds:NAME")],
+            "--data", metavar="DATA",
+            help="a folder of images, a .csv of images and labels, a .npz or .npy file, or tfds:NAME")],
         examples: Annotated[int, typer.Option(min=1, help="images to run")] = 64,
         figure: Annotated[Optional[Path], typer.Option(
             "--figure", metavar="FILE.png", help="draw the errors here")] = None,

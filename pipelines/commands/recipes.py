@@ -76,7 +76,8 @@ def press(
         model: Annotated[Path, typer.Argument(
             metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
         data: Annotated[str, typer.Option(
-            "--data", metavar="DATA", help="a folder of images, a .npz or .npy file, or tfds:NAME")],
+            "--data", metavar="DATA",
+            help="a folder of images, a .csv of images and labels, a .npz or .npy file, or tfds:NAME")],
         variants: Annotated[Optional[str], typer.Option(
             metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
         targets: Annotated[Optional[str], typer.Option(

@@ -55,17 +55,24 @@ class Image(Feature, name="image", shorthand="size"):
         return Tensor(name=name, dtype="uint8", shape=self.shape, role="image", meaning=f"raw pixels 0..255, {colours}")
 
     def load(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
-        """Return the first frame of a file as raw pixels, uint8 (height, width, channels), with what Pillow reads."""
+        """Return the first frame of a file as raw pixels, uint8 (height, width, channels), with what Pillow reads.
 
-        def by_pillow() -> tf.Tensor:
-            pixels = tf.numpy_function(_pixels, [value], tf.uint8, stateful=False)
+        What needs neither Pillow nor turning does not leave TensorFlow's threads for Python.
+        """
+
+        def plainly() -> tf.Tensor:
+            return image_decoding.decode_plain(value, self._colours)
+
+        def in_python() -> tf.Tensor:
+            pixels = tf.numpy_function(lambda content: self._decoded(content).numpy(), [value], tf.uint8,
+                                       stateful=False)
             return tf.ensure_shape(pixels, [None, None, None])
 
-        return self.fitted(tf.cond(image_decoding.is_known(value), lambda: self._decoded(value), by_pillow))
+        return self.fitted(tf.cond(image_decoding.is_plain(value), plainly, in_python))
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return the first frame of a JPEG, PNG, GIF or BMP as raw pixels, uint8 (height, width, channels)."""
-        return self.fitted(self._decoded(value))
+        return self.fitted(image_decoding.decode(value, self._colours))
 
     def fitted(self, image: tf.Tensor) -> tf.Tensor:
         """Return an image of any size and channels as the model's raw pixels, uint8 (height, width, channels)."""
@@ -80,7 +87,7 @@ class Image(Feature, name="image", shorthand="size"):
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
         try:
-            self._read(value)
+            self._decoded(value)
         except ValueError as error:
             return str(error)
         return None
@@ -90,7 +97,7 @@ class Image(Feature, name="image", shorthand="size"):
         size = tuple(given or own for given, own in zip(tensor.shape[:2], self.size, strict=True))
         wanted = self.model_copy(update={"size": size, "channels": tensor.shape[2] or self.channels})
         try:
-            return wanted.fitted(wanted._read(path.read_bytes())).numpy()
+            return wanted.fitted(wanted._decoded(path.read_bytes())).numpy()
         except FileNotFoundError:
             raise UserError(f"{path}: there is no such image") from None
         except OSError as error:
@@ -114,8 +121,14 @@ class Image(Feature, name="image", shorthand="size"):
         flat = values.reshape(len(values), -1).astype("float32")
         return {"brightness": flat.mean(axis=1), "contrast": flat.std(axis=1), "sharpness": _sharpness(values)}
 
-    def _read(self, content: bytes) -> tf.Tensor:
-        """Return a file's pixels in its own size. Raises ValueError, whose message is the reason."""
+    def _decoded(self, content: Any) -> tf.Tensor:
+        """Return a file's pixels in its own size, uint8 (height, width, 1 to 4 channels).
+
+        Raises:
+            ValueError: it cannot be read; the message is the reason.
+        """
+        if not isinstance(content, bytes):
+            content = content.item()  # TensorFlow gives an array when it is eager
         value = tf.constant(content)
         if not image_decoding.is_known(value):
             return tf.constant(image_file.pixels(content))
@@ -124,9 +137,6 @@ class Image(Feature, name="image", shorthand="size"):
         except tf.errors.OpError as error:
             too_large = image_decoding.TOO_LARGE in error.message
             raise ValueError(image_decoding.TOO_LARGE if too_large else image_file.DAMAGED) from None
-
-    def _decoded(self, value: tf.Tensor) -> tf.Tensor:
-        return image_decoding.decode(value, self._colours)
 
     @property
     def _colours(self) -> int:
@@ -158,11 +168,6 @@ def whole_pixels(value: object) -> object:
     if not whole:
         raise PydanticCustomError("size", "give whole pixels, for instance 28 or [28, 28]")
     return tuple(pair)  # type: ignore[arg-type]
-
-
-def _pixels(content: Any) -> np.ndarray:
-    # TensorFlow gives an array when it is eager
-    return image_file.pixels(content if isinstance(content, bytes) else content.item())
 
 
 def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:

@@ -75,6 +75,18 @@ def is_known(content: tf.Tensor) -> tf.Tensor:
     return tf.io.is_jpeg(content) | (start == PNG) | (start == GIF)
 
 
+def is_plain(content: tf.Tensor) -> tf.Tensor:
+    """Return whether a file is a PNG, a GIF, or a JPEG without EXIF, which has no way to be turned."""
+    start = tf.strings.substr(content, 0, SEARCHED)
+    has_exif = tf.strings.regex_replace(start, "Exif", "", replace_global=False) != start
+    return is_known(content) & ~(tf.io.is_jpeg(content) & has_exif)
+
+
+def decode_plain(content: tf.Tensor, channels: int) -> tf.Tensor:
+    """Return the first frame of a plain file as it lies there; otherwise as `decode`."""
+    return tf.io.decode_image(content, channels=channels, expand_animations=False)
+
+
 def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Return an image (height, width, channels) upright that lies in its file as EXIF's orientation says, 1 to 8."""
 
@@ -104,7 +116,7 @@ def _read(content: tf.Tensor, *, channels: int, pixels: tf.Tensor, known: tf.Ten
     if known is not None:
         checks.insert(0, tf.debugging.Assert(known, ["not a JPEG, PNG, GIF, or BMP without a palette of colours"]))
     with tf.control_dependencies([check for check in checks if check is not None]):  # eager ones have been checked
-        return tf.io.decode_image(tf.identity(content), channels=channels, expand_animations=False)
+        return decode_plain(tf.identity(content), channels)
 
 
 def _product(content: tf.Tensor, position: int, size: int, *, big: bool) -> tf.Tensor:

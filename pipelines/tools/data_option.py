@@ -1,4 +1,5 @@
-"""What `--data` of `litepress press` and `litepress explain` names: a folder of images, a NumPy file, or a source."""
+"""What `--data` of `litepress press` and `litepress explain` names: a folder of images, a table of them, a NumPy file,
+or a source."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -13,17 +14,18 @@ from pipelines.features.image import Image
 from pipelines.ingest import Source
 from pipelines.ingest.sources.array_file import Arrays
 from pipelines.ingest.sources.image_folder import ImageFolder
+from pipelines.ingest.sources.image_table import ImageTable
 
 with epy.lazy_imports():
     import numpy as np
 
-NUMPY = (".npz", ".npy")
+NUMPY, TABLES = (".npz", ".npy"), (".csv", ".tsv")
 #: Field of sources of images.
 IMAGE = "image"
 
 
 def source_of(data: str) -> Source:
-    """Return the source that `--data` names: a folder, a .npz or .npy file, or what data.source takes by name.
+    """Return the source that `--data` names: a folder, a .csv, .npz or .npy file, or what data.source takes by name.
 
     Raises:
         UserError: there is no such folder, file or source.
@@ -31,17 +33,19 @@ def source_of(data: str) -> Source:
     path = Path(data)
     if path.suffix in NUMPY:
         return Arrays(path=data)
+    if path.suffix.lower() in TABLES:
+        return ImageTable(path=data)
     if path.is_dir():
         return ImageFolder(path=data)
     if path.exists() or "/" in data:
-        reason = "no folder and no .npz or .npy file" if path.exists() else "there is no such file or folder"
+        reason = "no folder and no .csv, .npz or .npy file" if path.exists() else "there is no such file or folder"
         raise UserError(f"--data {data}: {reason}")
     try:
         return Source.read(data)  # type: ignore[return-value]
     except (ValidationError, ValueError):
         names = ", ".join(sorted(Source.choices))
         raise UserError(f"--data {data}: there is no such folder or file, and no source is called so. Give a folder of "
-                        f"images, a .npz or .npy file, tfds:NAME, or one of {names}") from None
+                        f"images, a .csv, .npz or .npy file, tfds:NAME, or one of {names}") from None
 
 
 def is_unlabelled(data: str) -> bool:
