@@ -97,7 +97,7 @@ def predict(
         artifact: Annotated[Path, typer.Argument(
             help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
         files: Annotated[list[Path], typer.Argument(
-            metavar="FILE...", help="what the model takes, for instance images")]) -> None:
+            metavar="FILE...", help="what the model takes, for instance images or folders of them")]) -> None:
     """Show what a model says of some files, for instance the classes of images."""
     from pipelines.tools import predict
 

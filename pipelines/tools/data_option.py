@@ -2,6 +2,7 @@
 or a source."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from etils import epy
@@ -63,11 +64,28 @@ def images_of(data: str, shape: tuple[int, ...]) -> np.ndarray:
 
     Args:
         shape: that the images are brought to, (height, width, channels).
+
+    Raises:
+        UserError: an image cannot be read.
     """
     path = Path(data)
     image = Image(size=shape[:2], channels=shape[2])  # type: ignore[arg-type]
     if path.is_dir():
-        tensor = image.tensor(IMAGE, Learnt())
-        return np.stack([image.from_file(file, tensor) for file in image_file.images(path)])
+        return _read(image_file.images(path), image)
     examples = Arrays(path=data).examples("train")
     return np.stack([image.load(example[IMAGE], Learnt()).numpy() for example in examples])
+
+
+def _read(files: Sequence[Path], image: Image) -> np.ndarray:
+    tensor = image.tensor(IMAGE, Learnt())
+    images: list[np.ndarray] = []
+    refused: list[str] = []
+    for file in files:
+        try:
+            images.append(image.from_file(file, tensor))
+        except UserError as error:
+            refused.append(str(error))
+    if refused:
+        raise UserError(f"{len(refused):,} of {len(files):,} images cannot be read, the first {refused[0]}. Convert "
+                        "them, or take them out")
+    return np.stack(images)

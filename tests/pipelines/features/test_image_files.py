@@ -1,4 +1,5 @@
 """Image files as people have them are read the same in every way, or refused with the same reason."""
+import io
 import resource
 
 import keras
@@ -9,11 +10,13 @@ import pytest
 import tensorflow as tf
 
 from export.keras_models import graph
-from export.signature import Tensor
+from export.signature import Signature, Tensor
 from pipelines.errors import UserError
-from pipelines.features import Learnt
+from pipelines.features import Learnt, image_file
 from pipelines.features.image import Image, size_of
 from pipelines.tasks.image_classification import ImageClassification
+from pipelines.tools import drift, predict
+from pipelines.tools.data_option import images_of
 from serving.client import GrpcClient, RestClient, ServingError
 from serving.embedded import serving
 from tests.pipelines.features import odd_files
@@ -59,11 +62,17 @@ def test_a_file_shows_what_it_was_made_of(name, folder):
     assert np.abs(image.astype(int) - expected).max() <= LOST
 
 
-def test_training_and_predicting_read_the_same(data, folder):
+def test_training_predict_press_and_drift_read_the_same(data, folder):
     images = in_training(data)
     assert len(images) == 2 * len(READABLE)
-    for path, image in images.items():
-        np.testing.assert_array_equal(Image(size=SIZE).from_file(path=folder / path, tensor=COLORED), image, path)
+    paths = image_file.images(folder / "a")
+    asked = predict.Asked(folder, data.task, data.index, {"image": data.features["image"]})
+    predicted = predict.read_inputs(asked, Signature(inputs=(COLORED,), outputs=()), paths)["image"]
+    pressed = images_of(str(folder / "a"), COLORED.shape)
+    logged = drift._decoded(data, [{"image": path.read_bytes()} for path in paths])["image"]
+    for path, *ways in zip(paths, predicted, pressed, logged, strict=True):
+        for image in ways:
+            np.testing.assert_array_equal(image, images[str(path)], path.name)
 
 
 def test_grey_models_read_the_same_too(folder):
@@ -115,7 +124,7 @@ def test_exif_is_found_in_either_byte_order_and_behind_other_segments(first, ord
     if first == "":
         content = content[:2] + content[content.index(b"\xff\xe1"):]
     assert size_of(content) == (WIDTH, HEIGHT), "it lies on its side"
-    upright = PIL.ImageOps.exif_transpose(PIL.Image.open(odd_files.io.BytesIO(content)))
+    upright = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(content)))
     image = Image(size=(WIDTH, HEIGHT)).load(tf.constant(content), Learnt()).numpy()
     assert np.abs(image.astype(int) - np.asarray(upright)).max() <= LOST
 
