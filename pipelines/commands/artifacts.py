@@ -26,7 +26,8 @@ def explain(
         reference: Annotated[Path, typer.Option(
             "--reference", metavar="MODEL.keras", help="the float model, or a float .tflite file")],
         data: Annotated[str, typer.Option(
-            "--data", metavar="DATA", help="a folder of images, a .npz or .npy file, or tfds:NAME")],
+            "--data", metavar="DATA",
+            help="a folder of images, a .csv of images and labels, a .npz or .npy file, or tfds:NAME")],
         examples: Annotated[int, typer.Option(min=1, help="images to run")] = 64,
         figure: Annotated[Optional[Path], typer.Option(
             "--figure", metavar="FILE.png", help="draw the errors here")] = None,
@@ -96,7 +97,7 @@ def predict(
         artifact: Annotated[Path, typer.Argument(
             help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
         files: Annotated[list[Path], typer.Argument(
-            metavar="FILE...", help="what the model takes, for instance images")]) -> None:
+            metavar="FILE...", help="what the model takes, for instance images or folders of them")]) -> None:
     """Show what a model says of some files, for instance the classes of images."""
     from pipelines.tools import predict
 

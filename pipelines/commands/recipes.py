@@ -77,7 +77,8 @@ def press(
             metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
         data: Annotated[str, typer.Option(
             "--data", metavar="DATA",
-            help="a folder of images, a .npz or .npy file, tfds:NAME, or an .npz with the model's inputs")],
+            help="a folder of images, a .csv of images and labels, a .npz or .npy file, tfds:NAME, or an .npz with "
+                 "the model's inputs")],
         variants: Annotated[Optional[str], typer.Option(
             metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
         targets: Annotated[Optional[str], typer.Option(

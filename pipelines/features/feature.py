@@ -106,8 +106,13 @@ class Feature(Entry):
         return Learnt(names=field.names or [])
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
-        """Return one example's tensor out of its raw value, in the input pipeline as in a served graph."""
+        """Return one example's tensor out of its raw value, in a served graph, which runs without Python."""
         return value
+
+    def load(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
+        """Return one example's tensor out of its raw value, in the input pipeline: as in a served graph, but that it
+        may take what only Python can read."""
+        return self.decode(value, learnt)
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
         """Return why a raw value cannot be read; None where it can.

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
 from pipelines.errors import UserError
+from pipelines.features import image_decoding, image_file
 from pipelines.features.feature import Feature, Learnt
 
 with epy.lazy_imports():
@@ -22,8 +23,8 @@ with epy.lazy_imports():
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Endings of the files that can be read.
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif"}
+#: EXIF's orientations that lie on their side.
+LYING = (5, 6, 7, 8)
 
 
 class Image(Feature, name="image", shorthand="size"):
@@ -53,10 +54,25 @@ class Image(Feature, name="image", shorthand="size"):
         colours = "RGB" if self.channels == 3 else "grey"
         return Tensor(name=name, dtype="uint8", shape=self.shape, role="image", meaning=f"raw pixels 0..255, {colours}")
 
+    def load(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
+        """Return the first frame of a file as raw pixels, uint8 (height, width, channels), with what Pillow reads.
+
+        What needs neither Pillow nor turning does not leave TensorFlow's threads for Python.
+        """
+
+        def plainly() -> tf.Tensor:
+            return image_decoding.decode_plain(value, self._colours)
+
+        def in_python() -> tf.Tensor:
+            pixels = tf.numpy_function(lambda content: self._decoded(content).numpy(), [value], tf.uint8,
+                                       stateful=False)
+            return tf.ensure_shape(pixels, [None, None, None])
+
+        return self.fitted(tf.cond(image_decoding.is_plain(value), plainly, in_python))
+
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
-        """Return the first frame of a JPEG, PNG, BMP or GIF as raw pixels, uint8 (height, width, channels)."""
-        image = tf.io.decode_image(value, channels=3 if self.channels == 3 else 0, expand_animations=False)
-        return self.fitted(image)
+        """Return the first frame of a JPEG, PNG, GIF or BMP as raw pixels, uint8 (height, width, channels)."""
+        return self.fitted(image_decoding.decode(value, self._colours))
 
     def fitted(self, image: tf.Tensor) -> tf.Tensor:
         """Return an image of any size and channels as the model's raw pixels, uint8 (height, width, channels)."""
@@ -65,34 +81,29 @@ class Image(Feature, name="image", shorthand="size"):
             if self.fit == "pad":
                 image = tf.image.resize_with_crop_or_pad(image, *self.size)
             else:
-                resized = tf.image.resize(tf.cast(image, tf.float32), self.size, antialias=True)
+                resized = tf.image.resize(image, self.size, antialias=True)
                 image = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
         return tf.ensure_shape(tf.cast(image, tf.uint8), self.shape)
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
-        if not value:
-            return "empty file"
         try:
-            self.decode(tf.constant(value), learnt)
-        except tf.errors.OpError as error:
-            if "Unknown image file format" in error.message:
-                return "not a JPEG, PNG, BMP or GIF"
-            return "truncated or damaged"
+            self._decoded(value)
+        except ValueError as error:
+            return str(error)
         return None
 
     def from_file(self, path: Path, tensor: Tensor) -> np.ndarray:
         """Return an image file as raw pixels, uint8, in the tensor's shape. Raises UserError."""
-        height, width, channels = (int(size or 1) for size in tensor.shape)
+        size = tuple(given or own for given, own in zip(tensor.shape[:2], self.size, strict=True))
+        wanted = self.model_copy(update={"size": size, "channels": tensor.shape[2] or self.channels})
         try:
-            with PIL.Image.open(path) as file:
-                image = file.convert("L" if channels == 1 else "RGB")
-                if image.size != (width, height):
-                    image = image.resize((width, height), PIL.Image.Resampling.BILINEAR)
-                return np.asarray(image, np.uint8).reshape(height, width, channels)
+            return wanted.fitted(wanted._decoded(path.read_bytes())).numpy()
         except FileNotFoundError:
             raise UserError(f"{path}: there is no such image") from None
         except OSError as error:
-            raise UserError(f"{path}: not an image that can be read ({str(error).splitlines()[0]})") from None
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
 
     def encode(self, value: np.ndarray) -> tuple[str, bytes]:
         """Return raw pixels (height, width, channels) as a PNG file."""
@@ -110,16 +121,39 @@ class Image(Feature, name="image", shorthand="size"):
         flat = values.reshape(len(values), -1).astype("float32")
         return {"brightness": flat.mean(axis=1), "contrast": flat.std(axis=1), "sharpness": _sharpness(values)}
 
+    def _decoded(self, content: Any) -> tf.Tensor:
+        """Return a file's pixels in its own size, uint8 (height, width, 1 to 4 channels).
+
+        Raises:
+            ValueError: it cannot be read; the message is the reason.
+        """
+        if not isinstance(content, bytes):
+            content = content.item()  # TensorFlow gives an array when it is eager
+        value = tf.constant(content)
+        if not image_decoding.is_known(value):
+            return tf.constant(image_file.pixels(content))
+        try:
+            return image_decoding.traced(self._colours)(value)
+        except tf.errors.OpError as error:
+            too_large = image_decoding.TOO_LARGE in error.message
+            raise ValueError(image_decoding.TOO_LARGE if too_large else image_file.DAMAGED) from None
+
+    @property
+    def _colours(self) -> int:
+        return 3 if self.channels == 3 else 0  # grey is made of what the file has
+
 
 def size_of(value: Any) -> tuple[int, int] | None:
     """Return height and width of a raw image, an array or a file by its header; None where it cannot be read."""
     if not isinstance(value, bytes):
         return np.shape(value)[:2]
     try:
-        with PIL.Image.open(io.BytesIO(value)) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError):
+        height, width = image_file.size_of(value)
+    except ValueError:
         return None
+    content = tf.constant(value)
+    lies = tf.io.is_jpeg(content) and int(image_decoding.orientation(content)) in LYING
+    return (width, height) if lies else (height, width)
 
 
 def whole_pixels(value: object) -> object:

@@ -10,6 +10,7 @@ from pipelines.ingest.sources import (
     idx_files,
     image_and_mask_folder,
     image_folder,
+    image_table,
     scikit_learn,
     table_file,
     tfds_source,
@@ -18,4 +19,5 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "brain", "idx_files",
-           "image_and_mask_folder", "image_folder", "scikit_learn", "table_file", "tfds_source", "tfrecord"]
+           "image_and_mask_folder", "image_folder", "image_table", "scikit_learn", "table_file", "tfds_source",
+           "tfrecord"]

@@ -183,7 +183,7 @@ class Data:
         return decoded.apply(tf.data.experimental.assert_cardinality(count))
 
     def _decode(self, example: Tensors) -> tuple[Tensors, Tensors]:
-        return self._divided({name: feature.decode(example[feature.field_name(name)], self.index.learnt[name])
+        return self._divided({name: feature.load(example[feature.field_name(name)], self.index.learnt[name])
                               for name, feature in self.features.items()})
 
     def _prepared(self, inputs: Mapping[str, tf.Tensor], targets: Mapping[str, tf.Tensor]) -> tuple[Tensors, Tensors]:

@@ -279,7 +279,7 @@ def _counts(reader: Reader, split: Split, seen: PartIndex, learnt: Mapping[str, 
             class_of = dict(zip(seen.positions, seen.classes[target], strict=True))
             values = [np.array([class_of[position] for position in split.positions or []], int)]
         else:
-            values = (feature.decode(tf.constant(value), known).numpy()
+            values = (feature.load(tf.constant(value), known).numpy()
                       for value in reader.checked(target, split, known))
         total = np.zeros(len(known.names), "int64")
         for value in values:

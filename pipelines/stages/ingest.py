@@ -58,7 +58,8 @@ def _check_unreadable(context: Context, index: Index) -> None:
     if len(index.unreadable) > limit * seen:
         first = index.unreadable[0]
         raise UserError(f"data: {len(index.unreadable):,} of {seen:,} examples could not be read (limit {limit:.2%}). "
-                        f"The first: {first.name} ({first.reason}). See {report}")
+                        f"The first: {first.name} ({first.reason}). Convert or take them out, or raise "
+                        f"data.max_unreadable to go on without them. See {report}")
 
 
 def _draw_samples(context: Context, data: Data) -> None:

@@ -182,7 +182,7 @@ def _decoded(data: Data, examples: Sequence[Mapping[str, Any]]) -> dict[str, np.
     inputs: dict[str, np.ndarray] = {}
     for name, tensor in data.index.inputs.items():
         feature, learnt = data.features[name], data.index.learnt[name]
-        values = [feature.decode(tf.constant(value), learnt).numpy() if isinstance(value, bytes) else np.asarray(value)
+        values = [feature.load(tf.constant(value), learnt).numpy() if isinstance(value, bytes) else np.asarray(value)
                   for value in (example[name] for example in examples)]
         wrong = next((value for value in values if not _fits(value.shape, tensor.shape)), None)
         if wrong is not None:

@@ -11,7 +11,7 @@ from export.predictors import Predictor, open_predictor
 from export.signature import DEFAULT, Arrays, Signature
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
-from pipelines.features import Feature, Learnt
+from pipelines.features import Feature, Learnt, image_file
 from pipelines.ingest.index import Index
 from pipelines.ingest.sources.source import Source
 from pipelines.recipe.recipe import Recipe
@@ -54,10 +54,14 @@ def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
     """Yield a line per file, or per row of files of rows: what the model says of it, for instance its best classes
     with their probabilities.
 
+    Args:
+        files: or folders, of which all images are taken.
+
     Raises:
         UserError: there is no such model, or a file cannot be read.
     """
     asked = find_model(artifact)
+    files = [one for file in files for one in (_images(file) if file.is_dir() else [file])]
     if asked.path.suffix == ".tflite":
         with workers.quiet():
             said = answers(asked, files)
@@ -100,6 +104,14 @@ def answers(asked: Asked, files: Sequence[Path]) -> list[tuple[str, str]]:
     inputs = read_inputs(asked, signature, files) if rows is None else rows[1]
     outputs = asked.task.answer(predictor, inputs)
     return list(zip(titles, asked.task.in_words(_named(asked, outputs), asked.index), strict=True))
+
+
+def _images(folder: Path) -> list[Path]:
+    """Return the images in a folder. Raises UserError where there are none."""
+    images = image_file.images(folder)
+    if not images:
+        raise UserError(f"{folder}: has no images in it ({image_file.READ})")
+    return images
 
 
 def _rows(asked: Asked, signature: Signature, files: Sequence[Path]) -> tuple[list[str], Arrays] | None:

@@ -102,7 +102,8 @@ def recipe_for(settings: PressSettings) -> Recipe:
     if described.signature is not None:
         return _equivalence(settings, described.signature)
     labels: Literal["true", "model"] = "model" if is_unlabelled(settings.data) else "true"
-    source = _labelled_by_model(settings, described) if labels == "model" else source_of(settings.data)
+    source = (_labelled_by_model(settings, described) if labels == "model"
+              else source_of(settings.data).of_model(described.classes))
     variants = settings.variants or (TRAINABLE if described.is_keras and labels == "true" else FIXED)
     targets = _listed(settings.targets or ("litert,saved_model" if described.is_keras else "litert"), "--targets")
     targets = [AS_IT_IS if one == "litert" else one for one in targets]

@@ -11,7 +11,8 @@ from pydantic import Field as Setting
 from pipelines.errors import UserError
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources import npz, stored_array
+from pipelines.ingest.sources import class_labels, npz, stored_array
+from pipelines.ingest.sources.class_labels import Classes
 from pipelines.ingest.sources.npz import Header
 from pipelines.ingest.sources.source import Source
 from pipelines.ingest.sources.stored_array import StoredArray
@@ -31,6 +32,8 @@ PARTS: dict[str, Part] = {"train": "train", "val": "validation", "validation": "
 MOST_ROWS, BLOCK_BYTES = 256, 2**20
 #: What a position is called beside the fields.
 POSITION = "/position"
+#: NumPy's letters for text.
+WORDS = "US"
 #: The class of images without labels.
 UNLABELLED = "unlabelled"
 
@@ -43,8 +46,8 @@ class Arrays(Source, name="arrays", shorthand="path"):
     """A .npz file with images and labels, or a .npy file with images alone.
 
     They are called x_train and y_train, x_test and y_test; images and labels; or x and y. Images are uint8
-    (examples, height, width) or (examples, height, width, channels), raw pixels 0..255; labels are whole numbers from
-    0, or one-hot. They are the fields `image` and `label`.
+    (examples, height, width) or (examples, height, width, channels), raw pixels 0..255; labels are words, whole
+    numbers or one-hot, see `class_labels.classes_of`. They are the fields `image` and `label`.
 
     Every other array of numbers with an entry per example is a field too, for tasks that take other things. It is named
     after its part and the field: train_age and test_age, or age_train and age_test, are a field `age`; a name without a
@@ -54,7 +57,7 @@ class Arrays(Source, name="arrays", shorthand="path"):
 
     Args:
         path: the file.
-        class_names: in the order of the labels; their numbers where not given.
+        class_names: in the order of the labels; the words or numbers that they are where not given.
     """
 
     path: str = Setting(min_length=1)
@@ -74,6 +77,12 @@ class Arrays(Source, name="arrays", shorthand="path"):
             raise UserError(self.without("image"))
         return _pair(npz.headers(self.path), "train")[1] is not None
 
+    def of_model(self, classes: int) -> Arrays:
+        names = self._layout()["train"]
+        if self.class_names is not None or "label" not in names:
+            return self
+        return self.model_copy(update={"class_names": class_labels.names_for(self._labels(names["label"]), classes)})
+
     def parts(self) -> list[Part]:
         return _parts(self._layout())
 
@@ -85,7 +94,7 @@ class Arrays(Source, name="arrays", shorthand="path"):
             if field == "image":
                 fields[field] = Field(kind="bytes", shape=(*shape[:2], shape[2] if len(shape) == 3 else 1))
             elif field == "label":
-                fields[field] = Field(kind="class", names=self._class_names(name))
+                fields[field] = Field(kind="class", names=self._classes().names)
             elif _is_whole(field, layout, headers):
                 fields[field] = Field(kind="array" if shape else "number", shape=shape or None,
                                       dtype=str(headers[name].dtype))
@@ -129,8 +138,8 @@ class Arrays(Source, name="arrays", shorthand="path"):
                     "height, width), or (examples, height, width, 1 or 3 channels)")
         if field == "label" and labels is not None:
             array = npz.array(self.path, labels)
-            return (f"data: {labels} in {self.path} has the shape {array.shape} and type {array.dtype}; give one whole "
-                    "number per image, or one-hot rows")
+            return (f"data: {labels} in {self.path} has the shape {array.shape} and type {array.dtype}; give one word "
+                    "or whole number per image, or one-hot rows")
         return None
 
     def _lacks_images(self) -> str:
@@ -157,8 +166,8 @@ class Arrays(Source, name="arrays", shorthand="path"):
             raise UserError(self._lacks_images())
         return layout
 
-    def _class_names(self, labels: str) -> list[str]:
-        return self.class_names or [str(label) for label in range(int(self._labels(labels).max(initial=0)) + 1)]
+    def _classes(self) -> Classes:
+        return class_labels.classes_of(self._labels(self._layout()["train"]["label"]), self.class_names)
 
     def _values(self, part: Part, field: str) -> np.ndarray | StoredArray:
         """Return a field's values, (examples, ...), in memory or where they lie."""
@@ -171,7 +180,8 @@ class Arrays(Source, name="arrays", shorthand="path"):
             raise UserError(f"data: {self.path} has no {field} of the {part} part; it has "
                             f"{', '.join(sorted(npz.headers(self.path)))}")
         if field == "label":
-            return self._labels(names[field])
+            labels = class_labels.flat(self._labels(names[field]))
+            return self._classes().numbers(labels, f"{names[field]} in {self.path}")
         return stored_array.find(self.path, names[field]) or npz.array(self.path, names[field])
 
     def _images(self, name: str) -> np.ndarray | StoredArray:
@@ -192,17 +202,19 @@ class Arrays(Source, name="arrays", shorthand="path"):
         return images if images.ndim == 4 else images[..., None]
 
     def _labels(self, name: str) -> np.ndarray:
-        """Return the classes, int64 (examples,)."""
+        """Return labels as they are written. Raises UserError where there are none."""
         labels = npz.array(self.path, name)
         if not len(labels):
             raise UserError(f"data: {name} in {self.path} is empty; give at least one image with its label")
-        if labels.ndim == 2 and labels.shape[1] > 1:
-            labels = labels.argmax(axis=1)
-        return labels.reshape(len(labels)).astype("int64")
+        return labels
 
     def _are_labels(self, name: str, header: Header) -> bool:
-        """Return whether an array has one class per example: whole numbers, or rows whose largest number tells it."""
-        if not header.is_numeric or not 1 <= len(header.shape) <= 2:
+        """Return whether an array has one class per example: words, whole numbers, or rows whose largest tells it."""
+        if not 1 <= len(header.shape) <= 2:
+            return False
+        if header.kind in WORDS:
+            return len(header.shape) == 1 or header.shape[1] == 1
+        if not header.is_numeric:
             return False
         if header.kind != "f" or (len(header.shape) == 2 and header.shape[1] > 1):
             return True

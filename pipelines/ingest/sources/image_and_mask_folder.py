@@ -10,8 +10,8 @@ from etils import epy
 from pydantic import Field as Setting
 
 from pipelines.errors import UserError
+from pipelines.features import image_file
 from pipelines.features.feature import Field
-from pipelines.features.image import SUFFIXES
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources.image_folder import PART_FOLDERS
 from pipelines.ingest.sources.source import Source
@@ -27,8 +27,8 @@ SETTING = "data.source.image_and_mask_folder"
 class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path"):
     """A folder of images beside one of masks, images/1.jpg and masks/1.png, or train/val/test folders of such.
 
-    Images are JPEG, PNG, BMP or GIF; masks are of their size, PNG, BMP, GIF or TIFF. Folders below these may hold them
-    too, alike in both.
+    Masks are of their images' size, PNG, BMP, GIF or TIFF. Folders below these may hold them too, alike in both. Hidden
+    files and folders, and what systems leave behind, are passed over.
 
     Args:
         path: the folder, relative to where litepress runs.
@@ -70,10 +70,10 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
         """Return the paths of every image of a part and of its mask, sorted by name. Raises UserError where one lacks
         the other."""
         root = self._root(part)
-        images = self._files(root / self.images, SUFFIXES, "")
+        images = self._files(root / self.images, image_file.SUFFIXES | image_file.NOT_READ, "")
         masks = self._files(root / self.masks, MASK_SUFFIXES, self.suffix)
         if not images:
-            raise UserError(f"{SETTING}.path: {root / self.images} has no images (JPEG, PNG, BMP or GIF)")
+            raise UserError(f"{SETTING}.path: {root / self.images} has no images ({image_file.READ})")
         if alone := sorted(set(images) - set(masks)):
             raise UserError(f"{SETTING}: {_counted(len(alone), 'image has', 'images have')} no mask in "
                             f"{root / self.masks}, the first {images[alone[0]]}; its mask would be "
@@ -98,7 +98,7 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
         root = base / next(named, ".")
         for setting, name in (("images", self.images), ("masks", self.masks)):
             if not (root / name).is_dir():
-                listed = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir())) or "none"
+                listed = ", ".join(child.name for child in image_file.folders(root)) or "none"
                 raise UserError(f"{SETTING}.{setting}: {root} has no folder {name}; its folders: {listed}. Give the "
                                 "name of yours")
         return root
@@ -109,16 +109,14 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
             reason = "not a folder" if base.exists() else "not there"
             raise UserError(f"{SETTING}.path: {self.path} is {reason}; give a folder with the folders {self.images} "
                             f"and {self.masks} in it")
-        return sorted(child.name for child in base.iterdir() if child.is_dir())
+        return [child.name for child in image_file.folders(base)]
 
     def _files(self, folder: Path, suffixes: Collection[str], behind: str) -> dict[str, Path]:
         """Return the files of a folder and those below, by their place in it without ending and what is behind their
         name."""
         files: dict[str, Path] = {}
-        for path in sorted(folder.rglob("*")):
-            if any(part.startswith(".") for part in path.relative_to(folder).parts):
-                continue
-            if path.suffix.lower() not in suffixes or not path.stem.endswith(behind) or not path.is_file():
+        for path in sorted(image_file.files(folder, below=True)):
+            if path.suffix.lower() not in suffixes or not path.stem.endswith(behind):
                 continue
             name = path.relative_to(folder).with_suffix("").as_posix().removesuffix(behind)
             if name in files:

@@ -10,8 +10,8 @@ from etils import epy
 from pydantic import Field as Setting
 
 from pipelines.errors import UserError
+from pipelines.features import image_file
 from pipelines.features.feature import Field
-from pipelines.features.image import SUFFIXES
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources.source import Source
 
@@ -22,7 +22,10 @@ PART_FOLDERS: dict[str, Part] = {"train": "train", "val": "validation", "validat
 
 
 class ImageFolder(Source, name="image_folder", shorthand="path"):
-    """A folder of images (JPEG, PNG, BMP, GIF), one folder per class, or train/val/test folders of such.
+    """A folder of images, one folder per class, or train/val/test folders of such.
+
+    What is an image by its name and is not read, say HEIC, counts as unreadable. Hidden files and folders, and what
+    systems leave behind, are passed over.
 
     Args:
         path: the folder, relative to where litepress runs.
@@ -57,11 +60,10 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
                             f"{', '.join(sorted(unknown))}")
         files = []
         for label, name in enumerate(classes):
-            images = sorted(path for path in (root / name).rglob("*")
-                            if path.suffix.lower() in SUFFIXES and path.is_file())
+            images = image_file.images(root / name, below=True)
             if not images and part == "train":
                 raise UserError(f"data.source.image_folder.path: class {name} has no images in {root / name} "
-                                "(JPEG, PNG, BMP or GIF)")
+                                f"({image_file.READ})")
             files += [(str(path), label) for path in images]
         return files
 
@@ -81,7 +83,7 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
         root = self._root("train")
         names = self._folders(root)
         if len(names) < 2:
-            direct = any(child.suffix.lower() in SUFFIXES for child in Path(self.path).iterdir())
+            direct = image_file.images(Path(self.path))
             hint = "Images lie in it directly." if direct else f"Found: {', '.join(names) or 'none'}."
             raise UserError(f"data.source.image_folder.path: {root} needs one folder per class, at least two. {hint}")
         return names
@@ -98,4 +100,4 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
             reason = "not a folder" if folder.exists() else "not there"
             raise UserError(f"data.source.image_folder.path: {self.path} is {reason}; give a folder with one folder of "
                             "images per class")
-        return sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+        return [child.name for child in image_file.folders(folder)]

@@ -66,6 +66,9 @@ def _opened(path: str) -> Iterator[np.lib.npyio.NpzFile | dict[str, np.ndarray]]
     except FileNotFoundError:
         raise UserError(f"data: there is no file {path}") from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if "allow_pickle" in str(error):
+            raise UserError(f"data: {path} has an array of Python objects; save words with .astype(str), and numbers "
+                            "with their type") from None
         raise UserError(f"data: {path} is not a NumPy file of plain arrays that can be read "
                         f"({first_line(error)})") from None
 

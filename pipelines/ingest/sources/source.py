@@ -65,6 +65,11 @@ class Source(Entry):
         must be read one by one."""
         return None
 
+    def of_model(self, classes: int) -> Source:
+        """Return the source as data for a model of so many classes, of which its labels may be but some. Raises
+        UserError."""
+        return self
+
     def without(self, field: str) -> str | None:
         """Return why there is no field of this name, for the user; None where the names of the others say enough."""
         return None

@@ -83,7 +83,7 @@ def test_an_array_that_no_example_has_an_entry_of_is_not_in_the_way(arrays):
     (dict(x=IMAGES[0], y=np.arange(4)), r"has the shape \(4, 4\); give images \(examples, height, width\)"),
     (dict(x=IMAGES[..., None].repeat(5, axis=3), y=LABELS), r"has the shape \(20, 4, 4, 5\)"),
     (dict(x=IMAGES, y=np.arange(7)), "has 20 images of the train part and 7 labels"),
-    (dict(x=IMAGES, y=LABELS + 0.5), "one whole number per image"),
+    (dict(x=IMAGES, y=LABELS + 0.5), "one word or whole number per image"),
     (dict(x_train=IMAGES, y_train=LABELS, x_test=IMAGES), "has no label of the test part"),
     (dict(pictures=IMAGES), "has no images; it has pictures. Call them x_train and y_train, images and labels"),
     (dict(names=np.array(["a"])), "has no images; it has names"),

@@ -106,7 +106,7 @@ def emptied(root):
     (renamed, "data.source.image_and_mask_folder.masks: {root} has no folder masks; its folders: images, truth. Give "
               "the name of yours"),
     (twice, "{root}/images/03.jpg and {root}/images/03.png have one name; rename one of them"),
-    (emptied, "{root}/images has no images (JPEG, PNG, BMP or GIF)"),
+    (emptied, "{root}/images has no images (JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or PPM)"),
     (lambda root: (root / "test").mkdir(), "{root} has test but no train folder"),
     (lambda root: [(root / name).mkdir() for name in ("train", "val", "validation")],
      "{root} has train, val, validation, and two of them are one part; keep one")])

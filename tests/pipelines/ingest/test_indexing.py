@@ -109,7 +109,7 @@ def test_unreadable_images_are_named_with_the_reason_and_left_out(photos):
     index = index_of({"image_folder": str(photos)})
     reasons = {os.path.relpath(one.name, photos): one.reason for one in index.unreadable}
     assert reasons == {"ash/1.jpg": "truncated or damaged", "birch/0.png": "empty file",
-                       "cedar/0.png": "not a JPEG, PNG, BMP or GIF"}
+                       "cedar/0.png": "not a JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or PPM"}
     positions = [position for split in index.splits.values() for position in split.positions]
     assert len(positions) == len(set(positions)) == 57
     assert sum(sum(counts["label"]) for counts in index.counts.values()) == 57

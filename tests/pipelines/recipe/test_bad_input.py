@@ -255,7 +255,7 @@ def test_predict_with_a_corrupt_keras_file(litepress, working_folder):
 def test_predict_a_picture_that_is_none(litepress, tiny_run, working_folder):
     (working_folder / "x.png").write_text("no picture")
     model = tiny_run / "runs" / "tiny" / "latest" / "export" / "litert" / "int8.tflite"
-    refused(litepress("predict", model, "x.png"), "x.png: not an image that can be read")
+    refused(litepress("predict", model, "x.png"), "x.png: not a JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or PPM")
     refused(litepress("predict", model, "y.png"), "y.png: there is no such image")
 
 

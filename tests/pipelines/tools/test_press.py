@@ -9,9 +9,11 @@ import tf_keras
 
 from pipelines.errors import UserError
 from pipelines.ingest import Source
+from pipelines.ingest.data import Data
 from pipelines.ingest.indexing import build_index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.image_classification import ImageClassification
+from pipelines.tools.press import PressSettings, recipe_for
 
 CLASSES = 4
 
@@ -106,6 +108,54 @@ def test_images_without_labels_are_measured_by_agreement(here, litepress, data):
     assert refused.code == 2 and "no labels to learn from" in refused.err
 
 
+WORDS = np.array(["d", "a", "c", "b"])
+
+
+def saved(form, images, labels):
+    """Write images with labels in one of their forms, and return how `--data` names them."""
+    if form == "words.csv":
+        for number, image in enumerate(images):
+            PIL.Image.fromarray(image[..., 0]).save(f"{number:03}.webp", lossless=True)
+        rows = [f"{number:03}.webp,{WORDS[label]}" for number, label in enumerate(labels)]
+        Path(form).write_text("\n".join(["image,class", *rows]))
+    else:
+        written = {"words.npz": WORDS[labels], "one_hot.npz": np.eye(CLASSES)[labels], "from_1.npz": labels + 1}
+        np.savez(form, images=images, labels=written[form])
+    return form
+
+
+@pytest.mark.parametrize(("form", "names"), [
+    ("words.csv", list("abcd")), ("words.npz", list("abcd")), ("one_hot.npz", list("0123")),
+    ("from_1.npz", list("1234"))])
+def test_labels_come_in_several_forms(place, tmp_path, monkeypatch, form, names):
+    monkeypatch.chdir(tmp_path)
+    with np.load(place / "data.npz") as arrays:
+        images, labels = arrays["x_train"][:40], arrays["y_train"][:40]
+    settings = PressSettings(model=place / "spots.h5", data=saved(form, images, labels), scratch=tmp_path / "scratch")
+    recipe = recipe_for(settings)
+    recipe.data.source.prepare()
+    index = build_index(recipe.data, recipe.task, 1)
+    assert index.names("label") == names and index.unreadable == []
+    _, targets = Data(recipe.data, recipe.task, index, 1).arrays("train", 100)
+    expected = labels[index.splits["train"].positions]
+    expected = [names.index(WORDS[label]) for label in expected] if form.startswith("words") else expected
+    np.testing.assert_array_equal(targets["label"], expected)
+
+
+@pytest.mark.slow
+def test_a_table_of_images_is_pressed_and_a_missing_one_is_named(place, tmp_path, monkeypatch, litepress):
+    monkeypatch.chdir(tmp_path)
+    with np.load(place / "data.npz") as arrays:
+        data = saved("words.csv", arrays["x_train"][:40], arrays["y_train"][:40])
+    message = litepress("press", place / "spots.h5", "--data", data, "--pixels", "0..1", "--variants", "float32",
+                        "--targets", "litert", "--json", "r.json", "--no-track")
+    assert message.code == 0, message.out + message.err
+    assert "28 train / 4 validation / 8 test, 4 classes, 0 unreadable" in message.out
+    Path("007.webp").unlink()
+    missing = litepress("press", place / "spots.h5", "--data", data, "--pixels", "0..1", "--no-track")
+    assert missing.code == 2 and "1 file is not there, the first in row 8: 007.webp" in missing.err
+
+
 def write(name, content):
     Path(name).write_bytes(content)
     return name
@@ -152,7 +202,7 @@ IMAGES = np.arange(10 * 4 * 4).reshape(10, 4, 4).astype("uint8")
     (arrays(x=IMAGES[0], y=np.arange(4)), r"has the shape \(4, 4\)"),
     (arrays(x=IMAGES[..., None].repeat(5, axis=3), y=np.arange(10)), r"has the shape \(10, 4, 4, 5\)"),
     (arrays(x=IMAGES, y=np.arange(7)), "10 images of the train part and 7 labels"),
-    (arrays(x=IMAGES, y=np.arange(10) + 0.5), "one whole number per image"),
+    (arrays(x=IMAGES, y=np.arange(10) + 0.5), "one word or whole number per image"),
     (arrays(photos=IMAGES), "has no images; it has photos. Call them"),
     (lambda folder: Path(write(str(folder / "a.npz"), b"PK\x03\x04")), "not a NumPy file")])
 def test_arrays_that_cannot_serve_are_refused(save, expected, tmp_path):

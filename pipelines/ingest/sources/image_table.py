@@ -1,0 +1,192 @@
+"""The user's own images, listed with their labels in a CSV file."""
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from etils import epy
+from pydantic import Field as Setting
+
+from pipelines.errors import UserError
+from pipelines.features.feature import Field
+from pipelines.ingest.index import Part
+from pipelines.ingest.sources import class_labels
+from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.table_file import Csv
+
+with epy.lazy_imports():
+    import numpy as np
+    import pyarrow as pa
+    import tensorflow as tf
+
+SETTING = "data.source.image_table"
+#: What the columns are called where nobody says it, the likeliest first: of files, of their classes, of their parts.
+FILES = ("file_name", "filename", "file", "image_path", "filepath", "file_path", "path", "image", "image_id", "img",
+         "id")
+LABELS = ("label", "labels", "class", "class_name", "category", "target")
+SPLITS = ("split", "subset")
+#: What a row's part may be called.
+PARTS: dict[str, Part] = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
+                          "validation": "validation", "test": "test", "testing": "test"}
+
+
+class Row(NamedTuple):
+    """An image in a table, in its row, counted from 1.
+
+    Args:
+        name: of the file, as the table has it; `path` is where it lies.
+    """
+
+    number: int
+    name: str
+    path: str
+    label: str
+    part: Part
+
+
+class ImageTable(Source, name="image_table", shorthand="path"):
+    """Images that a CSV file lists with their labels, a row each: cats/1.jpg,cat.
+
+    The columns are found by their names (file_name, filename, path, image, id …; label, class, category …; split or
+    subset, where there is one, with train, val and test). Labels are words, or whole numbers.
+
+    Args:
+        path: the CSV file, relative to where litepress runs.
+        folder: what the names of the files start from; the CSV file's own folder where not given.
+        image, label, split: what the columns are called, where it is something else.
+        suffix: what the files' names have behind what the table calls them: .jpg.
+        class_names: of labels that are numbers, in their order; the numbers where not given.
+    """
+
+    path: str = Setting(min_length=1)
+    folder: str | None = Setting(None, min_length=1)
+    image: str | None = Setting(None, min_length=1)
+    label: str | None = Setting(None, min_length=1)
+    split: str | None = Setting(None, min_length=1)
+    suffix: str = ""
+    class_names: tuple[str, ...] | None = Setting(None, min_length=2)
+
+    def fingerprint(self) -> str:
+        self.prepare()
+        digest = hashlib.sha256(str(self.model_dump()).encode())
+        for row in self.rows():
+            status = os.stat(row.path)
+            digest.update(f"{row.path} {row.label} {row.part} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def prepare(self) -> None:
+        """Raise UserError where a file is not there."""
+        rows = self.rows()
+        missing = [row for row in rows if not os.path.isfile(row.path)]
+        if missing:
+            count = "1 file is" if len(missing) == 1 else f"{len(missing):,} of {len(rows):,} files are"
+            raise UserError(f"{SETTING}: {count} not there, the first in row {missing[0].number}: {missing[0].path}. "
+                            "Say in folder what the names start from, and in suffix what they lack at their end")
+
+    def fields(self) -> dict[str, Field]:
+        return {"image": Field(kind="bytes"), "label": Field(kind="class", names=self._classes().names)}
+
+    def of_model(self, classes: int) -> ImageTable:
+        names = self.class_names or class_labels.names_for(self._labels(self._of("train")), classes)
+        return self.model_copy(update={"class_names": names and tuple(names)})
+
+    def parts(self) -> list[Part]:
+        present = {row.part for row in self.rows()}
+        return [part for part in ("train", "validation", "test") if part in present]
+
+    def size(self, part: Part) -> int | None:
+        return len(self._of(part))
+
+    def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
+        """Return the images of a part in the table's order; an example's id is its path."""
+        rows = self._of(part)
+        numbers = self._classes().numbers(self._labels(rows), self.path)
+        chosen = np.arange(len(rows)) if positions is None else np.asarray(positions, int)
+        paths = [rows[position].path for position in chosen]
+        listed = tf.data.Dataset.from_tensor_slices((tf.constant(paths, tf.string), numbers[chosen]))
+        return listed.map(lambda path, label: {"image": tf.io.read_file(path), "label": label, "id": path},
+                          num_parallel_calls=tf.data.AUTOTUNE)
+
+    def rows(self) -> list[Row]:
+        """Return the images. Raises UserError where the table cannot be read, or lacks a column."""
+        if not Path(self.path).is_file():
+            raise UserError(f"{SETTING}.path: there is no file {self.path}")
+        status = os.stat(self.path)
+        return _rows(self, f"{status.st_size} {status.st_mtime_ns}")
+
+    def _of(self, part: Part) -> list[Row]:
+        return [row for row in self.rows() if row.part == part]
+
+    def _classes(self) -> class_labels.Classes:
+        return class_labels.classes_of(self._labels(self._of("train")), self.class_names)
+
+    def _labels(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return labels as whole numbers where all of the table are, else as words."""
+        words = np.array([row.label for row in rows], str)
+        return words.astype("int64") if all(row.label.isdecimal() for row in self.rows()) else words
+
+
+@functools.lru_cache(maxsize=4)
+def _rows(source: ImageTable, version: str) -> list[Row]:
+    """Return the images of a table, kept until its version changes. Raises UserError."""
+    if not os.path.getsize(source.path):
+        raise UserError(f"data: {source.path} is empty; it must have a header and rows")
+    # by default NA and the like would be missing, and not words
+    table = Csv(path=source.path, missing=("",)).read_file(Path(source.path))
+    names = _texts(table, _column(table, source, "image", FILES))
+    labels = _texts(table, _column(table, source, "label", LABELS))
+    has_splits = source.split is not None or _usual(table, SPLITS) is not None
+    splits = _texts(table, _column(table, source, "split", SPLITS)) if has_splits else ["train"] * len(names)
+    folder = Path(source.folder) if source.folder is not None else Path(source.path).parent
+    rows = []
+    for number, (name, label, split) in enumerate(zip(names, labels, splits, strict=True), start=1):
+        if not name or not label:
+            raise UserError(f"data: {source.path} row {number} has no {'label' if name else 'file name'}; fill it in, "
+                            "or take the row out")
+        if split.lower() not in PARTS:
+            raise UserError(f"data: {source.path} row {number} is of the split {split!r}; write train, validation or "
+                            "test")
+        path = folder / f"{name}{source.suffix}".replace("\\", "/")  # Windows's
+        rows.append(Row(number, name, str(path), label, PARTS[split.lower()]))
+    if not any(row.part == "train" for row in rows):
+        raise UserError(f"data: {source.path} has no rows to train on")
+    _refuse_contradictions(rows, source)
+    return rows
+
+
+def _usual(table: pa.Table, usual: Sequence[str]) -> str | None:
+    """Return the column that has the first of the usual names."""
+    columns = {name.strip().lower(): name for name in reversed(table.column_names)}
+    return next((columns[name] for name in usual if name in columns), None)
+
+
+def _column(table: pa.Table, source: ImageTable, setting: str, usual: Sequence[str]) -> str:
+    """Return the column that a setting names, or else one of a usual name. Raises UserError where there is none."""
+    given = getattr(source, setting)
+    if given in table.column_names:
+        return str(given)
+    chosen = _usual(table, usual) if given is None else None
+    if chosen is None:
+        lacks = f"column {given}" if given is not None else f"column called {', '.join(usual[:4])} or the like"
+        raise UserError(f"{SETTING}.{setting}: {source.path} has no {lacks}; its columns: "
+                        f"{', '.join(table.column_names)}. Give the name of the one to take")
+    return chosen
+
+
+def _texts(table: pa.Table, column: str) -> list[str]:
+    return [(text or "").strip() for text in table.column(column).to_pylist()]
+
+
+def _refuse_contradictions(rows: Sequence[Row], source: ImageTable) -> None:
+    """Raise UserError where a file is listed twice, otherwise than before."""
+    seen: dict[str, Row] = {}
+    for row in rows:
+        first = seen.setdefault(row.path, row)
+        if (first.label, first.part) != (row.label, row.part):
+            raise UserError(f"data: {source.path} has {row.name} in row {first.number} as {first.label} "
+                            f"({first.part}), and in row {row.number} as {row.label} ({row.part}); an image has one "
+                            "label, and is of one part")
