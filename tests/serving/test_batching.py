@@ -117,7 +117,7 @@ def test_an_error_reaches_everyone_in_the_batch():
     ("max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 4", "must be in increasing order"),
     ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "last entry in allowed_batch_sizes must match "
                                                            "max_batch_size"),
-    ("max_batch_sizes { value: 8 }", ":1: Invalid protobuf file: "),
+    ("max_batch_sizes { value: 8 }", "BatchingParameters: 1:1: "),
 ])
 def test_parameters_that_cannot_be_are_refused(tmp_path, text, words):
     path = tmp_path / "batching.config"

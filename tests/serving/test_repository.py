@@ -81,7 +81,7 @@ def test_a_mounted_repository_keeps_its_place_in_the_configuration(tmp_path, toy
 def test_a_broken_configuration_is_said_with_its_line(repository, toy_one):
     repository.promote("toy", toy_one)
     (repository.folder / "models.config").write_text("model_config_list {\n broken")
-    with pytest.raises(RepositoryError, match=r"models.config:2: Invalid protobuf file"):
+    with pytest.raises(RepositoryError, match=r"ModelServerConfig: 2:2: .*models\.config"):
         repository.label("toy", "stable", 1)
 
 

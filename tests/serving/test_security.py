@@ -86,7 +86,7 @@ def test_tls_for_both_protocols(base, papers, tmp_path, mutual):
 @pytest.mark.parametrize("text, words", [
     ("server_key: 'x'", "must both be given"), ("server_key: 'x' server_cert: 'y'", "do not fit together, or are not "
                                                                                     "PEM text"),
-    ("client_verify: maybe", ":1: Invalid protobuf file"),
+    ("client_verify: maybe", "SSLConfig: 1:16: "),
 ])
 def test_broken_papers_are_refused(tmp_path, text, words):
     (tmp_path / "ssl").write_text(text)

@@ -57,7 +57,7 @@ def of_several_functions(x):
 
 
 @pytest.mark.parametrize("network", [of_range_one, of_caffe, of_hard_swish, of_augmentation, of_several_functions])
-@pytest.mark.parametrize("name", ["model.h5", "model"])
+@pytest.mark.parametrize("name", ["model.h5", pytest.param("model", marks=pytest.mark.slow)])
 def test_what_keras_2_has_between_and_in_its_layers_comes_over(network, name):
     tf_keras.utils.set_random_seed(3)
     inputs = K.Input((16, 16, 3))

@@ -146,6 +146,7 @@ def test_a_deployment_serves_what_was_trained(litepress, work):
         assert message.code == 2 and words in message.err and not Path("other").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.timed
 def test_load_is_put_on_a_server_and_the_highest_rate_found(litepress, work):
     with serving(Path("runs/tiny/latest/export/saved_model").resolve(), "tiny") as server:

@@ -85,6 +85,7 @@ def variants(compressed: Path) -> list[VariantRecord]:
     return VariantList.model_validate_json((compressed / "compress.json").read_bytes()).variants
 
 
+@pytest.mark.slow
 def test_every_variant_ships_and_answers(every):
     artifacts = json.loads((every / "every.json").read_text())["artifacts"]
     of = {one["variant"]: one for one in artifacts if one["target"] == "litert"}
@@ -97,6 +98,7 @@ def test_every_variant_ships_and_answers(every):
     assert of["pruned"]["zipped"] < 0.7 * of["qat"]["zipped"]
 
 
+@pytest.mark.slow
 def test_files_are_what_their_variants_say(every):
     folder = every / "runs" / "tiny" / "latest" / "export" / "litert"
     contents = {path.stem: path.read_bytes() for path in folder.glob("*.tflite")}
@@ -115,6 +117,7 @@ def test_files_are_what_their_variants_say(every):
     assert not list(compressed.glob(".part*"))
 
 
+@pytest.mark.slow
 def test_the_report_shows_operators_and_trials(every):
     page = (every / "runs" / "tiny" / "latest" / "report.html").read_text()
     for text in ("qat: operator by operator", "auto: what was tried", "SQNR dB", "passed: taken",

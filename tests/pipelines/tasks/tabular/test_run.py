@@ -151,7 +151,8 @@ def test_the_report_has_the_importance_of_each_column(people):
     assert "Importance: what shuffling a column costs" in report and "for comparison" in report
 
 
-@pytest.mark.parametrize("place", [None, "export/litert/int8.tflite", "export/saved_model/1"])
+@pytest.mark.parametrize("place", [None, "export/litert/int8.tflite",
+                                   pytest.param("export/saved_model/1", marks=pytest.mark.slow)])
 def test_rows_of_a_file_are_predicted(people, litepress, monkeypatch, place, tmp_path):
     monkeypatch.chdir(people.folder)
     rows = "age,year,city,Is member?\n,2023,Rome,yes\n60,2020,Atlantis,yes\n20,1986,Oslo,no\n"
