@@ -108,12 +108,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_graphs(saved: Path, folder: Path) -> None:
-    model = saved_model_pb2.SavedModel()
-    try:
-        model.ParseFromString(saved.read_bytes())
-    except Exception as error:  # protobuf's own, of several classes
-        raise ValueError(f"{saved} is damaged: {first_line(error)}") from error
-    for graph in model.meta_graphs:
+    for graph in _parsed(saved_model_pb2.SavedModel, saved).meta_graphs:
         nodes = [*graph.graph_def.node, *(node for function in graph.graph_def.library.function
                                           for node in function.node_def)]
         for node in nodes:
@@ -125,13 +120,16 @@ def _metadata(path: Path) -> Iterator[str]:
     """Give the configurations in Keras' metadata of a SavedModel, as JSON."""
     from tf_keras.protobuf import saved_metadata_pb2
 
-    metadata = saved_metadata_pb2.SavedMetadata()
+    for node in _parsed(saved_metadata_pb2.SavedMetadata, path).nodes:
+        yield node.metadata
+
+
+def _parsed(kind: Any, path: Path) -> Any:
+    """Return the message of a kind that a file holds. Raises ValueError where it is damaged."""
     try:
-        metadata.ParseFromString(path.read_bytes())
+        return kind.FromString(path.read_bytes())
     except Exception as error:  # protobuf's own, of several classes
         raise ValueError(f"{path} is damaged: {first_line(error)}") from error
-    for node in metadata.nodes:
-        yield node.metadata
 
 
 def _check_archive(path: Path) -> None:
