@@ -73,6 +73,7 @@ def test_check_tries_everything_and_leaves_nothing(work, litepress):
     assert len(runs.all_runs(work / "runs")) == 1
 
 
+@pytest.mark.slow
 def test_input_and_step_are_measured_apart(work, litepress):
     for _ in range(3):  # other work on the machine can fall on one of the measurements
         message = litepress("benchmark-input", "recipe.yaml", "--seconds", "0.5")

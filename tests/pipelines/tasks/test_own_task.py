@@ -58,6 +58,7 @@ def own_run(tmp_path_factory):
     return folder, done.stdout
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_ends_as_verified_files(own_run):
     folder, printed = own_run
     results = json.loads((folder / "r.json").read_text())
@@ -71,6 +72,7 @@ def test_a_task_of_ones_own_ends_as_verified_files(own_run):
     assert set(served) == {"grpc", "rest"} and all(one["max_error"] < 1e-4 for one in served.values())
 
 
+@pytest.mark.slow
 def test_its_bundle_names_both_inputs_and_checks_itself(own_run):
     from export.delivery import golden
 

@@ -123,6 +123,7 @@ def test_the_suggested_rate_is_a_tenth_of_the_best():
     assert find_rate.suggest(rates, [*losses[:70], float("nan")]).lowest < rates[70]
 
 
+@pytest.mark.slow
 def test_rates_are_tried_and_drawn(recipe, litepress):
     message = litepress("find-rate", recipe, "--steps", 60)
     assert message.code == 0, message.out + message.err

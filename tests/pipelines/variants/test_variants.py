@@ -166,6 +166,7 @@ def test_a_conversion_that_crashes_is_named_and_the_others_ship(tmp_path, litepr
     assert list(results["failed"]) == ["int8"] and results["bundle"]
 
 
+@pytest.mark.slow
 def test_a_gate_on_a_variant_that_could_not_be_made_is_missed(work, litepress):
     """low_rank with a network that is only calibrated: here the variant asks for an operator that is not there."""
     message = litepress("run", "recipe.yaml", "--no-track", "--set",
@@ -239,6 +240,7 @@ def test_a_step_that_crashes_is_passed_over(tmp_path, litepress, monkeypatch):
     assert [trial["rung"] for trial in record.details["rungs"]] == ["float16"] and record.encoding == "float16"
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_a_teacher_that_is_trained_first(work, litepress):
     Path("student.yaml").write_text(TINY.replace("name: tiny", "name: student").replace("width: 8", "width: 4").replace(
         "epochs: 4", "epochs: 2\n  distill: {teacher: recipe.yaml, weight: 0.9}").split("gates:")[0])
