@@ -98,6 +98,9 @@ def recipe_for(settings: PressSettings) -> Recipe:
         UserError: the model or the data cannot be read, or do not go together.
     """
     model = settings.model
+    if settings.task not in (None, EQUIVALENCE, ImageClassification.entry_name):
+        raise UserError(f"--task {settings.task}: press measures {ImageClassification.entry_name} or {EQUIVALENCE}; "
+                        "give one of them, or leave it out")
     described = workers.call(describe, model, settings.allow_code, settings.task, what="press: reading the model")
     if described.signature is not None:
         return _equivalence(settings, described.signature)
@@ -135,6 +138,9 @@ def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelSha
     """
     try:
         if imported.is_a_graph(model, allow_code):
+            if task == EQUIVALENCE:
+                raise ValueError(f"--task {EQUIVALENCE} takes Keras models so far, and {model} is taken as a graph; "
+                                 "leave it out where that is a classifier of images")
             signature = signatures.main(_normalized(model, USUAL, allow_code)).signature()
             return _classifier(signature, is_keras=False)
         loaded = load(model)

@@ -90,9 +90,17 @@ def test_two_inputs_and_two_outputs_are_pressed(place, litepress):
     ({"zeta": np.zeros((79, 12))}, (), "give as many examples of each input, and at least 4; it has 79 of zeta, 80 of "
                                        "alpha"),
     ({}, ("--variants", "qat"), "--variants qat: trains, and nothing is known of this model but what it answers"),
+    ({}, ("--task", "regression"), "--task regression: press measures image_classification or equivalence"),
     ({}, ("--task", "image_classification"), "must be a functional or Sequential model of one image and one output")])
 def test_what_does_not_go_together_is_one_line(place, given, litepress, change, arguments, expected):
     two_by_two(keras).save("m.keras")
     np.savez("data.npz", **{name: values for name, values in {**given, **change}.items() if values is not None})
     done = litepress("press", "m.keras", "--data", "data.npz", "--no-track", *arguments)
     assert done.code == 2 and expected in done.err and len(done.err.strip().splitlines()) == 1
+
+
+def test_a_graph_is_no_keras_model(place, litepress):
+    Path("m.tflite").write_bytes(b"whatever it holds")
+    done = litepress("press", "m.tflite", "--data", "data.npz", "--no-track", "--task", "equivalence")
+    assert done.code == 2
+    assert "--task equivalence takes Keras models so far, and m.tflite is taken as a graph" in done.err
