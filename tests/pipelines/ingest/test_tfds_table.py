@@ -56,22 +56,23 @@ class Passengers(tfds.core.GeneratorBasedBuilder):
                            "survived": int(number % 4 == 0)}
 
 
-@pytest.fixture
-def nested(tmp_path, monkeypatch):
-    builder = Nested(data_dir=tmp_path)
+def prepared(kind, tmp_path, monkeypatch):
+    """Return the source of a set that is written below a temporary folder."""
+    builder = kind(data_dir=tmp_path)
     builder.download_and_prepare()
-    source = Source.read({"tfds": {"name": "nested", "data_dir": str(tmp_path)}})
+    source = Source.read({"tfds": {"name": kind.__name__.lower(), "data_dir": str(tmp_path)}})
     monkeypatch.setattr(type(source), "builder", lambda self: builder)
     return source
+
+
+@pytest.fixture
+def nested(tmp_path, monkeypatch):
+    return prepared(Nested, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def passengers(tmp_path, monkeypatch):
-    builder = Passengers(data_dir=tmp_path)
-    builder.download_and_prepare()
-    source = Source.read({"tfds": {"name": "passengers", "data_dir": str(tmp_path)}})
-    monkeypatch.setattr(type(source), "builder", lambda self: builder)
-    return source
+    return prepared(Passengers, tmp_path, monkeypatch)
 
 
 def section_of(source, **settings):
