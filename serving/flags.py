@@ -82,7 +82,8 @@ class Options:
     bind_address: str = _flag("127.0.0.1", "Address to listen on. The original listens on all; give 0.0.0.0 for that.",
                               OWN)
     max_request_bytes: int = _flag(64 << 20, "The largest request, in bytes, gRPC or REST, unpacked.", OWN)
-    max_concurrent_requests: int = _flag(1024, "Requests in flight, beyond which new ones get UNAVAILABLE.", OWN)
+    max_concurrent_requests: int = _flag(1024, "Requests in flight, beyond which new ones get UNAVAILABLE; over gRPC, "
+                                             "beyond four times as many, RESOURCE_EXHAUSTED.", OWN)
     header_timeout_seconds: float = _flag(10.0, "How long a REST client may take to send its headers, and between "
                                                 "parts of its body.", OWN)
     bearer_token_file: str = _flag("", "If non-empty, requests need the token in this file: Authorization: Bearer "

@@ -109,7 +109,7 @@ def test_a_bearer_token_is_asked_for(base, tmp_path):
 
 
 def test_requests_beyond_the_limit_are_unavailable_and_the_rest_answer(base):
-    with running(model_name="toy", model_base_path=str(base), max_concurrent_requests=2) as server:
+    with running(model_name="toy", model_base_path=str(base), max_concurrent_requests=4) as server:
         codes, large = [], {"x": np.zeros((500_000, 2), "float32")}
 
         def ask():
@@ -120,7 +120,7 @@ def test_requests_beyond_the_limit_are_unavailable_and_the_rest_answer(base):
                 except ServingError as error:
                     codes.append(error.code.name)
 
-        threads = [threading.Thread(target=ask) for _ in range(16)]
+        threads = [threading.Thread(target=ask) for _ in range(16)]  # four times as many, the most that gRPC lets in
         for thread in threads:
             thread.start()
         for thread in threads:

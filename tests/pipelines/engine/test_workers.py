@@ -88,6 +88,7 @@ def test_a_worker_can_ask_for_another_and_outlives_its_crash():
     assert workers.call(survive_a_crash).startswith("convert int8: the converter: crashed (segmentation fault)")
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_parent(tmp_path):
     code = (f"import sys; sys.path.insert(0, {os.getcwd()!r})\n"
             "from tests.pipelines.engine.test_workers import note_and_sleep\nfrom pipelines.engine import workers\n"

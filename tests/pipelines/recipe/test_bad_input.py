@@ -199,6 +199,7 @@ def test_a_data_folder_that_cannot_be_written(litepress, working_folder):
             "TFDS_DATA_DIR")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="a small disk can only be made by root")
 def test_a_full_disk_loses_nothing(litepress, working_folder):
     train = (*RUN, "--runs", "small/runs", "--until", "train", "--set", "train.epochs=1")

@@ -77,6 +77,13 @@ def test_a_keras_2_file_is_pressed_into_a_bundle(here, litepress):
     again = litepress("press", "spots.h5", "--data", "data.npz", "--out", "out", "--no-track")
     assert again.code == 2 and "--out out: already exists" in again.err
 
+
+@pytest.mark.slow
+def test_a_pressed_file_is_explained_layer_by_layer(here, litepress):
+    message = litepress("press", "spots.h5", "--data", "data.npz", "--pixels", "0..1", "--variants", "float32,int8",
+                        "--targets", "litert", "--json", "explain.json", "--no-track")
+    assert message.code == 0, message.out + message.err
+    of = {one["variant"]: one for one in json.loads(Path("explain.json").read_text())["artifacts"]}
     explained = litepress("explain", Path(of["int8"]["path"]), "--reference", "spots.h5", "--pixels", "0..1", "--data",
                           "data.npz",
                           "--figure", "errors.png")

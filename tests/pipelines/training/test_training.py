@@ -101,7 +101,8 @@ def in_a_process(*arguments):
     return process.exitcode
 
 
-@pytest.mark.parametrize("kills", [(2.5,), pytest.param((2, 3.1, 5), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [(2.5,), (2, 3.1, 5)])
 def test_a_killed_training_ends_with_the_very_weights_of_one_that_was_not(tmp_path, kills):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
