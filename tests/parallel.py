@@ -18,17 +18,8 @@ import pytest
 
 from pipelines.engine.locks import alone
 
-#: Each process keeps to one core: together they have work for all of them.
-ONE_CORE = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-
 #: Seconds that each test took, as `--store-durations` wrote them.
 DURATIONS = Path(__file__).resolve().parent.parent / ".test_durations"
-
-
-def pytest_configure() -> None:
-    """Before anything imports TensorFlow."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        os.environ.update(ONE_CORE)
 
 
 @pytest.hookimpl(trylast=True)

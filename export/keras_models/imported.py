@@ -2,16 +2,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from etils import epy
 
-from export.errors import first_line
-from export.keras_models import bridge, ends, foreign_code, graph
-from export.keras_models.load import is_keras, load_original
+from export.keras_models import bridge, ends, graph
 from export.keras_models.pixels import SCALING, Pixels
 from export.keras_models.rebuild import replayed
 from export.signature import Signature, shown
@@ -19,7 +15,6 @@ from export.signature import Signature, shown
 with epy.lazy_imports():
     import keras
     import numpy as np
-    import tensorflow as tf
 
 
 def classifier(model: keras.Model, pixels: Pixels, *, dense: bool = False) -> keras.Model:
@@ -72,8 +67,8 @@ def signature_in_order(model: keras.Model) -> Signature:
     """
     network = bridge.keras_graph(model)
     own = graph.signature_of(network)
-    taken = [_plain(tensor._keras_history.operation.name) for tensor in network.inputs]
-    given = [_plain(tensor.name) for tensor in own.outputs]
+    taken = [plain(tensor._keras_history.operation.name) for tensor in network.inputs]
+    given = [plain(tensor.name) for tensor in own.outputs]
     if len(set(taken)) < len(taken) or len(set(given)) < len(given):
         raise ValueError(f"{model.name} has two inputs or two outputs of one name")
     renamed = [[tensor.model_copy(update={"name": name}) for name, tensor in zip(names, tensors, strict=True)]
@@ -81,8 +76,9 @@ def signature_in_order(model: keras.Model) -> Signature:
     return Signature(inputs=tuple(renamed[0]), outputs=tuple(renamed[1]))
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+def plain(name: str) -> str:
+    """Return a tensor's name as files, servers and phones all take it."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name.removesuffix(":0"))
 
 
 def _of_two(logit: Any, taken: Collection[str]) -> Any:
@@ -112,70 +108,3 @@ def _checked(model: keras.Model, dense: bool) -> keras.Model:
         expected = "(batch, height, width, classes)" if dense else "(batch, classes)"
         raise ValueError(f"{model.name} gives {shown(outputs)}; it must be {expected}, or one number for two classes")
     return model
-
-
-def is_a_graph(path: Path, allow_code: bool) -> bool:
-    """Return whether a model is taken as a graph, by `as_tflite`, and not layer by layer as a Keras model: one that
-    Keras did not save, or that holds code of its maker which may be run."""
-    return not is_keras(path) or (allow_code and path.exists() and foreign_code.is_in(path))
-
-
-def as_tflite(path: Path, allow_code: bool = False) -> bytes:
-    """Return a model that is taken as a graph as a float32 TFLite file; of a SavedModel, from `image` to `logits`.
-
-    Args:
-        path: a .tflite file, a SavedModel folder, or with `allow_code` a Keras file whose code is run: call this in a
-            process of its own.
-
-    Raises:
-        ForeignCodeError: it would do more than compute, and that is not allowed.
-        ValueError: it cannot be read, or takes and gives something else.
-    """
-    if path.suffix == ".tflite" and path.is_file():
-        return path.read_bytes()
-    if is_keras(path):
-        with tempfile.TemporaryDirectory() as folder:
-            exported = Path(folder) / "graph"
-            load_original(path, allow_code).export(str(exported))
-            return _to_tflite(exported, path)
-    if (path / "saved_model.pb").exists():
-        if not allow_code:
-            foreign_code.check(path)
-        return _to_tflite(path, path)
-    if path.exists():
-        raise ValueError(f"{path} is not a model: give a .keras, .h5 or .tflite file, or a SavedModel folder")
-    raise ValueError(f"there is no model {path}")
-
-
-def _to_tflite(folder: Path, title: Path) -> bytes:
-    try:
-        loaded = tf.saved_model.load(str(folder))
-        signature = loaded.signatures["serving_default"]
-    except (OSError, KeyError, AttributeError) as error:
-        raise ValueError(f"{title} is not a SavedModel with the signature serving_default: "
-                         f"{first_line(error)}") from error
-    name, specification, output = _image_and_output(signature, title)
-
-    def answered(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": signature(**{name: tf.cast(image, specification.dtype)})[output]}
-
-    image = tf.TensorSpec((1, *specification.shape[1:]), tf.float32, "image")
-    traced = tf.function(answered, input_signature=[image]).get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([traced], loaded).convert()
-
-
-def _image_and_output(signature: Any, folder: Path) -> tuple[str, tf.TensorSpec, str]:
-    """Return the name and specification of the image that a signature takes, and the name of its logits. Raises
-    ValueError."""
-    inputs = list(signature.structured_input_signature[1].items())
-    outputs = list(signature.structured_outputs)
-    if len(inputs) != 1 or (len(outputs) != 1 and "logits" not in outputs):
-        names = ", ".join(name for name, _ in inputs)
-        raise ValueError(f"{folder} must take one image and give one output, or several of which one is called "
-                         f"logits; it takes {names} and gives {', '.join(outputs)}")
-    name, specification = inputs[0]
-    shape = specification.shape.as_list()
-    if len(shape) != 4 or None in shape[1:]:
-        raise ValueError(f"{folder} takes {shown(shape)}; it must be images of a known size, (batch, height, width, "
-                         "channels)")
-    return name, specification, "logits" if "logits" in outputs else outputs[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epy
 
+from export.keras_models import as_graph
 from export.keras_models import file as keras_file
 from export.keras_models.load import load_original
 
@@ -19,16 +20,19 @@ with epy.lazy_imports():
 BATCH = 32
 
 
-def answers(path: Path, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return what a Keras file's model answers, output by output, in its own library.
+def answers(path: Path, inputs: Sequence[np.ndarray], allow_code: bool = False) -> list[np.ndarray]:
+    """Return what a model answers, output by output, in its own library.
 
     Args:
         path: looked at by `foreign_code.check` before.
         inputs: (examples, …) each, in the order of the model's inputs.
+        allow_code: let its code run: for a process of its own.
 
     Raises:
         ValueError: it cannot be read, or does not take these inputs.
     """
+    if as_graph.is_a_graph(path, allow_code):
+        return as_graph.answers(path, inputs, allow_code)
     model = load_original(path)
     parts: list[list[np.ndarray]] = []
     try:

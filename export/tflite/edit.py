@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from etils import epy
@@ -68,6 +68,27 @@ def with_unsigned_images(content: bytes) -> bytes:
                 _take_unsigned(model, signature.subgraph, info.index)
                 changed = True
     return tflite_file.write(model) if changed else content
+
+
+def renamed(content: bytes, name: Callable[[str], str]) -> bytes:
+    """Return the same model, called by its main signature alone, whose inputs and outputs have other names.
+
+    Args:
+        name: from what an input or output is called, by the signature or else by its tensor, to its new name.
+
+    Raises:
+        ValueError: the main signature is not that of the file's first graph.
+    """
+    main = signatures.main(content)
+    model = tflite_file.read(content)
+    if main.subgraph != 0:
+        raise ValueError(f"its signature {main.name} is not that of the file's first graph")
+    own = schema.SignatureDefT()
+    own.signatureKey, own.subgraphIndex = DEFAULT.encode(), 0
+    own.inputs = [_mapped(name(one).encode(), info.index) for one, info in main.inputs.items()]
+    own.outputs = [_mapped(name(one).encode(), info.index) for one, info in main.outputs.items()]
+    model.signatureDefs = [own]
+    return tflite_file.write(model)
 
 
 def _drop_activation(model: Any) -> None:

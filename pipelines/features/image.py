@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,8 +65,9 @@ class Image(Feature, name="image", shorthand="size"):
             return image_decoding.decode_plain(value, self._colours)
 
         def in_python() -> tf.Tensor:
-            pixels = tf.numpy_function(lambda content: self._decoded(content).numpy(), [value], tf.uint8,
-                                       stateful=False)
+            # not as a graph in this graph: where TensorFlow has but one thread, the inner one would wait for it forever
+            pixels = tf.numpy_function(lambda content: self._decoded(content, image_decoding.decode).numpy(), [value],
+                                       tf.uint8, stateful=False)
             return tf.ensure_shape(pixels, [None, None, None])
 
         return self.fitted(tf.cond(image_decoding.is_plain(value), plainly, in_python))
@@ -121,8 +123,11 @@ class Image(Feature, name="image", shorthand="size"):
         flat = values.reshape(len(values), -1).astype("float32")
         return {"brightness": flat.mean(axis=1), "contrast": flat.std(axis=1), "sharpness": _sharpness(values)}
 
-    def _decoded(self, content: Any) -> tf.Tensor:
+    def _decoded(self, content: Any, decode: Callable[[tf.Tensor, int], tf.Tensor] | None = None) -> tf.Tensor:
         """Return a file's pixels in its own size, uint8 (height, width, 1 to 4 channels).
+
+        Args:
+            decode: `image_decoding.decode`, by default as a graph, which is quicker.
 
         Raises:
             ValueError: it cannot be read; the message is the reason.
@@ -133,7 +138,7 @@ class Image(Feature, name="image", shorthand="size"):
         if not image_decoding.is_known(value):
             return tf.constant(image_file.pixels(content))
         try:
-            return image_decoding.traced(self._colours)(value)
+            return (decode or image_decoding.traced)(value, self._colours)
         except tf.errors.OpError as error:
             too_large = image_decoding.TOO_LARGE in error.message
             raise ValueError(image_decoding.TOO_LARGE if too_large else image_file.DAMAGED) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
-from export.keras_models import imported
+from export.keras_models import as_graph, imported
 from export.signature import Arrays, Tensor
 from pipelines.errors import UserError
 from pipelines.features.array import Array
@@ -74,6 +74,10 @@ class Equivalence(Task, name="equivalence"):
         """Return a model made elsewhere with inputs and outputs by names that hold in every process. Raises ValueError
         where its graph is not known."""
         return imported.named(model)
+
+    def adopt_graph(self, settings: ImportedModel, index: Index) -> bytes:
+        """Return a model that is taken as a graph as a TFLite file of the same names."""
+        return as_graph.as_named_tflite(Path(settings.path), list(index.inputs.values()), settings.allow_code)
 
 
 class Differences:

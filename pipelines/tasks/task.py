@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from etils import epy
 from pydantic import BaseModel
 
+from export.keras_models import as_graph
+from export.keras_models.pixels import SCALING
 from export.signature import Arrays, Function, Signature, Tensor
+from export.tflite import edit
 from pipelines.entries import Entry
 from pipelines.features.feature import Feature, Field
 from pipelines.figures import figures
@@ -244,6 +247,19 @@ class Task(Entry):
     def adopt(self, model: keras.Model, settings: Any) -> keras.Model:
         """Return a model made elsewhere as this task's models are. Raises ValueError where it is of another kind."""
         raise ValueError(f"models made elsewhere cannot be taken for {self.entry_name} so far")
+
+    def adopt_graph(self, settings: Any, index: Index) -> bytes:
+        """Return a model that is taken as a graph as a float32 TFLite file of this task's inputs and outputs. Raises
+        ValueError where it is of another kind."""
+        inputs = list(index.inputs.values())
+        if len(inputs) != 1 or inputs[0].role != "image":
+            raise ValueError(f"{settings.path} is not a Keras model; for {self.entry_name} only those can be taken "
+                             "over")
+        content = as_graph.as_tflite(Path(settings.path), settings.allow_code)
+        try:
+            return edit.normalized(content, *SCALING[settings.pixels or "0..255"])
+        except ValueError as error:
+            raise ValueError(f"{settings.path}: {error}") from error
 
     def rows_of(self, path: Path, features: Features, index: Index,
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]] | None:

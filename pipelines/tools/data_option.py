@@ -60,18 +60,22 @@ def is_unlabelled(data: str) -> bool:
 
 
 def images_of(data: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return all images of a NumPy file or a flat folder as raw pixels, uint8 (examples, height, width, channels).
+    """Return all images of a NumPy file, or in a folder and below it, as raw pixels, uint8 (examples, height, width,
+    channels).
 
     Args:
         shape: that the images are brought to, (height, width, channels).
 
     Raises:
-        UserError: an image cannot be read.
+        UserError: an image cannot be read, or there is none.
     """
     path = Path(data)
     image = Image(size=shape[:2], channels=shape[2])  # type: ignore[arg-type]
     if path.is_dir():
-        return _read(image_file.images(path), image)
+        files = image_file.images(path, below=True)
+        if not files:
+            raise UserError(f"--data {data}: there is no image in it")
+        return _read(files, image)
     examples = Arrays(path=data).examples("train")
     return np.stack([image.load(example[IMAGE], Learnt()).numpy() for example in examples])
 

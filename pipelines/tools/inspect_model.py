@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from export.artifacts import Coverage
 from export.conversion import convert
-from export.keras_models import graph, imported
+from export.keras_models import as_graph, graph
 from export.keras_models.load import is_keras, load
 from export.signature import Function
 from export.targets import ethos_u, microcontroller, replacements, tools
@@ -101,7 +101,7 @@ def _files(path: Path) -> tuple[bytes | None, bytes | None]:
             convert.float_graph(model, functions_of, folder)
             return convert.convert(folder, "float32"), _rounded(model, folder)
     if (path / "saved_model.pb").exists():
-        return imported.as_tflite(path), None
+        return as_graph.as_tflite(path), None
     raise ValueError(f"{path} is not a model: give a .tflite, .keras or .h5 file, or a SavedModel folder")
 
 

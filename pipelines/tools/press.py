@@ -3,9 +3,11 @@ it answers."""
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from export.keras_models import as_graph, graph, imported
 from export.keras_models import file as keras_file
-from export.keras_models import graph, imported
 from export.keras_models.load import load
 from export.keras_models.pixels import SCALING, Pixels
 from export.predictors import open_predictor
@@ -83,12 +85,14 @@ class ModelShape(BaseModel):
         is_keras: it is taken layer by layer, and not as a graph.
         shape, classes: of a classifier of images, (height, width, channels) and how many.
         signature: of any other model; equivalence is its task.
+        reason: why it is no classifier of images, where that was looked at.
     """
 
     is_keras: bool
     shape: tuple[int, int, int] = (0, 0, 0)
     classes: int = 0
     signature: Signature | None = None
+    reason: str = ""
 
 
 def recipe_for(settings: PressSettings) -> Recipe:
@@ -103,15 +107,12 @@ def recipe_for(settings: PressSettings) -> Recipe:
                         "give one of them, or leave it out")
     described = workers.call(describe, model, settings.allow_code, settings.task, what="press: reading the model")
     if described.signature is not None:
-        return _equivalence(settings, described.signature)
+        return _equivalence(settings, described, described.signature)
     labels: Literal["true", "model"] = "model" if is_unlabelled(settings.data) else "true"
     source = (_labelled_by_model(settings, described) if labels == "model"
               else source_of(settings.data).of_model(described.classes))
     variants = settings.variants or (TRAINABLE if described.is_keras and labels == "true" else FIXED)
-    targets = _listed(settings.targets or ("litert,saved_model" if described.is_keras else "litert"), "--targets")
-    targets = [AS_IT_IS if one == "litert" else one for one in targets]
-    if not described.is_keras and "saved_model" in targets:
-        raise UserError(f"--targets saved_model: {model} is not a Keras model; leave the target out")
+    targets = [AS_IT_IS if one == "litert" else one for one in _targets(settings, described.is_keras)]
     image = {"size": list(described.shape[:2]), "channels": described.shape[2]}
     batch = max(1, min(64, (source.size("train") or 640) // 10))
     recipe = _recipe({
@@ -137,47 +138,64 @@ def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelSha
         UserError: it cannot be read, or is not of that task.
     """
     try:
-        if imported.is_a_graph(model, allow_code):
-            if task == EQUIVALENCE:
-                raise ValueError(f"--task {EQUIVALENCE} takes Keras models so far, and {model} is taken as a graph; "
-                                 "leave it out where that is a classifier of images")
-            signature = signatures.main(_normalized(model, USUAL, allow_code)).signature()
-            return _classifier(signature, is_keras=False)
+        if as_graph.is_a_graph(model, allow_code):
+            return _described(task, lambda: signatures.main(_normalized(model, USUAL, allow_code)).signature(),
+                              lambda: as_graph.signature_of(model, allow_code), is_keras=False)
         loaded = load(model)
-        try:
-            if task != EQUIVALENCE:
-                return _classifier(graph.signature_of(adopted(model, loaded, USUAL)), is_keras=True)
-        except ValueError:
-            if task is not None:
-                raise
-        return ModelShape(is_keras=True, signature=imported.signature_in_order(loaded))
+        return _described(task, lambda: graph.signature_of(adopted(model, loaded, USUAL)),
+                          lambda: imported.signature_in_order(loaded), is_keras=True)
     except ValueError as error:
         message = str(error)
         raise UserError(f"press: {message if str(model) in message else f'{model}: {message}'}") from error
 
 
-def _classifier(signature: Signature, is_keras: bool) -> ModelShape:
-    image, logits = signature.inputs[0].shape, signature.outputs[0].shape
-    return ModelShape(shape=image, classes=logits[-1], is_keras=is_keras)  # type: ignore[arg-type]
+def _described(task: str | None, classifier: Callable[[], Signature], any_model: Callable[[], Signature],
+               is_keras: bool) -> ModelShape:
+    """Return what a model is: a classifier of images where it can be one and no other task is asked for.
+
+    Args:
+        classifier, any_model: what the model takes and gives as either; the first raises ValueError where it is none.
+    """
+    reason = ""
+    if task != EQUIVALENCE:
+        try:
+            signature = classifier()
+        except ValueError as error:
+            if task is not None:
+                raise
+            reason = str(error)
+        else:
+            image, logits = signature.inputs[0].shape, signature.outputs[0].shape
+            return ModelShape(shape=image, classes=logits[-1], is_keras=is_keras)  # type: ignore[arg-type]
+    return ModelShape(is_keras=is_keras, signature=any_model(), reason=reason)
 
 
-def _equivalence(settings: PressSettings, signature: Signature) -> Recipe:
+def _equivalence(settings: PressSettings, described: ModelShape, signature: Signature) -> Recipe:
     """Return the recipe that holds files against the answers of a model of any inputs and outputs."""
     settings.scratch.mkdir(parents=True, exist_ok=True)
     path = settings.scratch / f"{Path(settings.data).stem}.answered-by-the-original.npz"
-    workers.call(equivalence_data.write, settings.model, settings.data, signature, path,
-                 what="press: asking the original")
+    write = functools.partial(equivalence_data.write, allow_code=settings.allow_code, pixels=settings.pixels,
+                              reason=described.reason)
+    workers.call(write, settings.model, settings.data, signature, path, what="press: asking the original")
     variants = _listed(settings.variants or FIXED, "--variants")
+    allowed = {"allow_code": True} if settings.allow_code else {}
     recipe = _recipe({
         "name": _name(settings), "task": EQUIVALENCE,
         "data": {"source": {"arrays": str(path)}, "batch": 1},
-        "model": {"builder": FILE, "path": str(settings.model)}, "compress": {"variants": variants},
-        "export": {"targets": _listed(settings.targets or "litert,saved_model", "--targets")}}, settings.model)
+        "model": {"builder": FILE, "path": str(settings.model), **allowed}, "compress": {"variants": variants},
+        "export": {"targets": _targets(settings, described.is_keras)}}, settings.model)
     trained = [variant.title for variant in recipe.compress.variants if variant.learns]
     if trained:
         raise UserError(f"--variants {', '.join(trained)}: trains, and nothing is known of this model but what it "
                         "answers. Give variants that do not train: float32, float16, dynamic, int8")
     return recipe
+
+
+def _targets(settings: PressSettings, is_keras: bool) -> list[Any]:
+    targets = _listed(settings.targets or ("litert,saved_model" if is_keras else "litert"), "--targets")
+    if not is_keras and "saved_model" in targets:
+        raise UserError(f"--targets saved_model: {settings.model} is not a Keras model; leave the target out")
+    return targets
 
 
 def _name(settings: PressSettings) -> str:
@@ -192,7 +210,7 @@ def label(settings: PressSettings, shape: tuple[int, int, int], target: Path) ->
     """
     images, pixels = images_of(settings.data, shape), settings.pixels or USUAL
     with tempfile.TemporaryDirectory() as folder:
-        if imported.is_a_graph(settings.model, settings.allow_code):
+        if as_graph.is_a_graph(settings.model, settings.allow_code):
             path = Path(folder) / "model.tflite"
             path.write_bytes(_normalized(settings.model, pixels, settings.allow_code))
         else:
@@ -240,7 +258,7 @@ def _normalized(model: Path, pixels: Pixels, allow_code: bool) -> bytes:
     Raises:
         ValueError: it cannot be read, or is not an image classifier.
     """
-    return edit.normalized(imported.as_tflite(model, allow_code), *SCALING[pixels])
+    return edit.normalized(as_graph.as_tflite(model, allow_code), *SCALING[pixels])
 
 
 def _recipe(document: dict[str, Any], model: Path) -> Recipe:

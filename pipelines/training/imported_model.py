@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 
 import models
+from export.keras_models import as_graph
 from export.keras_models import file as keras_file
-from export.keras_models import imported
 from export.keras_models.load import load
-from export.keras_models.pixels import SCALING, wrong_range
+from export.keras_models.pixels import wrong_range
 from export.predictors.litert import LiteRTPredictor
-from export.tflite import edit
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.errors import UserError
@@ -54,7 +53,7 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
     path = Path(section.path)
     suspicion = ""
     try:
-        if not imported.is_a_graph(path, section.allow_code):
+        if not as_graph.is_a_graph(path, section.allow_code):
             loaded = load(path)
             suspicion = _wrong_range(loaded, section, data)
             model = data.task.adopt(loaded, section)
@@ -109,11 +108,9 @@ def _classes(targets: Mapping[str, np.ndarray], data: Data) -> np.ndarray | None
 def _take_over_graph(section: ImportedModel, data: Data, folder: Path) -> Shapes:
     """Write a model that is taken as a graph as a TFLite file from raw pixels; return its outputs' shapes."""
     path = Path(section.path)
-    content = workers.isolated(tflite_of, section, what=f"reading {path}")
-    if _image(data) is None:
-        raise ValueError(f"{path} is not a Keras model; for {data.task.entry_name} only those can be taken over")
+    content = workers.isolated(tflite_of, section, data, what=f"reading {path}")
     try:
-        (folder / TFLITE).write_bytes(edit.normalized(content, *SCALING[section.pixels or "0..255"]))
+        (folder / TFLITE).write_bytes(content)
         predictor = LiteRTPredictor(folder / TFLITE)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -121,10 +118,10 @@ def _take_over_graph(section: ImportedModel, data: Data, folder: Path) -> Shapes
     return {tensor.name: tensor.shape for tensor in signature.outputs}
 
 
-def tflite_of(section: ImportedModel) -> bytes:
-    """Return a model that is taken as a graph as a TFLite file. Raises UserError where it cannot be read."""
+def tflite_of(section: ImportedModel, data: Data) -> bytes:
+    """Return a model that is taken as a graph as a TFLite file. Raises UserError where it cannot be taken over."""
     try:
-        return imported.as_tflite(Path(section.path), section.allow_code)
+        return data.task.adopt_graph(section, data.index)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from export.conversion import convert
-from export.keras_models import graph, imported
+from export.keras_models import as_graph, graph, imported
 from export.keras_models.load import is_keras, load
 from export.keras_models.pixels import SCALING, wrong_range
 from export.predictors import LiteRTPredictor
@@ -94,7 +94,7 @@ def test_a_graph_that_keras_exported_comes_as_a_tflite_file(tmp_path):
     made.export(tmp_path / "exported", verbose=False)
     assert not is_keras(tmp_path / "exported")
     path = tmp_path / "model.tflite"
-    path.write_bytes(edit.normalized(imported.as_tflite(tmp_path / "exported"), *SCALING["0..1"]))
+    path.write_bytes(edit.normalized(as_graph.as_tflite(tmp_path / "exported"), *SCALING["0..1"]))
     logits = LiteRTPredictor(path).predict({"image": IMAGES})["logits"]
     np.testing.assert_allclose(logits - logits.mean(axis=1, keepdims=True),
                                logits_of(np.asarray(made(UNIT, training=False))), atol=1e-4)

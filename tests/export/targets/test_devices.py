@@ -105,8 +105,8 @@ def test_the_array_compiles(files, tmp_path):
     assert subprocess.run(["./main"], cwd=tmp_path, capture_output=True, check=True).stdout == content
 
 
-@pytest.mark.parametrize("weights", [
-    "float16", *(pytest.param(one, marks=pytest.mark.slow) for one in ("int8", "palettized"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["float16", "int8", "palettized"])
 def test_core_ml_packages_have_the_models_shape_and_the_same_bytes_each_time(run, tmp_path, weights):
     model = keras_file.load(run / "train" / "model.keras")
     about = Description(name="tiny", version="1.2.3", author="me", labels=LABELS)

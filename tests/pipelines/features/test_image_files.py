@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from export.keras_models import graph
 from export.signature import Signature, Tensor
+from pipelines.engine import workers
 from pipelines.errors import UserError
 from pipelines.features import Learnt, image_file
 from pipelines.features.image import Image, size_of
@@ -82,6 +83,18 @@ def test_grey_models_read_the_same_too(folder):
                               input_signature=[tf.TensorSpec([], tf.string)])
     for name, (content, _) in READABLE.items():
         np.testing.assert_array_equal(grey.from_file(folder / "a" / name, tensor), in_pipeline(content), name)
+
+
+def test_a_machine_of_one_core_reads_them_too():
+    assert workers.call(read_on_one_thread, what="reading") == len(READABLE)
+
+
+def read_on_one_thread():
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    colored = Image(size=SIZE)
+    read = tf.function(lambda content: colored.load(content, Learnt()), autograph=False,
+                       input_signature=[tf.TensorSpec([], tf.string)])
+    return sum(read(content).shape == (*SIZE, 3) for content, _ in READABLE.values())
 
 
 def test_what_cannot_be_read_is_named_with_one_reason_in_ingest_and_in_predict(data, folder):

@@ -4,12 +4,19 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from export.keras_models import imported, original
 from export.keras_models.load import load
+from export.predictors import LiteRTPredictor
+from export.tflite import file as tflite_file
 from pipelines.tasks.equivalence import Differences
+from pipelines.tools import equivalence_data
 
 
 def test_differences_are_shares_of_the_originals_largest_number():
@@ -83,6 +90,56 @@ def test_two_inputs_and_two_outputs_are_pressed(place, litepress):
     assert "Output by output" in Path("bundle/report.html").read_text()
 
 
+def pictures_to_numbers(place):
+    """A model of pictures of another range to an embedding, and pictures in folders."""
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input((8, 8, 3), name="photo"), keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(),
+              keras.layers.Reshape((2, 2))]
+    keras.Sequential(layers).save("m.keras")
+    generator = np.random.default_rng(0)
+    for number in range(6):
+        folder = place / "photos" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(generator.integers(0, 256, (8, 8, 3), "uint8")).save(folder / f"{number}.png")
+    return "photos", ("photo",)
+
+
+def columns_of_two(place):
+    """A model of two columns, and a table in which they are not the first."""
+    keras.utils.set_random_seed(1)
+    inputs = [keras.Input((1,), name=name) for name in ("age", "height")]
+    keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Concatenate()(inputs))).save("m.keras")
+    rows = [f"{name},{number % 7},{number / 3:.3f}" for number, name in enumerate("abcdefgh")]
+    Path("people.csv").write_text("\n".join(["name,height,age", *rows]))
+    return "people.csv", ("age", "height")
+
+
+def columns_of_one(place):
+    """A model of a vector, and a table of as many columns."""
+    keras.utils.set_random_seed(1)
+    keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(3)]).save("m.keras")
+    values = np.random.default_rng(0).normal(size=(8, 3))
+    pa.parquet.write_table(pa.table({name: values[:, number] for number, name in enumerate("cab")}), "x.parquet")
+    return "x.parquet", ("x",)
+
+
+@pytest.mark.parametrize("make", [pictures_to_numbers, columns_of_two, columns_of_one])
+def test_pictures_and_tables_are_given_too(place, make):
+    data, names = make(place)
+    signature = imported.signature_in_order(load(Path("m.keras")))
+    equivalence_data.write(Path("m.keras"), data, signature, Path("made.npz"), pixels="-1..1")
+    made = np.load("made.npz")
+    inputs = [made[f"test_input_{name}"] for name in names]
+    answered = original.answers(Path("m.keras"), inputs)[0]
+    np.testing.assert_allclose(made[f"test_output_{signature.outputs[0].name}"], answered, atol=1e-6)
+    if data == "photos":
+        assert inputs[0].min() < -0.9 and inputs[0].max() > 0.9 and inputs[0].shape == (6, 8, 8, 3)
+    elif data == "people.csv":
+        np.testing.assert_allclose(inputs[0][:, 0], np.arange(8) / 3, atol=1e-3)
+    else:
+        assert inputs[0].shape == (8, 3)
+
+
 @pytest.mark.parametrize(("change", "arguments", "expected"), [
     ({"zeta": None}, (), "it has no array zeta; it has alpha, and the model takes zeta (batch, 12) float32, alpha "
                          "(batch, 6) int32"),
@@ -99,8 +156,66 @@ def test_what_does_not_go_together_is_one_line(place, given, litepress, change, 
     assert done.code == 2 and expected in done.err and len(done.err.strip().splitlines()) == 1
 
 
-def test_a_graph_is_no_keras_model(place, litepress):
+class Distances(tf.Module):
+    """A graph that Keras has not seen: two inputs whose names have characters that files do not take, one of any
+    length, and two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = tf.Variable(np.random.default_rng(2).normal(size=(20, 12)), dtype=tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 12), tf.float32, "zeta"),
+                                  tf.TensorSpec((None, None), tf.int32, "alpha")])
+    def __call__(self, zeta, alpha):
+        words = tf.gather(self.table, alpha)
+        return {"mean": tf.reduce_mean(words, axis=1), "near": tf.linalg.matvec(words, zeta)}
+
+
+def as_saved_model(place):
+    tf.saved_model.save(Distances(), "graph")
+    return "graph"
+
+
+def as_tflite(place):
+    """With tensors' names alone, as files of older converters have them."""
+    tf.saved_model.save(Distances(), "graph")
+    names = ["zeta:0", "alpha:0", "mean:0", "near:0"]
+    tensors = [tf.TensorSpec((1, 12), tf.float32), tf.TensorSpec((1, 6), tf.int32)]
+    made = Distances()
+    traced = tf.function(lambda zeta, alpha: made(zeta, alpha)).get_concrete_function(*tensors)
+    model = tflite_file.read(tf.lite.TFLiteConverter.from_concrete_functions([traced], made).convert())
+    graph = model.subgraphs[0]
+    for name, tensor in zip(names, (*graph.inputs, *graph.outputs), strict=True):
+        graph.tensors[tensor].name = name.encode()
+    model.signatureDefs = []
+    Path("m.tflite").write_bytes(tflite_file.write(model))
+    return "m.tflite"
+
+
+@pytest.mark.parametrize("save", [as_saved_model, as_tflite])
+def test_a_graph_of_any_inputs_is_pressed(place, litepress, save):
+    done = litepress("press", save(place), "--data", "data.npz", "--variants", "float32,int8", "--no-track", "--json",
+                     "r.json")
+    assert done.code == 0, done.out + done.err
+    result = json.loads(Path("r.json").read_text())
+    assert result["reference"]["metrics"]["largest"] < 1e-6
+    of = {one["variant"]: one["metrics"] for one in result["artifacts"]}
+    assert of["float32"]["largest"] < 1e-6 and 1e-5 < of["int8"]["mean"] < 0.02
+    signature = LiteRTPredictor(Path(result["artifacts"][0]["path"])).signatures["serving_default"]
+    assert {tensor.name for tensor in signature.inputs} == {"zeta", "alpha"}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (("--targets", "saved_model"), "graph is not a Keras model; leave the target out"),
+    (("--variants", "qat"), "--variants qat: trains, and nothing is known of this model but what it answers"),
+    (("--variants", "{pruned: {epochs: 1}}"), "--variants pruned: trains"),
+    (("--task", "image_classification"), "graph must take one image and give one output")])
+def test_what_needs_keras_is_one_line(place, litepress, arguments, expected):
+    done = litepress("press", as_saved_model(place), "--data", "data.npz", "--no-track", *arguments)
+    assert done.code == 2 and expected in done.err and len(done.err.strip().splitlines()) == 1, done.err
+
+
+def test_a_damaged_graph_is_one_line(place, litepress):
     Path("m.tflite").write_bytes(b"whatever it holds")
     done = litepress("press", "m.tflite", "--data", "data.npz", "--no-track", "--task", "equivalence")
-    assert done.code == 2
-    assert "--task equivalence takes Keras models so far, and m.tflite is taken as a graph" in done.err
+    assert done.code == 2 and "m.tflite" in done.err and len(done.err.strip().splitlines()) == 1, done.err

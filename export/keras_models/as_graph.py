@@ -1,0 +1,189 @@
+"""Models that are taken as a graph, and not layer by layer: .tflite files, SavedModel folders without Keras, and Keras
+files whose code may be run."""
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from export.errors import first_line
+from export.keras_models import foreign_code
+from export.keras_models.imported import plain
+from export.keras_models.load import is_keras, load_original
+from export.predictors import choose, open_predictor
+from export.signature import DEFAULT, Signature, Tensor, shown
+from export.tflite import edit, signatures
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+#: Ending of files that are graphs already.
+TFLITE = ".tflite"
+
+
+def is_a_graph(path: Path, allow_code: bool) -> bool:
+    """Return whether a model is taken as a graph, and not layer by layer as a Keras model: one that Keras did not save,
+    or that holds code of its maker which may be run."""
+    return not is_keras(path) or (allow_code and path.exists() and foreign_code.is_in(path))
+
+
+def as_tflite(path: Path, allow_code: bool = False) -> bytes:
+    """Return a classifier of images that is taken as a graph as a float32 TFLite file; of a SavedModel, from `image` to
+    `logits`.
+
+    Args:
+        path: a .tflite file, a SavedModel folder, or with `allow_code` a Keras file whose code is run: call this in a
+            process of its own.
+
+    Raises:
+        ForeignCodeError: it would do more than compute, and that is not allowed.
+        ValueError: it cannot be read, or takes and gives something else.
+    """
+    with _as_saved(path, allow_code) as saved:
+        if saved.suffix == TFLITE:
+            return saved.read_bytes()
+        loaded, signature = _loaded(saved, path)
+        name, specification, output = _image_and_output(signature, path)
+        return _converted(loaded, path, {"image": tf.TensorSpec((1, *specification.shape[1:]), tf.float32, "image")},
+                          lambda image: {"logits": signature(**{name: tf.cast(image, specification.dtype)})[output]})
+
+
+def as_named_tflite(path: Path, inputs: Sequence[Tensor], allow_code: bool = False) -> bytes:
+    """Return a model that is taken as a graph, whatever it takes and gives, as a float32 TFLite file for one example,
+    whose signature has the names of `signature_of`.
+
+    Args:
+        inputs: the same as the model's, in the types and sizes that they are given in.
+
+    Raises:
+        ForeignCodeError, ValueError: see `as_tflite`.
+    """
+    with _as_saved(path, allow_code) as saved:
+        if saved.suffix == TFLITE:
+            try:
+                return edit.renamed(saved.read_bytes(), plain)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+        loaded, signature = _loaded(saved, path)
+        sizes = {tensor.name: tensor for tensor in inputs}
+        own = signature.structured_input_signature[1]
+        specifications = {plain(name): tf.TensorSpec((1, *sizes[plain(name)].shape), own[name].dtype, plain(name))
+                          for name in own}
+
+        def answered(**tensors: Any) -> dict[str, Any]:
+            return {plain(name): value for name, value in signature(**{
+                name: tensors[plain(name)] for name in own}).items()}
+
+        return _converted(loaded, path, specifications, answered)
+
+
+def signature_of(path: Path, allow_code: bool = False) -> Signature:
+    """Return what a model that is taken as a graph takes and gives in the signature that is called by default, in its
+    order and under plain names.
+
+    Raises:
+        ForeignCodeError, ValueError: see `as_tflite`; or two inputs or outputs have one name.
+    """
+    with _as_saved(path, allow_code) as saved:
+        own = _own_signature(saved, path)
+    renamed = [[tensor.model_copy(update={"name": plain(tensor.name)}) for tensor in tensors]
+               for tensors in (own.inputs, own.outputs)]
+    if any(len({tensor.name for tensor in tensors}) < len(tensors) for tensors in renamed):
+        raise ValueError(f"{path} has two inputs or two outputs of one name")
+    return Signature(inputs=tuple(renamed[0]), outputs=tuple(renamed[1]))
+
+
+def answers(path: Path, inputs: Sequence[Any], allow_code: bool = False) -> list[Any]:
+    """Return what the model answers where it is at home, output by output: a .tflite file on LiteRT, anything else in
+    TensorFlow.
+
+    Args:
+        inputs: (examples, …) each, in the order of `signature_of`.
+
+    Raises:
+        ForeignCodeError, ValueError: see `as_tflite`; or it does not take these inputs.
+    """
+    with _as_saved(path, allow_code) as saved:
+        own = _own_signature(saved, path)
+        named = {tensor.name: values for tensor, values in zip(own.inputs, inputs, strict=True)}
+        try:
+            answered = open_predictor(saved).predict(named, own.name)
+        except (tf.errors.OpError, RuntimeError, ValueError, TypeError) as error:
+            raise ValueError(f"{path} does not take these inputs: {first_line(error)}") from error
+        return [answered[tensor.name] for tensor in own.outputs]
+
+
+def _own_signature(saved: Path, title: Path) -> Signature:
+    """Return the signature that is called where none is named. Raises ValueError where there is none."""
+    try:
+        if saved.suffix == TFLITE:
+            return signatures.main(saved.read_bytes()).signature()
+        return choose(open_predictor(saved).signatures)
+    except ValueError as error:
+        message = str(error).replace(str(saved), str(title))
+        raise ValueError(message if str(title) in message else f"{title}: {message}") from error
+
+
+@contextlib.contextmanager
+def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
+    """Give the model as a .tflite file or a SavedModel folder, looked at before."""
+    if path.suffix == TFLITE and path.is_file():
+        yield path
+    elif is_keras(path):
+        with tempfile.TemporaryDirectory() as folder:
+            exported = Path(folder) / "graph"
+            load_original(path, allow_code).export(str(exported))
+            yield exported
+    elif (path / "saved_model.pb").exists():
+        if not allow_code:
+            foreign_code.check(path)
+        yield path
+    elif path.exists():
+        raise ValueError(f"{path} is not a model: give a .keras, .h5 or .tflite file, or a SavedModel folder")
+    else:
+        raise ValueError(f"there is no model {path}")
+
+
+def _loaded(folder: Path, title: Path) -> tuple[Any, Any]:
+    """Return what is in a SavedModel folder, and its signature serving_default. Raises ValueError."""
+    try:
+        loaded = tf.saved_model.load(str(folder))
+        return loaded, loaded.signatures[DEFAULT]
+    except (OSError, KeyError, AttributeError) as error:
+        raise ValueError(f"{title} is not a SavedModel with the signature {DEFAULT}: {first_line(error)}") from error
+
+
+def _converted(loaded: Any, title: Path, specifications: dict[str, Any], call: Any) -> bytes:
+    """Return a function of what was loaded as a float32 TFLite file, with a signature by its names. Raises
+    ValueError."""
+    module = tf.Module()
+    module.loaded = loaded
+    module.call = tf.function(call, autograph=False)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={
+            DEFAULT: module.call.get_concrete_function(**specifications)})
+        try:
+            return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+        except Exception as error:  # of several classes, some of them the converter's own
+            raise ValueError(f"{title} cannot be made a TFLite file: {first_line(error)}") from error
+
+
+def _image_and_output(signature: Any, folder: Path) -> tuple[str, tf.TensorSpec, str]:
+    """Return the name and specification of the image that a signature takes, and the name of its logits. Raises
+    ValueError."""
+    inputs = list(signature.structured_input_signature[1].items())
+    outputs = list(signature.structured_outputs)
+    if len(inputs) != 1 or (len(outputs) != 1 and "logits" not in outputs):
+        names = ", ".join(name for name, _ in inputs)
+        raise ValueError(f"{folder} must take one image and give one output, or several of which one is called "
+                         f"logits; it takes {names} and gives {', '.join(outputs)}")
+    name, specification = inputs[0]
+    shape = specification.shape.as_list()
+    if len(shape) != 4 or None in shape[1:]:
+        raise ValueError(f"{folder} takes {shown(shape)}; it must be images of a known size, (batch, height, width, "
+                         "channels)")
+    return name, specification, "logits" if "logits" in outputs else outputs[0]
