@@ -15,7 +15,7 @@ import numpy as np
 from keras_layer_cases import cases
 from pydantic import BaseModel
 
-from export.conversion import convert
+from export.conversion import convert, unrolled
 from export.errors import first_line
 from export.keras_models import bridge, graph
 from export.keras_models import file as keras_file
@@ -23,7 +23,7 @@ from export.keras_models.load import load
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
 from pipelines.engine import workers
-from pipelines.errors import StageError, UserError
+from pipelines.errors import StageError
 from pipelines.tools.inspect_model import functions_of
 
 #: Largest difference from Keras' own answer, as a share of its largest output.
@@ -46,8 +46,12 @@ class Outcome(BaseModel):
     int8: str
 
 
-def measure(number: int) -> Outcome:
-    """Return what comes of the case of this number."""
+def measure(number: int, integers: bool = True) -> Outcome:
+    """Return what comes of the case of this number.
+
+    Args:
+        integers: make an int8 file; otherwise that is left out.
+    """
     case = cases()[number]
     made = case.model()
     inputs = case.inputs(made)
@@ -83,13 +87,16 @@ def measure(number: int) -> Outcome:
             return differs(LiteRTPredictor(path).predict(inputs))
 
         def int8() -> str:
-            path = folder / "int8.tflite"
-            path.write_bytes(convert.convert(folder / "graph", "int8", [(signature.name, inputs)], all_integer=False))
+            path, source = folder / "int8.tflite", folder / "graph"
+            if (without_loops := unrolled.unrolled(made)) is not None:
+                source = folder / "unrolled"
+                convert.float_graph(without_loops, functions_of, source)
+            path.write_bytes(convert.convert(source, "int8", [(signature.name, inputs)], all_integer=False))
             LiteRTPredictor(path).predict(inputs)
             kept = tflite_file.float_operators(path.read_bytes())
             return f"{', '.join(kept)} float" if kept else ""
 
-        return Outcome(**outcome, float32=_tried(float32), int8=_tried(int8))
+        return Outcome(**outcome, float32=_tried(float32), int8=_tried(int8) if integers else "")
 
 
 def _tried(step: Callable[[], str]) -> str:
@@ -102,9 +109,10 @@ def _tried(step: Callable[[], str]) -> str:
 def outcome_of(number: int) -> Outcome:
     """Return what comes of a case, measured in a process of its own: some conversions crash."""
     try:
-        return workers.call(measure, number, what=cases()[number].title)
-    except (StageError, UserError) as error:
-        return Outcome(load="", bridge="", float32="", int8=str(error).split(".")[0])
+        return workers.call(measure, number, what="int8")
+    except StageError as error:
+        floats: Outcome = workers.call(measure, number, False, what=cases()[number].title)
+        return floats.model_copy(update={"int8": str(error).split(".")[0]})
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ import io
 import tempfile
 from pathlib import Path
 
+from export.tflite import file as tflite_file
+
 #: Encodings that are made here, and how many bits a weight has.
 BITS = {"int8_weights": 8, "int4_weights": 4}
 
@@ -31,6 +33,6 @@ def _quantized(content: bytes, name: str) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "float32.tflite"
-        source.write_bytes(content)
+        source.write_bytes(tflite_file.with_names_of_their_own(content))
         with contextlib.redirect_stdout(io.StringIO()):
             return bytes(quantizer.Quantizer(str(source), getattr(recipe, name)()).quantize().quantized_model)

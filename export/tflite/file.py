@@ -48,6 +48,20 @@ def write(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def with_names_of_their_own(content: bytes) -> bytes:
+    """Return the same model, each of whose tensors has a name that no other has: loops have several of one name, which
+    litert-quantizer does not take."""
+    model = read(content)
+    taken: collections.Counter[bytes] = collections.Counter()
+    repeated = False
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        name = tensor.name or b""
+        taken[name] += 1
+        if taken[name] > 1:
+            tensor.name, repeated = b"%s/%d" % (name, taken[name]), True
+    return write(model) if repeated else content
+
+
 @functools.cache
 def _builder() -> type:
     import flatbuffers

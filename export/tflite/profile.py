@@ -16,6 +16,8 @@ with epy.lazy_imports():
 
 #: An int8 file that is not this many times as fast as its float32 one wants a reason.
 WORTH = 1.5
+#: Operators that compute by other graphs of their file.
+CALLING = ("WHILE", "IF", "CALL", "CALL_ONCE")
 
 
 class OperatorTime(BaseModel):
@@ -79,7 +81,7 @@ def _unpacking(model: Any) -> dict[int, Any]:
 
 def _cut_out(model: Any, operator: Any, unpacking: Mapping[int, Any]) -> bytes:
     """Return a file of one operator: its constants stay constants, with what unpacks them; its other inputs are the
-    file's."""
+    file's. One that computes by other graphs of the file comes with all of them."""
     operators = [*(unpacking[int(index)] for index in operator.inputs if int(index) in unpacking), operator]
     used = sorted({int(index) for one in operators for index in (*one.inputs, *one.outputs) if index >= 0})
     single, graph = copy.copy(model), copy.copy(model.subgraphs[0])
@@ -88,6 +90,9 @@ def _cut_out(model: Any, operator: Any, unpacking: Mapping[int, Any]) -> bytes:
     graph.outputs = graph.operators[-1].outputs
     graph.inputs = _open_inputs(model, graph)
     single.subgraphs, single.signatureDefs, single.metadata = [graph], [], []
+    if tflite_file.operator_name(model, operator) in CALLING:
+        single.subgraphs.extend(model.subgraphs[1:])
+        return tflite_file.write(single)
     _keep_buffers(single, graph)
     single.operatorCodes = [model.operatorCodes[one.opcodeIndex] for one in operators]
     for number, own in enumerate(graph.operators):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.conversion import convert
+from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
 from export.tflite import explain
 from export.tflite import file as tflite_file
@@ -35,7 +36,8 @@ def run(context: Context) -> str:
     limits = {variant.title: limit for variant in variants if (limit := recipe.limit_of(variant)) is not None}
     shared = VariantContext(
         data=data, train=recipe.train, model=context.model(), graph=graph, folder=context.work / WORK,
-        calibration_section=recipe.compress.calibration, journal=context.journal, limits=limits)
+        calibration_section=recipe.compress.calibration, journal=context.journal, limits=limits,
+        recurrent=graph != context.model() and bool(_looping(layers)))
     made: list[VariantRecord] = []
     failed: dict[str, str] = {}
     latencies: dict[str, list[float]] = {}
@@ -45,7 +47,8 @@ def run(context: Context) -> str:
         try:
             record = _made(variant, shared, span, context.work)
         except StageError as error:
-            failed[variant.title] = f"{without_log(str(error), context.work)}, on layer types {', '.join(layers)}"
+            failed[variant.title] = (f"{without_log(str(error), context.work)}, on layer types {', '.join(layers)}"
+                                     f"{_instead(variant, layers)}")
             context.journal.note(f"failed: {failed[variant.title]}")
             continue
         made.append(record)
@@ -75,11 +78,28 @@ def _graph(context: Context, data: Data) -> tuple[Path, list[str]]:
     return graph, workers.isolated(trace, model, data, graph, what="compress: tracing the model")
 
 
+def _looping(layers: list[str]) -> list[str]:
+    """Return which types of layers, or operators, compute in a loop."""
+    return [layer for layer in layers if layer in ("WHILE", "RNN", "SimpleRNN", "Bidirectional")
+            or layer.startswith("ConvLSTM") or layer.endswith(("LSTM", "GRU"))]
+
+
+def _instead(variant: Variant, layers: list[str]) -> str:
+    """Return what can be made in place of an integer variant of layers with a loop in them; "" for others."""
+    loops = _looping(layers)
+    if not loops or not ENCODINGS[variant.encoding].calibrated:
+        return ""
+    names = f"{', '.join(loops)}, which {'loops' if len(loops) == 1 else 'loop'}"
+    return (f": TensorFlow makes no integer form of {names}; use float32, float16, dynamic or "
+            "int8_weights, or give it sequences of a known length")
+
+
 def trace(model: Path, data: Data, graph: Path) -> list[str]:
     """Write the graph that the variants are converted from; return the model's layer types."""
     loaded = keras_file.load(model)
     convert.float_graph(loaded, device_functions(data), graph)
-    return sorted({type(layer).__name__ for layer in loaded.layers})
+    types = {type(layer).__name__ for layer in loaded._flatten_layers(include_self=False)}
+    return sorted(name for name in types if not name.endswith(("Cell", "Cells")))  # parts of recurrent layers
 
 
 def _made(variant: Variant, shared: VariantContext, span: tuple[float, float], folder: Path) -> VariantRecord:

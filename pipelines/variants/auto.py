@@ -174,7 +174,7 @@ class _CandidateBuilder:
     def build(self, step: Step) -> Iterator[Candidate]:
         """Yield the step's candidates, the cheapest first."""
         if step == "int8":
-            yield self._candidate(step, self.context.int8(self.context.graph, self.context.calibration()))
+            yield self._candidate(step, self.context.int8(self.context.integer_graph, self.context.calibration()))
         elif step == "calibration":
             yield self._candidate(step, self._better())
         elif step == "selective":
@@ -201,7 +201,7 @@ class _CandidateBuilder:
 
     def _calibrated(self) -> bytes:
         return self._once("calibrated", lambda: int8.with_best_ranges(
-            int8.calibrate(self.context.graph, self._calibration), self._inputs))
+            int8.calibrate(self.context.integer_graph, self._calibration), self._inputs))
 
     def _better(self) -> bytes:
         return self._once("better", lambda: bias_correction.corrected(

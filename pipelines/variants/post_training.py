@@ -67,7 +67,7 @@ class Int16x8(Calibrated, name="int16x8"):
         if context.data.task.real_inputs:
             raise ValueError("int16x8 files take no real numbers, which this task's inputs are; use int8")
         calibration = context.calibration(self.calibration)
-        return convert.convert(context.graph, "int16x8", calibration, integer_io=self.io == "integer")
+        return convert.convert(context.integer_graph, "int16x8", calibration, integer_io=self.io == "integer")
 
 
 class Int8(Calibrated, name="int8"):
@@ -105,7 +105,7 @@ class Int8(Calibrated, name="int8"):
     def content(self, context: VariantContext) -> bytes:
         if context.data.task.real_inputs:
             context.details["summary"] = REAL_INPUTS
-        graph = _equalized(context) if self.equalize else context.graph
+        graph = _equalized(context) if self.equalize else context.integer_graph
         calibration = context.calibration(self.calibration)
         integer_io = self.io == "integer"
         if self.ranges == "min_max" and not self.keep_float:

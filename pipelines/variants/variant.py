@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from etils import epy
 from pydantic import Field, model_validator
 
-from export.conversion import convert, front, int8
+from export.conversion import convert, front, int8, unrolled
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
 from export.keras_models import graph
@@ -92,6 +92,7 @@ class VariantContext:
         span: of the stage's progress, 0 to 1, that this variant takes.
         limits: title of a variant that searches to the largest drop that passes, see `Recipe.limit_of`.
         details: what variants note of what they did, for the record.
+        recurrent: the model is a Keras model with layers that loop.
     """
 
     data: Data
@@ -104,6 +105,7 @@ class VariantContext:
     span: tuple[float, float] = (0.0, 1.0)
     limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    recurrent: bool = False
 
     def load(self) -> keras.Model:
         """Return the trained model. Raises ValueError where there is only a file that was converted from one."""
@@ -143,9 +145,22 @@ class VariantContext:
         """Return the calibration inputs of the default signature alone."""
         return default_inputs(self.calibration(requested))
 
+    @property
+    def integer_graph(self) -> Path:
+        """Return the float graph that integers are made of, whose recurrent layers have no loop; `details` notes where
+        it is not the others' graph."""
+        target = self.folder / "unrolled"
+        if self.recurrent and not target.exists() and (model := unrolled.unrolled(self.load())) is not None:
+            with whole(target) as beside:
+                convert.float_graph(model, self.functions, beside)
+        if not target.exists():
+            return self.graph
+        self.details["unrolled"] = True
+        return target
+
     def exact(self) -> bytes:
-        """Return the trained model as a float32 TFLite file."""
-        return convert.convert(self.graph, "float32")
+        """Return the trained model as a float32 TFLite file, of the operators that an integer file has."""
+        return convert.convert(self.integer_graph, "float32")
 
     def validation(self, most: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return inputs and targets of the validation split: all, or the first so many."""
@@ -281,6 +296,8 @@ class Variant(Named, Entry):
         summary = details.pop("summary", self.summary)
         if kept := details.get("stays_float"):
             summary += f"; {', '.join(kept)} float"
+        if details.get("unrolled"):
+            summary += "; recurrent layers without their loop"
         return VariantRecord(
             name=self.title, encoding=encoding, summary=summary, integer=not tflite_file.float_tensors(content),
             bytes=len(content), zipped=zipped_size(content), details=details)

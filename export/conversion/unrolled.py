@@ -1,0 +1,64 @@
+"""Recurrent layers with their loop written out, step by step: TensorFlow's converter makes no integers of loops, and
+crashes on most."""
+from __future__ import annotations
+
+from typing import Any
+
+from etils import epy
+
+from export.keras_models.rebuild import rebuilt
+
+with epy.lazy_imports():
+    import keras
+
+#: Steps of a sequence, at most, that are written out: a file grows with each.
+MOST_STEPS = 256
+
+
+def unrolled(model: keras.Model) -> keras.Model | None:
+    """Return the same model without loops; None where it has none that can be written out.
+
+    Those stay of sequences of unknown length or of more than `MOST_STEPS` steps, of convolutional LSTMs, of layers that
+    remember their state from one call to the next, and of masked sequences there and back: Keras answers otherwise
+    without the loop.
+    """
+    changed = False
+
+    def rewritten(operation: Any) -> Any:
+        nonlocal changed
+        if hasattr(operation, "_run_through_graph") or isinstance(operation, keras.Sequential):
+            return rebuilt(operation, rewritten)
+        if not _loops(operation):
+            return operation
+        changed = True
+        return _written_out(operation)
+
+    result = rebuilt(model, rewritten)
+    return result if changed else None
+
+
+def _loops(operation: Any) -> bool:
+    inner = operation.forward_layer if isinstance(operation, keras.layers.Bidirectional) else operation
+    if not isinstance(inner, keras.layers.RNN) or type(inner).__name__.startswith("ConvLSTM"):
+        return False
+    sequence = _sequence(operation)
+    if inner is not operation and inner.return_sequences and getattr(sequence, "_keras_mask", None) is not None:
+        return False
+    steps = sequence.shape[1]
+    return not inner.unroll and not inner.stateful and steps is not None and steps <= MOST_STEPS
+
+
+def _written_out(layer: Any) -> Any:
+    config = layer.get_config()
+    parts = [config[name]["config"] for name in ("layer", "backward_layer") if config.get(name)] or [config]
+    for part in parts:
+        part["unroll"] = True
+    copy = type(layer).from_config(config)
+    copy.build(_sequence(layer).shape)
+    copy.set_weights(layer.get_weights())
+    return copy
+
+
+def _sequence(layer: Any) -> Any:
+    """Return what a layer goes through, the first of its inputs, (batch, steps, …)."""
+    return keras.tree.flatten(layer.input)[0]
