@@ -44,7 +44,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        shown = ", ".join(f"{name}={value if not callable(value) else value().name}"
+        shown = ", ".join(f"{name}={value if not callable(value) else type(value()).__name__}"
                           for name, value in self.settings.items())
         return f"{self.kind}({shown})"
 

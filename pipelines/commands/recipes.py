@@ -90,7 +90,8 @@ def press(
         out: Annotated[Optional[Path], typer.Option(
             "--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
         task: Annotated[Optional[str], typer.Option(
-            help="image_classification, or equivalence: the original's answers are what counts")] = None,
+            help="image_classification, semantic_segmentation, or equivalence: the original's answers are what "
+                 "counts")] = None,
         allow_code: Annotated[bool, typer.Option(
             "--allow-code", help="run the Python code that the model's file holds, in a process of its own")] = False,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,

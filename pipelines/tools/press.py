@@ -1,5 +1,5 @@
-"""`litepress press`: models and data that were made elsewhere, classifiers of images, and any other Keras model by what
-it answers."""
+"""`litepress press`: models and data that were made elsewhere: those that tell classes of images or of their pixels
+apart, and any other by what it answers."""
 from __future__ import annotations
 
 import dataclasses
@@ -28,10 +28,13 @@ from pipelines.engine.store import whole
 from pipelines.errors import UserError
 from pipelines.ingest import Source
 from pipelines.ingest.sources.array_file import Arrays
+from pipelines.ingest.sources.image_and_mask_folder import ImageAndMaskFolder
 from pipelines.recipe.file import in_words
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting.results import Results
 from pipelines.tasks.image_classification import IMAGE, OUTPUT, ImageClassification
+from pipelines.tasks.semantic_segmentation import SemanticSegmentation
+from pipelines.tasks.task import Task
 from pipelines.tools import equivalence_data
 from pipelines.tools.data_option import images_of, is_unlabelled, source_of
 from pipelines.training.model_section import FILE, ImportedModel
@@ -48,6 +51,8 @@ TRAINABLE, FIXED = "float32,float16,dynamic,auto", "float32,float16,dynamic,int8
 USUAL: Pixels = "0..255"
 #: The task of a model of which nothing is known but what it answers.
 EQUIVALENCE = "equivalence"
+#: What a model can be measured as where the data have what it should answer.
+TASKS: dict[str, type[Task]] = {str(task.entry_name): task for task in (ImageClassification, SemanticSegmentation)}
 #: Files for phones that take what the model takes, grey images too.
 AS_IT_IS: dict[str, Any] = {"litert": {"rgb": False}}
 
@@ -64,7 +69,8 @@ class PressSettings:
         pixels: the range that the model was trained on, where it is known.
         name: of the runs; made from the file's where not given.
         allow_code: run the code that the model's file holds, in a process of its own.
-        task: image_classification or equivalence; what the model is where not given.
+        task: image_classification, semantic_segmentation or equivalence; where not given the first for those that are
+            such, else the last.
     """
 
     model: Path
@@ -83,7 +89,7 @@ class ModelShape(BaseModel):
 
     Args:
         is_keras: it is taken layer by layer, and not as a graph.
-        shape, classes: of a classifier of images, (height, width, channels) and how many.
+        shape, classes: of a classifier of images or of their pixels, (height, width, channels) and how many.
         signature: of any other model; equivalence is its task.
         reason: why it is no classifier of images, where that was looked at.
     """
@@ -102,22 +108,29 @@ def recipe_for(settings: PressSettings) -> Recipe:
         UserError: the model or the data cannot be read, or do not go together.
     """
     model = settings.model
-    if settings.task not in (None, EQUIVALENCE, ImageClassification.entry_name):
-        raise UserError(f"--task {settings.task}: press measures {ImageClassification.entry_name} or {EQUIVALENCE}; "
-                        "give one of them, or leave it out")
+    if settings.task not in (None, EQUIVALENCE, *TASKS):
+        raise UserError(f"--task {settings.task}: press measures {', '.join(TASKS)} or {EQUIVALENCE}; give one of "
+                        "them, or leave it out")
     described = workers.call(describe, model, settings.allow_code, settings.task, what="press: reading the model")
     if described.signature is not None:
         return _equivalence(settings, described, described.signature)
-    labels: Literal["true", "model"] = "model" if is_unlabelled(settings.data) else "true"
-    source = (_labelled_by_model(settings, described) if labels == "model"
-              else source_of(settings.data).of_model(described.classes))
+    task = TASKS[settings.task or str(ImageClassification.entry_name)]
+    labels: Literal["true", "model"] = "model" if task is ImageClassification and is_unlabelled(
+        settings.data) else "true"
+    features: dict[str, Any] = {"image": {"size": list(described.shape[:2]), "channels": described.shape[2]}}
+    if task is SemanticSegmentation:
+        source: Source = (ImageAndMaskFolder(path=settings.data) if Path(settings.data).is_dir()
+                          else source_of(settings.data))
+        features["mask"] = {"classes": described.classes}
+    else:
+        source = (_labelled_by_model(settings, described) if labels == "model"
+                  else source_of(settings.data).of_model(described.classes))
     variants = settings.variants or (TRAINABLE if described.is_keras and labels == "true" else FIXED)
     targets = [AS_IT_IS if one == "litert" else one for one in _targets(settings, described.is_keras)]
-    image = {"size": list(described.shape[:2]), "channels": described.shape[2]}
     batch = max(1, min(64, (source.size("train") or 640) // 10))
     recipe = _recipe({
-        "name": _name(settings),
-        "data": {"source": source.written(), "image": image, "labels": labels, "batch": batch},
+        "name": _name(settings), "task": str(task.entry_name),
+        "data": {"source": source.written(), **features, "labels": labels, "batch": batch},
         "model": {"builder": FILE, "path": str(model), **({"pixels": settings.pixels} if settings.pixels else {}),
                   **({"allow_code": True} if settings.allow_code else {})},
         "compress": {"variants": _listed(variants, "--variants")}, "export": {"targets": targets}}, model)
@@ -132,7 +145,7 @@ def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelSha
     """Return what a model takes and gives.
 
     Args:
-        task: image_classification or equivalence; by default the first, where a Keras model is one.
+        task: see `PressSettings`.
 
     Raises:
         UserError: it cannot be read, or is not of that task.
@@ -141,8 +154,9 @@ def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelSha
         if as_graph.is_a_graph(model, allow_code):
             return _described(task, lambda: signatures.main(_normalized(model, USUAL, allow_code)).signature(),
                               lambda: as_graph.signature_of(model, allow_code), is_keras=False)
-        loaded = load(model)
-        return _described(task, lambda: graph.signature_of(adopted(model, loaded, USUAL)),
+        loaded, section = load(model), ImportedModel(path=str(model))
+        adopt = TASKS[task]().adopt if task in TASKS else ImageClassification().adopt
+        return _described(task, lambda: graph.signature_of(adopt(loaded, section)),
                           lambda: imported.signature_in_order(loaded), is_keras=True)
     except ValueError as error:
         message = str(error)
@@ -151,7 +165,8 @@ def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelSha
 
 def _described(task: str | None, classifier: Callable[[], Signature], any_model: Callable[[], Signature],
                is_keras: bool) -> ModelShape:
-    """Return what a model is: a classifier of images where it can be one and no other task is asked for.
+    """Return what a model is: a classifier of images or of their pixels where it can be one, and equivalence is not
+    asked for.
 
     Args:
         classifier, any_model: what the model takes and gives as either; the first raises ValueError where it is none.

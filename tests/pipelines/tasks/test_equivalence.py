@@ -147,7 +147,8 @@ def test_pictures_and_tables_are_given_too(place, make):
     ({"zeta": np.zeros((79, 12))}, (), "give as many examples of each input, and at least 4; it has 79 of zeta, 80 of "
                                        "alpha"),
     ({}, ("--variants", "qat"), "--variants qat: trains, and nothing is known of this model but what it answers"),
-    ({}, ("--task", "regression"), "--task regression: press measures image_classification or equivalence"),
+    ({}, ("--task", "regression"), "--task regression: press measures image_classification, semantic_segmentation or "
+                                   "equivalence"),
     ({}, ("--task", "image_classification"), "must be a functional or Sequential model of one image and one output")])
 def test_what_does_not_go_together_is_one_line(place, given, litepress, change, arguments, expected):
     two_by_two(keras).save("m.keras")

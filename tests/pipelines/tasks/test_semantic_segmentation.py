@@ -3,6 +3,7 @@ import json
 import re
 import shutil
 
+import keras
 import numpy as np
 import PIL.Image
 import pytest
@@ -221,3 +222,22 @@ def test_a_folder_of_images_and_masks_ends_as_verified_files(tmp_path, monkeypat
         assert re.search(r"0\.png +background \d\d\.\d%  ", alone.out), "without its run, too: " + alone.out + alone.err
     checked = litepress("verify", run / "package" / "bundle")
     assert checked.code == 0, checked.out + checked.err
+
+
+@pytest.mark.slow
+def test_a_model_made_elsewhere_is_measured_on_masks(tmp_path, monkeypatch, litepress):
+    monkeypatch.chdir(tmp_path)
+    write_shapes(tmp_path / "photos", 40)
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input((44, 56, 3)), keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+              keras.layers.Conv2D(3, 1, activation="softmax")]
+    keras.Sequential(layers).save("m.keras")
+    done = litepress("press", "m.keras", "--data", "photos", "--task", "semantic_segmentation", "--pixels", "0..1",
+                     "--variants", "float32,int8", "--no-track", "--json", "r.json")
+    assert done.code == 0, done.out + done.err
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert set(results["reference"]["metrics"]) == {metric.name for metric in SemanticSegmentation.metrics}
+    assert {one["variant"]: one["max_error"] < 1e-4 for one in results["artifacts"] if one["target"] == "litert"} == {
+        "float32": True, "int8": False}
+    refused = litepress("press", "m.keras", "--data", "photos", "--no-track", "--task", "image_classification")
+    assert refused.code == 2 and "it must be (batch, classes)" in refused.err
