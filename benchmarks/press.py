@@ -5,7 +5,8 @@
     .venv/bin/python benchmarks/press.py --only mutations --count 200
 
 `applications` takes the networks of keras.applications as Keras 2 and Keras 3 save them, and holds the model that comes
-of each file against the original in its own library. `mutations` changes bits, sizes and names in model files of every
+of each file against the original in its own library. `models` presses small trained models of Keras 2, those of MLPerf
+Tiny beside the plain TensorFlow converter's files. `mutations` changes bits, sizes and names in model files of every
 format: whatever that does, the answer is one line, nothing is run, and the memory stays small. Exits 1 where a figure
 is missed.
 """
@@ -16,6 +17,7 @@ import collections
 import random
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -24,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from compression import Row, print_table
+from press_models import MODELS, TINY, pressed
 
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
@@ -41,7 +44,7 @@ MUTATIONS, MEMORY = 2000, 2e9
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"applications": applications, "mutations": mutations}
+    parts = {"applications": applications, "models": models, "mutations": mutations}
     parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
     parser.add_argument("--count", type=int, default=MUTATIONS, help=f"mutated files (default: {MUTATIONS})")
     options = parser.parse_args()
@@ -84,6 +87,31 @@ def _difference(name: str, side: int, form: str) -> float:
         made.save(path)
         answered = np.asarray(load(path)(images, training=False))
     return float(np.abs(answered - expected).max() / np.abs(expected).max())
+
+
+def models(options: argparse.Namespace) -> list[Row]:
+    """Return rows of each trained model: its float32 file, and its int8 file beside the plain converter's."""
+    rows = []
+    for name in MODELS:
+        title, is_tiny = name.replace("_", " "), name in TINY
+        try:
+            one = pressed(name, plain=is_tiny)
+        except (StageError, subprocess.CalledProcessError) as failure:
+            print(failure, getattr(failure, "stderr", ""), file=sys.stderr)
+            rows.append(Row(f"{title}: pressed", "no", "yes", False))
+            continue
+        rows.append(Row(f"{title}, float32: against the original", f"{one.largest:.1e}", f"<= {EQUAL:.0e}",
+                        one.largest <= EQUAL))
+        what, bound, reached = "agreement", "made", True
+        measured = f"{one.agreement:.4f}, mean {one.mean:.4f}"
+        if name == "anomaly_detection":  # of 640 numbers none is the answer
+            what, bound = "mean difference", f"<= {one.plain_mean:.4f}"
+            measured, reached = f"{one.mean:.4f}", one.mean <= (one.plain_mean or 0)
+        elif is_tiny:
+            bound, reached = f">= {one.plain_agreement:.4f}", one.agreement >= (one.plain_agreement or 0)
+        rows.append(Row(f"{title}, int8: {what}" + (", plain converter's beside" if is_tiny else ""), measured, bound,
+                        reached))
+    return rows
 
 
 def mutations(options: argparse.Namespace) -> list[Row]:
