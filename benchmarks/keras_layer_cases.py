@@ -35,18 +35,20 @@ class Case:
         settings: as a user writes them; a function makes those that are layers, each time anew.
         shape: of its input, or of its several inputs, without the batch.
         values: how inputs are drawn: real, whole (0 to 4), text.
+        note: what else tells it from others in the same settings.
     """
 
     kind: str
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     shape: Any = IMAGE
     values: str = "real"
+    note: str = ""
 
     @property
     def title(self) -> str:
         shown = ", ".join(f"{name}={value if not callable(value) else type(value()).__name__}"
                           for name, value in self.settings.items())
-        return f"{self.kind}({shown})"
+        return f"{self.kind}({shown})" + (f" {self.note}" if self.note else "")
 
     def model(self) -> keras.Model:
         """Return a model of the layer alone, with weights that are not what layers begin with."""
@@ -98,7 +100,7 @@ def _cases() -> Iterator[Case]:
         yield Case(kind, shape=[IMAGE, IMAGE])
     yield Case("Concatenate", {"axis": 1}, [IMAGE, IMAGE])
     yield Case("Concatenate", {"axis": -2}, [IMAGE, IMAGE])
-    yield Case("Add", shape=[IMAGE, (1, 1, 4)])
+    yield Case("Add", shape=[IMAGE, (1, 1, 4)], note="of other sizes")
     yield Case("Dot", {"axes": 1}, [VECTOR, VECTOR])
     yield Case("Dot", {"axes": (2, 2), "normalize": True}, [SEQUENCE, SEQUENCE])
     for kind in ("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise"):
@@ -109,7 +111,7 @@ def _cases() -> Iterator[Case]:
     yield from _preprocessing()
     for settings in ({}, {"activation": "softmax"}, {"use_bias": False}):
         yield Case("Dense", {"units": 5, **settings}, VECTOR)
-    yield Case("Dense", {"units": 5}, IMAGE)
+    yield Case("Dense", {"units": 5}, IMAGE, note="of an image")
     yield Case("EinsumDense", {"equation": "abc,cd->abd", "output_shape": (None, 6), "bias_axes": "d"}, SEQUENCE)
     yield Case("EinsumDense", {"equation": "ab,bcd->acd", "output_shape": (3, 2)}, VECTOR)
     for kind in ("Embedding", "ReversibleEmbedding"):
@@ -176,7 +178,7 @@ def _attention() -> Iterator[Case]:
 def _normalizations() -> Iterator[Case]:
     for settings in ({}, {"axis": 1}, {"axis": -2}, {"center": False, "scale": False}, {"epsilon": 1e-2}):
         yield Case("BatchNormalization", settings)
-    yield Case("BatchNormalization", shape=VECTOR)
+    yield Case("BatchNormalization", shape=VECTOR, note="of a vector")
     for settings in ({"groups": 2}, {"groups": -1}, {"groups": 2, "axis": 1}):
         yield Case("GroupNormalization", settings)
     for settings in ({}, {"axis": 1}, {"axis": [1, 2]}, {"axis": -2}, {"center": False}):

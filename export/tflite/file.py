@@ -120,11 +120,13 @@ def float_tensors(content: bytes) -> Sequence[str]:
 
 
 def float_operators(content: bytes) -> list[str]:
-    """Return the kinds of operators that compute in real numbers, in their order, without those that convert them."""
+    """Return the kinds of operators that take or give real numbers, in their order, without those that convert
+    them."""
     model = read(content)
     real = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16}
     names = (operator_name(model, operator) for subgraph in model.subgraphs for operator in subgraph.operators or []
-             if any(subgraph.tensors[output].type in real for output in operator.outputs))
+             if any(subgraph.tensors[index].type in real for index in (*operator.inputs, *operator.outputs)
+                    if index >= 0))
     return [name for name in dict.fromkeys(names) if name not in ("QUANTIZE", "DEQUANTIZE")]
 
 

@@ -107,6 +107,9 @@ def _listed(signature: Signature) -> str:
 def _checked(data: str, arrays: Mapping[str, np.ndarray], signature: Signature) -> dict[str, np.ndarray]:
     """Return the arrays that a model takes, by name, in its types. Raises UserError."""
     result = {}
+    if texts := [tensor.name for tensor in (*signature.inputs, *signature.outputs) if tensor.dtype == "string"]:
+        raise UserError(f"press: {texts[0]} is text, and models of text cannot be held against the original so far; "
+                        "press the part of the model that takes numbers")
     for tensor in signature.inputs:
         if tensor.name not in arrays:
             raise UserError(f"--data {data}: it has no array {tensor.name}; it has {', '.join(arrays)}, and the model "
@@ -117,6 +120,8 @@ def _checked(data: str, arrays: Mapping[str, np.ndarray], signature: Signature) 
         if not fits:
             raise UserError(f"--data {data}: {tensor.name} is of {shown(values.shape)}; the model takes "
                             f"{_listed(signature)}")
+        if values.dtype.kind not in "fiub":
+            raise UserError(f"--data {data}: {tensor.name} is not of numbers; the model takes {_listed(signature)}")
         result[tensor.name] = values.astype(tensor.dtype)
     counts = {name: len(values) for name, values in result.items()}
     if len(set(counts.values())) > 1 or min(counts.values()) < 4:

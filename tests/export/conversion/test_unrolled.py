@@ -31,7 +31,7 @@ def recurrent(inner: bool = False) -> keras.Model:
     return keras.Model(inputs, {"y": x})
 
 
-@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("inner", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_without_loops_they_compute_the_same_and_become_integers(tmp_path, inner):
     model = recurrent(inner)
     given = SEQUENCES

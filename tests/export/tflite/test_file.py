@@ -2,6 +2,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from export.conversion import convert, weight_only
@@ -87,3 +88,9 @@ def test_constants_behind_the_flatbuffer_are_read_too(tmp_path):
     assert outside, "the case that is tested"
     again = tflite_file.write(tflite_file.read(content))
     np.testing.assert_array_equal(answers(again, tmp_path), answers(content, tmp_path))
+
+
+def test_operators_that_take_or_give_real_numbers_are_named():
+    compared = tf.function(lambda x: tf.cast(x > 0.5, tf.int32) + 1, input_signature=[tf.TensorSpec((1, 4))])
+    content = tf.lite.TFLiteConverter.from_concrete_functions([compared.get_concrete_function()]).convert()
+    assert tflite_file.float_operators(content) == ["GREATER"]

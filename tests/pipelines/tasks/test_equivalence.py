@@ -15,6 +15,7 @@ from export.keras_models import imported, original
 from export.keras_models.load import load
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
+from pipelines.errors import UserError
 from pipelines.tasks.equivalence import Differences
 from pipelines.tools import equivalence_data
 
@@ -146,6 +147,7 @@ def test_pictures_and_tables_are_given_too(place, make):
     ({"zeta": np.zeros((80, 3))}, (), "zeta is of (batch, 3); the model takes zeta (batch, 12) float32"),
     ({"zeta": np.zeros((79, 12))}, (), "give as many examples of each input, and at least 4; it has 79 of zeta, 80 of "
                                        "alpha"),
+    ({"zeta": np.full((80, 12), "a")}, (), "zeta is not of numbers; the model takes zeta (batch, 12) float32"),
     ({}, ("--variants", "qat"), "--variants qat: trains, and nothing is known of this model but what it answers"),
     ({}, ("--task", "regression"), "--task regression: press measures image_classification, semantic_segmentation or "
                                    "equivalence"),
@@ -193,6 +195,15 @@ def as_tflite(place):
     return "m.tflite"
 
 
+def test_a_model_of_text_is_refused_in_a_line(place):
+    inputs = keras.Input((1,), dtype="string", name="words")
+    keras.Model(inputs, keras.layers.TextVectorization(vocabulary=["a", "b"])(inputs)).save("m.keras")
+    signature = imported.signature_in_order(keras.models.load_model("m.keras"))
+    np.savez("data.npz", words=np.array([["a"], ["b"], ["a"], ["c"]]))
+    with pytest.raises(UserError, match="words is text, and models of text cannot be held against the original"):
+        equivalence_data.write(Path("m.keras"), "data.npz", signature, Path("made.npz"))
+
+
 @pytest.mark.parametrize("save", [as_saved_model, as_tflite])
 def test_a_graph_of_any_inputs_is_pressed(place, litepress, save):
     done = litepress("press", save(place), "--data", "data.npz", "--variants", "float32,int8", "--no-track", "--json",
@@ -208,8 +219,7 @@ def test_a_graph_of_any_inputs_is_pressed(place, litepress, save):
 
 @pytest.mark.parametrize(("arguments", "expected"), [
     (("--targets", "saved_model"), "graph is not a Keras model; leave the target out"),
-    (("--variants", "qat"), "--variants qat: trains, and nothing is known of this model but what it answers"),
-    (("--variants", "{pruned: {epochs: 1}}"), "--variants pruned: trains"),
+    (("--variants", "qat,{pruned: {epochs: 1}}"), "--variants qat, pruned: trains, and nothing is known of this model"),
     (("--task", "image_classification"), "graph must take one image and give one output")])
 def test_what_needs_keras_is_one_line(place, litepress, arguments, expected):
     done = litepress("press", as_saved_model(place), "--data", "data.npz", "--no-track", *arguments)
