@@ -11,6 +11,8 @@ import numpy as np
 
 L = keras.layers
 IMAGE, VOLUME, SEQUENCE, VECTOR, FRAMES = (12, 10, 4), (6, 5, 4, 3), (9, 4), (7,), (4, 8, 8, 3)
+#: What augmentation takes, most of which does nothing to whoever asks a model.
+COLOURS = (12, 10, 3)
 EXAMPLES = 16
 #: Layers that are called with a query and a value.
 ATTENDING = ("MultiHeadAttention", "GroupQueryAttention")
@@ -61,7 +63,7 @@ class Case:
         outputs = layer(inputs[0], inputs[0]) if self.kind in ATTENDING else layer(
             inputs if len(inputs) > 1 else inputs[0])
         outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        if self.kind in PASSING or self.settings.get("activation") == "linear":
+        if self.kind in PASSING or self.shape == COLOURS or self.settings.get("activation") == "linear":
             outputs = [L.Rescaling(0.5)(output) for output in outputs]  # a file must compute something
         model = keras.Model(inputs, {f"y{number}": output for number, output in enumerate(outputs)})
         generator = np.random.default_rng(4)
@@ -220,7 +222,6 @@ def _preprocessing() -> Iterator[Case]:
     yield Case("TextVectorization", {"vocabulary": ["cat", "dog"], "output_sequence_length": 3}, (1,), "text")
     yield Case("STFTSpectrogram", {"frame_length": 32}, (128, 1))
     yield Case("MelSpectrogram", {"fft_length": 64, "sequence_stride": 32, "num_mel_bins": 8}, (256,))
-    color = (12, 10, 3)
     needing = {"RandomBrightness": {"factor": 0.2}, "RandomContrast": {"factor": 0.2}, "RandomHue": {"factor": 0.2},
                "RandomColorDegeneration": {"factor": 0.2}, "RandomPosterization": {"factor": 4},
                "RandomSaturation": {"factor": 0.2}, "RandomSharpness": {"factor": 0.2},
@@ -230,9 +231,9 @@ def _preprocessing() -> Iterator[Case]:
                  "RandAugment", "RandomColorJitter", "RandomElasticTransform", "RandomErasing", "RandomFlip",
                  "RandomGaussianBlur", "RandomGrayscale", "RandomInvert", "RandomPerspective", "RandomShear",
                  "Solarization"):
-        yield Case(name, shape=color)
+        yield Case(name, shape=COLOURS)
     for name, settings in needing.items():
-        yield Case(name, settings, color)
+        yield Case(name, settings, COLOURS)
 
 
 def missing() -> list[str]:

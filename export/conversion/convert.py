@@ -8,6 +8,7 @@ from typing import Any
 from etils import epy
 
 from export.conversion import calibration as calibrating
+from export.conversion import converter as converting
 from export.conversion import integer_io as integers
 from export.conversion import requantize, weight_only
 from export.conversion.calibration import Calibration
@@ -76,7 +77,7 @@ def _float(source: Path, encoding: str, *, per_channel: bool, sparse: bool) -> b
     converter = _converter(source, optimized=encoding != "float32", per_channel=per_channel, sparse=sparse)
     if encoding == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
+    return converting.run(converter)
 
 
 def _calibrated(source: Path, encoding: str, calibration: Calibration | None, *, per_channel: bool, integer_io: bool,
@@ -87,17 +88,17 @@ def _calibrated(source: Path, encoding: str, calibration: Calibration | None, *,
     converter = _converter(source, optimized=True, per_channel=per_channel, sparse=sparse)
     converter.representative_dataset = calibrating.representative(source, calibration or ())
     if not ENCODINGS[encoding].integer:
-        return converter.convert()
+        return converting.run(converter)
     wide = encoding == "int16x8"
     supported = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8 if wide
                  else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.target_spec.supported_ops = supported if all_integer else [*supported, tf.lite.OpsSet.TFLITE_BUILTINS]
     if not integer_io:
-        return converter.convert()
+        return converting.run(converter)
     taken = calibrating.signatures_of(source).values()
     converter.inference_input_type = tf.int16 if wide else integers.input_type(taken)
     converter.inference_output_type = tf.int16 if wide else tf.int8
-    content = edit.with_unsigned_images(converter.convert())
+    content = edit.with_unsigned_images(converting.run(converter))
     if all_integer and (floats := tflite_file.float_tensors(content)):
         raise ValueError(f"{encoding} still has float tensors: {', '.join(floats[:3])}")
     return content

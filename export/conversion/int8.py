@@ -7,6 +7,7 @@ from pathlib import Path
 
 from etils import epy
 
+from export.conversion import converter as converting
 from export.conversion import integer_io as integers
 from export.conversion.calibration import Calibration, one_by_one, representative
 from export.signature import Arrays
@@ -42,7 +43,7 @@ def calibrate(source: Path, calibration: Calibration) -> bytes:
     converter.representative_dataset = examples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     converter._experimental_calibrate_only = True
-    return converter.convert()
+    return converting.run(converter)
 
 
 def quantize(calibrated: bytes, *, per_channel: bool = True, keep_float: Collection[int] = (),

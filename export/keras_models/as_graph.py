@@ -10,6 +10,7 @@ from typing import Any
 
 from etils import epy
 
+from export.conversion import converter
 from export.errors import first_line
 from export.keras_models import foreign_code
 from export.keras_models.imported import plain
@@ -167,9 +168,9 @@ def _converted(loaded: Any, title: Path, specifications: dict[str, Any], call: A
         tf.saved_model.save(module, folder, signatures={
             DEFAULT: module.call.get_concrete_function(**specifications)})
         try:
-            return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-        except Exception as error:  # of several classes, some of them the converter's own
-            raise ValueError(f"{title} cannot be made a TFLite file: {first_line(error)}") from error
+            return converter.run(tf.lite.TFLiteConverter.from_saved_model(folder))
+        except ValueError as error:
+            raise ValueError(f"{title} cannot be made a TFLite file: {error}") from error
 
 
 def _image_and_output(signature: Any, folder: Path) -> tuple[str, tf.TensorSpec, str]:
