@@ -232,7 +232,7 @@ def _config(layer: Any, kind: type, name: str, left_out: Collection[str]) -> dic
     config: dict[str, Any] = {}
     for key, value in layer.get_config().items():
         key, value = RENAMED.get((type(layer).__name__, key), key), _plain(value)
-        if key in DROPPED or key in left_out or key.endswith(("initializer", "constraint")):
+        if key in DROPPED or key in left_out or key == "trainable" or key.endswith(("initializer", "constraint")):
             continue
         if key in settings:
             config[key] = value
