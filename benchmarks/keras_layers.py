@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ def main() -> None:
         if options.layers and case.kind not in options.layers:
             continue
         outcome = outcome_of(number)
-        cells = [value.replace("|", "/") or "yes" for value in outcome.model_dump().values()]
+        cells = [textwrap.shorten(value.replace("|", "/"), 160, placeholder=" …") or "yes"
+                 for value in outcome.model_dump().values()]
         print(f"| `{case.title}` | {' | '.join(cells)} |", flush=True)
 
 

@@ -1,10 +1,13 @@
 """One line for an error, or for a program that failed."""
 from __future__ import annotations
 
+#: How Keras begins the messages of others.
+KERAS = "Exception encountered when calling"
+
 
 def first_line(error: BaseException | str) -> str:
-    """Return the first line of an error's message that is not empty; the name of its type where there is none."""
-    lines = _lines(str(error))
+    """Return the first line of an error's message that says something; the name of its type where there is none."""
+    lines = [line for line in _lines(str(error)) if not line.startswith(KERAS)]
     if lines:
         return lines[0]
     return type(error).__name__ if isinstance(error, BaseException) else ""

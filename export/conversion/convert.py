@@ -122,10 +122,17 @@ def _with_plain_normalization(model: keras.Model) -> keras.Model:
 
     class PlainNormalization(keras.layers.LayerNormalization):
         def call(self, inputs: Any) -> Any:
+            axes = [axis % len(inputs.shape) for axis in ([self.axis] if isinstance(self.axis, int) else self.axis)]
+            sizes = [size if axis in axes else 1 for axis, size in enumerate(inputs.shape)]
+
+            def spread(weight: Any) -> Any:
+                return weight if axes == [len(sizes) - 1] else keras.ops.reshape(weight, sizes)
+
             centred = inputs - keras.ops.mean(inputs, axis=self.axis, keepdims=True)
             variance = keras.ops.mean(centred * centred, axis=self.axis, keepdims=True)
             outputs = centred * keras.ops.rsqrt(variance + self.epsilon)
-            return (outputs * self.gamma if self.scale else outputs) + (self.beta if self.center else 0)
+            return (outputs * spread(self.gamma) if self.scale else outputs) + (
+                spread(self.beta) if self.center else 0)
 
     def rewritten(operation: Any) -> Any:
         if type(operation) is not keras.layers.LayerNormalization or operation.rms_scaling:

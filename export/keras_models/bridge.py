@@ -266,10 +266,13 @@ def _keras_name(name: str) -> str:
 
 def _settings(kind: type) -> dict[str, Any]:
     """Return the settings of a layer class, with their defaults."""
-    settings: dict[str, Any] = {"name": None, "trainable": True}
-    for base in reversed(kind.__mro__):
+    settings: dict[str, Any] = {}
+    for base in kind.__mro__:
         parameters = inspect.signature(vars(base).get("__init__", base)).parameters
-        settings |= {name: parameter.default for name, parameter in parameters.items()}
+        settings = {name: parameter.default for name, parameter in parameters.items()} | settings
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break  # it hands nothing on
+    settings["name"] = None
     if issubclass(kind, (keras.layers.RNN, tf_keras.layers.RNN)):
         settings["zero_output_for_mask"] = False  # which both take among the unnamed
     return settings

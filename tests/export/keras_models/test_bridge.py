@@ -312,6 +312,16 @@ def test_a_subclassed_model_is_refused():
         bridge.to_tf_keras(Own(name="own"))
 
 
+@pytest.mark.parametrize("layer", [lambda: keras.layers.SpatialDropout1D(0.5), lambda: keras.layers.Discretization(
+    bin_boundaries=[-0.5, 0.5])])
+def test_layers_whose_constructors_take_their_own_settings_alone(layer):
+    inputs = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((6, 3)), layer(), keras.layers.Dense(2)])
+    there = bridge.to_tf_keras(model)
+    np.testing.assert_allclose(there(inputs), model(inputs), atol=1e-6)
+    np.testing.assert_allclose(bridge.to_keras(there)(inputs), model(inputs), atol=1e-6)
+
+
 def test_dropout_acts_in_training_alone_on_the_other_side_too():
     """Keras 3 writes `training` down when a graph is made, and obeys whoever asks the model."""
     keras.utils.set_random_seed(1)
