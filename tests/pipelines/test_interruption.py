@@ -48,6 +48,7 @@ def kill_and_go_on(folder: Path, seconds: float, whole_group: bool) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_trains_goes_on_to_the_same_artifacts(tmp_path, tiny_run, litepress,
                                                                             monkeypatch):
     (tmp_path / "recipe.yaml").write_text(TINY)

@@ -53,6 +53,7 @@ def test_a_model_learns_with_its_rounding_and_ends_wholly_integer(name, settings
     assert result >= reference - 0.01
 
 
+@pytest.mark.slow
 def test_the_weights_come_over_as_they_are():
     model = models.build("mobilenet_v3_small", input_shape=(32, 32, 3), classes=10, skip_halvings=3, alpha=0.35)
     kernels = [np.asarray(weight) for weight in model.weights if len(weight.shape) > 1]

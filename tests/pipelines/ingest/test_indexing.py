@@ -32,6 +32,7 @@ def test_a_seed_divides_as_it_always_did(name, expected):
     assert [digest(index.splits[part].positions) for part in ("train", "validation", "test")] == expected
 
 
+@pytest.mark.slow
 def test_mnist_is_split_by_fifths_of_each_class():
     index = index_of("mnist_5k", image={"size": 28})
     assert index.counts == {"train": {"label": [360] * 10}, "validation": {"label": [40] * 10},

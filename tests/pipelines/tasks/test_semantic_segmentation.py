@@ -17,6 +17,7 @@ from pipelines.ingest.index import Index, Split
 from pipelines.tasks import semantic_segmentation
 from pipelines.tasks.semantic_segmentation import SemanticSegmentation
 from pipelines.tools import drift
+from tests.conftest import run_here
 from tests.pipelines.ingest.conftest import data_of
 
 NAMES = ["background", "cat", "dog"]
@@ -189,18 +190,25 @@ def write_shapes(folder, count=96):
         palette.save(folder / f"masks/{number}.png")
 
 
-def test_a_folder_of_images_and_masks_ends_as_verified_files(tmp_path, monkeypatch, litepress):
-    monkeypatch.chdir(tmp_path)
-    write_shapes(tmp_path / "photos")
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    done = litepress("run", "recipe.yaml", "--no-track", "--json", "r.json")
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """A working folder in which the recipe was run, and what that printed."""
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder / "photos")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    done = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
     assert done.code == 0, done.out + done.err
+    return folder, done
+
+
+def test_a_folder_of_images_and_masks_ends_as_verified_files(shapes):
+    folder, done = shapes
     assert "mean IoU" in done.out and "Dice" in done.out
-    results = json.loads((tmp_path / "r.json").read_text())
+    results = json.loads((folder / "r.json").read_text())
     files = {one["target"]: one for one in results["artifacts"]}
     assert all(one["order_independent"] for one in results["artifacts"])
     assert set(files["saved_model"]["served"]) == {"grpc", "rest"}
-    run = tmp_path / "runs" / "shapes" / "latest"
+    run = folder / "runs" / "shapes" / "latest"
     evaluation = json.loads((run / "evaluate" / "evaluation.json").read_text())
     assert [row[0] for row in evaluation["tables"][0]["rows"]] == ["background", "disc", "square"]
     assert (run / "evaluate" / "worst.png").exists() and (run / "evaluate" / "figures" / "confusion.png").exists()
@@ -214,6 +222,12 @@ def test_a_folder_of_images_and_masks_ends_as_verified_files(tmp_path, monkeypat
     served = next(one for one in model["models"] if one["name"] == "saved_model")["signatures"]
     assert set(served) == {"serving_default", "serving_bytes"}
     assert all(text.endswith("-> logits, mask") for text in served.values())
+
+
+@pytest.mark.slow
+def test_its_files_answer_alone_too(shapes, tmp_path, monkeypatch, litepress):
+    monkeypatch.chdir(shapes[0])
+    run = shapes[0] / "runs" / "shapes" / "latest"
     said = litepress("predict", run / "package" / "bundle" / "litert" / "int8.tflite", "photos/images/0.png")
     assert said.code == 0 and re.search(r"0\.png +background \d\d\.\d%  ", said.out), said.out + said.err
     shutil.copytree(run / "package" / "bundle", tmp_path / "given")

@@ -101,8 +101,7 @@ def in_a_process(*arguments):
     return process.exitcode
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kills", [(2.5,), (2, 3.1, 5)])
+@pytest.mark.parametrize("kills", [(2.5,), pytest.param((2, 3.1, 5), marks=pytest.mark.slow)])
 def test_a_killed_training_ends_with_the_very_weights_of_one_that_was_not(tmp_path, kills):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
