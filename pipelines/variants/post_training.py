@@ -127,7 +127,7 @@ class Int8(Calibrated, name="int8"):
 def _equalized(context: VariantContext) -> Path:
     graph = context.folder / "equalized"
     if not graph.exists():
-        model = equalize.equalized(context.load())
+        model = context.for_integers(equalize.equalized(context.load()))
         with whole(graph) as beside:
             convert.float_graph(model, context.functions, beside)
     return graph

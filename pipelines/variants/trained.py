@@ -104,8 +104,9 @@ class Reduced(Variant, Learning):
             return aware_content(context, model, self, preserve=preserve)
         graph = context.folder / "graph"
         shutil.rmtree(graph, ignore_errors=True)
-        convert.float_graph(model, context.functions, graph)
-        calibration = context.calibration() if ENCODINGS[self.encode].calibrated else None
+        calibrated = ENCODINGS[self.encode].calibrated
+        convert.float_graph(context.for_integers(model) if calibrated else model, context.functions, graph)
+        calibration = context.calibration() if calibrated else None
         sparse = preserve == "sparsity" and self.encode == "float32"
         if self.encode == "int8":
             content = context.int8(graph, calibration or (), per_channel=self.per_channel)

@@ -149,14 +149,25 @@ class VariantContext:
     def integer_graph(self) -> Path:
         """Return the float graph that integers are made of, whose recurrent layers have no loop; `details` notes where
         it is not the others' graph."""
-        target = self.folder / "unrolled"
-        if self.recurrent and not target.exists() and (model := unrolled.unrolled(self.load())) is not None:
+        if not self.recurrent:
+            return self.graph
+        target, trained = self.folder / "integers", self.load()
+        model = self.for_integers(trained)
+        if model is trained:
+            return self.graph
+        if not target.exists():
             with whole(target) as beside:
                 convert.float_graph(model, self.functions, beside)
-        if not target.exists():
-            return self.graph
-        self.details["unrolled"] = True
         return target
+
+    def for_integers(self, model: keras.Model) -> keras.Model:
+        """Return a model without the loops of its recurrent layers, of which the converter makes no integers; itself
+        where it has none that can be written out."""
+        plain = unrolled.unrolled(model) if self.recurrent else None
+        if plain is None:
+            return model
+        self.details["unrolled"] = True
+        return plain
 
     def exact(self) -> bytes:
         """Return the trained model as a float32 TFLite file, of the operators that an integer file has."""
