@@ -50,7 +50,7 @@ def take_over(model: keras.Model, clustered: Any) -> None:
     """Give a model the weights of its clustered form."""
     from tensorflow_model_optimization.python.core.clustering.keras import cluster
 
-    with bridge.known_activations():
+    with bridge.known_names():
         bridge.copy_by_name(cluster.strip_clustering(clustered), model)
 
 

@@ -61,7 +61,7 @@ def take_over(model: keras.Model, pruned: Any) -> None:
     """Give a model the weights of its pruned form, zeros and all."""
     from tensorflow_model_optimization.python.core.sparsity.keras import prune
 
-    with bridge.known_activations():
+    with bridge.known_names():
         bridge.copy_by_name(prune.strip_pruning(pruned), model)
 
 

@@ -117,14 +117,14 @@ def to_keras(model: tf_keras.Model) -> keras.Model:
     return rebuilt
 
 
-def known_activations() -> Any:
+def known_names() -> Any:
     """Return a context in which tf_keras can make layers of a bridged model again: it knows the activations of Keras
-    3 by their names."""
+    3 by their names, and the layers that only its own networks have."""
     functions = {name: function for name, function in vars(keras.activations).items()
                  if callable(function) and not name.startswith("_")}
     missing = {name: function for name, function in functions.items()
                if name in DIFFERENT or not hasattr(tf_keras.activations, name)}
-    return tf_keras.utils.custom_object_scope(missing)
+    return tf_keras.utils.custom_object_scope(missing | _of_networks(tf_keras.layers))
 
 
 def copy_by_name(source: Any, target: Any) -> None:
@@ -202,7 +202,7 @@ def _played(layer: Any, tensors: Any) -> Any:
 def _namesake(layer: Any, library: Any, name: str) -> Any:
     """Return the layer of the same class in the other library, with the same configuration as far as that library knows
     it."""
-    kind = getattr(library, type(layer).__name__, None)
+    kind = getattr(library, type(layer).__name__, None) or _of_networks(library).get(type(layer).__name__)
     if kind is None:
         raise BridgeError(f"layer {layer.name} is a {type(layer).__name__}, which {name} does not have: "
                           f"{_with_a_rule(layer)}")
@@ -222,6 +222,19 @@ def _namesake(layer: Any, library: Any, name: str) -> Any:
     rebuilt = kind(**config, **held) if by_arguments else kind.from_config(config)
     rebuilt.trainable = layer.trainable
     return rebuilt
+
+
+def _of_networks(library: Any) -> dict[str, Any]:
+    """Return the layers that belong to networks of a library's applications, ConvNeXt's, by name.
+
+    Args:
+        library: keras.layers or tf_keras.layers.
+    """
+    if library is keras.layers:
+        from keras.src.applications import convnext
+    else:
+        from tf_keras.src.applications import convnext
+    return {name: getattr(convnext, name) for name in ("LayerScale", "StochasticDepth")}
 
 
 def _config(layer: Any, kind: type, name: str, left_out: Collection[str]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def load_original(path: Path, allow_code: bool = False) -> Any:
     """
     try:
         if _is_keras_2(path):
-            with bridge.known_activations():
+            with bridge.known_names():
                 return tf_keras.models.load_model(path, compile=False, safe_mode=not allow_code)
         return keras.models.load_model(path, compile=False, safe_mode=not allow_code)
     except Exception as error:  # whatever the code of the file does
