@@ -224,7 +224,8 @@ def _typed(flat: list[Any], number: int, kind: Any, name: str, shape: list[int])
         result[:] = [value.encode() if isinstance(value, str) else decoded(value, _at(place, shape)) for place,
                     value in enumerate(flat)]
         return result
-    fits: set[type] = {"f": {int, float}, "b": {bool}, "O": {str, dict}}.get(numeric, {int})
+    by_kind: dict[str, set[type]] = {"f": {int, float}, "b": {bool}, "O": {str, dict}}
+    fits = by_kind.get(numeric, {int})
     if kinds <= fits:
         limit = LIMITS.get(name, math.inf)
         made: np.ndarray | None = None
