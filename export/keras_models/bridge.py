@@ -20,11 +20,11 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tf_keras
 
-#: Settings that are no part of what a layer computes once its weights are set, or that the other library writes
-#: differently.
+#: Settings that are no part of what a layer computes once its weights are set, that the other library writes
+#: differently, or that are set on the layer itself.
 DROPPED = ("dtype", "build_config", "batch_input_shape", "batch_shape", "quantization_config", "shared_object_id",
            "query_shape", "key_shape", "value_shape", "softmax_robust_masking", "implementation", "use_cudnn",
-           "num_constants", "rng_type")
+           "num_constants", "rng_type", "trainable")
 #: What layers that hold others call them: class to (attribute, argument).
 HOLDERS = {"Bidirectional": ("forward_layer", "layer"), "TimeDistributed": ("layer", "layer"), "RNN": ("cell", "cell")}
 #: Settings that the other library calls by another name: (class, its name) to the other's, in both directions.
@@ -245,7 +245,7 @@ def _config(layer: Any, kind: type, name: str, left_out: Collection[str]) -> dic
     config: dict[str, Any] = {}
     for key, value in layer.get_config().items():
         key, value = RENAMED.get((type(layer).__name__, key), key), _plain(value)
-        if key in DROPPED or key in left_out or key == "trainable" or key.endswith(("initializer", "constraint")):
+        if key in DROPPED or key in left_out or key.endswith(("initializer", "constraint")):
             continue
         if key in settings:
             config[key] = value
