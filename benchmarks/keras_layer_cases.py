@@ -151,7 +151,8 @@ def _by_rank(rank: int, shape: tuple[int, ...]) -> Iterator[Case]:
     for settings in ({}, {"strides": 2, "padding": "same", "activation": "relu"}, {"dilation_rate": 2},
                      {"groups": shape[-1]} if shape[-1] == 4 else {"use_bias": False}, first):
         yield Case(f"Conv{rank}D", {**convolution, **settings}, shape)
-    for settings in ({}, {"strides": 2, "padding": "same"}, {"strides": 2, "output_padding": 1}, first):
+    for settings in ({}, {"strides": 2, "padding": "same"}, {"strides": 2, "output_padding": 1},
+                     {**first, "filters": 7}):
         yield Case(f"Conv{rank}DTranspose", {**convolution, **settings}, shape)
     if rank < 3:
         for kind in ("DepthwiseConv", "SeparableConv"):

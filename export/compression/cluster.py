@@ -7,7 +7,7 @@ from typing import Any
 from etils import epy
 
 from export.compression.prune import reducible
-from export.keras_models import bridge
+from export.keras_models import bridge, namesakes
 from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
@@ -50,7 +50,7 @@ def take_over(model: keras.Model, clustered: Any) -> None:
     """Give a model the weights of its clustered form."""
     from tensorflow_model_optimization.python.core.clustering.keras import cluster
 
-    with bridge.known_names():
+    with namesakes.known_names():
         bridge.copy_by_name(cluster.strip_clustering(clustered), model)
 
 

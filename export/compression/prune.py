@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epy
 
-from export.keras_models import bridge
+from export.keras_models import bridge, namesakes
 
 with epy.lazy_imports():
     import keras
@@ -61,7 +61,7 @@ def take_over(model: keras.Model, pruned: Any) -> None:
     """Give a model the weights of its pruned form, zeros and all."""
     from tensorflow_model_optimization.python.core.sparsity.keras import prune
 
-    with bridge.known_names():
+    with namesakes.known_names():
         bridge.copy_by_name(prune.strip_pruning(pruned), model)
 
 

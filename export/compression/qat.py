@@ -16,7 +16,7 @@ from etils import epy
 
 from export.compression import rounding
 from export.conversion.convert import Functions
-from export.keras_models import bridge, graph, operations
+from export.keras_models import bridge, graph, namesakes, operations
 from export.keras_models.rebuild import linear, rebuilt
 
 with epy.lazy_imports():
@@ -117,7 +117,7 @@ def _rounded(carried: Any, keep_float: Collection[str], preserve: str, apart: Co
     scope = {"OutputOnly": rounding.output_only(), "SameScale": rounding.same_scale(),
              "RoundingOperation": rounding.rounding_operation()}
     mark = functools.partial(_annotated, keep_float=keep_float, folded=_folded_normalizations(carried), apart=apart)
-    with bridge.known_names(), quantize.quantize_scope(scope):
+    with namesakes.known_names(), quantize.quantize_scope(scope):
         marked = tf_keras.models.clone_model(carried, clone_function=mark)
         return quantize.quantize_apply(marked, rounding.scheme(preserve))
 

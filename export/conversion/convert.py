@@ -12,9 +12,9 @@ from export.conversion import converter as converting
 from export.conversion import integer_io as integers
 from export.conversion import requantize, weight_only
 from export.conversion.calibration import Calibration
+from export.conversion.plain import plain
 from export.encodings import ENCODINGS
 from export.keras_models import graph
-from export.keras_models.rebuild import rebuilt
 from export.signature import Function
 from export.tflite import edit
 from export.tflite import file as tflite_file
@@ -33,11 +33,11 @@ def float_graph(model: keras.Model, functions: Functions, folder: Path) -> None:
     The batch is fixed, since that is what NPU compilers take.
 
     Args:
-        functions: called with the model as it is written, whose layer normalization is in plain operations.
+        functions: called with the model as it is written, see `plain`.
         folder: to be made.
     """
-    plain = _with_plain_normalization(model)
-    graph.write(plain, folder, functions(plain), batch=1)
+    written = plain(model)
+    graph.write(written, folder, functions(written), batch=1)
 
 
 def convert(source: Path, encoding: str, calibration: Calibration | None = None, *, per_channel: bool = True,
@@ -112,34 +112,3 @@ def _converter(source: Path, *, optimized: bool, per_channel: bool, sparse: bool
     if sparse:
         converter.optimizations = [*converter.optimizations, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     return converter
-
-
-def _with_plain_normalization(model: keras.Model) -> keras.Model:
-    """Return the same model, its layer normalization in operations that have integer kernels: Keras' way needs NEG,
-    which has none."""
-    if not any(isinstance(layer, keras.layers.LayerNormalization) for layer in model.layers):
-        return model
-
-    class PlainNormalization(keras.layers.LayerNormalization):
-        def call(self, inputs: Any) -> Any:
-            axes = [axis % len(inputs.shape) for axis in ([self.axis] if isinstance(self.axis, int) else self.axis)]
-            sizes = [size if axis in axes else 1 for axis, size in enumerate(inputs.shape)]
-
-            def spread(weight: Any) -> Any:
-                return weight if axes == [len(sizes) - 1] else keras.ops.reshape(weight, sizes)
-
-            centred = inputs - keras.ops.mean(inputs, axis=self.axis, keepdims=True)
-            variance = keras.ops.mean(centred * centred, axis=self.axis, keepdims=True)
-            outputs = centred * keras.ops.rsqrt(variance + self.epsilon)
-            return (outputs * spread(self.gamma) if self.scale else outputs) + (
-                spread(self.beta) if self.center else 0)
-
-    def rewritten(operation: Any) -> Any:
-        if type(operation) is not keras.layers.LayerNormalization or operation.rms_scaling:
-            return operation
-        plain = PlainNormalization.from_config(operation.get_config())
-        plain.build(operation.input.shape)
-        plain.set_weights(operation.get_weights())
-        return plain
-
-    return rebuilt(model, rewritten)

@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epy
 
-from export.keras_models.rebuild import rebuilt
+from export.keras_models.rebuild import rewritten
 
 with epy.lazy_imports():
     import keras
@@ -22,19 +22,8 @@ def unrolled(model: keras.Model) -> keras.Model | None:
     remember their state from one call to the next, and of masked sequences there and back: Keras answers otherwise
     without the loop.
     """
-    changed = False
-
-    def rewritten(operation: Any) -> Any:
-        nonlocal changed
-        if hasattr(operation, "_run_through_graph") or isinstance(operation, keras.Sequential):
-            return rebuilt(operation, rewritten)
-        if not _loops(operation):
-            return operation
-        changed = True
-        return _written_out(operation)
-
-    result = rebuilt(model, rewritten)
-    return result if changed else None
+    result = rewritten(model, lambda operation: _written_out(operation) if _loops(operation) else operation)
+    return None if result is model else result
 
 
 def _loops(operation: Any) -> bool:

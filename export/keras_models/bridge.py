@@ -6,13 +6,13 @@ other library: same configuration, same weights.
 """
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from etils import epy
 
 from export.keras_models import tensorflow_function
+from export.keras_models.namesakes import BridgeError, adds_bias_along_the_width, keras_name, namesake, with_a_rule
 from export.keras_models.operations import bound, operation_class
 
 with epy.lazy_imports():
@@ -20,22 +20,7 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tf_keras
 
-#: Settings that are no part of what a layer computes once its weights are set, that the other library writes
-#: differently, or that are set on the layer itself.
-DROPPED = ("dtype", "build_config", "batch_input_shape", "batch_shape", "quantization_config", "shared_object_id",
-           "query_shape", "key_shape", "value_shape", "softmax_robust_masking", "implementation", "use_cudnn",
-           "num_constants", "rng_type", "trainable")
-#: What layers that hold others call them: class to (attribute, argument).
-HOLDERS = {"Bidirectional": ("forward_layer", "layer"), "TimeDistributed": ("layer", "layer"), "RNN": ("cell", "cell")}
-#: Settings that the other library calls by another name: (class, its name) to the other's, in both directions.
-RENAMED = {("LeakyReLU", "negative_slope"): "alpha", ("LeakyReLU", "alpha"): "negative_slope"}
-#: Activations of one name that are two functions: x / 6 + 1 / 2 in Keras 3, x / 5 + 1 / 2 in tf_keras.
-DIFFERENT = {"hard_sigmoid"}
 _custom_rules: dict[str, Callable[[Any], Any]] = {}
-
-
-class BridgeError(ValueError):
-    """A model that cannot be brought over. The message names the layer, its class and what to do."""
 
 
 def crosses_as(class_name: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
@@ -72,6 +57,7 @@ def to_tf_keras(model: keras.Model, operation_kind: type | None = None) -> tf_ke
 
     def replaced(operation: Any) -> Any:
         if id(operation) not in layers:
+            _check_bias(operation, operation.output)
             layers[id(operation)] = _to_tf_keras_layer(operation, operation_kind or operation_class())
         layer = layers[id(operation)]
         # a Keras 3 graph names every mask that is used; tf_keras would hand on more by itself
@@ -106,6 +92,7 @@ def to_keras(model: tf_keras.Model) -> keras.Model:
                 layers[id(node.layer)] = _to_keras_layer(node.layer)
             arguments, settings = _filled_in(node, tensors)
             outputs = layers[id(node.layer)](*arguments, **settings)
+            _check_bias(node.layer, outputs)
             for tensor, output in zip(keras.tree.flatten(node.outputs), keras.tree.flatten(outputs), strict=True):
                 tensors[id(tensor)] = output
     inputs, outputs = (keras.tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
@@ -115,16 +102,6 @@ def to_keras(model: tf_keras.Model) -> keras.Model:
         if id(layer) in layers and hasattr(layers[id(layer)], "weights") and not isinstance(layer, tf_keras.Model):
             _copy_weights(layer, layers[id(layer)])
     return rebuilt
-
-
-def known_names() -> Any:
-    """Return a context in which tf_keras can make layers of a bridged model again: it knows the activations of Keras
-    3 by their names, and the layers that only its own networks have."""
-    functions = {name: function for name, function in vars(keras.activations).items()
-                 if callable(function) and not name.startswith("_")}
-    missing = {name: function for name, function in functions.items()
-               if name in DIFFERENT or not hasattr(tf_keras.activations, name)}
-    return tf_keras.utils.custom_object_scope(missing | _of_networks(tf_keras.layers))
 
 
 def copy_by_name(source: Any, target: Any) -> None:
@@ -155,9 +132,13 @@ def _no_graph(model: Any) -> BridgeError:
                        "shapes; rebuild it as one")
 
 
-def _with_a_rule(layer: Any) -> str:
-    """Return what to do about a layer that does not cross."""
-    return f'register a replacement for it with export.keras_models.bridge.crosses_as("{type(layer).__name__}")'
+def _check_bias(layer: Any, output: Any) -> None:
+    """Raise BridgeError where the two libraries add a layer's bias along different axes of its output."""
+    shape: Any = getattr(output, "shape", ())
+    if adds_bias_along_the_width(layer, shape):
+        raise BridgeError(f"layer {layer.name} ({type(layer).__name__}) has its channels first and as many of them as "
+                          f"its output is wide, {shape[1]}: Keras 3 adds the bias along the width there, tf_keras "
+                          "along the channels. Make it with data_format=\"channels_last\"")
 
 
 def _to_tf_keras_layer(operation: Any, operation_kind: type) -> Any:
@@ -168,7 +149,7 @@ def _to_tf_keras_layer(operation: Any, operation_kind: type) -> Any:
         return to_tf_keras(operation, operation_kind)
     if not isinstance(operation, keras.layers.Layer) or _crosses_as_it_is(operation):
         return bound(operation, operation_kind)
-    return _namesake(operation, tf_keras.layers, "tf_keras")
+    return namesake(operation, tf_keras.layers, "tf_keras")
 
 
 def _crosses_as_it_is(layer: Any) -> bool:
@@ -189,8 +170,8 @@ def _to_keras_layer(layer: Any) -> Any:
     if isinstance(layer, operation_class()):
         return lambda tensors: _played(layer, tensors)
     if kind in tensorflow_function.KINDS:
-        return tensorflow_function.in_keras(layer, _keras_name(layer.name))
-    return _namesake(layer, keras.layers, "keras")
+        return tensorflow_function.in_keras(layer, keras_name(layer.name))
+    return namesake(layer, keras.layers, "keras")
 
 
 def _played(layer: Any, tensors: Any) -> Any:
@@ -199,127 +180,13 @@ def _played(layer: Any, tensors: Any) -> Any:
     return layer.operation(*arguments, **settings)
 
 
-def _namesake(layer: Any, library: Any, name: str) -> Any:
-    """Return the layer of the same class in the other library, with the same configuration as far as that library knows
-    it."""
-    kind = getattr(library, type(layer).__name__, None) or _of_networks(library).get(type(layer).__name__)
-    if kind is None:
-        raise BridgeError(f"layer {layer.name} is a {type(layer).__name__}, which {name} does not have: "
-                          f"{_with_a_rule(layer)}")
-    held = _held(layer, library, name)
-    config = _config(layer, kind, name, left_out=("layer", "backward_layer", "cell") if held else ())
-    if name == "keras":
-        config["name"] = _keras_name(layer.name)
-    if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
-        config["axis"] = config["axis"][0]
-    for key in ("activation", "recurrent_activation"):
-        if key in config:
-            config[key] = _activation(layer, key, name)
-    if name == "tf_keras" and type(layer).__name__ == "BatchNormalization":
-        config["fused"] = False  # the fused kernel estimates the moving variance without bias, Keras 3 with
-    # tf_keras' attention asks from_config for shapes; without them it is built when it is called, as every other layer
-    by_arguments = held or type(layer).__name__ == "MultiHeadAttention"
-    rebuilt = kind(**config, **held) if by_arguments else kind.from_config(config)
-    rebuilt.trainable = layer.trainable
-    return rebuilt
-
-
-def _of_networks(library: Any) -> dict[str, Any]:
-    """Return the layers that belong to networks of a library's applications, ConvNeXt's, by name.
-
-    Args:
-        library: keras.layers or tf_keras.layers.
-    """
-    if library is keras.layers:
-        from keras.src.applications import convnext
-    else:
-        from tf_keras.src.applications import convnext
-    return {name: getattr(convnext, name) for name in ("LayerScale", "StochasticDepth")}
-
-
-def _config(layer: Any, kind: type, name: str, left_out: Collection[str]) -> dict[str, Any]:
-    """Return a layer's configuration in the words of its class in the other library. Raises BridgeError at a setting
-    that this does not have, unless it says what goes without saying."""
-    settings = _settings(kind)
-    defaults = _settings(type(layer))
-    config: dict[str, Any] = {}
-    for key, value in layer.get_config().items():
-        key, value = RENAMED.get((type(layer).__name__, key), key), _plain(value)
-        if key in DROPPED or key in left_out or key.endswith(("initializer", "constraint")):
-            continue
-        if key in settings:
-            config[key] = value
-        elif value and value != _plain(defaults.get(key)) and (key, value) != ("data_format", "channels_last"):
-            raise BridgeError(f"layer {layer.name} ({type(layer).__name__}) has {key} = {value}, which {name} cannot "
-                              f"do: leave it out, or {_with_a_rule(layer)}")
-    return config
-
-
-def _held(layer: Any, library: Any, name: str) -> dict[str, Any]:
-    """Return the layers that a layer holds, as arguments of its class in the other library."""
-    if type(layer).__name__ not in HOLDERS:
-        return {}
-    attribute, argument = HOLDERS[type(layer).__name__]
-    inner = getattr(layer, attribute)
-    if argument == "cell" and hasattr(inner, "cells"):
-        return {argument: [_namesake(cell, library, name) for cell in inner.cells]}
-    rebuilt = _namesake(inner, library, name)
-    if attribute == "forward_layer":  # both libraries put this before its name, each time again
-        if type(layer.backward_layer) is not type(inner):
-            raise BridgeError(f"layer {layer.name} (Bidirectional) goes backwards with another layer than forwards: "
-                              f"{_with_a_rule(layer)}")
-        rebuilt = type(rebuilt).from_config({**rebuilt.get_config(), "name": inner.name.removeprefix("forward_")})
-    return {argument: rebuilt}
-
-
-def _keras_name(name: str) -> str:
-    """Return a layer's name as Keras 3 takes it, which has no slash."""
-    return name.replace("/", "_")
-
-
-def _settings(kind: type) -> dict[str, Any]:
-    """Return the settings of a layer class, with their defaults."""
-    settings: dict[str, Any] = {}
-    for base in kind.__mro__:
-        parameters = inspect.signature(vars(base).get("__init__", base)).parameters
-        settings = {name: parameter.default for name, parameter in parameters.items()} | settings
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            break  # it hands nothing on
-    settings["name"] = None
-    if issubclass(kind, (keras.layers.RNN, tf_keras.layers.RNN)):
-        settings["zero_output_for_mask"] = False  # which both take among the unnamed
-    return settings
-
-
-def _activation(layer: Any, which: str, name: str) -> Any:
-    """Return an activation of a layer for the other library: by name where both mean the same, else Keras 3's own
-    function."""
-    function = getattr(layer, which)
-    word = getattr(function, "__name__", type(function).__name__)
-    if name == "tf_keras":
-        return word if hasattr(tf_keras.activations, word) and word not in DIFFERENT else function
-    if word in DIFFERENT and function is getattr(tf_keras.activations, word):
-        raise BridgeError(f"layer {layer.name} ({type(layer).__name__}) has the activation {word} of tf_keras, which "
-                          f"is another function in Keras 3: {_with_a_rule(layer)}")
-    return word if getattr(keras.activations, word, None) is not None else function
-
-
-def _plain(value: Any) -> Any:
-    """Return a serialized object in the form that both libraries read: a class name and a configuration."""
-    if isinstance(value, dict) and "class_name" in value:
-        return {"class_name": value["class_name"], "config": _plain(value["config"])}
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
 def _copy_weights(source: Any, target: Any) -> None:
     weights = source.get_weights()
     shapes = [weight.shape for weight in weights]
     expected = [tuple(weight.shape) for weight in target.weights]
     if shapes != expected:
         raise BridgeError(f"layer {source.name} ({type(source).__name__}) has weights {shapes}, its replacement "
-                          f"{expected}: {_with_a_rule(source)}")
+                          f"{expected}: {with_a_rule(source)}")
     target.set_weights(weights)
     if type(target).__name__ == "Normalization" and weights:
         target.finalize_state()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from etils import epy
 
 from export.keras_models import bridge
-from export.keras_models.rebuild import linear, rebuilt
+from export.keras_models.rebuild import is_graph, linear, rebuilt
 
 with epy.lazy_imports():
     import keras
@@ -60,8 +60,8 @@ def _last(model: Any) -> Any:
     while True:
         operation = output._keras_history.operation
         if isinstance(operation, keras.Model):
-            is_graph = isinstance(operation, keras.Sequential) or hasattr(operation, "_run_through_graph")
-            return operation if is_graph and len(operation.outputs) == 1 and ending(operation) != "logits" else None
+            is_one = is_graph(operation) and len(operation.outputs) == 1
+            return operation if is_one and ending(operation) != "logits" else None
         if _kind(operation) != "logits":
             return operation
         node = operation._inbound_nodes[output._keras_history.node_index]

@@ -9,7 +9,7 @@ from etils import epy
 
 from export.keras_models import bridge, ends, graph
 from export.keras_models.pixels import SCALING, Pixels
-from export.keras_models.rebuild import replayed
+from export.keras_models.rebuild import is_graph, replayed
 from export.signature import Signature, shown
 
 with epy.lazy_imports():
@@ -96,8 +96,7 @@ def _of_two(logit: Any, taken: Collection[str]) -> Any:
 
 def _checked(model: keras.Model, dense: bool) -> keras.Model:
     """Return the functional model that a classifier of images is. Raises ValueError where it is something else."""
-    is_graph = isinstance(model, keras.Sequential) or hasattr(model, "_run_through_graph")
-    if not is_graph or len(model.inputs) != 1 or len(model.outputs) != 1:
+    if not is_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(f"{model.name} ({type(model).__name__}) must be a functional or Sequential model of one "
                          "image and one output")
     shape, outputs = model.inputs[0].shape, model.outputs[0].shape

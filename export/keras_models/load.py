@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epy
 
-from export.keras_models import bridge, float32, foreign_code
+from export.keras_models import bridge, float32, foreign_code, namesakes
 from export.keras_models import file as keras_file
 
 with epy.lazy_imports():
@@ -55,7 +55,7 @@ def load_original(path: Path, allow_code: bool = False) -> Any:
     """
     try:
         if _is_keras_2(path):
-            with bridge.known_names():
+            with namesakes.known_names():
                 return tf_keras.models.load_model(path, compile=False, safe_mode=not allow_code)
         return keras.models.load_model(path, compile=False, safe_mode=not allow_code)
     except Exception as error:  # whatever the code of the file does

@@ -50,15 +50,39 @@ def replayed(model: keras.Model, inputs: Sequence[Any], operation: Callable[[Any
     return bridge.keras_graph(model)._run_through_graph(list(inputs), operation_fn=replaced)
 
 
-def linear(layer: Any, name: str | None = None) -> Any:
+def rewritten(model: keras.Model, operation: Callable[[Any], Any]) -> keras.Model:
+    """Return what `rebuilt` does, with the operations of models inside the model replaced as well; the model itself
+    where none is."""
+    changed = False
+
+    def replaced(one: Any) -> Any:
+        nonlocal changed
+        if is_graph(one):
+            return rebuilt(one, replaced)
+        other = operation(one)
+        changed = changed or other is not one
+        return other
+
+    result = rebuilt(model, replaced)
+    return result if changed else model
+
+
+def is_graph(operation: Any) -> bool:
+    """Return whether an operation is a model whose graph is known: a functional or Sequential one."""
+    return isinstance(operation, keras.Sequential) or hasattr(operation, "_run_through_graph")
+
+
+def linear(layer: Any, name: str | None = None, shape: Sequence[int | None] | None = None, **settings: Any) -> Any:
     """Return a copy of a built layer with weights, without its activation.
 
     Args:
         name: of the copy; the layer's own where it is None.
+        shape: of what the copy takes; what the layer takes where it is None.
+        settings: in which the copy differs.
     """
-    config = {**layer.get_config(), "activation": "linear", "name": name or layer.name}
+    config = {**layer.get_config(), "activation": "linear", "name": name or layer.name, **settings}
     copy = type(layer).from_config(config)
-    copy.build(layer.input.shape)
+    copy.build(layer.input.shape if shape is None else shape)
     copy.set_weights(layer.get_weights())
     return copy
 

@@ -134,14 +134,3 @@ def test_the_golden_samples_are_answered_as_the_bundle_says(run, data):
             pixels = data.features["image"].from_file(folder / "samples" / sample["file"], image)
             logits = predictor.predict({"image": pixels[None]})["logits"]
             np.testing.assert_allclose(logits[0], sample["expected"][name]["logits"], atol=2e-5)
-
-
-@pytest.mark.parametrize("axis", [-1, 1, -2, [1, 2], [1, 3]])
-def test_layer_normalization_in_plain_operations_is_the_same_on_any_axes(axis):
-    import keras
-
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((4, 5, 3)), keras.layers.LayerNormalization(axis)])
-    model.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in model.get_weights()])
-    inputs = np.random.default_rng(1).normal(size=(2, 4, 5, 3)).astype("float32")
-    np.testing.assert_allclose(convert._with_plain_normalization(model)(inputs), model(inputs), atol=1e-5)

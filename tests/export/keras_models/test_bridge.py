@@ -8,6 +8,7 @@ import tf_keras
 
 import models
 from export.keras_models import bridge, graph
+from tests.export.keras_models.crossing import check, numbers
 
 FAMILIES = ("alexnet", "convnext_tiny", "densenet121", "ds_cnn", "efficientnet_b0", "efficientnet_v2_b0", "googlenet",
             "inception_v3", "lenet5", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilevit_xxs", "resnet8",
@@ -128,21 +129,6 @@ def test_trainable_flags_and_regularizers_survive():
     assert float(sum(bridge.to_keras(there).losses)) == pytest.approx(expected, rel=1e-5)
 
 
-def check(model, *inputs):
-    there = bridge.to_tf_keras(model)
-    back = bridge.to_keras(there)
-    value = list(inputs) if len(inputs) > 1 else inputs[0]
-    expected = keras.tree.flatten(model(value, training=False))
-    for other in (there, back):
-        for one, two in zip(expected, keras.tree.flatten(other(value, training=False)), strict=True):
-            np.testing.assert_allclose(np.asarray(one), np.asarray(two), rtol=1e-5, atol=1e-6)
-    return there, back
-
-
-def numbers(*shape):
-    return np.random.default_rng(0).normal(size=shape).astype("float32")
-
-
 def test_several_inputs_and_outputs_and_a_shared_layer():
     left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
     shared = keras.layers.Dense(3, name="shared")
@@ -210,65 +196,6 @@ def test_keras_operations_between_layers():
     check(keras.Model(inputs, keras.ops.sum(x[:, ::2], axis=-1)), numbers(5, 6, 4))
 
 
-@pytest.mark.parametrize("activation",
-                         ["hard_silu", "hard_sigmoid", "gelu", "silu", "relu6", "leaky_relu", "elu", "mish"])
-def test_activations_mean_the_same(activation):
-    inputs = keras.Input((4,))
-    check(keras.Model(inputs, keras.layers.Dense(8, activation)(keras.layers.Activation(activation)(inputs))),
-          4 * numbers(50, 4))
-
-
-LAYERS = keras.layers
-SEQUENCES = {
-    "lstm": lambda x: LAYERS.LSTM(8, return_sequences=True, recurrent_activation="hard_sigmoid")(x),
-    "gru": lambda x: LAYERS.GRU(8)(x), "gru, reset before": lambda x: LAYERS.GRU(8, reset_after=False)(x),
-    "simple": lambda x: LAYERS.SimpleRNN(8)(x),
-    "both ways": lambda x: LAYERS.Bidirectional(LAYERS.LSTM(6, return_sequences=True))(x),
-    "summed": lambda x: LAYERS.Bidirectional(LAYERS.GRU(6), merge_mode="sum")(x),
-    "cells": lambda x: LAYERS.RNN([LAYERS.LSTMCell(8), LAYERS.GRUCell(4)])(x),
-    "step by step": lambda x: LAYERS.TimeDistributed(LAYERS.Dense(3, "relu"))(x),
-    "causal": lambda x: LAYERS.Conv1D(4, 3, padding="causal")(x),
-    "attention": lambda x: LAYERS.MultiHeadAttention(2, 4)(x, x)}
-
-
-@pytest.mark.parametrize("name", SEQUENCES)
-def test_layers_for_sequences_cross(name):
-    inputs = keras.Input((7, 5))
-    there, _ = check(keras.Model(inputs, SEQUENCES[name](inputs)), numbers(3, 7, 5))
-    assert there.get_weights()
-
-
-def test_a_state_that_is_handed_on_and_a_mask_cross():
-    words = keras.Input((6,), dtype="int32")
-    x, *state = LAYERS.LSTM(5, return_sequences=True, return_state=True)(LAYERS.Embedding(9, 4, mask_zero=True)(words))
-    check(keras.Model(words, LAYERS.LSTM(5)(x, initial_state=state)),
-          np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 1]], "int32"))
-
-
-@pytest.mark.parametrize("layer", [
-    LAYERS.SeparableConv2D(4, 3), LAYERS.Conv2DTranspose(4, 3, 2), LAYERS.DepthwiseConv2D(3, depth_multiplier=2),
-    LAYERS.PReLU(), LAYERS.GroupNormalization(3), LAYERS.UpSampling2D(2, interpolation="bilinear"),
-    LAYERS.Resizing(4, 4), LAYERS.Normalization(mean=[1.0, 2, 3], variance=[1.0, 4, 9]), LAYERS.Cropping2D(1),
-    LAYERS.GlobalMaxPooling2D(keepdims=True), LAYERS.LayerNormalization(),
-    LAYERS.EinsumDense("abcd,de->abce", output_shape=(None, None, 5))], ids=lambda layer: type(layer).__name__)
-def test_layers_for_images_cross(layer):
-    inputs = keras.Input((8, 8, 3))
-    check(keras.Model(inputs, layer(inputs)), numbers(2, 8, 8, 3))
-
-
-def test_a_leaky_slope_is_carried_over():
-    inputs = keras.Input((4,))
-    check(keras.Model(inputs, keras.layers.LeakyReLU(negative_slope=0.07)(inputs)), numbers(50, 4))
-
-
-def test_an_activation_that_is_another_function_is_refused_on_the_way_back():
-    inputs = tf_keras.Input((4,))
-    model = tf_keras.Model(inputs, tf_keras.layers.Activation("hard_sigmoid", name="gate")(inputs))
-    with pytest.raises(bridge.BridgeError,
-                       match=r"layer gate \(Activation\) has the activation hard_sigmoid of tf_keras"):
-        bridge.to_keras(model)
-
-
 class Scale(keras.layers.Layer):
     def __init__(self, factor, **settings):
         super().__init__(**settings)
@@ -295,14 +222,6 @@ def test_an_unknown_layer_is_refused_with_what_to_do_and_a_rule_brings_it_over()
         del bridge._custom_rules["Scale"]
 
 
-def test_a_setting_that_the_other_side_does_not_have_is_refused():
-    inputs = keras.Input((4,))
-    model = keras.Model(inputs, keras.layers.Dense(4, lora_rank=2, name="adapted")(inputs))
-    with pytest.raises(bridge.BridgeError,
-                       match=r"layer adapted \(Dense\) has lora_rank = 2, which tf_keras cannot do"):
-        bridge.to_tf_keras(model)
-
-
 def test_a_subclassed_model_is_refused():
     class Own(keras.Model):
         def call(self, x):
@@ -310,16 +229,6 @@ def test_a_subclassed_model_is_refused():
 
     with pytest.raises(bridge.BridgeError, match="not a functional or Sequential model"):
         bridge.to_tf_keras(Own(name="own"))
-
-
-@pytest.mark.parametrize("layer", [lambda: keras.layers.SpatialDropout1D(0.5), lambda: keras.layers.Discretization(
-    bin_boundaries=[-0.5, 0.5])])
-def test_layers_whose_constructors_take_their_own_settings_alone(layer):
-    inputs = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
-    model = keras.Sequential([keras.Input((6, 3)), layer(), keras.layers.Dense(2)])
-    there = bridge.to_tf_keras(model)
-    np.testing.assert_allclose(there(inputs), model(inputs), atol=1e-6)
-    np.testing.assert_allclose(bridge.to_keras(there)(inputs), model(inputs), atol=1e-6)
 
 
 def test_dropout_acts_in_training_alone_on_the_other_side_too():

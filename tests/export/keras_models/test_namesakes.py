@@ -1,0 +1,98 @@
+"""A layer and its namesake in the other library: they answer alike, or are refused by name."""
+import keras
+import numpy as np
+import pytest
+import tf_keras
+
+from export.keras_models import bridge
+from tests.export.keras_models.crossing import check, numbers
+
+
+@pytest.mark.parametrize("activation",
+                         ["hard_silu", "hard_sigmoid", "gelu", "silu", "relu6", "leaky_relu", "elu", "mish"])
+def test_activations_mean_the_same(activation):
+    inputs = keras.Input((4,))
+    check(keras.Model(inputs, keras.layers.Dense(8, activation)(keras.layers.Activation(activation)(inputs))),
+          4 * numbers(50, 4))
+
+
+LAYERS = keras.layers
+SEQUENCES = {
+    "lstm": lambda x: LAYERS.LSTM(8, return_sequences=True, recurrent_activation="hard_sigmoid")(x),
+    "gru": lambda x: LAYERS.GRU(8)(x), "gru, reset before": lambda x: LAYERS.GRU(8, reset_after=False)(x),
+    "simple": lambda x: LAYERS.SimpleRNN(8)(x),
+    "both ways": lambda x: LAYERS.Bidirectional(LAYERS.LSTM(6, return_sequences=True))(x),
+    "summed": lambda x: LAYERS.Bidirectional(LAYERS.GRU(6), merge_mode="sum")(x),
+    "cells": lambda x: LAYERS.RNN([LAYERS.LSTMCell(8), LAYERS.GRUCell(4)])(x),
+    "step by step": lambda x: LAYERS.TimeDistributed(LAYERS.Dense(3, "relu"))(x),
+    "causal": lambda x: LAYERS.Conv1D(4, 3, padding="causal")(x),
+    "attention": lambda x: LAYERS.MultiHeadAttention(2, 4)(x, x)}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_layers_for_sequences_cross(name):
+    inputs = keras.Input((7, 5))
+    there, _ = check(keras.Model(inputs, SEQUENCES[name](inputs)), numbers(3, 7, 5))
+    assert there.get_weights()
+
+
+def test_a_state_that_is_handed_on_and_a_mask_cross():
+    words = keras.Input((6,), dtype="int32")
+    x, *state = LAYERS.LSTM(5, return_sequences=True, return_state=True)(LAYERS.Embedding(9, 4, mask_zero=True)(words))
+    check(keras.Model(words, LAYERS.LSTM(5)(x, initial_state=state)),
+          np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 1]], "int32"))
+
+
+@pytest.mark.parametrize("layer", [
+    LAYERS.SeparableConv2D(4, 3), LAYERS.Conv2DTranspose(4, 3, 2), LAYERS.DepthwiseConv2D(3, depth_multiplier=2),
+    LAYERS.PReLU(), LAYERS.GroupNormalization(3), LAYERS.UpSampling2D(2, interpolation="bilinear"),
+    LAYERS.Resizing(4, 4), LAYERS.Normalization(mean=[1.0, 2, 3], variance=[1.0, 4, 9]), LAYERS.Cropping2D(1),
+    LAYERS.GlobalMaxPooling2D(keepdims=True), LAYERS.LayerNormalization(),
+    LAYERS.EinsumDense("abcd,de->abce", output_shape=(None, None, 5))], ids=lambda layer: type(layer).__name__)
+def test_layers_for_images_cross(layer):
+    inputs = keras.Input((8, 8, 3))
+    check(keras.Model(inputs, layer(inputs)), numbers(2, 8, 8, 3))
+
+
+def test_a_leaky_slope_is_carried_over():
+    inputs = keras.Input((4,))
+    check(keras.Model(inputs, keras.layers.LeakyReLU(negative_slope=0.07)(inputs)), numbers(50, 4))
+
+
+def test_an_activation_that_is_another_function_is_refused_on_the_way_back():
+    inputs = tf_keras.Input((4,))
+    model = tf_keras.Model(inputs, tf_keras.layers.Activation("hard_sigmoid", name="gate")(inputs))
+    with pytest.raises(bridge.BridgeError,
+                       match=r"layer gate \(Activation\) has the activation hard_sigmoid of tf_keras"):
+        bridge.to_keras(model)
+
+
+def test_a_setting_that_the_other_side_does_not_have_is_refused():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(4, lora_rank=2, name="adapted")(inputs))
+    with pytest.raises(bridge.BridgeError,
+                       match=r"layer adapted \(Dense\) has lora_rank = 2, which tf_keras cannot do"):
+        bridge.to_tf_keras(model)
+
+
+def test_a_bias_that_keras_3_adds_along_the_width_does_not_cross():
+    """Keras 3 tells by their sizes which axis a bias belongs to."""
+    settings = {"data_format": "channels_first", "bias_initializer": "ones", "name": "first"}
+    for library, cross in ((keras, bridge.to_tf_keras), (tf_keras, bridge.to_keras)):
+        inputs = library.Input((3, 6, 5))
+        wide = library.Model(inputs, library.layers.Conv2D(4, 2, **settings)(inputs))
+        with pytest.raises(bridge.BridgeError, match=r"layer first \(Conv2D\) has its channels first and as many of "
+                                                     "them as its output is wide, 4"):
+            cross(wide)
+        cross(library.Model(inputs, library.layers.Conv2D(4, 2, use_bias=False, **settings)(inputs)))
+        cross(library.Model(inputs, library.layers.Conv2D(3, 2, **settings)(inputs)))
+
+
+@pytest.mark.parametrize("layer", [lambda: keras.layers.SpatialDropout1D(0.5), lambda: keras.layers.Discretization(
+    bin_boundaries=[-0.5, 0.5])])
+def test_layers_whose_constructors_take_their_own_settings_alone(layer):
+    inputs = np.random.default_rng(0).normal(size=(4, 6, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((6, 3)), layer(), keras.layers.Dense(2)])
+    there = bridge.to_tf_keras(model)
+    np.testing.assert_allclose(there(inputs), model(inputs), atol=1e-6)
+    np.testing.assert_allclose(bridge.to_keras(there)(inputs), model(inputs), atol=1e-6)
