@@ -18,7 +18,10 @@ MOST_STEPS = 256
 def unrolled(model: keras.Model) -> keras.Model | None:
     """Return the same model without loops; None where it has none that can be written out.
 
-    Those stay of sequences of unknown length or of more than `MOST_STEPS` steps, of convolutional LSTMs, of layers that
+    LSTMs and GRUs compute their gates one by one, those without a loop as well: of gates that are split off one
+    product, the converter makes integers or leaves them in floats, as the order of its memory has it.
+
+    Loops stay of sequences of unknown length or of more than `MOST_STEPS` steps, of convolutional LSTMs, of layers that
     remember their state from one call to the next, and of masked sequences there and back: Keras answers otherwise
     without the loop.
     """
@@ -34,7 +37,9 @@ def _loops(operation: Any) -> bool:
     if inner is not operation and inner.return_sequences and getattr(sequence, "_keras_mask", None) is not None:
         return False
     steps = sequence.shape[1]
-    return not inner.unroll and not inner.stateful and steps is not None and steps <= MOST_STEPS
+    if inner.unroll and not any(hasattr(cell, "implementation") for cell in _cells(operation)):
+        return False
+    return not inner.stateful and steps is not None and steps <= MOST_STEPS
 
 
 def _written_out(layer: Any) -> Any:
@@ -43,9 +48,17 @@ def _written_out(layer: Any) -> Any:
     for part in parts:
         part["unroll"] = True
     copy = type(layer).from_config(config)
+    for cell in _cells(copy):
+        if hasattr(cell, "implementation"):
+            cell.implementation = 1  # gate by gate
     copy.build(_sequence(layer).shape)
     copy.set_weights(layer.get_weights())
     return copy
+
+
+def _cells(layer: Any) -> list[Any]:
+    parts = (layer.forward_layer, layer.backward_layer) if isinstance(layer, keras.layers.Bidirectional) else (layer,)
+    return [cell for part in parts for cell in getattr(part.cell, "cells", [part.cell])]
 
 
 def _sequence(layer: Any) -> Any:
