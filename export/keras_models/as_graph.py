@@ -1,5 +1,5 @@
-"""Models that are taken as a graph, and not layer by layer: .tflite files, SavedModel folders without Keras, and Keras
-files whose code may be run."""
+"""Models that are taken as a graph, and not layer by layer: .tflite files, SavedModel folders without Keras, frozen
+graphs, and Keras files whose code may be run."""
 from __future__ import annotations
 
 import contextlib
@@ -12,10 +12,10 @@ from etils import epy
 
 from export.conversion import converter
 from export.errors import first_line
-from export.keras_models import foreign_code
+from export.keras_models import foreign_code, frozen, other_files
 from export.keras_models.imported import plain
 from export.keras_models.load import is_keras, load_original
-from export.predictors import choose, open_predictor
+from export.predictors import Predictor, SavedModelPredictor, choose, open_predictor
 from export.signature import DEFAULT, Signature, Tensor, shown
 from export.tflite import edit, signatures
 
@@ -37,8 +37,8 @@ def as_tflite(path: Path, allow_code: bool = False) -> bytes:
     `logits`.
 
     Args:
-        path: a .tflite file, a SavedModel folder, or with `allow_code` a Keras file whose code is run: call this in a
-            process of its own.
+        path: a .tflite or .pb file, a SavedModel folder, or with `allow_code` a Keras file whose code is run: call this
+            in a process of its own.
 
     Raises:
         ForeignCodeError: it would do more than compute, and that is not allowed.
@@ -89,8 +89,8 @@ def signature_of(path: Path, allow_code: bool = False) -> Signature:
     Raises:
         ForeignCodeError, ValueError: see `as_tflite`; or two inputs or outputs have one name.
     """
-    with _as_saved(path, allow_code) as saved:
-        own = _own_signature(saved, path)
+    with _as_saved(path, allow_code) as saved, _titled(saved, path):
+        own = _own_signature(saved)
     renamed = [[tensor.model_copy(update={"name": plain(tensor.name)}) for tensor in tensors]
                for tensors in (own.inputs, own.outputs)]
     if any(len({tensor.name for tensor in tensors}) < len(tensors) for tensors in renamed):
@@ -109,21 +109,29 @@ def answers(path: Path, inputs: Sequence[Any], allow_code: bool = False) -> list
         ForeignCodeError, ValueError: see `as_tflite`; or it does not take these inputs.
     """
     with _as_saved(path, allow_code) as saved:
-        own = _own_signature(saved, path)
+        with _titled(saved, path):
+            predictor = open_predictor(saved)
+            own = _own_signature(saved, predictor)
         named = {tensor.name: values for tensor, values in zip(own.inputs, inputs, strict=True)}
         try:
-            answered = open_predictor(saved).predict(named, own.name)
+            answered = predictor.predict(named, own.name)
         except (tf.errors.OpError, RuntimeError, ValueError, TypeError) as error:
             raise ValueError(f"{path} does not take these inputs: {first_line(error)}") from error
         return [answered[tensor.name] for tensor in own.outputs]
 
 
-def _own_signature(saved: Path, title: Path) -> Signature:
+def _own_signature(saved: Path, predictor: Predictor | None = None) -> Signature:
     """Return the signature that is called where none is named. Raises ValueError where there is none."""
+    if saved.suffix == TFLITE:
+        return signatures.main(saved.read_bytes()).signature()
+    return choose((predictor or open_predictor(saved)).signatures)
+
+
+@contextlib.contextmanager
+def _titled(saved: Path, title: Path) -> Iterator[None]:
+    """Let a ValueError name the model as the user does."""
     try:
-        if saved.suffix == TFLITE:
-            return signatures.main(saved.read_bytes()).signature()
-        return choose(open_predictor(saved).signatures)
+        yield
     except ValueError as error:
         message = str(error).replace(str(saved), str(title))
         raise ValueError(message if str(title) in message else f"{title}: {message}") from error
@@ -132,6 +140,7 @@ def _own_signature(saved: Path, title: Path) -> Signature:
 @contextlib.contextmanager
 def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
     """Give the model as a .tflite file or a SavedModel folder, looked at before."""
+    other_files.check(path)
     if path.suffix == TFLITE and path.is_file():
         yield path
     elif is_keras(path):
@@ -143,19 +152,21 @@ def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
         if not allow_code:
             foreign_code.check(path)
         yield path
-    elif path.exists():
-        raise ValueError(f"{path} is not a model: give a .keras, .h5 or .tflite file, or a SavedModel folder")
+    elif path.suffix == frozen.ENDING and path.is_file() and path.name != "saved_model.pb":
+        with tempfile.TemporaryDirectory() as folder:
+            exported = Path(folder) / "graph"
+            frozen.export(path, exported, allow_code)
+            yield exported
     else:
-        raise ValueError(f"there is no model {path}")
+        raise ValueError(other_files.why_not(path))
 
 
 def _loaded(folder: Path, title: Path) -> tuple[Any, Any]:
-    """Return what is in a SavedModel folder, and its signature serving_default. Raises ValueError."""
-    try:
-        loaded = tf.saved_model.load(str(folder))
-        return loaded, loaded.signatures[DEFAULT]
-    except (OSError, KeyError, AttributeError) as error:
-        raise ValueError(f"{title} is not a SavedModel with the signature {DEFAULT}: {first_line(error)}") from error
+    """Return what is in a SavedModel folder, and the function that is called where none is named. Raises
+    ValueError."""
+    with _titled(folder, title):
+        opened = SavedModelPredictor(folder)
+        return opened.loaded, opened.functions[choose(opened.signatures).name]
 
 
 def _converted(loaded: Any, title: Path, specifications: dict[str, Any], call: Any) -> bytes:

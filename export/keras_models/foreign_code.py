@@ -17,6 +17,7 @@ from etils import epy
 
 from export.errors import first_line
 from export.keras_models import file as keras_file
+from export.keras_models import other_files
 
 with epy.lazy_imports():
     import h5py
@@ -71,6 +72,7 @@ def check(path: Path) -> None:
             beside it.
         ValueError: it is damaged, or declares to be very much larger than it is.
     """
+    other_files.check(path)
     if path.is_dir():
         _check_folder(path)
     elif zipfile.is_zipfile(path):
@@ -108,23 +110,26 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_graphs(saved: Path, folder: Path) -> None:
-    for graph in _parsed(saved_model_pb2.SavedModel, saved).meta_graphs:
-        nodes = [*graph.graph_def.node, *(node for function in graph.graph_def.library.function
-                                          for node in function.node_def)]
-        for node in nodes:
-            if node.op in OPERATORS:
-                raise refuse(folder, f"has the operator {node.op}, which {OPERATORS[node.op]}")
+    for graph in parsed(saved_model_pb2.SavedModel, saved).meta_graphs:
+        check_graph(graph.graph_def, folder)
+
+
+def check_graph(graph: Any, path: Path) -> None:
+    """Look at a graph, a GraphDef, and its functions. Raises ForeignCodeError."""
+    for node in [*graph.node, *(node for function in graph.library.function for node in function.node_def)]:
+        if node.op in OPERATORS:
+            raise refuse(path, f"has the operator {node.op}, which {OPERATORS[node.op]}")
 
 
 def _metadata(path: Path) -> Iterator[str]:
     """Give the configurations in Keras' metadata of a SavedModel, as JSON."""
     from tf_keras.protobuf import saved_metadata_pb2
 
-    for node in _parsed(saved_metadata_pb2.SavedMetadata, path).nodes:
+    for node in parsed(saved_metadata_pb2.SavedMetadata, path).nodes:
         yield node.metadata
 
 
-def _parsed(kind: Any, path: Path) -> Any:
+def parsed(kind: Any, path: Path) -> Any:
     """Return the message of a kind that a file holds. Raises ValueError where it is damaged."""
     try:
         return kind.FromString(path.read_bytes())

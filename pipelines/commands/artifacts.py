@@ -46,7 +46,7 @@ def explain(
 @app.command(rich_help_panel=LOOK)
 def inspect(
         model: Annotated[Path, typer.Argument(
-            metavar="MODEL", help="a .tflite, .keras or .h5 file, or a SavedModel folder")],
+            metavar="MODEL", help="a .tflite, .keras, .h5 or frozen .pb file, or a SavedModel folder")],
         tensors: Annotated[bool, typer.Option("--tensors", help="list every tensor with its quantization")] = False,
         json_: Json = None) -> None:
     """Look into a model: signatures, operators, sizes, memory, quantization, metadata, and which operators run on which

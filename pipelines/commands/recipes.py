@@ -74,7 +74,7 @@ def run(
 @app.command(rich_help_panel=PRESS)
 def press(
         model: Annotated[Path, typer.Argument(
-            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, or a SavedModel folder")],
+            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, a frozen .pb, or a SavedModel folder")],
         data: Annotated[str, typer.Option(
             "--data", metavar="DATA",
             help="a folder of images, a .csv of images and labels, a .npz or .npy file, tfds:NAME, or an .npz with "

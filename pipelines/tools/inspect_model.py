@@ -53,7 +53,7 @@ class Inspected(BaseModel):
 
 
 def look(path: Path) -> Inspected:
-    """Look into a .tflite, .keras or .h5 file or a SavedModel folder.
+    """Look into a .tflite, .keras, .h5 or .pb file or a SavedModel folder.
 
     A float model is made integer too, on random examples, to see which operators an integer NPU would take.
 
@@ -92,17 +92,13 @@ def _files(path: Path) -> tuple[bytes | None, bytes | None]:
             raise ValueError(f"there is no file {path}")
         content = path.read_bytes()
         return (content, None) if tflite_file.float_tensors(content) else (None, content)
-    if not path.exists():
-        raise ValueError(f"there is no model {path}")
-    if is_keras(path):
+    if path.exists() and is_keras(path):
         model = load(path)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "graph"
             convert.float_graph(model, functions_of, folder)
             return convert.convert(folder, "float32"), _rounded(model, folder)
-    if (path / "saved_model.pb").exists():
-        return as_graph.as_tflite(path), None
-    raise ValueError(f"{path} is not a model: give a .tflite, .keras or .h5 file, or a SavedModel folder")
+    return as_graph.as_tflite(path), None
 
 
 def _rounded(model: Any, folder: Path) -> bytes | None:

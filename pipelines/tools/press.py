@@ -62,7 +62,7 @@ class PressSettings:
     """What to press, and how.
 
     Args:
-        model: a .keras, .h5 or .tflite file, or a SavedModel folder.
+        model: a .keras, .h5, .tflite or .pb file, or a SavedModel folder.
         data: see `pipelines.tools.data_option`.
         scratch: folder where images without labels get the model's own answers.
         variants, targets: as a recipe's lists name them, with commas between; the usual ones where not given.

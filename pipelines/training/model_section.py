@@ -17,7 +17,7 @@ FILE = "file"
 
 
 class ImportedModel(Section):
-    """A model that was made elsewhere: a .keras or .h5 file, a SavedModel folder, or a .tflite file.
+    """A model that was made elsewhere: a .keras, .h5, .tflite or .pb file, or a SavedModel folder.
 
     It is not trained any more.
 
