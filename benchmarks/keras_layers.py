@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import textwrap
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from pipelines.tools.inspect_model import functions_of
 
 #: Largest difference from Keras' own answer, as a share of its largest output.
 EQUAL = 1e-5
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "keras_layers.md"
 
 
 class Outcome(BaseModel):
@@ -118,6 +120,12 @@ def outcome_of(number: int) -> Outcome:
         except StageError as failure:
             return Outcome(load=str(failure).split(".")[0], bridge="–", float32="–", int8="–")
         return floats.model_copy(update={"int8": why})
+
+
+def promised() -> dict[str, list[str]]:
+    """Return what docs/keras_layers.md says of each layer, cell by cell, by its title."""
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    return {title: cells.split(" | ") for title, cells in rows}
 
 
 def main() -> None:

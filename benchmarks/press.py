@@ -6,9 +6,10 @@
 
 `applications` takes the networks of keras.applications as Keras 2 and Keras 3 save them, and holds the model that comes
 of each file against the original in its own library. `models` presses small trained models of Keras 2, those of MLPerf
-Tiny beside the plain TensorFlow converter's files. `mutations` changes bits, sizes and names in model files of every
-format: whatever that does, the answer is one line, nothing is run, and the memory stays small. Exits 1 where a figure
-is missed.
+Tiny beside the plain TensorFlow converter's files. `odd` presses models, data and files as people have them. `layers`
+(a quarter of an hour) sends every layer of Keras through, in every setting that changes what it computes. `mutations`
+changes bits, sizes and names in model files of every format: whatever that does, the answer is one line, nothing is
+run, and the memory stays small. Exits 1 where a figure is missed.
 """
 from __future__ import annotations
 
@@ -24,8 +25,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import keras_layers
 import numpy as np
+import press_odd
 from compression import Row, print_table
+from keras_layer_cases import cases
 from press_models import MODELS, TINY, pressed
 
 from pipelines.engine import workers
@@ -44,7 +48,7 @@ MUTATIONS, MEMORY = 2000, 2e9
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"applications": applications, "models": models, "mutations": mutations}
+    parts = {"applications": applications, "models": models, "odd": odd, "layers": layers, "mutations": mutations}
     parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
     parser.add_argument("--count", type=int, default=MUTATIONS, help=f"mutated files (default: {MUTATIONS})")
     options = parser.parse_args()
@@ -114,6 +118,25 @@ def models(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def odd(options: argparse.Namespace) -> list[Row]:
+    """Return a row of each model, data or file as people have them."""
+    return [Row(title, *press_odd.tried(title)) for title in press_odd.ODD]
+
+
+def layers(options: argparse.Namespace) -> list[Row]:
+    """Return rows of every layer of Keras: what holds, and that the others are on the page of docs."""
+    outcomes = [keras_layers.outcome_of(number) for number in range(len(cases()))]
+    promised = keras_layers.promised()
+    rows = []
+    for place, step in enumerate(keras_layers.Outcome.model_fields):
+        holds = sum(not getattr(outcome, step) for outcome in outcomes)
+        wrong = [case.title for case, outcome in zip(cases(), outcomes, strict=True)
+                 if (not getattr(outcome, step)) != (promised[case.title][place] == "yes")]
+        rows.append(Row(f"layers of Keras, {step}: not as docs/keras_layers.md says", ", ".join(wrong) or
+                        f"none; {holds} of {len(outcomes)} hold", "none", not wrong))
+    return rows
+
+
 def mutations(options: argparse.Namespace) -> list[Row]:
     """Return what happens to files that were changed: how many were refused in one line, or read, and the memory."""
     generator = random.Random(0)
@@ -145,10 +168,14 @@ def mutations(options: argparse.Namespace) -> list[Row]:
 
 
 def _write(folder: Path) -> list[Path]:
-    """Write a model in every format; some hold code, which leaves a trace where it runs."""
+    """Write a model in every format, and in ONNX where its tools are installed; some hold code, which leaves a trace
+    where it runs."""
     import keras
     import tensorflow as tf
     import tf_keras
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    from export.targets import onnx, tools
 
     trace = eval(f"lambda x: (open({str(folder / 'ran.txt')!r}, 'a').write('ran'), x * 2.0)[1]")
     paths = []
@@ -163,8 +190,16 @@ def _write(folder: Path) -> list[Path]:
             paths.append(folder / name)
     content = tf.lite.TFLiteConverter.from_saved_model(str(folder / "two")).convert()
     (folder / "model.tflite").write_bytes(content)
+    paths.append(folder / "model.tflite")
+    frozen = convert_variables_to_constants_v2(tf.function(lambda image: model(image)).get_concrete_function(
+        tf.TensorSpec((None, 8, 8, 3), tf.float32, "image")))
+    (folder / "frozen.pb").write_bytes(frozen.graph.as_graph_def().SerializeToString())
+    paths.append(folder / "frozen.pb")
+    if not tools.missing("onnx"):
+        (folder / "model.onnx").write_bytes(onnx.convert(content))
+        paths.append(folder / "model.onnx")
     (folder / "ran.txt").unlink(missing_ok=True)
-    return [*paths, folder / "model.tflite"]
+    return paths
 
 
 def _mutated(original: Path, target: Path, generator: random.Random) -> Path:

@@ -49,7 +49,7 @@ def load(path: Path) -> keras.Model:
     function_class()  # which models out of Keras 2 may hold
     try:
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever a damaged file makes of Keras
         raise ValueError(f"{path} cannot be read as a Keras model: {why_unreadable(error)}") from error
 
 

@@ -165,7 +165,7 @@ def _check_hdf5(source: Any, path: Path) -> None:
                 if name in file.attrs:
                     check_configuration(_read(file.attrs[name], path), path)
             _check_group(file, path)
-    except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, UnicodeDecodeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{path} is a damaged .h5 file, or none ({first_line(error)})") from error
 
 

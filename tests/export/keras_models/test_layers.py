@@ -1,6 +1,5 @@
 """Every layer of Keras: docs/keras_layers.md says what comes of each, and that is so."""
 import collections
-import re
 import sys
 
 import pytest
@@ -11,21 +10,14 @@ sys.path.append(str(ROOT / "benchmarks"))  # behind the others: it has a serving
 import keras_layer_cases
 import keras_layers
 
-TABLE = (ROOT / "docs" / "keras_layers.md").read_text()
 CASES = keras_layer_cases.cases()
-
-
-def promised():
-    """Return the cells of each row of the page, by the layer's title."""
-    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", TABLE, re.MULTILINE)
-    return {title: cells.split(" | ") for title, cells in rows}
 
 
 def test_every_layer_has_a_case_and_every_case_a_row():
     assert keras_layer_cases.missing() == []
     titles = [case.title for case in CASES]
     assert [title for title, count in collections.Counter(titles).items() if count > 1] == []
-    assert list(promised()) == titles
+    assert list(keras_layers.promised()) == titles
 
 
 @pytest.mark.slow
@@ -33,4 +25,4 @@ def test_every_layer_has_a_case_and_every_case_a_row():
 def test_what_the_page_says_of_a_layer_is_so(number):
     outcome = keras_layers.outcome_of(number)
     works = [not value for value in outcome.model_dump().values()]
-    assert works == [cell == "yes" for cell in promised()[CASES[number].title]], outcome
+    assert works == [cell == "yes" for cell in keras_layers.promised()[CASES[number].title]], outcome
