@@ -232,4 +232,5 @@ ODD = {
     "a bidirectional LSTM in integers": Odd(both_ways),
     "a frozen graph of TensorFlow 1": Odd(frozen_graph),
     "labels that are words": Odd(words_as_labels),
-    "a folder of photos from a Mac": Odd(photos_of_a_mac, says="34 train / 4 validation / 10 test, 2 classes, 0 unreadable")}
+    "a folder of photos from a Mac": Odd(photos_of_a_mac, says="34 train / 4 validation / 10 test, 2 classes, 0 "
+                                         "unreadable")}
