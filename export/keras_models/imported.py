@@ -38,7 +38,7 @@ def classifier(model: keras.Model, pixels: Pixels, *, dense: bool = False) -> ke
     x = image if (scale, offset) == (1.0, 0.0) else keras.layers.Rescaling(scale, offset, name="pixels")(image)
     (logits,) = keras.tree.flatten(replayed(network, [x], lambda operation: operation))
     if logits.shape[-1] == 1:
-        logits = _of_two(logits, {operation.name for operation in network.operations})
+        logits = of_two(logits, {operation.name for operation in network.operations})
     is_named = logits._keras_history.operation.name == "logits"
     return keras.Model(image, logits if is_named else {"logits": logits}, name=model.name)
 
@@ -81,7 +81,7 @@ def plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", name.removesuffix(":0"))
 
 
-def _of_two(logit: Any, taken: Collection[str]) -> Any:
+def of_two(logit: Any, taken: Collection[str]) -> Any:
     """Return the logits of two classes, 0 and the one that a model gives: the softmax of these is its sigmoid.
 
     Args:

@@ -77,8 +77,8 @@ def press(
             metavar="MODEL", help="a trained model: .keras, .h5, .tflite, a frozen .pb, or a SavedModel folder")],
         data: Annotated[str, typer.Option(
             "--data", metavar="DATA",
-            help="a folder of images, a .csv of images and labels, a .npz or .npy file, tfds:NAME, or an .npz with "
-                 "the model's inputs")],
+            help="a folder of images, a .csv of images and labels, a .npz or .npy file, tfds:NAME, a table, or "
+                 "an .npz with the model's inputs")],
         variants: Annotated[Optional[str], typer.Option(
             metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
         targets: Annotated[Optional[str], typer.Option(
@@ -90,8 +90,10 @@ def press(
         out: Annotated[Optional[Path], typer.Option(
             "--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
         task: Annotated[Optional[str], typer.Option(
-            help="image_classification, semantic_segmentation, or equivalence: the original's answers are what "
-                 "counts")] = None,
+            help="image_classification, semantic_segmentation, tabular, \"tabular: regression\", or equivalence: the "
+                 "original's answers are what counts")] = None,
+        target: Annotated[str, typer.Option(
+            "--target-column", metavar="NAME", help="of a table, what the model answers")] = "target",
         allow_code: Annotated[bool, typer.Option(
             "--allow-code", help="run the Python code that the model's file holds, in a process of its own")] = False,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
@@ -108,7 +110,7 @@ def press(
         press.check_out(out)
     recipe = press.recipe_for(press.PressSettings(
         model=model, data=data, scratch=runs / ".given", variants=variants, targets=targets, name=name,
-        pixels=pixels, allow_code=allow_code, task=task))  # type: ignore[arg-type]  # read_pixels has checked it
+        pixels=pixels, allow_code=allow_code, task=task, target=target))  # type: ignore[arg-type]  # read_pixels has checked it
     display = Display(Console())
     display.line(f"{recipe.name} · {model} on {data}")
     if recipe.data.labels == "model":

@@ -34,8 +34,10 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.reporting.results import Results
 from pipelines.tasks.image_classification import IMAGE, OUTPUT, ImageClassification
 from pipelines.tasks.semantic_segmentation import SemanticSegmentation
+from pipelines.tasks.tabular.choice import TARGET
+from pipelines.tasks.tabular.task import Tabular
 from pipelines.tasks.task import Task
-from pipelines.tools import equivalence_data
+from pipelines.tools import equivalence_data, table_data
 from pipelines.tools.data_option import images_of, is_unlabelled, source_of
 from pipelines.training.model_section import FILE, ImportedModel
 
@@ -69,8 +71,9 @@ class PressSettings:
         pixels: the range that the model was trained on, where it is known.
         name: of the runs; made from the file's where not given.
         allow_code: run the code that the model's file holds, in a process of its own.
-        task: image_classification, semantic_segmentation or equivalence; where not given the first for those that are
-            such, else the last.
+        task: image_classification, semantic_segmentation, tabular or equivalence, as a recipe has it; where not given
+            the first for those that are such, else the last.
+        target: the column of a table that the model answers.
     """
 
     model: Path
@@ -82,6 +85,7 @@ class PressSettings:
     name: str | None = None
     allow_code: bool = False
     task: str | None = None
+    target: str = TARGET
 
 
 class ModelShape(BaseModel):
@@ -108,13 +112,13 @@ def recipe_for(settings: PressSettings) -> Recipe:
         UserError: the model or the data cannot be read, or do not go together.
     """
     model = settings.model
-    if settings.task not in (None, EQUIVALENCE, *TASKS):
-        raise UserError(f"--task {settings.task}: press measures {', '.join(TASKS)} or {EQUIVALENCE}; give one of "
-                        "them, or leave it out")
-    described = workers.call(describe, model, settings.allow_code, settings.task, what="press: reading the model")
+    named = _task(settings.task)
+    described = workers.call(describe, model, settings.allow_code, named, what="press: reading the model")
+    if named == str(Tabular.entry_name):
+        return _tabular(settings, described)
     if described.signature is not None:
         return _equivalence(settings, described, described.signature)
-    task = TASKS[settings.task or str(ImageClassification.entry_name)]
+    task = TASKS[named or str(ImageClassification.entry_name)]
     labels: Literal["true", "model"] = "model" if task is ImageClassification and is_unlabelled(
         settings.data) else "true"
     features: dict[str, Any] = {"image": {"size": list(described.shape[:2]), "channels": described.shape[2]}}
@@ -152,9 +156,13 @@ def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelSha
     """
     try:
         if as_graph.is_a_graph(model, allow_code):
+            if task == str(Tabular.entry_name):
+                raise ValueError(f"{model} is not a Keras model; for tables only those can be taken over")
             return _described(task, lambda: signatures.main(_normalized(model, USUAL, allow_code)).signature(),
                               lambda: as_graph.signature_of(model, allow_code), is_keras=False)
         loaded, section = load(model), ImportedModel(path=str(model))
+        if task == str(Tabular.entry_name):
+            return ModelShape(is_keras=True, signature=imported.signature_in_order(loaded))
         adopt = TASKS[task]().adopt if task in TASKS else ImageClassification().adopt
         return _described(task, lambda: graph.signature_of(adopt(loaded, section)),
                           lambda: imported.signature_in_order(loaded), is_keras=True)
@@ -204,6 +212,34 @@ def _equivalence(settings: PressSettings, described: ModelShape, signature: Sign
         raise UserError(f"--variants {', '.join(trained)}: trains, and nothing is known of this model but what it "
                         "answers. Give variants that do not train: float32, float16, dynamic, int8")
     return recipe
+
+
+def _task(text: str | None) -> str | None:
+    """Return the name of the task that `--task` gives, with or without a setting. Raises UserError."""
+    read = _one(text, "--task") if text else None
+    name = next(iter(read)) if isinstance(read, dict) and read else read
+    if name not in (None, EQUIVALENCE, str(Tabular.entry_name), *TASKS):
+        raise UserError(f"--task {text}: press measures {', '.join(TASKS)}, tabular, tabular: regression or "
+                        f"{EQUIVALENCE}; give one of them, or leave it out")
+    return name
+
+
+def _tabular(settings: PressSettings, described: ModelShape) -> Recipe:
+    """Return the recipe that measures a model of a table's columns."""
+    assert described.signature is not None and settings.task is not None
+    written = _one(settings.task, "--task")
+    try:
+        classifies = Tabular.read(written).classifies  # type: ignore[attr-defined]
+    except ValueError:
+        raise UserError(f"--task {settings.task}: say tabular, of a class, or \"tabular: regression\", of a "
+                        "number") from None
+    section, columns = workers.call(table_data.sections, settings.data, described.signature, settings.target,
+                                    classifies, what="press: reading the table")
+    return _recipe({
+        "name": _name(settings), "task": written, "data": section,
+        "model": {"builder": FILE, "path": str(settings.model), "columns": columns},
+        "compress": {"variants": _listed(settings.variants or FIXED, "--variants")},
+        "export": {"targets": _targets(settings, described.is_keras)}}, settings.model)
 
 
 def _targets(settings: PressSettings, is_keras: bool) -> list[Any]:
@@ -286,11 +322,16 @@ def _recipe(document: dict[str, Any], model: Path) -> Recipe:
 
 def _listed(text: str, option: str) -> list[Any]:
     """Return the entries of a list with commas between, each a name or {name: settings}."""
-    try:
-        entries = YAML(typ="safe").load(f"[{text}]")
-    except YAMLError:
-        raise UserError(f"{option} {text}: give names with commas between, for instance float16,int8 or "
-                        "\"int8,{qat: 5}\"") from None
+    entries = _one(f"[{text}]", option, text)
     if not entries:
         raise UserError(f"{option}: it is empty")
     return entries
+
+
+def _one(text: str, option: str, said: str = "") -> Any:
+    """Return what an option says, as a recipe would write it. Raises UserError."""
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError:
+        raise UserError(f"{option} {said or text}: give names with commas between, for instance float16,int8 or "
+                        "\"int8,{qat: 5}\"") from None

@@ -26,11 +26,13 @@ class ImportedModel(Section):
         pixels: the range that it learnt on. Where it is not given, 0..255, unless the data say that this cannot be.
         allow_code: run the Python code that its file holds (a Lambda layer), in a process of its own, once; what comes
             of it is taken as a graph, which is not trained any further.
+        columns: of a table, by the names of the inputs that they become, in the order in which the model takes them.
     """
 
     path: str = Field(min_length=1)
     pixels: Pixels | None = None
     allow_code: bool = False
+    columns: tuple[str, ...] = ()
 
 
 class ModelSection(Section):

@@ -18,6 +18,7 @@ from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
 from pipelines.tasks import classes
 from pipelines.tasks.tabular import baselines, classification, importance, overview, regression, rows, serving
+from pipelines.tasks.tabular.adopted import adopted
 from pipelines.tasks.tabular.choice import TARGET, inputs_of, target_of
 from pipelines.tasks.tabular.classification import TableClassMeasure
 from pipelines.tasks.tabular.regression import RegressionMeasure
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
+    from pipelines.training.model_section import ImportedModel
 
 OF_CLASSES, OF_NUMBER = classes.OUTPUT, "value"
 #: Columns that a drawing of a row shows.
@@ -137,6 +139,11 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         """Give words that training does not have the mean weights of those that it has."""
         if any(tensor.words for tensor in data.index.inputs.values()):
             fill_unseen(model, overview.word_counts(data))
+
+    def adopt(self, model: keras.Model, settings: ImportedModel) -> keras.Model:
+        """Return a model made elsewhere, of the columns that the recipe names. Raises ValueError where it is of another
+        kind."""
+        return adopted(model, settings.columns, self.output, self.classifies)
 
     def notes(self, data: Data) -> list[str]:
         return overview.notes(data)
