@@ -1,12 +1,13 @@
 """Models that are taken as a graph, and not layer by layer: .tflite files, SavedModel folders without Keras, frozen
-graphs, and Keras files whose code may be run."""
+graphs, and Keras files whose code may be run or that have layers of Keras 2 alone."""
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
@@ -14,7 +15,8 @@ from export.conversion import converter
 from export.errors import first_line
 from export.keras_models import foreign_code, frozen, other_files
 from export.keras_models.imported import plain
-from export.keras_models.load import is_keras, load_original
+from export.keras_models.load import is_keras, load, load_original
+from export.keras_models.namesakes import BridgeError
 from export.predictors import Predictor, SavedModelPredictor, choose, open_predictor
 from export.signature import DEFAULT, Signature, Tensor, shown
 from export.tflite import edit, signatures
@@ -22,14 +24,28 @@ from export.tflite import edit, signatures
 with epy.lazy_imports():
     import tensorflow as tf
 
+if TYPE_CHECKING:
+    import keras
+
 #: Ending of files that are graphs already.
 TFLITE = ".tflite"
 
 
-def is_a_graph(path: Path, allow_code: bool) -> bool:
-    """Return whether a model is taken as a graph, and not layer by layer as a Keras model: one that Keras did not save,
-    or that holds code of its maker which may be run."""
-    return not is_keras(path) or (allow_code and path.exists() and foreign_code.is_in(path))
+def layer_by_layer(path: Path, allow_code: bool = False) -> tuple[keras.Model | None, str]:
+    """Return a model that Keras saved, layer by layer, as `load` does; None and why where it is taken as a graph: Keras
+    did not save it, it holds code of its maker which may be run, or Keras 3 has no layer for one of Keras 2.
+
+    Raises:
+        ForeignCodeError, ValueError: see `load`.
+    """
+    if not is_keras(path):
+        return None, "it is not a Keras model"
+    if allow_code and path.exists() and foreign_code.is_in(path):
+        return None, "it holds code of its maker"
+    try:
+        return load(path), ""
+    except BridgeError as error:
+        return None, str(error).split(": ")[0]
 
 
 def as_tflite(path: Path, allow_code: bool = False) -> bytes:
@@ -141,17 +157,16 @@ def _titled(saved: Path, title: Path) -> Iterator[None]:
 def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
     """Give the model as a .tflite file or a SavedModel folder, looked at before."""
     other_files.check(path)
-    if path.suffix == TFLITE and path.is_file():
+    if not allow_code and path.exists() and path.suffix != TFLITE:
+        foreign_code.check(path)
+    if (path.suffix == TFLITE and path.is_file()) or (path / "saved_model.pb").exists():
         yield path
-    elif is_keras(path):
+    elif path.exists() and is_keras(path):
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / "graph"
-            load_original(path, allow_code).export(str(exported))
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints a page
+                load_original(path, allow_code).export(str(exported))
             yield exported
-    elif (path / "saved_model.pb").exists():
-        if not allow_code:
-            foreign_code.check(path)
-        yield path
     elif path.suffix == frozen.ENDING and path.is_file() and path.name != "saved_model.pb":
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / "graph"

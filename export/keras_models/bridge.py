@@ -20,6 +20,10 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tf_keras
 
+#: Layers that Keras 2 alone has: from one to the function that it is when a model answers.
+ONLY_KERAS_2: dict[str, Callable[[Any], Callable[..., Any]]] = {
+    "RandomHeight": lambda layer: _same, "RandomWidth": lambda layer: _same,
+    "ThresholdedReLU": lambda layer: lambda x, **settings: keras.ops.threshold(x, float(layer.theta), 0.0)}
 _custom_rules: dict[str, Callable[[Any], Any]] = {}
 
 
@@ -169,9 +173,15 @@ def _to_keras_layer(layer: Any) -> Any:
         return to_keras(layer)
     if isinstance(layer, operation_class()):
         return lambda tensors: _played(layer, tensors)
+    if kind in ONLY_KERAS_2:
+        return ONLY_KERAS_2[kind](layer)
     if kind in tensorflow_function.KINDS:
         return tensorflow_function.in_keras(layer, keras_name(layer.name))
     return namesake(layer, keras.layers, "keras")
+
+
+def _same(x: Any, **settings: Any) -> Any:
+    return x
 
 
 def _played(layer: Any, tensors: Any) -> Any:

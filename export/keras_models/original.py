@@ -31,7 +31,7 @@ def answers(path: Path, inputs: Sequence[np.ndarray], allow_code: bool = False) 
     Raises:
         ValueError: it cannot be read, or does not take these inputs.
     """
-    if as_graph.is_a_graph(path, allow_code):
+    if as_graph.layer_by_layer(path, allow_code)[0] is None:
         return as_graph.answers(path, inputs, allow_code)
     model = load_original(path)
     parts: list[list[np.ndarray]] = []

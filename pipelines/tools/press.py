@@ -18,7 +18,6 @@ from ruamel.yaml.error import YAMLError
 
 from export.keras_models import as_graph, graph, imported
 from export.keras_models import file as keras_file
-from export.keras_models.load import load
 from export.keras_models.pixels import SCALING, Pixels
 from export.predictors import open_predictor
 from export.signature import Signature
@@ -155,12 +154,13 @@ def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelSha
         UserError: it cannot be read, or is not of that task.
     """
     try:
-        if as_graph.is_a_graph(model, allow_code):
+        loaded, reason = as_graph.layer_by_layer(model, allow_code)
+        if loaded is None:
             if task == str(Tabular.entry_name):
-                raise ValueError(f"{model} is not a Keras model; for tables only those can be taken over")
+                raise ValueError(f"{model}: for tables only Keras models can be taken over, layer by layer; {reason}")
             return _described(task, lambda: signatures.main(_normalized(model, USUAL, allow_code)).signature(),
                               lambda: as_graph.signature_of(model, allow_code), is_keras=False)
-        loaded, section = load(model), ImportedModel(path=str(model))
+        section = ImportedModel(path=str(model))
         if task == str(Tabular.entry_name):
             return ModelShape(is_keras=True, signature=imported.signature_in_order(loaded))
         adopt = TASKS[task]().adopt if task in TASKS else ImageClassification().adopt
@@ -261,12 +261,13 @@ def label(settings: PressSettings, shape: tuple[int, int, int], target: Path) ->
     """
     images, pixels = images_of(settings.data, shape), settings.pixels or USUAL
     with tempfile.TemporaryDirectory() as folder:
-        if as_graph.is_a_graph(settings.model, settings.allow_code):
+        loaded, _ = as_graph.layer_by_layer(settings.model, settings.allow_code)
+        if loaded is None:
             path = Path(folder) / "model.tflite"
             path.write_bytes(_normalized(settings.model, pixels, settings.allow_code))
         else:
             path = Path(folder) / "model.keras"
-            keras_file.save(adopted(settings.model, load(settings.model), pixels), path)
+            keras_file.save(adopted(settings.model, loaded, pixels), path)
         logits = open_predictor(path).predict({IMAGE: images})[OUTPUT]
     np.savez(target, x=images, y=logits.argmax(axis=1))
 

@@ -10,7 +10,7 @@ from etils import epy
 import models
 from export.keras_models import as_graph
 from export.keras_models import file as keras_file
-from export.keras_models.load import load
+from export.keras_models.load import is_keras
 from export.keras_models.pixels import wrong_range
 from export.predictors.litert import LiteRTPredictor
 from pipelines.engine import workers
@@ -53,8 +53,8 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
     path = Path(section.path)
     suspicion = ""
     try:
-        if not as_graph.is_a_graph(path, section.allow_code):
-            loaded = load(path)
+        loaded, reason = as_graph.layer_by_layer(path, section.allow_code)
+        if loaded is not None:
             suspicion = _wrong_range(loaded, section, data)
             model = data.task.adopt(loaded, section)
             keras_file.save(model, folder / KERAS)
@@ -62,7 +62,7 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
             size = f"{model.count_params():,} weights"
         else:
             shapes = _take_over_graph(section, data, folder)
-            size = f"{(folder / TFLITE).stat().st_size:,} bytes"
+            size = f"{(folder / TFLITE).stat().st_size:,} bytes" + (f"; as a graph, {reason}" if is_keras(path) else "")
         _check_outputs(path, shapes, data)
     except ValueError as error:
         raise UserError(f"model: {error}") from error

@@ -96,3 +96,13 @@ def test_layers_whose_constructors_take_their_own_settings_alone(layer):
     there = bridge.to_tf_keras(model)
     np.testing.assert_allclose(there(inputs), model(inputs), atol=1e-6)
     np.testing.assert_allclose(bridge.to_keras(there)(inputs), model(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [tf_keras.layers.ThresholdedReLU(0.5), tf_keras.layers.RandomHeight(0.3),
+                                   tf_keras.layers.RandomWidth(0.3)], ids=lambda layer: type(layer).__name__)
+def test_layers_that_keras_2_alone_has_answer_alike(layer):
+    inputs = tf_keras.Input((6, 5, 3))
+    x = tf_keras.layers.GlobalAveragePooling2D()(tf_keras.layers.Conv2D(4, 2)(layer(inputs)))
+    model = tf_keras.Model(inputs, tf_keras.layers.Dense(2)(x))
+    given = numbers(3, 6, 5, 3)
+    np.testing.assert_allclose(bridge.to_keras(model)(given), model(given, training=False), rtol=1e-5, atol=1e-6)
