@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ CLASSES, IMAGES = 7, 4
 #: Largest difference of an output from the original's, as a share of its largest.
 EQUAL = 1e-5
 MUTATIONS, MEMORY = 2000, 2e9
+#: Mutated files that one process looks at.
+TOGETHER = 25
 
 
 def main() -> None:
@@ -145,19 +148,22 @@ def mutations(options: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         originals = workers.call(_write, folder, what="writing the models")
-        for number in range(options.count):
-            original = originals[number % len(originals)]
-            path = _mutated(original, folder / f"mutated{original.suffix}", generator)
+        for first in range(0, options.count, TOGETHER):
+            paths = [_mutated(originals[number % len(originals)], folder / str(number), generator)
+                     for number in range(first, min(first + TOGETHER, options.count))]
             try:
-                message, took = workers.call(_described, path, what=f"mutation {number}")
-            except StageError as error:
-                outcomes["crashed"] += 1
-                print(f"{original.name}, mutation {number}: {error}", file=sys.stderr)
-                continue
-            largest = max(largest, took)
-            outcomes["read" if not message else "refused" if "\n" not in message else "refused in several lines"] += 1
-            if number % 100 == 99:
-                print(f"{number + 1} files: {dict(outcomes)}", file=sys.stderr)
+                answers = workers.call(_described, paths, what="mutations")
+            except StageError:  # one of them: look at each in a process of its own
+                answers = [answer for path in paths for answer in _described_alone(path)]
+            for message, took in answers:
+                largest = max(largest, took)
+                outcomes["crashed" if message is None else "read" if not message else "refused" if "\n" not in message
+                         else "refused in several lines"] += 1
+                if message and "\n" in message:
+                    print(message, file=sys.stderr)
+            for path in paths:
+                shutil.rmtree(path.parent)
+            print(f"{first + len(paths)} files: {dict(outcomes)}", file=sys.stderr)
         ran = (folder / "ran.txt").exists()
     fine = outcomes["read"] + outcomes["refused"]
     return [Row("mutated files that were read or refused in one line", f"{fine} of {options.count}",
@@ -202,10 +208,11 @@ def _write(folder: Path) -> list[Path]:
     return paths
 
 
-def _mutated(original: Path, target: Path, generator: random.Random) -> Path:
-    """Write a copy of a model with some of its bytes changed, cut off, or repeated; of a folder, in its graph."""
-    shutil.rmtree(target, ignore_errors=True)
-    target.unlink(missing_ok=True)
+def _mutated(original: Path, folder: Path, generator: random.Random) -> Path:
+    """Write a copy of a model into a folder of its own with some of its bytes changed, cut off, or repeated; of a
+    folder, in its graph."""
+    folder.mkdir()
+    target = folder / f"mutated{original.suffix}"
     if original.is_dir():
         shutil.copytree(original, target)
         file = target / generator.choice(["saved_model.pb", "keras_metadata.pb", "variables/variables.index"])
@@ -246,15 +253,27 @@ def _changed(content: bytearray, generator: random.Random) -> bytes:
     return bytes(content)
 
 
-def _described(path: Path) -> tuple[str, int]:
-    """Look at a model as `press` does first; return what it says where it refuses, and the memory that this process
-    has taken at most, in bytes."""
-    message = ""
+def _described(paths: Sequence[Path]) -> list[tuple[str | None, int]]:
+    """Look at models as `press` does first; return what it says of each where it refuses it, and the memory that this
+    process has taken at most so far, in bytes."""
+    answers: list[tuple[str | None, int]] = []
+    for path in paths:
+        message = ""
+        try:
+            press.describe(path, False)
+        except UserError as error:
+            message = str(error)
+        answers.append((message, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+    return answers
+
+
+def _described_alone(path: Path) -> list[tuple[str | None, int]]:
+    """Do so in a process of its own; None stands for a crash."""
     try:
-        press.describe(path, False)
-    except UserError as error:
-        message = str(error)
-    return message, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return workers.call(_described, [path], what=path.parent.name)
+    except StageError as error:
+        print(f"{path.name}, mutation {error}", file=sys.stderr)
+        return [(None, 0)]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from etils import epy
 
@@ -37,11 +36,7 @@ def operators(content: bytes) -> list[int]:
         taken = [index for index in step.inputs if index >= 0 and index not in constants]
         if step.operator not in ELEMENTWISE or not taken or not set(taken) <= front:
             continue
-        if math.prod(step.shape) <= max(math.prod(_shape(graph.tensors[index])) for index in taken):
+        if math.prod(step.shape) <= max(math.prod(tflite_file.shape(graph.tensors[index])) for index in taken):
             front |= set(step.outputs)
             chosen.append(step.number)
     return chosen
-
-
-def _shape(tensor: Any) -> list[int]:
-    return [] if tensor.shape is None else [int(size) for size in tensor.shape]

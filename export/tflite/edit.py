@@ -44,12 +44,13 @@ def normalized(content: bytes, scale: float, offset: float) -> bytes:
     """
     model = tflite_file.read(content)
     graph = model.subgraphs[0]
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise ValueError(f"the .tflite file has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; it must "
-                         "have one of each")
+    taken, given = (0 if ends is None else len(ends) for ends in (graph.inputs, graph.outputs))
+    if (taken, given) != (1, 1):
+        raise ValueError(f"the .tflite file has {taken} inputs and {given} outputs; it must have one of each")
     image = graph.tensors[graph.inputs[0]]
-    if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[-1] not in (1, 3):
-        raise ValueError(f"the .tflite file takes {tuple(map(int, image.shape))}; it must be one image, (1, height, "
+    shape = tflite_file.shape(image)
+    if len(shape) != 4 or shape[0] != 1 or shape[-1] not in (1, 3):
+        raise ValueError(f"the .tflite file takes {shape}; it must be one image, (1, height, "
                          "width, 1 or 3 channels)")
     _drop_activation(model)
     if (scale, offset) != (1.0, 0.0) and image.type == schema.TensorType.FLOAT32:
@@ -109,7 +110,7 @@ def _drop_activation(model: Any) -> None:
         else:
             behind.inputs = [before, *behind.inputs[1:]]
         tflite_file.drop_unused_codes(model)
-    if list(graph.tensors[int(graph.outputs[0])].shape) == [1, 1]:
+    if tflite_file.shape(graph.tensors[int(graph.outputs[0])]) == (1, 1):
         _give_two_classes(model)
 
 

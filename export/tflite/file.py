@@ -31,7 +31,34 @@ def read(content: bytes) -> Any:
         raise ValueError(f"a damaged TFLite file ({type(error).__name__})") from error
     if not model.subgraphs or not model.operatorCodes or model.subgraphs[0].operators is None:
         raise ValueError("a damaged TFLite file (nothing is computed in it)")
+    _check(model)
     return model
+
+
+def _check(model: Any) -> None:
+    """Raise ValueError where a model names tensors, buffers or operators that it does not have; tensors without a name
+    are called "".
+    """
+    for graph in model.subgraphs:
+        tensors = len(graph.tensors or ())
+        for operator in graph.operators or ():
+            named = [number for numbers in (operator.inputs, operator.outputs) if numbers is not None
+                     for number in numbers]
+            if not operator.opcodeIndex < len(model.operatorCodes) or any(not -1 <= one < tensors for one in named):
+                raise ValueError("a damaged TFLite file (an operator names what is not there)")
+        ends = [one for numbers in (graph.inputs, graph.outputs) if numbers is not None for one in numbers]
+        if any(not 0 <= one < tensors for one in ends):
+            raise ValueError("a damaged TFLite file (it takes or gives a tensor that is not there)")
+        for tensor in graph.tensors or ():
+            tensor.name = tensor.name or b""  # some converters leave them out
+            if not tensor.buffer < len(model.buffers or ()):
+                raise ValueError("a damaged TFLite file (a tensor names a buffer that is not there)")
+    for one in model.signatureDefs or ():
+        entries = [*(one.inputs or ()), *(one.outputs or ())]
+        if one.signatureKey is None or not one.subgraphIndex < len(model.subgraphs) or any(
+                entry.name is None or not entry.tensorIndex < len(model.subgraphs[one.subgraphIndex].tensors or ())
+                for entry in entries):
+            raise ValueError("a damaged TFLite file (a signature names what is not there)")
 
 
 def _fetch(buffer: Any, content: bytes) -> None:

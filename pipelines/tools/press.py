@@ -20,7 +20,7 @@ from export.keras_models import as_graph, graph, imported
 from export.keras_models import file as keras_file
 from export.keras_models.pixels import SCALING, Pixels
 from export.predictors import open_predictor
-from export.signature import Signature
+from export.signature import Signature, shown
 from export.tflite import edit, signatures
 from pipelines.engine import workers
 from pipelines.engine.store import whole
@@ -183,13 +183,15 @@ def _described(task: str | None, classifier: Callable[[], Signature], any_model:
     if task != EQUIVALENCE:
         try:
             signature = classifier()
+            image, logits = signature.inputs[0].shape, signature.outputs[0].shape
+            if None in image or not logits or logits[-1] is None:
+                raise ValueError(f"it takes {shown((None, *image))} and gives {shown((None, *logits))}; the size of an "
+                                 "image and how many classes there are must be known")
+            return ModelShape(shape=image, classes=logits[-1], is_keras=is_keras)  # type: ignore[arg-type]
         except ValueError as error:
             if task is not None:
                 raise
             reason = str(error)
-        else:
-            image, logits = signature.inputs[0].shape, signature.outputs[0].shape
-            return ModelShape(shape=image, classes=logits[-1], is_keras=is_keras)  # type: ignore[arg-type]
     return ModelShape(is_keras=is_keras, signature=any_model(), reason=reason)
 
 

@@ -33,6 +33,40 @@ def test_what_is_read_and_written_again_answers_the_same_in_no_more_bytes(files,
     np.testing.assert_array_equal(answers(again, tmp_path), answers(content, tmp_path))
 
 
+def damage(model, what):
+    graph = model.subgraphs[0]
+    if what == "operator":
+        graph.operators[0].opcodeIndex = len(model.operatorCodes)
+    elif what == "input":
+        graph.operators[0].inputs = [len(graph.tensors)]
+    elif what == "end":
+        graph.outputs = [-1]
+    elif what == "buffer":
+        graph.tensors[0].buffer = len(model.buffers)
+    elif what == "signature":
+        model.signatureDefs[0].outputs[0].name = None
+    elif what == "graph":
+        model.signatureDefs[0].subgraphIndex = 7
+
+
+@pytest.mark.parametrize("what", ["operator", "input", "end", "buffer", "signature", "graph"])
+def test_a_file_that_names_what_is_not_there_is_refused(files, what):
+    model = tflite_file.read((files / "float32.tflite").read_bytes())
+    damage(model, what)
+    content = tflite_file.write(model)
+    with pytest.raises(ValueError, match="a damaged TFLite file"):
+        tflite_file.read(content)
+
+
+def test_tensors_without_a_name_are_taken(files, tmp_path):
+    model = tflite_file.read((files / "float32.tflite").read_bytes())
+    for tensor in model.subgraphs[0].tensors:
+        tensor.name = None
+    content = tflite_file.write(tflite_file.read(tflite_file.write(model)))
+    expected = answers((files / "float32.tflite").read_bytes(), tmp_path)
+    np.testing.assert_array_equal(answers(content, tmp_path), expected)
+
+
 def test_constants_lie_at_multiples_of_sixteen(files):
     content = tflite_file.slim((files / "int8.tflite").read_bytes())
     for buffer in tflite_file.read(content).buffers:
