@@ -6,7 +6,7 @@ from typing import Any
 from etils import epy
 
 from export.keras_models.namesakes import adds_bias_along_the_width
-from export.keras_models.rebuild import linear, rewritten
+from export.keras_models.rebuild import is_graph, linear, operations, rewritten
 
 with epy.lazy_imports():
     import keras
@@ -18,7 +18,7 @@ def plain(model: keras.Model) -> keras.Model:
     Layer normalization is without NEG, which has no integer kernel. Convolutions of sequences and of volumes have
     their channels last, with the data turned before and after: the converter turns those of images alone.
     """
-    if not any(_is_normalization(layer) or _has_channels_first(layer) for layer in model._flatten_layers()):
+    if not is_graph(model) or not any(_is_normalization(one) or _has_channels_first(one) for one in operations(model)):
         return model
     return rewritten(model, _replacement)
 
@@ -58,18 +58,21 @@ def _has_channels_first(operation: Any) -> bool:
     layers = keras.layers
     kinds = (layers.Conv1D, layers.Conv1DTranspose, layers.DepthwiseConv1D, layers.SeparableConv1D, layers.Conv3D,
              layers.Conv3DTranspose)
-    return (isinstance(operation, kinds) and operation.data_format == "channels_first"
-            and not adds_bias_along_the_width(operation, operation.output.shape))
+    return isinstance(operation, kinds) and operation.data_format == "channels_first"
 
 
 def _with_channels_last(layer: Any) -> Any:
     axes = len(layer.input.shape)
     to_last, to_first = [0, *range(2, axes), 1], [0, axes - 1, *range(1, axes - 1)]
     shape = [layer.input.shape[axis] for axis in to_last]
-    turned = linear(layer, shape=shape, data_format="channels_last")
+    turned = linear(layer, layer.name, shape, data_format="channels_last")
+    without_bias = linear(layer, f"{layer.name}_alone", shape, data_format="channels_last", use_bias=False)
 
     def computed(inputs: Any) -> Any:
-        outputs = turned(keras.ops.transpose(inputs, to_last))
-        return layer.activation(keras.ops.transpose(outputs, to_first))
+        given = keras.ops.transpose(inputs, to_last)
+        outputs = keras.ops.transpose(turned(given), to_first)
+        if adds_bias_along_the_width(layer, outputs.shape):
+            outputs = keras.ops.transpose(without_bias(given), to_first) + keras.ops.convert_to_numpy(layer.bias)
+        return layer.activation(outputs)
 
     return computed

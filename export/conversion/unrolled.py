@@ -25,11 +25,11 @@ def unrolled(model: keras.Model) -> keras.Model | None:
     remember their state from one call to the next, and of masked sequences there and back: Keras answers otherwise
     without the loop.
     """
-    result = rewritten(model, lambda operation: _written_out(operation) if _loops(operation) else operation)
+    result = rewritten(model, lambda one: _written_out(one) if _is_to_be_written_out(one) else one)
     return None if result is model else result
 
 
-def _loops(operation: Any) -> bool:
+def _is_to_be_written_out(operation: Any) -> bool:
     inner = operation.forward_layer if isinstance(operation, keras.layers.Bidirectional) else operation
     if not isinstance(inner, keras.layers.RNN) or type(inner).__name__.startswith("ConvLSTM"):
         return False
@@ -39,7 +39,7 @@ def _loops(operation: Any) -> bool:
     steps = sequence.shape[1]
     if inner.unroll and not any(hasattr(cell, "implementation") for cell in _cells(operation)):
         return False
-    return not inner.stateful and steps is not None and steps <= MOST_STEPS
+    return not inner.stateful and steps is not None and (inner.unroll or steps <= MOST_STEPS)
 
 
 def _written_out(layer: Any) -> Any:

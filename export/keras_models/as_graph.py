@@ -1,5 +1,5 @@
 """Models that are taken as a graph, and not layer by layer: .tflite files, SavedModel folders without Keras, frozen
-graphs, and Keras files whose code may be run or that have layers of Keras 2 alone."""
+graphs, and Keras files whose code may be run or that do not cross to Keras 3."""
 from __future__ import annotations
 
 import contextlib
@@ -33,7 +33,7 @@ TFLITE = ".tflite"
 
 def layer_by_layer(path: Path, allow_code: bool = False) -> tuple[keras.Model | None, str]:
     """Return a model that Keras saved, layer by layer, as `load` does; None and why where it is taken as a graph: Keras
-    did not save it, it holds code of its maker which may be run, or Keras 3 has no layer for one of Keras 2.
+    did not save it, it holds code of its maker which may be run, or it is of Keras 2 and does not cross to Keras 3.
 
     Raises:
         ForeignCodeError, ValueError: see `load`.
@@ -140,7 +140,23 @@ def _own_signature(saved: Path, predictor: Predictor | None = None) -> Signature
     """Return the signature that is called where none is named. Raises ValueError where there is none."""
     if saved.suffix == TFLITE:
         return signatures.main(saved.read_bytes()).signature()
-    return choose((predictor or open_predictor(saved)).signatures)
+    opened = predictor or open_predictor(saved)
+    return _chosen(opened) if isinstance(opened, SavedModelPredictor) else choose(opened.signatures)
+
+
+def _chosen(opened: SavedModelPredictor) -> Signature:
+    """Return the signature of a SavedModel that is called where none is named. Raises ValueError where that is not
+    clear, or takes a batch of another size than one."""
+    if len(opened.signatures) > 1 and DEFAULT not in opened.signatures:
+        raise ValueError(f"it has the signatures {', '.join(opened.signatures)}, and none is called {DEFAULT}; "
+                         "export it with the one to press by that name")
+    own = choose(opened.signatures)
+    sizes = {spec.shape[0] for spec in opened.functions[own.name].structured_input_signature[1].values()
+             if spec.shape.rank}
+    if others := sizes - {None, 1}:
+        raise ValueError(f"it takes batches of {', '.join(map(str, sorted(others)))} examples alone; export it for any "
+                         "number")
+    return own
 
 
 @contextlib.contextmanager
@@ -156,8 +172,9 @@ def _titled(saved: Path, title: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
     """Give the model as a .tflite file or a SavedModel folder, looked at before."""
-    other_files.check(path)
-    if not allow_code and path.exists() and path.suffix != TFLITE:
+    if allow_code:
+        other_files.check(path)
+    if not allow_code and path.exists():
         foreign_code.check(path)
     if (path.suffix == TFLITE and path.is_file()) or (path / "saved_model.pb").exists():
         yield path
@@ -181,7 +198,7 @@ def _loaded(folder: Path, title: Path) -> tuple[Any, Any]:
     ValueError."""
     with _titled(folder, title):
         opened = SavedModelPredictor(folder)
-        return opened.loaded, opened.functions[choose(opened.signatures).name]
+        return opened.loaded, opened.functions[_chosen(opened).name]
 
 
 def _converted(loaded: Any, title: Path, specifications: dict[str, Any], call: Any) -> bytes:

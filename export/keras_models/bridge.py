@@ -61,7 +61,8 @@ def to_tf_keras(model: keras.Model, operation_kind: type | None = None) -> tf_ke
 
     def replaced(operation: Any) -> Any:
         if id(operation) not in layers:
-            _check_bias(operation, operation.output)
+            for node in operation._inbound_nodes:
+                _check_bias(operation, node.outputs[0])
             layers[id(operation)] = _to_tf_keras_layer(operation, operation_kind or operation_class())
         layer = layers[id(operation)]
         # a Keras 3 graph names every mask that is used; tf_keras would hand on more by itself

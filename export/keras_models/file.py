@@ -11,6 +11,7 @@ from etils import epy
 
 from export.delivery.archive import write_zip
 from export.errors import first_line
+from export.keras_models.namesakes import hard_sigmoid_of_keras_2
 from export.keras_models.tensorflow_function import function_class
 
 with epy.lazy_imports():
@@ -46,7 +47,8 @@ def _renumber(config: Any, numbers: dict[int, int]) -> Any:
 
 def load(path: Path) -> keras.Model:
     """Return the model in a .keras file, uncompiled. Raises ValueError where the file cannot be read."""
-    function_class()  # which models out of Keras 2 may hold
+    function_class()  # which models out of Keras 2 may hold, as
+    hard_sigmoid_of_keras_2()
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # whatever a damaged file makes of Keras

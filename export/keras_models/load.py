@@ -8,6 +8,7 @@ from typing import Any
 
 from etils import epy
 
+from export.errors import first_line
 from export.keras_models import bridge, float32, foreign_code, namesakes
 from export.keras_models import file as keras_file
 
@@ -55,7 +56,7 @@ def load_original(path: Path, allow_code: bool = False) -> Any:
     """
     try:
         if _is_keras_2(path):
-            with namesakes.known_names():
+            with namesakes.known_names(bridged=False):
                 return tf_keras.models.load_model(path, compile=False, safe_mode=not allow_code)
         return keras.models.load_model(path, compile=False, safe_mode=not allow_code)
     except Exception as error:  # whatever the code of the file does
@@ -89,7 +90,12 @@ def _from_tf_keras(path: Path) -> keras.Model:
                          "before it is saved")
     if not loaded.weights:
         raise ValueError(f"{path} holds a model without weights: save it after it was trained")
-    return bridge.to_keras(loaded)
+    try:
+        return bridge.to_keras(loaded)
+    except bridge.BridgeError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of the layers
+        raise bridge.BridgeError(f"{path} cannot be brought over to Keras 3: {first_line(error)}") from error
 
 
 def _check_whole(path: Path) -> None:

@@ -1,8 +1,9 @@
 """The same layer in the other library: what the bridge makes of each, out of its class and its configuration."""
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from etils import epy
@@ -20,6 +21,8 @@ DROPPED = ("dtype", "build_config", "batch_input_shape", "batch_shape", "quantiz
 HOLDERS = {"Bidirectional": ("forward_layer", "layer"), "TimeDistributed": ("layer", "layer"), "RNN": ("cell", "cell")}
 #: Settings that the other library calls by another name: (class, its name) to the other's, in both directions.
 RENAMED = {("LeakyReLU", "negative_slope"): "alpha", ("LeakyReLU", "alpha"): "negative_slope"}
+#: How the classes begin that add a bias to a convolution.
+CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv", "SeparableConv")
 #: Activations of one name that are two functions: x / 6 + 1 / 2 in Keras 3, x / 5 + 1 / 2 in tf_keras.
 DIFFERENT = {"hard_sigmoid"}
 
@@ -28,14 +31,31 @@ class BridgeError(ValueError):
     """A model that cannot be brought over. The message names the layer, its class and what to do."""
 
 
-def known_names() -> Any:
-    """Return a context in which tf_keras can make layers of a bridged model again: it knows the activations of Keras
-    3 by their names, and the layers that only its own networks have."""
+def known_names(bridged: bool = True) -> Any:
+    """Return a context in which tf_keras can make layers again: it knows the layers that only its own networks have,
+    and activations of Keras 3 by their names.
+
+    Args:
+        bridged: layers of a model that crossed the bridge; else of a file of Keras 2, where a name that both libraries
+            have means the function of Keras 2.
+    """
     functions = {name: function for name, function in vars(keras.activations).items()
                  if callable(function) and not name.startswith("_")}
     missing = {name: function for name, function in functions.items()
-               if name in DIFFERENT or not hasattr(tf_keras.activations, name)}
-    return tf_keras.utils.custom_object_scope(missing | of_networks(tf_keras.layers))
+               if (bridged and name in DIFFERENT) or not hasattr(tf_keras.activations, name)}
+    own = hard_sigmoid_of_keras_2()
+    return tf_keras.utils.custom_object_scope(missing | of_networks(tf_keras.layers) | {own.__name__: own})
+
+
+@functools.cache
+def hard_sigmoid_of_keras_2() -> Callable[[Any], Any]:
+    """Return the hard sigmoid of Keras 2 for Keras 3, x / 5 + 1 / 2; once it is asked for, files with it can be
+    loaded."""
+    @keras.saving.register_keras_serializable("litepress")
+    def hard_sigmoid_2(x: Any) -> Any:
+        return keras.ops.clip(x * 0.2 + 0.5, 0.0, 1.0)
+
+    return hard_sigmoid_2
 
 
 def adds_bias_along_the_width(layer: Any, shape: Any) -> bool:
@@ -45,8 +65,8 @@ def adds_bias_along_the_width(layer: Any, shape: Any) -> bool:
     Args:
         shape: of the output.
     """
-    first = getattr(layer, "data_format", None) == "channels_first"
-    return first and bool(getattr(layer, "use_bias", False)) and shape[1] is not None and shape[1] == shape[-1] != 1
+    first = type(layer).__name__.startswith(CONVOLUTIONS) and layer.data_format == "channels_first"
+    return first and layer.use_bias and shape[1] is not None and shape[1] == shape[-1] != 1
 
 
 def with_a_rule(layer: Any) -> str:
@@ -154,8 +174,7 @@ def _activation(layer: Any, which: str, name: str) -> Any:
     if name == "tf_keras":
         return word if hasattr(tf_keras.activations, word) and word not in DIFFERENT else function
     if word in DIFFERENT and function is getattr(tf_keras.activations, word):
-        raise BridgeError(f"layer {layer.name} ({type(layer).__name__}) has the activation {word} of tf_keras, which "
-                          f"is another function in Keras 3: {with_a_rule(layer)}")
+        return hard_sigmoid_of_keras_2()
     return word if getattr(keras.activations, word, None) is not None else function
 
 

@@ -20,7 +20,7 @@ ENDINGS = {
     ".json": "is a model's layers without their weights, or TensorFlow.js: save the model whole, or let "
              "tensorflowjs_converter make a Keras model of it",
     ".zip": ARCHIVE, ".gz": ARCHIVE, ".tgz": ARCHIVE, ".tar": ARCHIVE,
-    ".ckpt": CHECKPOINT, ".index": CHECKPOINT, ".meta": CHECKPOINT, ".data-00000-of-00001": CHECKPOINT}
+    ".ckpt": CHECKPOINT, ".index": CHECKPOINT, ".meta": CHECKPOINT, ".data": CHECKPOINT}
 WEB_PAGE = "a web page, not the file itself: download it again"
 #: How files begin that stand for others.
 PLACEHOLDERS = {b"version https://git-lfs": "a pointer of Git LFS, not the file itself: fetch it with git lfs pull",
@@ -35,7 +35,8 @@ def why_not(path: Path) -> str:
         return _why_no_folder(path)
     if path.name == "saved_model.pb":
         return f"{path} is the graph of a SavedModel alone: give its folder, {path.parent}"
-    return f"{path} {ENDINGS[path.suffix]}" if path.suffix in ENDINGS else f"{path} is not a model: {WANTED}"
+    ending = path.suffix.lower().split("-")[0]  # of a checkpoint's parts, .data-00000-of-00001
+    return f"{path} {ENDINGS[ending]}" if ending in ENDINGS else f"{path} is not a model: {WANTED}"
 
 
 def check(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Functional models played again with some operations replaced: what every pass that rewrites a model is made of."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from etils import epy
@@ -72,6 +72,14 @@ def is_graph(operation: Any) -> bool:
     return isinstance(operation, keras.Sequential) or hasattr(operation, "_run_through_graph")
 
 
+def operations(model: keras.Model) -> Iterator[Any]:
+    """Give the operations of a model's graph, layers and nodes of `keras.ops`, those of models inside it too."""
+    for operation in bridge.keras_graph(model).operations:
+        yield operation
+        if is_graph(operation):
+            yield from operations(operation)
+
+
 def linear(layer: Any, name: str | None = None, shape: Sequence[int | None] | None = None, **settings: Any) -> Any:
     """Return a copy of a built layer with weights, without its activation.
 
@@ -83,7 +91,7 @@ def linear(layer: Any, name: str | None = None, shape: Sequence[int | None] | No
     config = {**layer.get_config(), "activation": "linear", "name": name or layer.name, **settings}
     copy = type(layer).from_config(config)
     copy.build(layer.input.shape if shape is None else shape)
-    copy.set_weights(layer.get_weights())
+    copy.set_weights(layer.get_weights()[:len(copy.weights)])  # the bias is the last
     return copy
 
 

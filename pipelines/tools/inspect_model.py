@@ -11,8 +11,7 @@ from pydantic import BaseModel
 
 from export.artifacts import Coverage
 from export.conversion import convert
-from export.keras_models import as_graph, graph
-from export.keras_models.load import is_keras, load
+from export.keras_models import as_graph, graph, other_files
 from export.signature import Function
 from export.targets import ethos_u, microcontroller, replacements, tools
 from export.tflite import file as tflite_file
@@ -90,15 +89,16 @@ def _files(path: Path) -> tuple[bytes | None, bytes | None]:
     if path.suffix == ".tflite":
         if not path.is_file():
             raise ValueError(f"there is no file {path}")
+        other_files.check(path)
         content = path.read_bytes()
         return (content, None) if tflite_file.float_tensors(content) else (None, content)
-    if path.exists() and is_keras(path):
-        model = load(path)
+    model, _ = as_graph.layer_by_layer(path) if path.exists() else (None, "")
+    if model is not None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name) / "graph"
             convert.float_graph(model, functions_of, folder)
             return convert.convert(folder, "float32"), _rounded(model, folder)
-    return as_graph.as_tflite(path), None
+    return as_graph.as_named_tflite(path, as_graph.signature_of(path).inputs), None
 
 
 def _rounded(model: Any, folder: Path) -> bytes | None:

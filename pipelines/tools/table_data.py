@@ -70,7 +70,7 @@ def _source(data: str) -> TableSource:
 def _chosen(data: str, signature: Signature, numbers: Mapping[str, Feature]) -> list[str]:
     """Return the columns that a model takes, in its order. Raises UserError."""
     first, *others = signature.inputs
-    if not others and len(first.shape) == 1 and first.shape[0] != 1:
+    if not others and len(first.shape) == 1 and (first.shape[0] != 1 or len(numbers) == 1):
         if first.shape[0] != len(numbers):
             raise UserError(f"--data {data}: the model takes one vector, {shown((None, *first.shape))}, and the table "
                             f"has {len(numbers)} columns of numbers beside what it answers: {', '.join(numbers)}")

@@ -56,6 +56,7 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
         loaded, reason = as_graph.layer_by_layer(path, section.allow_code)
         if loaded is not None:
             suspicion = _wrong_range(loaded, section, data)
+            _check_columns(section, data)
             model = data.task.adopt(loaded, section)
             keras_file.save(model, folder / KERAS)
             shapes: Shapes = {name: tuple(tensor.shape[1:]) for name, tensor in models.named_outputs(model).items()}
@@ -72,6 +73,13 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
         journal.note(f"pixels: {suspicion}")
     journal.parameters(_about(section, data))
     return f"taken over from {path.name}, {size}" + (f"; {suspicion}" if suspicion else "")
+
+
+def _check_columns(section: ImportedModel, data: Data) -> None:
+    """Raise ValueError where the recipe gives the model columns that are not the data's inputs."""
+    if section.columns and set(section.columns) != set(data.index.inputs):
+        raise ValueError(f"columns are {', '.join(section.columns)}, and the inputs of the data are "
+                         f"{', '.join(data.index.inputs)}: name these, in the order in which the model takes them")
 
 
 def _about(section: ImportedModel, data: Data) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def adopted(model: keras.Model, columns: Sequence[str], output: str, classifies:
     Raises:
         ValueError: the model is not of that kind.
     """
-    _check(model, columns)
+    _check(model, columns, classifies)
     network = bridge.keras_graph(ends.without_activation(model) if classifies else model)
     inputs = {name: keras.Input((), name=name) for name in columns}
     numbers = [keras.ops.expand_dims(tensor, -1) for tensor in inputs.values()]
@@ -53,7 +53,7 @@ def adopted(model: keras.Model, columns: Sequence[str], output: str, classifies:
     return keras.Model(inputs, {output: answer}, name=model.name)
 
 
-def _check(model: keras.Model, columns: Sequence[str]) -> None:
+def _check(model: keras.Model, columns: Sequence[str], classifies: bool) -> None:
     if not columns:
         raise ValueError("say which columns the model takes, in its order, as in model: {columns: [age, bmi]}")
     if not is_graph(model) or len(model.outputs) != 1:
@@ -64,15 +64,23 @@ def _check(model: keras.Model, columns: Sequence[str]) -> None:
     if widths not in ([len(columns)], [1] * len(columns)):
         raise ValueError(f"{model.name} takes {', '.join(map(shown, shapes))}; with {len(columns)} columns it must be "
                          f"one vector of {len(columns)} numbers, or {len(columns)} inputs of one number each")
-    if len(model.outputs[0].shape) > 2:
-        raise ValueError(f"{model.name} gives {shown(model.outputs[0].shape)}; it must be a row of numbers per example")
+    given = model.outputs[0].shape
+    if len(given) > 2 or (not classifies and math.prod(given[1:]) != 1):
+        wanted = "a row of numbers" if classifies else "one number"
+        raise ValueError(f"{model.name} gives {shown(given)}; it must be {wanted} per example")
+    names = {operation.name for operation in bridge.keras_graph(model).operations if not isinstance(
+        operation, keras.layers.InputLayer)}
+    if taken := sorted(names & set(columns)):
+        raise ValueError(f"{model.name} has a layer {taken[0]}, as a column is called: rename the layer or the column")
 
 
 def _normalization(network: Any) -> Any:
     """Return the Normalization along the vector that a network begins with; None where it begins otherwise."""
-    taking = [node.operation for nodes in network._nodes_by_depth.values() for node in nodes
-              if any(tensor is network.inputs[0] for tensor in node.input_tensors)]
-    return taking[0] if len(taking) == 1 and type(taking[0]) is keras.layers.Normalization else None
+    nodes = [node for nodes in network._nodes_by_depth.values() for node in nodes]
+    taking = [node.operation for node in nodes if any(tensor is network.inputs[0] for tensor in node.input_tensors)]
+    if len(taking) != 1 or type(taking[0]) is not keras.layers.Normalization:
+        return None
+    return taking[0] if sum(node.operation is taking[0] for node in nodes) == 1 else None
 
 
 def _normalized(layer: Any, numbers: Sequence[Any]) -> list[Any]:

@@ -55,3 +55,20 @@ def test_channels_first_of_sequences_and_volumes_reach_a_file(tmp_path, inner):
     answered = LiteRTPredictor(tmp_path / "float32.tflite").predict(inputs)
     for name, values in expected.items():
         np.testing.assert_allclose(answered[name], values, atol=1e-5 * np.abs(values).max())
+
+
+def test_a_bias_that_keras_adds_along_the_width_is_added_there():
+    """A layer in two places, in one of which its output is as wide as it has channels."""
+    shared = L.Conv1D(4, 2, data_format="channels_first")
+    long, short = keras.Input((3, 10)), keras.Input((3, 5))
+    model = with_weights(keras.Model([long, short], [shared(long), shared(short)]))
+    generator = np.random.default_rng(1)
+    inputs = [generator.normal(size=(2, 3, length)).astype("float32") for length in (10, 5)]
+    for answered, expected in zip(plain(model)(inputs), model(inputs), strict=True):
+        np.testing.assert_allclose(answered, expected, atol=1e-5)
+
+
+def test_a_layer_inside_another_stays():
+    inner = L.TimeDistributed(L.Conv1D(4, 2, data_format="channels_first"))
+    model = keras.Sequential([keras.Input((2, 3, 10)), inner])
+    assert plain(model) is model

@@ -65,6 +65,11 @@ def test_gates_are_not_split_off_one_product(tmp_path, layer, unroll):
     assert tflite_file.float_operators(content) == []
 
 
+def test_long_sequences_that_have_no_loop_compute_their_gates_one_by_one():
+    model = keras.Sequential([keras.Input((unrolled.MOST_STEPS + 1, 1)), L.LSTM(1, unroll=True)])
+    assert unrolled.unrolled(model).layers[-1].cell.implementation == 1
+
+
 @pytest.mark.parametrize(("shape", "layer"), [
     ((None, 4), lambda: L.LSTM(2)), ((unrolled.MOST_STEPS + 1, 4), lambda: L.LSTM(2)),
     ((3, 6, 2), lambda: L.ConvLSTM1D(2, 2)), ((9, 4), lambda: L.LSTM(2, stateful=True))])

@@ -49,3 +49,12 @@ def test_the_only_signature_is_taken_whatever_it_is_called(tmp_path):
     given = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
     answered = LiteRTPredictor(tmp_path / "m.tflite").predict({"image": given})["logits"]
     np.testing.assert_allclose(answered, given.mean(axis=(1, 2)), atol=1e-6)
+
+
+def test_of_several_signatures_one_must_be_the_default(tmp_path):
+    module = tf.Module()
+    module.call = tf.function(lambda x: {"y": 2 * x})
+    concrete = module.call.get_concrete_function(tf.TensorSpec((None, 2), tf.float32, "x"))
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures={"one": concrete, "two": concrete})
+    with pytest.raises(ValueError, match="it has the signatures one, two, and none is called serving_default"):
+        as_graph.signature_of(tmp_path / "m")

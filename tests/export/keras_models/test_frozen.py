@@ -50,6 +50,47 @@ def test_a_frozen_graph_is_asked_and_becomes_a_file(of_tensorflow_1, tmp_path):
         np.testing.assert_allclose(pressed[tensor.name], expected[tensor.name], rtol=1e-5)
 
 
+def frozen(folder, make):
+    """Write a graph; return its path."""
+    with V1.Graph().as_default() as graph:
+        make()
+    (folder / "a.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    return folder / "a.pb"
+
+
+def test_all_that_a_graph_answers_is_given(tmp_path):
+    def make():
+        x = V1.placeholder("float32", (None, 4), "x")
+        tf.math.top_k(x, 2, name="best")
+        tf.argmax(tf.nn.softmax(x, name="probabilities"), axis=1, name="classes")
+        V1.summary.histogram("seen", x)
+        V1.placeholder_with_default(1.0, (), "unused")
+
+    path = frozen(tmp_path, make)
+    outputs = [tensor.name for tensor in as_graph.signature_of(path).outputs]
+    assert sorted(outputs) == ["best", "best_1", "classes", "probabilities"]
+    answered = dict(zip(outputs, as_graph.answers(path, [np.float32([[1, 4, 2, 3]])]), strict=True))
+    assert answered["best_1"].tolist() == [[1, 3]] and answered["classes"].tolist() == [1]
+
+
+@pytest.mark.parametrize(("make", "expected"), [
+    (lambda: V1.identity(V1.placeholder("float32", None, "x")), "placeholder x of no known shape"),
+    (lambda: V1.placeholder("float32", (None, 2), "x") * V1.placeholder("float32", (), "rate"),
+     "placeholder rate of one value for all examples"),
+    (lambda: V1.placeholder("float32", (None, 2), "a/b") * V1.placeholder("float32", (None, 2), "a_b"),
+     "two placeholders of one name"),
+    (lambda: V1.identity(V1.placeholder("float32", (8, 2), "x")), "takes batches of 8 examples alone")])
+def test_what_it_takes_must_be_examples(tmp_path, make, expected):
+    with pytest.raises(ValueError, match=expected):
+        as_graph.signature_of(frozen(tmp_path, make))
+
+
+def test_a_placeholder_with_a_default_is_taken_where_there_is_no_other(tmp_path):
+    path = frozen(tmp_path, lambda: tf.square(V1.placeholder_with_default(np.zeros((1, 2), "float32"), (None, 2), "x"),
+                                              "y"))
+    assert as_graph.answers(path, [np.float32([[1, 3], [2, 2]])])[0].tolist() == [[1, 9], [4, 4]]
+
+
 def test_a_graph_whose_weights_are_elsewhere_is_refused(of_tensorflow_1):
     with pytest.raises(ValueError, match=r"weights are in a checkpoint \(table, …\): freeze it"):
         as_graph.signature_of(of_tensorflow_1[0] / "variables.pb")
@@ -74,7 +115,9 @@ def test_a_frozen_graph_that_calls_python_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("name", "expected"), [
     ("a.onnx", "is an ONNX model: let onnx2tf"), ("a.pth", "is a model of PyTorch"), ("a.zip", "is an archive: unpack"),
-    ("a.ckpt", "is part of a checkpoint"), ("a.json", "layers without their weights"), ("a.pkl", "runs code"),
+    ("a.ckpt", "is part of a checkpoint"), ("A.ONNX", "is an ONNX model"),
+    ("m.data-00001-of-00002", "is part of a checkpoint"), ("a.json", "layers without their weights"),
+    ("a.pkl", "runs code"),
     ("saved_model.pb", "is the graph of a SavedModel alone: give its folder"),
     ("a.txt", "is not a model: give a .keras"),
     ("models/1/saved_model.pb", "is not a model itself, and has 1 inside: give one, .*models/1"),

@@ -5,6 +5,7 @@ import pytest
 import tf_keras
 
 from export.keras_models import bridge
+from export.keras_models.load import load, load_original
 from tests.export.keras_models.crossing import check, numbers
 
 
@@ -59,12 +60,22 @@ def test_a_leaky_slope_is_carried_over():
     check(keras.Model(inputs, keras.layers.LeakyReLU(negative_slope=0.07)(inputs)), numbers(50, 4))
 
 
-def test_an_activation_that_is_another_function_is_refused_on_the_way_back():
-    inputs = tf_keras.Input((4,))
-    model = tf_keras.Model(inputs, tf_keras.layers.Activation("hard_sigmoid", name="gate")(inputs))
-    with pytest.raises(bridge.BridgeError,
-                       match=r"layer gate \(Activation\) has the activation hard_sigmoid of tf_keras"):
-        bridge.to_keras(model)
+def test_the_hard_sigmoid_of_keras_2_stays_what_it_is(tmp_path):
+    """x / 5 + 1 / 2 in tf_keras, x / 6 + 1 / 2 in Keras 3, both by one name."""
+    tf_keras.utils.set_random_seed(1)
+    layers = tf_keras.layers
+    model = tf_keras.Sequential([layers.Input((6, 3)), layers.LSTM(4, recurrent_activation="hard_sigmoid"),
+                                 layers.Dense(4, activation="hard_sigmoid"), layers.Activation("hard_sigmoid")])
+    given = 3 * numbers(20, 6, 3)
+    expected = np.asarray(model(given))
+    model.save(tmp_path / "two.h5")
+    np.testing.assert_allclose(load_original(tmp_path / "two.h5")(given), expected, rtol=1e-6)
+    loaded = load(tmp_path / "two.h5")
+    np.testing.assert_allclose(loaded(given), expected, rtol=1e-5)
+    loaded.save(tmp_path / "three.keras")
+    again = load(tmp_path / "three.keras")
+    np.testing.assert_allclose(again(given), expected, rtol=1e-5)
+    np.testing.assert_allclose(bridge.to_tf_keras(again)(given), expected, rtol=1e-5)
 
 
 def test_a_setting_that_the_other_side_does_not_have_is_refused():
@@ -84,8 +95,23 @@ def test_a_bias_that_keras_3_adds_along_the_width_does_not_cross():
         with pytest.raises(bridge.BridgeError, match=r"layer first \(Conv2D\) has its channels first and as many of "
                                                      "them as its output is wide, 4"):
             cross(wide)
-        cross(library.Model(inputs, library.layers.Conv2D(4, 2, use_bias=False, **settings)(inputs)))
-        cross(library.Model(inputs, library.layers.Conv2D(3, 2, **settings)(inputs)))
+        others = [library.layers.Conv2D(4, 2, use_bias=False, **settings), library.layers.Conv2D(3, 2, **settings)]
+        for layer in others:
+            model, given = library.Model(inputs, layer(inputs)), numbers(2, 3, 6, 5)
+            np.testing.assert_allclose(cross(model)(given), model(given), atol=1e-5)
+
+
+def test_a_shared_layer_is_looked_at_in_each_of_its_places():
+    shared = keras.layers.Conv1D(4, 2, data_format="channels_first", name="shared")
+    long, short = keras.Input((3, 10)), keras.Input((3, 5))
+    with pytest.raises(bridge.BridgeError, match=r"layer shared .* wide, 4"):
+        bridge.to_tf_keras(keras.Model([long, short], [shared(long), shared(short)]))
+
+
+def test_a_convolutional_lstm_as_wide_as_it_has_channels_crosses():
+    inputs = keras.Input((3, 2, 6, 7))
+    layer = keras.layers.ConvLSTM2D(7, 3, padding="same", return_sequences=True, data_format="channels_first")
+    check(keras.Model(inputs, layer(inputs)), numbers(2, 3, 2, 6, 7))
 
 
 @pytest.mark.parametrize("layer", [lambda: keras.layers.SpatialDropout1D(0.5), lambda: keras.layers.Discretization(
