@@ -16,6 +16,8 @@ from pipelines.engine import workers
 
 #: Precision of numbers in float16, and of float32 sums in another order.
 HALF, SINGLE = 2.0 ** -10, 1e-5
+#: Largest difference of an integer file.
+INTEGER = 0.1
 MODEL, DATA, TRACE = "model", "data", "ran.txt"
 
 
@@ -55,17 +57,21 @@ def tried(name: str) -> tuple[str, str, bool]:
             return f"exit code {done.returncode}: {' '.join(lines)[-200:]}", odd.says or "pressed", False
         if not (folder / "expected.npy").exists():
             return odd.says or "pressed", odd.says or "pressed", True
-        error = workers.call(_difference, folder, what=f"asking the file of {name}")
+        error = workers.call(_difference, folder, "float32", what=f"asking the file of {name}")
+        if (folder / "out" / "litert" / "int8.tflite").exists():
+            rounded = workers.call(_difference, folder, "int8", what=f"asking the integer file of {name}")
+            return (f"off by {error:.1e}, in integers {rounded:.1e}", f"<= {odd.within:.1e}, <= {INTEGER}",
+                    error <= odd.within and rounded <= INTEGER)
         return f"off by {error:.1e}", f"<= {odd.within:.1e}", error <= odd.within
 
 
-def _difference(folder: Path) -> float:
-    """Return how far the float32 file's answers are from the original's, as a share of the largest."""
+def _difference(folder: Path, variant: str) -> float:
+    """Return how far a file's answers are from the original's, as a share of the largest."""
     from export.predictors import LiteRTPredictor
 
     expected = np.load(folder / "expected.npy").astype("float64")
     inputs = np.load(folder / "inputs.npy")
-    (answered,) = LiteRTPredictor(folder / "out" / "litert" / "float32.tflite").predict({"image": inputs}).values()
+    (answered,) = LiteRTPredictor(folder / "out" / "litert" / f"{variant}.tflite").predict({"image": inputs}).values()
     if np.allclose(expected.sum(axis=-1), 1, atol=0.01):  # the original gives probabilities, its file logits
         answered = np.exp(answered - answered.max(axis=-1, keepdims=True))
         answered /= answered.sum(axis=-1, keepdims=True)

@@ -23,6 +23,7 @@ from export.tflite import edit, signatures
 
 with epy.lazy_imports():
     import tensorflow as tf
+    import tf_keras
 
 if TYPE_CHECKING:
     import keras
@@ -65,6 +66,8 @@ def as_tflite(path: Path, allow_code: bool = False) -> bytes:
             return saved.read_bytes()
         loaded, signature = _loaded(saved, path)
         name, specification, output = _image_and_output(signature, path)
+        if _is_of_tensorflow_1(loaded):
+            return _as_it_is(saved, path)
         return _converted(loaded, path, {"image": tf.TensorSpec((1, *specification.shape[1:]), tf.float32, "image")},
                           lambda image: {"logits": signature(**{name: tf.cast(image, specification.dtype)})[output]})
 
@@ -86,6 +89,8 @@ def as_named_tflite(path: Path, inputs: Sequence[Tensor], allow_code: bool = Fal
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
         loaded, signature = _loaded(saved, path)
+        if _is_of_tensorflow_1(loaded):
+            return edit.renamed(_as_it_is(saved, path), plain)
         sizes = {tensor.name: tensor for tensor in inputs}
         own = signature.structured_input_signature[1]
         specifications = {plain(name): tf.TensorSpec((1, *sizes[plain(name)].shape), own[name].dtype, plain(name))
@@ -181,8 +186,7 @@ def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
     elif path.exists() and is_keras(path):
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / "graph"
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints a page
-                load_original(path, allow_code).export(str(exported))
+            _export(load_original(path, allow_code), exported)
             yield exported
     elif path.suffix == frozen.ENDING and path.is_file() and path.name != "saved_model.pb":
         with tempfile.TemporaryDirectory() as folder:
@@ -193,12 +197,48 @@ def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
         raise ValueError(other_files.why_not(path))
 
 
+def _export(model: Any, folder: Path) -> None:
+    """Write a Keras model of either library as a SavedModel, whose inputs and outputs have the names of the model's."""
+    if not isinstance(model, tf_keras.Model) or not model.output_names:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a page
+            model.export(str(folder))
+        return
+    module = tf.Module()
+    module.model = model
+    specifications = {plain(name): tf.TensorSpec(tensor.shape, tensor.dtype, plain(name))
+                      for name, tensor in zip(model.input_names, model.inputs, strict=True)}
+
+    def call(**given: Any) -> dict[str, Any]:
+        taken = tf.nest.pack_sequence_as(model._nested_inputs, [given[name] for name in specifications])
+        answers = tf.nest.flatten(model(taken, training=False))
+        return {plain(name): answer for name, answer in zip(model.output_names, answers, strict=True)}
+
+    module.call = tf.function(call, autograph=False)
+    tf.saved_model.save(module, str(folder), signatures={DEFAULT: module.call.get_concrete_function(**specifications)})
+
+
 def _loaded(folder: Path, title: Path) -> tuple[Any, Any]:
     """Return what is in a SavedModel folder, and the function that is called where none is named. Raises
     ValueError."""
     with _titled(folder, title):
         opened = SavedModelPredictor(folder)
         return opened.loaded, opened.functions[_chosen(opened).name]
+
+
+def _is_of_tensorflow_1(loaded: Any) -> bool:
+    """Return whether what was loaded keeps its weights as TensorFlow 1 did, which cannot be saved again."""
+    graph = getattr(loaded, "graph", None)
+    return isinstance(graph, tf.Graph) and any(one.type in frozen.REFERENCES for one in graph.get_operations())
+
+
+def _as_it_is(folder: Path, title: Path) -> bytes:
+    """Return a SavedModel's main signature as a float32 TFLite file, under its own names. Raises ValueError."""
+    with _titled(folder, title):
+        name = _chosen(SavedModelPredictor(folder)).name
+        try:
+            return converter.run(tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[name]))
+        except ValueError as error:
+            raise ValueError(f"{title} cannot be made a TFLite file: {error}") from error
 
 
 def _converted(loaded: Any, title: Path, specifications: dict[str, Any], call: Any) -> bytes:

@@ -17,8 +17,9 @@ with epy.lazy_imports():
 
 #: Of their files.
 ENDING = ".pb"
-#: Operators that keep a weight outside the graph.
-VARIABLES = ("Variable", "VariableV2", "VarHandleOp", "TemporaryVariable")
+#: Operators that keep a weight outside the graph: those of TensorFlow 1 alone, and all.
+REFERENCES = ("Variable", "VariableV2", "TemporaryVariable")
+VARIABLES = (*REFERENCES, "VarHandleOp")
 #: Operators that nothing else takes, and that are no answers.
 NO_ANSWERS = ("Const", "Placeholder", "PlaceholderWithDefault", "NoOp", "Assert")
 

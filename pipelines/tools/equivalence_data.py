@@ -15,15 +15,13 @@ from export.keras_models.imported import plain
 from export.keras_models.pixels import SCALING, Pixels
 from export.signature import Signature, shown
 from pipelines.errors import UserError
-from pipelines.ingest.sources.table_file import Csv, Parquet
+from pipelines.ingest.sources.table_file import ENDINGS
 from pipelines.tasks.equivalence import INPUT, OUTPUT
 from pipelines.tools.data_option import NUMPY, images_of
 
 with epy.lazy_imports():
     import numpy as np
 
-#: Endings of tables.
-TABLES = (".csv", ".parquet")
 #: Of the draw of the examples that integer files are calibrated with: half of them.
 SEED = 7
 
@@ -66,7 +64,7 @@ def _arrays(data: str, signature: Signature, pixels: Pixels, reason: str) -> dic
     if path.is_dir() and is_picture:
         scale, offset = SCALING[pixels]
         return {first.name: images_of(data, first.shape) * scale + offset}  # type: ignore[arg-type]
-    if path.suffix.lower() not in (*NUMPY, *TABLES):
+    if path.suffix.lower() not in (*NUMPY, *ENDINGS):
         why = f" ({reason})" if reason else ""
         pictures = ", or a folder of pictures" if is_picture else ""
         raise UserError(f"--data {data}: this model is not a classifier of images{why}; give an .npz file with an "
@@ -74,7 +72,7 @@ def _arrays(data: str, signature: Signature, pixels: Pixels, reason: str) -> dic
                         f"{_listed(signature)}")
     if not path.is_file():
         raise UserError(f"--data {data}: there is no such file")
-    if path.suffix.lower() in TABLES:
+    if path.suffix.lower() in ENDINGS:
         arrays = _columns(path)
         if len(signature.inputs) == 1 and first.shape == (len(arrays),) and plain(first.name) not in arrays:
             return {first.name: np.stack(list(arrays.values()), axis=1)}
@@ -90,8 +88,7 @@ def _arrays(data: str, signature: Signature, pixels: Pixels, reason: str) -> dic
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
     """Return a table's columns of numbers, (rows,). Raises UserError."""
-    source = (Parquet if path.suffix.lower() == ".parquet" else Csv)(path=str(path))
-    columns = source.table_of(path).columns
+    columns = ENDINGS[path.suffix.lower()](path=str(path)).table_of(path).columns
     return {plain(name): values for name, values in columns.items() if values.dtype != object}
 
 

@@ -218,9 +218,10 @@ def _equivalence(settings: PressSettings, described: ModelShape, signature: Sign
 
 def _task(text: str | None) -> str | None:
     """Return the name of the task that `--task` gives, with or without a setting. Raises UserError."""
-    read = _one(text, "--task") if text else None
-    name = next(iter(read)) if isinstance(read, dict) and read else read
-    if name not in (None, EQUIVALENCE, str(Tabular.entry_name), *TASKS):
+    read = _one(text, f"--task {text}", "give its name, as a recipe does") if text else None
+    name = next(iter(read)) if isinstance(read, dict) and len(read) == 1 else read
+    tabular = str(Tabular.entry_name)
+    if name not in (None, EQUIVALENCE, tabular, *TASKS) or (isinstance(read, dict) and name != tabular):
         raise UserError(f"--task {text}: press measures {', '.join(TASKS)}, tabular, tabular: regression or "
                         f"{EQUIVALENCE}; give one of them, or leave it out")
     return name
@@ -229,7 +230,7 @@ def _task(text: str | None) -> str | None:
 def _tabular(settings: PressSettings, described: ModelShape) -> Recipe:
     """Return the recipe that measures a model of a table's columns."""
     assert described.signature is not None and settings.task is not None
-    written = _one(settings.task, "--task")
+    written = _one(settings.task)
     try:
         classifies = Tabular.read(written).classifies  # type: ignore[attr-defined]
     except ValueError:
@@ -325,16 +326,16 @@ def _recipe(document: dict[str, Any], model: Path) -> Recipe:
 
 def _listed(text: str, option: str) -> list[Any]:
     """Return the entries of a list with commas between, each a name or {name: settings}."""
-    entries = _one(f"[{text}]", option, text)
+    entries = _one(f"[{text}]", f"{option} {text}", "give names with commas between, for instance float16,int8 or "
+                   "\"int8,{qat: 5}\"")
     if not entries:
         raise UserError(f"{option}: it is empty")
     return entries
 
 
-def _one(text: str, option: str, said: str = "") -> Any:
-    """Return what an option says, as a recipe would write it. Raises UserError."""
+def _one(text: str, option: str = "", advice: str = "") -> Any:
+    """Return what an option says, as a recipe would write it. Raises UserError with what was said and an advice."""
     try:
         return YAML(typ="safe").load(text)
     except YAMLError:
-        raise UserError(f"{option} {said or text}: give names with commas between, for instance float16,int8 or "
-                        "\"int8,{qat: 5}\"") from None
+        raise UserError(f"{option}: {advice}") from None

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from etils import epy
-from pydantic import ValidationError
 
 from export.keras_models.imported import plain
 from export.signature import Signature, shown
@@ -15,7 +14,7 @@ from pipelines.features.columns import IGNORE
 from pipelines.features.feature import Feature
 from pipelines.features.number import Number
 from pipelines.ingest import Source
-from pipelines.ingest.sources.table_file import Csv, Parquet
+from pipelines.ingest.sources.table_file import ENDINGS
 from pipelines.ingest.sources.table_source import TableSource
 from pipelines.tasks.tabular.choice import inputs_of, target_of
 
@@ -52,14 +51,13 @@ def sections(data: str, signature: Signature, target: str, classes: bool) -> tup
 
 
 def _source(data: str) -> TableSource:
-    path = Path(data)
-    if path.suffix.lower() in (".csv", ".tsv"):
-        return Csv(path=data)
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return Parquet(path=data)
+    if kind := ENDINGS.get(Path(data).suffix.lower()):
+        if not Path(data).is_file():
+            raise UserError(f"--data {data}: there is no such file")
+        return kind(path=data)
     try:
         source = Source.read(data)
-    except (ValidationError, ValueError):
+    except ValueError:
         source = None
     if not isinstance(source, TableSource):
         raise UserError(f"--data {data}: this is no table; give a .csv or .parquet file, or wine, breast_cancer or "
@@ -75,11 +73,16 @@ def _chosen(data: str, signature: Signature, numbers: Mapping[str, Feature]) -> 
             raise UserError(f"--data {data}: the model takes one vector, {shown((None, *first.shape))}, and the table "
                             f"has {len(numbers)} columns of numbers beside what it answers: {', '.join(numbers)}")
         return list(numbers)
-    names = {plain(feature.field_name(name)): name for name, feature in numbers.items()}
+    if any(len(tensor.shape) > 1 for tensor in signature.inputs):
+        listed = ", ".join(f"{tensor.name} {shown((None, *tensor.shape))}" for tensor in signature.inputs)
+        raise UserError(f"--task tabular: the model takes {listed}; it must be one vector of numbers, or one number "
+                        "for each column")
+    fields = {feature.field_name(name): name for name, feature in numbers.items()}
+    names = {**{plain(field): name for field, name in fields.items()}, **fields}
     for tensor in signature.inputs:
         if tensor.name not in names:
             raise UserError(f"--data {data}: it has no column of numbers {tensor.name}, which the model takes; it has "
-                            f"{', '.join(names)}")
+                            f"{', '.join(fields)}")
     return [names[tensor.name] for tensor in signature.inputs]
 
 

@@ -12,10 +12,12 @@ from export.keras_models import as_graph
 from export.keras_models import file as keras_file
 from export.keras_models.load import is_keras
 from export.keras_models.pixels import wrong_range
+from export.predictors import open_predictor
 from export.predictors.litert import LiteRTPredictor
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.errors import UserError
+from pipelines.training.class_order import other_order
 from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
@@ -65,14 +67,17 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
             shapes = _take_over_graph(section, data, folder)
             size = f"{(folder / TFLITE).stat().st_size:,} bytes" + (f"; as a graph, {reason}" if is_keras(path) else "")
         _check_outputs(path, shapes, data)
+        order = _other_order(data, folder)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     if suspicion and section.pixels is None:
         raise UserError(f"model: {suspicion}. Say what it wants with --pixels, or model.pixels in a recipe")
     if suspicion:
         journal.note(f"pixels: {suspicion}")
+    if order:
+        journal.note(order)
     journal.parameters(_about(section, data))
-    return f"taken over from {path.name}, {size}" + (f"; {suspicion}" if suspicion else "")
+    return f"taken over from {path.name}, {size}" + "".join(f"; {one}" for one in (suspicion, order) if one)
 
 
 def _check_columns(section: ImportedModel, data: Data) -> None:
@@ -111,6 +116,20 @@ def _classes(targets: Mapping[str, np.ndarray], data: Data) -> np.ndarray | None
     """Return one class per example, where the data have such and know them."""
     whole = [name for name, tensor in data.index.targets.items() if tensor.shape == () and data.index.names(name)]
     return targets[whole[0]] if whole and data.section.labels == "true" else None
+
+
+def _other_order(data: Data, folder: Path) -> str:
+    """Return why the classes of what was taken over seem to be in another order than the data's; empty where they do
+    not, or the data have none."""
+    names = data.task.labels(data.index)
+    if not names or data.section.labels != "true":
+        return ""
+    inputs, targets = data.arrays("train", TRIED)
+    classes = _classes(targets, data)
+    if classes is None:
+        return ""
+    decided = data.task.decision(open_predictor(trained(folder)).predict(inputs))
+    return "" if decided is None else other_order(np.asarray(decided, int), np.asarray(classes, int), names)
 
 
 def _take_over_graph(section: ImportedModel, data: Data, folder: Path) -> Shapes:

@@ -176,3 +176,7 @@ def _with_points(rows: pa.Table) -> pa.Table:
     changed = [pc.replace_substring_regex(rows.column(name), r"^\s*(-?[\d]*),(\d+)\s*$", r"\1.\2")
                for name in rows.column_names]
     return pa.table(changed, names=rows.column_names)
+
+
+#: Files of tables by their endings.
+ENDINGS: dict[str, type[TableFile]] = {".csv": Csv, ".tsv": Csv, ".parquet": Parquet, ".pq": Parquet}

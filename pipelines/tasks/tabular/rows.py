@@ -12,13 +12,11 @@ from pipelines.features.feature import Feature
 from pipelines.ingest.index import Index
 from pipelines.ingest.sources.source import Source
 from pipelines.ingest.sources.table import Table, is_number
-from pipelines.ingest.sources.table_file import Csv, Parquet, TableFile
+from pipelines.ingest.sources.table_file import ENDINGS, Csv, TableFile
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
-
-PARQUET = {".parquet", ".pq"}
 
 
 def read(path: Path, features: Mapping[str, Feature], index: Index,
@@ -31,7 +29,7 @@ def read(path: Path, features: Mapping[str, Feature], index: Index,
     Raises:
         UserError: the file cannot be read, lacks a column, or has a word where a number belongs.
     """
-    kind = Parquet if path.suffix in PARQUET else Csv
+    kind = ENDINGS.get(path.suffix.lower(), Csv)
     source: TableFile = like if isinstance(like, kind) else kind(path=str(path))
     columns = [feature.field_name(name) for name, feature in features.items()]
     rows = source.table_of(path, {column: index.fields[column].kind for column in columns})

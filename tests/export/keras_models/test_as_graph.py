@@ -33,6 +33,23 @@ def test_a_layer_that_keras_3_does_not_have_makes_a_model_a_graph(local, capfd):
     assert "Endpoint" not in capfd.readouterr().out
 
 
+def test_its_inputs_and_outputs_keep_their_names(tmp_path):
+    one, two = L.Input((4, 2), name="one"), L.Input((3,), name="two")
+    x = L.LocallyConnected1D(2, 2)(one)
+    model = tf_keras.Model({"b": two, "a": one}, [L.Dense(2, name="last")(two), L.Flatten(name="first")(x)])
+    model.save(tmp_path / "m.h5")
+    signature = as_graph.signature_of(tmp_path / "m.h5")
+    assert {tensor.name: tensor.shape for tensor in signature.inputs} == {"one": (4, 2), "two": (3,)}
+    assert {tensor.name: tensor.shape for tensor in signature.outputs} == {"first": (6,), "last": (2,)}
+    generator = np.random.default_rng(0)
+    given = {"one": generator.normal(size=(5, 4, 2)).astype("float32"),
+             "two": generator.normal(size=(5, 3)).astype("float32")}
+    expected = dict(zip(["last", "first"], model({"a": given["one"], "b": given["two"]}), strict=True))
+    answered = as_graph.answers(tmp_path / "m.h5", [given[tensor.name] for tensor in signature.inputs])
+    for tensor, values in zip(signature.outputs, answered, strict=True):
+        np.testing.assert_allclose(values, expected[tensor.name], atol=1e-6)
+
+
 def test_what_comes_over_is_no_graph(tmp_path):
     tf_keras.Sequential([L.Input((4,)), L.Dense(2)]).save(tmp_path / "m.h5")
     model, reason = as_graph.layer_by_layer(tmp_path / "m.h5")

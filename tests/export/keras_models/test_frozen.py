@@ -29,15 +29,18 @@ def of_tensorflow_1(tmp_path_factory):
         tf.reduce_sum(logits, axis=1, name="sum")
         session.run(V1.global_variables_initializer())
         answers = session.run(["probabilities:0", "sum:0"], {numbers: given[0], tokens: given[1]})
+        V1.saved_model.simple_save(session, str(folder / "saved"), {"in_numbers": numbers, "tokens": tokens}, {
+            "probabilities": graph.get_tensor_by_name("probabilities:0"), "sum": graph.get_tensor_by_name("sum:0")})
         (folder / "variables.pb").write_bytes(graph.as_graph_def().SerializeToString())
         frozen = V1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), ["probabilities", "sum"])
         (folder / "frozen.pb").write_bytes(frozen.SerializeToString())
     return folder, given, answers
 
 
-def test_a_frozen_graph_is_asked_and_becomes_a_file(of_tensorflow_1, tmp_path):
+@pytest.mark.parametrize("name", ["frozen.pb", "saved"])
+def test_a_graph_of_tensorflow_1_is_asked_and_becomes_a_file(of_tensorflow_1, tmp_path, name):
     folder, given, answers = of_tensorflow_1
-    path = folder / "frozen.pb"
+    path = folder / name
     signature = as_graph.signature_of(path)
     assert {tensor.name: tensor.shape for tensor in signature.inputs} == {"in_numbers": (6,), "tokens": (3,)}
     named = dict(zip(["in_numbers", "tokens"], given, strict=True))

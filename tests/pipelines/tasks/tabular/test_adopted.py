@@ -83,10 +83,11 @@ TABLE = "age,name,b m i,target\n1,x,2.5,0\n3,y,1.5,1\n2,z,0.5,1\n4,x,9.5,0\n"
 
 
 @pytest.mark.parametrize(("table", "inputs", "target", "expected"), [
-    (TABLE, {"age": (1,), "size": (1,)}, "target", "no column of numbers size, which the model takes; it has age, b_m"),
+    (TABLE, {"age": (1,), "size": (1,)}, "target", "no column of numbers size, which the model takes; it has age, b m"),
     (TABLE, {"x": (3,)}, "target", r"takes one vector, \(batch, 3\), and the table has 2 columns of numbers"),
     (TABLE, {"x": (2,)}, "price", "has no column price; name the one that the model answers with --target-column"),
     (TABLE.replace("1.5", ""), {"x": (2,)}, "target", "t.csv row 2: b m i is missing, and the model does not say"),
+    (TABLE, {"x": (2, 1)}, "target", r"takes x \(batch, 2, 1\); it must be one vector"),
     ("", {"x": (2,)}, "target", "t.csv is empty")])
 def test_a_table_that_does_not_fit_is_refused(tmp_path, monkeypatch, table, inputs, target, expected):
     monkeypatch.chdir(tmp_path)
@@ -108,6 +109,31 @@ def test_columns_that_a_model_does_not_take_are_ignored(tmp_path, monkeypatch):
         keras.Sequential([keras.Input((1,)), L.Dense(1)])), "target", True)[1] == ["size"]
     with pytest.raises(UserError, match="this is no table"):
         table_data.sections("digits", imported.signature_in_order(model), "target", True)
+
+
+@pytest.mark.slow
+def test_classes_in_another_order_are_noticed(tmp_path, monkeypatch, litepress):
+    """scikit-learn has malignant before benign, the words benign before malignant."""
+    monkeypatch.chdir(tmp_path)
+    data = sklearn.datasets.load_breast_cancer()
+    keras.utils.set_random_seed(1)
+    first = L.Normalization()
+    first.adapt(data.data)
+    model = keras.Sequential([keras.Input((30,)), first, L.Dense(1, activation="sigmoid")])
+    model.compile(keras.optimizers.Adam(0.02), "binary_crossentropy")
+    for name, targets in (("theirs", data.target), ("ours", 1 - data.target)):
+        model.fit(data.data, targets, epochs=20, verbose=0)
+        model.save(f"{name}.keras")
+    arguments = ("--data", "breast_cancer", "--task", "tabular", "--variants", "float32,int8", "--targets", "litert",
+                 "--no-track", "--json", "r.json")
+    done = litepress("press", "theirs.keras", *arguments)
+    assert done.code == 0, done.out + done.err
+    assert "in another order than the data's" in done.out and "where its classes are malignant, benign" in done.out
+    done = litepress("press", "ours.keras", *arguments)
+    assert done.code == 0 and "another order" not in done.out
+    result = json.loads(Path("r.json").read_text())
+    assert result["reference"]["metrics"]["auc"] > 0.98
+    assert all(one["metrics"]["auc"] > 0.98 for one in result["artifacts"])
 
 
 def test_a_model_of_keras_2_is_measured_on_a_table(tmp_path, monkeypatch, litepress):
