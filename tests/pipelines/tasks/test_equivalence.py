@@ -204,7 +204,7 @@ def test_a_model_of_text_is_refused_in_a_line(place):
         equivalence_data.write(Path("m.keras"), "data.npz", signature, Path("made.npz"))
 
 
-@pytest.mark.parametrize("save", [as_saved_model, as_tflite])
+@pytest.mark.parametrize("save", [pytest.param(as_saved_model, marks=pytest.mark.slow), as_tflite])
 def test_a_graph_of_any_inputs_is_pressed(place, litepress, save):
     done = litepress("press", save(place), "--data", "data.npz", "--variants", "float32,int8", "--no-track", "--json",
                      "r.json")

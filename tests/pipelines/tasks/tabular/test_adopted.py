@@ -136,6 +136,7 @@ def test_classes_in_another_order_are_noticed(tmp_path, monkeypatch, litepress):
     assert all(one["metrics"]["auc"] > 0.98 for one in result["artifacts"])
 
 
+@pytest.mark.slow
 def test_a_model_of_keras_2_is_measured_on_a_table(tmp_path, monkeypatch, litepress):
     monkeypatch.chdir(tmp_path)
     data = sklearn.datasets.load_diabetes(scaled=False)
