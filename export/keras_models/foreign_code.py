@@ -52,6 +52,10 @@ PLAIN_SYMBOLS = {
     "truediv", "unstack", "where", "zeros_like"}
 #: Modules whose classes a configuration may name: Keras' own.
 MODULES = ("keras", "tf_keras", "keras_hub", "keras_cv", "keras_nlp", "builtins")
+#: TensorFlow's initializers, which tf_keras' own EfficientNetV2 names.
+INITIALIZERS = ("tensorflow.python.ops.init_ops_v2", {
+    "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "LecunNormal", "LecunUniform",
+    "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Zeros"})
 #: A dataset or a member of an archive that is larger than this, in bytes, may be no more than so many times as large as
 #: what is stored of it.
 LARGE, EXPANSION = 64 * 2**20, 1000
@@ -213,7 +217,8 @@ def _check_object(config: dict[str, Any], path: Path) -> None:
     if not _registered(config):
         if kind in LAYERS:
             raise refuse(path, f"{LAYERS[kind]} in {title}")
-        if isinstance(module, str) and module.split(".")[0] not in MODULES:
+        of_tensorflow = module == INITIALIZERS[0] and kind in INITIALIZERS[1]
+        if isinstance(module, str) and module.split(".")[0] not in MODULES and not of_tensorflow:
             raise ForeignCodeError(f"{path} cannot be read as a Keras model: {keras_file.unregistered(kind)}")
     for setting in FILES:
         if isinstance(settings.get(setting), str):

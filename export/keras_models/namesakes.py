@@ -100,16 +100,18 @@ def namesake(layer: Any, library: Any, name: str) -> Any:
 
 
 def of_networks(library: Any) -> dict[str, Any]:
-    """Return the layers that belong to networks of a library's applications, ConvNeXt's, by name.
+    """Return the layers that belong to networks of a library's applications, ConvNeXt's and Inception-ResNet's, by
+    name.
 
     Args:
         library: keras.layers or tf_keras.layers.
     """
     if library is keras.layers:
-        from keras.src.applications import convnext
+        from keras.src.applications import convnext, inception_resnet_v2
     else:
-        from tf_keras.src.applications import convnext
-    return {name: getattr(convnext, name) for name in ("LayerScale", "StochasticDepth")}
+        from tf_keras.src.applications import convnext, inception_resnet_v2
+    return {"CustomScaleLayer": inception_resnet_v2.CustomScaleLayer, "LayerScale": convnext.LayerScale,
+            "StochasticDepth": convnext.StochasticDepth}
 
 
 def _config(layer: Any, kind: type, name: str, left_out: Collection[str]) -> dict[str, Any]:

@@ -87,11 +87,21 @@ def configured(change):
      "reads another file, /etc/passwd"),
     (lambda: configured(lambda layer: layer.update(module="os.path", registered_name=None)),
      "needs Dense, which is not registered here"),
+    (lambda: configured(lambda layer: layer["config"].update(kernel_initializer={
+        "class_name": "get", "module": "tensorflow.python.ops.init_ops_v2", "config": {}})), "needs get, which is not"),
     (lambda: configured(lambda layer: layer.update(
         class_name="TFOpLambda", config={"name": "op", "function": "io.write_file"})), r"calls tf\.io\.write_file")])
 def test_what_a_keras_file_would_do_is_said(make, expected):
     with pytest.raises(foreign_code.ForeignCodeError, match=expected):
         load(make())
+
+
+def test_an_initializer_of_tensorflow_passes():
+    inputs = tf_keras.Input((4,))
+    tf_keras.Model(inputs, tf_keras.layers.Dense(2, kernel_initializer=tf.constant_initializer(0.5))(inputs)).save(
+        "model.h5")
+    foreign_code.check(Path("model.h5"))
+    assert np.asarray(load(Path("model.h5"))(np.ones((1, 4), "float32"))).tolist() == [[2, 2]]
 
 
 @pytest.mark.parametrize("name", ["bomb.bin", "model.weights.h5"])

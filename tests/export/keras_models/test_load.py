@@ -86,10 +86,10 @@ def test_a_keras_file_of_keras_2_is_read_by_keras_2():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "DenseNet121",
                                   "ResNet50", "ResNet50V2", "NASNetMobile", "Xception", "ConvNeXtTiny",
-                                  "RegNetX002"])
+                                  "RegNetX002", "EfficientNetV2B0", "InceptionResNetV2"])
 def test_the_applications_of_keras_2_come_over(name):
     tf_keras.utils.set_random_seed(3)
-    side = 75 if name == "Xception" else 64
+    side = 75 if name in ("Xception", "InceptionResNetV2") else 64
     made = getattr(tf_keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=7)
     images = np.random.default_rng(0).uniform(0, 255, (4, side, side, 3)).astype("float32")
     made.save("model.h5")
