@@ -4,12 +4,13 @@
     .venv/bin/python benchmarks/press.py --only applications
     .venv/bin/python benchmarks/press.py --only mutations --count 200
 
-`applications` takes the networks of keras.applications as Keras 2 and Keras 3 save them, and holds the model that comes
-of each file against the original in its own library. `models` presses small trained models of Keras 2, those of MLPerf
-Tiny beside the plain TensorFlow converter's files. `odd` presses models, data and files as people have them. `layers`
-(a quarter of an hour) sends every layer of Keras through, in every setting that changes what it computes. `mutations`
-changes bits, sizes and names in model files of every format: whatever that does, the answer is one line, nothing is
-run, and the memory stays small. Exits 1 where a figure is missed.
+`applications` takes the networks of keras.applications, to logits, as Keras 2 and Keras 3 save them, and holds the
+model that comes of each file, and its float32 TFLite file, against the original in its own library. `models` presses
+small trained models of Keras 2, those of MLPerf Tiny beside the plain TensorFlow converter's files. `odd` presses
+models, data and files as people have them. `layers` (a quarter of an hour) sends every layer of Keras through, in every
+setting that changes what it computes. `mutations` changes bits, sizes and names in model files of every format:
+whatever that does, the answer is one line, nothing is run, and the memory stays small. Exits 1 where a figure is
+missed.
 """
 from __future__ import annotations
 
@@ -77,23 +78,33 @@ def applications(options: argparse.Namespace) -> list[Row]:
 
 
 def _difference(name: str, side: int, form: str) -> float:
-    """Return how far what `press` reads is from the original, whose weights are random, as a share of its largest
-    output."""
+    """Return how far what `press` reads, and the float32 file that is made of it, are from the original, whose weights
+    are random, as a share of its largest output."""
     import keras
     import tf_keras
 
+    from export.conversion import convert
+    from export.keras_models import imported
     from export.keras_models.load import load
+    from export.predictors import LiteRTPredictor
+    from pipelines.tools.inspect_model import functions_of
 
     library: Any = keras if form.startswith("keras 3") else tf_keras
     library.utils.set_random_seed(3)
-    made = getattr(library.applications, name)(weights=None, input_shape=(side, side, 3), classes=CLASSES)
+    made = getattr(library.applications, name)(weights=None, input_shape=(side, side, 3), classes=CLASSES,
+                                               classifier_activation=None)
     images = np.random.default_rng(0).uniform(0, 255, (IMAGES, side, side, 3)).astype("float32")
     expected = np.asarray(made(images, training=False))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / {"keras 3 .keras": "m.keras", "keras 2 .h5": "m.h5", "keras 2 SavedModel": "m"}[form]
         made.save(path)
-        answered = np.asarray(load(path)(images, training=False))
-    return float(np.abs(answered - expected).max() / np.abs(expected).max())
+        model, file = imported.named(load(path)), Path(folder) / "float32.tflite"
+        convert.float_graph(model, functions_of, Path(folder) / "graph")
+        file.write_bytes(convert.convert(Path(folder) / "graph", "float32"))
+        (name,) = model.input
+        both = [model({name: images}, training=False), LiteRTPredictor(file).predict({name: images})]
+    return max(float(np.abs(np.asarray(answered) - expected).max() / np.abs(expected).max())
+               for one in both for answered in one.values())
 
 
 def models(options: argparse.Namespace) -> list[Row]:
