@@ -64,10 +64,10 @@ def as_tflite(path: Path, allow_code: bool = False) -> bytes:
     with _as_saved(path, allow_code) as saved:
         if saved.suffix == TFLITE:
             return saved.read_bytes()
-        loaded, signature = _loaded(saved, path)
+        loaded, signature, main = _loaded(saved, path)
         name, specification, output = _image_and_output(signature, path)
         if _is_of_tensorflow_1(loaded):
-            return _as_it_is(saved, path)
+            return _as_it_is(saved, path, main)
         return _converted(loaded, path, {"image": tf.TensorSpec((1, *specification.shape[1:]), tf.float32, "image")},
                           lambda image: {"logits": signature(**{name: tf.cast(image, specification.dtype)})[output]})
 
@@ -88,9 +88,9 @@ def as_named_tflite(path: Path, inputs: Sequence[Tensor], allow_code: bool = Fal
                 return edit.renamed(saved.read_bytes(), plain)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
-        loaded, signature = _loaded(saved, path)
+        loaded, signature, main = _loaded(saved, path)
         if _is_of_tensorflow_1(loaded):
-            return edit.renamed(_as_it_is(saved, path), plain)
+            return edit.renamed(_as_it_is(saved, path, main), plain)
         sizes = {tensor.name: tensor for tensor in inputs}
         own = signature.structured_input_signature[1]
         specifications = {plain(name): tf.TensorSpec((1, *sizes[plain(name)].shape), own[name].dtype, plain(name))
@@ -217,12 +217,13 @@ def _export(model: Any, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures={DEFAULT: module.call.get_concrete_function(**specifications)})
 
 
-def _loaded(folder: Path, title: Path) -> tuple[Any, Any]:
-    """Return what is in a SavedModel folder, and the function that is called where none is named. Raises
+def _loaded(folder: Path, title: Path) -> tuple[Any, Any, str]:
+    """Return what is in a SavedModel folder, the function that is called where none is named, and its name. Raises
     ValueError."""
     with _titled(folder, title):
         opened = SavedModelPredictor(folder)
-        return opened.loaded, opened.functions[_chosen(opened).name]
+        name = _chosen(opened).name
+        return opened.loaded, opened.functions[name], name
 
 
 def _is_of_tensorflow_1(loaded: Any) -> bool:
@@ -231,14 +232,17 @@ def _is_of_tensorflow_1(loaded: Any) -> bool:
     return isinstance(graph, tf.Graph) and any(one.type in frozen.REFERENCES for one in graph.get_operations())
 
 
-def _as_it_is(folder: Path, title: Path) -> bytes:
-    """Return a SavedModel's main signature as a float32 TFLite file, under its own names. Raises ValueError."""
-    with _titled(folder, title):
-        name = _chosen(SavedModelPredictor(folder)).name
-        try:
-            return converter.run(tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[name]))
-        except ValueError as error:
-            raise ValueError(f"{title} cannot be made a TFLite file: {error}") from error
+def _as_it_is(folder: Path, title: Path, name: str) -> bytes:
+    """Return a signature of a SavedModel as a float32 TFLite file, under its own names. Raises ValueError."""
+    return _tflite(tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[name]), title)
+
+
+def _tflite(made: Any, title: Path) -> bytes:
+    """Return what a converter makes. Raises ValueError."""
+    try:
+        return converter.run(made)
+    except ValueError as error:
+        raise ValueError(f"{title} cannot be made a TFLite file: {error}") from error
 
 
 def _converted(loaded: Any, title: Path, specifications: dict[str, Any], call: Any) -> bytes:
@@ -250,10 +254,7 @@ def _converted(loaded: Any, title: Path, specifications: dict[str, Any], call: A
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={
             DEFAULT: module.call.get_concrete_function(**specifications)})
-        try:
-            return converter.run(tf.lite.TFLiteConverter.from_saved_model(folder))
-        except ValueError as error:
-            raise ValueError(f"{title} cannot be made a TFLite file: {error}") from error
+        return _tflite(tf.lite.TFLiteConverter.from_saved_model(folder), title)
 
 
 def _image_and_output(signature: Any, folder: Path) -> tuple[str, tf.TensorSpec, str]:
