@@ -20,18 +20,20 @@ with epy.lazy_imports():
 BATCH = 32
 
 
-def answers(path: Path, inputs: Sequence[np.ndarray], allow_code: bool = False) -> list[np.ndarray]:
+def answers(path: Path, inputs: Sequence[np.ndarray], is_graph: bool = False,
+            allow_code: bool = False) -> list[np.ndarray]:
     """Return what a model answers, output by output, in its own library.
 
     Args:
         path: looked at by `foreign_code.check` before.
         inputs: (examples, …) each, in the order of the model's inputs.
+        is_graph: it is taken as one, see `as_graph.layer_by_layer`, which reads it; this does not again.
         allow_code: let its code run: for a process of its own.
 
     Raises:
         ValueError: it cannot be read, or does not take these inputs.
     """
-    if as_graph.layer_by_layer(path, allow_code)[0] is None:
+    if is_graph:
         return as_graph.answers(path, inputs, allow_code)
     model = load_original(path)
     parts: list[list[np.ndarray]] = []

@@ -51,7 +51,7 @@ def check(path: Path) -> None:
 
 
 def _why_no_folder(path: Path) -> str:
-    inner = sorted(one.parent for one in path.glob("*/saved_model.pb"))
+    inner = sorted(one.parent for depth in ("*", "*/*") for one in path.glob(f"{depth}/saved_model.pb"))
     if inner:
         return f"{path} is not a model itself, and has {len(inner)} inside: give one, {inner[-1]}"
     files = sorted(one for one in path.iterdir() if one.suffix in (".keras", ".h5", ".hdf5", ".tflite", ".pb"))

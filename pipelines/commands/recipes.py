@@ -92,8 +92,9 @@ def press(
         task: Annotated[Optional[str], typer.Option(
             help="image_classification, semantic_segmentation, tabular, \"tabular: regression\", or equivalence: the "
                  "original's answers are what counts")] = None,
-        target: Annotated[str, typer.Option(
-            "--target-column", metavar="NAME", help="of a table, what the model answers")] = "target",
+        target: Annotated[Optional[str], typer.Option(
+            "--target-column", metavar="NAME",
+            help="of a table, what the model answers; target where not given")] = None,
         allow_code: Annotated[bool, typer.Option(
             "--allow-code", help="run the Python code that the model's file holds, in a process of its own")] = False,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,

@@ -27,7 +27,7 @@ SEED = 7
 
 
 def write(model: Path, data: str, signature: Signature, target: Path, *, allow_code: bool = False,
-          pixels: Pixels | None = None, reason: str = "") -> None:
+          pixels: Pixels | None = None, reason: str = "", is_graph: bool = False) -> None:
     """Write what the original answers on the given inputs to an .npz file: all of it as the test part, and half of it,
     drawn at random, as the training part.
 
@@ -39,13 +39,14 @@ def write(model: Path, data: str, signature: Signature, target: Path, *, allow_c
         allow_code: run the code that its file holds.
         pixels: the range that pictures are given in, 0..255 where it is not known.
         reason: why the model is no classifier of images, where somebody may take it for one.
+        is_graph: it is taken as one, see `as_graph.layer_by_layer`.
 
     Raises:
         UserError: an array is missing or of another shape, or the original does not take them.
     """
     given = _checked(data, _arrays(data, signature, pixels or "0..255", reason), signature)
     try:
-        answers = original.answers(model, list(given.values()), allow_code)
+        answers = original.answers(model, list(given.values()), is_graph, allow_code)
     except ValueError as error:
         raise UserError(f"press: {error}") from error
     count = len(answers[0])

@@ -72,7 +72,7 @@ class PressSettings:
         allow_code: run the code that the model's file holds, in a process of its own.
         task: image_classification, semantic_segmentation, tabular or equivalence, as a recipe has it; where not given
             the first for those that are such, else the last.
-        target: the column of a table that the model answers.
+        target: the column of a table that the model answers, where it has another name than a table's usual one.
     """
 
     model: Path
@@ -84,7 +84,7 @@ class PressSettings:
     name: str | None = None
     allow_code: bool = False
     task: str | None = None
-    target: str = TARGET
+    target: str | None = None
 
 
 class ModelShape(BaseModel):
@@ -112,6 +112,11 @@ def recipe_for(settings: PressSettings) -> Recipe:
     """
     model = settings.model
     named = _task(settings.task)
+    if named != str(Tabular.entry_name) and settings.target is not None:
+        raise UserError(f"--target-column {settings.target}: only tables have one; add --task tabular or "
+                        "\"tabular: regression\", or leave it out")
+    if named == str(Tabular.entry_name) and settings.pixels is not None:
+        raise UserError(f"--pixels {settings.pixels}: a table has no pixels; leave it out")
     described = workers.call(describe, model, settings.allow_code, named, what="press: reading the model")
     if named == str(Tabular.entry_name):
         return _tabular(settings, described)
@@ -200,7 +205,7 @@ def _equivalence(settings: PressSettings, described: ModelShape, signature: Sign
     settings.scratch.mkdir(parents=True, exist_ok=True)
     path = settings.scratch / f"{Path(settings.data).stem}.answered-by-the-original.npz"
     write = functools.partial(equivalence_data.write, allow_code=settings.allow_code, pixels=settings.pixels,
-                              reason=described.reason)
+                              reason=described.reason, is_graph=not described.is_keras)
     workers.call(write, settings.model, settings.data, signature, path, what="press: asking the original")
     variants = _listed(settings.variants or FIXED, "--variants")
     allowed = {"allow_code": True} if settings.allow_code else {}
@@ -236,8 +241,8 @@ def _tabular(settings: PressSettings, described: ModelShape) -> Recipe:
     except ValueError:
         raise UserError(f"--task {settings.task}: say tabular, of a class, or \"tabular: regression\", of a "
                         "number") from None
-    section, columns = workers.call(table_data.sections, settings.data, described.signature, settings.target,
-                                    classifies, what="press: reading the table")
+    section, columns = workers.call(table_data.sections, settings.data, described.signature,
+                                    settings.target or TARGET, classifies, what="press: reading the table")
     return _recipe({
         "name": _name(settings), "task": written, "data": section,
         "model": {"builder": FILE, "path": str(settings.model), "columns": columns},

@@ -308,7 +308,7 @@ class Variant(Named, Entry):
         if kept := details.get("stays_float"):
             summary += f"; {', '.join(kept)} float"
         if details.get("unrolled"):
-            summary += "; recurrent layers without their loop"
+            summary += "; recurrent layers gate by gate, without loops"
         return VariantRecord(
             name=self.title, encoding=encoding, summary=summary, integer=not tflite_file.float_tensors(content),
             bytes=len(content), zipped=zipped_size(content), details=details)

@@ -124,6 +124,7 @@ def test_a_frozen_graph_that_calls_python_is_refused(tmp_path):
     ("saved_model.pb", "is the graph of a SavedModel alone: give its folder"),
     ("a.txt", "is not a model: give a .keras"),
     ("models/1/saved_model.pb", "is not a model itself, and has 1 inside: give one, .*models/1"),
+    ("models/digits/3/saved_model.pb", "is not a model itself, and has 1 inside: give one, .*models/digits/3"),
     ("models/m.h5", "is a folder, and not a SavedModel: give a file in it, .*m.h5"),
     ("models/checkpoint", "is a folder of checkpoints"), ("models/b.txt", "is not a model: give a .keras")])
 def test_what_is_no_model_is_said_to_be_what_it_is(tmp_path, name, expected):

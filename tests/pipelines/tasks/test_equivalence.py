@@ -195,6 +195,30 @@ def as_tflite(place):
     return "m.tflite"
 
 
+def as_frozen_graph(place):
+    """As TensorFlow 1 kept graphs, with their weights inside."""
+    with tf.Graph().as_default() as graph:
+        zeta = tf.compat.v1.placeholder("float32", (None, 12), "zeta")
+        alpha = tf.compat.v1.placeholder("int32", (None, 6), "alpha")
+        words = tf.gather(np.random.default_rng(2).normal(size=(20, 12)).astype("float32"), alpha)
+        tf.reduce_mean(words, axis=1, name="mean")
+        tf.linalg.matvec(words, zeta, name="near")
+    Path("m.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    return "m.pb"
+
+
+def as_local_layers(place):
+    """With a layer of Keras 2 that Keras 3 does not have."""
+    layers = tf_keras.layers
+    tf_keras.utils.set_random_seed(2)
+    zeta, alpha = layers.Input((12,), name="zeta"), layers.Input((6,), dtype="int32", name="alpha")
+    local = layers.Flatten()(layers.LocallyConnected1D(2, 3)(layers.Reshape((12, 1))(zeta)))
+    words = layers.GlobalAveragePooling1D()(layers.Embedding(20, 4)(alpha))
+    tf_keras.Model([zeta, alpha], [layers.Dense(3, name="mean")(local), layers.Concatenate()([local, words])]).save(
+        "m.h5")
+    return "m.h5"
+
+
 def test_a_model_of_text_is_refused_in_a_line(place):
     inputs = keras.Input((1,), dtype="string", name="words")
     keras.Model(inputs, keras.layers.TextVectorization(vocabulary=["a", "b"])(inputs)).save("m.keras")
@@ -204,7 +228,8 @@ def test_a_model_of_text_is_refused_in_a_line(place):
         equivalence_data.write(Path("m.keras"), "data.npz", signature, Path("made.npz"))
 
 
-@pytest.mark.parametrize("save", [pytest.param(as_saved_model, marks=pytest.mark.slow), as_tflite])
+@pytest.mark.parametrize("save", [pytest.param(as_saved_model, marks=pytest.mark.slow), as_tflite,
+                                  as_frozen_graph, as_local_layers])
 def test_a_graph_of_any_inputs_is_pressed(place, litepress, save):
     done = litepress("press", save(place), "--data", "data.npz", "--variants", "float32,int8", "--no-track", "--json",
                      "r.json")
@@ -215,12 +240,16 @@ def test_a_graph_of_any_inputs_is_pressed(place, litepress, save):
     assert of["float32"]["largest"] < 1e-6 and 1e-5 < of["int8"]["mean"] < 0.02
     signature = LiteRTPredictor(Path(result["artifacts"][0]["path"])).signatures["serving_default"]
     assert {tensor.name for tensor in signature.inputs} == {"zeta", "alpha"}
+    assert ("as a graph, " in done.out) == (save is as_local_layers)
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
     (("--targets", "saved_model"), "graph is not a Keras model; leave the target out"),
     (("--variants", "qat,{pruned: {epochs: 1}}"), "--variants qat, pruned: trains, and nothing is known of this model"),
-    (("--task", "image_classification"), "graph must take one image and give one output")])
+    (("--task", "image_classification"), "graph must take one image and give one output"),
+    (("--task", "tabular"), "graph: for tables only Keras models can be taken over, layer by layer"),
+    (("--task", "tabular", "--pixels", "0..1"), "--pixels 0..1: a table has no pixels; leave it out"),
+    (("--target-column", "price"), "--target-column price: only tables have one; add --task tabular")])
 def test_what_needs_keras_is_one_line(place, litepress, arguments, expected):
     done = litepress("press", as_saved_model(place), "--data", "data.npz", "--no-track", *arguments)
     assert done.code == 2 and expected in done.err and len(done.err.strip().splitlines()) == 1, done.err
