@@ -64,7 +64,7 @@ def side_by_side(rounds: int) -> float:
             path = Path(folder) / "journal.jsonl"
             loop.fit(model(), loop.Training(
                 settings=recipe.train, objective=task.trained_objective(recipe.train.loss, data.index),
-                watched=task.watch(), monitored=task.watched, steps=data.steps, batches=batches,
+                watched=task.watch(data.index), monitored=task.watched, steps=data.steps, batches=batches,
                 validation=data.validation(), folder=Path(folder), journal=Journal(path),
                 progress=lambda epoch, done, metrics: None))
             return _between([event["time"] for event in read(path) if event["event"] == "metrics"])

@@ -1,8 +1,12 @@
 """One line for an error, or for a program that failed."""
 from __future__ import annotations
 
+import re
+
 #: How Keras begins the messages of others.
 KERAS = "Exception encountered when calling"
+#: What TensorFlow puts around what it has to say: colours, and which function and operator said it.
+AROUND = re.compile(r"\x1b\[[0-9;]*m|\{\{[^{}]*\}\}\s*|\s*\[Op:\w+\](?: name:\s*)?")
 
 
 def first_line(error: BaseException | str) -> str:
@@ -20,4 +24,5 @@ def last_line(output: str, limit: int = 200) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    lines = (AROUND.sub("", line).strip() for line in text.splitlines())
+    return [line for line in lines if line]

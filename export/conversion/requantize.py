@@ -17,9 +17,7 @@ def convert(source: Path, encoding: str, calibration: Calibration | None, *, per
         ValueError: the encoding needs the model itself, or the file is quantized already.
     """
     content = source.read_bytes()
-    if not tflite_file.float_tensors(content) or "QUANTIZE" in tflite_file.operators(content):
-        if encoding == "float32":
-            return content
+    if tflite_file.is_quantized(content):
         raise ValueError("the given .tflite file is quantized already; press it from the float model")
     if encoding == "float32":
         return content

@@ -20,6 +20,7 @@ from export.keras_models.namesakes import BridgeError
 from export.predictors import Predictor, SavedModelPredictor, choose, open_predictor
 from export.signature import DEFAULT, Signature, Tensor, shown
 from export.tflite import edit, signatures
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -181,7 +182,12 @@ def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
         other_files.check(path)
     if not allow_code and path.exists():
         foreign_code.check(path)
-    if (path.suffix == TFLITE and path.is_file()) or (path / "saved_model.pb").exists():
+    if path.suffix == TFLITE and path.is_file():
+        with _titled(path, path):
+            if tflite_file.is_quantized(path.read_bytes()):
+                raise ValueError("it is quantized already; give the float file, or the model that it was made of")
+        yield path
+    elif (path / "saved_model.pb").exists():
         yield path
     elif path.exists() and is_keras(path):
         with tempfile.TemporaryDirectory() as folder:

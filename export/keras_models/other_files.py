@@ -9,14 +9,15 @@ WANTED = "give a .keras, .h5 or .tflite file, a SavedModel folder, or a frozen g
 PYTORCH = "is a model of PyTorch: export it to ONNX, and let onnx2tf make a SavedModel of that"
 ARCHIVE = "is an archive: unpack it, and give what is inside"
 CHECKPOINT = "is part of a checkpoint, weights without their model: load them into the model, and save it whole"
+PICKLE = ("is a pickle, which runs code where it is read, and is no model of Keras or TensorFlow: save a Keras model "
+          "with model.save; models of scikit-learn are not taken")
 #: What files of an ending are.
 ENDINGS = {
     ".onnx": "is an ONNX model: let onnx2tf make a SavedModel of it", ".pt": PYTORCH, ".pth": PYTORCH,
     ".safetensors": "holds weights without their model: load them into the model, and save it whole",
     ".mlmodel": "is a Core ML model: give the model that it was made of",
     ".mlpackage": "is a Core ML model: give the model that it was made of",
-    ".pkl": "is a pickle, which runs code where it is read: save the model itself",
-    ".joblib": "is a pickle, which runs code where it is read: save the model itself",
+    ".pkl": PICKLE, ".pickle": PICKLE, ".joblib": PICKLE,
     ".json": "is a model's layers without their weights, or TensorFlow.js: save the model whole, or let "
              "tensorflowjs_converter make a Keras model of it",
     ".zip": ARCHIVE, ".gz": ARCHIVE, ".tgz": ARCHIVE, ".tar": ARCHIVE,
@@ -30,6 +31,8 @@ PLACEHOLDERS = {b"version https://git-lfs": "a pointer of Git LFS, not the file 
 def why_not(path: Path) -> str:
     """Return the line that says why a path is no model, and what to give instead."""
     if not path.exists():
+        if path.with_name(f"{path.name}.index").exists():
+            return f"{path} {CHECKPOINT}"
         return f"there is no model {path}"
     if path.is_dir():
         return _why_no_folder(path)

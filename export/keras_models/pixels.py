@@ -36,14 +36,15 @@ def wrong_range(model: keras.Model, pixels: Pixels, images: np.ndarray, labels: 
     if labels is not None:
         right = {name: float((_classes(model, scaled) == labels).mean()) for name, scaled in values.items()}
         best = max(right, key=lambda name: right[name])
-        if right[best] > right[pixels] + 0.2:
+        chance = np.unique(labels, return_counts=True)[1].max() / len(labels)
+        if right[best] > max(right[pixels], chance) + 0.2:
             return (f"the model seems to have learnt on pixels {best}, not {pixels}: it answers {right[pixels]:.0%} of "
                     f"{len(images)} images correctly on {pixels}, and {right[best]:.0%} on {best}")
     norm = _first_norm(model)
     if norm is None:
         return ""
     distance = {name: _distance(norm, _seen(model, norm, scaled)) for name, scaled in values.items()}
-    best = max(right, key=lambda name: right[name]) if right else min(distance, key=lambda name: distance[name])
+    best = min(distance, key=lambda name: distance[name])
     if distance[pixels] <= max(FAR, FAR / 3 * distance[best]):
         return ""
     return (f"the model seems to have learnt on pixels {best}, not {pixels}: what its layer {norm.name} sees varies "

@@ -146,7 +146,7 @@ class _Output:
         self.agreeing = 0
         #: The reference's largest value, or what an image may be at most.
         self.largest = 0.0
-        self.errors = _Errors()
+        self.errors = Errors()
 
     def add(self, values: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Add a batch; return |difference|."""
@@ -172,7 +172,7 @@ class _Output:
         if role == "logits":
             self._judge(_choice(values) == _choice(expected))
         elif role == "embedding":
-            self._judge(_cosine(values, expected) >= COSINE)
+            self._judge(cosine(values, expected) >= COSINE)
         elif role in ("tokens", "mask"):
             self._judge(error == 0)
         elif role == "image":
@@ -187,16 +187,18 @@ class _Output:
         self.judged += agrees.size
 
 
-class _Errors:
+class Errors:
     """Counts errors in bins so narrow that it can be said later how many are within a limit that is not known yet."""
 
     def __init__(self) -> None:
         self.counts = np.zeros(2 * DECADES * RESOLUTION + 2, np.int64)
 
     def add(self, errors: np.ndarray) -> None:
+        """Count some errors, (errors,)."""
         self.counts += np.bincount(self._bins(errors), minlength=len(self.counts))
 
     def within(self, limit: float) -> int:
+        """Return how many errors are in the bins below the limit's."""
         return int(self.counts[:max(1, self._bins(np.array([limit]))[0])].sum())
 
     @property
@@ -235,7 +237,7 @@ def _choice(logits: np.ndarray) -> np.ndarray:
     return logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
 
 
-def _cosine(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def cosine(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Return the cosines of rows, (..., size) to (...): 1 of two that are nothing but zeros, 0 where one alone is."""
     products = np.multiply(values, expected, dtype=np.float64).sum(axis=-1)
     lengths = np.linalg.norm(values, axis=-1).astype(np.float64) * np.linalg.norm(expected, axis=-1)

@@ -35,7 +35,8 @@ class SavedModelPredictor(BatchPredictor):
             raise ValueError(f"{folder} is not a SavedModel: {first_line(error)}") from error
         self.functions: Mapping[str, Any] = dict(self.loaded.signatures)
         if not self.functions:
-            raise ValueError(f"{folder} has no signatures: nothing in it can be called by name")
+            raise ValueError(f"{folder} has no signatures: nothing in it can be called by name; save it with some, "
+                             "tf.saved_model.save(module, folder, signatures=module.function)")
         self.signatures = {name: _signature(name, function) for name, function in self.functions.items()}
         specs = [spec for function in self.functions.values() for spec in _inputs(function).values()]
         self.batch = min([batch, *(spec.shape[0] for spec in specs if spec.shape.rank and spec.shape[0] is not None)])

@@ -146,6 +146,14 @@ def float_tensors(content: bytes) -> Sequence[str]:
     return [tensor.name.decode() for tensor in tensors if tensor.type in floats]
 
 
+def is_quantized(content: bytes) -> bool:
+    """Return whether a file computes with integers, or keeps weights in them; what it takes and gives may be real.
+    Raises ValueError where it is damaged."""
+    real = {"float32", "float16", "float64"}
+    return any(scales(tensor) and dtype(tensor) not in real for subgraph in read(content).subgraphs
+               for tensor in subgraph.tensors)
+
+
 def float_operators(content: bytes) -> list[str]:
     """Return the kinds of operators that take or give real numbers, in their order, without those that convert
     them."""

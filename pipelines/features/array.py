@@ -38,7 +38,7 @@ class Array(Feature, name="array", shorthand="dtype"):
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
         if np.asarray(value).dtype.kind == "f" and not np.isfinite(value).all():
-            return "has a number that is infinite or none"
+            return "has a number that is infinite or not a number (NaN)"
         return None
 
     def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:

@@ -79,6 +79,11 @@ class Recipe(Section):
             "at": ["model", "builder"]})
 
     @model_validator(mode="after")
+    def task_knows_its_model(self) -> Recipe:
+        object.__setattr__(self, "task", self.task.of_model(self.model))
+        return self
+
+    @model_validator(mode="after")
     def monitored_metrics_are_measured(self) -> Recipe:
         measured = [f"{split}{name}" for name in (*(metric.name for metric in self.task.watched), "loss")
                     for split in ("val_", "")]

@@ -187,17 +187,22 @@ def table(results: Results) -> str:
                      ""))
     for one in results.artifacts:
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
-                     f"{one.drop[main.name]:.4f}",
+                     _signed(one.drop[main.name]),
                      f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
                      _remarks(one, advice)))
         for protocol, served in one.served.items():
             value = served.metrics[main.name]
             drop = main.drop(results.reference.metrics[main.name], value)
             # What was measured on fewer examples does not compare with the reference on all.
-            numbers = (f"{value:.4f}", f"{drop:.4f}") if served.examples is None else ("–", "–")
+            numbers = (f"{value:.4f}", _signed(drop)) if served.examples is None else ("–", "–")
             rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", "–", "–",
                          ""))
     return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
+
+
+def _signed(drop: float) -> str:
+    """Return a drop with four digits, and without a sign where these are all 0."""
+    return f"{round(drop, 4) + 0.0:.4f}"
 
 
 def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:

@@ -55,7 +55,8 @@ def run(context: Context) -> str:
                                                     if position < kept.written]))
     _record(context, data, result)
     task.draw_answers(data, shown.examples(data, predictor), context.work / WORST)
-    return "  ".join(f"{metric.title} {result.metrics[metric.name]:.3f}" for metric in task.metrics if metric.shown)
+    shown_metrics = (f"{metric.title} {result.metrics[metric.name]:.3f}" for metric in task.metrics if metric.shown)
+    return "; ".join(["  ".join(shown_metrics), *result.remarks])
 
 
 def _record(context: Context, data: Data, result: Evaluation) -> None:

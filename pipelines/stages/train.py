@@ -47,7 +47,7 @@ def run(context: Context) -> str:
     model = distribution.model(start, recipe.train.sync_batch_norm)
     _record(context, data, distribution, model, pretrained)
     training = loop.Training(
-        settings=recipe.train, objective=_objective(context, data, model), watched=data.task.watch(),
+        settings=recipe.train, objective=_objective(context, data, model), watched=data.task.watch(data.index),
         monitored=data.task.watched,
         steps=data.steps, batches=lambda epoch: data.training(epoch, recipe.train.epochs), validation=data.validation(),
         folder=context.work, journal=context.journal, distribution=distribution, pretrained=pretrained,

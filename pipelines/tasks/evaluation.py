@@ -63,6 +63,7 @@ class Evaluation(BaseModel):
         metrics: by name, as the task's `metrics` has them.
         tables, figures: for the report.
         limits: sentences for the model card, for instance "Weakest classes (F1): ...".
+        remarks: what whoever asked should see at once, a few words each.
         baselines: what other models are worth on the same examples, by their names: metrics.
     """
 
@@ -70,6 +71,7 @@ class Evaluation(BaseModel):
     tables: list[Table] = []
     figures: list[Figure] = []
     limits: list[str] = []
+    remarks: list[str] = []
     baselines: dict[str, dict[str, float]] = {}
 
 

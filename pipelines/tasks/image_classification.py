@@ -47,7 +47,7 @@ class ImageClassification(Task, name="image_classification"):
         return (Tensor(name=OUTPUT, dtype="float32", shape=(len(index.names(LABEL)),), role="logits",
                        meaning="one per class, in the order of labels.txt; their softmax are the probabilities"),)
 
-    def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
+    def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
         return {"accuracy": classes.accuracy(LABEL)}
 
     def measure(self, index: Index) -> ImageClassMeasure:

@@ -64,7 +64,7 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
         return (Tensor(name=OUTPUT, dtype="float32", shape=shape, role="logits",
                        meaning="one per pixel and class, in the order of labels.txt; the largest is the class"),)
 
-    def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
+    def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
         return {"example_iou": lambda targets, outputs: example_iou(targets[MASK], outputs[OUTPUT]),
                 "pixel_accuracy": lambda targets, outputs: pixel_accuracy(targets[MASK], outputs[OUTPUT])}
 

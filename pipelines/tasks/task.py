@@ -20,14 +20,15 @@ from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
 from pipelines.tasks.answered import Answered
+from pipelines.tasks.decoding import decoding
 from pipelines.tasks.evaluation import Evaluation, Figure, Measure, Metric, Table, rounded
 from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.supervised import Objective, supervised
 from pipelines.training.losses import Loss
+from pipelines.training.model_section import ModelSection
 
 with epy.lazy_imports():
     import numpy as np
-    import tensorflow as tf
 
 if TYPE_CHECKING:
     import keras
@@ -70,6 +71,8 @@ class Task(Entry):
     loss: ClassVar[str] = "cross_entropy"
     #: Whether the report shows the best, the median and the worst examples, and not those alone that are wrong.
     ranked: ClassVar[bool] = False
+    #: Whether the test examples are others than those that files are calibrated with.
+    held_out: ClassVar[bool] = True
     #: What the report calls the examples that it shows.
     worst_caption: ClassVar[str] = "The examples that the model is most wrong about"
 
@@ -99,6 +102,11 @@ class Task(Entry):
         """
         return ({name: section.feature(name, kind) for name, kind in self.inputs.items()},
                 {name: section.feature(name, kind) for name, kind in self.targets.items()})
+
+    def of_model(self, section: ModelSection) -> Task:
+        """Return the task for one model: by default as it is. Tasks whose outputs are read as the model's builder says
+        remember it."""
+        return self
 
     # What must be written
 
@@ -161,7 +169,7 @@ class Task(Entry):
         tensors = {tensor.name: tensor for tensor in self.outputs(index)}
         return [tensors[output] for output in self.pairs]
 
-    def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
+    def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
         """Return, by the names of `watched`, functions of (targets, outputs) to one value per example, averaged over an
         epoch."""
         return {}
@@ -302,8 +310,16 @@ class Task(Entry):
         for inputs, targets in batches:
             answers = self.answer(predictor, inputs)
             wrong = measure.add(targets, answers)
-            see(inputs, targets, answers if answers_itself else predictor.predict(inputs), wrong)
+            see(inputs, targets, answers if answers_itself else self._of_network(predictor, inputs, answers, index),
+                wrong)
         return measure.result(folder)
+
+    def _of_network(self, predictor: Predictor, inputs: Arrays, answers: Arrays, index: Index) -> Arrays:
+        """Return what the network itself gives: out of the answers where they have it."""
+        names = [tensor.name for tensor in self.outputs(index)]
+        if all(name in answers for name in names):
+            return {name: answers[name] for name in names}
+        return predictor.predict(inputs)
 
 
 def pairwise(loss: Loss, outputs: Sequence[Tensor], pairs: Mapping[str, str], index: Index) -> Objective:
@@ -320,25 +336,3 @@ def pairwise(loss: Loss, outputs: Sequence[Tensor], pairs: Mapping[str, str], in
         return sum(compare(targets[target], outputs[output]) for output, target, compare in compared)
 
     return total
-
-
-def decoding(function: Function, data: Data, encoded: Sequence[str]) -> Function:
-    """Return the function that takes files where the given one takes what they hold: `<name>_bytes`, string
-    (batch,)."""
-    replaced = {tensor.name: Tensor(name=f"{tensor.name}_bytes", dtype="string", shape=(), role="text",
-                                    meaning="encoded files")
-                if tensor.name in encoded else tensor for tensor in function.signature.inputs}
-
-    def call(**tensors: Any) -> dict[str, Any]:
-        inputs = {}
-        for tensor in function.signature.inputs:
-            value = tensors[replaced[tensor.name].name]
-            if tensor.name in encoded:
-                feature, learnt = data.features[tensor.name], data.index.learnt[tensor.name]
-                value = tf.map_fn(lambda one, feature=feature, learnt=learnt: feature.decode(one, learnt), value,
-                                  fn_output_signature=tf.TensorSpec(tensor.shape, tensor.dtype))
-            inputs[tensor.name] = value
-        return function.call(**inputs)
-
-    return Function(Signature(name="serving_bytes", inputs=tuple(replaced.values()),
-                              outputs=function.signature.outputs), call)

@@ -110,8 +110,10 @@ def _checked(data: str, arrays: Mapping[str, np.ndarray], signature: Signature) 
                         "press the part of the model that takes numbers")
     for tensor in signature.inputs:
         if tensor.name not in arrays:
+            hint = (". For a model of a table's columns, add --task tabular or \"tabular: regression\""
+                    if Path(data).suffix.lower() in ENDINGS else "")
             raise UserError(f"--data {data}: it has no array {tensor.name}; it has {', '.join(arrays)}, and the model "
-                            f"takes {_listed(signature)}")
+                            f"takes {_listed(signature)}{hint}")
         values = arrays[tensor.name]
         fits = values.ndim == len(tensor.shape) + 1 and all(size in (None, own) for size, own in zip(
             tensor.shape, values.shape[1:], strict=True))
@@ -120,6 +122,10 @@ def _checked(data: str, arrays: Mapping[str, np.ndarray], signature: Signature) 
                             f"{_listed(signature)}")
         if values.dtype.kind not in "fiub":
             raise UserError(f"--data {data}: {tensor.name} is not of numbers; the model takes {_listed(signature)}")
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if not finite.all():
+            raise UserError(f"--data {data}: {tensor.name}[{int(finite.argmin())}] has a number that is infinite or "
+                            f"none (NaN), as {int((~finite).sum())} of {len(values)} examples have; take them out")
         result[tensor.name] = values.astype(tensor.dtype)
     counts = {name: len(values) for name, values in result.items()}
     if len(set(counts.values())) > 1 or min(counts.values()) < 4:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from export.keras_models import as_graph, graph, imported
+from export.keras_models import as_graph, graph, imported, other_files
 from export.keras_models import file as keras_file
 from export.keras_models.pixels import SCALING, Pixels
 from export.predictors import open_predictor
@@ -111,6 +111,8 @@ def recipe_for(settings: PressSettings) -> Recipe:
         UserError: the model or the data cannot be read, or do not go together.
     """
     model = settings.model
+    if not model.exists():
+        raise UserError(f"press: {other_files.why_not(model)}")
     named = _task(settings.task)
     if named != str(Tabular.entry_name) and settings.target is not None:
         raise UserError(f"--target-column {settings.target}: only tables have one; add --task tabular or "

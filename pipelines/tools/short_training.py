@@ -64,7 +64,7 @@ def prepare(recipe: Recipe, data: Data, steps: int, folder: Path) -> Prepared:
         settings.transfer.freeze(model, pretrained, 1.0)
     objective = task.trained_objective(settings.loss, index, recipe.model.settings.get("auxiliary", 0.0))
     training = loop.Training(
-        settings=settings, objective=objective, watched=task.watch(), monitored=task.watched, steps=steps,
+        settings=settings, objective=objective, watched=task.watch(index), monitored=task.watched, steps=steps,
         batches=lambda epoch: data.training(epoch, settings.epochs), validation=data.validation(), folder=folder,
         journal=Journal(folder / NAME), progress=lambda epoch, done, metrics: None)
     learner = learning(model, keras_library, task.learner(keras_library))

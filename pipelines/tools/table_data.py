@@ -11,12 +11,12 @@ from export.keras_models.imported import plain
 from export.signature import Signature, shown
 from pipelines.errors import UserError
 from pipelines.features.columns import IGNORE
-from pipelines.features.feature import Feature
+from pipelines.features.feature import Feature, Field
 from pipelines.features.number import Number
 from pipelines.ingest import Source
 from pipelines.ingest.sources.table_file import ENDINGS
 from pipelines.ingest.sources.table_source import TableSource
-from pipelines.tasks.tabular.choice import inputs_of, target_of
+from pipelines.tasks.tabular.choice import example, inputs_of, target_of
 
 with epy.lazy_imports():
     import numpy as np
@@ -44,7 +44,7 @@ def sections(data: str, signature: Signature, target: str, classes: bool) -> tup
     others = {column: IGNORE for column, field in fields.items() if field.kind != "number" and column != target}
     numbers = {name: feature for name, feature in inputs_of(fields, others, target).items()
                if isinstance(feature, Number)}
-    chosen = _chosen(data, signature, numbers)
+    chosen = _chosen(data, signature, numbers, _words(fields, target))
     _check_whole(data, source, [numbers[name].field_name(name) for name in chosen])
     others |= {feature.field_name(name): IGNORE for name, feature in numbers.items() if name not in chosen}
     return {"source": source.written(), "columns": others, "target": target}, chosen
@@ -65,13 +65,28 @@ def _source(data: str) -> TableSource:
     return source
 
 
-def _chosen(data: str, signature: Signature, numbers: Mapping[str, Feature]) -> list[str]:
-    """Return the columns that a model takes, in its order. Raises UserError."""
+def _words(fields: Mapping[str, Field], target: str) -> str:
+    """Return which columns are not of numbers, and what is odd about them, for a message."""
+    others = [field.note or f"{column}{example(field)}" for column, field in fields.items()
+              if field.kind != "number" and column != target]
+    return f". Not of numbers: {'; '.join(others)}" if others else ""
+
+
+def _chosen(data: str, signature: Signature, numbers: Mapping[str, Feature], words: str) -> list[str]:
+    """Return the columns that a model takes, in its order.
+
+    Args:
+        words: what is said of the columns that are not of numbers.
+
+    Raises:
+        UserError: they are not in the table.
+    """
     first, *others = signature.inputs
     if not others and len(first.shape) == 1 and (first.shape[0] != 1 or len(numbers) == 1):
         if first.shape[0] != len(numbers):
             raise UserError(f"--data {data}: the model takes one vector, {shown((None, *first.shape))}, and the table "
-                            f"has {len(numbers)} columns of numbers beside what it answers: {', '.join(numbers)}")
+                            f"has {len(numbers)} columns of numbers beside what it answers: "
+                            f"{', '.join(numbers)}{words}")
         return list(numbers)
     if any(len(tensor.shape) > 1 for tensor in signature.inputs):
         listed = ", ".join(f"{tensor.name} {shown((None, *tensor.shape))}" for tensor in signature.inputs)
@@ -82,7 +97,7 @@ def _chosen(data: str, signature: Signature, numbers: Mapping[str, Feature]) -> 
     for tensor in signature.inputs:
         if tensor.name not in names:
             raise UserError(f"--data {data}: it has no column of numbers {tensor.name}, which the model takes; it has "
-                            f"{', '.join(fields)}")
+                            f"{', '.join(fields)}{words}")
     return [names[tensor.name] for tensor in signature.inputs]
 
 

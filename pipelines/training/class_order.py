@@ -32,4 +32,5 @@ def other_order(decided: np.ndarray, classes: np.ndarray, names: Sequence[str]) 
     order = [names[number] for number in true[np.argsort(said)]]
     return (f"the model's classes seem to be in another order than the data's: it answers {as_they_are:.0%} of "
             f"{len(classes)} training examples correctly, and {otherwise:.0%} where its classes are "
-            f"{', '.join(order[:LISTED])}{', …' if count > LISTED else ''}")
+            f"{', '.join(order[:LISTED])}{', …' if count > LISTED else ''}; name the data's classes so that they "
+            "are in that order")

@@ -53,7 +53,7 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
         UserError: it cannot be read, does not fit the data, or seems to have learnt on pixels of another range.
     """
     path = Path(section.path)
-    suspicion = ""
+    suspicion = fixed = ""
     try:
         loaded, reason = as_graph.layer_by_layer(path, section.allow_code)
         if loaded is not None:
@@ -62,7 +62,7 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
             model = data.task.adopt(loaded, section)
             keras_file.save(model, folder / KERAS)
             shapes: Shapes = {name: tuple(tensor.shape[1:]) for name, tensor in models.named_outputs(model).items()}
-            size = f"{model.count_params():,} weights"
+            size, fixed = f"{model.count_params():,} weights", _fixed(model, data)
         else:
             shapes = _take_over_graph(section, data, folder)
             size = f"{(folder / TFLITE).stat().st_size:,} bytes" + (f"; as a graph, {reason}" if is_keras(path) else "")
@@ -74,10 +74,10 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
         raise UserError(f"model: {suspicion}. Say what it wants with --pixels, or model.pixels in a recipe")
     if suspicion:
         journal.note(f"pixels: {suspicion}")
-    if order:
-        journal.note(order)
+    for note in filter(None, (order, fixed)):
+        journal.note(note)
     journal.parameters(_about(section, data))
-    return f"taken over from {path.name}, {size}" + "".join(f"; {one}" for one in (suspicion, order) if one)
+    return f"taken over from {path.name}, {size}" + "".join(f"; {one}" for one in (suspicion, order, fixed) if one)
 
 
 def _check_columns(section: ImportedModel, data: Data) -> None:
@@ -160,12 +160,26 @@ def _check_outputs(path: Path, shapes: Shapes, data: Data) -> None:
         if tensor.name not in shapes:
             raise ValueError(f"{path} has no output {tensor.name}; it gives {', '.join(shapes)}")
         shape = shapes[tensor.name]
-        if shape == tensor.shape:
+        if len(shape) == len(tensor.shape) and all(map(_fits, shape, tensor.shape)):
             continue
         if classes and len(shape) == len(tensor.shape) == 1 and shape[0]:
             raise ValueError(f"{path} has {shape[0]} classes, but the data have {len(classes)}: "
-                             f"{', '.join(classes[:5])}{', …' if len(classes) > 5 else ''}")
+                             f"{', '.join(classes[:5])}{', …' if len(classes) > 5 else ''}. Give data of its classes; "
+                             "or task equivalence (press --task equivalence), where its own answers are what counts")
         raise ValueError(f"{path} gives {tensor.name} of {_shown(shape)}; it must be {_shown(tensor.shape)}")
+
+
+def _fits(size: int | None, wanted: int | None) -> bool:
+    return size is None or size == wanted
+
+
+def _fixed(model: keras.Model, data: Data) -> str:
+    """Return which sizes a model leaves open and the data fix: files for phones have them; empty where there are
+    none."""
+    given = models.named_inputs(model)
+    fixed = [f"{name} {_shown(tensor.shape)}" for name, tensor in data.index.inputs.items()
+             if name in given and None in given[name].shape[1:]]
+    return f"files for phones take {', '.join(fixed)}, as the data are; the model leaves sizes open" if fixed else ""
 
 
 def _shown(shape: tuple[int | None, ...]) -> str:

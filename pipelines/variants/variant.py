@@ -248,7 +248,7 @@ class VariantContext:
         if learning.distill is not None:
             objective = distilled(objective, self.load(), learning.distill, list(index.inputs), task.paired(index))
         training = loop.Training(
-            settings=settings, objective=objective, watched=task.watch(), monitored=task.watched, steps=self.steps,
+            settings=settings, objective=objective, watched=task.watch(index), monitored=task.watched, steps=self.steps,
             batches=lambda epoch: self.data.training(epoch, learning.epochs), validation=self.data.validation(),
             folder=folder, journal=Journal(self.journal.path, f"{self.journal.prefix}{part}."),
             progress=lambda epoch, done, metrics: self.progress(done, f"{part} epoch {epoch}/{learning.epochs}"),

@@ -108,14 +108,14 @@ def _feature(column: str, field: Field, said: Feature | str | None) -> Feature:
             raise UserError(f"data: {field.note}. Correct it, or say data.columns: {{{column}: ignore}}, or category "
                             "to take its texts as they are")
         if isinstance(said, Number):
-            raise UserError(f"data.columns.{column}: it holds text{_example(field)}, and is to be a number; say "
+            raise UserError(f"data.columns.{column}: it holds text{example(field)}, and is to be a number; say "
                             "category, or ignore")
         return Category(field=column)
     missing = said.missing if isinstance(said, Number) else None
     return Number(field=column, missing=USUAL if missing is None else missing)
 
 
-def _example(field: Field) -> str:
+def example(field: Field) -> str:
     """Return a value that is no number, for a message; nothing where the values are too many to know one."""
     words = [name for name in field.names or [] if not is_number(name)] or field.names
     return f", such as {words[0]!r}" if words else ""

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from etils import epy
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 from export.keras_models import graph
 from export.signature import Arrays, Function, Signature, Tensor
 from models.columns import Column, Columns, Target, fill_unseen
 from pipelines.features import columns as said
 from pipelines.features.feature import Field
+from pipelines.features.number import Number
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
@@ -25,6 +26,7 @@ from pipelines.tasks.tabular.regression import RegressionMeasure
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
+from pipelines.training.model_section import ImportedModel, ModelSection
 
 with epy.lazy_imports():
     import numpy as np
@@ -36,11 +38,12 @@ if TYPE_CHECKING:
 
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
-    from pipelines.training.model_section import ImportedModel
 
 OF_CLASSES, OF_NUMBER = classes.OUTPUT, "value"
 #: Columns that a drawing of a row shows.
 DRAWN = 10
+#: An error so many times a linear model's, or an AUC so much below, is far worse.
+FAR_OFF, FAR_BELOW = 2.0, 0.2
 
 
 class Tabular(Task, name="tabular", shorthand="problem"):
@@ -56,6 +59,7 @@ class Tabular(Task, name="tabular", shorthand="problem"):
     worst_caption = "The rows that the model is most wrong about"
     problem: Literal["classification", "regression"] = "classification"
     vector: bool = False
+    _adopted: ImportedModel | None = PrivateAttr(None)
 
     @property
     def classifies(self) -> bool:
@@ -99,7 +103,18 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         """Return the columns of the source as inputs, and the one to learn as the target."""
         target = section.setting(TARGET, said.Target).field
         learnt = target_of(fields, target, self.classifies)
-        return inputs_of(fields, section.setting("columns", said.Columns).root, target), {TARGET: learnt}
+        inputs = inputs_of(fields, section.setting("columns", said.Columns).root, target)
+        if self._adopted is not None:  # what stands for missing numbers is in a model, or nothing is
+            inputs = {name: one.model_copy(update={"missing": None}) if isinstance(one, Number) else one
+                      for name, one in inputs.items()}
+        return inputs, {TARGET: learnt}
+
+    def of_model(self, section: ModelSection) -> Task:
+        if section.imported is None:
+            return self
+        task = self.model_copy()
+        task._adopted = section.imported
+        return task
 
     def dimensions(self, index: Index) -> dict[str, Any]:
         columns = [_column(name, tensor, index) for name, tensor in index.inputs.items()]
@@ -127,7 +142,7 @@ class Tabular(Task, name="tabular", shorthand="problem"):
 
         return standardized
 
-    def watch(self) -> dict[str, Callable[[Any, Any], Any]]:
+    def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
         if self.classifies:
             return {"accuracy": classes.accuracy(TARGET)}
         return {"mae": lambda targets, outputs: tf.abs(targets[TARGET] - outputs[OF_NUMBER])}
@@ -153,9 +168,21 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         importances = importance.measured(predictor, data)
         table = importance.table(importances, self.main.title, data.index.splits["test"].examples)
         figure = importance.draw(importances, self.main.title, folder)
+        beside = baselines.measured(data)
+        remarks = self._remarks(evaluation, beside) if self._adopted is not None else []
         return evaluation.model_copy(update={
-            "baselines": baselines.measured(data), "tables": [*evaluation.tables, table, overview.table(data)],
+            "baselines": beside, "remarks": remarks, "tables": [*evaluation.tables, table, overview.table(data)],
             "figures": [*evaluation.figures, figure]})
+
+    def _remarks(self, evaluation: Evaluation, beside: Mapping[str, Mapping[str, float]]) -> list[str]:
+        """Return what is odd about a model made elsewhere: that it is far worse than the linear one."""
+        assert self._adopted is not None
+        linear, main = self.baselines[0], self.main.name
+        value, usual = evaluation.metrics[main], beside[linear][main]
+        if (value > FAR_OFF * usual) if self.main.better == "lower" else (value < usual - FAR_BELOW):
+            return [f"far worse than {linear.replace('_', ' ')}: are the columns in the order in which the model takes "
+                    f"them? It is given {', '.join(self._adopted.columns)}"]
+        return []
 
     def rows_of(self, path: Path, features: Features, index: Index,
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:

@@ -147,3 +147,5 @@ def test_what_stands_for_a_file_is_said_so(tmp_path, name, content):
 
 def test_there_is_no_model_where_there_is_nothing(tmp_path):
     assert other_files.why_not(tmp_path / "a.h5") == f"there is no model {tmp_path / 'a.h5'}"
+    (tmp_path / "model.ckpt.index").write_bytes(b"")
+    assert "is part of a checkpoint" in other_files.why_not(tmp_path / "model.ckpt")

@@ -214,7 +214,7 @@ def test_a_file_of_several_inputs_keeps_nothing_between_calls(name, converted, e
 
 
 def test_measured_errors_are_counted_finely_over_sixty_decades():
-    errors = comparing._Errors()
+    errors = comparing.Errors()
     errors.add(np.array([0.0, 0.0, 1e-40, 1e-20, 1.0, 1e20, 1e40]))
     assert [errors.within(limit) for limit in (0.0, 1e-29, 1e-10, 1.01, 1e25)] == [2, 3, 4, 5, 6]
     assert errors.count == 7

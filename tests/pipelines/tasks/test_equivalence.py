@@ -27,10 +27,57 @@ def test_differences_are_shares_of_the_originals_largest_number():
     wrong = measure.add(true, answered)
     np.testing.assert_allclose(wrong, [0.1, 0.4])
     evaluation = measure.result()
-    rows = {name: numbers for name, *numbers in evaluation.tables[0].rows}
+    rows = {name: numbers for name, *numbers, _ in evaluation.tables[0].rows}
     np.testing.assert_allclose(rows["scores"], [0.5, 0.4 / 0.9, 0.25 / 0.9])
     np.testing.assert_allclose(rows["price"], [1.0, 0.1 / 20, 0.05 / 20])
+    assert [row[-1] for row in evaluation.tables[0].rows] == ["the largest probability is the same one",
+                                                              "numbers within 1% of the range"]
     assert evaluation.metrics == {"agreement": 0.5, "largest": rows["scores"][1], "mean": rows["scores"][2]}
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize(("shape", "share"), [((5, 6, 1), 0.5), ((4,), 0.75), ((5, 6), 0.5)])
+def test_every_number_of_a_picture_or_a_box_counts(batches, shape, share):
+    """Also where the first number of each example, or its largest, is right."""
+    true = np.random.default_rng(0).uniform(0, 10, (6, *shape))
+    true[:, 0] = 20
+    answered = true + np.where(np.arange(true[0].size) >= share * true[0].size, 0.5, 0.001).reshape(shape)
+    measure = Differences(["map"])
+    for some, given in zip(np.split(true, batches), np.split(answered, batches), strict=True):
+        measure.add({"map": some}, {"map": given})
+    assert measure.result().metrics["agreement"] == pytest.approx(share)
+
+
+def test_embeddings_agree_by_their_cosine():
+    true = np.eye(4)[[0, 1, 2, 3]]
+    turned = np.array([[1, 0.05, 0, 0], [0.5, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, -1, 1]]) * 3
+    measure = Differences(["embedding"])
+    measure.add({"embedding": np.concatenate([true, -true])}, {"embedding": np.concatenate([turned, -turned])})
+    row, = measure.result().tables[0].rows
+    assert row[1] == 0.5 and row[-1] == "a cosine of 0.99"
+
+
+def test_a_model_of_any_size_takes_that_of_the_data(place, litepress):
+    """From pictures to maps."""
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    keras.Sequential([keras.Input((None, None, 3), name="picture"), layers.Conv2D(4, 3, padding="same"),
+                      layers.Conv2D(2, 1, name="map")]).save("m.keras")
+    np.savez("data.npz", picture=np.random.default_rng(0).uniform(size=(10, 12, 8, 3)))
+    done = litepress("press", "m.keras", "--data", "data.npz", "--variants", "float32,int8", "--targets", "litert",
+                     "--no-track", "--json", "r.json")
+    assert done.code == 0, done.out + done.err
+    assert "files for phones take picture (1, 12, 8, 3), as the data are; the model leaves sizes open" in done.out
+    result = json.loads(Path("r.json").read_text())
+    assert result["reference"]["metrics"]["largest"] < 1e-6
+    of = {one["variant"]: one["metrics"] for one in result["artifacts"]}
+    assert of["float32"]["agreement"] == 1 and 0.3 < of["int8"]["agreement"] <= 1
+    again = litepress("press", of_file(result, "int8"), "--data", "data.npz", "--no-track")
+    assert again.code == 2 and "is quantized already; give the float file, or the model" in again.err, again.err
+
+
+def of_file(result, variant):
+    return next(one["path"] for one in result["artifacts"] if one["variant"] == variant)
 
 
 def two_by_two(library):
@@ -147,6 +194,8 @@ def test_pictures_and_tables_are_given_too(place, make):
     ({"zeta": np.zeros((80, 3))}, (), "zeta is of (batch, 3); the model takes zeta (batch, 12) float32"),
     ({"zeta": np.zeros((79, 12))}, (), "give as many examples of each input, and at least 4; it has 79 of zeta, 80 of "
                                        "alpha"),
+    ({"zeta": np.where(np.arange(960) == 40, np.nan, 0).reshape(80, 12)}, (),
+     "zeta[3] has a number that is infinite or none (NaN), as 1 of 80 examples have"),
     ({"zeta": np.full((80, 12), "a")}, (), "zeta is not of numbers; the model takes zeta (batch, 12) float32"),
     ({}, ("--variants", "qat"), "--variants qat: trains, and nothing is known of this model but what it answers"),
     ({}, ("--task", "regression"), "--task regression: press measures image_classification, semantic_segmentation, "

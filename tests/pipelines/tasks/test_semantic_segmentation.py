@@ -104,7 +104,7 @@ def test_what_is_watched_is_what_is_measured(answers):
     truth, answer = answers
     targets = tf.one_hot(truth.astype("int32"), 3)
     watched = {name: np.asarray(function({"mask": targets}, {"logits": tf.constant(logits_of(answer))}))
-               for name, function in SemanticSegmentation().watch().items()}
+               for name, function in SemanticSegmentation().watch(index_of()).items()}
     assert list(watched) == [metric.name for metric in SemanticSegmentation.watched]
     wrong = SemanticSegmentation().measure(index_of()).add({"mask": truth}, {"logits": logits_of(answer)})
     np.testing.assert_allclose(watched["example_iou"], 1 - wrong, atol=1e-5)

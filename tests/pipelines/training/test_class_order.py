@@ -17,4 +17,4 @@ def test_another_order_is_named():
     decided = np.array([2, 0, 1])[TRUE]  # its class 0 is b, its 1 c, its 2 a
     decided[:9] = 0
     message = other_order(decided, TRUE, ["a", "b", "c"])
-    assert "it answers 3% of 90 training examples correctly, and 93% where its classes are b, c, a" in message
+    assert "it answers 3% of 90 training examples correctly, and 93% where its classes are b, c, a; name the" in message

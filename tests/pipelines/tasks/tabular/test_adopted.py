@@ -85,6 +85,7 @@ TABLE = "age,name,b m i,target\n1,x,2.5,0\n3,y,1.5,1\n2,z,0.5,1\n4,x,9.5,0\n"
 @pytest.mark.parametrize(("table", "inputs", "target", "expected"), [
     (TABLE, {"age": (1,), "size": (1,)}, "target", "no column of numbers size, which the model takes; it has age, b m"),
     (TABLE, {"x": (3,)}, "target", r"takes one vector, \(batch, 3\), and the table has 2 columns of numbers"),
+    (TABLE.replace("3,y", "n/a?,y"), {"x": (2,)}, "target", r"Not of numbers: .*n/a\?"),
     (TABLE, {"x": (2,)}, "price", "has no column price; name the one that the model answers with --target-column"),
     (TABLE.replace("1.5", ""), {"x": (2,)}, "target", "t.csv row 2: b m i is missing, and the model does not say"),
     (TABLE, {"x": (2, 1)}, "target", r"takes x \(batch, 2, 1\); it must be one vector"),
@@ -162,5 +163,12 @@ def test_a_model_of_keras_2_is_measured_on_a_table(tmp_path, monkeypatch, litepr
     assert 30 < reference < 62
     assert of["float32"] == pytest.approx(reference, rel=1e-5) and of["int8"] < 1.01 * reference
     assert "beside: linear regression" in done.out
+    manifest = (Path(result["artifacts"][0]["path"]).parents[2] / "package/bundle/model.json").read_text()
+    assert "NaN" not in manifest, "nothing stands for missing numbers in a model made elsewhere"
+    Path("other.csv").write_text("\n".join(",".join(reversed(line.split(","))) for line in lines))
+    mixed = litepress("press", "m.h5", "--data", "other.csv", "--task", "tabular: regression", "--target-column",
+                      "progression", "--variants", "float32", "--targets", "litert", "--no-track")
+    assert mixed.code == 0 and "far worse than linear regression: are the columns in the order" in mixed.out, mixed.out
+    assert "It is given s6, s5" in mixed.out
     wrong = litepress("press", "m.h5", "--data", "diabetes.csv", "--task", "tabular: numbers", "--no-track")
     assert wrong.code == 2 and 'say tabular, of a class, or "tabular: regression", of a number' in wrong.err
