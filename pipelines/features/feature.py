@@ -25,7 +25,8 @@ class Field(BaseModel):
     """What a source holds under a name.
 
     Args:
-        kind: bytes of a file, text, a class's number, a number, a date or time, or an array.
+        kind: bytes of a file, text, a class's number, a number, a date or time, an array, or boxes, see
+            `features.boxes`.
         names: of the classes, in the order of their numbers; of a table's column all that occurs in it, in order, where
             that is little.
         shape: of an array, or of what a file decodes to, without the examples; None where a size varies.
@@ -33,7 +34,7 @@ class Field(BaseModel):
         note: what is odd about it, in a sentence; whoever makes something else of it than a number may go on.
     """
 
-    kind: Literal["bytes", "text", "class", "number", "time", "array"]
+    kind: Literal["bytes", "text", "class", "number", "time", "array", "boxes"]
     names: list[str] | None = None
     shape: tuple[int | None, ...] | None = None
     dtype: str = ""
@@ -65,6 +66,8 @@ class Feature(Entry):
     encoded: ClassVar[bool] = False
     #: Whether it gives each example one class, see `class_of`.
     of_classes: ClassVar[bool] = False
+    #: Whether an example whose target has a fault is left out and counted, as those are whose inputs cannot be read.
+    counts_faults: ClassVar[bool] = False
     #: The kinds of source fields that it can be made of.
     accepts: ClassVar[tuple[str, ...]] = ("array",)
     field: str | None = Setting(None, min_length=1)

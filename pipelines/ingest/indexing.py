@@ -75,12 +75,15 @@ class Reader:
         return example[self.features[name].field_name(name)]
 
     def input_fault(self, example: Mapping[str, Any]) -> str | None:
-        """Return the first reason why one of the inputs cannot be read; None where all can."""
-        return self._fault(self.inputs, example)
+        """Return the first reason why one of the inputs, or a target whose faults are counted, cannot be read; None
+        where all can."""
+        return self._fault([*self.inputs, *(name for name in self.targets if self.features[name].counts_faults)],
+                           example)
 
     def target_fault(self, example: Mapping[str, Any]) -> str | None:
         """Return the first reason why a target cannot be read or does not fit the rest; None where all do."""
-        return self._fault(self.targets, example) or self.task.fault(
+        strict = [name for name in self.targets if not self.features[name].counts_faults]
+        return self._fault(strict, example) or self.task.fault(
             {name: self.raw(name, example) for name in self.features})
 
     def _fault(self, names: Sequence[str], example: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 import pipelines.training.averaging
+import pipelines.training.detection.loss
 import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, and this loss, known
 from pipelines.entries import Section
 from pipelines.training.callbacks import Callback

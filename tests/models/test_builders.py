@@ -43,6 +43,9 @@ PARAMETERS = {
     # the closed forms in test_tables.py
     "mlp": (35_458, None), "wide_and_deep": (665_874, None), "ft_transformer": (894_913, None),
     "mobilevit_xxs": (None, 1_272_024), "mobilevit_xs": (None, 2_317_848), "mobilevit_s": (None, 5_578_632),
+    # the makers' 3,157,200, 11,166,560 and so on, without 16 constants
+    "yolov8": (None, 3_157_184), "yolov8n": (None, 3_157_184), "yolov8s": (None, 11_166_544),
+    "yolov8m": (None, 25_902_624), "yolov8l": (None, 43_691_504), "yolov8x": (None, 68_229_632),
     "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet
 }
 #: Multiply-adds in millions that the papers or benchmarks state, and how far theirs may be rounded.
@@ -53,6 +56,7 @@ MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": 
                  "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05), "alexnet": (720, 0.02), "inception_v3": (5_700, 0.02),
                  "efficientnet_b0": (390, 0.02), "convnext_tiny": (4_500, 0.02), "shufflenet_v2": (146, 0.02),
                  "densenet121": (2_800, 0.03),
+                 "yolov8n": (4_350, 0.01), "yolov8s": (14_300, 0.01),
                  "mobilevit_s": (2_000, 0.02), "mobilevit_xxs": (400, 0.03), "vit_tiny": (1_300, 0.05)}
 
 
@@ -63,7 +67,7 @@ LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "r
          "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_b3", "efficientnet_v2_s",
          "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
          "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet",
-         "unet")
+         "unet", "yolov8s", "yolov8m", "yolov8l", "yolov8x")
 
 
 def test_every_builder_has_a_reference():

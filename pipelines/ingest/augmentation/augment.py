@@ -93,6 +93,30 @@ class ColorJitter(ImageAugmentation, name="color_jitter", shorthand="strength"):
         return tf.clip_by_value(images, 0.0, 255.0)
 
 
+class Hsv(ImageAugmentation, name="hsv", shorthand="hue"):
+    """Hue turned by up to `hue` of the circle, saturation and value times 1 - share to 1 + share; grey keeps its hue.
+
+    Args:
+        hue: 0.5 for any.
+        saturation, value: shares.
+    """
+
+    hue: float = Field(0.015, ge=0, le=0.5)
+    saturation: float = Field(0.7, ge=0, lt=1)
+    value: float = Field(0.4, ge=0, lt=1)
+
+    def change(self, images, seed):
+        count = tf.shape(images)[0]
+        turn, saturation, value = (uniform(count, seed + offset)[:, None, None] * share
+                                   for offset, share in enumerate((self.hue, self.saturation, self.value)))
+        if images.shape[-1] != 3:
+            return tf.clip_by_value(images * (1 + value[..., None]), 0.0, 255.0)
+        parts = tf.unstack(tf.image.rgb_to_hsv(images / 255), axis=-1)
+        changed = [tf.math.floormod(parts[0] + turn, 1.0), tf.clip_by_value(parts[1] * (1 + saturation), 0.0, 1.0),
+                   tf.clip_by_value(parts[2] * (1 + value), 0.0, 1.0)]
+        return tf.image.hsv_to_rgb(tf.stack(changed, axis=-1)) * 255
+
+
 class Mixing(Augmentation):
     """An augmentation that mixes each example with another of its batch."""
 

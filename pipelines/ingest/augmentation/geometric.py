@@ -14,13 +14,15 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 
+#: What is left of a box at least, as a share of it and in pixels, and what a row holds that has none.
+KEPT, SMALLEST, NO_BOX = 0.4, 4.0, -1.0
+
+
 class Geometric(Augmentation):
-    """An augmentation that moves pixels of images and of masks by an affine map.
+    """An augmentation that moves pixels of images and of masks, and boxes, by an affine map.
 
     Neighbours in the recipe's list become one map: one interpolation.
     """
-
-    fits_boxes = False
 
     def matrix(self, count: tf.Tensor, height: int, width: int, seed: tf.Tensor) -> tf.Tensor:
         """Return (count, 3, 3) maps from output to input pixel positions, about the image's centre."""
@@ -100,10 +102,12 @@ class ResizedCrop(Geometric, name="resized_crop", shorthand="smallest"):
                        uniform(count, seed + 3) * (1 - down) * height / 2)
 
 
-def moved(batch: Batch, roles: Roles, matrix: tf.Tensor, moving: Collection[Role] = ("image", "mask")) -> Batch:
-    """Return a batch whose images and masks are under affine maps.
+def moved(batch: Batch, roles: Roles, matrix: tf.Tensor,
+          moving: Collection[Role] = ("image", "mask", "boxes")) -> Batch:
+    """Return a batch whose images, masks and boxes are under affine maps.
 
-    What comes from outside is black in an image, and of no class in a mask.
+    What comes from outside is black in an image, and of no class in a mask. A box becomes the one around its four
+    corners, cut to the image; where less than `KEPT` of it is left, it is none any more.
 
     Args:
         matrix: (batch, 3, 3), about the centre, in pixels of the first image.
@@ -118,8 +122,39 @@ def moved(batch: Batch, roles: Roles, matrix: tf.Tensor, moving: Collection[Role
         return matrix * scale[:, None] / scale[None, :]
 
     interpolations = {"image": "BILINEAR", "mask": "NEAREST"}
-    return {name: warp(values, scaled(values), interpolations[roles[name]]) if roles[name] in moving else values
-            for name, values in batch.items()}
+
+    def changed(values: tf.Tensor, role: Role) -> tf.Tensor:
+        if role == "boxes":
+            return moved_boxes(values, matrix, height, width)
+        return warp(values, scaled(values), interpolations[role])
+
+    return {name: changed(values, roles[name]) if roles[name] in moving else values for name, values in batch.items()}
+
+
+def moved_boxes(rows: tf.Tensor, matrix: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Return boxes under affine maps.
+
+    Args:
+        rows: (batch, most, 6), see `features.boxes`.
+        matrix: (batch, 3, 3), from output to input positions in pixels about the centre.
+        height, width: of the image in pixels.
+    """
+    size = tf.constant([height, width, height, width], tf.float32)
+    sides = rows[..., :4] * size
+    across, down = tf.stack([sides[..., 1], sides[..., 3]], -1), tf.stack([sides[..., 0], sides[..., 2]], -1)
+    corners = tf.stack([tf.gather(across, [0, 1, 0, 1], axis=-1) - width / 2,
+                        tf.gather(down, [0, 0, 1, 1], axis=-1) - height / 2,
+                        tf.ones_like(tf.gather(across, [0, 1, 0, 1], axis=-1))], axis=-2)
+    placed = tf.einsum("bij,bmjc->bmic", tf.linalg.inv(matrix), corners)
+    x, y = placed[:, :, 0] + width / 2, placed[:, :, 1] + height / 2
+    whole = tf.stack([tf.reduce_min(y, -1), tf.reduce_min(x, -1), tf.reduce_max(y, -1), tf.reduce_max(x, -1)], -1)
+    cut = tf.clip_by_value(whole, 0.0, size)
+
+    def area(boxes: tf.Tensor) -> tf.Tensor:
+        return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+    stays = (rows[..., 4] >= 0) & (area(cut) >= KEPT * area(whole)) & (area(cut) >= SMALLEST)
+    return tf.where(stays[..., None], tf.concat([cut / size, rows[..., 4:]], axis=-1), NO_BOX)
 
 
 def warp(images: tf.Tensor, matrix: tf.Tensor, interpolation: str = "BILINEAR") -> tf.Tensor:

