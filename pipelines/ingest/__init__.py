@@ -6,7 +6,9 @@ from pipelines.ingest.augmentation import augment_policies
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import (
     array_file,
+    box_table,
     brain,
+    coco,
     idx_files,
     image_and_mask_folder,
     image_folder,
@@ -15,9 +17,11 @@ from pipelines.ingest.sources import (
     table_file,
     tfds_source,
     tfrecord,
+    voc,
+    yolo,
 )
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "brain", "idx_files",
+__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "idx_files",
            "image_and_mask_folder", "image_folder", "image_table", "scikit_learn", "table_file", "tfds_source",
-           "tfrecord"]
+           "tfrecord", "voc", "yolo"]

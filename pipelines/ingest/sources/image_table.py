@@ -139,7 +139,7 @@ def _rows(source: ImageTable, version: str) -> list[Row]:
     table = Csv(path=source.path, missing=("",)).read_file(Path(source.path))
     names = _texts(table, _column(table, source, "image", FILES))
     labels = _texts(table, _column(table, source, "label", LABELS))
-    has_splits = source.split is not None or _usual(table, SPLITS) is not None
+    has_splits = source.split is not None or usual_column(table, SPLITS) is not None
     splits = _texts(table, _column(table, source, "split", SPLITS)) if has_splits else ["train"] * len(names)
     folder = Path(source.folder) if source.folder is not None else Path(source.path).parent
     rows = []
@@ -158,7 +158,7 @@ def _rows(source: ImageTable, version: str) -> list[Row]:
     return rows
 
 
-def _usual(table: pa.Table, usual: Sequence[str]) -> str | None:
+def usual_column(table: pa.Table, usual: Sequence[str]) -> str | None:
     """Return the column that has the first of the usual names."""
     columns = {name.strip().lower(): name for name in reversed(table.column_names)}
     return next((columns[name] for name in usual if name in columns), None)
@@ -169,7 +169,7 @@ def _column(table: pa.Table, source: ImageTable, setting: str, usual: Sequence[s
     given = getattr(source, setting)
     if given in table.column_names:
         return str(given)
-    chosen = _usual(table, usual) if given is None else None
+    chosen = usual_column(table, usual) if given is None else None
     if chosen is None:
         lacks = f"column {given}" if given is not None else f"column called {', '.join(usual[:4])} or the like"
         raise UserError(f"{SETTING}.{setting}: {source.path} has no {lacks}; its columns: "

@@ -1,0 +1,127 @@
+"""Images with boxes as YOLO's tools write them."""
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field as Setting
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipelines.errors import UserError
+from pipelines.features import image_file
+from pipelines.ingest.index import Part
+from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages
+
+SETTING = "data.source.yolo"
+KEYS: dict[str, Part] = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
+
+
+class Yolo(AnnotatedImages, name="yolo", shorthand="path"):
+    """Images in `images/`, a text file each in `labels/`, as a data.yaml lists them: lines of class, centre x and y,
+    width and height, as shares of the image.
+
+    Lines of more numbers are polygons, of which the box around them is taken. An image without a text file has nothing
+    in it.
+
+    Args:
+        path: the .yaml file, or the folder that holds a data.yaml, relative to where litepress runs.
+    """
+
+    path: str = Setting(min_length=1)
+
+    def annotated(self) -> Mapping[Part, Sequence[Annotated]]:
+        return _read(self, *self._version())
+
+    def names(self) -> list[str]:
+        names = self._document()["names"]
+        return [str(name) for name in (names.values() if isinstance(names, dict) else names)]
+
+    def _file(self) -> Path:
+        base = Path(self.path)
+        file = base if base.is_file() else next(iter(sorted(base.glob("*.yaml"))), base / "data.yaml")
+        if not file.is_file():
+            raise UserError(f"{SETTING}.path: there is no file {file}; give the .yaml that names the classes and the "
+                            "folders of images")
+        return file
+
+    def _document(self) -> dict[str, Any]:
+        file = self._file()
+        try:
+            document = YAML(typ="safe").load(file.read_text())
+        except (OSError, YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{SETTING}: {file} cannot be read: {str(error).splitlines()[0]}") from None
+        for key in ("names", "train"):
+            if not isinstance(document, dict) or not document.get(key):
+                raise UserError(f"{SETTING}: {file} has no {key}; it must name the classes and the folder of training "
+                                "images")
+        return document
+
+    def _version(self) -> tuple[tuple[Part, str, int], ...]:
+        """Return the folders of images and when they, or their labels, were last changed."""
+        document, base = self._document(), self._file().parent
+        root = base / str(document.get("path") or "")
+        found: list[tuple[Part, str, int]] = []
+        for key, part in KEYS.items():
+            if not document.get(key):
+                continue
+            name = str(document[key])
+            # tools write folders from other places than the file's
+            folder = next((one for one in (root / name, base / name, base / name.lstrip("./")) if one.is_dir()), None)
+            if folder is None:
+                raise UserError(f"{SETTING}: {self._file()}: {key} is {name}, and there is no such folder in {root}")
+            changed = max(os.stat(one).st_mtime_ns for one in (folder, _labels_of(folder)) if one.is_dir())
+            found.append((part, str(folder), changed))
+        return tuple(found)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, list[Annotated]]:
+    """Return the images of each part. Raises UserError."""
+    result = {}
+    for part, name, _ in folders:
+        folder = Path(name)
+        labels = _labels_of(folder)
+        images = image_file.images(folder, below=True)
+        if not images:
+            raise UserError(f"{SETTING}: {folder} has no images ({image_file.READ})")
+        result[part] = [Annotated(str(path), _rows(labels / path.relative_to(folder).with_suffix(".txt")))
+                        for path in images]
+    return result
+
+
+def _labels_of(folder: Path) -> Path:
+    """Return the folder of labels beside one of images: the last `images` in its path becomes `labels`."""
+    parts = list(folder.parts)
+    places = [number for number, part in enumerate(parts) if part == "images"]
+    if not places:
+        return folder
+    parts[places[-1]] = "labels"
+    return Path(*parts)
+
+
+def _rows(path: Path) -> list[tuple[float, float, float, float, float, float]]:
+    """Return the boxes that a text file lists. Raises UserError."""
+    if not path.is_file():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            values = [float(word) for word in line.split()]
+        except ValueError:
+            values = [0.0]
+        if not values:
+            continue
+        if len(values) < 5 or (len(values) > 5 and len(values) % 2 == 0):
+            raise UserError(f"{SETTING}: {path} line {number} must be a class, x, y, width and height, and is {line!r}")
+        label, *sides = values
+        if len(sides) == 4:
+            x, y, width, height = sides
+            box = (y - height / 2, x - width / 2, y + height / 2, x + width / 2)
+        else:
+            box = (min(sides[1::2]), min(sides[::2]), max(sides[1::2]), max(sides[::2]))
+        rows.append((*box, label, 0.0))
+    return rows
