@@ -32,7 +32,13 @@ LABELS, CALIBRATION = "labels.txt", "score_calibration.txt"
 FEATURE, IMAGE = 1, 2  # ContentProperties
 NORMALIZATION, SCORE_CALIBRATION = 1, 2  # ProcessUnitOptions
 RGB, GRAYSCALE = 1, 2  # ColorSpaceType
-AXIS_LABELS, AXIS_CALIBRATION = 2, 4  # AssociatedFileType
+AXIS_LABELS, VALUE_LABELS, AXIS_CALIBRATION = 2, 3, 4  # AssociatedFileType
+BOUNDING_BOX, BOUNDARIES, RATIO = 3, 1, 0  # ContentProperties, BoundingBoxType, CoordinateType
+#: Where xmin, ymin, xmax and ymax stand in a box, ymin, xmin, ymax, xmax.
+SIDES = [1, 0, 3, 2]
+#: What MediaPipe's ObjectDetector calls the outputs of detectors, by our names; it finds them by theirs.
+BOXES, CLASSES, SCORES, COUNT = "detection_boxes", "detection_classes", "detection_scores", "num_detections"
+DETECTOR = {BOXES: "location", CLASSES: "category", SCORES: "score", COUNT: "number of detections"}
 #: What MediaPipe's ImageSegmenter makes of the numbers of a mask, in a flatbuffer of its own (its schema is
 #: image_segmenter_metadata_schema.fbs).
 SEGMENTER, SEGMENTER_IDENTIFIER = "SEGMENTER_METADATA", b"V001"
@@ -100,8 +106,10 @@ def embed(content: bytes, about: Description) -> bytes:
     """
     model = tflite_file.read(content)
     inputs, outputs = _tensors(content, about)
-    scored = next((number for number, (_, tensor) in enumerate(outputs) if tensor.role in ("logits", "scores")), None)
-    files = _of_scores(about, outputs[scored][0]) if scored is not None else {}
+    boxes = any(tensor.name == BOXES for _, tensor in outputs)
+    scored = next((number for number, (_, tensor) in enumerate(outputs) if (
+        tensor.name == CLASSES if boxes else tensor.role in ("logits", "scores"))), None)
+    files = {} if scored is None else _of_classes(about) if boxes else _of_scores(about, outputs[scored][0])
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(_flatbuffer(about, inputs, outputs, scored, files), "uint8")
     model.buffers.append(buffer)
@@ -114,6 +122,11 @@ def embed(content: bytes, about: Description) -> bytes:
     behind = io.BytesIO(written)
     write_zip(behind, files, compress=False)  # readers map the files as they lie there
     return behind.getvalue()
+
+
+def _of_classes(about: Description) -> dict[str, bytes]:
+    """Return the file of class names of an output of classes."""
+    return {LABELS: "\n".join(about.labels).encode()} if about.labels else {}
 
 
 def _of_scores(about: Description, info: TensorInfo) -> dict[str, bytes]:
@@ -234,12 +247,17 @@ def _output(build: _Tables, tensor: Tensor, files: Collection[str]) -> int:
     """Write the metadata of an output, with the files that belong to it; return where they are."""
     associated, units = [], []
     if LABELS in files:
-        associated.append(build({0: ("text", LABELS), 1: ("text", "Class names by number."), 2: ("byte", AXIS_LABELS)}))
+        kind = VALUE_LABELS if tensor.name == CLASSES else AXIS_LABELS
+        associated.append(build({0: ("text", LABELS), 1: ("text", "Class names by number."), 2: ("byte", kind)}))
     if CALIBRATION in files:
         associated.append(build({0: ("text", CALIBRATION), 2: ("byte", AXIS_CALIBRATION)}))
         units.append(build({0: ("ubyte", SCORE_CALIBRATION), 1: ("table", build({0: ("byte", 0), 1: ("float", 0.0)}))}))
+    content = build({0: ("ubyte", FEATURE), 1: ("table", build({}))})
+    if tensor.name == BOXES:
+        sides = build({0: ("uints", SIDES), 1: ("byte", BOUNDARIES), 2: ("byte", RATIO)})
+        content = build({0: ("ubyte", BOUNDING_BOX), 1: ("table", sides)})
     return build({
-        **_texts(tensor), 3: ("table", build({0: ("ubyte", FEATURE), 1: ("table", build({}))})),
+        **_texts(tensor), 3: ("table", content),
         **({4: ("tables", units)} if units else {}), **({6: ("tables", associated)} if associated else {})})
 
 
@@ -254,7 +272,7 @@ def _segmenter(info: TensorInfo) -> bytes:
 def _texts(tensor: Tensor) -> dict[int, tuple[str, Any]]:
     """Return the fields for a tensor's name and for what it means."""
     meaning = tensor.meaning or MEANINGS.get(tensor.role, "")
-    return {0: ("text", tensor.name), **({1: ("text", meaning)} if meaning else {})}
+    return {0: ("text", DETECTOR.get(tensor.name, tensor.name)), **({1: ("text", meaning)} if meaning else {})}
 
 
 class _Tables:
@@ -285,6 +303,8 @@ class _Tables:
             return self.builder.EndVector()
         if kind == "floats":
             return self._vector(value, self.builder.PrependFloat32)
+        if kind == "uints":
+            return self._vector(value, self.builder.PrependUint32)
         if kind == "tables":
             return self._vector(value, self.builder.PrependUOffsetTRelative)
         return value

@@ -114,16 +114,15 @@ def serve_one(client: Predictor, data: Data, protocol: str, evaluated: Path) -> 
     asked.checked(SAVED_MODEL, lambda: asking.ask(client))
     assert asking.evaluation is not None
     differences = asking.comparison.result()
-    _refuse_other(differences, data, asking.largest, PROTOCOLS[protocol])
+    _refuse_other(differences, asking, PROTOCOLS[protocol])
     return Served(metrics=asking.evaluation.metrics, max_error=worst(differences).max,
                   examples=examples if cut else None)
 
 
-def _refuse_other(differences: Mapping[str, Difference], data: Data, largest: Mapping[str, float],
-                  protocol: str) -> None:
+def _refuse_other(differences: Mapping[str, Difference], asking: _Asking, protocol: str) -> None:
     """Raise StageError where a served output is further from the reference than float sums in another order are."""
-    for tensor in data.task.outputs(data.index):
-        allowed = max(EQUAL, tensor.tolerance * largest[tensor.name])
+    for tensor in asking.compared.tensors:
+        allowed = max(EQUAL, tensor.tolerance * asking.largest[tensor.name])
         if (error := differences[tensor.name].max) > allowed:
             which = "its outputs are" if len(differences) == 1 else f"its output {tensor.name} is"
             raise StageError(f"verify {SAVED_MODEL}: served over {protocol}, {which} off by {error:.1e}, more than "
@@ -151,8 +150,10 @@ class _Asking:
         expected = reference(evaluated)
         self.kept = min(data.index.splits["test"].examples, *(len(values) for values in expected.values()))
         #: The reference's largest absolute values, by output.
-        self.largest = dict.fromkeys(expected, 0.0)
-        self.comparison = Comparison(data.task.outputs(data.index))
+        self.largest: dict[str, float] = {}
+        #: How it is compared, once it is known what it gives.
+        self.compared = data.task.compared(data.index, list(expected))
+        self.comparison = Comparison(self.compared.tensors)
         self.evaluation: Evaluation | None = None
         self.samples: dict[str, np.ndarray] = {}
         #: What is asked again in another order.
@@ -164,15 +165,21 @@ class _Asking:
 
     def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         start, count = self.first.seen, len(wrong)
-        outputs = {name: outputs[name] for name in self.largest if name in outputs}
-        if missing := set(self.largest) - set(outputs):
+        if not start:
+            self.compared = self.data.task.compared(self.data.index, list(outputs))
+            self.comparison = Comparison(self.compared.tensors)
+        names = [tensor.name for tensor in self.compared.tensors]
+        if missing := set(names) - set(outputs):
             raise ValueError(f"it does not give {', '.join(sorted(missing))}")
         fitting = min(count, self.kept - start)
         if fitting > 0:  # mapped anew for each batch: pages of a map that stays count as memory
-            expected = {name: np.array(values[start:start + fitting])
-                        for name, values in reference(self.evaluated).items()}
-            self.comparison.add({name: values[:fitting] for name, values in outputs.items()}, expected)
-            self.largest = {name: max(self.largest[name], _largest(values)) for name, values in expected.items()}
+            expected = self.compared.expected({name: np.array(values[start:start + fitting])
+                                               for name, values in reference(self.evaluated).items()})
+            self.comparison.add(self.compared.paired({name: values[:fitting] for name, values in outputs.items()},
+                                                     expected), expected)
+            self.largest |= {name: max(self.largest.get(name, 0.0), _largest(expected[name])) for name in names}
+        if all(name in names for name in reference(self.evaluated)):  # what else it gives is made of these
+            outputs = {name: outputs[name] for name in names}
         self.first.add(inputs, outputs)
         here = [position - start for position in self.positions if start <= position < start + count]
         if here:

@@ -8,8 +8,8 @@ from export.artifacts import Exported
 from export.keras_models import file as keras_file
 from export.predictors import open_predictor
 from export.targets import onnx, openvino, replacements, saved_model, web
+from export.tflite import detection, gpu_coverage, metadata, phone, signatures
 from export.tflite import file as tflite_file
-from export.tflite import gpu_coverage, metadata, phone, signatures
 from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
 from pipelines.variants.record import VariantRecord
 from pipelines.variants.variant import Variant
@@ -18,6 +18,8 @@ from pipelines.variants.variant import Variant
 FIRST_VERSION = "1"
 #: What is said of a file for phones whose model takes grey images.
 AVERAGES = "takes RGB, averages it"
+#: What is said of a file that decodes and suppresses boxes itself.
+BOXES = "gives boxes, decoded in float"
 
 
 class LiteRT(Target, name="litert"):
@@ -26,9 +28,12 @@ class LiteRT(Target, name="litert"):
     Args:
         rgb: files of models of grey images take RGB, which cameras give and MediaPipe wants, and average it; the table
             says so. `litepress press` leaves the input as it is.
+        post_processing: files of detectors give boxes, and not what the network gives: they decode them, and suppress
+            those that a better one of their class overlaps, as MediaPipe's ObjectDetector has it.
     """
 
     rgb: bool = True
+    post_processing: bool = False
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return [variant.title for variant in variants]
@@ -39,7 +44,7 @@ class LiteRT(Target, name="litert"):
 
     def _export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.tflite"
-        content = phone_file(context, variant, self.rgb)
+        content = phone_file(context, variant, self.rgb, self._behind(context))
         path.write_bytes(content)
         averages = self.rgb and phone.takes_grey_image(context.file(variant.name).read_bytes(), context.about)
         coverage = None
@@ -47,8 +52,19 @@ class LiteRT(Target, name="litert"):
             coverage = gpu_coverage.coverage(context.file(variant.name).read_bytes())
         return Exported(
             variant=variant.name, target=self.title, path=context.relative(path), summary=variant.summary,
-            encoding=variant.encoding, integer=variant.integer, **sizes(path), operators=tflite_file.operators(content),
-            runs=self.runs, coverage=coverage, notes=[*_stays_float(variant), *([AVERAGES] if averages else [])])
+            encoding=variant.encoding, integer=variant.integer and not self.post_processing, **sizes(path),
+            operators=tflite_file.operators(content), runs=self.runs, coverage=coverage,
+            notes=[*_stays_float(variant), *([AVERAGES] if averages else []),
+                   *([BOXES] if self.post_processing else [])])
+
+    def _behind(self, context: ExportContext) -> detection.PostProcessing | None:
+        """Return what stands behind the network. Raises ValueError where the task has nothing that could."""
+        if not self.post_processing:
+            return None
+        behind = context.data.task.post_processing(context.data.index)
+        if behind is None:
+            raise ValueError(f"post_processing: {context.data.task.entry_name} has none; leave it out")
+        return behind
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         contents = [path.read_bytes() for path in files.values()]
@@ -65,11 +81,21 @@ def _stays_float(variant: VariantRecord) -> list[str]:
     return [f"float: {', '.join(names)}"] if names else []
 
 
-def phone_file(context: ExportContext, variant: VariantRecord, rgb: bool = False) -> bytes:
+def phone_file(context: ExportContext, variant: VariantRecord, rgb: bool = False,
+               behind: detection.PostProcessing | None = None) -> bytes:
     """Return a variant's file as phones open it, its scores calibrated on the validation split where it tells classes
-    apart."""
+    apart.
+
+    Args:
+        behind: what stands behind the network, if anything does.
+    """
     content = context.file(variant.name).read_bytes()
     about = context.about.model_copy(update={"calibration": score_calibration(context, variant)})
+    if behind is not None:
+        content = detection.with_post_processing(content, behind)
+        assert about.signature is not None
+        found = about.signature.model_copy(update={"outputs": tuple(behind.outputs)})
+        about = about.model_copy(update={"signature": found})
     return phone.ready(content, about, rgb)
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -13,6 +13,7 @@ from export.keras_models import as_graph
 from export.keras_models.pixels import SCALING
 from export.signature import Arrays, Function, Signature, Tensor
 from export.tflite import edit
+from export.tflite.detection import PostProcessing
 from pipelines.entries import Entry
 from pipelines.features.feature import Feature, Field
 from pipelines.figures import figures
@@ -20,8 +21,10 @@ from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
 from pipelines.tasks.answered import Answered
+from pipelines.tasks.compared import Compared
 from pipelines.tasks.decoding import decoding
 from pipelines.tasks.evaluation import Evaluation, Figure, Measure, Metric, Table, rounded
+from pipelines.tasks.pairwise import pairwise
 from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.supervised import Objective, supervised
 from pipelines.training.losses import Loss
@@ -252,6 +255,15 @@ class Task(Entry):
         classes."""
         return next((index.names(target) for target in index.targets if index.names(target)), [])
 
+    def compared(self, index: Index, given: Collection[str]) -> Compared:
+        """Return how a file that gives these outputs is held against the trained model: by default by what the network
+        gives."""
+        return Compared(self.outputs(index))
+
+    def post_processing(self, index: Index) -> PostProcessing | None:
+        """Return what can stand behind the network in files for phones; None where nothing does."""
+        return None
+
     def adopt(self, model: keras.Model, settings: Any) -> keras.Model:
         """Return a model made elsewhere as this task's models are. Raises ValueError where it is of another kind."""
         raise ValueError(f"models made elsewhere cannot be taken for {self.entry_name} so far")
@@ -315,24 +327,11 @@ class Task(Entry):
         return measure.result(folder)
 
     def _of_network(self, predictor: Predictor, inputs: Arrays, answers: Arrays, index: Index) -> Arrays:
-        """Return what the network itself gives: out of the answers where they have it."""
+        """Return what the network itself gives, or a file that gives something else: out of the answers where they have
+        it."""
         names = [tensor.name for tensor in self.outputs(index)]
-        if all(name in answers for name in names):
-            return {name: answers[name] for name in names}
+        given = [tensor.name for tensor in next(iter(predictor.signatures.values())).outputs]
+        for wanted in (names, given):
+            if all(name in answers for name in wanted):
+                return {name: answers[name] for name in wanted}
         return predictor.predict(inputs)
-
-
-def pairwise(loss: Loss, outputs: Sequence[Tensor], pairs: Mapping[str, str], index: Index) -> Objective:
-    """Return the sum of a loss over outputs, each compared with its target.
-
-    Args:
-        pairs: output to target.
-    """
-    counts = index.counts.get("train", {})
-    compared = [(output.name, pairs[output.name], loss.build(counts.get(pairs[output.name], []), output.role))
-                for output in outputs]
-
-    def total(inputs: Any, targets: Any, outputs: Any) -> Any:
-        return sum(compare(targets[target], outputs[output]) for output, target, compare in compared)
-
-    return total

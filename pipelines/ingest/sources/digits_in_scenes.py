@@ -12,12 +12,12 @@ import PIL.Image
 import tensorflow_datasets as tfds
 
 #: Height and width of a scene, and of a digit's longer side, in pixels.
-SIZE, SMALLEST, LARGEST = 128, 14, 40
+SIZE, SMALLEST, LARGEST = 128, 16, 48
 #: Digits in a scene, at most.
 MOST = 6
 #: How far a digit's colour is at least from the mean of what is behind it: the sum of the differences of red, green and
 #: blue.
-CONTRAST = 150
+CONTRAST = 200
 #: A digit may cover so much of another: the intersection over the smaller box.
 OVERLAP = 0.2
 #: How often a place, or a colour, is drawn before a digit is left out.

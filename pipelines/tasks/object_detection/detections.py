@@ -16,7 +16,9 @@ with epy.lazy_imports():
 #: What the network gives.
 RAW_BOXES, RAW_LOGITS = "boxes", "logits"
 #: What is found, under the names of TensorFlow's Object Detection API.
+#: Of these the boxes and their scores are numbers that are compared.
 BOXES, SCORES, CLASSES, COUNT = "detection_boxes", "detection_scores", "detection_classes", "num_detections"
+NUMBERS = (BOXES, SCORES)
 
 
 def tensors(most: int) -> tuple[Tensor, ...]:
@@ -45,17 +47,38 @@ def found(coding: Points, outputs: Mapping[str, Any], *, most: int, iou: float, 
     Returns:
         Tensors by the names of `tensors`, (batch, most, …); rows behind the last box are 0.
     """
-    height, width = coding.size
-    boxes = coding.decode(outputs[RAW_BOXES]) / np.array([height, width, height, width], "float32")
+    boxes = shares(coding, outputs[RAW_BOXES])
     boxes, scores, classes, count = tf.image.combined_non_max_suppression(
-        tf.clip_by_value(boxes, 0.0, 1.0)[:, :, None], tf.sigmoid(outputs[RAW_LOGITS]), most, most, iou, score,
+        boxes[:, :, None], tf.sigmoid(outputs[RAW_LOGITS]), most, most, iou, score,
         clip_boxes=False)
     return {BOXES: boxes, SCORES: scores, CLASSES: tf.cast(classes, tf.int32), COUNT: count}
 
 
+def shares(coding: Points, boxes: Any) -> Any:
+    """Return boxes (batch, points, 4) as shares of the image, cut to it, out of what the network gives."""
+    height, width = coding.size
+    return tf.clip_by_value(coding.decode(boxes) / np.array([height, width, height, width], "float32"), 0.0, 1.0)
+
+
+def paired(outputs: Arrays, expected: Arrays) -> dict[str, np.ndarray]:
+    """Return what is found in the order of what is expected: each expected box with the nearest found one of its class,
+    zeros where there is none."""
+    result = {name: np.zeros(np.shape(expected[name])) for name in NUMBERS}
+    found, wanted = list(of_images(outputs)), list(of_images(expected))
+    for image, ((boxes, scores, classes), (sides, _, numbers)) in enumerate(zip(found, wanted, strict=True)):
+        free = np.ones(len(boxes), bool)
+        for row, (box, number) in enumerate(zip(sides, numbers, strict=True)):
+            apart = np.abs(boxes - box).max(axis=1, initial=0) + np.where(free & (classes == number), 0.0, np.inf)
+            if len(apart) and np.isfinite(apart.min()):
+                nearest = int(apart.argmin())
+                free[nearest] = False
+                result[BOXES][image, row], result[SCORES][image, row] = boxes[nearest], scores[nearest]
+    return result
+
+
 def of_images(outputs: Arrays) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Give, image by image, the boxes (boxes, 4), their scores and their classes."""
-    for boxes, scores, classes, count in zip(outputs[BOXES], outputs[SCORES], outputs[CLASSES], outputs[COUNT],
-                                             strict=True):
+    for boxes, scores, classes, count in zip(outputs[BOXES], outputs[SCORES], outputs[CLASSES],
+                                             np.reshape(outputs[COUNT], -1), strict=True):
         known = int(count)
         yield boxes[:known], scores[:known], classes[:known].astype(int)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 
 import models
 from export.signature import Arrays, Function, Signature, Tensor
+from export.tflite.detection import PostProcessing
 from models.box_coding import Points
 from pipelines.errors import UserError
 from pipelines.features import boxes as feature
@@ -19,6 +20,7 @@ from pipelines.features.image import Image
 from pipelines.figures import detection
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
+from pipelines.tasks.compared import Compared
 from pipelines.tasks.object_detection import detections
 from pipelines.tasks.object_detection.detections import RAW_BOXES, RAW_LOGITS
 from pipelines.tasks.object_detection.measure import STATISTICS, Coco
@@ -159,6 +161,24 @@ class ObjectDetection(Task, name="object_detection"):
                          (boxes[known], [f"{names[number]} {score:.2f}" for number, score in
                                          zip(classes[known], scores[known], strict=True)])))
         detection.answers(rows, path)
+
+    def compared(self, index: Index, given: Collection[str]) -> Compared:
+        """Return how a file is compared: by what the network gives, or, where it gives boxes, box by box."""
+        if RAW_BOXES in given:
+            return super().compared(index, given)
+        coding = self._coding_of(index)
+        tensors = [tensor for tensor in detections.tensors(self.most) if tensor.name in detections.NUMBERS]
+        return Compared(tensors, lambda outputs: {
+            name: value.numpy() for name, value in self._found(coding, outputs).items()}, detections.paired)
+
+    def post_processing(self, index: Index) -> PostProcessing:
+        coding = self._coding_of(index)
+
+        def decode(outputs: dict[str, Any]) -> tuple[Any, Any]:
+            return detections.shares(coding, outputs[RAW_BOXES]), tf.sigmoid(outputs[RAW_LOGITS])
+
+        shapes = {tensor.name: tuple(size or 1 for size in tensor.shape) for tensor in self.outputs(index)}
+        return PostProcessing(decode, shapes, detections.tensors(self.most), self.iou, self.score)
 
     def decision(self, outputs: Arrays) -> np.ndarray:
         """Return how many boxes are found."""
