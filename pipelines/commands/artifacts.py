@@ -97,11 +97,14 @@ def predict(
         artifact: Annotated[Path, typer.Argument(
             help="a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
         files: Annotated[list[Path], typer.Argument(
-            metavar="FILE...", help="what the model takes, for instance images or folders of them")]) -> None:
+            metavar="FILE...", help="what the model takes, for instance images or folders of them")],
+        out: Annotated[Optional[Path], typer.Option(
+            "--out", metavar="FOLDER", help="of detectors: draw the boxes on the images here, and write results.json "
+                                            "as COCO has it")] = None) -> None:
     """Show what a model says of some files, for instance the classes of images."""
     from pipelines.tools import predict
 
-    for line in predict.predict(artifact, files):
+    for line in predict.predict(artifact, files, out):
         typer.echo(line)
 
 

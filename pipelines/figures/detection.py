@@ -13,8 +13,10 @@ from pipelines.figures import figures
 with epy.lazy_imports():
     import matplotlib.patches
     import numpy as np
+    from PIL import ImageDraw, ImageFont
 
 if TYPE_CHECKING:
+    import PIL.Image
     from matplotlib.axes import Axes
 
 #: Boxes as shares of the image, (boxes, 4), and what stands at each.
@@ -34,12 +36,38 @@ def boxes(axes: Axes, sides: np.ndarray, words: Sequence[str]) -> None:
     assert image is not None
     height, width = image.shape[:2]
     for (ymin, xmin, ymax, xmax), text in zip(sides, words, strict=True):
-        color = figures.COLORS[zlib.crc32(text.split()[0].encode()) % len(figures.COLORS)]
+        color = _color(text)
         left, top = xmin * width - 0.5, ymin * height - 0.5
         axes.add_patch(matplotlib.patches.Rectangle((left, top), (xmax - xmin) * width, (ymax - ymin) * height,
                                                     fill=False, edgecolor=color, linewidth=1.2))
         axes.text(left, top, text, fontsize=5, color="white", verticalalignment="bottom", clip_on=True,
                   bbox={"facecolor": color, "edgecolor": "none", "pad": 0.6, "alpha": 0.85})
+
+
+def on_image(image: PIL.Image.Image, sides: np.ndarray, words: Sequence[str]) -> PIL.Image.Image:
+    """Return an image with boxes drawn on it, in its own size.
+
+    Args:
+        sides: (boxes, 4), ymin, xmin, ymax, xmax in pixels.
+        words: what stands at each box; its first word gives the colour.
+    """
+    drawn = image.copy()
+    pen = ImageDraw.Draw(drawn)
+    width = max(1, round(max(image.size) / 300))
+    font = ImageFont.load_default(max(8.0, max(image.size) / 45))
+    for (top, left, bottom, right), text in zip(sides.tolist(), words, strict=True):
+        color = _color(text)
+        pen.rectangle([left, top, right, bottom], outline=color, width=width)
+        _, _, across, down = pen.textbbox((0, 0), text, font=font)
+        above = max(0.0, top - down - 2)
+        pen.rectangle([left, above, left + across + 2, above + down + 2], fill=color)
+        pen.text((left + 1, above), text, fill="white", font=font)
+    return drawn
+
+
+def _color(text: str) -> str:
+    """Return the colour of what a text begins with."""
+    return figures.COLORS[zlib.crc32(text.split()[0].encode()) % len(figures.COLORS)]
 
 
 def answers(examples: Sequence[tuple[str, Callable[[Axes], None], Drawn, Drawn]], path: Path, pairs: int = 3) -> None:

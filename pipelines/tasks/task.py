@@ -15,6 +15,7 @@ from export.signature import Arrays, Function, Signature, Tensor
 from export.tflite import edit
 from export.tflite.detection import PostProcessing
 from pipelines.entries import Entry
+from pipelines.errors import UserError
 from pipelines.features.feature import Feature, Field
 from pipelines.figures import figures
 from pipelines.ingest.index import Index
@@ -132,6 +133,11 @@ class Task(Entry):
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
         """Return a line per example: what the model says."""
         raise NotImplementedError
+
+    def write_answers(self, files: Sequence[Path], outputs: Arrays, index: Index, folder: Path) -> None:
+        """Write what a model says of files that are one example each into a folder. Raises UserError where there is
+        nothing to draw."""
+        raise UserError(f"predict: --out: there is nothing to draw of {self.entry_name}; leave it out")
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         """Return what the model does and how well, for the model card and the report."""

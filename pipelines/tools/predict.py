@@ -50,12 +50,13 @@ class Asked:
     is_guessed: bool = False
 
 
-def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
+def predict(artifact: Path, files: Sequence[Path], out: Path | None = None) -> Iterator[str]:
     """Yield a line per file, or per row of files of rows: what the model says of it, for instance its best classes
     with their probabilities.
 
     Args:
         files: or folders, of which all images are taken.
+        out: folder for drawings of what it says, where that can be drawn.
 
     Raises:
         UserError: there is no such model, or a file cannot be read.
@@ -64,9 +65,9 @@ def predict(artifact: Path, files: Sequence[Path]) -> Iterator[str]:
     files = [one for file in files for one in (_images(file) if file.is_dir() else [file])]
     if asked.path.suffix == ".tflite":
         with workers.quiet():
-            said = answers(asked, files)
+            said = answers(asked, files, out)
     else:
-        said = workers.call(answers, asked, files, what="predict")
+        said = workers.call(answers, asked, files, out, what="predict")
     width = max(len(title) for title, _ in said)
     for title, line in said:
         yield f"{title:<{width}}  {line}"
@@ -90,8 +91,9 @@ def find_model(artifact: Path) -> Asked:
     return _of_run(artifact, run) if run is not None else _of_classifier(artifact)
 
 
-def answers(asked: Asked, files: Sequence[Path]) -> list[tuple[str, str]]:
-    """Return what each example of some files is called, and what a model says of it. Raises UserError."""
+def answers(asked: Asked, files: Sequence[Path], out: Path | None = None) -> list[tuple[str, str]]:
+    """Return what each example of some files is called, and what a model says of it, drawn into a folder where one is
+    given. Raises UserError."""
     try:
         predictor = open_predictor(asked.path)
     except ValueError as error:
@@ -103,6 +105,10 @@ def answers(asked: Asked, files: Sequence[Path]) -> list[tuple[str, str]]:
     titles = [str(file) for file in files] if rows is None else rows[0]
     inputs = read_inputs(asked, signature, files) if rows is None else rows[1]
     outputs = asked.task.answer(predictor, inputs)
+    if out is not None:
+        if rows is not None:
+            raise UserError(f"predict: --out: there is nothing to draw of {asked.task.entry_name}; leave it out")
+        asked.task.write_answers(files, outputs, asked.index, out)
     return list(zip(titles, asked.task.in_words(_named(asked, outputs), asked.index), strict=True))
 
 

@@ -21,7 +21,7 @@ from pipelines.figures import detection
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
-from pipelines.tasks.object_detection import detections
+from pipelines.tasks.object_detection import detections, drawn
 from pipelines.tasks.object_detection.detections import RAW_BOXES, RAW_LOGITS
 from pipelines.tasks.object_detection.measure import STATISTICS, Coco
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
@@ -130,6 +130,10 @@ class ObjectDetection(Task, name="object_detection"):
                     for box, score, number in zip(boxes, scores, classes, strict=True) if score >= self.threshold]
             lines.append("  ".join(said) or "nothing")
         return lines
+
+    def write_answers(self, files: Sequence[Path], outputs: Arrays, index: Index, folder: Path) -> None:
+        """Draw what is found on each image, and write it all into results.json as COCO has it."""
+        drawn.write(files, detections.of_images(outputs), index.names(TARGET), self.threshold, folder)
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         image = index.inputs[IMAGE].shape

@@ -256,6 +256,14 @@ def test_a_run_ends_in_files_that_find_the_same(scenes):
     picture = next((scenes / "runs/scenes/latest/package/bundle/samples").glob("*.png"))
     said = run_here("predict", "runs/scenes/latest", picture, cwd=scenes)
     assert said.code == 0 and picture.name in said.out
+    PIL.Image.open(picture).resize((300, 200)).save(scenes / "wide.jpg")
+    drawn = run_here("predict", "runs/scenes/latest", picture, "wide.jpg", "--out", "drawn", cwd=scenes)
+    assert drawn.code == 0, drawn.err
+    results = json.loads((scenes / "drawn/results.json").read_text())
+    assert {one["file_name"] for one in results} == {str(picture), "wide.jpg"}
+    assert {"image_id", "category_id", "category", "bbox", "score"} <= set(results[0])
+    assert max(one["bbox"][0] for one in results if one["file_name"] == "wide.jpg") > 64, "in the image's own pixels"
+    assert PIL.Image.open(scenes / "drawn/wide.png").size == (300, 200)
     report = (scenes / "runs/scenes/latest/report.html").read_text()
     assert "Precision over recall" in report and "the worst test images by their own F1" in report
 

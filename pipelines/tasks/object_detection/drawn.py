@@ -1,0 +1,67 @@
+"""What a detector finds in a user's own images: drawn on them, and as COCO's results."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from pipelines.features import image_file
+from pipelines.figures import detection
+
+with epy.lazy_imports():
+    import numpy as np
+    import PIL.Image
+    from PIL import ImageOps
+
+RESULTS = "results.json"
+
+
+def write(files: Sequence[Path], found: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], names: Sequence[str],
+          threshold: float, folder: Path) -> None:
+    """Write each image with its boxes as a PNG, and results.json: a list of image_id (the file's place), file_name,
+    category_id (the class's number), category, bbox (left, top, width, height in pixels) and score.
+
+    Args:
+        files: the images.
+        found: of each the boxes (boxes, 4) as shares of it, their scores and their classes, the best first.
+        names: of the classes.
+        threshold: boxes below are in results.json alone.
+        folder: is made where it is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    taken: set[str] = {RESULTS}
+    for number, (file, (boxes, scores, classes)) in enumerate(zip(files, found, strict=True)):
+        image = opened(file)
+        sides = boxes * np.array([image.height, image.width, image.height, image.width])
+        for (top, left, bottom, right), score, label in zip(sides.tolist(), scores.tolist(), classes.tolist(),
+                                                            strict=True):
+            results.append({"image_id": number, "file_name": str(file), "category_id": label, "category": names[label],
+                            "bbox": [round(value, 2) for value in (left, top, right - left, bottom - top)],
+                            "score": round(score, 5)})
+        known = scores >= threshold
+        words = [f"{names[label]} {score:.0%}" for label, score in zip(classes[known], scores[known], strict=True)]
+        detection.on_image(image, sides[known], words).save(folder / _name(file, taken))
+    (folder / RESULTS).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def opened(file: Path) -> PIL.Image.Image:
+    """Return an image as it is seen: turned as its EXIF says, in RGB, its first frame."""
+    try:
+        with PIL.Image.open(file) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except PIL.UnidentifiedImageError:
+        return PIL.Image.fromarray(image_file.pixels(file.read_bytes())).convert("RGB")
+
+
+def _name(file: Path, taken: set[str]) -> str:
+    """Return a name for the drawing that no other has."""
+    name, number = f"{file.stem}.png", 1
+    while name in taken:
+        number += 1
+        name = f"{file.stem}_{number}.png"
+    taken.add(name)
+    return name
