@@ -26,7 +26,7 @@ Level = Literal[3, 4, 5]
 def coding(input_shape: tuple[int, int, int], classes: int, *, levels: Sequence[int], bins: int,
            **others: Any) -> Points:
     """Return how the network's boxes are read; the arguments are the builder's."""
-    return Points(size=input_shape[:2], strides=tuple(2**level for level in sorted(levels)), bins=bins)
+    return Points(size=input_shape[:2], strides=tuple(2**level for level in sorted(set(levels))), bins=bins)
 
 
 @register("yolov8n", task="object_detection", paper=PAPER, at=COCO, coding=coding, depth=1 / 3, width=0.25, most=1024)
@@ -147,8 +147,9 @@ def _heads(make: _Layers, maps: dict[int, Any], classes: int, bins: int,
     units = {"boxes": max(16, smallest // 4, 4 * bins), "logits": max(smallest, min(classes, 100))}
     parts: dict[str, list[Any]] = {"boxes": [], "logits": []}
     for level, x in maps.items():
-        expected = 5 / classes / (input_shape[0] * input_shape[1] / 4**level)  # five things in an image
-        biases = {"boxes": 1.0, "logits": math.log(expected / (1 - min(expected, 0.99)))}
+        # five things in an image
+        expected = min(5 / classes / (input_shape[0] * input_shape[1] / 4**level), 0.5)
+        biases = {"boxes": 1.0, "logits": math.log(expected / (1 - expected))}
         for name, size in (("boxes", 4 * bins), ("logits", classes)):
             y = make.convolution(make.convolution(x, units[name], 3), units[name], 3)
             y = keras.layers.Conv2D(size, 1, bias_initializer=keras.initializers.Constant(biases[name]))(y)

@@ -98,8 +98,12 @@ class Image(Feature, name="image", shorthand="size"):
         """Return an image file as raw pixels, uint8, in the tensor's shape. Raises UserError."""
         size = tuple(given or own for given, own in zip(tensor.shape[:2], self.size, strict=True))
         wanted = self.model_copy(update={"size": size, "channels": tensor.shape[2] or self.channels})
+        return wanted.fitted(tf.constant(wanted.pixels(path))).numpy()
+
+    def pixels(self, path: Path) -> np.ndarray:
+        """Return an image file in its own size, uint8 (height, width, 1 to 4 channels), upright. Raises UserError."""
         try:
-            return wanted.fitted(wanted._decoded(path.read_bytes())).numpy()
+            return self._decoded(path.read_bytes()).numpy()
         except FileNotFoundError:
             raise UserError(f"{path}: there is no such image") from None
         except OSError as error:

@@ -69,6 +69,10 @@ class Recipe(Section):
     @model_validator(mode="after")
     def builder_serves_the_task(self) -> Recipe:
         name = self.model.builder
+        if self.model.imported is not None and self.task.gives_boxes:
+            raise PydanticCustomError("combination", "{task} is learnt by a builder of ours; how a model made "
+                                                     "elsewhere writes its boxes is not known", {
+                "task": str(self.task.entry_name), "at": ["model", "builder"]})
         if self.model.imported is not None or self.task.entry_name in models.builder(name).tasks:
             return self
         fitting = [builder.name for builder in models.builders() if self.task.entry_name in builder.tasks]
@@ -77,6 +81,15 @@ class Recipe(Section):
             "name": name, "tasks": " and ".join(models.builder(name).tasks), "task": str(self.task.entry_name),
             "hint": hint,
             "at": ["model", "builder"]})
+
+    @model_validator(mode="after")
+    def post_processing_stands_behind_boxes(self) -> Recipe:
+        for number, target in enumerate(self.export.targets):
+            if getattr(target, "post_processing", False) and not self.task.gives_boxes:
+                raise PydanticCustomError("combination", "post_processing is for detectors, and the task is {task}: "
+                                                         "leave it out", {"task": str(self.task.entry_name),
+                                                                    "at": ["export", "targets", number]})
+        return self
 
     @model_validator(mode="after")
     def task_knows_its_model(self) -> Recipe:

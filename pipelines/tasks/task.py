@@ -75,6 +75,8 @@ class Task(Entry):
     loss: ClassVar[str] = "cross_entropy"
     #: Whether the report shows the best, the median and the worst examples, and not those alone that are wrong.
     ranked: ClassVar[bool] = False
+    #: Whether its network's outputs become boxes, see `post_processing`.
+    gives_boxes: ClassVar[bool] = False
     #: Whether the test examples are others than those that files are calibrated with.
     held_out: ClassVar[bool] = True
     #: What the report calls the examples that it shows.

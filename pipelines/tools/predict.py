@@ -99,7 +99,109 @@ def answers(asked: Asked, files: Sequence[Path], out: Path | None = None) -> lis
     except ValueError as error:
         raise UserError(str(error)) from error
     signature = main_signature(predictor)
-    if asked.is_guessed and any(len(tensor.shape) > 1 for tensor in signature.outputs):
+    shapes = [tensor.shape for tensor in signature.outputs]
+    if asked.is_guessed and any(len(shape) in (2, 4) for shape in shapes):
+        names = ", ".join(tensor.name for tensor in signature.outputs)
+        raise UserError(f"predict: {asked.path} gives {names}, which is no class of an image or of its pixels; ask it in "
+                        "its run's folder, which says what they mean")
+    if asked.is_guessed and any(len(shape) == 3 for shape in shapes):
+        asked = _of_pixels(asked)
+    rows = _rows(asked, signature, files)
+    titles = [str(file) for file in files] if rows is None else rows[0]
+    inputs = read_inputs(asked, signature, files) if rows is None else rows[1]
+    outputs = asked.task.answer(predictor, inputs)
+    if out is not None:
+        if rows is not None:
+            raise UserError(f"predict: --out: there is nothing to draw of {asked.task.entry_name}; leave it out")
+        asked.task.write_answers(files, outputs, asked.index, out)
+    return list(zip(titles, asked.task.in_words(_named(asked, outputs), asked.index), strict=True))
+
+
+def _images(folder: Path) -> list[Path]:
+    """Return the images in a folder. Raises UserError where there are none."""
+    images = image_file.images(folder)
+    if not images:
+        raise UserError(f"{folder}: has no images in it ({image_file.READ})")
+    return images
+
+
+def _rows(asked: Asked, signature: Signature, files: Sequence[Path]) -> tuple[list[str], Arrays] | None:
+    """Return the examples of files that hold several each: what they are called, and the inputs, words as text where
+    the model takes text; None where a file is one example."""
+    read = [asked.task.rows_of(file, dict(asked.features), asked.index, asked.source) for file in files]
+    parts = [part for part in read if part is not None]
+    if not parts:
+        return None
+    takes = {tensor.name: tensor.dtype for tensor in signature.inputs}
+    inputs = {name: np.concatenate([columns[name] for _, columns in parts]) for name in asked.features}
+    for name, feature in asked.features.items():
+        if takes.get(name) == "string":
+            inputs[name] = feature.sent(inputs[name], asked.index.learnt[name])
+    return [title for titles, _ in parts for title in titles], inputs
+
+
+def read_inputs(asked: Asked, signature: Signature, files: Sequence[Path]) -> Arrays:
+    """Return files as a model's only input, (files, ...). Raises UserError where it takes several."""
+    if len(signature.inputs) != 1 or len(asked.features) != 1:
+        names = ", ".join(tensor.name for tensor in signature.inputs)
+        raise UserError(f"predict: {asked.path} takes several inputs, {names}, and a file is one")
+    tensor = signature.inputs[0]
+    (name, feature), = asked.features.items()
+    return {name: np.stack([feature.from_file(file, tensor) for file in files])}
+
+
+def main_signature(predictor: Predictor) -> Signature:
+    """Return the signature that a model is asked by default: the usual one, or a file's first."""
+    return predictor.signatures.get(DEFAULT) or next(iter(predictor.signatures.values()))
+
+
+def _best_file(folder: Path) -> Path:
+    """Return the artifact of a run that is recommended for CPUs, or its first. Raises UserError where there is none."""
+    collected = results.collect(runs.load(folder))
+    artifacts = collected.artifacts
+    if not artifacts:
+        raise UserError(f"{folder}: this run has no verified models yet; finish it with litepress run")
+    advice = results.recommendations(collected)
+    return Path(next((one for one in artifacts if "CPUs" in advice.get(one.name, "")), artifacts[0]).path)
+
+
+def _of_run(path: Path, folder: Path) -> Asked:
+    run = runs.load(folder)
+    recipe = Recipe.model_validate(run.record.recipe)
+    index = Index.model_validate_json(run.path("ingest", INDEX).read_bytes())
+    features, _ = recipe.task.features_of(recipe.data, index.fields)
+    return Asked(path, recipe.task, index, features, recipe.data.source)
+
+
+def _of_classifier(path: Path) -> Asked:
+    """Return a model without a run as an image classifier, whose class names lie near it or are not known."""
+    folders = [path if path.is_dir() else path.parent, *list(path.parents)[:LEVELS - 1]]
+    labels = next((folder / LABELS for folder in folders if (folder / LABELS).exists()), None)
+    names = labels.read_text().splitlines() if labels is not None else []
+    task = ImageClassification()
+    features = {name: kind() for name, kind in task.inputs.items()}
+    learnt = {IMAGE: Learnt(), LABEL: Learnt(names=names)}
+    index = Index(source="", digest="", splits={}, learnt=learnt,
+                  inputs={name: feature.tensor(name, learnt[name]) for name, feature in features.items()},
+                  targets={LABEL: task.targets[LABEL]().tensor(LABEL, learnt[LABEL])})
+    return Asked(path, task, index, features, is_guessed=True)
+
+
+def _of_pixels(asked: Asked) -> Asked:
+    """Return a model that is not known as one that tells the classes of pixels apart."""
+    index = asked.index.model_copy(update={"learnt": {IMAGE: Learnt(), MASK: asked.index.learnt[LABEL]}})
+    return dataclasses.replace(asked, task=SemanticSegmentation(), index=index)
+
+
+def _named(asked: Asked, outputs: Arrays) -> Arrays:
+    """Return the only output of a model that tells classes apart under the task's name for it: files made elsewhere
+    have their own."""
+    if isinstance(asked.task, (ImageClassification, SemanticSegmentation)) and OUTPUT not in outputs:
+        if len(outputs) != 1:
+            names = ", ".join(tensor.name for tensor in signature.outputs)
+        raise UserError(f"predict: {asked.path} gives {names}, which is no class of an image or of its pixels; ask it in "
+                        "its run's folder, which says what they mean")
+    if asked.is_guessed and any(len(shape) == 3 for shape in shapes):
         asked = _of_pixels(asked)
     rows = _rows(asked, signature, files)
     titles = [str(file) for file in files] if rows is None else rows[0]

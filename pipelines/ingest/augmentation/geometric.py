@@ -70,7 +70,8 @@ class Flip(Geometric, name="flip", shorthand="axis"):
     axis: str = Field("horizontal", pattern="^(horizontal|vertical)$")
 
     def matrix(self, count, height, width, seed):
-        mirrored, zero, one = tf.sign(uniform(count, seed)), tf.zeros([count]), tf.ones([count])
+        zero, one = tf.zeros([count]), tf.ones([count])
+        mirrored = tf.where(uniform(count, seed) < 0, -one, one)
         return affine(mirrored, zero, zero, one) if self.axis == "horizontal" else affine(one, zero, zero, mirrored)
 
 

@@ -56,12 +56,18 @@ class AnnotatedImages(Source):
         return digest.hexdigest()
 
     def prepare(self) -> None:
-        """Raise UserError where no image is there; single ones that are not count as unreadable."""
-        images = [image for part in self.annotated().values() for image in part]
-        missing = [image for image in images if not os.path.isfile(image.path)]
-        if images and len(missing) == len(images):
-            raise UserError(f"data.source.{self.entry_name}: none of the {len(images):,} images is there, the first "
-                            f"would be {missing[0].path}; say in images which folder they are in")
+        """Raise UserError where no image of a part is there, or one is in two parts; single ones that are not there
+        count as unreadable."""
+        owners: dict[str, Part] = {}
+        for part, images in self.annotated().items():
+            missing = [image for image in images if not os.path.isfile(image.path)]
+            if images and len(missing) == len(images):
+                raise UserError(f"data.source.{self.entry_name}: none of the {len(images):,} {part} images is there, "
+                                f"the first would be {missing[0].path}; look where they are, and at the path")
+            for image in images:
+                if owners.setdefault(image.path, part) != part:
+                    raise UserError(f"data.source.{self.entry_name}: {image.path} is in {owners[image.path]} and in "
+                                    f"{part}; what is tested on must not be learnt")
 
     def fields(self) -> dict[str, Field]:
         return {"image": Field(kind="bytes"), "boxes": Field(kind="boxes", names=self.names())}

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field as Setting
 
 from pipelines.errors import UserError
+from pipelines.features.boxes import SLACK
 from pipelines.features.image import size_of
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages
@@ -78,7 +79,11 @@ def _read(source: BoxTable, version: int) -> tuple[dict[Part, list[Annotated]], 
         if any(sides):
             boxes.append((*_numbers(sides, source.path, number + 1),
                           float(numbers.get(values["label"][number], -1)), 0.0))
-    in_pixels = any(max(row[:4]) > 1 for boxes in rows.values() for row in boxes)
+    largest = [max(row[:4]) for boxes in rows.values() for row in boxes]
+    in_pixels = max(largest, default=0) > 1 + SLACK
+    if in_pixels and min(largest) <= 1:
+        raise UserError(f"{SETTING}: {source.path} has boxes in pixels and such as shares of the image; write all of "
+                        "them in one of the two")
     result: dict[Part, list[Annotated]] = {}
     for (kind, path), boxes in rows.items():
         shares = _shares(path, boxes) if in_pixels else boxes

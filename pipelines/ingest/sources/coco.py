@@ -76,11 +76,12 @@ class Coco(AnnotatedImages, name="coco", shorthand="path"):
         is."""
         base = file.parent
         names = [file.stem, file.stem.partition("_")[2]]
-        usual = [base, base / "images", *(base.parent / name for name in names if name),
+        usual = [base, base / "images", *(base / name for name in names if name),
+                 *(base.parent / name for name in names if name),
                  *(base.parent / "images" / name for name in names if name), base.parent / "images", base.parent]
         if part := part_of(file.stem):
             usual += [base.parent / one for one in ("train", "val", "valid", "test") if part_of(one) == part]
-        given = [Path(self.images)] if self.images else usual
+        given = [Path(self.images), *(Path(self.images) / name for name in names if name)] if self.images else usual
         return next((folder for folder in given if any((folder / name).is_file() for name in images[:LOOKED_FOR])),
                     given[0])
 
@@ -92,7 +93,12 @@ def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[
     used: dict[int, str] = {}
     for document in documents.values():
         known = {one["id"]: str(one["name"]) for one in document["categories"]}
-        used |= {one["category_id"]: known.get(one["category_id"], "") for one in document["annotations"]}
+        for number in {one["category_id"] for one in document["annotations"]}:
+            if used.setdefault(number, known.get(number, "")) != known.get(number, ""):
+                raise UserError(f"{SETTING}: category {number} is {used[number]!r} in one of the files and "
+                                f"{known.get(number, '')!r} in another; give each class one number in all of them")
+    if not used:
+        raise UserError(f"{SETTING}: {', '.join(file for _, file, _ in files)}: there are no annotations at all")
     order = [number for number in sorted(used) if used[number]]
     place = {number: position for position, number in enumerate(order)}
     result: dict[Part, list[Annotated]] = {}
@@ -100,6 +106,8 @@ def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[
         images = sorted(documents[part]["images"], key=lambda one: str(one["file_name"]))
         folder = source._folder(Path(file), [str(image["file_name"]) for image in images])
         rows: dict[Any, list[tuple[float, ...]]] = {image["id"]: [] for image in images}
+        if len(rows) < len(images):
+            raise UserError(f"{SETTING}: {file}: two images have one id; give each its own")
         sizes = {image["id"]: (float(image["height"]), float(image["width"])) for image in images}
         for row, image in _rows(documents[part]["annotations"], sizes, place, file):
             rows[image].append(row)
@@ -140,4 +148,10 @@ def _document(file: Path) -> dict[str, Any]:
             lacking = [key for key in keys if not isinstance(entry, dict) or key not in entry]
             if lacking:
                 raise UserError(f"{SETTING}: {file}: {name}[{number}] has no {lacking[0]}")
+            numbers = entry["bbox"] if name == "annotations" else [entry["height"], entry["width"]] if (
+                name == "images") else []
+            if not isinstance(numbers, list) or not all(isinstance(one, (int, float)) for one in numbers) or (
+                    name == "annotations" and len(numbers) != 4):
+                raise UserError(f"{SETTING}: {file}: {name}[{number}] has {numbers!r} where numbers are wanted: "
+                                + ("left, top, width and height" if name == "annotations" else "height and width"))
     return document

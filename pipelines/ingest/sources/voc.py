@@ -82,6 +82,8 @@ def _parts(folder: Path, files: Mapping[str, Path]) -> dict[Part, list[str]]:
             raise UserError(f"{SETTING}: {path} names {lacking}, which has no .xml file")
         if part is not None and words:
             parts[part] = words
+    if parts and not (folder / "train.txt").is_file():  # trainval holds both
+        parts["train"] = [word for word in parts.get("train", []) if word not in set(parts.get("validation", []))]
     return parts or {"train": list(files)}
 
 
@@ -96,6 +98,8 @@ def _objects(path: Path) -> list[tuple[str, tuple[float, float, float, float], f
             found.append(((one.findtext("name") or "").strip(), sides, float(one.findtext("difficult") or 0)))
     except (OSError, ValueError, xml.etree.ElementTree.ParseError) as error:
         raise UserError(f"{SETTING}: {path} cannot be read: {error}") from None
+    if not all(name for name, *_ in found):
+        raise UserError(f"{SETTING}: {path} has an object without a name")
     if found and (height <= 0 or width <= 0):
         raise UserError(f"{SETTING}: {path} does not say how large its image is (size/width and size/height)")
     # the first pixel is 1, and the last one belongs to the box

@@ -38,7 +38,12 @@ class Yolo(AnnotatedImages, name="yolo", shorthand="path"):
 
     def names(self) -> list[str]:
         names = self._document()["names"]
-        return [str(name) for name in (names.values() if isinstance(names, dict) else names)]
+        if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+            names = [names[number] for number in range(len(names))]
+        if not isinstance(names, list):
+            raise UserError(f"{SETTING}: {self._file()}: names must be a list, or numbers from 0 with a name each, and "
+                            f"is {names!r}")
+        return [str(name) for name in names]
 
     def _file(self) -> Path:
         base = Path(self.path)
@@ -88,8 +93,11 @@ def _read(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, list[Anno
         images = image_file.images(folder, below=True)
         if not images:
             raise UserError(f"{SETTING}: {folder} has no images ({image_file.READ})")
-        result[part] = [Annotated(str(path), _rows(labels / path.relative_to(folder).with_suffix(".txt")))
-                        for path in images]
+        files = [labels / path.relative_to(folder).with_suffix(".txt") for path in images]
+        if not any(file.is_file() for file in files):
+            raise UserError(f"{SETTING}: none of the {len(images):,} images in {folder} has a text file; the first "
+                            f"would be {files[0]}")
+        result[part] = [Annotated(str(path), _rows(file)) for path, file in zip(images, files, strict=True)]
     return result
 
 
@@ -107,8 +115,12 @@ def _rows(path: Path) -> list[tuple[float, float, float, float, float, float]]:
     """Return the boxes that a text file lists. Raises UserError."""
     if not path.is_file():
         return []
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{SETTING}: {path} is no text in UTF-8") from None
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             values = [float(word) for word in line.split()]
         except ValueError:

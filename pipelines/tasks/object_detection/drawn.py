@@ -8,13 +8,13 @@ from typing import Any
 
 from etils import epy
 
-from pipelines.features import image_file
+from pipelines.errors import UserError
+from pipelines.features.image import Image
 from pipelines.figures import detection
 
 with epy.lazy_imports():
     import numpy as np
     import PIL.Image
-    from PIL import ImageOps
 
 RESULTS = "results.json"
 
@@ -32,6 +32,7 @@ def write(files: Sequence[Path], found: Iterable[tuple[np.ndarray, np.ndarray, n
         folder: is made where it is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    own = {file.resolve() for file in files}
     results: list[dict[str, Any]] = []
     taken: set[str] = {RESULTS}
     for number, (file, (boxes, scores, classes)) in enumerate(zip(files, found, strict=True)):
@@ -44,17 +45,17 @@ def write(files: Sequence[Path], found: Iterable[tuple[np.ndarray, np.ndarray, n
                             "score": round(score, 5)})
         known = scores >= threshold
         words = [f"{names[label]} {score:.0%}" for label, score in zip(classes[known], scores[known], strict=True)]
-        detection.on_image(image, sides[known], words).save(folder / _name(file, taken))
+        target = folder / _name(file, taken)
+        if target.resolve() in own:
+            raise UserError(f"predict: --out {folder}: {target} is one of the images; give another folder")
+        detection.on_image(image, sides[known], words).save(target)
     (folder / RESULTS).write_text(json.dumps(results, indent=1) + "\n")
 
 
 def opened(file: Path) -> PIL.Image.Image:
-    """Return an image as it is seen: turned as its EXIF says, in RGB, its first frame."""
-    try:
-        with PIL.Image.open(file) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except PIL.UnidentifiedImageError:
-        return PIL.Image.fromarray(image_file.pixels(file.read_bytes())).convert("RGB")
+    """Return an image in its own size, its pixels as a model is given them. Raises UserError."""
+    pixels = Image().pixels(file)
+    return PIL.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3]).convert("RGB")
 
 
 def _name(file: Path, taken: set[str]) -> str:

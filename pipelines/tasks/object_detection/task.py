@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 
 import models
 from export.signature import Arrays, Function, Signature, Tensor
+from export.targets import tools
 from export.tflite.detection import PostProcessing
 from models.box_coding import Points
 from pipelines.errors import UserError
@@ -38,6 +39,7 @@ with epy.lazy_imports():
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.axes import Axes
 
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
@@ -62,7 +64,7 @@ class ObjectDetection(Task, name="object_detection"):
     metrics = tuple(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS[:3])
     watched = (Metric(name="found", label="boxes found"),)
     loss = "detection"
-    ranked = True
+    ranked, gives_boxes = True, True
     worst_caption = ("The best, the median and the worst test images by their own F1: what is true, and what the model "
                      "answers with its scores")
     iou: float = Field(0.6, gt=0, lt=1)
@@ -88,6 +90,11 @@ class ObjectDetection(Task, name="object_detection"):
         return builder.coded({"input_shape": tuple(image), "classes": classes}, self._model.settings)  # type: ignore[no-any-return]
 
     def dimensions(self, index: Index) -> dict[str, Any]:
+        if absent := tools.missing("detection"):
+            raise UserError(f"task: object_detection is measured by pycocotools: {absent}")
+        for part, counts in index.counts.items():
+            if not sum(counts.get(TARGET, [])):
+                raise UserError(f"data: no image of the {part} split has a box; annotate some, or name another split")
         return {"input_shape": index.inputs[IMAGE].shape, "classes": len(index.names(TARGET))}
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
@@ -151,6 +158,12 @@ class ObjectDetection(Task, name="object_detection"):
         coding = self._coding_of(index)
         return [self._with_found(function, coding) for function in functions]
 
+    def draw(self, axes: Axes, data: Data, inputs: Arrays, targets: Arrays, position: int,
+             title: str | None = None) -> None:
+        """Draw an example's boxes over its image."""
+        super().draw(axes, data, inputs, targets, position, title)
+        data.features[TARGET].draw(axes, targets[TARGET][position], data.index.learnt[TARGET])
+
     def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
         """Draw each example twice: with what is true, and with what is answered."""
         image, learnt, names = data.features[IMAGE], data.index.learnt[IMAGE], data.index.names(TARGET)
@@ -212,7 +225,7 @@ class ObjectDetection(Task, name="object_detection"):
 
 
 def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:
-    """Return what is true of a batch of images, without crowds.
+    """Return what is true of a batch of images.
 
     Args:
         rows: (batch, most, 6), see `features.boxes`.
@@ -220,8 +233,8 @@ def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:
     """
     scale = tf.constant([size[0], size[1], size[0], size[1]], tf.float32)
     classes = tf.cast(rows[..., feature.CLASS], tf.int32)
-    present = (classes >= 0) & (rows[..., feature.CROWD] < 0.5)
-    return Truth(rows[..., :feature.CLASS] * scale, tf.maximum(classes, 0), present)
+    held, crowds = classes >= 0, rows[..., feature.CROWD] > 0.5
+    return Truth(rows[..., :feature.CLASS] * scale, tf.maximum(classes, 0), held & ~crowds, held & crowds)
 
 
 def share_found(coding: Points, truth: Truth, outputs: Any, threshold: float) -> Any:

@@ -180,8 +180,9 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         linear, main = self.baselines[0], self.main.name
         value, usual = evaluation.metrics[main], beside[linear][main]
         if (value > FAR_OFF * usual) if self.main.better == "lower" else (value < usual - FAR_BELOW):
+            given = f" It is given {', '.join(self._adopted.columns)}" if self._adopted.columns else ""
             return [f"far worse than {linear.replace('_', ' ')}: are the columns in the order in which the model takes "
-                    f"them? It is given {', '.join(self._adopted.columns)}"]
+                    f"them?{given}"]
         return []
 
     def rows_of(self, path: Path, features: Features, index: Index,

@@ -20,11 +20,13 @@ class Truth:
         boxes: (batch, most, 4), ymin, xmin, ymax, xmax in pixels.
         classes: (batch, most), whole numbers; any where there is no box.
         present: (batch, most), whether there is a box that counts.
+        crowds: (batch, most), whether there is a crowd: what is found in it is neither right nor wrong.
     """
 
     boxes: Any
     classes: Any
     present: Any
+    crowds: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ def task_aligned(truth: Truth, points: Any, scores: Any, boxes: Any, *, most: in
 
     How well is score**alpha * IoU**beta, of the box's class and of the point's own box. The score that is asked for is
     that, scaled so that the best point of a box is to score the box's best IoU. A box with no point inside has its
-    nearest one.
+    nearest one. Points that answer equally well as the last that is taken are taken too.
 
     Args:
         points: (points, 2), y and x in pixels.
@@ -63,23 +65,36 @@ def task_aligned(truth: Truth, points: Any, scores: Any, boxes: Any, *, most: in
     iou = tf.maximum(overlap(truth.boxes[:, :, None], boxes[:, None]), 0.0)
     of_class = tf.gather(tf.transpose(scores, [0, 2, 1]), truth.classes, axis=1, batch_dims=1)
     aligned = of_class**alpha * iou**beta * allowed
-    positions = tf.math.top_k(aligned, min(most, count)).indices
-    best = tf.reduce_sum(tf.one_hot(positions, count), axis=2) * allowed
+    ranked = tf.where(allowed > 0, aligned, -1.0)
+    enough = tf.math.top_k(ranked, min(most, count)).values[..., -1:]
+    best = tf.cast((ranked >= tf.maximum(enough, 0.0)) & (allowed > 0), tf.float32)
     of_box = _one_box_each(best, iou)
     aligned = aligned * of_box
     largest = tf.reduce_max(aligned, axis=2, keepdims=True)
-    wanted = tf.reduce_max(aligned / (largest + 1e-9) * tf.reduce_max(iou * of_box, axis=2, keepdims=True), axis=1)
+    shares = tf.math.divide_no_nan(aligned, largest) * tf.reduce_max(iou * of_box, axis=2, keepdims=True)
+    wanted = tf.reduce_max(shares, axis=1)
     chosen = tf.reduce_max(of_box, axis=1)
     owner = tf.argmax(of_box, axis=1)
     one_hot = tf.one_hot(tf.gather(truth.classes, owner, axis=1, batch_dims=1), classes)
     return Assigned(one_hot * (wanted * chosen)[..., None], tf.gather(truth.boxes, owner, axis=1, batch_dims=1), chosen)
 
 
+def in_crowds(truth: Truth, points: Any) -> Any:
+    """Return 1 where a point is in a crowd, else 0: (batch, points)."""
+    inside = _within(truth.boxes, points) * tf.cast(truth.crowds, tf.float32)[..., None]
+    return tf.reduce_max(inside, axis=1)
+
+
+def _within(boxes: Any, points: Any) -> Any:
+    """Return 1 where a point is inside a box, else 0: (batch, most, points)."""
+    after = points[None, None] - boxes[:, :, None, :2]
+    before = boxes[:, :, None, 2:] - points[None, None]
+    return tf.cast(tf.reduce_min(tf.concat([after, before], axis=-1), axis=-1) > 0, tf.float32)
+
+
 def _inside(truth: Truth, points: Any) -> Any:
     """Return 1 where a point is inside a box, or nearest to one without a point, else 0: (batch, most, points)."""
-    after = points[None, None] - truth.boxes[:, :, None, :2]
-    before = truth.boxes[:, :, None, 2:] - points[None, None]
-    inside = tf.cast(tf.reduce_min(tf.concat([after, before], axis=-1), axis=-1) > 0, tf.float32)
+    inside = _within(truth.boxes, points)
     centres = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
     distance = tf.reduce_sum((centres[:, :, None] - points[None, None])**2, axis=-1)
     nearest = tf.one_hot(tf.argmin(distance, axis=-1), points.shape[0])

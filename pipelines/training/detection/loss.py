@@ -10,7 +10,7 @@ from pydantic import Field
 from export.signature import Role
 from models.box_coding import Points
 from pipelines.errors import UserError
-from pipelines.training.detection.assigning import Assigned, Truth, task_aligned
+from pipelines.training.detection.assigning import Assigned, Truth, in_crowds, task_aligned
 from pipelines.training.detection.overlap import Kind, overlap
 from pipelines.training.losses import Comparison, Loss
 
@@ -55,17 +55,27 @@ class Detection(Loss, name="detection"):
             truth: what is in the images.
             boxes, logits: what the network gives, (batch, points, ...).
         """
-        decoded = coding.decode(boxes)
-        assigned = task_aligned(truth, tf.constant(coding.points()), tf.sigmoid(logits), decoded, most=self.points,
-                                alpha=self.alpha, beta=self.beta)
+        decoded, points = coding.decode(boxes), tf.constant(coding.points())
+        assigned = task_aligned(truth, points, tf.sigmoid(logits), decoded, most=self.points, alpha=self.alpha,
+                                beta=self.beta)
         weights = tf.reduce_sum(assigned.scores, axis=-1)
-        total = tf.maximum(tf.reduce_sum(weights), 1.0)
-        classes = tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(assigned.scores, logits), axis=[1, 2])
+        total = tf.maximum(_over_replicas(tf.reduce_sum(weights)), 1.0)
+        counted = tf.maximum(1 - in_crowds(truth, points), assigned.chosen)
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(assigned.scores, logits)
+        classes = tf.reduce_sum(entropy * counted[..., None], axis=[1, 2])
         apart = tf.reduce_sum((1 - overlap(decoded, assigned.boxes, self.boxes)) * weights, axis=1)
         loss = self.class_weight * classes + self.box_weight * apart
         if coding.bins > 1:
             loss += self.distance_weight * _distances(coding, assigned, boxes, weights)
-        return loss * tf.cast(tf.shape(logits)[0], loss.dtype) / total
+        return loss * _over_replicas(tf.cast(tf.shape(logits)[0], loss.dtype)) / total
+
+
+def _over_replicas(value: Any) -> Any:
+    """Return the sum of a number over all replicas that train together: without others, the number."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
 def _distances(coding: Points, assigned: Assigned, boxes: Any, weights: Any) -> Any:

@@ -96,8 +96,9 @@ def _supervised(name: str) -> type:
             return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+            outputs = tf.nest.map_structure(_in_float32, y_pred)
             for name, values in self._preparation.watched.items():
-                self._preparation.means[name].update_state(values(y, y_pred))
+                self._preparation.means[name].update_state(values(y, outputs))
             return self.get_metrics_result()
 
         @staticmethod

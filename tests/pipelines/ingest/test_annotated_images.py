@@ -131,7 +131,8 @@ def test_every_form_says_the_same(write, tmp_path):
             np.testing.assert_allclose(rows, expected, atol=1e-6)
     example = next(source.examples("test", [0]).as_numpy_iterator())
     assert example["id"].decode().endswith("d.png")
-    next(path for path in sorted(tmp_path.rglob("a.png"))).unlink()
+    image = next(tmp_path.rglob("d.png"))
+    image.write_bytes(image.read_bytes() + b"longer")
     assert Source.read(source.written()).fingerprint() != before
 
 
@@ -147,6 +148,29 @@ def test_boxes_that_cannot_be_are_counted_and_limited(tmp_path):
     assert index.splits["train"].examples == 1
 
 
+def test_numbered_names_are_taken_by_their_numbers(tmp_path):
+    written = as_yolo(tmp_path)
+    text = (tmp_path / "data.yaml").read_text()
+    (tmp_path / "data.yaml").write_text(text.replace("0: cat, 1: dog", "1: dog, 0: cat"))
+    assert Source.read(written).names() == NAMES
+
+
+def test_shares_may_be_rounded_beyond_the_image(tmp_path):
+    write_image(tmp_path / "a.png")
+    (tmp_path / "b.csv").write_text("file,class,xmin,ymin,xmax,ymax\na.png,x,0,0,1.0004,.5\n")
+    rows = Source.read({"box_table": str(tmp_path / "b.csv")}).annotated()["train"][0].boxes
+    assert rows == [(0.0, 0.0, 0.5, 1.0004, 0.0, 0.0)]
+
+
+def test_parts_of_a_list_of_both_are_told_apart(tmp_path):
+    written = as_voc(tmp_path)
+    (tmp_path / "ImageSets/Main/train.txt").unlink()
+    (tmp_path / "ImageSets/Main/trainval.txt").write_text("a\nb\nc\n")
+    source = Source.read(written)
+    source.prepare()
+    assert [source.size(part) for part in source.parts()] == [2, 1, 1]
+
+
 def test_an_image_that_is_not_there_is_counted(tmp_path):
     written = as_coco(tmp_path)
     (tmp_path / "train2017/a.png").unlink()
@@ -156,7 +180,7 @@ def test_an_image_that_is_not_there_is_counted(tmp_path):
 
 
 @pytest.mark.parametrize(("write", "change", "expected"), [
-    (as_coco, lambda folder: [path.unlink() for path in folder.rglob("*.png")], "none of the 4 images is there"),
+    (as_coco, lambda folder: [path.unlink() for path in folder.rglob("*.png")], "none of the 1 test images is there"),
     (as_coco, lambda folder: (folder / "annotations/instances_val2017.json").write_text("[]"), "has no list images"),
     (as_coco, lambda folder: (folder / "annotations/instances_val2017.json").write_text("{"), "cannot be read as JSON"),
     (as_coco, lambda folder: [path.unlink() for path in folder.rglob("*.json")], "has no annotations/"),
@@ -170,6 +194,24 @@ def test_an_image_that_is_not_there_is_counted(tmp_path):
     (as_voc, lambda folder: (folder / "ImageSets/Main/test.txt").write_text("z\n"), "names z, which has no .xml file"),
     (as_voc, lambda folder: (folder / "Annotations/a.xml").write_text(
         (folder / "Annotations/a.xml").read_text().replace("<width>80</width>", "")), "does not say how large"),
+    (as_coco, lambda folder: (folder / "annotations/instances_val2017.json").write_text(json.dumps(
+        {**coco(IMAGES["val"], 100), "categories": [{"id": 14, "name": "cat"}, {"id": 7, "name": "dog"}]})),
+     "category 7 is 'cat' in one of the files and 'dog' in another"),
+    (as_coco, lambda folder: (folder / "annotations/instances_train2017.json").write_text(json.dumps(
+        {**coco(IMAGES["train"], 0), "annotations": [{"image_id": 0, "category_id": 7, "bbox": []}]})),
+     r"annotations\[0\] has \[\] where numbers are wanted: left, top, width and height"),
+    (as_coco, lambda folder: (folder / "annotations/instances_train2017.json").write_text(json.dumps(
+        {**coco(IMAGES["train"], 0), "images": [{"id": 0, "file_name": "a.png", "height": 40, "width": 80}] * 2})),
+     "two images have one id"),
+    (as_voc, lambda folder: (folder / "ImageSets/Main/test.txt").write_text("a\n"), "a.png is in test and in train"),
+    (as_voc, lambda folder: (folder / "Annotations/a.xml").write_text(
+        (folder / "Annotations/a.xml").read_text().replace("<name>cat</name>", "")), "has an object without a name"),
+    (as_yolo, lambda folder: (folder / "data.yaml").write_text(
+        (folder / "data.yaml").read_text().replace("0: cat, 1: dog", "1: cat, 2: dog")), "numbers from 0 with a name"),
+    (as_yolo, lambda folder: (folder / "test/labels/d.txt").unlink(), "none of the 1 images in .* has a text file"),
+    (as_yolo, lambda folder: (folder / "train/labels/a.txt").write_bytes("1 0.5".encode("utf-16")), "no text in UTF-8"),
+    (as_table, lambda folder: (folder / "boxes.csv").write_text(
+        "file,class,xmin,ymin,xmax,ymax\na.png,x,1,2,3,9\na.png,x,.1,.2,.3,.9\n"), "in pixels and such as shares"),
     (as_yolo, lambda folder: (folder / "train/labels/a.txt").write_text("1 0.5 0.5\n"), "a.txt line 1 must be a class"),
     (as_yolo, lambda folder: (folder / "data.yaml").write_text("train: a\n"), "has no names"),
     (as_yolo, lambda folder: (folder / "data.yaml").write_text("train: a\nnames: [x]\n"), "train is a, and there is"),

@@ -2,6 +2,7 @@
 import itertools
 import json
 
+import keras
 import matplotlib.figure
 import numpy as np
 import PIL.Image
@@ -19,8 +20,9 @@ from pipelines.figures import detection as drawing
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import digits_in_scenes
 from pipelines.recipe.recipe import Recipe
-from pipelines.tasks.object_detection import detections
+from pipelines.tasks.object_detection import detections, drawn
 from pipelines.tasks.object_detection.measure import Coco, f1
+from pipelines.training.learners.supervised import learning, supervised
 from pipelines.training.losses import Loss
 from tests.conftest import run_here
 from tests.export.tflite.test_metadata import MEDIAPIPE, mediapipe
@@ -29,11 +31,11 @@ NAMES = ["cat", "dog", "cow"]
 SIZE = (64, 96)
 
 
-def index_of() -> Index:
+def index_of(**counts) -> Index:
     return Index(source="x", digest="", splits={"test": Split(part="test", positions=None, examples=1)},
                  inputs={"image": Tensor(name="image", dtype="uint8", shape=(*SIZE, 3), role="image")},
                  targets={"boxes": Tensor(name="boxes", dtype="float32", shape=(8, 6), role="boxes")},
-                 learnt={"boxes": Learnt(names=NAMES)})
+                 learnt={"boxes": Learnt(names=NAMES)}, counts={part: {"boxes": of} for part, of in counts.items()})
 
 
 def rows(*boxes):
@@ -159,6 +161,45 @@ def test_what_is_found_is_said():
 def test_another_loss_is_refused():
     with pytest.raises(UserError, match=r"train\.loss: cross_entropy is not for boxes; leave it out"):
         task().objective(Loss.read("cross_entropy"), index_of())
+
+
+def test_a_split_without_boxes_is_refused():
+    assert task().dimensions(index_of(train=[1, 0, 2], test=[0, 0, 1]))["classes"] == 3
+    with pytest.raises(UserError, match="no image of the test split has a box"):
+        task().dimensions(index_of(train=[1, 0, 2], test=[0, 0, 0]))
+
+
+@pytest.mark.parametrize(("change", "expected"), [
+    ({"task": "image_classification", "model": {"builder": "resnet8"},
+      "export": {"targets": [{"litert": {"post_processing": True}}]}}, "post_processing is for detectors"),
+    ({"model": {"builder": "file", "path": "m.tflite"}}, "how a model made elsewhere writes its boxes is not known")])
+def test_what_does_not_go_together_is_refused_before_anything_runs(change, expected):
+    with pytest.raises(ValidationError, match=expected):
+        Recipe.model_validate({"name": "x", "task": "object_detection", "model": {"builder": "yolov8"},
+                               "data": {"source": "digits_in_scenes"}, **change})
+
+
+def test_drawings_do_not_replace_what_they_are_of(tmp_path):
+    PIL.Image.new("L", (40, 20)).save(tmp_path / "a.png")
+    PIL.Image.fromarray(np.full((20, 40), 30_000, "uint16")).save(tmp_path / "b.png")
+    found = [next(detections.of_images(answered((ONE, 0.9, 1)))) for _ in range(2)]
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    with pytest.raises(UserError, match=r"a\.png is one of the images; give another folder"):
+        drawn.write(files, found, NAMES, 0.5, tmp_path)
+    drawn.write(files, found, NAMES, 0.5, tmp_path / "out")
+    inside = np.asarray(PIL.Image.open(tmp_path / "out/b.png"))[18, 35]
+    assert (inside == 117).all(), "16 bits are read as the model is given them"
+
+
+def test_half_precision_is_watched_too():
+    coding = task().coding((*SIZE, 3), 3)
+    outputs = {"boxes": tf.zeros((1, coding.count, 32), tf.bfloat16), "logits": tf.zeros((1, coding.count, 3))}
+    model = models.build("yolov8", input_shape=(*SIZE, 3), classes=3, width=0.125, depth=0.17, levels=[3, 4], bins=8)
+    learner = learning(model, keras, supervised(keras))
+    learner.prepare(task().objective(Loss.read("detection"), index_of()), task().watch(index_of())).compile("adam")
+    x, y = {"image": tf.zeros((1, *SIZE, 3))}, {"boxes": tf.constant(rows([*ONE, 0, 0])[None])}
+    assert np.isfinite(float(learner.compute_loss(x, y, outputs)))
+    assert set(learner.compute_metrics(x, y, outputs)) == {"loss", "found"}
 
 
 def test_another_builder_is_refused():

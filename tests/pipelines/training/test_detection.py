@@ -46,9 +46,10 @@ def test_boxes_that_are_apart_are_pulled_together(kind):
     assert float(overlap(box, tf.constant(ONE))) > 0.8
 
 
-def truth(boxes, classes, present=None):
+def truth(boxes, classes, present=None, crowds=None):
     return Truth(tf.constant([boxes], tf.float32), tf.constant([classes]),
-                 tf.constant([[True] * len(boxes) if present is None else present]))
+                 tf.constant([[True] * len(boxes) if present is None else present]),
+                 tf.constant([crowds or [False] * len(boxes)]))
 
 
 CODING = Points((32, 32), (8,), 1)
@@ -101,7 +102,8 @@ def test_the_loss_is_its_closed_form_without_boxes():
     """Nothing is to be found: the cross-entropy of all scores with 0, over a sum of 1."""
     logits = np.random.default_rng(0).normal(size=(2, CODING.count, 3)).astype("float32")
     boxes = np.ones((2, CODING.count, 4), "float32")
-    nothing = Truth(tf.zeros((2, 1, 4)), tf.zeros((2, 1), tf.int32), tf.zeros((2, 1), tf.bool))
+    nothing = Truth(tf.zeros((2, 1, 4)), tf.zeros((2, 1), tf.int32), tf.zeros((2, 1), tf.bool),
+                    tf.zeros((2, 1), tf.bool))
     value = Detection(class_weight=0.5).of_points(CODING, nothing, tf.constant(boxes), tf.constant(logits))
     expected = 0.5 * np.log1p(np.exp(logits)).sum(axis=(1, 2)) * 2
     np.testing.assert_allclose(value, expected, rtol=1e-5)
@@ -129,13 +131,51 @@ def test_losses_of_images_average_to_that_of_their_batch():
     logits = generator.normal(size=(4, coding.count, 3)).astype("float32")
     corners = generator.uniform(0, 20, (4, 2, 2))
     of = Truth(tf.constant(np.concatenate([corners, corners + generator.uniform(4, 12, (4, 2, 2))], -1), tf.float32),
-               tf.constant(generator.integers(0, 3, (4, 2))), tf.constant([[True, True], [True, False]] * 2))
-    value = Detection().of_points(coding, of, tf.constant(boxes), tf.constant(logits))
+               tf.constant(generator.integers(0, 3, (4, 2))), tf.constant([[True, True], [True, False]] * 2),
+               tf.zeros((4, 2), tf.bool))
+
+    def some(rows):
+        chosen = Truth(*(tf.gather(part, rows) for part in (of.boxes, of.classes, of.present, of.crowds)))
+        return np.asarray(Detection().of_points(coding, chosen, tf.gather(boxes, rows), tf.gather(logits, rows)))
+
+    value = some([0, 1, 2, 3])
     assert value.shape == (4,) and np.isfinite(value).all()
-    order = [2, 0, 3, 1]
-    mixed = Detection().of_points(coding, Truth(*(tf.gather(part, order) for part in (
-        of.boxes, of.classes, of.present))), tf.gather(boxes, order), tf.gather(logits, order))
-    np.testing.assert_allclose(mixed, np.asarray(value)[order], rtol=1e-5)
+    np.testing.assert_allclose(some([2, 0, 3, 1]), value[[2, 0, 3, 1]], rtol=1e-5)
+    assigned = task_aligned(of, tf.constant(coding.points()), tf.sigmoid(logits), coding.decode(boxes))
+    totals = assigned.scores.numpy().sum(axis=(1, 2))
+    shares = [some([row])[0] * max(1, totals[row]) for row in range(4)]
+    np.testing.assert_allclose(value.mean(), sum(shares) / max(1, totals.sum()), rtol=1e-4)
+
+
+def test_what_is_found_in_a_crowd_is_neither_right_nor_wrong():
+    logits = tf.Variable(np.zeros((1, CODING.count, 2), "float32"))
+    boxes = tf.ones((1, CODING.count, 4))
+    of = truth([[0, 0, 32, 16]], [1], [False], [True])
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(Detection().of_points(CODING, of, boxes, logits))
+    wrong = np.abs(tape.gradient(value, logits).numpy()[0]).max(axis=1).reshape(4, 4)
+    assert (wrong[:, :2] == 0).all() and (wrong[:, 2:] > 0).all()
+
+
+def test_a_box_that_nothing_overlaps_has_a_point_all_the_same():
+    points = CODING.points()
+    away = np.concatenate([points + 40, points + 41], axis=1)
+    scores, _, chosen = assigned(truth([[16.5, 16.5, 19, 19]], [1]), away)
+    assert chosen.nonzero()[0].tolist() == [10] and not scores.any()
+
+
+def test_two_replicas_learn_as_one_device_would(tmp_path):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(4, CODING.count, 2)).astype("float32")
+    boxes = np.ones((4, CODING.count, 4), "float32")
+    corners = generator.uniform(0, 12, (4, 1, 2))
+    of = Truth(tf.constant(np.concatenate([corners, corners + 16], -1), tf.float32), tf.zeros((4, 1), tf.int32),
+               tf.ones((4, 1), tf.bool), tf.zeros((4, 1), tf.bool))
+    alone = Detection().of_points(CODING, of, tf.constant(boxes), tf.constant(logits))
+    with strategy.scope():
+        inside = strategy.run(lambda: Detection().of_points(CODING, of, tf.constant(boxes), tf.constant(logits)))
+    np.testing.assert_allclose(strategy.experimental_local_results(inside)[0], alone, rtol=1e-6)
 
 
 def test_it_is_for_boxes_alone():
