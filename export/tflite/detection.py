@@ -17,9 +17,9 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 OPERATOR = "TFLite_Detection_PostProcess"
-#: The outputs, in the operator's order: sides (1, most, 4) ymin, xmin, ymax, xmax as shares, classes and scores (1,
-#: most), and how many there are (1,).
-OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+#: The outputs, under the names of TensorFlow's Object Detection API and in the operator's order: sides (1, most, 4)
+#: ymin, xmin, ymax, xmax as shares, classes and scores (1, most), and how many there are (1,).
+OUTPUTS = BOXES, CLASSES, SCORES, COUNT = "detection_boxes", "detection_classes", "detection_scores", "num_detections"
 #: A side of a box is at least so long: the operator takes its logarithm.
 SHORTEST = 1e-6
 

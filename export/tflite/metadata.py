@@ -19,6 +19,7 @@ from export.delivery.archive import write_zip
 from export.signature import Signature, Tensor
 from export.tflite import file as tflite_file
 from export.tflite import signatures
+from export.tflite.detection import BOXES, CLASSES, COUNT, SCORES
 from export.tflite.signatures import TensorInfo
 
 with epy.lazy_imports():
@@ -37,7 +38,6 @@ BOUNDING_BOX, BOUNDARIES, RATIO = 3, 1, 0  # ContentProperties, BoundingBoxType,
 #: Where xmin, ymin, xmax and ymax stand in a box, ymin, xmin, ymax, xmax.
 SIDES = [1, 0, 3, 2]
 #: What MediaPipe's ObjectDetector calls the outputs of detectors, by our names; it finds them by theirs.
-BOXES, CLASSES, SCORES, COUNT = "detection_boxes", "detection_classes", "detection_scores", "num_detections"
 DETECTOR = {BOXES: "location", CLASSES: "category", SCORES: "score", COUNT: "number of detections"}
 #: What MediaPipe's ImageSegmenter makes of the numbers of a mask, in a flatbuffer of its own (its schema is
 #: image_segmenter_metadata_schema.fbs).

@@ -7,6 +7,7 @@ from typing import Any
 from etils import epy
 
 from export.signature import Arrays, Tensor
+from export.tflite.detection import BOXES, CLASSES, COUNT, SCORES
 from models.box_coding import Points
 
 with epy.lazy_imports():
@@ -15,9 +16,7 @@ with epy.lazy_imports():
 
 #: What the network gives.
 RAW_BOXES, RAW_LOGITS = "boxes", "logits"
-#: What is found, under the names of TensorFlow's Object Detection API.
-#: Of these the boxes and their scores are numbers that are compared.
-BOXES, SCORES, CLASSES, COUNT = "detection_boxes", "detection_scores", "detection_classes", "num_detections"
+#: What is compared of what is found.
 NUMBERS = (BOXES, SCORES)
 
 
