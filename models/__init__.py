@@ -28,10 +28,11 @@ from models import (
     wide_and_deep,
     yolov8,
 )
+from models.backbones import backbone
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
+__all__ = ["Builder", "alexnet", "backbone", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
            "ds_cnn", "efficientnet", "features", "ft_transformer", "googlenet", "inception", "lenet5", "mlp",
            "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet", "shufflenet",
            "squeezenet", "unet", "vgg", "vit", "wide_and_deep", "yolov8"]

@@ -12,7 +12,7 @@ with epy.lazy_imports():
 
 
 def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: int = 0,
-            names: Mapping[str, str] | None = None) -> Any:
+            largest: int | None = None, names: Mapping[str, str] | None = None) -> Any:
     """Return the output of a network played on `x` with other settings, layer by layer; weights are fresh.
 
     The moving statistics of batch normalization follow within a few hundred steps: the momentum of keras.applications,
@@ -23,11 +23,19 @@ def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: 
         width: multiplier of the filters of every convolution.
         skip_halvings: how many of the first halvings of the resolution to leave out: their strides become 1. A network
             drawn for 224 pixels then sees images of 224 / 2**skip_halvings as its own.
+        largest: what the resolution is divided by, at most: later strides become 1, and the kernels behind them reach
+            as far as before, with holes (Chen et al., "Rethinking Atrous Convolution", 2017, section 3.1).
         names: other names for some of its layers, by their own; all others keep theirs.
     """
-    unstrided = _unstrided(network, skip_halvings)
-    unpadded = {_sources(layer)[0].name for layer in network.layers
-                if layer.name in unstrided and isinstance(_sources(layer)[0], keras.layers.ZeroPadding2D)}
+    sources, reduced = _sources(network), reductions(network)
+
+    def before(operation: Any) -> int:
+        return max((reduced[id(source)] for source in sources[id(operation)]), default=1)
+
+    unstrided = {operation.name for operation in network.operations if _stride(operation) == 2 and (
+        before(operation) < 2**skip_halvings or (largest is not None and reduced[id(operation)] > largest))}
+    unpadded = {sources[id(layer)][0].name for layer in network.layers
+                if layer.name in unstrided and isinstance(sources[id(layer)][0], keras.layers.ZeroPadding2D)}
 
     @functools.cache
     def adapt(operation: Any) -> Any:
@@ -48,25 +56,29 @@ def adapted(network: keras.Model, x: Any, *, width: float = 1.0, skip_halvings: 
             config |= {"strides": (1, 1), "padding": "same"}
         if layer.name in unpadded:
             config["padding"] = ((0, 0), (0, 0))
+        if largest is not None and (holes := before(layer) // largest) > 1 and "dilation_rate" in config:
+            config["dilation_rate"] = (holes, holes)
         return config
 
     return network._run_through_graph(x, operation_fn=adapt)
 
 
-def _unstrided(network: keras.Model, skip_halvings: int) -> set[str]:
-    """Return the layers that halve the resolution while it is still above 1 / 2**skip_halvings of the image's."""
+def reductions(network: keras.Model) -> dict[int, int]:
+    """Return what the image's resolution is divided by behind each operation of a network, by its id."""
+    sources = _sources(network)
     reduced: dict[int, int] = {}
-    names = set()
     for operation in network.operations:
-        before = max((reduced[id(source)] for source in _sources(operation)), default=1)
-        strides = getattr(operation, "strides", 1)
-        by = strides[0] if isinstance(strides, tuple) else strides
-        reduced[id(operation)] = before * by
-        if by == 2 and before < 2**skip_halvings:
-            names.add(operation.name)
-    return names
+        before = max((reduced[id(source)] for source in sources[id(operation)]), default=1)
+        reduced[id(operation)] = before * _stride(operation)
+    return reduced
 
 
-def _sources(operation: Any) -> list[Any]:
-    """Return the operations that a node's inputs come from."""
-    return [tensor._keras_history.operation for tensor in operation._inbound_nodes[0].input_tensors]
+def _stride(operation: Any) -> int:
+    strides = getattr(operation, "strides", 1)
+    return int(strides[0]) if isinstance(strides, tuple) else int(strides)
+
+
+def _sources(network: keras.Model) -> dict[int, list[Any]]:
+    """Return the operations that the inputs of each operation come from, by its id."""
+    return {id(node.operation): [tensor._keras_history.operation for tensor in node.input_tensors]
+            for nodes in network._nodes_by_depth.values() for node in nodes}

@@ -1,0 +1,92 @@
+"""Classifiers as backbones: the maps that they see an image in, level by level, for models of places in it."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from etils import epy
+from pydantic import AfterValidator
+
+from models import registry
+from models.adapt import adapted, reductions
+
+with epy.lazy_imports():
+    import keras
+
+#: How the layers are called that mark the maps of a backbone.
+MARK = "backbone_p"
+
+
+def _must_be_known(value: str | dict[str, dict[str, Any]]) -> str | dict[str, dict[str, Any]]:
+    if isinstance(value, dict) and len(value) != 1:
+        raise ValueError("give one builder, for instance {mobilenet_v2: {alpha: 0.5}}")
+    name, settings = chosen(value)
+    builder = registry.builder(name)
+    if "image_classification" not in builder.tasks:
+        raise ValueError(f"{name} is no classifier of images: a backbone is one")
+    if unknown := sorted(set(settings) - set(builder.settings().model_fields)):
+        raise ValueError(f"{name} has no setting {unknown[0]}; it has {', '.join(builder.settings().model_fields)}")
+    return value
+
+
+#: A builder of classifiers by name, or {name: its settings}.
+Backbone = Annotated[str | dict[str, dict[str, Any]], AfterValidator(_must_be_known)]
+
+
+def chosen(value: str | dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Return the builder's name and settings out of what a recipe says."""
+    return (value, {}) if isinstance(value, str) else next(iter(value.items()))
+
+
+def backbone(name: str | dict[str, dict[str, Any]], input_shape: tuple[int, int, int],
+             levels: Sequence[int] = (2, 3, 4, 5), largest: int | None = None) -> keras.Model:
+    """Return a classifier without its end, giving the maps of several levels.
+
+    The map of a level is the last that the classifier makes before it halves the resolution again: what a stage ends
+    in, or what the next block begins with, such as the expansions of MobileNetV2.
+
+    Args:
+        name: a builder of classifiers, or {name: its settings}.
+        input_shape: (height, width, channels) in pixels.
+        levels: those that are given; the map of level n has 1 / 2**n of the image's resolution.
+        largest: what the resolution is divided by, at most: later halvings become dilations (Chen et al., "Rethinking
+            Atrous Convolution", 2017), and the map of the last level is then the network's last.
+
+    Returns:
+        A model of raw pixels 0..255, (batch, height, width, channels), to a dict of "p2", "p3", …: (batch, height /
+        2**n, width / 2**n, channels), rounded up.
+
+    Raises:
+        ValueError: the builder is not known or makes no maps, or has no map of a level.
+    """
+    name, settings = chosen(name)
+    network = registry.build(name, include_top=False, input_shape=input_shape, classes=1, **settings)
+    if len(network.output.shape) != 4:
+        raise ValueError(f"{name} sees no map of the image, and is no backbone")
+    if largest is not None:
+        network = keras.Model(network.input, adapted(network, network.input, largest=largest), name=network.name)
+    maps = _maps(network)
+    last = max(maps)
+    if missing := [level for level in levels if level not in maps]:
+        raise ValueError(f"{name} has no map of 1/{2**missing[0]} of {input_shape[0]} x {input_shape[1]} pixels; "
+                         f"it has 1/{', 1/'.join(str(2**level) for level in sorted(maps))}")
+    maps[last] = network.output
+    marked = {f"p{level}": keras.layers.Identity(name=f"{MARK}{level}")(maps[level]) for level in sorted(levels)}
+    return keras.Model(network.input, marked, name=name)
+
+
+def inside(model: keras.Model) -> keras.Model | None:
+    """Return the backbone that a model was built on, sharing its layers; None where it was built on none."""
+    marks = [layer.output for layer in model.layers if layer.name.startswith(MARK)]
+    return keras.Model(model.input, marks, name=model.name) if marks else None
+
+
+def _maps(network: keras.Model) -> dict[int, Any]:
+    """Return the last map of each level."""
+    size, reduced = network.input.shape[1:3], reductions(network)
+    maps: dict[int, Any] = {}
+    for operation in network.operations:
+        by, shape = reduced[id(operation)], getattr(getattr(operation, "output", None), "shape", ())
+        if len(shape) == 4 and shape[1:3] == tuple(-(-side // by) for side in size):
+            maps[by.bit_length() - 1] = operation.output
+    return maps
