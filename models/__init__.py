@@ -11,6 +11,7 @@ from models import (
     densenet,
     ds_cnn,
     efficientnet,
+    faster_rcnn,
     ft_transformer,
     googlenet,
     inception,
@@ -20,12 +21,15 @@ from models import (
     mobilevit,
     pretrained,
     resnet,
+    retinanet,
     shufflenet,
     squeezenet,
+    ssd,
     unet,
     vgg,
     vit,
     wide_and_deep,
+    yolov3,
     yolov8,
 )
 from models.backbones import backbone
@@ -33,6 +37,6 @@ from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
 __all__ = ["Builder", "alexnet", "backbone", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
-           "ds_cnn", "efficientnet", "features", "ft_transformer", "googlenet", "inception", "lenet5", "mlp",
-           "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet", "shufflenet",
-           "squeezenet", "unet", "vgg", "vit", "wide_and_deep", "yolov8"]
+           "ds_cnn", "efficientnet", "faster_rcnn", "features", "ft_transformer", "googlenet", "inception", "lenet5",
+           "mlp", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet",
+           "retinanet", "shufflenet", "squeezenet", "ssd", "unet", "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]

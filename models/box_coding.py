@@ -1,8 +1,10 @@
 """How detectors write boxes: from what a network gives for each of its places to boxes in the image."""
 from __future__ import annotations
 
+import abc
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from etils import epy
 
@@ -11,29 +13,88 @@ with epy.lazy_imports():
     import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
-class Points:
-    """Distances from points to the four sides of a box, as anchor-free detectors write them (Tian et al., "FCOS",
-    2019).
+#: What networks give.
+RAW_BOXES, RAW_LOGITS, OBJECTNESS, PROPOSALS = "boxes", "logits", "objectness", "proposals"
+#: The sides of boxes are at most so many times as long as those that they are told from: the exponential of more tells
+#: nothing (Girshick et al., "Detectron", 2018).
+LONGEST = 62.5
 
-    Points are the centres of the cells of each level, level after level, row by row. A distance is a number of strides:
-    one number, at least 0, or the mean of a distribution over `bins` whole numbers from 0, written as their logits (Li
-    et al., "Generalized Focal Loss", 2020).
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """One output of a network.
+
+    Args:
+        shape: without the batch.
+        meaning: in words.
+    """
+
+    shape: tuple[int, ...]
+    meaning: str
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxCoding(abc.ABC):
+    """How a network writes boxes. Boxes that are read are ymin, xmin, ymax, xmax in pixels.
 
     Args:
         size: height and width of the image in pixels.
-        strides: of the levels, in pixels.
-        bins: logits of each distance; 1 where it is the distance itself.
     """
 
     size: tuple[int, int]
+    #: Whether a row of the outputs is about the same place of every image.
+    places_are_fixed: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def outputs(self, classes: int) -> dict[str, Given]:
+        """Return what the network gives, by name."""
+
+    @abc.abstractmethod
+    def boxes(self, outputs: Mapping[str, Any]) -> Any:
+        """Return the box of each place, (batch, places, 4), or one for each class, (batch, places, classes, 4)."""
+
+    @abc.abstractmethod
+    def scores(self, outputs: Mapping[str, Any]) -> Any:
+        """Return 0 to 1 for each place and class, (batch, places, classes)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Levels(BoxCoding):
+    """Boxes that are told from the cells of several grids, level after level, row by row.
+
+    Args:
+        strides: of the levels, in pixels.
+    """
+
     strides: tuple[int, ...]
-    bins: int
 
     @property
     def grids(self) -> list[tuple[int, int]]:
         """Return the rows and columns of each level."""
         return [(-(-self.size[0] // stride), -(-self.size[1] // stride)) for stride in self.strides]
+
+    def centres(self) -> list[np.ndarray]:
+        """Return the centres of the cells of each level, (cells, 2) each: y and x in pixels."""
+        levels = []
+        for stride, (rows, columns) in zip(self.strides, self.grids, strict=True):
+            y, x = np.meshgrid(np.arange(rows) + 0.5, np.arange(columns) + 0.5, indexing="ij")
+            levels.append((np.stack([y.ravel(), x.ravel()], axis=1) * stride).astype("float32"))
+        return levels
+
+
+@dataclasses.dataclass(frozen=True)
+class Points(Levels):
+    """Distances from points to the four sides of a box, as anchor-free detectors write them (Tian et al., "FCOS",
+    2019).
+
+    Points are the centres of the cells. A distance is a number of strides: one number, at least 0, or the mean of a
+    distribution over `bins` whole numbers from 0, written as their logits (Li et al., "Generalized Focal Loss", 2020).
+
+    Args:
+        bins: logits of each distance; 1 where it is the distance itself.
+    """
+
+    bins: int
 
     @property
     def count(self) -> int:
@@ -45,13 +106,21 @@ class Points:
         """Return how many numbers the network gives for a box."""
         return 4 * self.bins
 
+    def outputs(self, classes: int) -> dict[str, Given]:
+        logits = "" if self.bins == 1 else f", as {self.bins} logits each"
+        return {RAW_BOXES: Given((self.count, self.width),
+                             f"the distances of each point to the sides of its box, in strides{logits}"),
+                RAW_LOGITS: Given((self.count, classes), "one per point and class; their sigmoid is the score")}
+
+    def boxes(self, outputs: Mapping[str, Any]) -> Any:
+        return self.decode(outputs[RAW_BOXES])
+
+    def scores(self, outputs: Mapping[str, Any]) -> Any:
+        return keras.ops.sigmoid(outputs[RAW_LOGITS])
+
     def points(self) -> np.ndarray:
         """Return the points, (points, 2): y and x in pixels."""
-        levels = []
-        for stride, (rows, columns) in zip(self.strides, self.grids, strict=True):
-            y, x = np.meshgrid(np.arange(rows) + 0.5, np.arange(columns) + 0.5, indexing="ij")
-            levels.append(np.stack([y.ravel(), x.ravel()], axis=1) * stride)
-        return np.concatenate(levels).astype("float32")
+        return np.concatenate(self.centres())
 
     def steps(self) -> np.ndarray:
         """Return the stride of each point, (points,), in pixels."""

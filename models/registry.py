@@ -70,6 +70,11 @@ class Builder:
                              + (f", only {', '.join(dimensions)}" if dimensions else ""))
         return self.function(**self._arguments(dimensions, settings))
 
+    @property
+    def reads(self) -> Any:
+        """Return the kind of `models.box_coding.BoxCoding` that a detector's boxes are read by."""
+        return get_type_hints(self.coding)["return"]
+
     def coded(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
         """Return how the boxes of a detector are read; the arguments are those of `build`."""
         assert self.coding is not None
@@ -121,6 +126,17 @@ def register(name: str, *, task: str | tuple[str, ...] = "image_classification",
         return function
 
     return add
+
+
+#: Functions that make the classes of layers of our own, which files can then be loaded with.
+own_layers: list[Callable[[], type]] = []
+
+
+def own_layer(make: Callable[[], type]) -> Callable[[], type]:
+    """Add a function that makes the class of a layer to `own_layers`, so that Keras need not be there before; return
+    it."""
+    own_layers.append(make)
+    return make
 
 
 def builders() -> list[Builder]:

@@ -159,9 +159,9 @@ def _to_tf_keras_layer(operation: Any, operation_kind: type) -> Any:
 
 def _crosses_as_it_is(layer: Any) -> bool:
     """Return whether a layer of Keras 3 can be called by one of tf_keras: it has no weights, no state but a seed, and
-    no namesake there."""
-    if isinstance(layer, tensorflow_function.function_class()):
-        return True
+    no namesake there; or it is one of ours, which have no weights."""
+    if keras.saving.get_registered_name(type(layer)).startswith("litepress>"):
+        return not layer.weights
     own = not hasattr(tf_keras.layers, type(layer).__name__) and type(layer).__module__.startswith("keras.")
     return own and all("seed" in variable.path for variable in layer.variables)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from export.keras_models.tensorflow_function import function_class
 
 with epy.lazy_imports():
     import keras
+
+#: Functions that make known what a file may hold beside Keras' own: what models out of Keras 2 do, and what is added.
+KNOWN: list[Callable[[], Any]] = [function_class, hard_sigmoid_of_keras_2]
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -47,8 +51,8 @@ def _renumber(config: Any, numbers: dict[int, int]) -> Any:
 
 def load(path: Path) -> keras.Model:
     """Return the model in a .keras file, uncompiled. Raises ValueError where the file cannot be read."""
-    function_class()  # which models out of Keras 2 may hold, as
-    hard_sigmoid_of_keras_2()
+    for make_known in KNOWN:
+        make_known()
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # whatever a damaged file makes of Keras

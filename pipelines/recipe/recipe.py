@@ -57,9 +57,10 @@ class Recipe(Section):
     @classmethod
     def loss_is_the_tasks(cls, value: TrainSection, info: ValidationInfo) -> TrainSection:
         """Return the section with the task's loss where the recipe gives none."""
-        if "loss" in value.model_fields_set or "task" not in info.data:
+        if "loss" in value.model_fields_set or not {"task", "model"} <= set(info.data):
             return value
-        return value.model_copy(update={"loss": Loss.read(info.data["task"].loss)})
+        task = info.data["task"].of_model(info.data["model"])
+        return value.model_copy(update={"loss": Loss.read(task.usual_loss)})
 
     @model_validator(mode="after")
     def data_are_what_the_task_wants(self) -> Recipe:

@@ -109,9 +109,13 @@ class Task(Entry):
         return ({name: section.feature(name, kind) for name, kind in self.inputs.items()},
                 {name: section.feature(name, kind) for name, kind in self.targets.items()})
 
+    @property
+    def usual_loss(self) -> str:
+        """Return what a recipe without train.loss means, which may depend on the model."""
+        return self.loss
+
     def of_model(self, section: ModelSection) -> Task:
-        """Return the task for one model: by default as it is. Tasks whose outputs are read as the model's builder says
-        remember it."""
+        """Return the task for one model: by default as it is."""
         return self
 
     # What must be written

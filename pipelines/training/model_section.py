@@ -8,10 +8,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_vali
 from pydantic_core import PydanticCustomError
 
 import models
+from export.keras_models import file as keras_file
 from export.keras_models.pixels import Pixels
+from models.registry import own_layers
 from pipelines.entries import Section, inlined, nearest, unknown_key
 from pipelines.training.weights import Weights
 
+keras_file.KNOWN.extend(own_layers)
 #: The builder that takes a model as it is.
 FILE = "file"
 

@@ -7,7 +7,10 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 import pipelines.training.averaging
-import pipelines.training.detection.loss
+import pipelines.training.detection.anchor_loss
+import pipelines.training.detection.cell_loss
+import pipelines.training.detection.point_loss
+import pipelines.training.detection.region_loss
 import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, and this loss, known
 from pipelines.entries import Section
 from pipelines.training.callbacks import Callback

@@ -46,6 +46,12 @@ PARAMETERS = {
     # the makers' 3,157,200, 11,166,560 and so on, without 16 constants
     "yolov8": (None, 3_157_184), "yolov8n": (None, 3_157_184), "yolov8s": (None, 11_166_544),
     "yolov8m": (None, 25_902_624), "yolov8l": (None, 43_691_504), "yolov8x": (None, 68_229_632),
+    # torchvision's 34,014,999 and 41,755,286, with the four numbers of each of the backbone's 26,560
+    # normalized channels, of which two are trained, and the biases before them
+    "retinanet": (34_014_999 + 106_240 + 26_560, 34_014_999 + 53_120 + 26_560),
+    "faster_rcnn": (41_755_286 + 106_240 + 26_560, 41_755_286 + 53_120 + 26_560),
+    "yolov3": (62_001_757, 61_949_149),  # the authors' file of weights
+    "ssd_mobilenet_v2": (None, 18_160_208), "ssdlite": (None, 4_466_064),  # the paper says 4.3 M of ssdlite
     "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet
 }
 #: Multiply-adds in millions that the papers or benchmarks state, and how far theirs may be rounded.
@@ -56,7 +62,8 @@ MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": 
                  "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05), "alexnet": (720, 0.02), "inception_v3": (5_700, 0.02),
                  "efficientnet_b0": (390, 0.02), "convnext_tiny": (4_500, 0.02), "shufflenet_v2": (146, 0.02),
                  "densenet121": (2_800, 0.03),
-                 "yolov8n": (4_350, 0.01), "yolov8s": (14_300, 0.01),
+                 "yolov8n": (4_350, 0.01), "yolov8s": (14_300, 0.01), "yolov3": (65_860 / 2, 0.01),
+                 "ssdlite": (800, 0.06),
                  "mobilevit_s": (2_000, 0.02), "mobilevit_xxs": (400, 0.03), "vit_tiny": (1_300, 0.05)}
 
 
@@ -67,7 +74,7 @@ LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "r
          "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_b3", "efficientnet_v2_s",
          "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
          "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet",
-         "unet", "yolov8s", "yolov8m", "yolov8l", "yolov8x")
+         "unet", "yolov8s", "yolov8m", "yolov8l", "yolov8x", "yolov3", "retinanet", "faster_rcnn")
 
 
 def test_every_builder_has_a_reference():

@@ -8,14 +8,12 @@ from etils import epy
 
 from export.signature import Arrays, Tensor
 from export.tflite.detection import BOXES, CLASSES, COUNT, SCORES
-from models.box_coding import Points
+from models.box_coding import BoxCoding
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-#: What the network gives.
-RAW_BOXES, RAW_LOGITS = "boxes", "logits"
 #: What is compared of what is found.
 NUMBERS = (BOXES, SCORES)
 
@@ -33,12 +31,12 @@ def tensors(most: int) -> tuple[Tensor, ...]:
             Tensor(name=COUNT, dtype="int32", shape=(), role="length", meaning="how many of the rows are boxes"))
 
 
-def found(coding: Points, outputs: Mapping[str, Any], *, most: int, iou: float, score: float) -> dict[str, Any]:
+def found(coding: BoxCoding, outputs: Mapping[str, Any], *, most: int, iou: float, score: float) -> dict[str, Any]:
     """Return the boxes that are found, of each class those that no better one overlaps.
 
     Args:
         coding: how the network's boxes are read.
-        outputs: of the network, float32 (batch, points, …).
+        outputs: of the network, float32 (batch, places, …).
         most: boxes of an image, at most.
         iou: two boxes of one class that overlap more are one thing.
         score: boxes below are left out.
@@ -46,17 +44,31 @@ def found(coding: Points, outputs: Mapping[str, Any], *, most: int, iou: float, 
     Returns:
         Tensors by the names of `tensors`, (batch, most, …); rows behind the last box are 0.
     """
-    boxes = shares(coding, outputs[RAW_BOXES])
+    boxes = shares(coding, outputs)
     boxes, scores, classes, count = tf.image.combined_non_max_suppression(
-        boxes[:, :, None], tf.sigmoid(outputs[RAW_LOGITS]), most, most, iou, score,
+        boxes[:, :, None] if len(boxes.shape) == 3 else boxes, coding.scores(outputs), most, most, iou, score,
         clip_boxes=False)
     return {BOXES: boxes, SCORES: scores, CLASSES: tf.cast(classes, tf.int32), COUNT: count}
 
 
-def shares(coding: Points, boxes: Any) -> Any:
-    """Return boxes (batch, points, 4) as shares of the image, cut to it, out of what the network gives."""
+def shares(coding: BoxCoding, outputs: Mapping[str, Any]) -> Any:
+    """Return the boxes of all places, (batch, places, 4) or (batch, places, classes, 4), as shares of the image, cut to
+    it."""
     height, width = coding.size
-    return tf.clip_by_value(coding.decode(boxes) / np.array([height, width, height, width], "float32"), 0.0, 1.0)
+    return tf.clip_by_value(coding.boxes(outputs) / np.array([height, width, height, width], "float32"), 0.0, 1.0)
+
+
+def one_class_each(boxes: Any, scores: Any) -> tuple[Any, Any]:
+    """Return boxes that are of one class each as ones that could be of any, (batch, places * classes, 4), and their
+    scores, (batch, places * classes, classes), 0 for all others.
+
+    Args:
+        boxes: (batch, places, classes, 4).
+        scores: (batch, places, classes).
+    """
+    places, classes = scores.shape[1:]
+    alone = scores[..., None] * tf.eye(classes)
+    return tf.reshape(boxes, [-1, places * classes, 4]), tf.reshape(alone, [-1, places * classes, classes])
 
 
 def paired(outputs: Arrays, expected: Arrays) -> dict[str, np.ndarray]:

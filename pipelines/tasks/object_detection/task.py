@@ -13,7 +13,7 @@ import models
 from export.signature import Arrays, Function, Signature, Tensor
 from export.targets import tools
 from export.tflite.detection import PostProcessing
-from models.box_coding import Points
+from models.box_coding import RAW_LOGITS, BoxCoding
 from pipelines.errors import UserError
 from pipelines.features import boxes as feature
 from pipelines.features.boxes import Boxes
@@ -23,11 +23,10 @@ from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
 from pipelines.tasks.object_detection import detections, drawn
-from pipelines.tasks.object_detection.detections import RAW_BOXES, RAW_LOGITS
 from pipelines.tasks.object_detection.measure import STATISTICS, Coco
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
 from pipelines.training.detection.assigning import Truth
-from pipelines.training.detection.loss import Detection
+from pipelines.training.detection.detector_loss import DetectorLoss
 from pipelines.training.detection.overlap import overlap
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
@@ -63,7 +62,6 @@ class ObjectDetection(Task, name="object_detection"):
     inputs, targets, split = {IMAGE: Image}, {TARGET: Boxes}, "random"
     metrics = tuple(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS[:3])
     watched = (Metric(name="found", label="boxes found"),)
-    loss = "detection"
     ranked, gives_boxes = True, True
     worst_caption = ("The best, the median and the worst test images by their own F1: what is true, and what the model "
                      "answers with its scores")
@@ -78,16 +76,26 @@ class ObjectDetection(Task, name="object_detection"):
         task._model = section
         return task
 
-    def coding(self, image: tuple[int | None, ...], classes: int) -> Points:
-        """Return how the network's boxes are read.
+    @property
+    def usual_loss(self) -> str:
+        kind = self._builder.reads
+        return next(str(loss.entry_name) for loss in Loss.choices.values()
+                    if issubclass(loss, DetectorLoss) and issubclass(kind, loss.reads))
+
+    @property
+    def _builder(self) -> models.Builder:
+        assert self._model is not None
+        return models.builder(self._model.builder)
+
+    def coding(self, image: tuple[int | None, ...]) -> BoxCoding:
+        """Return how the network's boxes are read, which is the same for any number of classes.
 
         Args:
             image: its shape, (height, width, channels).
-            classes: how many.
         """
         assert self._model is not None
-        builder = models.builder(self._model.builder)
-        return builder.coded({"input_shape": tuple(image), "classes": classes}, self._model.settings)  # type: ignore[no-any-return]
+        dimensions = {"input_shape": tuple(image), "classes": 1}
+        return self._builder.coded(dimensions, self._model.settings)  # type: ignore[no-any-return]
 
     def dimensions(self, index: Index) -> dict[str, Any]:
         if absent := tools.missing("detection"):
@@ -98,19 +106,16 @@ class ObjectDetection(Task, name="object_detection"):
         return {"input_shape": index.inputs[IMAGE].shape, "classes": len(index.names(TARGET))}
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
-        coding = self._coding_of(index)
-        return (Tensor(name=RAW_BOXES, dtype="float32", shape=(coding.count, coding.width),
-                       meaning="the distances of each point to the sides of its box, in strides"
-                               + ("" if coding.bins == 1 else f", as {coding.bins} logits each")),
-                Tensor(name=RAW_LOGITS, dtype="float32", shape=(coding.count, len(index.names(TARGET))),
-                       meaning="one per point and class, in the order of labels.txt; their sigmoid is the score"))
+        given = self._coding_of(index).outputs(len(index.names(TARGET)))
+        return tuple(Tensor(name=name, dtype="float32", shape=one.shape, meaning=one.meaning)
+                     for name, one in given.items())
 
     def objective(self, loss: Loss, index: Index) -> Objective:
-        if not isinstance(loss, Detection):
-            raise UserError(f"train.loss: {loss.entry_name} is not for boxes; leave it out, or give detection")
         coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
-        return lambda inputs, targets, outputs: loss.of_points(coding, truth_of(targets[TARGET], size),
-                                                               outputs[RAW_BOXES], outputs[RAW_LOGITS])
+        if not isinstance(loss, DetectorLoss) or not isinstance(coding, loss.reads):
+            raise UserError(f"train.loss: {loss.entry_name} is not for the boxes of {self._builder.name}; leave it "
+                            f"out, or give {self.usual_loss}")
+        return lambda inputs, targets, outputs: loss.of_images(coding, truth_of(targets[TARGET], size), outputs)
 
     def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
         coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
@@ -122,7 +127,7 @@ class ObjectDetection(Task, name="object_detection"):
         outputs = predictor.predict(inputs)
         if detections.BOXES in outputs:
             return outputs
-        coding = self.coding(inputs[IMAGE].shape[1:], outputs[RAW_LOGITS].shape[-1])
+        coding = self.coding(inputs[IMAGE].shape[1:])
         return outputs | {name: value.numpy() for name, value in self._found(coding, outputs).items()}
 
     def measure(self, index: Index) -> Coco:
@@ -180,10 +185,11 @@ class ObjectDetection(Task, name="object_detection"):
         detection.answers(rows, path)
 
     def compared(self, index: Index, given: Collection[str]) -> Compared:
-        """Return how a file is compared: by what the network gives, or, where it gives boxes, box by box."""
-        if RAW_BOXES in given:
-            return super().compared(index, given)
+        """Return how a file is compared: by what the network gives, or, where it gives boxes, or chooses its places
+        itself, box by box."""
         coding = self._coding_of(index)
+        if coding.places_are_fixed and RAW_LOGITS in given:
+            return super().compared(index, given)
         tensors = [tensor for tensor in detections.tensors(self.most) if tensor.name in detections.NUMBERS]
         return Compared(tensors, lambda outputs: {
             name: value.numpy() for name, value in self._found(coding, outputs).items()}, detections.paired)
@@ -192,7 +198,8 @@ class ObjectDetection(Task, name="object_detection"):
         coding = self._coding_of(index)
 
         def decode(outputs: dict[str, Any]) -> tuple[Any, Any]:
-            return detections.shares(coding, outputs[RAW_BOXES]), tf.sigmoid(outputs[RAW_LOGITS])
+            boxes, scores = detections.shares(coding, outputs), coding.scores(outputs)
+            return (boxes, scores) if len(boxes.shape) == 3 else detections.one_class_each(boxes, scores)
 
         shapes = {tensor.name: tuple(size or 1 for size in tensor.shape) for tensor in self.outputs(index)}
         return PostProcessing(decode, shapes, detections.tensors(self.most), self.iou, self.score)
@@ -207,13 +214,13 @@ class ObjectDetection(Task, name="object_detection"):
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         return {"boxes": self.in_words(outputs, index)[0]} if detections.BOXES in outputs else {}
 
-    def _coding_of(self, index: Index) -> Points:
-        return self.coding(index.inputs[IMAGE].shape, len(index.names(TARGET)))
+    def _coding_of(self, index: Index) -> BoxCoding:
+        return self.coding(index.inputs[IMAGE].shape)
 
-    def _found(self, coding: Points, outputs: Any) -> dict[str, Any]:
+    def _found(self, coding: BoxCoding, outputs: Any) -> dict[str, Any]:
         return detections.found(coding, outputs, most=self.most, iou=self.iou, score=self.score)
 
-    def _with_found(self, function: Function, coding: Points) -> Function:
+    def _with_found(self, function: Function, coding: BoxCoding) -> Function:
         """Return the function with the boxes that are found beside what the network gives."""
         def call(**tensors: Any) -> dict[str, Any]:
             outputs = function.call(**tensors)
@@ -237,12 +244,14 @@ def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:
     return Truth(rows[..., :feature.CLASS] * scale, tf.maximum(classes, 0), held & ~crowds, held & crowds)
 
 
-def share_found(coding: Points, truth: Truth, outputs: Any, threshold: float) -> Any:
-    """Return the share of an image's boxes that some point finds, of their class and with an overlap of one half,
+def share_found(coding: BoxCoding, truth: Truth, outputs: Any, threshold: float) -> Any:
+    """Return the share of an image's boxes that some place finds, of their class and with an overlap of one half,
     (batch,); 1 where there are none."""
-    scores = tf.sigmoid(outputs[RAW_LOGITS])
-    of_class = tf.gather(tf.transpose(scores, [0, 2, 1]), truth.classes, axis=1, batch_dims=1)
-    near = overlap(truth.boxes[:, :, None], coding.decode(outputs[RAW_BOXES])[:, None]) >= FOUND
+    of_class = tf.gather(tf.transpose(coding.scores(outputs), [0, 2, 1]), truth.classes, axis=1, batch_dims=1)
+    boxes = coding.boxes(outputs)
+    boxes = boxes[:, None] if len(boxes.shape) == 3 else tf.gather(
+        tf.transpose(boxes, [0, 2, 1, 3]), truth.classes, axis=1, batch_dims=1)
+    near = overlap(truth.boxes[:, :, None], boxes) >= FOUND
     found = tf.reduce_any(near & (of_class >= threshold), axis=-1) & truth.present
     count = tf.reduce_sum(tf.cast(truth.present, tf.float32), axis=-1)
     share = tf.math.divide_no_nan(tf.reduce_sum(tf.cast(found, tf.float32), axis=-1), count)

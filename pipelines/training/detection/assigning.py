@@ -81,20 +81,26 @@ def task_aligned(truth: Truth, points: Any, scores: Any, boxes: Any, *, most: in
 
 def in_crowds(truth: Truth, points: Any) -> Any:
     """Return 1 where a point is in a crowd, else 0: (batch, points)."""
-    inside = _within(truth.boxes, points) * tf.cast(truth.crowds, tf.float32)[..., None]
+    inside = within(truth.boxes, points) * tf.cast(truth.crowds, tf.float32)[..., None]
     return tf.reduce_max(inside, axis=1)
 
 
-def _within(boxes: Any, points: Any) -> Any:
-    """Return 1 where a point is inside a box, else 0: (batch, most, points)."""
-    after = points[None, None] - boxes[:, :, None, :2]
-    before = boxes[:, :, None, 2:] - points[None, None]
+def within(boxes: Any, points: Any) -> Any:
+    """Return 1 where a point is inside a box, else 0: (batch, most, points).
+
+    Args:
+        boxes: (batch, most, 4), in pixels.
+        points: (points, 2), or of each image (batch, points, 2), y and x in pixels.
+    """
+    points = points[:, None] if len(points.shape) == 3 else points[None, None]
+    after = points - boxes[:, :, None, :2]
+    before = boxes[:, :, None, 2:] - points
     return tf.cast(tf.reduce_min(tf.concat([after, before], axis=-1), axis=-1) > 0, tf.float32)
 
 
 def _inside(truth: Truth, points: Any) -> Any:
     """Return 1 where a point is inside a box, or nearest to one without a point, else 0: (batch, most, points)."""
-    inside = _within(truth.boxes, points)
+    inside = within(truth.boxes, points)
     centres = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
     distance = tf.reduce_sum((centres[:, :, None] - points[None, None])**2, axis=-1)
     nearest = tf.one_hot(tf.argmin(distance, axis=-1), points.shape[0])

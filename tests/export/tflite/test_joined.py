@@ -62,7 +62,7 @@ def detector():
                                        "logits": logits + tf.reduce_mean(image)},
                         tf.TensorSpec((1, 32, 48, 3), tf.float32, "image"))
     behind = detection.PostProcessing(
-        lambda outputs: (detections.shares(coding, outputs["boxes"]), tf.sigmoid(outputs["logits"])),
+        lambda outputs: (detections.shares(coding, outputs), coding.scores(outputs)),
         {"boxes": (coding.count, 4), "logits": (coding.count, 3)}, detections.tensors(10), iou=0.5, score=0.1)
     return coding, content, detection.with_post_processing(content, behind)
 

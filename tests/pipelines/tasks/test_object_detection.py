@@ -159,7 +159,8 @@ def test_what_is_found_is_said():
 
 
 def test_another_loss_is_refused():
-    with pytest.raises(UserError, match=r"train\.loss: cross_entropy is not for boxes; leave it out"):
+    with pytest.raises(UserError, match=r"train\.loss: cross_entropy is not for the boxes of yolov8; leave it out, or "
+                                        "give detection"):
         task().objective(Loss.read("cross_entropy"), index_of())
 
 
@@ -192,7 +193,7 @@ def test_drawings_do_not_replace_what_they_are_of(tmp_path):
 
 
 def test_half_precision_is_watched_too():
-    coding = task().coding((*SIZE, 3), 3)
+    coding = task().coding((*SIZE, 3))
     outputs = {"boxes": tf.zeros((1, coding.count, 32), tf.bfloat16), "logits": tf.zeros((1, coding.count, 3))}
     model = models.build("yolov8", input_shape=(*SIZE, 3), classes=3, width=0.125, depth=0.17, levels=[3, 4], bins=8)
     learner = learning(model, keras, supervised(keras))
@@ -209,7 +210,7 @@ def test_another_builder_is_refused():
 
 
 def test_a_model_that_answers_the_truth_finds_all():
-    coding = task().coding((*SIZE, 3), 3)
+    coding = task().coding((*SIZE, 3))
     truth = rows([*ONE, 0, 0], [*FAR, 1, 1])
     watched = task().watch(index_of())["found"]
     boxes = np.array(ONE) * [64, 96, 64, 96]

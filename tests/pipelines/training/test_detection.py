@@ -9,8 +9,8 @@ import tensorflow as tf
 from models.box_coding import Points
 from pipelines.errors import UserError
 from pipelines.training.detection.assigning import Truth, task_aligned
-from pipelines.training.detection.loss import Detection
 from pipelines.training.detection.overlap import overlap
+from pipelines.training.detection.point_loss import Detection
 from pipelines.training.losses import Loss
 
 ONE, OTHER = [0.0, 0.0, 4.0, 2.0], [2.0, 1.0, 6.0, 5.0]
@@ -104,7 +104,8 @@ def test_the_loss_is_its_closed_form_without_boxes():
     boxes = np.ones((2, CODING.count, 4), "float32")
     nothing = Truth(tf.zeros((2, 1, 4)), tf.zeros((2, 1), tf.int32), tf.zeros((2, 1), tf.bool),
                     tf.zeros((2, 1), tf.bool))
-    value = Detection(class_weight=0.5).of_points(CODING, nothing, tf.constant(boxes), tf.constant(logits))
+    value = Detection(class_weight=0.5).of_images(CODING, nothing, {"boxes": tf.constant(boxes),
+                                                                    "logits": tf.constant(logits)})
     expected = 0.5 * np.log1p(np.exp(logits)).sum(axis=(1, 2)) * 2
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
@@ -116,8 +117,9 @@ def test_the_loss_is_its_closed_form_for_one_box():
     shares[:, 1] = 1  # one stride to every side, the box is [-4, -4, 12, 12]
     logits = np.array([[[0.3, -0.2]]], "float32")
     of = truth([[0, 0, 8, 8]], [1])
-    value = Detection(boxes="iou", class_weight=2, box_weight=3, distance_weight=5).of_points(
-        coding, of, tf.constant(np.log(shares).reshape(1, 1, -1), tf.float32), tf.constant(logits))
+    value = Detection(boxes="iou", class_weight=2, box_weight=3, distance_weight=5).of_images(
+        coding, of, {"boxes": tf.constant(np.log(shares).reshape(1, 1, -1), tf.float32),
+                     "logits": tf.constant(logits)})
     iou = 64 / 256
     entropy = np.log1p(np.exp(0.3)) + np.log1p(np.exp(-0.2)) - iou * -0.2
     distance = -(0.5 * np.log(1e-9) + 0.5 * np.log(1))  # half a stride is between 0 and 1
@@ -136,7 +138,8 @@ def test_losses_of_images_average_to_that_of_their_batch():
 
     def some(rows):
         chosen = Truth(*(tf.gather(part, rows) for part in (of.boxes, of.classes, of.present, of.crowds)))
-        return np.asarray(Detection().of_points(coding, chosen, tf.gather(boxes, rows), tf.gather(logits, rows)))
+        return np.asarray(Detection().of_images(coding, chosen, {"boxes": tf.gather(boxes, rows),
+                                                                  "logits": tf.gather(logits, rows)}))
 
     value = some([0, 1, 2, 3])
     assert value.shape == (4,) and np.isfinite(value).all()
@@ -152,7 +155,7 @@ def test_what_is_found_in_a_crowd_is_neither_right_nor_wrong():
     boxes = tf.ones((1, CODING.count, 4))
     of = truth([[0, 0, 32, 16]], [1], [False], [True])
     with tf.GradientTape() as tape:
-        value = tf.reduce_sum(Detection().of_points(CODING, of, boxes, logits))
+        value = tf.reduce_sum(Detection().of_images(CODING, of, {"boxes": boxes, "logits": logits}))
     wrong = np.abs(tape.gradient(value, logits).numpy()[0]).max(axis=1).reshape(4, 4)
     assert (wrong[:, :2] == 0).all() and (wrong[:, 2:] > 0).all()
 
@@ -172,9 +175,10 @@ def test_two_replicas_learn_as_one_device_would(tmp_path):
     corners = generator.uniform(0, 12, (4, 1, 2))
     of = Truth(tf.constant(np.concatenate([corners, corners + 16], -1), tf.float32), tf.zeros((4, 1), tf.int32),
                tf.ones((4, 1), tf.bool), tf.zeros((4, 1), tf.bool))
-    alone = Detection().of_points(CODING, of, tf.constant(boxes), tf.constant(logits))
+    outputs = {"boxes": tf.constant(boxes), "logits": tf.constant(logits)}
+    alone = Detection().of_images(CODING, of, outputs)
     with strategy.scope():
-        inside = strategy.run(lambda: Detection().of_points(CODING, of, tf.constant(boxes), tf.constant(logits)))
+        inside = strategy.run(lambda: Detection().of_images(CODING, of, outputs))
     np.testing.assert_allclose(strategy.experimental_local_results(inside)[0], alone, rtol=1e-6)
 
 

@@ -1,18 +1,16 @@
 """The loss of detectors without anchors: classes, boxes and the distributions of their distances."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epy
 from pydantic import Field
 
-from export.signature import Role
-from models.box_coding import Points
-from pipelines.errors import UserError
+from models.box_coding import RAW_BOXES, RAW_LOGITS, Points
 from pipelines.training.detection.assigning import Assigned, Truth, in_crowds, task_aligned
+from pipelines.training.detection.detector_loss import DetectorLoss, shared
 from pipelines.training.detection.overlap import Kind, overlap
-from pipelines.training.losses import Comparison, Loss
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -21,7 +19,7 @@ with epy.lazy_imports():
 BELOW = 0.01
 
 
-class Detection(Loss, name="detection"):
+class Detection(DetectorLoss, name="detection"):
     """Classes by cross-entropy, boxes by their overlap, and the distributions of distances by cross-entropy.
 
     Which points answer for a box is found anew at each step, by how well they answer it already (Feng et al., "TOOD",
@@ -35,7 +33,7 @@ class Detection(Loss, name="detection"):
         alpha, beta: how much the score and the overlap count where points are chosen.
     """
 
-    by_position = False
+    reads = Points
     boxes: Kind = "ciou"
     box_weight: float = Field(7.5, ge=0)
     class_weight: float = Field(0.5, gt=0)
@@ -44,22 +42,12 @@ class Detection(Loss, name="detection"):
     alpha: float = Field(0.5, ge=0)
     beta: float = Field(6.0, ge=0)
 
-    def build(self, counts: Sequence[int], role: Role) -> Comparison:
-        raise UserError("train.loss: detection is for object_detection alone; give another")
-
-    def of_points(self, coding: Points, truth: Truth, boxes: Any, logits: Any) -> Any:
-        """Return the loss of each image, (batch,), so that their mean is the loss of the batch.
-
-        Args:
-            coding: how the boxes are read.
-            truth: what is in the images.
-            boxes, logits: what the network gives, (batch, points, ...).
-        """
+    def of_images(self, coding: Points, truth: Truth, outputs: Mapping[str, Any]) -> Any:
+        boxes, logits = outputs[RAW_BOXES], outputs[RAW_LOGITS]
         decoded, points = coding.decode(boxes), tf.constant(coding.points())
         assigned = task_aligned(truth, points, tf.sigmoid(logits), decoded, most=self.points, alpha=self.alpha,
                                 beta=self.beta)
         weights = tf.reduce_sum(assigned.scores, axis=-1)
-        total = tf.maximum(_over_replicas(tf.reduce_sum(weights)), 1.0)
         counted = tf.maximum(1 - in_crowds(truth, points), assigned.chosen)
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(assigned.scores, logits)
         classes = tf.reduce_sum(entropy * counted[..., None], axis=[1, 2])
@@ -67,15 +55,7 @@ class Detection(Loss, name="detection"):
         loss = self.class_weight * classes + self.box_weight * apart
         if coding.bins > 1:
             loss += self.distance_weight * _distances(coding, assigned, boxes, weights)
-        return loss * _over_replicas(tf.cast(tf.shape(logits)[0], loss.dtype)) / total
-
-
-def _over_replicas(value: Any) -> Any:
-    """Return the sum of a number over all replicas that train together: without others, the number."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+        return shared(loss, tf.reduce_sum(weights))
 
 
 def _distances(coding: Points, assigned: Assigned, boxes: Any, weights: Any) -> Any:

@@ -1,0 +1,206 @@
+"""Boxes that are told from regions that the network proposes itself, and the layers that propose and see them."""
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from etils import epy
+
+from models.anchors import Anchors, Shape, moved
+from models.box_coding import PROPOSALS, RAW_BOXES, RAW_LOGITS, BoxCoding, Given
+from models.registry import own_layer
+
+with epy.lazy_imports():
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+#: Less than the logit of anything.
+NOTHING = -1e9
+#: Points across each part of a region that its map is read at.
+SAMPLES = 2
+#: The side of a region that the map of a stride of 16 is read for (Lin et al., "Feature Pyramid Networks", 2017,
+#: equation 1).
+CANONICAL_SIDE, CANONICAL_LEVEL = 224, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Regions(BoxCoding):
+    """Shifts and scales from proposed regions to boxes, for each class of its own, and one class or the background for
+    each region (Girshick, "Fast R-CNN", 2015).
+
+    Args:
+        anchors: what regions are proposed from.
+        count: of the regions.
+        variances: what shifts and logarithms of scales are divided by.
+    """
+
+    anchors: Anchors
+    count: int
+    variances: tuple[float, float] = (0.1, 0.2)
+    places_are_fixed: ClassVar[bool] = False
+
+    def outputs(self, classes: int) -> dict[str, Given]:
+        return {PROPOSALS: Given((self.count, 4),
+                                 "the regions: ymin, xmin, ymax, xmax in pixels, 0 where there is none"),
+                RAW_BOXES: Given((self.count, 4 * (classes + 1)),
+                             "from each region to its box, for the background and for each class: shifts down and "
+                             "right, in its sides, and logarithms of the scales of height and width, divided by "
+                             f"{self.variances[0]} and {self.variances[1]}"),
+                RAW_LOGITS: Given((self.count, classes + 1),
+                                  "one per region for the background and for each class; their softmax is the score")}
+
+    def boxes(self, outputs: Mapping[str, Any]) -> Any:
+        deltas = keras.ops.reshape(outputs[RAW_BOXES], (-1, self.count, outputs[RAW_BOXES].shape[-1] // 4, 4))
+        return moved(outputs[PROPOSALS][:, :, None], deltas[:, :, 1:], self.variances)
+
+    def scores(self, outputs: Mapping[str, Any]) -> Any:
+        there = keras.ops.cast(outputs[PROPOSALS][..., 2:3] > outputs[PROPOSALS][..., :1], "float32")
+        return keras.ops.softmax(outputs[RAW_LOGITS])[..., 1:] * there
+
+
+@own_layer
+@functools.cache
+def proposals_class() -> type:
+    """Return the layer that proposes regions, made once, on demand: once it is, files with it can be loaded."""
+    @keras.saving.register_keras_serializable("litepress")
+    class Proposals(keras.layers.Layer):
+        """The best regions of an image, none of which overlaps a better one much (Ren et al., "Faster R-CNN", 2015,
+        section 3.1). What it gives is not learnt through.
+
+        Args:
+            size, strides, shapes: of the anchors, see `models.anchors.Anchors`.
+            candidates: regions of each level that are looked at, at most.
+            count: of regions that are given; rows behind the last are 0.
+            iou: regions of one level that overlap more are one.
+        """
+
+        def __init__(self, size: Sequence[int], strides: Sequence[int], shapes: Sequence[Sequence[Shape]],
+                     candidates: int, count: int, iou: float, **others: Any):
+            super().__init__(**others)
+            self.anchors = Anchors((size[0], size[1]), tuple(strides), tuple(
+                tuple((shape[0], shape[1]) for shape in level) for level in shapes))
+            self.candidates, self.count, self.iou = candidates, count, iou
+
+        def call(self, given: Sequence[Any]) -> Any:
+            """Return the regions, (batch, count, 4) in pixels.
+
+            Args:
+                given: logits of holding anything, (batch, anchors, 1), and the ways to boxes, (batch, anchors, 4), see
+                    `models.anchors.movement`.
+            """
+            objectness, deltas = given
+            height, width = self.anchors.size
+            boxes = self.anchors.decode(tf.cast(tf.stop_gradient(deltas), tf.float32))
+            boxes = tf.clip_by_value(boxes, 0.0, tf.constant([height, width, height, width], tf.float32))
+            scores = tf.cast(tf.stop_gradient(objectness)[..., 0], tf.float32)
+            best, sides, apart, first = [], [], [], 0
+            for level, size in enumerate(self.anchors.per_level):
+                top = tf.math.top_k(scores[:, first:first + size], min(self.candidates, size))
+                best.append(top.values)
+                sides.append(tf.gather(boxes[:, first:first + size], top.indices, axis=1, batch_dims=1))
+                apart.append(np.full((1, min(self.candidates, size), 1), 2.0 * level * max(height, width), "float32"))
+                first += size
+            boxes, scores = tf.concat(sides, axis=1), tf.concat(best, axis=1)
+            candidates = (boxes, boxes + np.concatenate(apart, axis=1), scores)
+            if boxes.shape[0] == 1:
+                return self._chosen(tuple(part[0] for part in candidates))[None]
+            return tf.map_fn(self._chosen, candidates, fn_output_signature=tf.TensorSpec((self.count, 4), tf.float32))
+
+        def _chosen(self, given: tuple[Any, Any, Any]) -> Any:
+            """Return the regions of one image."""
+            boxes, apart, scores = given
+            rows, number = tf.raw_ops.NonMaxSuppressionV4(
+                boxes=apart, scores=scores, max_output_size=self.count, iou_threshold=self.iou,
+                score_threshold=NOTHING, pad_to_max_output_size=True)
+            there = tf.cast(tf.range(self.count) < number, tf.float32)
+            return tf.gather(boxes, tf.reshape(rows, [self.count])) * there[:, None]
+
+        def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
+            return (input_shape[0][0], self.count, 4)
+
+        def get_config(self) -> dict[str, Any]:
+            anchors = self.anchors
+            return {**super().get_config(), "size": anchors.size, "strides": anchors.strides, "shapes": anchors.shapes,
+                    "candidates": self.candidates, "count": self.count, "iou": self.iou}
+
+    return Proposals
+
+
+@own_layer
+@functools.cache
+def region_align_class() -> type:
+    """Return the layer that sees regions, made once, on demand: once it is, files with it can be loaded."""
+    @keras.saving.register_keras_serializable("litepress")
+    class RegionAlign(keras.layers.Layer):
+        """What the maps of a pyramid hold in regions, read between their places (He et al., "Mask R-CNN", 2017, section
+        3), each from the map of its size (Lin et al., "Feature Pyramid Networks", 2017, equation 1).
+
+        Args:
+            strides: of the maps, in pixels.
+            parts: rows and columns that a region is cut into.
+        """
+
+        def __init__(self, strides: Sequence[int], parts: int, **others: Any):
+            super().__init__(**others)
+            self.strides, self.parts = tuple(strides), parts
+
+        def call(self, given: Sequence[Any]) -> Any:
+            """Return (batch, regions, parts * parts, channels).
+
+            Args:
+                given: regions, (batch, regions, 4), ymin, xmin, ymax, xmax in pixels, and the maps, (batch, height,
+                    width, channels), one for each stride.
+            """
+            regions, *maps = given
+            count, channels = regions.shape[1], maps[0].shape[-1]
+            table = tf.concat([tf.reshape(x, [-1, x.shape[1] * x.shape[2], channels]) for x in maps], axis=1)
+            sizes = [x.shape[1] * x.shape[2] for x in maps]
+            firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype("float32")
+            facts = np.stack([[x.shape[1] for x in maps], [x.shape[2] for x in maps], self.strides, firsts], axis=1)
+            rows, columns, stride, first = tf.unstack(
+                tf.gather(tf.constant(facts, tf.float32), self._map_of(regions)), axis=-1)
+            total = 0.0
+            offsets = [(np.arange(self.parts) + (sample + 0.5) / SAMPLES).astype("float32") / self.parts
+                       for sample in range(SAMPLES)]
+            for down in offsets:
+                y = self._places(regions[..., 0], regions[..., 2], down, stride, rows)
+                for across in offsets:
+                    x = self._places(regions[..., 1], regions[..., 3], across, stride, columns)
+                    for row, of_row in y:
+                        for column, of_column in x:
+                            places = first[..., None, None] + row[..., None] * columns[..., None, None] + column[
+                                ..., None, :]
+                            share = of_row[..., None] * of_column[..., None, :]
+                            flat = tf.cast(tf.reshape(places, [-1, count * self.parts**2]), tf.int32)
+                            seen = tf.gather(table, flat, axis=1, batch_dims=1)
+                            total += seen * tf.reshape(share, [-1, count * self.parts**2, 1])
+            return tf.reshape(total / SAMPLES**2, [-1, count, self.parts**2, channels])
+
+        def _map_of(self, regions: Any) -> Any:
+            """Return which map each region is read from, (batch, regions)."""
+            areas = tf.maximum(tf.reduce_prod(regions[..., 2:] - regions[..., :2], axis=-1), 1.0)
+            level = CANONICAL_LEVEL + tf.math.log(tf.sqrt(areas) / CANONICAL_SIDE) / math.log(2) + 1e-6
+            levels = [stride.bit_length() - 1 for stride in self.strides]
+            return tf.cast(tf.clip_by_value(tf.floor(level), levels[0], levels[-1]), tf.int32) - levels[0]
+
+        def _places(self, low: Any, high: Any, shares: Any, stride: Any, size: Any) -> list[tuple[Any, Any]]:
+            """Return the two places of a map around each point, (batch, regions, parts) whole numbers, and what each
+            counts."""
+            at = (low[..., None] + (high - low)[..., None] * shares) / stride[..., None] - 0.5
+            at = tf.clip_by_value(at, 0.0, size[..., None] - 1)
+            below = tf.floor(at)
+            share = at - below
+            return [(below, 1 - share), (tf.minimum(below + 1, size[..., None] - 1), share)]
+
+        def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
+            regions, first, *_ = input_shape
+            return (regions[0], regions[1], self.parts**2, first[-1])
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "strides": self.strides, "parts": self.parts}
+
+    return RegionAlign

@@ -1,0 +1,61 @@
+"""Which anchors or regions answer for which box, by how far they overlap."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from etils import epy
+
+from pipelines.training.detection.assigning import Truth, within
+from pipelines.training.detection.overlap import overlap
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+#: Two overlaps are alike that differ less.
+ALIKE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Matched:
+    """What each place is to answer.
+
+    Args:
+        boxes: (batch, places, 4), in pixels; any where a place is to find nothing.
+        classes: (batch, places), whole numbers; any where a place is to find nothing.
+        found: (batch, places), 1 where a place is to find a box, else 0.
+        nothing: (batch, places), 1 where a place is to find nothing; where both are 0, what it says does not count.
+    """
+
+    boxes: Any
+    classes: Any
+    found: Any
+    nothing: Any
+
+
+def by_overlap(truth: Truth, places: Any, positive: float, negative: float, best: bool) -> Matched:
+    """Return what each place is to answer: for the box that it overlaps most, if that is enough (Girshick et al. 2014).
+
+    A place in the middle of a crowd that is to find nothing does not count.
+
+    Args:
+        places: anchors (places, 4), or regions of each image (batch, places, 4), in pixels.
+        positive: overlap from which a place answers.
+        negative: overlap below which it is to find nothing.
+        best: the place that overlaps a box most answers for it in any case (Ren et al. 2015, section 3.1.2).
+    """
+    places = places if len(places.shape) == 3 else places[None]
+    iou = overlap(truth.boxes[:, :, None], places[:, None]) * tf.cast(truth.present, tf.float32)[..., None]
+    most = tf.reduce_max(iou, axis=1)
+    owner, found = tf.argmax(iou, axis=1), most >= positive
+    if best:
+        of_box = tf.reduce_max(iou, axis=2, keepdims=True)
+        forced = (iou >= of_box - ALIKE) & (of_box > ALIKE)
+        any_forced = tf.reduce_any(forced, axis=1)
+        owner = tf.where(any_forced, tf.argmax(iou * tf.cast(forced, tf.float32), axis=1), owner)
+        found |= any_forced
+    middles = (places[..., :2] + places[..., 2:]) / 2
+    crowded = tf.reduce_max(within(truth.boxes, middles) * tf.cast(truth.crowds, tf.float32)[..., None], axis=1)
+    nothing = tf.cast((most < negative) & ~found, tf.float32) * (1 - crowded)
+    return Matched(tf.gather(truth.boxes, owner, axis=1, batch_dims=1),
+                   tf.gather(truth.classes, owner, axis=1, batch_dims=1), tf.cast(found, tf.float32), nothing)
