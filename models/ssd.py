@@ -22,14 +22,13 @@ AT: dict[str, Any] = {"input_shape": (320, 320, 3), "classes": 80}
 RATIOS = (1.0, 2.0, 0.5, 3.0, 1 / 3)
 #: Filters of the maps behind the backbone.
 FILTERS = (512, 256, 256, 128)
-LAST = 5
-Scale = Annotated[float, Field(gt=0, le=1)]
+Level, Scale = Annotated[int, Field(ge=2, le=5)], Annotated[float, Field(gt=0, le=1)]
 
 
-def coding(input_shape: tuple[int, int, int], classes: int, *, first: int, further: int, scales: tuple[float, float],
-           **others: Any) -> Anchors:
+def coding(input_shape: tuple[int, int, int], classes: int, *, first: int, last: int, further: int,
+           scales: tuple[float, float], **others: Any) -> Anchors:
     """Return how the network's boxes are read; the arguments are the builder's."""
-    maps, side = LAST + 1 - first + further, min(input_shape[:2])
+    maps, side = last + 1 - first + further, min(input_shape[:2])
     step = (scales[1] - scales[0]) / max(1, maps - 1)
     steps = [*(scales[0] + step * number for number in range(maps)), 1.0]
     return Anchors(size=input_shape[:2], strides=tuple(2**(first + number) for number in range(maps)), shapes=tuple(
@@ -41,7 +40,7 @@ def coding(input_shape: tuple[int, int, int], classes: int, *, first: int, furth
 @register("ssd_mobilenet_v2", task="object_detection", paper=SSD, at=AT, coding=coding, separable=False)
 @register("ssdlite", task="object_detection", paper=SSDLITE, at=AT, coding=coding, separable=True)
 def ssd(input_shape: tuple[int, int, int], classes: int, *, separable: bool,
-        backbone: backbones.Backbone = "mobilenet_v2", first: Annotated[int, Field(ge=2, le=5)] = 4,
+        backbone: backbones.Backbone = "mobilenet_v2", first: Level = 4, last: Level = 5,
         further: Annotated[int, Field(ge=0, le=4)] = 4, width: blocks.WidthMultiplier = 1.0,
         scales: tuple[Scale, Scale] = (0.2, 0.95),
         batch_norm_momentum: blocks.Momentum = 0.9) -> keras.Model:
@@ -59,16 +58,19 @@ def ssd(input_shape: tuple[int, int, int], classes: int, *, separable: bool,
         classes: number of logits of each anchor.
         separable: the heads and the further maps are made by separable convolutions.
         backbone: a builder of classifiers, or {name: its settings}.
-        first: level of the finest map; level n has 1 / 2**n of the image's resolution.
+        first, last: levels of the backbone's maps, from the finest on; level n has 1 / 2**n of the image's resolution.
         further: maps behind the backbone's last, each with half the resolution of the one before.
         width: multiplier of their filters.
         scales: sides of the square anchors of the first and of the last map, as shares of the image's shorter side.
         batch_norm_momentum: of the moving statistics behind the backbone.
     """
-    read = coding(input_shape, classes, first=first, further=further, scales=scales)
+    if last < first:
+        raise ValueError(f"{'ssdlite' if separable else 'ssd_mobilenet_v2'}: last is {last}, and first is {first}: the "
+                         "finest map comes first")
+    read = coding(input_shape, classes, first=first, last=last, further=further, scales=scales)
     make = _Layers(separable, batch_norm_momentum)
-    base = backbones.backbone(backbone, input_shape, range(first, LAST + 1))
-    maps = [base.output[f"p{level}"] for level in range(first, LAST + 1)]
+    base = backbones.backbone(backbone, input_shape, range(first, last + 1))
+    maps = [base.output[f"p{level}"] for level in range(first, last + 1)]
     for filters in FILTERS[:further]:
         filters = max(8, round(filters * width))
         maps.append(make.spread(make.convolution(maps[-1], filters // 2, 1), filters, 2))
