@@ -24,6 +24,7 @@ from pipelines.ingest.augmentation.augmentation import (
     uniform,
 )
 from pipelines.ingest.augmentation.geometric import Geometric, moved
+from pipelines.ingest.augmentation.mosaic import united
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -166,15 +167,25 @@ class CutMix(Mixing, name="cutmix", shorthand="alpha"):
 
 
 class Mixup(Mixing, name="mixup", shorthand="alpha"):
-    """Inputs and targets mixed with another example's, in a share from Beta(alpha, alpha) (Zhang et al. 2018)."""
+    """Inputs and targets mixed with another example's, in a share from Beta(alpha, alpha) (Zhang et al. 2018).
 
+    An image with boxes has those of both (Zhang et al., "Bag of Freebies for Training Object Detection Neural
+    Networks", 2019), unless they are more than one example holds: then it stays as it is.
+    """
+
+    fits_boxes = True
     alpha: float = Field(0.2, gt=0)
 
     def apply(self, batch, seed, roles):
         count = tf.shape(next(iter(batch.values())))[0]
         share = beta(count, self.alpha, seed)
         partner = tf.random.experimental.stateless_shuffle(tf.range(count), seed + 2)
-        return {name: mixture(values, partner, share) for name, values in batch.items()}
+        boxes = {name: united([values, tf.gather(values, partner)]) for name, values in batch.items()
+                 if roles[name] == "boxes"}
+        for _, fit in boxes.values():
+            share = tf.where(fit, share, 1.0)
+        return {name: tf.where(boxes[name][1][:, None, None], boxes[name][0], values) if name in boxes
+                else mixture(values, partner, share) for name, values in batch.items()}
 
 
 def augment(entries: Sequence[Augmentation], inputs: Batch, targets: Batch, roles: Roles,

@@ -5,7 +5,8 @@ import math
 from collections.abc import Collection
 
 from etils import epy
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from export.signature import Role
 from pipelines.ingest.augmentation.augmentation import Augmentation, Batch, Roles, first_image, uniform
@@ -103,6 +104,58 @@ class ResizedCrop(Geometric, name="resized_crop", shorthand="smallest"):
                        uniform(count, seed + 3) * (1 - down) * height / 2)
 
 
+class Affine(Geometric, name="affine"):
+    """A rotation, a shear, a scale and a shift at once, as YOLO's trainings have them.
+
+    Args:
+        degrees: of the rotation, at most either way.
+        shear: degrees, at most either way, along each axis.
+        scale: of the enlargement or reduction, at most.
+        shift: shares of the height and of the width, at most either way.
+    """
+
+    degrees: float = Field(0.0, ge=0, le=180)
+    shear: float = Field(0.0, ge=0, lt=90)
+    scale: float = Field(0.5, ge=0, lt=1)
+    shift: float = Field(0.1, ge=0, lt=1)
+
+    def matrix(self, count, height, width, seed):
+        angle, across, down = (uniform(count, seed + offset) * (limit * math.pi / 180)
+                               for offset, limit in enumerate((self.degrees, self.shear, self.shear)))
+        scale = 1 / (1 + uniform(count, seed + 3) * self.scale)
+        cosine, sine, zero, one = tf.cos(angle) * scale, tf.sin(angle) * scale, tf.zeros([count]), tf.ones([count])
+        turned = affine(cosine, -sine, sine, cosine, uniform(count, seed + 4) * self.shift * width,
+                        uniform(count, seed + 5) * self.shift * height)
+        return tf.matmul(turned, affine(one, tf.tan(across), tf.tan(down), one, zero, zero))
+
+
+class ScaleJitter(Geometric, name="scale_jitter"):
+    """The image at another scale: a part of it where it is larger than before, with black beside it where it is
+    smaller, anywhere (Ghiasi et al., "Simple Copy-Paste", 2021, large scale jittering).
+
+    It shows a model of one size things at many.
+
+    Args:
+        smallest, largest: scales.
+    """
+
+    smallest: float = Field(0.5, gt=0)
+    largest: float = Field(2.0, gt=0)
+
+    @model_validator(mode="after")
+    def must_be_in_order(self) -> ScaleJitter:
+        if self.smallest > self.largest:
+            raise PydanticCustomError("scales", "smallest is at most largest")
+        return self
+
+    def matrix(self, count, height, width, seed):
+        scale = self.smallest + (self.largest - self.smallest) * (uniform(count, seed) + 1) / 2
+        inverse, zero = 1 / scale, tf.zeros([count])
+        free = tf.abs(1 - inverse) / 2  # as far as the image can go, or be cut, on either side
+        return affine(inverse, zero, zero, inverse, uniform(count, seed + 1) * free * width,
+                      uniform(count, seed + 2) * free * height)
+
+
 def moved(batch: Batch, roles: Roles, matrix: tf.Tensor,
           moving: Collection[Role] = ("image", "mask", "boxes")) -> Batch:
     """Return a batch whose images, masks and boxes are under affine maps.
@@ -132,13 +185,15 @@ def moved(batch: Batch, roles: Roles, matrix: tf.Tensor,
     return {name: changed(values, roles[name]) if roles[name] in moving else values for name, values in batch.items()}
 
 
-def moved_boxes(rows: tf.Tensor, matrix: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def moved_boxes(rows: tf.Tensor, matrix: tf.Tensor, height: int, width: int,
+                window: tf.Tensor | None = None) -> tf.Tensor:
     """Return boxes under affine maps.
 
     Args:
         rows: (batch, most, 6), see `features.boxes`.
         matrix: (batch, 3, 3), from output to input positions in pixels about the centre.
         height, width: of the image in pixels.
+        window: (batch, 4), ymin, xmin, ymax, xmax in pixels, what is seen of it; all where not given.
     """
     size = tf.constant([height, width, height, width], tf.float32)
     sides = rows[..., :4] * size
@@ -149,7 +204,8 @@ def moved_boxes(rows: tf.Tensor, matrix: tf.Tensor, height: int, width: int) -> 
     placed = tf.einsum("bij,bmjc->bmic", tf.linalg.inv(matrix), corners)
     x, y = placed[:, :, 0] + width / 2, placed[:, :, 1] + height / 2
     whole = tf.stack([tf.reduce_min(y, -1), tf.reduce_min(x, -1), tf.reduce_max(y, -1), tf.reduce_max(x, -1)], -1)
-    cut = tf.clip_by_value(whole, 0.0, size)
+    low, high = (tf.zeros([2]), size[:2]) if window is None else (window[:, None, :2], window[:, None, 2:])
+    cut = tf.concat([tf.clip_by_value(part, low, high) for part in (whole[..., :2], whole[..., 2:])], axis=-1)
 
     def area(boxes: tf.Tensor) -> tf.Tensor:
         return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])

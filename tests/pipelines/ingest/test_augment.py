@@ -39,7 +39,8 @@ def images():
 
 
 EVERY = [{"rotate": 20}, {"shift": 0.2}, {"zoom": 0.3}, "flip", {"crop": 2}, {"cutout": 0.4}, {"mixup": 0.4}, "cutmix",
-         "random_erasing", "color_jitter", "hsv", "rand_augment", "augmix", "resized_crop"]
+         "random_erasing", "color_jitter", "hsv", "rand_augment", "augmix", "resized_crop", "affine",
+         "scale_jitter"]
 
 
 @pytest.mark.parametrize("written", EVERY)
@@ -322,9 +323,10 @@ def test_some_augmentations_mix_targets():
     ("mixup", {"words": "tokens"}, "mixup mixes numbers, and tokens cannot be mixed"),
     ("augmix", {"image": "image", "mask": "mask"}, "augmix mixes images that were moved differently"),
     *((written, {"image": "image", "boxes": "boxes"}, f"{written} does not change boxes so far, and an example has")
-      for written in ("rand_augment", "augmix", "cutout", "random_erasing", "cutmix", "mixup")),
+      for written in ("rand_augment", "augmix", "cutout", "random_erasing", "cutmix")),
     *((written, {"image": "image", "boxes": "boxes"}, None)
-      for written in ("rotate", "shift", "zoom", "flip", "crop", "resized_crop", "hsv")),
+      for written in ("rotate", "shift", "zoom", "flip", "crop", "resized_crop", "affine", "scale_jitter", "hsv",
+                        "mosaic", "mixup")),
     ("color_jitter", {"image": "image", "boxes": "boxes"}, None),
     ("mixup", {"age": "values"}, None), ("rand_augment", {"image": "image", "mask": "mask"}, None)])
 def test_an_augmentation_says_what_it_does_not_go_with(written, roles, expected):

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.ingest.augmentation import geometric
-from tests.pipelines.ingest.test_augment import ROLES, apply_to
+from tests.pipelines.ingest.test_augment import ROLES, apply_to, entry
 
 
 def drawn(boxes, size):
@@ -16,9 +16,12 @@ def drawn(boxes, size):
 
 
 @pytest.mark.parametrize("written", ["flip", {"flip": "vertical"}, {"shift": 0.2}, {"zoom": 0.3}, {"crop": 6},
-                                     {"resized_crop": 0.6}, {"rotate": 180}])
+                                     {"resized_crop": 0.6}, {"rotate": 180}, {"affine": {"scale": 0.3}},
+                                     {"affine": {"shear": 15, "degrees": 20}},
+                                     {"scale_jitter": {"smallest": 0.7, "largest": 1.2}}])
 def test_a_box_moves_with_what_is_drawn_in_it(written):
     """It is around the bright pixels, which of a turned box fill its corners no more."""
+    turned = written in ({"rotate": 180}, {"affine": {"shear": 15, "degrees": 20}})
     generator, size = np.random.default_rng(0), (48, 64)
     corners = generator.uniform(0.3, 0.45, (40, 2))
     boxes = np.concatenate([corners, corners + generator.uniform(0.1, 0.25, (40, 2)), np.tile([3.0, 0.0], (40, 1))], 1)
@@ -31,7 +34,7 @@ def test_a_box_moves_with_what_is_drawn_in_it(written):
     for image, (box, _) in zip(inputs["image"][kept], moved[kept], strict=True):
         rows, columns = np.nonzero(image[..., 0] > 100)
         around = [rows.min() / 48, columns.min() / 64, (rows.max() + 1) / 48, (columns.max() + 1) / 64]
-        np.testing.assert_allclose(box[:4], around, atol=2.6 / 48 if written == {"rotate": 180} else 1.6 / 48)
+        np.testing.assert_allclose(box[:4], around, atol=2.6 / 48 if turned else 1.6 / 48)
 
 
 def test_a_box_that_leaves_its_image_is_none_any_more():
@@ -39,3 +42,72 @@ def test_a_box_that_leaves_its_image_is_none_any_more():
     out = np.array([[[1, 0, 3.0], [0, 1, 0], [0, 0, 1]]], "float32")  # three pixels of 20 to the left
     moved = geometric.moved({"image": tf.zeros((1, 20, 20, 3)), "boxes": tf.constant(boxes)}, ROLES, tf.constant(out))
     np.testing.assert_allclose(moved["boxes"][0], [[-1] * 6, [0.4, 0.25, 0.6, 0.45, 2, 1]], atol=1e-6)
+
+
+def coloured(count, size, most):
+    """Return dark images with a square each, whose brightness says which image it is of, and their boxes."""
+    images, boxes = np.full((count, *size, 1), 20, "uint8"), np.full((count, most, 6), -1, "float32")
+    generator = np.random.default_rng(1)
+    for number in range(count):
+        y, x = generator.integers(8, 36), generator.integers(8, 50)
+        images[number, y:y + 8, x:x + 10] = 100 + 10 * number
+        boxes[number, 0] = [y / size[0], x / size[1], (y + 8) / size[0], (x + 10) / size[1], number, 0]
+    return images, boxes
+
+
+@pytest.mark.parametrize("smallest", [1.0, 0.6])
+def test_a_mosaic_has_four_images_each_with_its_boxes(smallest):
+    images, boxes = coloured(12, (48, 64), 4)
+    inputs, targets = apply_to([{"mosaic": {"share": 1, "smallest": smallest}}], {"image": images}, {"boxes": boxes})
+    several = 0
+    for image, rows in zip(inputs["image"], targets["boxes"], strict=True):
+        kept = rows[rows[:, 4] >= 0]
+        several += len(kept) > 1
+        for ymin, xmin, ymax, xmax, number, _ in kept:
+            middle = image[int((ymin + ymax) / 2 * 48), int((xmin + xmax) / 2 * 64), 0]
+            assert abs(middle - (100 + 10 * number)) < 12, "what is in the box is what it is said to be"
+        inside = np.zeros((48, 64), bool)
+        for ymin, xmin, ymax, xmax, *_ in kept:
+            inside[max(0, int(ymin * 48) - 1):int(ymax * 48) + 2, max(0, int(xmin * 64) - 1):int(xmax * 64) + 2] = True
+        bright = (image[..., 0] > 90) & ~inside
+        assert bright.sum() <= 0.4 * 80 * 3, "what has no box any more is the smaller part of one that was cut"
+    assert several >= 6
+    assert (inputs["image"] > 5).mean() > (0.97 if smallest == 1 else 0.6), "the four fill the image"
+
+
+def test_an_image_whose_boxes_would_not_all_fit_stays_as_it_is():
+    images, boxes = coloured(8, (48, 64), 1)
+    for written in ({"mosaic": 1}, "mixup"):
+        inputs, targets = apply_to([written], {"image": images}, {"boxes": boxes})
+        alone = [number for number, rows in enumerate(targets["boxes"]) if (rows == boxes[number]).all()]
+        assert len(alone) >= 4
+        for number in alone:
+            if (targets["boxes"][number, 0, :4] == boxes[number, 0, :4]).all():
+                assert np.abs(inputs["image"][number] - images[number]).max() < 60
+
+
+def test_a_mixture_of_images_has_the_boxes_of_both():
+    images, boxes = coloured(8, (48, 64), 3)
+    inputs, targets = apply_to([{"mixup": 8.0}], {"image": images}, {"boxes": boxes})
+    counts = (targets["boxes"][..., 4] >= 0).sum(axis=1)
+    assert (counts == 2).sum() >= 6 and (targets["boxes"][:, 0] == boxes[:, 0]).all()
+    for image, rows in zip(inputs["image"], targets["boxes"], strict=True):
+        for ymin, xmin, ymax, xmax, *_ in rows[rows[:, 4] >= 0]:
+            assert image[int((ymin + ymax) / 2 * 48), int((xmin + xmax) / 2 * 64), 0] > 40
+
+
+def test_a_mosaic_of_masks_has_the_classes_of_its_pixels():
+    images, _ = coloured(8, (48, 64), 1)
+    masks = np.stack([images[..., 0] < 90, images[..., 0] >= 90], axis=-1).astype("float32")
+    inputs, targets = apply_to([{"mosaic": 1}], {"image": images}, {"mask": masks})
+    there = targets["mask"].sum(axis=-1)
+    assert set(np.unique(there)) <= {0.0, 1.0} and there.mean() > 0.5
+    clear = np.abs(inputs["image"][..., 0] - 55) > 30
+    agree = (targets["mask"][..., 1] == (inputs["image"][..., 0] > 60)) | (there == 0)
+    assert agree[clear].mean() > 0.98
+
+
+def test_a_mosaic_of_what_has_one_class_is_refused():
+    reason = entry("mosaic").misfit({"image": "image", "label": "label"})
+    assert reason == "mosaic puts four images into one, which have no label together; leave it out"
+    assert entry("mosaic").misfit({"image": "image", "boxes": "boxes", "mask": "mask"}) is None
