@@ -22,7 +22,8 @@ AT: dict[str, Any] = {"input_shape": (320, 320, 3), "classes": 80}
 RATIOS = (1.0, 2.0, 0.5, 3.0, 1 / 3)
 #: Filters of the maps behind the backbone.
 FILTERS = (512, 256, 256, 128)
-Level, Scale = Annotated[int, Field(ge=2, le=5)], Annotated[float, Field(gt=0, le=1)]
+Level = Annotated[int, Field(ge=2, le=5)]
+Scale = Annotated[float, Field(gt=0, le=1)]
 
 
 def coding(input_shape: tuple[int, int, int], classes: int, *, first: int, last: int, further: int,
