@@ -39,12 +39,18 @@ class Reference(BaseModel):
 
 
 class Milliseconds(BaseModel):
-    """Latency of one inference; of an integer file that gains little over float32, the reason."""
+    """Latency of one inference.
+
+    Args:
+        answered: median of a whole answer, where the driver has work behind the file: decoding and suppressing boxes.
+        why: of an integer file that gains little over float32, the reason.
+    """
 
     p50: float
     p95: float
     threads: int
     runs: int
+    answered: float | None = None
     why: str = ""
 
 
@@ -178,26 +184,34 @@ def table(results: Results) -> str:
         return ""
     main = results.asked.main
     advice = recommendations(results)
-    rows = [("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", "order-independent", "")]
+    answered = gives_answered(results)
+    rows = [("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", *["answered"] * answered,
+             "order-independent", "")]
+    none = ["–"] * (1 + answered)
     rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[main.name]:.4f}", "–",
-                 "–", "–",
-                 _yes(results.reference.order_independent), ""))
+                 "–", *none, _yes(results.reference.order_independent), ""))
     for name, metrics in results.reference.baselines.items():
-        rows.append((f"  beside: {name.replace('_', ' ')}", "–", "–", f"{metrics[main.name]:.4f}", "–", "–", "–", "–",
+        rows.append((f"  beside: {name.replace('_', ' ')}", "–", "–", f"{metrics[main.name]:.4f}", "–", "–", *none, "–",
                      ""))
     for one in results.artifacts:
+        whole = [f"{one.latency_ms.p50 if one.latency_ms.answered is None else one.latency_ms.answered:.3f}"]
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
                      _signed(one.drop[main.name]),
-                     f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
-                     _remarks(one, advice)))
+                     f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", *whole * answered,
+                     _yes(one.order_independent), _remarks(one, advice)))
         for protocol, served in one.served.items():
             value = served.metrics[main.name]
             drop = main.drop(results.reference.metrics[main.name], value)
             # What was measured on fewer examples does not compare with the reference on all.
             numbers = (f"{value:.4f}", _signed(drop)) if served.examples is None else ("–", "–")
-            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", "–", "–",
+            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", *none, "–",
                          ""))
     return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
+
+
+def gives_answered(results: Results) -> bool:
+    """Return whether the driver of some artifact has work behind the file."""
+    return any(one.latency_ms.answered is not None for one in results.artifacts)
 
 
 def _signed(drop: float) -> str:
@@ -209,7 +223,7 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
     """Return what stands behind an artifact in the table: what it is recommended for, and what a phone's file takes
     that the model does not."""
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
-    return "; ".join(recommended + (one.notes if one.target == "litert" else []))
+    return "; ".join(recommended + (one.notes if one.is_tflite else []))
 
 
 def compiled_table(results: Results) -> str:

@@ -180,19 +180,11 @@ def f1(truth: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> float:
     """
     taken = np.zeros(len(truth), bool)
     for box, number in zip(boxes, classes, strict=True):
-        overlap = np.where(taken | (truth[:, feature.CLASS] != number), 0.0, _overlaps(box, truth[:, :4]))
+        overlap = np.where(taken | (truth[:, feature.CLASS] != number), 0.0, detections.overlaps(box, truth[:, :4]))
         if len(overlap) and overlap.max() >= FOUND:
             taken[overlap.argmax()] = True
     total = len(truth) + len(boxes)
     return 2 * taken.sum() / total if total else 1.0
-
-
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of a box and others (boxes, 4)."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    shared = np.maximum(sides, 0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, 1e-12)
 
 
 def _annotation(number: int, row: np.ndarray) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Object detection: what is in an image, and where."""
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from pydantic import Field, PrivateAttr
 import models
 from export.signature import Arrays, Function, Signature, Tensor
 from export.targets import tools
-from export.tflite.detection import PostProcessing
+from export.tflite import detection as detection_file
+from export.tflite.detection import LOCATION, PostProcessing
 from models.box_coding import Points
 from pipelines.errors import UserError
 from pipelines.features import boxes as feature
@@ -22,7 +24,7 @@ from pipelines.figures import detection
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
-from pipelines.tasks.object_detection import detections, drawn
+from pipelines.tasks.object_detection import detections, drawn, mediapipe
 from pipelines.tasks.object_detection.detections import RAW_BOXES, RAW_LOGITS
 from pipelines.tasks.object_detection.measure import STATISTICS, Coco
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 IMAGE, TARGET = "image", "boxes"
 #: The overlap from which a box counts as found while a model learns.
 FOUND = 0.5
+#: The served signature of what the network gives.
+NETWORK = "network"
 LABELS = {"map": "mAP", "map_50": "mAP at 0.5", "map_75": "mAP at 0.75"}
 
 
@@ -118,10 +122,13 @@ class ObjectDetection(Task, name="object_detection"):
                                                               self.threshold)}
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Return what the network gives, and beside it the boxes that are found, unless the file gives them itself."""
+        """Return what the network gives, and beside it the boxes that are found, unless the file gives them itself.
+        Of a file that decodes alone those are found that MediaPipe finds."""
         outputs = predictor.predict(inputs)
         if detections.BOXES in outputs:
             return outputs
+        if LOCATION in outputs:
+            return outputs | mediapipe.found(outputs, most=self.most, score=self.score)
         coding = self.coding(inputs[IMAGE].shape[1:], outputs[RAW_LOGITS].shape[-1])
         return outputs | {name: value.numpy() for name, value in self._found(coding, outputs).items()}
 
@@ -149,14 +156,14 @@ class ObjectDetection(Task, name="object_detection"):
                 f"{evaluation.metrics['map_50']:.3f} at an overlap of one half.")
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return, for a server, `serving_default` and `serving_bytes` to what the network gives and the boxes that are
-        found."""
+        """Return, for a server, `serving_default` and `serving_bytes` to the boxes that are found, and `network` to
+        what the network gives."""
         functions = super().functions(model, data, place)
         if place == "device":
             return functions
-        index = data.index
-        coding = self._coding_of(index)
-        return [self._with_found(function, coding) for function in functions]
+        coding, network = self._coding_of(data.index), functions[0]
+        return [*(self._finding(function, coding) for function in functions),
+                dataclasses.replace(network, signature=network.signature.renamed(NETWORK))]
 
     def draw(self, axes: Axes, data: Data, inputs: Arrays, targets: Arrays, position: int,
              title: str | None = None) -> None:
@@ -183,19 +190,26 @@ class ObjectDetection(Task, name="object_detection"):
         """Return how a file is compared: by what the network gives, or, where it gives boxes, box by box."""
         if RAW_BOXES in given:
             return super().compared(index, given)
+        if LOCATION in given:
+            behind = dataclasses.replace(self.post_processing(index), suppresses=False)
+            return Compared(behind.outputs, lambda outputs: {
+                name: value.numpy() for name, value in detection_file.decoded(behind, outputs).items()})
         coding = self._coding_of(index)
         tensors = [tensor for tensor in detections.tensors(self.most) if tensor.name in detections.NUMBERS]
         return Compared(tensors, lambda outputs: {
-            name: value.numpy() for name, value in self._found(coding, outputs).items()}, detections.paired)
+            name: value.numpy() for name, value in self._found(coding, outputs).items()},
+                        functools.partial(detections.paired, iou=self.iou, score=self.score))
 
     def post_processing(self, index: Index) -> PostProcessing:
         coding = self._coding_of(index)
 
-        def decode(outputs: dict[str, Any]) -> tuple[Any, Any]:
+        def decode(outputs: Mapping[str, Any]) -> tuple[Any, Any]:
             return detections.shares(coding, outputs[RAW_BOXES]), tf.sigmoid(outputs[RAW_LOGITS])
 
         shapes = {tensor.name: tuple(size or 1 for size in tensor.shape) for tensor in self.outputs(index)}
-        return PostProcessing(decode, shapes, detections.tensors(self.most), self.iou, self.score)
+        driver = detections.driver(coding, self.most, self.iou, self.threshold)
+        return PostProcessing(driver, decode, shapes, coding.count, len(index.names(TARGET)),
+                              detections.tensors(self.most), self.score)
 
     def decision(self, outputs: Arrays) -> np.ndarray:
         """Return how many boxes are found."""
@@ -213,15 +227,13 @@ class ObjectDetection(Task, name="object_detection"):
     def _found(self, coding: Points, outputs: Any) -> dict[str, Any]:
         return detections.found(coding, outputs, most=self.most, iou=self.iou, score=self.score)
 
-    def _with_found(self, function: Function, coding: Points) -> Function:
-        """Return the function with the boxes that are found beside what the network gives."""
+    def _finding(self, function: Function, coding: Points) -> Function:
+        """Return the function that gives the boxes that are found in place of what the network gives."""
         def call(**tensors: Any) -> dict[str, Any]:
-            outputs = function.call(**tensors)
-            return {**outputs, **self._found(coding, outputs)}
+            return self._found(coding, function.call(**tensors))
 
         signature: Signature = function.signature
-        outputs = (*signature.outputs, *detections.tensors(self.most))
-        return Function(signature.model_copy(update={"outputs": outputs}), call)
+        return Function(signature.model_copy(update={"outputs": detections.tensors(self.most)}), call)
 
 
 def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:
