@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from export.signature import Tensor
 from pipelines.features.feature import Feature, Learnt
 from pipelines.features.image import Image
+from pipelines.features.image_decoding import FIRST_LYING, MIRRORED, UPSIDE_DOWN
 from pipelines.figures import detection
 
 with epy.lazy_imports():
@@ -39,7 +40,7 @@ class Boxes(Feature, name="boxes", shorthand="most"):
         most: boxes of one image, at most.
     """
 
-    role, accepts, counts_faults = "boxes", ("boxes",), True
+    role, accepts, counts_faults, counts_raw = "boxes", ("boxes",), True, True
     most: int = Setting(100, ge=1, le=10_000)
 
     def beside(self, others: Mapping[str, Feature]) -> Feature:
@@ -88,6 +89,22 @@ class Boxes(Feature, name="boxes", shorthand="most"):
 def held(rows: np.ndarray) -> np.ndarray:
     """Return the rows (most, 6) that hold a box, (boxes, 6)."""
     return rows[rows[:, CLASS] >= 0]
+
+
+def turned(rows: np.ndarray, orientation: int) -> np.ndarray:
+    """Return boxes (boxes, 6) of an image as it lies in its file as those of the image upright, float32.
+
+    Args:
+        orientation: EXIF's, 1 to 8, see `features.image_decoding.turned`.
+    """
+    sides = rows[:, :CLASS]
+    if orientation >= FIRST_LYING:
+        sides = sides[:, [XMIN, YMIN, XMAX, YMAX]]
+    if orientation in UPSIDE_DOWN:
+        sides = np.stack([1 - sides[:, YMAX], sides[:, XMIN], 1 - sides[:, YMIN], sides[:, XMAX]], axis=1)
+    if orientation in MIRRORED:
+        sides = np.stack([sides[:, YMIN], 1 - sides[:, XMAX], sides[:, YMAX], 1 - sides[:, XMIN]], axis=1)
+    return np.concatenate([sides, rows[:, CLASS:]], axis=1).astype("float32")
 
 
 def _fault(row: np.ndarray, classes: int) -> str | None:

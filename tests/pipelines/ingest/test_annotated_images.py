@@ -158,8 +158,8 @@ def test_numbered_names_are_taken_by_their_numbers(tmp_path):
 def test_shares_may_be_rounded_beyond_the_image(tmp_path):
     write_image(tmp_path / "a.png")
     (tmp_path / "b.csv").write_text("file,class,xmin,ymin,xmax,ymax\na.png,x,0,0,1.0004,.5\n")
-    rows = Source.read({"box_table": str(tmp_path / "b.csv")}).annotated()["train"][0].boxes
-    assert rows == [(0.0, 0.0, 0.5, 1.0004, 0.0, 0.0)]
+    rows = Source.read({"box_table": str(tmp_path / "b.csv")}).annotated()["train"].rows
+    assert rows.tolist() == [[0.0, 0.0, 0.5, 1.0004, 0.0, 0.0]]
 
 
 def test_parts_of_a_list_of_both_are_told_apart(tmp_path):
