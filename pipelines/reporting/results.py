@@ -15,7 +15,7 @@ from export.measure.compare import Measurement
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, check
 from pipelines.reporting.verified import PROTOCOLS, Served
-from pipelines.tasks.task import Task
+from pipelines.tasks.task import Table, Task
 from pipelines.training.model_section import FILE
 from pipelines.variants.record import VariantList
 
@@ -30,12 +30,13 @@ class StageResult(BaseModel):
 
 class Reference(BaseModel):
     """The trained model on the test set; `kind` is keras, or given where it was made elsewhere. `baselines` are the
-    metrics of other models on the same examples, by their names."""
+    metrics of other models on the same examples, by their names; `tables` those of the report."""
 
     kind: str = "keras"
     metrics: dict[str, float]
     order_independent: bool
     baselines: dict[str, dict[str, float]] = {}
+    tables: list[Table] = []
 
 
 class Milliseconds(BaseModel):
@@ -104,6 +105,7 @@ def collect(run: Run) -> Results:
         results.reference = Reference(
             kind="given" if record.recipe["model"]["builder"] == FILE else "keras",
             metrics=evaluation["metrics"], baselines=evaluation.get("baselines", {}),
+            tables=evaluation.get("tables", []),
             order_independent=read_json(run.path("evaluate", "order.json"))["order_independent"])
     if "compress" in done:
         results.failed = VariantList.model_validate(read_json(run.path("compress", "compress.json"))).failed
@@ -119,9 +121,18 @@ def collect(run: Run) -> Results:
         results.bundle = _relative(next(run.path("package", "").glob("*.zip")))
     report = run.folder / "report.html"
     results.report = _relative(report) if report.exists() else None
-    results.gates = check(record.recipe["gates"], _values(results), _not_made(run, results) if "verify" in done else (),
+    failed = _not_made(run, results) | _not_measured(results) if "verify" in done else set()
+    results.gates = check(record.recipe["gates"], _values(results), failed,
                           results.reference.baselines if results.reference else {})
     return results
+
+
+def _not_measured(results: Results) -> set[str]:
+    """Return the values that gates may ask for and that the test set does not give, such as those of large boxes where
+    there are none."""
+    given = results.reference.metrics if results.reference else {}
+    names = [metric.name for metric in results.asked.metrics if metric.name not in given]
+    return {*names, *(f"{one.name}.{name}" for one in results.artifacts for name in names)}
 
 
 def _not_made(run: Run, results: Results) -> set[str]:

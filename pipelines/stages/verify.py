@@ -88,7 +88,7 @@ def verify_one(context: Context, exported: Exported) -> Done:
     verified = Verified(
         name=exported.name, metrics=asking.evaluation.metrics,
         drop={metric.name: metric.drop(known[metric.name], asking.evaluation.metrics[metric.name])
-              for metric in data.task.metrics},
+              for metric in data.task.metrics if metric.name in known and metric.name in asking.evaluation.metrics},
         max_error=furthest.max, mean_error=furthest.mean, agreement=furthest.agreement,
         compared=asking.comparison.count,
         order_independent=order_independent(predictor, probe, asking.first.outputs))

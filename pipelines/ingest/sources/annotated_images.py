@@ -1,6 +1,7 @@
 """What sources of the user's own images with boxes have in common."""
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import os
@@ -10,11 +11,11 @@ from typing import Any, NamedTuple
 from etils import epy
 
 from pipelines.errors import UserError
-from pipelines.features.boxes import COLUMNS, turned
-from pipelines.features.feature import Field
+from pipelines.features.boxes import COLUMNS, CROWD, Boxes, faults, turned
+from pipelines.features.feature import Feature, Field
 from pipelines.features.image import lies_as_stored, turned_by
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.source import LookedAt, Source
 
 with epy.lazy_imports():
     import numpy as np
@@ -133,6 +134,28 @@ class AnnotatedImages(Source):
 
     def size(self, part: Part) -> int | None:
         return len(self.annotated()[part])
+
+    def looked_at(self, features: Mapping[str, Feature]) -> LookedAt:
+        """Return how many boxes there are, and which cannot be."""
+        boxes = next(feature for feature in features.values() if isinstance(feature, Boxes))
+        kinds: collections.Counter[str] = collections.Counter()
+        faulty, first, counted, crowds, examples, most = 0, "", 0, 0, 0, 0
+        for images in self.annotated().values():
+            found = faults(images.rows, len(self.names()))
+            owners = np.repeat(np.arange(len(images)), images.counts)
+            wrong = images.counts > boxes.most
+            for kind, rows in found.items():
+                kinds[kind] += int(rows.sum())
+                wrong[owners[rows]] = True
+            most += int((images.counts > boxes.most).sum())
+            examples, faulty = examples + len(images), faulty + int(wrong.sum())
+            counted, crowds = counted + len(images.rows), crowds + int((images.rows[:, CROWD] > 0).sum())
+            first = first or next((images.paths[one] for one in np.flatnonzero(wrong)), "")
+        said = {f"{count:,} {kind}": count for kind, count in kinds.items()}
+        said |= {f"{crowds:,} of crowds": crowds,
+                 f"more than {boxes.most} in {most:,} image{'' if most == 1 else 's'}": most}
+        return LookedAt(f"{counted:,} boxes in {examples:,} images", [text for text, count in said.items() if count],
+                        examples, faulty, first)
 
     def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         images = self.annotated()[part]

@@ -65,7 +65,7 @@ class ObjectDetection(Task, name="object_detection"):
     """
 
     inputs, targets, split = {IMAGE: Image}, {TARGET: Boxes}, "random"
-    metrics = tuple(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS[:3])
+    metrics = tuple(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS)
     watched = (Metric(name="found", label="boxes found"),)
     loss = "detection"
     ranked, gives_boxes = True, True

@@ -18,7 +18,7 @@ from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import digits_in_scenes
 from pipelines.recipe.recipe import Recipe
 from pipelines.tasks.object_detection import detections, drawn
-from pipelines.tasks.object_detection.measure import Coco, f1
+from pipelines.tasks.object_detection.measure import STATISTICS, Coco, f1
 from pipelines.training.learners.supervised import learning, supervised
 from pipelines.training.losses import Loss
 
@@ -66,7 +66,10 @@ def test_what_is_all_right_is_worth_one():
     assert wrong == [0, 0] and result.metrics["map"] == result.metrics["map_50"] == 1
     assert result.metrics["best_f1"] == 1 and result.metrics["best_threshold"] == pytest.approx(0.8)
     assert "map_large" not in result.metrics, "no box is large"
-    assert result.tables[0].rows == [["cat", 1, 1.0, 1.0], ["dog", 1, 1.0, 1.0], ["cow", 0, "–", "–"]]
+    assert result.tables[0].columns[2:] == ["AP", "AP at 0.5", "AP small", "AP medium", "AP large"]
+    assert result.tables[0].rows == [["cat", 1, 1.0, 1.0, 1.0, "–", "–"], ["dog", 1, 1.0, 1.0, 1.0, "–", "–"],
+                                     ["cow", 0, "–", "–", "–", "–", "–"]]
+    assert set(STATISTICS) - set(result.metrics) == {"map_medium", "map_large", "recall_medium", "recall_large"}
 
 
 def test_the_numbers_are_cocos():
@@ -76,9 +79,9 @@ def test_the_numbers_are_cocos():
     measure, wrong = measured((truth, answered((FAR, 0.9, 0), (ONE, 0.8, 0), ([0.0, 0.8, 0.2, 0.924], 0.7, 1))))
     result = measure.result()
     cat, dog = result.tables[0].rows[:2]
-    assert cat[1:] == [2, pytest.approx(51 / 101 / 2, abs=1e-6), pytest.approx(51 / 101 / 2, abs=1e-6)], (
+    assert cat[1:4] == [2, pytest.approx(51 / 101 / 2, abs=1e-6), pytest.approx(51 / 101 / 2, abs=1e-6)], (
         "precision of one half up to a recall of one half")
-    assert dog[1:] == [1, pytest.approx(0.3, abs=1e-6), 1.0], "it overlaps by 0.62: found at 0.50, 0.55 and 0.60"
+    assert dog[1:4] == [1, pytest.approx(0.3, abs=1e-6), 1.0], "it overlaps by 0.62: found at 0.50, 0.55 and 0.60"
     assert result.metrics["map"] == pytest.approx((cat[2] + dog[2]) / 2, abs=1e-6)
     assert wrong == [pytest.approx(1 - 2 * 2 / 6)]
     assert f1(truth[:2], np.array([narrow]), np.array([0])) == pytest.approx(2 / 3)
@@ -107,6 +110,7 @@ def test_what_is_taken_for_what_has_the_background_last():
                           (rows([*ONE, 2, 0]), answered((ONE, 0.9, 2))))
     matrix = measure._confusion(np.concatenate(measure.truth), np.concatenate(measure.answers), 0.5)
     assert matrix.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 0, 1, 0]]
+    assert measure._mistakes(matrix) == [["cat", "dog", 1], ["dog", "background", 1], ["background", "cow", 1]]
 
 
 def distances(coding, boxes):
