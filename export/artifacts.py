@@ -88,6 +88,11 @@ class Exported(BaseModel):
         return artifact_name(self.target, self.variant)
 
     @property
+    def is_tflite(self) -> bool:
+        """Return whether it is a TFLite file that runs wherever LiteRT does."""
+        return self.runs and self.path.endswith(".tflite")
+
+    @property
     def title(self) -> str:
         """Return how tables call it."""
         return self.target if self.target == "saved_model" else f"{self.target} {self.variant}"

@@ -50,6 +50,10 @@ class BoxCoding(abc.ABC):
         """Return what the network gives, by name."""
 
     @abc.abstractmethod
+    def places(self, classes: int) -> int:
+        """Return how many boxes are read, those of each class counted by themselves."""
+
+    @abc.abstractmethod
     def boxes(self, outputs: Mapping[str, Any]) -> Any:
         """Return the box of each place, (batch, places, 4), or one for each class, (batch, places, classes, 4)."""
 
@@ -67,6 +71,14 @@ class Levels(BoxCoding):
     """
 
     strides: tuple[int, ...]
+
+    @property
+    @abc.abstractmethod
+    def count(self) -> int:
+        """Return how many boxes there are."""
+
+    def places(self, classes: int) -> int:
+        return self.count
 
     @property
     def grids(self) -> list[tuple[int, int]]:

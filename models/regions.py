@@ -53,6 +53,9 @@ class Regions(BoxCoding):
                 RAW_LOGITS: Given((self.count, classes + 1),
                                   "one per region for the background and for each class; their softmax is the score")}
 
+    def places(self, classes: int) -> int:
+        return self.count * classes
+
     def boxes(self, outputs: Mapping[str, Any]) -> Any:
         deltas = keras.ops.reshape(outputs[RAW_BOXES], (-1, self.count, outputs[RAW_BOXES].shape[-1] // 4, 4))
         return moved(outputs[PROPOSALS][:, :, None], deltas[:, :, 1:], self.variances)

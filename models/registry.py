@@ -72,8 +72,9 @@ class Builder:
 
     @property
     def reads(self) -> Any:
-        """Return the kind of `models.box_coding.BoxCoding` that a detector's boxes are read by."""
-        return get_type_hints(self.coding)["return"]
+        """Return the kind of `models.box_coding.BoxCoding` that a detector's boxes are read by; None where there are
+        no boxes."""
+        return None if self.coding is None else get_type_hints(self.coding)["return"]
 
     def coded(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
         """Return how the boxes of a detector are read; the arguments are those of `build`."""

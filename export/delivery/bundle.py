@@ -47,7 +47,8 @@ def write(folder: Path, *, about: Description, signature: Signature, exported: S
     if about.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in about.labels))
     models = [_described(one, folder / one.path, about) for one in exported]
-    (folder / MODELS).write_text(json.dumps({"labels": about.labels, "models": models}, indent=1))
+    decoding = {"decoding": about.decoding.model_dump(mode="json")} if about.decoding is not None else {}
+    (folder / MODELS).write_text(json.dumps({"labels": about.labels, **decoding, "models": models}, indent=1))
     golden_samples.write(folder / golden_samples.FOLDER, samples)
     (folder / CARD).write_text(card)
     snippets.write(folder / CODE, about, exported, recommended, source)
@@ -79,7 +80,7 @@ def _described(one: Exported, path: Path, about: Description) -> dict[str, Any]:
         described["coverage"] = one.coverage.model_dump(exclude_none=True)
     if one.estimates:
         described["estimates"] = one.estimates
-    if one.target == "litert":
+    if one.is_tflite:
         content = path.read_bytes()
         main = signatures.main(content)
         others = [signature for signature in signatures.of(content).values() if signature.name != main.name]

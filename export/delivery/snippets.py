@@ -9,6 +9,7 @@ from typing import Any
 from etils import epy
 
 from export.artifacts import Exported
+from export.delivery import for_task
 from export.signature import Tensor
 from export.tflite import signatures
 from export.tflite.metadata import Description
@@ -75,8 +76,9 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     """Write Kotlin for LiteRT, and Swift for LiteRT and Core ML, if there are such files.
 
     The templates are those of the model's task: `templates/<task>/Name.kt.j2` becomes a class whose name ends in Name,
-    and `CoreMLName.swift.j2` is for Core ML. A task without templates gets those of `templates/any`. A language that
-    lacks a type of the model's tensors is left out.
+    and `CoreMLName.swift.j2` is for Core ML. A task without templates gets those of `templates/any`, and so does a file
+    whose tensors are not as its task's templates want them. A language that lacks a type of the model's tensors is left
+    out. Of a detector every kind of file has a class, those of another target than litert with its name in theirs.
 
     Args:
         folder: to be made.
@@ -84,24 +86,37 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
         exported: the artifacts, their paths relative to `source`.
         recommended: kind of device to the name of the artifact to take there; the code loads the one for phones' CPUs.
     """
-    on_phones = [one for one in exported if one.target == "litert"]
-    if not on_phones:
-        return
-    chosen = next((one for one in on_phones if one.name == recommended.get("phone_cpu")), on_phones[0])
-    signature = signatures.main((source / chosen.path).read_bytes())
     package = next((one for one in exported if one.path.endswith(".mlpackage")), None)
-    templates = TEMPLATES / about.task if (TEMPLATES / about.task).is_dir() else TEMPLATES / ANY
-    for template in sorted(templates.glob("*.j2")):
-        stem, ending = template.name.removesuffix(".j2").split(".")
-        language = LANGUAGES[ending]
-        name = class_name(about.name, stem.removeprefix(CORE_ML))
-        if not stem.startswith(CORE_ML):
-            values = _values(signature, about)
-            if {port.dtype for port in (*values["inputs"], *values["outputs"])} <= TYPES[language]:
-                _render(folder / language / f"{name}.{ending}", template, Path(chosen.path), name, values)
-        elif package is not None:
-            values = _values(signature, about) | _of_the_model(about)
-            _render(folder / language / f"{name}{CORE_ML}.{ending}", template, Path(package.path), name, values)
+    for chosen in _chosen(about, exported, recommended):
+        signature = signatures.main((source / chosen.path).read_bytes())
+        values = _values(signature, about) | for_task.values(signature, about)
+        own = about.name if chosen.target == "litert" else f"{about.name}_{chosen.target}"
+        for template in sorted(_templates(signature, about).glob("*.j2")):
+            stem, ending = template.name.removesuffix(".j2").split(".")
+            language = LANGUAGES[ending]
+            name = class_name(own, stem.removeprefix(CORE_ML))
+            if not stem.startswith(CORE_ML):
+                if {port.dtype for port in (*values["inputs"], *values["outputs"])} <= TYPES[language]:
+                    _render(folder / language / f"{name}.{ending}", template, Path(chosen.path), name, values)
+            elif package is not None:
+                _render(folder / language / f"{name}{CORE_ML}.{ending}", template, Path(package.path), name,
+                        values | _of_the_model(about))
+
+
+def _chosen(about: Description, exported: Sequence[Exported], recommended: Mapping[str, str]) -> list[Exported]:
+    """Return the files that get code: the one for phones' CPUs, and of a detector one of each other target."""
+    best = next((one for one in exported if one.name == recommended.get("phone_cpu")), None)
+    targets = dict.fromkeys(one.target for one in exported if one.is_tflite and (
+        one.target == "litert" or about.decoding is not None))
+    files = {target: [one for one in exported if one.target == target] for target in targets}
+    return [next((one for one in of_target if best is not None and one.variant == best.variant), of_target[0])
+            for of_target in files.values()]
+
+
+def _templates(signature: FileSignature, about: Description) -> Path:
+    """Return the folder of templates for a file."""
+    own = TEMPLATES / about.task
+    return own if own.is_dir() and for_task.fits(signature, about) else TEMPLATES / ANY
 
 
 def class_name(name: str, ending: str = "Classifier") -> str:
@@ -118,6 +133,7 @@ def _values(signature: FileSignature, about: Description) -> dict[str, Any]:
     return {"about": about, "labels": about.labels, "signature": signature.name,
             "inputs": [_port(info, tensor) for info, tensor in inputs],
             "outputs": [_port(info, about.tensor(info, output=True)) for info in signature.outputs.values()],
+            "port": {info.name: _identifier(info.name) for info in signature.outputs.values()},
             "vocabularies": {_identifier(column.name): column.words for column in columns if column.words}}
 
 
@@ -144,11 +160,11 @@ def _identifier(name: str) -> str:
 
 def _render(path: Path, template: Path, file: Path, name: str, values: Mapping[str, Any]) -> None:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True)
+                                     keep_trailing_newline=True, loader=jinja2.FileSystemLoader(TEMPLATES))
     environment.filters["literal"] = _kotlin_literal if path.suffix == ".kt" else _literal
     path.parent.mkdir(parents=True, exist_ok=True)
     code = environment.from_string(template.read_text())
-    path.write_text(code.render(class_name=name, file=file.name, stem=file.stem, **values))
+    path.write_text(code.render(class_name=name, file=file.name, stem=file.stem, folder=file.parent.name, **values))
 
 
 def _literal(text: str) -> str:

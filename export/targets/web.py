@@ -9,11 +9,14 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 from etils import epy
 
+from export.delivery import for_task
 from export.errors import first_line
 from export.tflite import signatures
+from export.tflite.detection import LOCATION, SCORE
 from export.tflite.metadata import Description
 from export.tflite.signatures import FileSignature
 from export.whole import whole
@@ -32,8 +35,14 @@ FILES = {"@litertjs/core": {"dist/index.js": "core.js", **{
              for name in (f"{build}.js", f"{build}.wasm")}},
          "@litertjs/wasm-utils": {"dist/index.js": "wasm-utils.js"}}
 #: What the page knows of a tensor.
-END = {"shape", "dtype", "scale", "zero"}
+END = {"name", "shape", "dtype", "scale", "zero"}
 TEMPLATE = Path(__file__).parent.parent / "templates" / "web" / "index.html.j2"
+#: The module beside the page that makes answers of a model's numbers.
+ANSWERS = "answers.js"
+Kind = Literal["classes", "mask", "boxes"]
+#: A file's outputs and how many axes each has, to what the page shows of them.
+KINDS: dict[tuple[tuple[str, int], ...], Kind] = {
+    (("logits", 2),): "classes", (("logits", 4),): "mask", ((LOCATION, 3), (SCORE, 3)): "boxes"}
 
 
 def missing() -> str:
@@ -45,11 +54,13 @@ def missing() -> str:
 
 
 def write(folder: Path, about: Description, models: Mapping[str, bytes]) -> Path:
-    """Write the page, the runtime and the models into a folder that exists. The page classifies one image.
+    """Write the page, the runtime and the models into a folder that exists. The page shows the classes of one image,
+    its mask, or the boxes in it.
 
     Args:
         about: what the model says of itself.
-        models: name to a TFLite file, from one image to one row of logits, both of them float32 or uint8.
+        models: name to a TFLite file, from one image to `logits` of its classes, to `logits` of each pixel's, or to
+            boxes as `export.tflite.detection.DECODED` has them; all of them float32 or uint8.
 
     Returns:
         The page. It is served as it is: `python -m http.server` in the bundle is enough.
@@ -58,18 +69,25 @@ def write(folder: Path, about: Description, models: Mapping[str, bytes]) -> Path
         ValueError: the runtime cannot be fetched, or a file takes or gives what the page does not know.
     """
     signed = {name: signatures.main(content) for name, content in models.items()}
-    for name, signature in signed.items():
-        _must_classify(name, signature, about)
+    kinds = {kind_of(name, signature, about) for name, signature in signed.items()}
     for name, content in models.items():
         (folder / f"{name}.tflite").write_bytes(content)
     described = [{"name": name, "file": f"{name}.tflite", "input": signature.input.model_dump(include=END),
-                  "output": signature.output.model_dump(include=END)} for name, signature in signed.items()]
+                  "outputs": {one: info.model_dump(include=END) for one, info in signature.outputs.items()}}
+                 for name, signature in signed.items()]
     _, height, width, channels = next(iter(signed.values())).input.shape
     shutil.copytree(runtime(), folder / "litert")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     page = folder / "index.html"
+    kind = kinds.pop()
+    shown: dict[str, Any] = {"labels": about.labels, "colors": for_task.COLORS, "decoding": None}
+    if kind == "mask":
+        shown |= {"labels": for_task.class_names(about.labels), "colors": for_task.class_colors(about.labels)}
+    if about.decoding is not None:
+        shown["decoding"] = about.decoding.model_dump(include={"iou", "most", "threshold"})
     page.write_text(environment.from_string(TEMPLATE.read_text()).render(
-        about=about, labels=about.labels, models=described, height=height, width=width, channels=channels))
+        about=about, kind=kind, models=described, height=height, width=width, channels=channels, **shown))
+    shutil.copy(TEMPLATE.with_name(ANSWERS), folder / ANSWERS)
     return page
 
 
@@ -93,15 +111,21 @@ def runtime() -> Path:
     return cached
 
 
-def _must_classify(name: str, signature: FileSignature, about: Description) -> None:
-    """Raise ValueError where a file is not from one image to one row of logits, in types that the web runtime reads."""
-    image, logits = signature.input, signature.output
-    if about.tensor(image).role != "image" or len(image.shape) != 4 or len(logits.shape) != 2 or not about.labels:
-        raise ValueError(f"the page classifies images, and {name} takes {image.name} {image.shape} and gives "
-                         f"{logits.name} {logits.shape}")
-    if not {image.dtype, logits.dtype} <= {"float32", "uint8"}:
-        raise ValueError(f"{name} takes {image.dtype} and gives {logits.dtype}; the web runtime reads float32 and "
-                         "uint8 only")
+def kind_of(name: str, signature: FileSignature, about: Description) -> Kind:
+    """Return what the page shows of a file's answers. Raises ValueError where it shows none of them, or the web runtime
+    does not read their types."""
+    image = signature.input
+    shapes = {one: len(info.shape) for one, info in signature.outputs.items()}
+    kind = KINDS.get(tuple(sorted(shapes.items())))
+    if kind is None or about.tensor(image).role != "image" or len(image.shape) != 4 or not about.labels:
+        given = ", ".join(f"{one} {info.shape}" for one, info in signature.outputs.items())
+        raise ValueError(f"the page shows classes, masks and boxes of images, and {name} takes {image.name} "
+                         f"{image.shape} and gives {given}" + ("" if about.labels else ", without labels"))
+    types = {info.dtype for info in signature.outputs.values()}
+    if not {image.dtype, *types} <= {"float32", "uint8"}:
+        raise ValueError(f"{name} takes {image.dtype} and gives {', '.join(sorted(types))}; the web runtime reads "
+                         "float32 and uint8 only")
+    return kind
 
 
 def _cached() -> Path:

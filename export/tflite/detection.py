@@ -1,12 +1,14 @@
-"""What stands behind a detector's network in a file that gives boxes itself: TFLite_Detection_PostProcess, the operator
-that MediaPipe's ObjectDetector knows."""
+"""What stands behind a detector's network in a file that gives boxes itself: their decoding, and, where the file leaves
+out those that a better one overlaps, TFLite_Detection_PostProcess, the operator that MediaPipe's ObjectDetector knows.
+"""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etils import epy
+from pydantic import BaseModel
 
 from export.conversion import converter
 from export.signature import Tensor
@@ -22,6 +24,38 @@ OPERATOR = "TFLite_Detection_PostProcess"
 OUTPUTS = BOXES, CLASSES, SCORES, COUNT = "detection_boxes", "detection_classes", "detection_scores", "num_detections"
 #: A side of a box is at least so long: the operator takes its logarithm.
 SHORTEST = 1e-6
+#: The outputs of a file that decodes and does not suppress, as MediaPipe calls them: centre y, centre x, height and
+#: width (1, places, 4) as shares of the image, and scores (1, places, classes).
+DECODED = LOCATION, SCORE = "location", "score"
+
+
+class Level(BaseModel, frozen=True):
+    """Points in rows and columns, so many pixels apart; the first is half of that from the image's corner."""
+
+    rows: int
+    columns: int
+    stride: int
+
+
+class Decoding(BaseModel, frozen=True):
+    """What a driver must know to make boxes of what a network gives: distances from points to the four sides in
+    strides, or logits of their distribution over whole numbers.
+
+    Args:
+        size: height and width of the image in pixels.
+        levels: of the points, one after the other; none where the network writes boxes in another way.
+        bins: logits of each distance; 1 where it is the distance itself.
+        iou: two boxes of one class that overlap more are one thing.
+        most: boxes of an image, at most.
+        threshold: boxes with a lower score are not shown.
+    """
+
+    size: tuple[int, int]
+    levels: tuple[Level, ...]
+    bins: int
+    iou: float
+    most: int
+    threshold: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,28 +63,45 @@ class PostProcessing:
     """How boxes come of what a network gives.
 
     Args:
+        driver: the same for who does it outside the file.
         decode: from the network's outputs by name, (1, places, …) each, to sides (1, places, 4) ymin, xmin, ymax, xmax
             as shares of the image, and scores (1, places, classes), 0 to 1.
         inputs: the network's outputs, name to shape without the batch.
-        outputs: what it gives, by the names of `OUTPUTS`; the first says how many boxes there are at most.
-        iou: two boxes of one class that overlap more are one thing.
+        places, classes: boxes before any is left out, and how many classes there are.
+        found: what it gives where it suppresses, by the names of `OUTPUTS`.
         score: boxes below are left out.
+        suppresses: boxes that a better one overlaps are left out; else all are given, for whoever runs the file to
+            choose.
     """
 
-    decode: Callable[[dict[str, Any]], tuple[Any, Any]]
+    driver: Decoding
+    decode: Callable[[Mapping[str, Any]], tuple[Any, Any]]
     inputs: dict[str, tuple[int, ...]]
-    outputs: Sequence[Tensor]
-    iou: float
+    places: int
+    classes: int
+    found: Sequence[Tensor]
     score: float
+    suppresses: bool = True
 
     @property
     def most(self) -> int:
         """Return how many boxes there are at most."""
-        return int(self.outputs[0].shape[0] or 0)
+        return self.driver.most
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Return what it gives."""
+        if self.suppresses:
+            return tuple(self.found)
+        return (Tensor(name=LOCATION, dtype="float32", shape=(self.places, 4), role="boxes",
+                       meaning="centre y, centre x, height and width as shares of the image"),
+                Tensor(name=SCORE, dtype="float32", shape=(self.places, self.classes), role="scores",
+                       meaning="0 to 1, one per class, in the order of labels.txt"))
 
 
 def with_post_processing(content: bytes, behind: PostProcessing) -> bytes:
-    """Return a network's file with the decoding of its boxes and their suppression, class by class, behind it.
+    """Return a network's file with the decoding of its boxes behind it and, where it suppresses, their suppression,
+    class by class.
 
     What is behind computes in real numbers, also in integer files.
 
@@ -60,19 +111,32 @@ def with_post_processing(content: bytes, behind: PostProcessing) -> bytes:
     return joined(content, _file(behind))
 
 
+def centred(boxes: Any) -> tuple[Any, Any]:
+    """Return the centres (…, 2) of boxes (…, 4) ymin, xmin, ymax, xmax, and their heights and widths (…, 2)."""
+    return (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+
+
+def decoded(behind: PostProcessing, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `LOCATION` and `SCORE` out of what a network gives."""
+    boxes, scores = behind.decode(outputs)
+    return {LOCATION: tf.concat(centred(boxes), axis=-1), SCORE: scores}
+
+
 def _file(behind: PostProcessing) -> bytes:
     """Return the file from the network's outputs to boxes."""
     @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32, name)
                                   for name, shape in behind.inputs.items()])
     def found(*values: Any) -> dict[str, Any]:
-        boxes, scores = behind.decode(dict(zip(behind.inputs, values, strict=True)))
-        places, classes = scores.shape[1:]
-        sides = tf.maximum(boxes[..., 2:] - boxes[..., :2], SHORTEST)
-        centres = (boxes[..., :2] + boxes[..., 2:]) / 2
-        encoded = tf.concat([centres, tf.math.log(sides)], axis=-1)  # around one box, the whole image
-        with_background = tf.concat([tf.zeros((1, places, 1)), scores], axis=-1)
-        whole = tf.constant(np.tile(np.array([[0.0, 0.0, 1.0, 1.0]], "float32"), (places, 1)))
-        return dict(zip(OUTPUTS, _operator(behind, classes)(encoded, with_background, whole), strict=True))
+        outputs = dict(zip(behind.inputs, values, strict=True))
+        if not behind.suppresses:
+            return decoded(behind, outputs)
+        boxes, scores = behind.decode(outputs)
+        centres, sides = centred(boxes)
+        sides = tf.math.log(tf.maximum(sides, SHORTEST))
+        encoded = tf.concat([centres, sides], axis=-1)  # around one box, the whole image
+        with_background = tf.concat([tf.zeros((1, behind.places, 1)), scores], axis=-1)
+        whole = tf.constant(np.tile(np.array([[0.0, 0.0, 1.0, 1.0]], "float32"), (behind.places, 1)))
+        return dict(zip(OUTPUTS, _operator(behind)(encoded, with_background, whole), strict=True))
 
     module = tf.Module()
     module.found = found
@@ -81,13 +145,13 @@ def _file(behind: PostProcessing) -> bytes:
     return converter.run(made)
 
 
-def _operator(behind: PostProcessing, classes: int) -> Any:
+def _operator(behind: PostProcessing) -> Any:
     """Return a function that the converter makes the operator of. What it computes itself is of the right shapes
     alone."""
     numbers = {"max_detections": behind.most, "max_classes_per_detection": 1, "detections_per_class": behind.most,
-               "num_classes": classes}
-    shares = {"nms_score_threshold": behind.score, "nms_iou_threshold": behind.iou, "y_scale": 1.0, "x_scale": 1.0,
-              "h_scale": 1.0, "w_scale": 1.0}
+               "num_classes": behind.classes}
+    shares = {"nms_score_threshold": behind.score, "nms_iou_threshold": behind.driver.iou, "y_scale": 1.0,
+              "x_scale": 1.0, "h_scale": 1.0, "w_scale": 1.0}
     attributes = [*(f'attr {{ key: "{name}" value {{ i: {value} }} }}' for name, value in numbers.items()),
                   *(f'attr {{ key: "{name}" value {{ f: {value} }} }}' for name, value in shares.items()),
                   'attr { key: "use_regular_nms" value { b: true } }']  # class by class; rows behind the last are 0

@@ -18,9 +18,10 @@ from pydantic import BaseModel
 from export.delivery.archive import write_zip
 from export.signature import Signature, Tensor
 from export.tflite import file as tflite_file
-from export.tflite import signatures
-from export.tflite.detection import BOXES, CLASSES, COUNT, SCORES
+from export.tflite import mediapipe_options, signatures
+from export.tflite.detection import BOXES, CLASSES, COUNT, LOCATION, SCORES, Decoding
 from export.tflite.signatures import TensorInfo
+from export.tflite.tables import Tables
 
 with epy.lazy_imports():
     import flatbuffers
@@ -39,10 +40,6 @@ BOUNDING_BOX, BOUNDARIES, RATIO = 3, 1, 0  # ContentProperties, BoundingBoxType,
 SIDES = [1, 0, 3, 2]
 #: What MediaPipe's ObjectDetector calls the outputs of detectors, by our names; it finds them by theirs.
 DETECTOR = {BOXES: "location", CLASSES: "category", SCORES: "score", COUNT: "number of detections"}
-#: What MediaPipe's ImageSegmenter makes of the numbers of a mask, in a flatbuffer of its own (its schema is
-#: image_segmenter_metadata_schema.fbs).
-SEGMENTER, SEGMENTER_IDENTIFIER = "SEGMENTER_METADATA", b"V001"
-SIGMOID, SOFTMAX = 1, 2  # Activation
 #: What a tensor of a role is, where its signature does not say it.
 MEANINGS = {"image": "Raw pixels 0..255.", "logits": "One per class; their softmax are the probabilities."}
 #: What a file takes whose model takes grey images, see `export.tflite.phone`.
@@ -67,6 +64,7 @@ class Description(BaseModel):
         labels: class names by number; none where there are no classes.
         calibration: of its scores; without it a reader takes logits as they are.
         signature: what its tensors mean; roles are guessed where it is not given. Files do not hold it.
+        decoding: how boxes come of what a detector's network gives. Files do not hold it.
     """
 
     name: str
@@ -78,6 +76,7 @@ class Description(BaseModel):
     labels: list[str] = []
     calibration: Calibration | None = None
     signature: Signature | None = None
+    decoding: Decoding | None = None
 
     def tensor(self, info: TensorInfo, *, output: bool = False) -> Tensor:
         """Return what a tensor of a file is, as the signature has it under its name, or alone; else as guessed."""
@@ -211,12 +210,12 @@ def _flatbuffer(about: Description, inputs: Sequence[Described], outputs: Sequen
         files: LABELS and CALIBRATION, as far as there are such.
     """
     builder = flatbuffers.Builder(1024)
-    build = _Tables(builder)
+    build = Tables(builder)
     of_inputs = [_input(build, info, tensor) for info, tensor in inputs]
     of_outputs = [_output(build, tensor, files if number == scored else ())
                   for number, (_, tensor) in enumerate(outputs)]
-    custom = [build({0: ("text", SEGMENTER), 1: ("bytes", _segmenter(info))}) for info, tensor in outputs
-              if tensor.role == "logits" and len(info.shape) == 4]
+    custom = [build({0: ("text", name), 1: ("bytes", options)}) for name, options in
+              mediapipe_options.of(outputs, PARSER_VERSION)]
     graph = build({2: ("tables", of_inputs), 3: ("tables", of_outputs), **({9: ("tables", custom)} if custom else {})})
     texts = {0: about.name, 1: about.description, 2: about.version, 4: about.author, 5: about.license,
              7: PARSER_VERSION}
@@ -225,7 +224,7 @@ def _flatbuffer(about: Description, inputs: Sequence[Described], outputs: Sequen
     return bytes(builder.Output())
 
 
-def _input(build: _Tables, info: TensorInfo, tensor: Tensor) -> int:
+def _input(build: Tables, info: TensorInfo, tensor: Tensor) -> int:
     """Write the metadata of an input; return where they are."""
     if tensor.role != "image" or len(info.shape) != 4:
         return build({**_texts(tensor), 3: ("table", build({0: ("ubyte", FEATURE), 1: ("table", build({}))}))})
@@ -243,7 +242,7 @@ def _input(build: _Tables, info: TensorInfo, tensor: Tensor) -> int:
         5: ("table", build({0: ("floats", [255.0]), 1: ("floats", [0.0])}))})
 
 
-def _output(build: _Tables, tensor: Tensor, files: Collection[str]) -> int:
+def _output(build: Tables, tensor: Tensor, files: Collection[str]) -> int:
     """Write the metadata of an output, with the files that belong to it; return where they are."""
     associated, units = [], []
     if LABELS in files:
@@ -253,7 +252,7 @@ def _output(build: _Tables, tensor: Tensor, files: Collection[str]) -> int:
         associated.append(build({0: ("text", CALIBRATION), 2: ("byte", AXIS_CALIBRATION)}))
         units.append(build({0: ("ubyte", SCORE_CALIBRATION), 1: ("table", build({0: ("byte", 0), 1: ("float", 0.0)}))}))
     content = build({0: ("ubyte", FEATURE), 1: ("table", build({}))})
-    if tensor.name == BOXES:
+    if tensor.name in (BOXES, LOCATION):
         sides = build({0: ("uints", SIDES), 1: ("byte", BOUNDARIES), 2: ("byte", RATIO)})
         content = build({0: ("ubyte", BOUNDING_BOX), 1: ("table", sides)})
     return build({
@@ -261,59 +260,10 @@ def _output(build: _Tables, tensor: Tensor, files: Collection[str]) -> int:
         **({4: ("tables", units)} if units else {}), **({6: ("tables", associated)} if associated else {})})
 
 
-def _segmenter(info: TensorInfo) -> bytes:
-    """Return what turns the logits of pixels into confidences: the softmax, or of one class alone the sigmoid."""
-    builder = flatbuffers.Builder(64)
-    root = _Tables(builder)({0: ("byte", SOFTMAX if info.shape[-1] > 1 else SIGMOID), 1: ("text", PARSER_VERSION)})
-    builder.Finish(root, SEGMENTER_IDENTIFIER)
-    return bytes(builder.Output())
-
-
 def _texts(tensor: Tensor) -> dict[int, tuple[str, Any]]:
     """Return the fields for a tensor's name and for what it means."""
     meaning = tensor.meaning or MEANINGS.get(tensor.role, "")
     return {0: ("text", DETECTOR.get(tensor.name, tensor.name)), **({1: ("text", meaning)} if meaning else {})}
-
-
-class _Tables:
-    """A writer of a flatbuffer's tables, by the slots of their fields."""
-
-    def __init__(self, builder: Any):
-        self.builder = builder
-
-    def __call__(self, fields: Mapping[int, tuple[str, Any]]) -> int:
-        """Write a table of slot to (kind of value, value); return where it is."""
-        written = {slot: (kind, self._placed(kind, value)) for slot, (kind, value) in fields.items()}
-        self.builder.StartObject(max(fields, default=-1) + 1)
-        for slot, (kind, value) in written.items():
-            if kind in ("byte", "ubyte", "int", "uint", "float"):
-                prepend = {"byte": "Int8", "ubyte": "Uint8", "int": "Int32", "uint": "Uint32", "float": "Float32"}[kind]
-                getattr(self.builder, f"Prepend{prepend}Slot")(slot, value, None)
-            else:
-                self.builder.PrependUOffsetTRelativeSlot(slot, value, 0)
-        return self.builder.EndObject()
-
-    def _placed(self, kind: str, value: Any) -> Any:
-        if kind == "text":
-            return self.builder.CreateString(value)
-        if kind == "bytes":
-            self.builder.StartVector(1, len(value), 16)  # readers want a flatbuffer in it at multiples of 16
-            for byte in reversed(value):
-                self.builder.PrependByte(byte)
-            return self.builder.EndVector()
-        if kind == "floats":
-            return self._vector(value, self.builder.PrependFloat32)
-        if kind == "uints":
-            return self._vector(value, self.builder.PrependUint32)
-        if kind == "tables":
-            return self._vector(value, self.builder.PrependUOffsetTRelative)
-        return value
-
-    def _vector(self, values: Sequence[Any], prepend: Any) -> int:
-        self.builder.StartVector(4, len(values), 4)
-        for value in reversed(values):
-            prepend(value)
-        return self.builder.EndVector()
 
 
 def _text(root: Any, slot: int) -> str:

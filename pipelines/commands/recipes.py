@@ -183,14 +183,14 @@ def _show(display: Display, results: Results) -> None:
 
 
 @app.command(rich_help_panel=TRAIN)
-def check(recipe: RecipePath, set_: Overrides = None) -> None:
+def check(recipe: RecipePath, set_: Overrides = None, runs: RunsFolder = Path("runs")) -> None:
     """Try everything on a few examples: the recipe, the data, one training step, one export."""
     from pipelines.recipe import file as recipe_file
     from pipelines.tools import check
 
     read = recipe_file.read(recipe, set_ or [])
     typer.echo(f"recipe   {recipe} is well-formed")
-    for line in check.check(read):
+    for line in check.check(read, runs):
         typer.echo(line)
 
 

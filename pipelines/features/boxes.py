@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from export.signature import Tensor
 from pipelines.features.feature import Feature, Learnt
 from pipelines.features.image import Image
+from pipelines.features.image_decoding import FIRST_LYING, MIRRORED, UPSIDE_DOWN
 from pipelines.figures import detection
 
 with epy.lazy_imports():
@@ -26,6 +27,10 @@ YMIN, XMIN, YMAX, XMAX, CLASS, CROWD = range(6)
 COLUMNS = 6
 #: The class of a row that holds no box.
 NONE = -1.0
+#: What may be wrong with boxes; and how it is said of one of them.
+NO_NUMBER, UNKNOWN, SWAPPED, OUTSIDE, EMPTY = (
+    "with a side that is no number", "of an unknown class", "with sides swapped", "outside the image", "of no area")
+IN_WORDS = {NO_NUMBER: NO_NUMBER, SWAPPED: "whose sides are swapped", EMPTY: EMPTY}
 #: A side may be off the image by so much of it, as rounding makes it; it is cut there.
 SLACK = 0.005
 
@@ -39,7 +44,7 @@ class Boxes(Feature, name="boxes", shorthand="most"):
         most: boxes of one image, at most.
     """
 
-    role, accepts, counts_faults = "boxes", ("boxes",), True
+    role, accepts, counts_faults, counts_raw = "boxes", ("boxes",), True, True
     most: int = Setting(100, ge=1, le=10_000)
 
     def beside(self, others: Mapping[str, Feature]) -> Feature:
@@ -59,10 +64,11 @@ class Boxes(Feature, name="boxes", shorthand="most"):
         """Return what is wrong with the first box that cannot be: of no area, outside the image, of no class."""
         if len(value) > self.most:
             return f"has {len(value)} boxes; raise data.boxes.most, which is {self.most}, or take some out"
-        for number, row in enumerate(np.asarray(value, float)):
-            if reason := _fault(row, len(learnt.names)):
-                return f"has a box, the {number + 1}. of {len(value)}, {reason}"
-        return None
+        rows = np.asarray(value, float).reshape(-1, COLUMNS)
+        wrong = np.flatnonzero(np.any(list(faults(rows, len(learnt.names)).values()), axis=0))
+        if not len(wrong):
+            return None
+        return f"has a box, the {wrong[0] + 1}. of {len(rows)}, {_fault(rows[wrong[0]], len(learnt.names))}"
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return boxes (boxes, 6) cut to the image, and filled up to `most` rows."""
@@ -90,16 +96,45 @@ def held(rows: np.ndarray) -> np.ndarray:
     return rows[rows[:, CLASS] >= 0]
 
 
+def turned(rows: np.ndarray, orientation: int) -> np.ndarray:
+    """Return boxes (boxes, 6) of an image as it lies in its file as those of the image upright, float32.
+
+    Args:
+        orientation: EXIF's, 1 to 8, see `features.image_decoding.turned`.
+    """
+    sides = rows[:, :CLASS]
+    if orientation >= FIRST_LYING:
+        sides = sides[:, [XMIN, YMIN, XMAX, YMAX]]
+    if orientation in UPSIDE_DOWN:
+        sides = np.stack([1 - sides[:, YMAX], sides[:, XMIN], 1 - sides[:, YMIN], sides[:, XMAX]], axis=1)
+    if orientation in MIRRORED:
+        sides = np.stack([sides[:, YMIN], 1 - sides[:, XMAX], sides[:, YMAX], 1 - sides[:, XMIN]], axis=1)
+    return np.concatenate([sides, rows[:, CLASS:]], axis=1).astype("float32")
+
+
+def faults(rows: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+    """Return which boxes (boxes, 6) cannot be, by what is wrong with them: of each the first that is.
+
+    Args:
+        classes: how many there are.
+    """
+    sides, numbers = np.nan_to_num(rows[:, :CLASS]), rows[:, CLASS]
+    cut = np.clip(sides, 0, 1)
+    wrong = {NO_NUMBER: ~np.isfinite(rows).all(axis=1), UNKNOWN: ~((numbers >= 0) & (numbers < classes)),
+             SWAPPED: (sides[:, YMAX] < sides[:, YMIN]) | (sides[:, XMAX] < sides[:, XMIN]),
+             OUTSIDE: (sides < -SLACK).any(axis=1) | (sides > 1 + SLACK).any(axis=1),
+             EMPTY: (cut[:, YMAX] <= cut[:, YMIN]) | (cut[:, XMAX] <= cut[:, XMIN])}
+    known = np.zeros(len(rows), bool)
+    for kind, found in wrong.items():
+        wrong[kind], known = found & ~known, known | found
+    return wrong
+
+
 def _fault(row: np.ndarray, classes: int) -> str | None:
-    ymin, xmin, ymax, xmax, number = row[:CROWD]
-    if not np.isfinite(row).all():
-        return "with a side that is no number"
-    if not 0 <= number < classes:
-        return f"of class {number:g}, but there are {classes} classes, 0 to {classes - 1}"
-    if ymax < ymin or xmax < xmin:
-        return "whose sides are swapped"
-    if ymin < -SLACK or xmin < -SLACK or ymax > 1 + SLACK or xmax > 1 + SLACK:
+    """Return what is wrong with a box; None where nothing is."""
+    kind = next((kind for kind, found in faults(row[None], classes).items() if found[0]), None)
+    if kind == UNKNOWN:
+        return f"of class {row[CLASS]:g}, but there are {classes} classes, 0 to {classes - 1}"
+    if kind == OUTSIDE:
         return f"that is outside the image: {', '.join(f'{side:.3f}' for side in row[:CLASS])}"
-    if min(ymax, 1) - max(ymin, 0) <= 0 or min(xmax, 1) - max(xmin, 0) <= 0:
-        return "of no area"
-    return None
+    return IN_WORDS.get(kind or "")

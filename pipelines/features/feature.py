@@ -68,6 +68,8 @@ class Feature(Entry):
     of_classes: ClassVar[bool] = False
     #: Whether an example whose target has a fault is left out and counted, as those are whose inputs cannot be read.
     counts_faults: ClassVar[bool] = False
+    #: Whether `counts` takes what a source gives as well as what is made of it, so that nothing is read twice.
+    counts_raw: ClassVar[bool] = False
     #: The kinds of source fields that it can be made of.
     accepts: ClassVar[tuple[str, ...]] = ("array",)
     field: str | None = Setting(None, min_length=1)

@@ -24,9 +24,6 @@ with epy.lazy_imports():
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: EXIF's orientations that lie on their side.
-LYING = (5, 6, 7, 8)
-
 
 class Image(Feature, name="image", shorthand="size"):
     """The images that the model sees.
@@ -153,16 +150,51 @@ class Image(Feature, name="image", shorthand="size"):
 
 
 def size_of(value: Any) -> tuple[int, int] | None:
-    """Return height and width of a raw image, an array or a file by its header; None where it cannot be read."""
+    """Return height and width of a raw image, upright: an array, or a file by its header; None where it cannot be
+    read."""
     if not isinstance(value, bytes):
         return np.shape(value)[:2]
     try:
         height, width = image_file.size_of(value)
     except ValueError:
         return None
-    content = tf.constant(value)
-    lies = tf.io.is_jpeg(content) and int(image_decoding.orientation(content)) in LYING
-    return (width, height) if lies else (height, width)
+    return (width, height) if turned_by(value) >= image_decoding.FIRST_LYING else (height, width)
+
+
+def size_of_file(path: str) -> tuple[int, int] | None:
+    """Return height and width of an image file, upright, of which its header alone is read; None where it cannot be."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(image_decoding.SEARCHED)
+        height, width = image_file.size_of(Path(path))
+        known = bool(image_decoding.is_known(tf.constant(start)))
+        orientation = turned_by(start) if known else image_file.orientation(Path(path))
+    except (OSError, ValueError):
+        return None
+    return (width, height) if orientation >= image_decoding.FIRST_LYING else (height, width)
+
+
+def turned_by(content: bytes) -> int:
+    """Return EXIF's orientation by which an image is turned when it is read, 1 to 8; 1 where it is not turned.
+
+    Args:
+        content: of its file.
+    """
+    start = content[:image_decoding.SEARCHED]
+    value = tf.constant(start)
+    if bool(image_decoding.is_known(value)):
+        has_exif = bool(tf.io.is_jpeg(value)) and b"Exif" in start
+        return int(image_decoding.orientation(value)) if has_exif else 1
+    return image_file.orientation(content)
+
+
+def lies_as_stored(content: bytes, height: float, width: float) -> bool:
+    """Return whether a size is rather that of an image as it lies in its file, where that is turned by a quarter when
+    it is read, than that of what is shown."""
+    if turned_by(content) < image_decoding.FIRST_LYING:
+        return False
+    shown = size_of(content)
+    return shown is not None and (shown[0] > shown[1]) != (height > width)
 
 
 def whole_pixels(value: object) -> object:

@@ -24,6 +24,9 @@ SEARCHED = 2**16
 ORIENTATION, ENTRY, EXIF = 0x0112, 12, b"Exif\0\0"
 #: Bytes of a JPEG's segments: what each begins with, application data from EXIF's on, and a comment.
 MARKER, FIRST_APPLICATION, EXIF_SEGMENT, LAST_APPLICATION, COMMENT = 0xFF, 0xE0, 0xE1, 0xEF, 0xFE
+#: Orientations of images that lie on their side; and of those that, once rows are columns there, are upside down, and
+#: mirrored.
+FIRST_LYING, UPSIDE_DOWN, MIRRORED = 5, (3, 4, 7, 8), (2, 3, 6, 7)
 #: In a BMP of 8 bits: where its palette of 256 times blue, green, red and 0 is, behind a header of the usual length.
 BMP_BITS, BMP_PALETTE, LEVELS = 28, 54, 256
 
@@ -99,9 +102,9 @@ def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
         return tf.batch_to_space(image[:, :, None], [1, tf.shape(image)[0]], [[0, 0], [0, 0]])[0]
 
     def turn() -> tf.Tensor:
-        upright = tf.cond(orientation >= 5, transposed, lambda: image)
-        upside_down = tf.reduce_any(orientation == tf.constant([3, 4, 7, 8]))
-        mirrored = tf.reduce_any(orientation == tf.constant([2, 3, 6, 7]))
+        upright = tf.cond(orientation >= FIRST_LYING, transposed, lambda: image)
+        upside_down = tf.reduce_any(orientation == tf.constant(UPSIDE_DOWN))
+        mirrored = tf.reduce_any(orientation == tf.constant(MIRRORED))
         return tf.raw_ops.Reverse(tensor=upright, dims=tf.stack([upside_down, mirrored, tf.constant(False)]))
 
     return tf.cond(orientation > 1, turn, lambda: image)

@@ -38,6 +38,8 @@ BRANDS = {b"ftyp" + brand: what for what, brands in (
     for brand in brands}
 #: Tags of a TIFF that say that it is a camera's: what is first in it is a small preview.
 PREVIEW, DNG_VERSION = 254, 50706
+#: Tags of a TIFF: how many columns and rows it has, and how it is to be turned, which EXIF has too.
+COLUMNS, ROWS, ORIENTATION = 256, 257, 274
 #: Types of pixels, as Pillow calls them, that have one number of 16 bits, and such as no image of 8 bits is made of.
 SIXTEEN, NUMBERS = ("I;16", "I;16L", "I;16B", "I;16N"), ("I", "F")
 GREY = ("1", "L", "LA", "La")
@@ -98,22 +100,43 @@ def pixels(content: bytes) -> np.ndarray:
         raise ValueError(DAMAGED) from error
 
 
-def size_of(content: bytes) -> tuple[int, int]:
-    """Return height and width by a file's header, as they lie in it. Raises ValueError where it cannot be read."""
+def size_of(content: bytes | Path) -> tuple[int, int]:
+    """Return height and width by a file's header, as they lie in it. Raises ValueError where it cannot be read.
+
+    Args:
+        content: of the file, or where it is.
+    """
     try:
         with _opened(content, None) as file:
-            return file.height, file.width
+            return _stored(file)
     except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(DAMAGED) from error
 
 
-def _opened(content: bytes, formats: tuple[str, ...] | None = BY_PILLOW) -> PIL.Image.Image:
+def orientation(content: bytes | Path) -> int:
+    """Return EXIF's orientation of a file that TensorFlow does not read, 1 to 8; 1 where it has none."""
+    try:
+        with _opened(content) as file:
+            return int(file.getexif().get(ORIENTATION, 1))
+    except (OSError, SyntaxError, EOFError, ValueError):
+        return 1
+
+
+def _stored(file: PIL.Image.Image) -> tuple[int, int]:
+    """Return height and width as they lie in a file: of a TIFF Pillow has turned them already."""
+    tags = getattr(file, "tag_v2", None)
+    if tags is not None and ROWS in tags and COLUMNS in tags:
+        return int(tags[ROWS]), int(tags[COLUMNS])
+    return file.height, file.width
+
+
+def _opened(content: bytes | Path, formats: tuple[str, ...] | None = BY_PILLOW) -> PIL.Image.Image:
     """Return a file that Pillow has read the header of. Raises ValueError where it is too large, or a camera's."""
     with warnings.catch_warnings():
         # of damaged EXIF, and of what is half as large as is refused
         warnings.simplefilter("ignore")
         try:
-            file = PIL.Image.open(io.BytesIO(content), formats=formats)
+            file = PIL.Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=formats)
         except PIL.Image.DecompressionBombError:
             raise ValueError(TOO_LARGE) from None
     tags = getattr(file, "tag_v2", {})

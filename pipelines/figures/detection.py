@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Boxes as shares of the image, (boxes, 4), and what stands at each.
 Drawn = tuple["np.ndarray", Sequence[str]]
+#: Curves of single classes that are named.
+NAMED = 10
 #: Inches of a panel.
 SIDE = 2.6
 
@@ -88,15 +90,23 @@ def answers(examples: Sequence[tuple[str, Callable[[Axes], None], Drawn, Drawn]]
     figures.save(figure, path)
 
 
-def precision_recall(recall: np.ndarray, precision: np.ndarray, best: int, path: Path) -> None:
+def precision_recall(recall: np.ndarray, precision: np.ndarray, best: int, path: Path,
+                     classes: Mapping[str, np.ndarray] | None = None) -> None:
     """Draw precision over recall.
 
     Args:
         best: the place of the point to mark.
+        classes: precision of single classes at recalls from 0 to 1; below 0 where there is no box of the class.
     """
     figure = figures.new_figure(4.2, 3.4)
     axes = figure.add_subplot()
-    axes.plot(recall, precision, color=figures.COLORS[0])
+    known = {name: values for name, values in (classes or {}).items() if (values > -1).any()}
+    for number, (name, values) in enumerate(known.items()):
+        axes.plot(np.linspace(0, 1, len(values)), values, color=f"C{number % 10}", linewidth=0.6, alpha=0.8,
+                  label=name if len(known) <= NAMED else None)
+    axes.plot(recall, precision, color=figures.COLORS[0], linewidth=2)
+    if 1 < len(known) <= NAMED:
+        axes.legend(fontsize=6, loc="lower left")
     if len(recall):
         axes.plot(recall[best], precision[best], "o", color=figures.COLORS[1])
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")

@@ -31,11 +31,13 @@ class PartIndex:
 
     Args:
         targets: those that are one class per example; of each example that can be read, `classes` has it.
+        counted: those whose classes are counted as they are read; of each example `counts` has how often each occurs.
     """
 
-    def __init__(self, targets: Sequence[str]) -> None:
+    def __init__(self, targets: Sequence[str], counted: Sequence[str] = ()) -> None:
         self.positions: list[int] = []
         self.classes: dict[str, list[int]] = {target: [] for target in targets}
+        self.counts: dict[str, list[np.ndarray]] = {target: [] for target in counted}
         self.unreadable: list[Unreadable] = []
 
     @property
@@ -164,7 +166,7 @@ def check_batch(batch: int, examples: int) -> None:
 
 
 def _read(part: Part, reader: Reader, digest: hashlib._Hash, before: int, progress: Callable[[int], None]) -> PartIndex:
-    seen = PartIndex(reader.classified)
+    seen = PartIndex(reader.classified, [target for target in reader.targets if reader.features[target].counts_raw])
     digest.update(part.encode())
     try:
         for examples in _chunks(as_written(reader.source.examples)(part)):
@@ -194,6 +196,9 @@ def _read_chunk(examples: list[dict[str, Any]], reader: Reader, seen: PartIndex,
         seen.positions.append(first + offset)
         for target, classes in seen.classes.items():
             classes.append(reader.features[target].class_of(reader.raw(target, example), reader.learnt[target]))
+        for target, counts in seen.counts.items():
+            counts.append(np.asarray(reader.features[target].counts(
+                reader.raw(target, example), reader.learnt[target]), "int32"))
 
 
 def _chunks(dataset: tf.data.Dataset) -> Iterator[list[dict[str, Any]]]:
@@ -281,6 +286,11 @@ def _counts(reader: Reader, split: Split, seen: PartIndex, learnt: Mapping[str, 
         if target in seen.classes:
             class_of = dict(zip(seen.positions, seen.classes[target], strict=True))
             values = [np.array([class_of[position] for position in split.positions or []], int)]
+        elif target in seen.counts and known == reader.learnt[target]:
+            of = dict(zip(seen.positions, seen.counts[target], strict=True))
+            counts[target] = sum((of[position] for position in split.positions or []),
+                                 np.zeros(len(known.names), "int64")).tolist()
+            continue
         else:
             values = (feature.load(tf.constant(value), known).numpy()
                       for value in reader.checked(target, split, known))

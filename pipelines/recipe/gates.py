@@ -83,10 +83,10 @@ def check_name(name: str, metrics: Iterable[str], artifacts: Mapping[str, Iterab
 
 def check(gates: Mapping[str, str], values: Mapping[str, float], failed: Collection[str] = (),
           baselines: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> list[Gate]:
-    """Return the gates whose values are known, each against its limit, and those of artifacts that failed; in the
-    recipe's order.
+    """Return the gates whose values are known, each against its limit, and those of what failed; in the recipe's order.
 
     Args:
+        failed: artifacts that could not be made, and values that could not be measured.
         baselines: the metrics of other models, by their names.
     """
     checked = []
@@ -99,6 +99,6 @@ def check(gates: Mapping[str, str], values: Mapping[str, float], failed: Collect
             value = values[name]
             passed = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[comparison]
             checked.append(Gate(name=name, value=value, limit=limit, passed=passed))
-        elif name.partition(".")[0] in failed:
+        elif name in failed or name.partition(".")[0] in failed:
             checked.append(Gate(name=name, value=None, limit=limit, passed=False))
     return checked

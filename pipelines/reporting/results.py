@@ -15,7 +15,7 @@ from export.measure.compare import Measurement
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, check
 from pipelines.reporting.verified import PROTOCOLS, Served
-from pipelines.tasks.task import Task
+from pipelines.tasks.task import Table, Task
 from pipelines.training.model_section import FILE
 from pipelines.variants.record import VariantList
 
@@ -30,21 +30,28 @@ class StageResult(BaseModel):
 
 class Reference(BaseModel):
     """The trained model on the test set; `kind` is keras, or given where it was made elsewhere. `baselines` are the
-    metrics of other models on the same examples, by their names."""
+    metrics of other models on the same examples, by their names; `tables` those of the report."""
 
     kind: str = "keras"
     metrics: dict[str, float]
     order_independent: bool
     baselines: dict[str, dict[str, float]] = {}
+    tables: list[Table] = []
 
 
 class Milliseconds(BaseModel):
-    """Latency of one inference; of an integer file that gains little over float32, the reason."""
+    """Latency of one inference.
+
+    Args:
+        answered: median of a whole answer, where the driver has work behind the file: decoding and suppressing boxes.
+        why: of an integer file that gains little over float32, the reason.
+    """
 
     p50: float
     p95: float
     threads: int
     runs: int
+    answered: float | None = None
     why: str = ""
 
 
@@ -98,6 +105,7 @@ def collect(run: Run) -> Results:
         results.reference = Reference(
             kind="given" if record.recipe["model"]["builder"] == FILE else "keras",
             metrics=evaluation["metrics"], baselines=evaluation.get("baselines", {}),
+            tables=evaluation.get("tables", []),
             order_independent=read_json(run.path("evaluate", "order.json"))["order_independent"])
     if "compress" in done:
         results.failed = VariantList.model_validate(read_json(run.path("compress", "compress.json"))).failed
@@ -113,9 +121,18 @@ def collect(run: Run) -> Results:
         results.bundle = _relative(next(run.path("package", "").glob("*.zip")))
     report = run.folder / "report.html"
     results.report = _relative(report) if report.exists() else None
-    results.gates = check(record.recipe["gates"], _values(results), _not_made(run, results) if "verify" in done else (),
+    failed = _not_made(run, results) | _not_measured(results) if "verify" in done else set()
+    results.gates = check(record.recipe["gates"], _values(results), failed,
                           results.reference.baselines if results.reference else {})
     return results
+
+
+def _not_measured(results: Results) -> set[str]:
+    """Return the values that gates may ask for and that the test set does not give, such as those of large boxes where
+    there are none."""
+    given = results.reference.metrics if results.reference else {}
+    names = [metric.name for metric in results.asked.metrics if metric.name not in given]
+    return {*names, *(f"{one.name}.{name}" for one in results.artifacts for name in names)}
 
 
 def _not_made(run: Run, results: Results) -> set[str]:
@@ -178,26 +195,34 @@ def table(results: Results) -> str:
         return ""
     main = results.asked.main
     advice = recommendations(results)
-    rows = [("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", "order-independent", "")]
+    answered = gives_answered(results)
+    rows = [("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", *["answered"] * answered,
+             "order-independent", "")]
+    none = ["–"] * (1 + answered)
     rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[main.name]:.4f}", "–",
-                 "–", "–",
-                 _yes(results.reference.order_independent), ""))
+                 "–", *none, _yes(results.reference.order_independent), ""))
     for name, metrics in results.reference.baselines.items():
-        rows.append((f"  beside: {name.replace('_', ' ')}", "–", "–", f"{metrics[main.name]:.4f}", "–", "–", "–", "–",
+        rows.append((f"  beside: {name.replace('_', ' ')}", "–", "–", f"{metrics[main.name]:.4f}", "–", "–", *none, "–",
                      ""))
     for one in results.artifacts:
+        whole = [f"{one.latency_ms.p50 if one.latency_ms.answered is None else one.latency_ms.answered:.3f}"]
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
                      _signed(one.drop[main.name]),
-                     f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", _yes(one.order_independent),
-                     _remarks(one, advice)))
+                     f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", *whole * answered,
+                     _yes(one.order_independent), _remarks(one, advice)))
         for protocol, served in one.served.items():
             value = served.metrics[main.name]
             drop = main.drop(results.reference.metrics[main.name], value)
             # What was measured on fewer examples does not compare with the reference on all.
             numbers = (f"{value:.4f}", _signed(drop)) if served.examples is None else ("–", "–")
-            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", "–", "–",
+            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", *none, "–",
                          ""))
     return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
+
+
+def gives_answered(results: Results) -> bool:
+    """Return whether the driver of some artifact has work behind the file."""
+    return any(one.latency_ms.answered is not None for one in results.artifacts)
 
 
 def _signed(drop: float) -> str:
@@ -209,7 +234,7 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
     """Return what stands behind an artifact in the table: what it is recommended for, and what a phone's file takes
     that the model does not."""
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
-    return "; ".join(recommended + (one.notes if one.target == "litert" else []))
+    return "; ".join(recommended + (one.notes if one.is_tflite else []))
 
 
 def compiled_table(results: Results) -> str:

@@ -19,11 +19,13 @@ class Served(BaseModel):
     Args:
         metrics: of the task.
         max_error: the largest difference of an output from the trained model's.
+        agreement: of the output that agrees least with it, see `export.measure.compare.Comparison`.
         examples: of the test set, the first so many on which both were measured; None where on all of it.
     """
 
     metrics: dict[str, float]
     max_error: float
+    agreement: float = 1.0
     examples: int | None = None
 
 

@@ -59,10 +59,11 @@ def description(recipe: Recipe, index: Index) -> Description:
     """Return what the model says of itself."""
     summary = "" if recipe.model.imported is not None else models.builder(recipe.model.builder).summary
     package = recipe.package
+    behind = recipe.task.post_processing(index)
     return Description(
         name=recipe.name, description=package.description or summary, version=package.version, author=package.author,
         license=package.license, task=str(recipe.task.entry_name), labels=recipe.task.labels(index),
-        signature=recipe.task.signature(index))
+        signature=recipe.task.signature(index), decoding=None if behind is None else behind.driver)
 
 
 def _exported(target: Target, context: ExportContext, chosen: list[str]) -> list[Exported]:

@@ -26,6 +26,8 @@ def run(context: Context) -> str:
     (context.work / INDEX).write_text(index.model_dump_json())
     _record(context, index)
     divided = Data(data, context.recipe.task, index, context.recipe.seed)
+    if (looked := data.source.looked_at(divided.features)) is not None:
+        context.journal.note(f"{data.source.entry_name}: {looked}")
     for line in context.recipe.task.notes(divided):
         context.journal.note(line)
     _draw_samples(context, divided)
@@ -65,13 +67,14 @@ def _check_unreadable(context: Context, index: Index) -> None:
 def _draw_samples(context: Context, data: Data) -> None:
     """Draw two grids of the same training examples: as they are, and as augmentation makes them."""
     few = data.first(SAMPLES)
-    _draw(data, few.arrays("train", SAMPLES), context.work / "samples.png")
+    draw(data, few.arrays("train", SAMPLES), context.work / "samples.png")
     if data.section.augment:
         changed = next(iter(few.training(0, 1).as_numpy_iterator()))
-        _draw(data, changed, context.work / "samples_augmented.png")
+        draw(data, changed, context.work / "samples_augmented.png")
 
 
-def _draw(data: Data, examples: tuple[Arrays, Arrays], path: Path) -> None:
+def draw(data: Data, examples: tuple[Arrays, Arrays], path: Path) -> None:
+    """Draw examples in a grid, each with its targets."""
     inputs, targets = examples
     count = len(next(iter(inputs.values())))
     figures.grid([functools.partial(data.task.draw, data=data, inputs=inputs, targets=targets, position=position)

@@ -1,10 +1,13 @@
 """Targets that run on machines like this one: TFLite files, TF Serving, ONNX Runtime, OpenVINO."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from export.artifacts import Exported
+from export.delivery import for_task
 from export.keras_models import file as keras_file
 from export.predictors import open_predictor
 from export.targets import onnx, openvino, replacements, saved_model, web
@@ -18,8 +21,9 @@ from pipelines.variants.variant import Variant
 FIRST_VERSION = "1"
 #: What is said of a file for phones whose model takes grey images.
 AVERAGES = "takes RGB, averages it"
-#: What is said of a file that decodes and suppresses boxes itself.
+#: What is said of a file that decodes and suppresses boxes itself, and of one that decodes them alone.
 BOXES = "gives boxes, decoded in float"
+DECODED = "gives all boxes, decoded in float; measured as MediaPipe suppresses them"
 
 
 class LiteRT(Target, name="litert"):
@@ -29,11 +33,12 @@ class LiteRT(Target, name="litert"):
         rgb: files of models of grey images take RGB, which cameras give and MediaPipe wants, and average it; the table
             says so. `litepress press` leaves the input as it is.
         post_processing: files of detectors give boxes, and not what the network gives: they decode them, and suppress
-            those that a better one of their class overlaps, as MediaPipe's ObjectDetector has it.
+            those that a better one of their class overlaps, by the operator that MediaPipe's ObjectDetector knows. With
+            `decoding` they decode boxes alone: MediaPipe's ObjectDetector suppresses them, whatever their classes.
     """
 
     rgb: bool = True
-    post_processing: bool = False
+    post_processing: bool | Literal["decoding"] = False
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return [variant.title for variant in variants]
@@ -55,7 +60,7 @@ class LiteRT(Target, name="litert"):
             encoding=variant.encoding, integer=variant.integer and not self.post_processing, **sizes(path),
             operators=tflite_file.operators(content), runs=self.runs, coverage=coverage,
             notes=[*_stays_float(variant), *([AVERAGES] if averages else []),
-                   *([BOXES] if self.post_processing else [])])
+                   *([DECODED if self.post_processing == "decoding" else BOXES] if self.post_processing else [])])
 
     def _behind(self, context: ExportContext) -> detection.PostProcessing | None:
         """Return what stands behind the network. Raises ValueError where the task has nothing that could."""
@@ -64,7 +69,7 @@ class LiteRT(Target, name="litert"):
         behind = context.data.task.post_processing(context.data.index)
         if behind is None:
             raise ValueError(f"post_processing: {context.data.task.entry_name} has none; leave it out")
-        return behind
+        return dataclasses.replace(behind, suppresses=self.post_processing is True)
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         contents = [path.read_bytes() for path in files.values()]
@@ -163,7 +168,8 @@ class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
 
 
 class Web(FromVariants, name="web", shorthand="variants"):
-    """A static page that runs the model in the browser, on a picked image or the camera."""
+    """A static page that runs the model in the browser, on a picked image or the camera, and shows classes, masks or
+    boxes."""
 
     runs, takes = False, ("float32", "int8", "float16", "dynamic", "int8_weights")
 
@@ -177,16 +183,18 @@ class Web(FromVariants, name="web", shorthand="variants"):
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         for name, path in files.items():
             signature = signatures.main(path.read_bytes())
-            taken, value = signature.input, signature.output
-            if len(taken.shape) != 4 or len(value.shape) != 2:
-                raise ValueError(f"the page classifies images, and {name} takes {taken.name} {taken.shape} and gives "
-                                 f"{value.name} {value.shape}")
+            if for_task.form_of(signature) != "network":  # its boxes are decoded in the file
+                web.kind_of(name, signature, metadata.Description(name=name, labels=["known"]))
         return []
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         folder = fresh(context.folder / self.title)
         variants = [context.variants[name] for name in chosen if name in context.variants]
-        page = web.write(folder, context.about, {variant.name: phone_file(context, variant) for variant in variants})
+        behind = context.data.task.post_processing(context.data.index)
+        if behind is not None:
+            behind = dataclasses.replace(behind, suppresses=False)
+        page = web.write(folder, context.about, {variant.name: phone_file(context, variant, behind=behind)
+                                                 for variant in variants})
         exported = []
         for variant in variants:
             path = folder / f"{variant.name}.tflite"

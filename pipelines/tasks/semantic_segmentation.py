@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from pipelines.features.mask import VOID, Mask, classes_of
 from pipelines.figures import segmentation
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
+from pipelines.tasks.compared import Compared
 from pipelines.tasks.pixel_confusion import PixelConfusion
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
 from pipelines.training.model_section import ImportedModel
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pipelines.ingest.data import Data
 
 IMAGE, MASK, OUTPUT = "image", "mask", "logits"
+#: Logits are the same where they differ by less, as a share of the largest of all.
+TIE = 2e-4
 
 
 class SemanticSegmentation(Task, name="semantic_segmentation"):
@@ -109,6 +112,14 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         return {"shares": self.in_words(outputs, index)[0]}
 
+    def compared(self, index: Index, given: Collection[str]) -> Compared:
+        """Return how a file is compared: by its logits and, where it gives masks, by these."""
+        logits = self.outputs(index)[0]
+        if MASK not in given:
+            return Compared((logits,))
+        return Compared((logits, mask_of(logits)), lambda outputs: {**outputs, MASK: outputs[OUTPUT].argmax(axis=-1)},
+                        without_ties)
+
     def adopt(self, model: keras.Model, settings: ImportedModel) -> keras.Model:
         """Return a model made elsewhere as one from raw pixels to logits. Raises ValueError where it is none."""
         return imported.classifier(model, settings.pixels or "0..255", dense=True)
@@ -125,10 +136,24 @@ def class_shares(logits: np.ndarray) -> np.ndarray:
     return np.stack([(mask == number).mean(axis=(1, 2)) for number in range(logits.shape[-1])], axis=1)
 
 
+def mask_of(logits: Tensor) -> Tensor:
+    """Return the tensor of the class of every pixel beside that of its logits."""
+    return Tensor(name=MASK, dtype="uint8", shape=logits.shape[:-1], role="mask", meaning="the class of every pixel")
+
+
+def without_ties(outputs: Arrays, expected: Arrays) -> dict[str, np.ndarray]:
+    """Return what a file gives, its mask as expected where the logits of both classes are all but equal: which of them
+    is the larger is a matter of rounding there."""
+    logits, mask = expected[OUTPUT], np.asarray(outputs[MASK], "int64")
+    chosen = np.take_along_axis(logits, np.clip(mask, 0, logits.shape[-1] - 1)[..., None], axis=-1)[..., 0]
+    tied = logits.max(axis=-1) - chosen <= TIE * max(1.0, float(np.abs(logits).max(initial=0.0)))
+    return {OUTPUT: outputs[OUTPUT], MASK: np.where(tied, expected[MASK], mask)}
+
+
 def with_mask(function: Function) -> Function:
     """Return the function with `mask`, the class of every pixel, beside its logits."""
     logits = function.signature.outputs[0]
-    mask = Tensor(name=MASK, dtype="uint8", shape=logits.shape[:-1], role="mask", meaning="the class of every pixel")
+    mask = mask_of(logits)
 
     def call(**tensors: Any) -> dict[str, Any]:
         outputs = function.call(**tensors)

@@ -17,8 +17,9 @@ from pipelines.engine import workers
 from pipelines.engine.journal import NAME, Journal
 from pipelines.errors import StageError, UserError
 from pipelines.ingest.data import Data
-from pipelines.ingest.indexing import check_batch
+from pipelines.ingest.indexing import Reader, check_batch
 from pipelines.recipe.recipe import Recipe
+from pipelines.stages.ingest import draw
 from pipelines.targets.target import Target
 from pipelines.tools.few_examples import few_examples
 from pipelines.tools.short_training import prepare
@@ -32,20 +33,32 @@ if TYPE_CHECKING:
     import keras
 
 EXAMPLES = 8
+#: Examples that are drawn with their boxes or masks, and the file, in the folder of the recipe's runs.
+DRAWN, SAMPLES = 16, "check.png"
 #: What the checks leave for each other in their folder.
 MODEL, GRAPH = "model.keras", "graph"
 #: Training steps of an epoch, for schedules that count them.
 STEPS = 10
 
 
-def check(recipe: Recipe) -> Iterator[str]:
-    """Yield a line for each thing that is in order. Raises UserError at the first that is not."""
+def check(recipe: Recipe, runs: Path) -> Iterator[str]:
+    """Yield a line for each thing that is in order. Raises UserError at the first that is not.
+
+    Args:
+        runs: the folder of all runs; examples with boxes or masks are drawn there.
+    """
     recipe.data.source.fingerprint()
     written = recipe.written()
     with tempfile.TemporaryDirectory(prefix="litepress-check-") as name:
         folder = Path(name)
         data, line = workers.call(take_examples, written, what="check: data")
         yield f"data     {line}"
+        if faults := workers.call(count_faults, written, what="check: data"):
+            yield f"         {faults}"
+        if any(tensor.role in ("boxes", "mask") for tensor in data.index.targets.values()):
+            path = runs / recipe.name / SAMPLES
+            workers.call(draw_samples, written, path, what="check: samples")
+            yield f"samples  {path}"
         yield "model    " + workers.call(train_one_step, written, data, folder, what="check: model")
         sizes = []
         for variant in recipe.compress.variants:
@@ -75,6 +88,27 @@ def take_examples(written: dict[str, Any]) -> tuple[Data, str]:
     classes = next((len(index.names(name)) for name in index.targets if index.names(name)), 0)
     line = f"{classes} classes, {shapes}" if classes else shapes
     return data, line if here else f"{line}; not downloaded yet, so the rest is tried on random examples"
+
+
+def count_faults(written: dict[str, Any]) -> str:
+    """Return what annotations come to where they can be looked at without reading images; else an empty text. Raises
+    UserError where more examples have faults than may."""
+    recipe = Recipe.model_validate(written)
+    source, limit = recipe.data.source, recipe.data.max_unreadable
+    if not source.ready() or (looked := source.looked_at(Reader(recipe.data, recipe.task).features)) is None:
+        return ""
+    if looked.faulty > limit * looked.examples:
+        raise UserError(f"data: {looked}; {looked.faulty:,} of {looked.examples:,} examples have faults (limit "
+                        f"{limit:.2%}). The first: {looked.first}. Mend them, or raise data.max_unreadable to go on "
+                        "without these examples")
+    return str(looked)
+
+
+def draw_samples(written: dict[str, Any], path: Path) -> None:
+    """Draw a few examples with their boxes or masks."""
+    data = few_examples(Recipe.model_validate(written), DRAWN, spread=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw(data, data.arrays("train", min(DRAWN, data.index.splits["train"].examples)), path)
 
 
 def train_one_step(written: dict[str, Any], data: Data, folder: Path) -> str:

@@ -1,26 +1,28 @@
 """What sources of the user's own images with boxes have in common."""
 from __future__ import annotations
 
+import collections
+import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from etils import epy
 
 from pipelines.errors import UserError
-from pipelines.features.boxes import COLUMNS
-from pipelines.features.feature import Field
+from pipelines.features.boxes import COLUMNS, CROWD, Boxes, faults, turned
+from pipelines.features.feature import Feature, Field
+from pipelines.features.image import lies_as_stored, turned_by
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.source import LookedAt, Source
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-#: What a part may be called, in names of files and folders.
-PARTS: dict[str, Part] = {"train": "train", "training": "train", "trainval": "train", "val": "validation",
-                          "valid": "validation", "validation": "validation", "test": "test", "testing": "test"}
+#: Height and width of an image whose annotations do not say them.
+UNKNOWN = (0.0, 0.0)
 
 
 class Annotated(NamedTuple):
@@ -29,16 +31,65 @@ class Annotated(NamedTuple):
     Args:
         path: of its file.
         boxes: rows of six numbers, see `features.boxes`.
+        size: height and width in pixels that the annotations say; 0 where they do not.
     """
 
     path: str
-    boxes: list[tuple[float, float, float, float, float, float]]
+    boxes: Sequence[Sequence[float]] | np.ndarray
+    size: tuple[float, float] = UNKNOWN
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """Images and what is in them, some 40 bytes for each box.
+
+    Args:
+        paths: of the files.
+        rows: boxes of one image after the other, (boxes, 6), see `features.boxes`.
+        counts: boxes of each image, (images,).
+        sizes: height and width of each image as annotations say them, (images, 2).
+    """
+
+    paths: list[str]
+    rows: np.ndarray
+    counts: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, images: Iterable[Annotated]) -> Listed:
+        """Return images that are read one by one."""
+        known = list(images)
+        rows = np.array([row for image in known for row in image.boxes], float).reshape(-1, COLUMNS)
+        return cls([image.path for image in known], rows, np.array([len(image.boxes) for image in known], "int64"),
+                   np.array([image.size for image in known], float).reshape(-1, 2))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Annotated]:
+        for path, rows, size in zip(self.paths, np.split(self.rows, self.starts[1:]), self.sizes, strict=True):
+            yield Annotated(path, rows, (float(size[0]), float(size[1])))
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Return where the boxes of each image begin, (images,)."""
+        return np.cumsum(self.counts) - self.counts
+
+    def boxes(self, positions: Sequence[int]) -> np.ndarray:
+        """Return the boxes of some images, (boxes, 6)."""
+        starts = self.starts
+        parts = [self.rows[starts[one]:starts[one] + self.counts[one]] for one in positions]
+        return np.concatenate([np.zeros((0, COLUMNS)), *parts])
 
 
 class AnnotatedImages(Source):
-    """Images with boxes; an example's id is its path."""
+    """Images with boxes; an example's id is its path.
 
-    def annotated(self) -> Mapping[Part, Sequence[Annotated]]:
+    An image is shown as its EXIF says, and its boxes belong to what is shown; where the size that its annotations say
+    is that of the image as it lies in its file, they belong to that, and are turned like the image.
+    """
+
+    def annotated(self) -> Mapping[Part, Listed]:
         """Return the images of each part, in a fixed order. Raises UserError where something cannot be read."""
         raise NotImplementedError
 
@@ -49,10 +100,12 @@ class AnnotatedImages(Source):
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.model_dump()} {self.names()}".encode())
         for part, images in self.annotated().items():
-            for image in images:
-                status = os.stat(image.path) if os.path.isfile(image.path) else None
+            for array in (images.rows, images.counts, images.sizes):
+                digest.update(array.tobytes())
+            for path in images.paths:
+                status = os.stat(path) if os.path.isfile(path) else None
                 written = f"{status.st_size} {status.st_mtime_ns}" if status else "not there"
-                digest.update(f"{part} {image.path} {image.boxes} {written}\n".encode())
+                digest.update(f"{part} {path} {written}\n".encode())
         return digest.hexdigest()
 
     def prepare(self) -> None:
@@ -60,14 +113,14 @@ class AnnotatedImages(Source):
         count as unreadable."""
         owners: dict[str, Part] = {}
         for part, images in self.annotated().items():
-            missing = [image for image in images if not os.path.isfile(image.path)]
-            if images and len(missing) == len(images):
+            missing = [path for path in images.paths if not os.path.isfile(path)]
+            if missing and len(missing) == len(images):
                 raise UserError(f"data.source.{self.entry_name}: none of the {len(images):,} {part} images is there, "
-                                f"the first would be {missing[0].path}; look where they are, and at the path")
-            for image in images:
-                if owners.setdefault(image.path, part) != part:
-                    raise UserError(f"data.source.{self.entry_name}: {image.path} is in {owners[image.path]} and in "
-                                    f"{part}; what is tested on must not be learnt")
+                                f"the first would be {missing[0]}; look where they are, and at the path")
+            for path in images.paths:
+                if owners.setdefault(path, part) != part:
+                    raise UserError(f"data.source.{self.entry_name}: {path} is in {owners[path]} and in {part}; what "
+                                    "is tested on must not be learnt")
 
     def fields(self) -> dict[str, Field]:
         return {"image": Field(kind="bytes"), "boxes": Field(kind="boxes", names=self.names())}
@@ -82,35 +135,57 @@ class AnnotatedImages(Source):
     def size(self, part: Part) -> int | None:
         return len(self.annotated()[part])
 
+    def looked_at(self, features: Mapping[str, Feature]) -> LookedAt:
+        """Return how many boxes there are, and which cannot be."""
+        boxes = next(feature for feature in features.values() if isinstance(feature, Boxes))
+        kinds: collections.Counter[str] = collections.Counter()
+        faulty, first, counted, crowds, examples, most = 0, "", 0, 0, 0, 0
+        for images in self.annotated().values():
+            found = faults(images.rows, len(self.names()))
+            owners = np.repeat(np.arange(len(images)), images.counts)
+            wrong = images.counts > boxes.most
+            for kind, rows in found.items():
+                kinds[kind] += int(rows.sum())
+                wrong[owners[rows]] = True
+            most += int((images.counts > boxes.most).sum())
+            examples, faulty = examples + len(images), faulty + int(wrong.sum())
+            counted, crowds = counted + len(images.rows), crowds + int((images.rows[:, CROWD] > 0).sum())
+            first = first or next((images.paths[one] for one in np.flatnonzero(wrong)), "")
+        said = {f"{count:,} {kind}": count for kind, count in kinds.items()}
+        said |= {f"{crowds:,} of crowds": crowds,
+                 f"more than {boxes.most} in {most:,} image{'' if most == 1 else 's'}": most}
+        return LookedAt(f"{counted:,} boxes in {examples:,} images", [text for text, count in said.items() if count],
+                        examples, faulty, first)
+
     def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         images = self.annotated()[part]
-        chosen = images if positions is None else [images[position] for position in positions]
-        rows = np.array([row for image in chosen for row in image.boxes], "float32").reshape(-1, COLUMNS)
-        counts = np.array([len(image.boxes) for image in chosen], "int64")
-        all_rows = tf.constant(rows)
+        chosen = list(range(len(images)) if positions is None else positions)
+        counts = images.counts[chosen]
+        all_rows = tf.constant(images.boxes(chosen), tf.float32)
         listed = tf.data.Dataset.from_tensor_slices((
-            tf.constant([image.path for image in chosen], tf.string), np.cumsum(counts) - counts, counts))
+            tf.constant([images.paths[one] for one in chosen], tf.string), np.cumsum(counts) - counts, counts,
+            images.sizes[chosen]))
 
-        def example(path: tf.Tensor, start: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"image": _read(path), "boxes": all_rows[start:start + count], "id": path}
+        def example(path: tf.Tensor, start: tf.Tensor, count: tf.Tensor, size: tf.Tensor) -> dict[str, tf.Tensor]:
+            content, rows = tf.numpy_function(_read, [path, all_rows[start:start + count], size],
+                                              [tf.string, tf.float32], stateful=False)
+            return {"image": tf.ensure_shape(content, []), "boxes": tf.ensure_shape(rows, [None, COLUMNS]), "id": path}
 
         return listed.map(example, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def part_of(name: str) -> Part | None:
-    """Return the part that a name stands for, such as train, val2017 or instances_valid; None where it names none."""
-    words = "".join(letter if letter.isalpha() else " " for letter in name.lower()).split()
-    return next((PARTS[word] for word in reversed(words) if word in PARTS), None)
+def _read(path: bytes, rows: np.ndarray, size: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Return a file's bytes, none where it is not there, which counts as unreadable; and its boxes as shares of what is
+    shown.
 
-
-def _read(path: tf.Tensor) -> tf.Tensor:
-    """Return a file's bytes; none where it is not there, which counts as unreadable."""
-    def content(name: bytes) -> bytes:
-        try:
-            with open(name, "rb") as file:
-                return file.read()
-        except OSError:
-            return b""
-
-    result = tf.numpy_function(content, [path], tf.string, stateful=False)
-    return tf.ensure_shape(result, [])
+    Args:
+        size: height and width that the annotations say, or 0.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:
+        return b"", rows
+    if len(rows) and size[0] != size[1] and lies_as_stored(content, size[0], size[1]):
+        rows = turned(rows, turned_by(content))
+    return content, rows

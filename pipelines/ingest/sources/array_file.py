@@ -14,6 +14,7 @@ from pipelines.ingest.index import Part
 from pipelines.ingest.sources import class_labels, npz, stored_array
 from pipelines.ingest.sources.class_labels import Classes
 from pipelines.ingest.sources.npz import Header
+from pipelines.ingest.sources.part_names import PARTS
 from pipelines.ingest.sources.source import Source
 from pipelines.ingest.sources.stored_array import StoredArray
 
@@ -26,8 +27,6 @@ NAMES: dict[Part, tuple[tuple[str, str], ...]] = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), (npz.ALONE, "y")),
     "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels"))}
-#: What the name of any other array says of its part, before it or behind it.
-PARTS: dict[str, Part] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 #: What is read at once of the entries of arrays: so many of them, and so many bytes of the largest, at most.
 MOST_ROWS, BLOCK_BYTES = 256, 2**20
 #: What a position is called beside the fields.
@@ -275,6 +274,7 @@ def _are_images(header: Header) -> bool:
 
 
 def _part_and_field(name: str) -> tuple[Part, str]:
+    """Return what an array's name says: the part, before the field or behind it."""
     first, _, rest = name.partition("_")
     if first in PARTS and rest:
         return PARTS[first], rest

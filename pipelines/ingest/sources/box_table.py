@@ -10,10 +10,11 @@ from pydantic import Field as Setting
 
 from pipelines.errors import UserError
 from pipelines.features.boxes import SLACK
-from pipelines.features.image import size_of
+from pipelines.features.image import size_of_file
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages
-from pipelines.ingest.sources.image_table import FILES, LABELS, PARTS, SPLITS, usual_column
+from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, Listed
+from pipelines.ingest.sources.image_table import FILES, LABELS, SPLITS, usual_column
+from pipelines.ingest.sources.part_names import PARTS, WRITTEN
 from pipelines.ingest.sources.table_file import Csv
 
 SETTING = "data.source.box_table"
@@ -39,7 +40,7 @@ class BoxTable(AnnotatedImages, name="box_table", shorthand="path"):
     folder: str | None = Setting(None, min_length=1)
     class_names: tuple[str, ...] | None = Setting(None, min_length=1)
 
-    def annotated(self) -> Mapping[Part, Sequence[Annotated]]:
+    def annotated(self) -> Mapping[Part, Listed]:
         return _read(self, self._version())[0]
 
     def names(self) -> list[str]:
@@ -52,7 +53,7 @@ class BoxTable(AnnotatedImages, name="box_table", shorthand="path"):
 
 
 @functools.lru_cache(maxsize=4)
-def _read(source: BoxTable, version: int) -> tuple[dict[Part, list[Annotated]], list[str]]:
+def _read(source: BoxTable, version: int) -> tuple[dict[Part, Listed], list[str]]:
     """Return the images of each part, and the classes, kept until the version changes. Raises UserError."""
     table = Csv(path=source.path, missing=("",)).read_file(Path(source.path))
     columns = {"file": usual_column(table, FILES), "label": usual_column(table, LABELS)}
@@ -72,8 +73,7 @@ def _read(source: BoxTable, version: int) -> tuple[dict[Part, list[Annotated]], 
     rows: dict[tuple[Part, str], list[tuple[float, ...]]] = {}
     for number, (file, part) in enumerate(zip(values["file"], parts, strict=True)):
         if part not in PARTS:
-            raise UserError(f"{SETTING}: {source.path} row {number + 1} is of the split {part!r}; write train, "
-                            "validation or test")
+            raise UserError(f"{SETTING}: {source.path} row {number + 1} is of the split {part!r}; write {WRITTEN}")
         boxes = rows.setdefault((PARTS[part], str(folder / file.replace("\\", "/"))), [])
         sides = [values[side][number] for side in SIDES]
         if any(sides):
@@ -88,7 +88,7 @@ def _read(source: BoxTable, version: int) -> tuple[dict[Part, list[Annotated]], 
     for (kind, path), boxes in rows.items():
         shares = _shares(path, boxes) if in_pixels else boxes
         result.setdefault(kind, []).append(Annotated(path, shares))  # type: ignore[arg-type]
-    return result, known
+    return {part: Listed.of(images) for part, images in result.items()}, known
 
 
 def _numbers(sides: Sequence[str], path: str, row: int) -> list[float]:
@@ -101,9 +101,5 @@ def _numbers(sides: Sequence[str], path: str, row: int) -> list[float]:
 
 def _shares(path: str, boxes: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
     """Return boxes in pixels as shares of their image; as they are where that cannot be read, which is counted."""
-    try:
-        size = size_of(Path(path).read_bytes()) if boxes else None
-    except OSError:
-        size = None
-    height, width = size or (1.0, 1.0)
+    height, width = (size_of_file(path) if boxes else None) or (1.0, 1.0)
     return [(row[0] / height, row[1] / width, row[2] / height, row[3] / width, *row[4:]) for row in boxes]

@@ -1,24 +1,29 @@
 """Images with boxes as COCO writes them."""
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field as Setting
 
 from pipelines.errors import UserError
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, part_of
+from pipelines.ingest.sources import kept
+from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, Listed
+from pipelines.ingest.sources.part_names import part_of
 
 SETTING = "data.source.coco"
 #: The file that lies among the images in exports of labelling tools.
 BESIDE = "_annotations.coco.json"
 #: Images that are looked for in a folder before it is taken for another.
 LOOKED_FOR = 20
+#: What of an annotation is not kept in memory.
+UNUSED = {"segmentation", "keypoints"}
 
 
 class Coco(AnnotatedImages, name="coco", shorthand="path"):
@@ -36,7 +41,7 @@ class Coco(AnnotatedImages, name="coco", shorthand="path"):
     path: str = Setting(min_length=1)
     images: str | None = Setting(None, min_length=1)
 
-    def annotated(self) -> Mapping[Part, Sequence[Annotated]]:
+    def annotated(self) -> Mapping[Part, Listed]:
         files = self._files()
         return _read(self, tuple((part, str(file), os.stat(file).st_mtime_ns) for part, file in files.items()))[0]
 
@@ -86,9 +91,32 @@ class Coco(AnnotatedImages, name="coco", shorthand="path"):
                     given[0])
 
 
+class Document(NamedTuple):
+    """What the files of annotations say, in arrays, without where the images lie.
+
+    Args:
+        parts: images of each part; their paths are the names of their files.
+        names: of the classes.
+    """
+
+    parts: dict[Part, Listed]
+    names: list[str]
+
+
 @functools.lru_cache(maxsize=4)
-def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[Part, list[Annotated]], list[str]]:
+def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[Part, Listed], list[str]]:
     """Return the images of each part, and the classes. Raises UserError."""
+    known = Document(*kept.kept(files, lambda: _parsed(files)))
+    result: dict[Part, Listed] = {}
+    for part, file, _ in files:
+        images = known.parts[part]
+        folder = source._folder(Path(file), images.paths)
+        result[part] = dataclasses.replace(images, paths=[str(folder / name) for name in images.paths])
+    return result, known.names
+
+
+def _parsed(files: tuple[tuple[Part, str, int], ...]) -> Document:
+    """Return what the files say. Raises UserError."""
     documents = {part: _document(Path(file)) for part, file, _ in files}
     used: dict[int, str] = {}
     for document in documents.values():
@@ -101,19 +129,18 @@ def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[
         raise UserError(f"{SETTING}: {', '.join(file for _, file, _ in files)}: there are no annotations at all")
     order = [number for number in sorted(used) if used[number]]
     place = {number: position for position, number in enumerate(order)}
-    result: dict[Part, list[Annotated]] = {}
+    result: dict[Part, Listed] = {}
     for part, file, _ in files:
         images = sorted(documents[part]["images"], key=lambda one: str(one["file_name"]))
-        folder = source._folder(Path(file), [str(image["file_name"]) for image in images])
         rows: dict[Any, list[tuple[float, ...]]] = {image["id"]: [] for image in images}
         if len(rows) < len(images):
             raise UserError(f"{SETTING}: {file}: two images have one id; give each its own")
         sizes = {image["id"]: (float(image["height"]), float(image["width"])) for image in images}
         for row, image in _rows(documents[part]["annotations"], sizes, place, file):
             rows[image].append(row)
-        result[part] = [Annotated(str(folder / image["file_name"]), rows[image["id"]])  # type: ignore[arg-type]
-                        for image in images]
-    return result, [used[number] for number in order]
+        result[part] = Listed.of(Annotated(str(image["file_name"]), rows[image["id"]], sizes[image["id"]])
+                                 for image in images)
+    return Document(result, [used[number] for number in order])
 
 
 def _rows(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[float, float]], place: Mapping[int, int],
@@ -132,10 +159,15 @@ def _rows(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[float
                 float(place.get(one["category_id"], -1)), float(bool(one.get("iscrowd", 0)))), image)
 
 
+def _needed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object without the outlines, of which most of a file consists."""
+    return {name: value for name, value in pairs if name not in UNUSED}
+
+
 def _document(file: Path) -> dict[str, Any]:
     """Return a file's content, looked at. Raises UserError."""
     try:
-        document = json.loads(file.read_bytes())
+        document = json.loads(file.read_bytes(), object_pairs_hook=_needed)
     except (OSError, ValueError) as error:
         raise UserError(f"{SETTING}: {file} cannot be read as JSON: {error}") from None
     wanted = {"images": ("id", "file_name", "height", "width"), "annotations": ("image_id", "category_id", "bbox"),

@@ -13,7 +13,7 @@ from pipelines.errors import UserError
 from pipelines.features import image_file
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.image_folder import PART_FOLDERS
+from pipelines.ingest.sources.part_names import folders_of_parts
 from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
@@ -54,8 +54,8 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
         return {"image": Field(kind="bytes"), "mask": Field(kind="bytes")}
 
     def parts(self) -> list[Part]:
-        folders = [name for name in self._folders() if name.lower() in PART_FOLDERS]
-        known = {PART_FOLDERS[name.lower()] for name in folders}
+        folders = folders_of_parts(self._folders())
+        known = set(folders.values())
         if len(known) < len(folders):
             raise UserError(f"{SETTING}.path: {self.path} has {', '.join(folders)}, and two of them are one part; keep "
                             "one")
@@ -94,7 +94,7 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
 
     def _root(self, part: Part) -> Path:
         base = Path(self.path)
-        named = (name for name in self._folders() if PART_FOLDERS.get(name.lower()) == part)
+        named = (name for name, own in folders_of_parts(self._folders()).items() if own == part)
         root = base / next(named, ".")
         for setting, name in (("images", self.images), ("masks", self.masks)):
             if not (root / name).is_dir():

@@ -13,12 +13,11 @@ from pipelines.errors import UserError
 from pipelines.features import image_file
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
+from pipelines.ingest.sources.part_names import folders_of_parts
 from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
     import tensorflow as tf
-
-PART_FOLDERS: dict[str, Part] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
 class ImageFolder(Source, name="image_folder", shorthand="path"):
@@ -42,7 +41,7 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
         return digest.hexdigest()
 
     def parts(self) -> list[Part]:
-        known = {PART_FOLDERS[name.lower()] for name in self._folders(Path(self.path)) if name.lower() in PART_FOLDERS}
+        known = set(folders_of_parts(self._folders(Path(self.path))).values())
         if known and "train" not in known:
             raise UserError(f"data.source.image_folder.path: {self.path} has {' and '.join(sorted(known))} but no "
                             "train folder")
@@ -90,10 +89,8 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
 
     def _root(self, part: Part) -> Path:
         base = Path(self.path)
-        for name in self._folders(base):
-            if PART_FOLDERS.get(name.lower()) == part:
-                return base / name
-        return base
+        known = folders_of_parts(self._folders(base))
+        return base / next((name for name, own in known.items() if own == part), ".")
 
     def _folders(self, folder: Path) -> list[str]:
         if not folder.is_dir():

@@ -15,6 +15,7 @@ from pipelines.errors import UserError
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources import class_labels
+from pipelines.ingest.sources.part_names import PARTS, WRITTEN
 from pipelines.ingest.sources.source import Source
 from pipelines.ingest.sources.table_file import Csv
 
@@ -29,9 +30,6 @@ FILES = ("file_name", "filename", "file", "image_path", "filepath", "file_path",
          "id")
 LABELS = ("label", "labels", "class", "class_name", "category", "target")
 SPLITS = ("split", "subset")
-#: What a row's part may be called.
-PARTS: dict[str, Part] = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
-                          "validation": "validation", "test": "test", "testing": "test"}
 
 
 class Row(NamedTuple):
@@ -148,8 +146,7 @@ def _rows(source: ImageTable, version: str) -> list[Row]:
             raise UserError(f"data: {source.path} row {number} has no {'label' if name else 'file name'}; fill it in, "
                             "or take the row out")
         if split.lower() not in PARTS:
-            raise UserError(f"data: {source.path} row {number} is of the split {split!r}; write train, validation or "
-                            "test")
+            raise UserError(f"data: {source.path} row {number} is of the split {split!r}; write {WRITTEN}")
         path = folder / f"{name}{source.suffix}".replace("\\", "/")  # Windows's
         rows.append(Row(number, name, str(path), label, PARTS[split.lower()]))
     if not any(row.part == "train" for row in rows):

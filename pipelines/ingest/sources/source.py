@@ -1,18 +1,40 @@
 """What a source of examples must be able to do."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epy
 
 from pipelines.entries import Entry
-from pipelines.features.feature import Field
+from pipelines.features.feature import Feature, Field
 from pipelines.ingest.index import Part
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class LookedAt:
+    """What all annotations of a source come to.
+
+    Args:
+        counted: what there is, in a few words.
+        faults: what is wrong with some, and what else to know of them, a few words each with their number.
+        examples, faulty: how many there are, and how many of them have faults.
+        first: of those that have.
+    """
+
+    counted: str
+    faults: Sequence[str]
+    examples: int
+    faulty: int
+    first: str
+
+    def __str__(self) -> str:
+        return f"{self.counted}: {', '.join(self.faults)}" if self.faults else self.counted
 
 
 class Source(Entry):
@@ -63,6 +85,14 @@ class Source(Entry):
     def column(self, part: Part, field: str, positions: Sequence[int] | None = None) -> np.ndarray | None:
         """Return one field's raw values as an array, (examples,), where the source has it at hand; None where examples
         must be read one by one."""
+        return None
+
+    def looked_at(self, features: Mapping[str, Feature]) -> LookedAt | None:
+        """Return what all annotations come to, where the source has them at hand without reading examples; else None.
+
+        Args:
+            features: what examples are made of.
+        """
         return None
 
     def of_model(self, classes: int) -> Source:

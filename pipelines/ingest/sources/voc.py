@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import os
 import xml.etree.ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field as Setting
@@ -12,7 +12,8 @@ from pydantic import Field as Setting
 from pipelines.errors import UserError
 from pipelines.features import image_file
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, part_of
+from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, Listed
+from pipelines.ingest.sources.part_names import part_of
 
 SETTING = "data.source.voc"
 
@@ -32,7 +33,7 @@ class Voc(AnnotatedImages, name="voc", shorthand="path"):
     path: str = Setting(min_length=1)
     class_names: tuple[str, ...] | None = Setting(None, min_length=1)
 
-    def annotated(self) -> Mapping[Part, Sequence[Annotated]]:
+    def annotated(self) -> Mapping[Part, Listed]:
         return _read(self, self._version())[0]
 
     def names(self) -> list[str]:
@@ -51,21 +52,23 @@ class Voc(AnnotatedImages, name="voc", shorthand="path"):
 
 
 @functools.lru_cache(maxsize=4)
-def _read(source: Voc, version: str) -> tuple[dict[Part, list[Annotated]], list[str]]:
+def _read(source: Voc, version: str) -> tuple[dict[Part, Listed], list[str]]:
     """Return the images of each part, and the classes, kept until the version changes. Raises UserError."""
     folders = source._folders()
     files = {path.stem: path for path in sorted(folders["annotations"].glob("*.xml"))}
     if not files:
         raise UserError(f"{SETTING}.path: {folders['annotations']} has no .xml files")
-    objects = {name: _objects(path) for name, path in files.items()}
+    described = {name: _objects(path) for name, path in files.items()}
+    objects = {name: found for name, (found, _) in described.items()}
     images = {path.stem: path for path in image_file.images(folders["images"])}
     known = list(source.class_names or sorted({name for found in objects.values() for name, *_ in found}))
     numbers = {name: number for number, name in enumerate(known)}
-    result: dict[Part, list[Annotated]] = {}
+    result: dict[Part, Listed] = {}
     for part, names in _parts(folders["sets"], files).items():
-        result[part] = [Annotated(str(images.get(name, folders["images"] / f"{name}.jpg")),
-                                  [(*sides, float(numbers.get(label, -1)), crowd)
-                                   for label, sides, crowd in objects[name]]) for name in names]
+        result[part] = Listed.of(
+            Annotated(str(images.get(name, folders["images"] / f"{name}.jpg")),
+                      [(*sides, float(numbers.get(label, -1)), crowd) for label, sides, crowd in objects[name]],
+                      described[name][1]) for name in names)
     return result, known
 
 
@@ -87,8 +90,9 @@ def _parts(folder: Path, files: Mapping[str, Path]) -> dict[Part, list[str]]:
     return parts or {"train": list(files)}
 
 
-def _objects(path: Path) -> list[tuple[str, tuple[float, float, float, float], float]]:
-    """Return what a file lists: class, sides as shares of the image, and whether it is difficult. Raises UserError."""
+def _objects(path: Path) -> tuple[list[tuple[str, tuple[float, float, float, float], float]], tuple[float, float]]:
+    """Return what a file lists: class, sides as shares of the image, and whether it is difficult; and the image's
+    height and width. Raises UserError."""
     try:
         root = xml.etree.ElementTree.parse(path).getroot()
         height, width = (float(root.findtext(f"size/{side}") or 0) for side in ("height", "width"))
@@ -103,5 +107,6 @@ def _objects(path: Path) -> list[tuple[str, tuple[float, float, float, float], f
     if found and (height <= 0 or width <= 0):
         raise UserError(f"{SETTING}: {path} does not say how large its image is (size/width and size/height)")
     # the first pixel is 1, and the last one belongs to the box
-    return [(name, (max(0.0, ymin - 1) / height, max(0.0, xmin - 1) / width, ymax / height, xmax / width),
-             float(difficult > 0)) for name, (ymin, xmin, ymax, xmax), difficult in found]
+    objects = [(name, (max(0.0, ymin - 1) / height, max(0.0, xmin - 1) / width, ymax / height, xmax / width),
+                float(difficult > 0)) for name, (ymin, xmin, ymax, xmax), difficult in found]
+    return objects, (height, width)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from ruamel.yaml.error import YAMLError
 from pipelines.errors import UserError
 from pipelines.features import image_file
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages
+from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, Listed
+from pipelines.ingest.sources.part_names import PARTS
 
 SETTING = "data.source.yolo"
-KEYS: dict[str, Part] = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
 
 
 class Yolo(AnnotatedImages, name="yolo", shorthand="path"):
@@ -33,7 +33,7 @@ class Yolo(AnnotatedImages, name="yolo", shorthand="path"):
 
     path: str = Setting(min_length=1)
 
-    def annotated(self) -> Mapping[Part, Sequence[Annotated]]:
+    def annotated(self) -> Mapping[Part, Listed]:
         return _read(self, *self._version())
 
     def names(self) -> list[str]:
@@ -70,7 +70,7 @@ class Yolo(AnnotatedImages, name="yolo", shorthand="path"):
         document, base = self._document(), self._file().parent
         root = base / str(document.get("path") or "")
         found: list[tuple[Part, str, int]] = []
-        for key, part in KEYS.items():
+        for key, part in PARTS.items():
             if not document.get(key):
                 continue
             name = str(document[key])
@@ -84,7 +84,7 @@ class Yolo(AnnotatedImages, name="yolo", shorthand="path"):
 
 
 @functools.lru_cache(maxsize=4)
-def _read(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, list[Annotated]]:
+def _read(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, Listed]:
     """Return the images of each part. Raises UserError."""
     result = {}
     for part, name, _ in folders:
@@ -97,7 +97,7 @@ def _read(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, list[Anno
         if not any(file.is_file() for file in files):
             raise UserError(f"{SETTING}: none of the {len(images):,} images in {folder} has a text file; the first "
                             f"would be {files[0]}")
-        result[part] = [Annotated(str(path), _rows(file)) for path, file in zip(images, files, strict=True)]
+        result[part] = Listed.of(Annotated(str(path), _rows(file)) for path, file in zip(images, files, strict=True))
     return result
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from etils import epy
 
 from export.signature import Arrays, Tensor
-from export.tflite.detection import BOXES, CLASSES, COUNT, SCORES
-from models.box_coding import BoxCoding
+from export.tflite.detection import BOXES, CLASSES, COUNT, SCORES, Decoding, Level
+from models.box_coding import BoxCoding, Points
 
 with epy.lazy_imports():
     import numpy as np
@@ -16,6 +16,10 @@ with epy.lazy_imports():
 
 #: What is compared of what is found.
 NUMBERS = (BOXES, SCORES)
+#: Boxes that overlap less are never the same.
+HALF = 0.5
+#: How far a side may be from the trained model's, as a share of the image; overlaps differ by as much.
+ROUNDING = 1e-3
 
 
 def tensors(most: int) -> tuple[Tensor, ...]:
@@ -24,11 +28,25 @@ def tensors(most: int) -> tuple[Tensor, ...]:
     Args:
         most: boxes of an image, at most.
     """
-    return (Tensor(name=BOXES, dtype="float32", shape=(most, 4), role="boxes",
+    return (Tensor(name=BOXES, dtype="float32", shape=(most, 4), role="boxes", tolerance=ROUNDING,
                    meaning="ymin, xmin, ymax, xmax as shares of the image, best first"),
-            Tensor(name=SCORES, dtype="float32", shape=(most,), role="scores", meaning="0 to 1"),
+            Tensor(name=SCORES, dtype="float32", shape=(most,), role="scores", tolerance=ROUNDING, meaning="0 to 1"),
             Tensor(name=CLASSES, dtype="int32", shape=(most,), meaning="the class, in the order of labels.txt"),
             Tensor(name=COUNT, dtype="int32", shape=(), role="length", meaning="how many of the rows are boxes"))
+
+
+def driver(coding: BoxCoding, most: int, iou: float, threshold: float) -> Decoding:
+    """Return what an app must know to make boxes of what the network gives.
+
+    Args:
+        most, iou, threshold: see `Decoding`.
+    """
+    levels: tuple[Level, ...] = ()
+    if isinstance(coding, Points):
+        levels = tuple(Level(rows=rows, columns=columns, stride=stride)
+                       for (rows, columns), stride in zip(coding.grids, coding.strides, strict=True))
+    bins = coding.bins if isinstance(coding, Points) else 1
+    return Decoding(size=coding.size, levels=levels, bins=bins, most=most, iou=iou, threshold=threshold)
 
 
 def found(coding: BoxCoding, outputs: Mapping[str, Any], *, most: int, iou: float, score: float) -> dict[str, Any]:
@@ -71,20 +89,60 @@ def one_class_each(boxes: Any, scores: Any) -> tuple[Any, Any]:
     return tf.reshape(boxes, [-1, places * classes, 4]), tf.reshape(alone, [-1, places * classes, classes])
 
 
-def paired(outputs: Arrays, expected: Arrays) -> dict[str, np.ndarray]:
-    """Return what is found in the order of what is expected: each expected box with the nearest found one of its class,
-    zeros where there is none."""
-    result = {name: np.zeros(np.shape(expected[name])) for name in NUMBERS}
-    found, wanted = list(of_images(outputs)), list(of_images(expected))
-    for image, ((boxes, scores, classes), (sides, _, numbers)) in enumerate(zip(found, wanted, strict=True)):
+def paired(outputs: Arrays, expected: Arrays, iou: float, score: float) -> dict[str, np.ndarray]:
+    """Return what is found in the order of what is expected: each expected box with the nearest found one of its class
+    that overlaps it by half, and behind them those that nobody expected, as far as there is room.
+
+    A box that one has and the other lacks shows in its score, which is 0 in the other, and not in its sides. It does
+    not show where rounding may have left it out: where the other has a box of its class that overlaps it by `iou`, or
+    all but that; where its score is hardly above `score`; and where the other has as many boxes as there is room for,
+    all of them at least as good.
+
+    Args:
+        iou: the overlap from which two boxes of one class are one thing.
+        score: from which boxes are found.
+    """
+    result = {name: np.array(expected[name], float) for name in NUMBERS}
+    for image, (found, wanted) in enumerate(zip(of_images(outputs), of_images(expected), strict=True)):
+        room = len(result[SCORES][image])
+        boxes, scores, classes = found
         free = np.ones(len(boxes), bool)
-        for row, (box, number) in enumerate(zip(sides, numbers, strict=True)):
-            apart = np.abs(boxes - box).max(axis=1, initial=0) + np.where(free & (classes == number), 0.0, np.inf)
-            if len(apart) and np.isfinite(apart.min()):
-                nearest = int(apart.argmin())
+        for row, (box, value, number) in enumerate(zip(*wanted, strict=True)):
+            near = free & (classes == number) & (overlaps(box, boxes) >= HALF)
+            if near.any():
+                nearest = int(np.where(near, np.abs(boxes - box).max(axis=1), np.inf).argmin())
                 free[nearest] = False
                 result[BOXES][image, row], result[SCORES][image, row] = boxes[nearest], scores[nearest]
+            elif _is_missing(box, value, number, found, room, iou, score):
+                result[SCORES][image, row] = 0.0
+        begin = len(wanted[0])
+        for row, one in enumerate(np.flatnonzero(free)[:room - begin], start=begin):
+            if _is_missing(boxes[one], scores[one], classes[one], wanted, room, iou, score):
+                result[SCORES][image, row] = scores[one]
     return result
+
+
+def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of a box and others (boxes, 4)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    return shared / np.maximum(areas - shared, 1e-12)
+
+
+def _is_missing(box: np.ndarray, value: float, number: int, others: tuple[np.ndarray, np.ndarray, np.ndarray],
+                room: int, iou: float, score: float) -> bool:
+    """Return whether a box is missing among others for another reason than rounding, see `paired`.
+
+    Args:
+        value, number: its score and its class.
+        others: boxes, scores, classes.
+        room: how many there may be.
+    """
+    boxes, scores, classes = others
+    least = float(scores.min()) if len(boxes) == room else score
+    beside = (overlaps(box, boxes)[classes == number] >= iou - ROUNDING).any()
+    return value > least + ROUNDING and not beside
 
 
 def of_images(outputs: Arrays) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -26,8 +26,10 @@ STATISTICS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large",
 FOUND, AT_FOUND = 0.5, 0
 #: All sizes, and 100 boxes an image, among COCO's settings.
 ALL_SIZES, ALL_BOXES = 0, 2
-#: Classes that the model card names as the weakest.
-NAMED = 3
+#: Sizes of boxes, and their places among COCO's.
+SIZES = {"small": 1, "medium": 2, "large": 3}
+#: Classes that the model card names as the weakest, and kinds of mistakes that the report lists.
+NAMED, MISTAKES = 3, 20
 BACKGROUND = "background"
 
 
@@ -76,14 +78,19 @@ class Coco:
                    "map_75": values.get("map_75", 0.0), "best_threshold": curve.threshold, "best_f1": curve.f1}
         precision = by_class.eval["precision"][..., ALL_SIZES, ALL_BOXES]
         counts = np.bincount(truth[truth[:, 6] == 0, 5].astype(int), minlength=len(self.names))
+        of_sizes = [by_class.eval["precision"][..., size, ALL_BOXES] for size in SIZES.values()]
         rows: list[list[str | int | float]] = [
-            [name, int(counts[number]), *(_mean(precision[kind, :, number])
-                                          for kind in (slice(None), AT_FOUND))]
+            [name, int(counts[number]), *(_mean(precision[kind, :, number]) for kind in (slice(None), AT_FOUND)),
+             *(_mean(of_size[:, :, number]) for of_size in of_sizes)]
             for number, name in enumerate(self.names)]
+        curves = {name: precision[AT_FOUND, :, number] for number, name in enumerate(self.names)}
         matrix = self._confusion(truth, answers, curve.threshold)
         return Evaluation(
-            metrics=rounded(values), figures=self._draw(folder, curve, matrix) if folder is not None else [],
-            tables=[Table(title="Classes", columns=["class", "test boxes", "AP", "AP at 0.5"], rows=rows)],
+            metrics=rounded(values), figures=self._draw(folder, curve, curves, matrix) if folder is not None else [],
+            tables=[Table(title="Classes", columns=["class", "test boxes", "AP", "AP at 0.5",
+                                                    *(f"AP {size}" for size in SIZES)], rows=rows),
+                    Table(title="Taken for another, missed and made up, at the best threshold",
+                          columns=["true", "taken for", "boxes"], rows=self._mistakes(matrix))],
             limits=[f"Weakest classes (AP): {_weakest(rows)}.",
                     f"Boxes with a score of {curve.threshold:.2f} and more are the best compromise on the test set: "
                     f"F1 {curve.f1:.3f} at an overlap of {FOUND}.",
@@ -132,12 +139,19 @@ class Coco:
                     matrix[int(truth[one - 1, 5]), classes] += 1
         return matrix
 
-    def _draw(self, folder: Path, curve: Curve, matrix: np.ndarray) -> list[Figure]:
-        detection.precision_recall(curve.recall, curve.precision, curve.at, folder / "precision_recall.png")
+    def _mistakes(self, matrix: np.ndarray) -> list[list[str | int | float]]:
+        """Return the most frequent mistakes: true class, what it was taken for, how often."""
+        names = [*self.names, BACKGROUND]
+        found = [[names[row], names[column], int(matrix[row, column])] for row, column in np.argwhere(matrix)
+                 if row != column]
+        return sorted(found, key=lambda one: -int(one[2]))[:MISTAKES]
+
+    def _draw(self, folder: Path, curve: Curve, curves: dict[str, np.ndarray], matrix: np.ndarray) -> list[Figure]:
+        detection.precision_recall(curve.recall, curve.precision, curve.at, folder / "precision_recall.png", curves)
         figures.confusion(matrix, [*self.names, BACKGROUND], folder / "confusion.png")
         return [Figure(file="precision_recall.png",
-                       caption=f"Precision over recall at an overlap of {FOUND}, all classes together; the point is "
-                               f"the best threshold, {curve.threshold:.2f}"),
+                       caption=f"Precision over recall at an overlap of {FOUND}, all classes together and each by "
+                               f"itself; the point is the best threshold, {curve.threshold:.2f}"),
                 Figure(file="confusion.png",
                        caption="Boxes of each true class (rows) by predicted class (columns), at the best threshold")]
 
@@ -180,19 +194,11 @@ def f1(truth: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> float:
     """
     taken = np.zeros(len(truth), bool)
     for box, number in zip(boxes, classes, strict=True):
-        overlap = np.where(taken | (truth[:, feature.CLASS] != number), 0.0, _overlaps(box, truth[:, :4]))
+        overlap = np.where(taken | (truth[:, feature.CLASS] != number), 0.0, detections.overlaps(box, truth[:, :4]))
         if len(overlap) and overlap.max() >= FOUND:
             taken[overlap.argmax()] = True
     total = len(truth) + len(boxes)
     return 2 * taken.sum() / total if total else 1.0
-
-
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of a box and others (boxes, 4)."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    shared = np.maximum(sides, 0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, 1e-12)
 
 
 def _annotation(number: int, row: np.ndarray) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Object detection: what is in an image, and where."""
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from pydantic import Field, PrivateAttr
 import models
 from export.signature import Arrays, Function, Signature, Tensor
 from export.targets import tools
-from export.tflite.detection import PostProcessing
+from export.tflite import detection as detection_file
+from export.tflite.detection import LOCATION, PostProcessing
 from models.box_coding import RAW_LOGITS, BoxCoding
 from pipelines.errors import UserError
 from pipelines.features import boxes as feature
@@ -22,7 +24,7 @@ from pipelines.figures import detection
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
-from pipelines.tasks.object_detection import detections, drawn
+from pipelines.tasks.object_detection import detections, drawn, mediapipe
 from pipelines.tasks.object_detection.measure import STATISTICS, Coco
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
 from pipelines.training.detection.assigning import Truth
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 IMAGE, TARGET = "image", "boxes"
 #: The overlap from which a box counts as found while a model learns.
 FOUND = 0.5
+#: The served signature of what the network gives.
+NETWORK = "network"
 LABELS = {"map": "mAP", "map_50": "mAP at 0.5", "map_75": "mAP at 0.75"}
 
 
@@ -60,7 +64,7 @@ class ObjectDetection(Task, name="object_detection"):
     """
 
     inputs, targets, split = {IMAGE: Image}, {TARGET: Boxes}, "random"
-    metrics = tuple(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS[:3])
+    metrics = tuple(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS)
     watched = (Metric(name="found", label="boxes found"),)
     ranked, gives_boxes = True, True
     worst_caption = ("The best, the median and the worst test images by their own F1: what is true, and what the model "
@@ -78,7 +82,10 @@ class ObjectDetection(Task, name="object_detection"):
 
     @property
     def usual_loss(self) -> str:
-        kind = self._builder.reads
+        imported = self._model is None or self._model.imported is not None
+        kind = None if imported else self._builder.reads
+        if kind is None:  # refused later, with all else that does not go together
+            return "detection"
         return next(str(loss.entry_name) for loss in Loss.choices.values()
                     if issubclass(loss, DetectorLoss) and issubclass(kind, loss.reads))
 
@@ -123,10 +130,13 @@ class ObjectDetection(Task, name="object_detection"):
                                                               self.threshold)}
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Return what the network gives, and beside it the boxes that are found, unless the file gives them itself."""
+        """Return what the network gives, and beside it the boxes that are found, unless the file gives them itself.
+        Of a file that decodes alone those are found that MediaPipe finds."""
         outputs = predictor.predict(inputs)
         if detections.BOXES in outputs:
             return outputs
+        if LOCATION in outputs:
+            return outputs | mediapipe.found(outputs, most=self.most, score=self.score)
         coding = self.coding(inputs[IMAGE].shape[1:])
         return outputs | {name: value.numpy() for name, value in self._found(coding, outputs).items()}
 
@@ -154,14 +164,14 @@ class ObjectDetection(Task, name="object_detection"):
                 f"{evaluation.metrics['map_50']:.3f} at an overlap of one half.")
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return, for a server, `serving_default` and `serving_bytes` to what the network gives and the boxes that are
-        found."""
+        """Return, for a server, `serving_default` and `serving_bytes` to the boxes that are found, and `network` to
+        what the network gives."""
         functions = super().functions(model, data, place)
         if place == "device":
             return functions
-        index = data.index
-        coding = self._coding_of(index)
-        return [self._with_found(function, coding) for function in functions]
+        coding, network = self._coding_of(data.index), functions[0]
+        return [*(self._finding(function, coding) for function in functions),
+                dataclasses.replace(network, signature=network.signature.renamed(NETWORK))]
 
     def draw(self, axes: Axes, data: Data, inputs: Arrays, targets: Arrays, position: int,
              title: str | None = None) -> None:
@@ -187,22 +197,30 @@ class ObjectDetection(Task, name="object_detection"):
     def compared(self, index: Index, given: Collection[str]) -> Compared:
         """Return how a file is compared: by what the network gives, or, where it gives boxes, or chooses its places
         itself, box by box."""
+        if LOCATION in given:
+            behind = dataclasses.replace(self.post_processing(index), suppresses=False)
+            return Compared(behind.outputs, lambda outputs: {
+                name: value.numpy() for name, value in detection_file.decoded(behind, outputs).items()})
         coding = self._coding_of(index)
         if coding.places_are_fixed and RAW_LOGITS in given:
             return super().compared(index, given)
         tensors = [tensor for tensor in detections.tensors(self.most) if tensor.name in detections.NUMBERS]
         return Compared(tensors, lambda outputs: {
-            name: value.numpy() for name, value in self._found(coding, outputs).items()}, detections.paired)
+            name: value.numpy() for name, value in self._found(coding, outputs).items()},
+                        functools.partial(detections.paired, iou=self.iou, score=self.score))
 
     def post_processing(self, index: Index) -> PostProcessing:
         coding = self._coding_of(index)
 
-        def decode(outputs: dict[str, Any]) -> tuple[Any, Any]:
+        def decode(outputs: Mapping[str, Any]) -> tuple[Any, Any]:
             boxes, scores = detections.shares(coding, outputs), coding.scores(outputs)
             return (boxes, scores) if len(boxes.shape) == 3 else detections.one_class_each(boxes, scores)
 
         shapes = {tensor.name: tuple(size or 1 for size in tensor.shape) for tensor in self.outputs(index)}
-        return PostProcessing(decode, shapes, detections.tensors(self.most), self.iou, self.score)
+        driver = detections.driver(coding, self.most, self.iou, self.threshold)
+        classes = len(index.names(TARGET))
+        return PostProcessing(driver, decode, shapes, coding.places(classes), classes, detections.tensors(self.most),
+                              self.score)
 
     def decision(self, outputs: Arrays) -> np.ndarray:
         """Return how many boxes are found."""
@@ -220,15 +238,13 @@ class ObjectDetection(Task, name="object_detection"):
     def _found(self, coding: BoxCoding, outputs: Any) -> dict[str, Any]:
         return detections.found(coding, outputs, most=self.most, iou=self.iou, score=self.score)
 
-    def _with_found(self, function: Function, coding: BoxCoding) -> Function:
-        """Return the function with the boxes that are found beside what the network gives."""
+    def _finding(self, function: Function, coding: BoxCoding) -> Function:
+        """Return the function that gives the boxes that are found in place of what the network gives."""
         def call(**tensors: Any) -> dict[str, Any]:
-            outputs = function.call(**tensors)
-            return {**outputs, **self._found(coding, outputs)}
+            return self._found(coding, function.call(**tensors))
 
         signature: Signature = function.signature
-        outputs = (*signature.outputs, *detections.tensors(self.most))
-        return Function(signature.model_copy(update={"outputs": outputs}), call)
+        return Function(signature.model_copy(update={"outputs": detections.tensors(self.most)}), call)
 
 
 def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:

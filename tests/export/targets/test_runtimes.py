@@ -122,7 +122,7 @@ def test_the_page_is_of_image_classifiers(dense, classified, tmp_path, monkeypat
     content = (dense.source / "litert" / "float32.tflite").read_bytes()
     with pytest.raises(ValueError, match=r"it takes 2 tensors \((depth, image|image, depth)\); it must be one"):
         web.write(tmp_path / "page", dense.about, {"float32": content})
-    with pytest.raises(ValueError, match="the page classifies images, and float32 takes image"):
+    with pytest.raises(ValueError, match=r"shows classes, masks and boxes of images, and float32 .* without labels"):
         web.write(tmp_path / "page", classified.about.model_copy(update={"labels": []}), models)
 
 

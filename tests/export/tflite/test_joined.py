@@ -1,15 +1,20 @@
 """One file behind another, and boxes behind a detector's network."""
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from flatbuffers import number_types, table
 
 from export.predictors import LiteRTPredictor
+from export.signature import Signature
 from export.tflite import detection, metadata, signatures
 from export.tflite import file as tflite_file
 from export.tflite.joined import joined
 from export.tflite.metadata import Description
 from models.box_coding import Points
 from pipelines.tasks.object_detection import detections
+from tests.export.tflite.test_metadata import embedded
 
 GIVEN = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
 
@@ -52,8 +57,8 @@ def test_what_does_not_fit_is_refused():
 
 @pytest.fixture(scope="module")
 def detector():
-    """A network that gives the same boxes and logits of every image, shifted by the image's mean; its file, and the
-    one with boxes behind it."""
+    """A network that gives the same boxes and logits of every image, shifted by the image's mean: its file, and what
+    stands behind it."""
     coding = Points((32, 48), (8,), 1)
     generator = np.random.default_rng(3)
     boxes = generator.uniform(0.3, 2.0, (1, coding.count, 4)).astype("float32")
@@ -62,13 +67,15 @@ def detector():
                                        "logits": logits + tf.reduce_mean(image)},
                         tf.TensorSpec((1, 32, 48, 3), tf.float32, "image"))
     behind = detection.PostProcessing(
+        detections.driver(coding, most=10, iou=0.5, threshold=0.1),
         lambda outputs: (detections.shares(coding, outputs), coding.scores(outputs)),
-        {"boxes": (coding.count, 4), "logits": (coding.count, 3)}, detections.tensors(10), iou=0.5, score=0.1)
-    return coding, content, detection.with_post_processing(content, behind)
+        {"boxes": (coding.count, 4), "logits": (coding.count, 3)}, coding.count, 3, detections.tensors(10), score=0.1)
+    return coding, content, behind
 
 
 def test_the_operator_finds_what_tensorflow_does(detector, tmp_path):
-    coding, content, whole = detector
+    coding, content, behind = detector
+    whole = detection.with_post_processing(content, behind)
     for name, one in (("network", content), ("whole", whole)):
         (tmp_path / f"{name}.tflite").write_bytes(one)
     images = np.linspace(-1, 2, 8, dtype="float32")[:, None, None, None] * np.ones((1, 32, 48, 3), "float32")
@@ -79,12 +86,47 @@ def test_the_operator_finds_what_tensorflow_does(detector, tmp_path):
     assert set(given) == set(detection.OUTPUTS)
     np.testing.assert_array_equal(np.ravel(given["num_detections"]), expected["num_detections"])
     assert len(set(expected["num_detections"].tolist())) > 2
-    for name, values in detections.paired(given, expected).items():
+    for name, values in detections.paired(given, expected, 0.5, 0.1).items():
         np.testing.assert_allclose(values, expected[name], atol=1e-5)
 
 
+def test_a_file_may_decode_alone(detector, tmp_path):
+    coding, content, behind = detector
+    alone = dataclasses.replace(behind, suppresses=False)
+    for name, one in (("network", content), ("decoding", detection.with_post_processing(content, alone))):
+        (tmp_path / f"{name}.tflite").write_bytes(one)
+    image = np.full((1, 32, 48, 3), 0.5, "float32")
+    outputs = LiteRTPredictor(tmp_path / "network.tflite").predict({"image": image})
+    given = LiteRTPredictor(tmp_path / "decoding.tflite").predict({"image": image})
+    assert {tensor.name: (1, *tensor.shape) for tensor in alone.outputs} == {
+        name: value.shape for name, value in given.items()}
+    boxes = np.clip(np.asarray(coding.decode(outputs["boxes"])) / [32, 48, 32, 48], 0, 1)
+    np.testing.assert_allclose(given["location"][..., :2], (boxes[..., :2] + boxes[..., 2:]) / 2, atol=1e-6)
+    np.testing.assert_allclose(given["location"][..., 2:], boxes[..., 2:] - boxes[..., :2], atol=1e-6)
+    np.testing.assert_allclose(given["score"], 1 / (1 + np.exp(-outputs["logits"])), atol=1e-6)
+    assert "TFLite_Detection_PostProcess" not in tflite_file.operators((tmp_path / "decoding.tflite").read_bytes())
+
+
+def test_mediapipe_is_told_how_to_read_decoded_boxes(detector):
+    """Of key points there are none, and yet each must have two numbers: MediaPipe ends the process otherwise."""
+    coding, content, behind = detector
+    alone = dataclasses.replace(behind, suppresses=False)
+    signature = Signature(inputs=(), outputs=alone.outputs)
+    described = metadata.embed(detection.with_post_processing(content, alone),
+                               Description(name="d", labels=["a", "b", "c"], signature=signature))
+    data = embedded(described)
+    assert b"DETECTOR_METADATA" in data
+    inner = data[data.index(b"V001") - 4:]
+    root = table.Table(inner, int.from_bytes(inner[:4], "little"))
+    decoding = table.Table(inner, root.Indirect(root.Offset(8) + root.Pos))
+    numbers = [decoding.Get(number_types.Int32Flags, decoding.Offset(4 + 2 * slot) + decoding.Pos)
+               for slot in (0, 1, 2, 5)]
+    assert numbers == [3, coding.count, 4, 2]
+
+
 def test_its_metadata_name_what_mediapipe_looks_for(detector):
-    _, _, whole = detector
+    _, content, behind = detector
+    whole = detection.with_post_processing(content, behind)
     about = Description(name="d", labels=["a", "b", "c"])
     described = metadata.embed(whole, about)
     assert metadata.read(described).labels == ["a", "b", "c"]

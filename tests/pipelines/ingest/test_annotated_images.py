@@ -8,8 +8,9 @@ import pytest
 from pipelines.errors import UserError
 from pipelines.ingest import Source
 from pipelines.ingest.data import Data
-from pipelines.ingest.indexing import build_index
+from pipelines.ingest.indexing import Reader, build_index
 from pipelines.recipe.recipe import Recipe
+from pipelines.tools import check
 
 #: Height, width; and of each image its boxes in pixels, as ymin, xmin, ymax, xmax, class.
 SIZE = (40, 80)
@@ -158,8 +159,8 @@ def test_numbered_names_are_taken_by_their_numbers(tmp_path):
 def test_shares_may_be_rounded_beyond_the_image(tmp_path):
     write_image(tmp_path / "a.png")
     (tmp_path / "b.csv").write_text("file,class,xmin,ymin,xmax,ymax\na.png,x,0,0,1.0004,.5\n")
-    rows = Source.read({"box_table": str(tmp_path / "b.csv")}).annotated()["train"][0].boxes
-    assert rows == [(0.0, 0.0, 0.5, 1.0004, 0.0, 0.0)]
+    rows = Source.read({"box_table": str(tmp_path / "b.csv")}).annotated()["train"].rows
+    assert rows.tolist() == [[0.0, 0.0, 0.5, 1.0004, 0.0, 0.0]]
 
 
 def test_parts_of_a_list_of_both_are_told_apart(tmp_path):
@@ -231,3 +232,54 @@ def test_what_cannot_be_read_is_said(write, change, expected, tmp_path):
 def test_what_is_not_there_is_said(kind, tmp_path):
     with pytest.raises(UserError, match=f"data.source.{kind}.path: there is no"):
         Source.read({kind: str(tmp_path / "nowhere")}).fingerprint()
+
+
+def faulty(folder):
+    """Return a recipe of images whose boxes have every fault, and a crowd."""
+    images = {f"{number}": [] for number in range(8)}
+    for name in images:
+        write_image(folder / f"{name}.png")
+    document = coco(images, 0)
+    wrong = {0: [0, 0, 0, 9], 1: [70, 0, 20, 9], 2: [20, 9, -5, -5], 3: [1, 1, 5, 5], 5: [2, 2, 6, 6]}
+    document["annotations"] = [{"id": 1 + number, "image_id": number, "bbox": box, "iscrowd": int(number == 5),
+                                "category_id": 99 if number == 3 else 7} for number, box in wrong.items()]
+    document["annotations"] += [{"id": 20 + number, "image_id": 4, "bbox": [1, 1, 5, 5], "category_id": 14}
+                                for number in range(4)]
+    (folder / "c.json").write_text(json.dumps(document))
+    return recipe_of({"coco": str(folder / "c.json")}, max_unreadable=0.7)
+
+
+def test_every_fault_is_counted_and_named(tmp_path):
+    """Of eight images one has a box of no area, one outside, one swapped, one of no known class, one too many boxes."""
+    recipe = faulty(tmp_path)
+    looked = recipe.data.source.looked_at(Reader(recipe.data, recipe.task).features)
+    assert str(looked) == ("9 boxes in 8 images: 1 of an unknown class, 1 with sides swapped, 1 outside the image, "
+                           "1 of no area, 1 of crowds, more than 3 in 1 image")
+    assert (looked.examples, looked.faulty) == (8, 5) and looked.first.endswith("0.png")
+    index = build_index(recipe.data, recipe.task, 7)
+    reasons = {one.name[-5:]: one.reason for one in index.unreadable}
+    assert {name: reason.partition("of 1, ")[2] for name, reason in reasons.items() if name != "4.png"} == {
+        "0.png": "of no area", "1.png": "that is outside the image: 0.000, 0.875, 0.225, 1.125",
+        "2.png": "whose sides are swapped", "3.png": "of class -1, but there are 2 classes, 0 to 1"}
+    assert reasons["4.png"] == "has 4 boxes; raise data.boxes.most, which is 3, or take some out"
+    assert index.counts["train"]["boxes"] == [0, 0], "a crowd is not counted"
+
+
+def test_a_check_counts_faults_and_draws_what_is_right(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = faulty(tmp_path)
+    assert check.count_faults(recipe.written()).startswith("9 boxes in 8 images: 1 of an unknown class")
+    strict = recipe.model_copy(update={"data": recipe.data.model_copy(update={"max_unreadable": 0.5})})
+    with pytest.raises(UserError, match=r"5 of 8 examples have faults \(limit 50\.00%\)\. The first: .*0\.png\. Mend"):
+        check.count_faults(strict.written())
+    check.draw_samples(recipe.written(), tmp_path / "runs/x/check.png")
+    pixels = np.asarray(PIL.Image.open(tmp_path / "runs/x/check.png").convert("RGB")).reshape(-1, 3).astype(int)
+    assert (np.ptp(pixels, axis=1) > 60).any(), "a box is drawn in its colour"
+
+
+def test_images_without_any_box_are_refused(tmp_path):
+    recipe = recipe_of(as_yolo(tmp_path))
+    for path in tmp_path.rglob("labels/*.txt"):
+        path.write_text("")
+    with pytest.raises(UserError, match="no image of the train split has a box; annotate some"):
+        recipe.task.dimensions(build_index(recipe.data, recipe.task, 7))

@@ -23,3 +23,11 @@ def test_a_model_that_there_is_not_is_refused():
         gates.parse_limit(">= boosting", BASELINES)
     with pytest.raises(ValueError, match="give a comparison and a number"):
         gates.parse_limit(">= boosting")
+
+
+def test_what_was_not_measured_is_missed():
+    """As the mAP of large boxes, where the test set has none."""
+    whole, one = gates.check({"map_large": ">= 0.5", "int8.map_large": ">= 0.5", "map": ">= 0"}, {},
+                             {"map_large", "int8.map_large"})
+    assert [gate.name for gate in (whole, one)] == ["map_large", "int8.map_large"]
+    assert not whole.passed and not one.passed and whole.shown == "not made"

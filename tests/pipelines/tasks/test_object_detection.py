@@ -1,6 +1,4 @@
 """Detection: what is found, COCO's numbers, and a run to its end."""
-import itertools
-import json
 
 import keras
 import matplotlib.figure
@@ -11,7 +9,6 @@ import tensorflow as tf
 from pydantic import ValidationError
 
 import models
-from export.predictors import LiteRTPredictor
 from export.signature import Tensor
 from models.box_coding import Points
 from pipelines.errors import UserError
@@ -21,11 +18,9 @@ from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import digits_in_scenes
 from pipelines.recipe.recipe import Recipe
 from pipelines.tasks.object_detection import detections, drawn
-from pipelines.tasks.object_detection.measure import Coco, f1
+from pipelines.tasks.object_detection.measure import STATISTICS, Coco, f1
 from pipelines.training.learners.supervised import learning, supervised
 from pipelines.training.losses import Loss
-from tests.conftest import run_here
-from tests.export.tflite.test_metadata import MEDIAPIPE, mediapipe
 
 NAMES = ["cat", "dog", "cow"]
 SIZE = (64, 96)
@@ -71,7 +66,10 @@ def test_what_is_all_right_is_worth_one():
     assert wrong == [0, 0] and result.metrics["map"] == result.metrics["map_50"] == 1
     assert result.metrics["best_f1"] == 1 and result.metrics["best_threshold"] == pytest.approx(0.8)
     assert "map_large" not in result.metrics, "no box is large"
-    assert result.tables[0].rows == [["cat", 1, 1.0, 1.0], ["dog", 1, 1.0, 1.0], ["cow", 0, "–", "–"]]
+    assert result.tables[0].columns[2:] == ["AP", "AP at 0.5", "AP small", "AP medium", "AP large"]
+    assert result.tables[0].rows == [["cat", 1, 1.0, 1.0, 1.0, "–", "–"], ["dog", 1, 1.0, 1.0, 1.0, "–", "–"],
+                                     ["cow", 0, "–", "–", "–", "–", "–"]]
+    assert set(STATISTICS) - set(result.metrics) == {"map_medium", "map_large", "recall_medium", "recall_large"}
 
 
 def test_the_numbers_are_cocos():
@@ -81,9 +79,9 @@ def test_the_numbers_are_cocos():
     measure, wrong = measured((truth, answered((FAR, 0.9, 0), (ONE, 0.8, 0), ([0.0, 0.8, 0.2, 0.924], 0.7, 1))))
     result = measure.result()
     cat, dog = result.tables[0].rows[:2]
-    assert cat[1:] == [2, pytest.approx(51 / 101 / 2, abs=1e-6), pytest.approx(51 / 101 / 2, abs=1e-6)], (
+    assert cat[1:4] == [2, pytest.approx(51 / 101 / 2, abs=1e-6), pytest.approx(51 / 101 / 2, abs=1e-6)], (
         "precision of one half up to a recall of one half")
-    assert dog[1:] == [1, pytest.approx(0.3, abs=1e-6), 1.0], "it overlaps by 0.62: found at 0.50, 0.55 and 0.60"
+    assert dog[1:4] == [1, pytest.approx(0.3, abs=1e-6), 1.0], "it overlaps by 0.62: found at 0.50, 0.55 and 0.60"
     assert result.metrics["map"] == pytest.approx((cat[2] + dog[2]) / 2, abs=1e-6)
     assert wrong == [pytest.approx(1 - 2 * 2 / 6)]
     assert f1(truth[:2], np.array([narrow]), np.array([0])) == pytest.approx(2 / 3)
@@ -112,6 +110,7 @@ def test_what_is_taken_for_what_has_the_background_last():
                           (rows([*ONE, 2, 0]), answered((ONE, 0.9, 2))))
     matrix = measure._confusion(np.concatenate(measure.truth), np.concatenate(measure.answers), 0.5)
     assert matrix.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 0, 1, 0]]
+    assert measure._mistakes(matrix) == [["cat", "dog", 1], ["dog", "background", 1], ["background", "cow", 1]]
 
 
 def distances(coding, boxes):
@@ -248,101 +247,3 @@ def test_scenes_are_the_same_every_time_and_share_nothing():
     assert (boxes[:, :2] < boxes[:, 2:]).all() and boxes.min() >= 0 and boxes.max() <= 128
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     assert ((sides >= digits_in_scenes.SMALLEST) & (sides <= digits_in_scenes.LARGEST)).all()
-
-
-RECIPE = """\
-name: scenes
-task: object_detection
-data:
-  source: digits_in_scenes
-  image: {size: 64}
-  boxes: {most: 6}
-  batch: 32
-model: {builder: yolov8, width: 0.125, depth: 0.17, levels: [3], bins: 8, activation: relu, batch_norm_momentum: 0.9}
-train:
-  epochs: 2
-  schedule: {cosine: 0.004}
-compress: {variants: [float32, int8]}
-export: {targets: [litert, {litert: {name: boxes, post_processing: true}}, saved_model]}
-verify: {runs: 10}
-gates: {float32.max_error: "<= 1e-4"}
-"""
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    """A working folder in which the recipe was run."""
-    folder = tmp_path_factory.mktemp("scenes")
-    (folder / "recipe.yaml").write_text(RECIPE)
-    done = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
-    assert done.code == 0, done.out + done.err
-    return folder
-
-
-@pytest.mark.slow
-def test_a_run_ends_in_files_that_find_the_same(scenes):
-    result = json.loads((scenes / "r.json").read_text())
-    reference = result["reference"]["metrics"]["map_50"]
-    of = {(one["target"], one["variant"]): one for one in result["artifacts"]}
-    assert set(of) == {(target, variant) for target in ("litert", "boxes") for variant in ("float32", "int8")} | {
-        ("saved_model", "float32")}
-    assert reference > 0.02
-    for name in (("litert", "float32"), ("boxes", "float32"), ("saved_model", "float32")):
-        assert of[name]["metrics"]["map_50"] == pytest.approx(reference, abs=1e-3)
-    rounded = of["litert", "int8"]["metrics"]["map_50"]
-    assert of["boxes", "int8"]["metrics"]["map_50"] == pytest.approx(rounded, abs=2e-3)
-    assert of["boxes", "float32"]["max_error"] < 1e-3 and not of["boxes", "int8"]["integer"]
-    assert of["litert", "int8"]["integer"] and of["litert", "int8"]["metrics"]["map_50"] > reference - 0.05
-    served = of["saved_model", "float32"]["served"]
-    assert set(served) == {"grpc", "rest"} and all(one["max_error"] < 1e-3 for one in served.values())
-    picture = next((scenes / "runs/scenes/latest/package/bundle/samples").glob("*.png"))
-    said = run_here("predict", "runs/scenes/latest", picture, cwd=scenes)
-    assert said.code == 0 and picture.name in said.out
-    PIL.Image.open(picture).resize((300, 200)).save(scenes / "wide.jpg")
-    drawn = run_here("predict", "runs/scenes/latest", picture, "wide.jpg", "--out", "drawn", cwd=scenes)
-    assert drawn.code == 0, drawn.err
-    results = json.loads((scenes / "drawn/results.json").read_text())
-    assert {one["file_name"] for one in results} == {str(picture), "wide.jpg"}
-    assert {"image_id", "category_id", "category", "bbox", "score"} <= set(results[0])
-    assert max(one["bbox"][0] for one in results if one["file_name"] == "wide.jpg") > 64, "in the image's own pixels"
-    assert PIL.Image.open(scenes / "drawn/wide.png").size == (300, 200)
-    report = (scenes / "runs/scenes/latest/report.html").read_text()
-    assert "Precision over recall" in report and "the worst test images by their own F1" in report
-
-
-LEAST = 0.08
-FIND = f"""
-import json, sys
-import mediapipe
-import numpy
-from mediapipe.tasks.python import BaseOptions, vision
-path, images = sys.argv[1:]
-options = vision.ObjectDetectorOptions(base_options=BaseOptions(model_asset_path=path), score_threshold={LEAST})
-with vision.ObjectDetector.create_from_options(options) as detector:
-    for pixels in numpy.load(images):
-        found = detector.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels)).detections
-        print(json.dumps([[one.bounding_box.origin_y, one.bounding_box.origin_x, one.bounding_box.height,
-                           one.bounding_box.width, kind.score, kind.category_name]
-                          for one in found for kind in one.categories]))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not MEDIAPIPE.is_dir(), reason="MediaPipe is not here; make .venv/.mediapipe brings it")
-@pytest.mark.parametrize("variant", ["float32", "int8"])
-def test_mediapipe_finds_the_same_boxes(scenes, variant, tmp_path):
-    """Its boxes are whole pixels: where they begin, and their sides, cut off; two classes of one box are one there."""
-    images = np.stack([np.asarray(PIL.Image.fromarray(image).resize((64, 64))) for image, *_ in itertools.islice(
-        digits_in_scenes.scenes(digits_in_scenes.PARTS["test"]), 40)])
-    np.save(tmp_path / "images.npy", images)
-    path = scenes / f"runs/scenes/latest/export/boxes/{variant}.tflite"
-    said = [json.loads(line) for line in mediapipe(FIND, path, tmp_path / "images.npy").splitlines()]
-    answers = detections.of_images(LiteRTPredictor(path).predict({"image": images}))
-    assert sum(map(len, said)) > 20
-    for found, (boxes, scores, classes) in zip(said, answers, strict=True):
-        known = scores >= LEAST
-        corners = np.trunc(boxes[known, :2] * 64 + 1e-4)
-        sides = np.trunc((boxes[known, 2:] - boxes[known, :2]) * 64 + 1e-4)
-        expected = [[*corner, *side, pytest.approx(score, abs=1e-5), str(number)] for corner, side, score, number in
-                    zip(corners.tolist(), sides.tolist(), scores[known], classes[known], strict=True)]
-        assert sorted(found, key=lambda one: -one[4]) == sorted(expected, key=lambda one: -one[4].expected)

@@ -255,3 +255,15 @@ def test_a_model_made_elsewhere_is_measured_on_masks(tmp_path, monkeypatch, lite
         "float32": True, "int8": False}
     refused = litepress("press", "m.keras", "--data", "photos", "--no-track", "--task", "image_classification")
     assert refused.code == 2 and "it must be (batch, classes)" in refused.err
+
+
+def test_served_masks_are_compared_but_for_ties():
+    """Of three pixels one is right, one between two classes that are all but equal, and one wrong."""
+    expected = {"logits": np.array([[[[2.0, 1.0, 0.0], [1.0, 1.00001, 0.0], [2.0, 1.0, 0.0]]]])}
+    given = {"logits": expected["logits"], "mask": np.array([[[0, 0, 1]]])}
+    compared = SemanticSegmentation().compared(index_of(mask=(1, 3)), list(given))
+    wanted = compared.expected(expected)
+    assert [tensor.name for tensor in compared.tensors] == ["logits", "mask"]
+    assert wanted["mask"].tolist() == [[[0, 1, 0]]]
+    assert compared.paired(given, wanted)["mask"].tolist() == [[[0, 1, 1]]]
+    assert [tensor.name for tensor in SemanticSegmentation().compared(index_of(), ["logits"]).tensors] == ["logits"]
