@@ -34,6 +34,6 @@ from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
 __all__ = ["Builder", "alexnet", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
-           "ds_cnn", "efficientnet", "features", "ft_transformer", "googlenet", "inception", "lenet5", "mlp",
-           "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet", "shufflenet",
-           "squeezenet", "unet", "vgg", "vit", "wide_and_deep", "yolov8"]
+           "ds_cnn", "efficientnet", "features", "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "mlp",
+           "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register",
+           "resnet", "shufflenet", "squeezenet", "unet", "vgg", "vit", "wide_and_deep", "yolov8"]

@@ -29,8 +29,8 @@ class DataSection(Section):
         batch: examples per training step.
         validation: share of the training part to hold out for validation, where the source has no such part.
         test: the same for the test part.
-        per_class: training examples of one class that come one behind the other, so that a batch has several of each: for
-            losses on the distances between examples.
+        per_class: training examples of one class that come one behind the other, so that a batch has several of each:
+            for losses on the distances between examples.
         max_unreadable: the largest share of unreadable examples to go on with.
         labels: true, or model where they are but the answers of the model that is pressed: accuracy is then the share
             of examples on which a file answers as that model does.

@@ -181,8 +181,7 @@ class Task(Entry):
         return [tensors[output] for output in self.pairs]
 
     def with_head(self, model: keras.Model, loss: Loss, index: Index) -> keras.Model:
-        """Return a model with what training alone needs beside `outputs`, to which what ships is cut: by default as it
-        is."""
+        """Return a model with what training alone needs, which does not ship: by default as it is."""
         return model
 
     def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:

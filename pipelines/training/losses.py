@@ -68,8 +68,8 @@ class Loss(Entry):
             fitting = sorted(name for name, choice in self.choices.items()
                              if choice.fits(role))  # type: ignore[attr-defined]
             compares = "embeddings" if self.of_identities else "classes"
-            raise UserError(f"train.loss: {self.entry_name} compares {compares}, and this task's output is {role}: give "
-                            f"one of {', '.join(fitting)}")
+            raise UserError(f"train.loss: {self.entry_name} compares {compares}, and this task's output is {role}: "
+                            f"give one of {', '.join(fitting)}")
         compare = self.comparison(counts, role)
         has_classes = self.by_position and (self.of_classes or bool(counts))
 

@@ -115,8 +115,8 @@ class IdentityFolder(Source, name="identity_folder", shorthand="path"):
         if not os.path.isdir(root):
             reason = "not a folder" if os.path.exists(root) else "not there"
             setting = "path" if root == self.path else "test"
-            raise UserError(f"{SETTING}.{setting}: {root} is {reason}; give a folder with one folder of images for each "
-                            "identity")
+            raise UserError(f"{SETTING}.{setting}: {root} is {reason}; give a folder with one folder of images for "
+                            "each identity")
         identities = _identities(root, os.stat(root).st_mtime_ns)
         if len(identities) < 2:
             raise UserError(f"{SETTING}: {root} needs one folder of images for each identity, at least two; it has "

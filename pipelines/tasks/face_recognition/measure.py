@@ -135,10 +135,10 @@ class Verification:
     def _limits(self, identities: int, chosen: Pairs, judged: np.ndarray, threshold: float) -> list[str]:
         how = ("as the data list them" if self.listed else
                "drawn by the seed; an identity may be in pairs of several folds")
-        return [f"Measured on {len(chosen.first):,} pairs of {identities} identities that training never saw, {how}. The "
-                f"accuracy of a fold varies by {judged.std():.4f}.",
-                f"From a cosine of {threshold:.3f} on, {self.protocol.far:g} of the pairs of two are taken for one. Who is "
-                "compared with many is taken for one of them more often: with n of them about n times as often.",
+        return [f"Measured on {len(chosen.first):,} pairs of {identities} identities that training never saw, {how}. "
+                f"The accuracy of a fold varies by {judged.std():.4f}.",
+                f"From a cosine of {threshold:.3f} on, {self.protocol.far:g} of the pairs of two are taken for one. "
+                "Who is compared with many is taken for one of them more often: with n of them about n times as often.",
                 "It does not tell a face from a picture of a face, and says nothing of consent. Where the law asks for "
                 "more, as for biometric identification, these figures are not enough.",
                 "The figures hold for pictures like the test set's. Other cameras, ages, groups and alignments must be "
@@ -148,10 +148,10 @@ class Verification:
               threshold: float) -> list[Figure]:
         drawings.roc(curve.far, curve.tar, self.protocol.far, folder / "roc.png")
         drawings.cosines(cosines[chosen.alike], cosines[~chosen.alike], threshold, folder / "cosines.png")
-        return [Figure(file="roc.png", caption="True acceptances over false ones, for all thresholds; the dashed line is "
-                                               f"at {self.protocol.far:g} of the others"),
-                Figure(file="cosines.png", caption=f"Cosines of pairs of one identity and of two; the dashed line is the "
-                                                   f"threshold for {self.protocol.far:g} false acceptances")]
+        return [Figure(file="roc.png", caption="True acceptances over false ones, for all thresholds; the dashed line "
+                                               f"is at {self.protocol.far:g} of the others"),
+                Figure(file="cosines.png", caption="Cosines of pairs of one identity and of two; the dashed line is "
+                                                   f"the threshold for {self.protocol.far:g} false acceptances")]
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:

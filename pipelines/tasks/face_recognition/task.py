@@ -141,8 +141,8 @@ class FaceRecognition(Task, name="face_recognition"):
         height, width, _ = index.inputs[IMAGE].shape
         return (f"It makes embeddings of images of {height} x {width} pixels, whose cosines say whether two are of one "
                 f"identity. Of identities that it was not trained on, {evaluation.metrics['tar_at_far']:.2%} of the "
-                f"pairs of one are recognized where {self.far:g} of the pairs of two are taken for one; the equal error "
-                f"rate is {evaluation.metrics['eer']:.2%}.")
+                f"pairs of one are recognized where {self.far:g} of the pairs of two are taken for one; the equal "
+                f"error rate is {evaluation.metrics['eer']:.2%}.")
 
     def labels(self, index: Index) -> list[str]:
         """Return none: the identities of training are not what a file tells apart."""
@@ -188,8 +188,8 @@ def _check_test(test: list[int], train: list[int]) -> None:
     if (counts >= 2).any() and (counts > 0).sum() >= 2:
         return
     if max(*test, *train) < 2:
-        raise UserError(f"data: each of the {sum(test) + sum(train)} identities has one picture, and two of one identity "
-                        "are compared: add pictures of them")
-    raise UserError(f"data: the test split has {int((counts > 0).sum())} identities, {int((counts >= 2).sum())} of them "
-                    "with two pictures or more, and pairs of one identity and of two are compared: raise data.test, or "
-                    "add pictures")
+        raise UserError(f"data: each of the {sum(test) + sum(train)} identities has one picture, and two of one are "
+                        "compared: add pictures of them")
+    raise UserError(f"data: the test split has {int((counts > 0).sum())} identities, {int((counts >= 2).sum())} of "
+                    "them with two pictures or more, and pairs of one identity and of two are compared: raise "
+                    "data.test, or add pictures")
