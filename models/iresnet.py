@@ -27,9 +27,8 @@ def iresnet(input_shape: tuple[int, int, int], *, depth: Literal[18, 34, 50, 100
     """The improved residual networks for faces: no pooling, and batch normalization before each block.
 
     Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, section 3.1, after He et al.
-    2016. At the paper's setting, (112, 112, 3) and 512 numbers: iresnet18 24.03 million trained parameters and 2.6 G
-    multiply-adds, iresnet34 34.14 million and 4.5 G, iresnet50 43.59 million and 6.3 G, iresnet100 65.16 million and
-    12.1 G.
+    2016. At the paper's setting, (112, 112, 3) and 512 numbers: iresnet18 24,025,088 trained parameters and 2.6 G
+    multiply-adds, iresnet34 34,138,816 and 4.5 G, iresnet50 43,590,336 and 6.3 G, iresnet100 65,155,648 and 12.1 G.
 
     Args:
         input_shape: (height, width, channels) in pixels; a sixteenth of it is the last map.

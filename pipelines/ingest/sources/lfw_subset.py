@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from etils import epy
 from pydantic import Field as Setting
@@ -32,8 +31,6 @@ DEGREES, ZOOM, SHIFT, LIGHT, CONTRAST, SLOPE, BLUR, NOISE = 12.0, 0.12, 0.08, 0.
 class LfwSubset(Source):
     """What the two sources of this file have in common."""
 
-    files: ClassVar[str] = FILE
-
     def fingerprint(self) -> str:
         if missing := tools.missing(EXTRA):
             raise UserError(f"data.source: {self.entry_name} comes inside scikit-image: {missing}")
@@ -58,11 +55,12 @@ class LfwSubset(Source):
 
 
 class DistortedFaces(LfwSubset, name="distorted_faces"):
-    """100 people, each in several distortions of one photo of 25 x 25 grey pixels; comes inside scikit-image.
+    """100 faces, each in several distortions of one photo of 25 x 25 grey pixels; comes inside scikit-image.
 
-    The photos are of Labeled Faces in the Wild (Huang et al., 2007). scikit-image has one of each person, so that two
-    pictures of a person are the same photo, turned, shifted, enlarged, lit, blurred and made noisy by a seed each:
-    what holds for it says that a system works, and little of how it would do on two photos of a person.
+    The photos were drawn out of Labeled Faces in the Wild (Huang et al., 2007), without names: each is taken for a
+    person of its own, which may be wrong for a few. Two pictures of a person are the same photo, turned, shifted,
+    enlarged, lit, blurred and made noisy by a seed each: what holds for them says that a system works, and little of
+    how it would do on two photos of a person.
 
     Args:
         pictures_each: pictures of a person.
@@ -84,8 +82,7 @@ class DistortedFaces(LfwSubset, name="distorted_faces"):
 class FaceOrNot(LfwSubset, name="face_or_not"):
     """100 faces and 100 other cut-outs of photographs, 25 x 25 grey pixels; comes inside scikit-image.
 
-    The faces are of Labeled Faces in the Wild (Huang et al., 2007), one of each person; the others are cut out of its
-    backgrounds.
+    The faces are of Labeled Faces in the Wild (Huang et al., 2007); the others are cut out of its backgrounds.
     """
 
     def fields(self) -> dict[str, Field]:
