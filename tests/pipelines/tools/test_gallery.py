@@ -1,0 +1,129 @@
+"""Who is known to a model of embeddings: enroll and identify, with a bundle's file."""
+import json
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+
+from export.conversion import convert
+from export.keras_models import graph
+from export.signature import Signature, Tensor
+from models.embedding import embedding
+from pipelines.errors import UserError
+from pipelines.tools import gallery
+
+SIGNATURE = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 1), role="image"),),
+                      outputs=(Tensor(name="embedding", dtype="float32", shape=(16,), role="embedding"),))
+METRICS = {"eer": 0.1, "threshold": 0.9, "threshold_0.1": 0.8, "threshold_0.01": 0.9}
+#: Where a picture of each is bright: in a corner.
+CORNERS = {"Ann": (0, 0), "Ben": (0, 1), "Cy": (1, 0)}
+
+
+def picture(path, corner, size=8, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 40, (size, size))
+    top, left = (place * size // 2 for place in corner)
+    pixels[top:top + size // 2, left:left + size // 2] += 180
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(pixels.astype("uint8")).save(path)
+    return path
+
+
+def written_bundle(folder, outputs="embedding", metrics=METRICS):
+    """Write a bundle of one file, which compares where pictures are bright."""
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(2)(image))
+    model = keras.Model(image, {"embedding": embedding(x), "logits": x})
+    signature = SIGNATURE.model_copy(update={"outputs": (SIGNATURE.outputs[0].model_copy(update={"name": outputs}),)})
+    convert.float_graph(model, lambda plain: [graph.function(plain, signature)], folder.parent / "graph")
+    (folder / "litert").mkdir(parents=True)
+    (folder / "litert" / "float32.tflite").write_bytes(convert.convert(folder.parent / "graph", "float32"))
+    one = {"name": "float32", "target": "litert", "path": "litert/float32.tflite",
+           "inputs": [{"name": "image", "shape": [1, 8, 8, 1]}], "metrics": metrics}
+    (folder / "model.json").write_text(json.dumps({"models": [one]}))
+    (folder / "manifest.json").write_text(json.dumps({"recommended": {"phone_cpu": "float32"}}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    return written_bundle(tmp_path_factory.mktemp("gallery") / "bundle")
+
+
+@pytest.fixture
+def people(tmp_path):
+    for number, (name, corner) in enumerate(CORNERS.items()):
+        if name != "Cy":
+            for seed in range(2):
+                picture(tmp_path / "people" / name / f"{seed}.png", corner, seed=10 * number + seed)
+    picture(tmp_path / "people" / "Cy.png", CORNERS["Cy"])
+    return tmp_path / "people"
+
+
+def test_who_is_enrolled_is_identified_and_who_is_not_is_unknown(shipped, people, tmp_path):
+    lines = gallery.enroll(shipped, people, 0.05, tmp_path / "gallery.json")
+    assert [line.split() for line in lines[:3]] == [["Ann", "2", "pictures"], ["Ben", "2", "pictures"],
+                                                    ["Cy", "1", "picture"]]
+    assert "3 people; from a cosine of 0.900 on, at most 0.05 of the pairs" in lines[3]
+    written = gallery.read_gallery(tmp_path / "gallery.json")
+    assert written.threshold == 0.9 and written.far == 0.05, "the strictest that was measured, of at most 0.05"
+    for person in written.people:
+        assert np.linalg.norm(person.embedding) == pytest.approx(1, abs=1e-6)
+    asked = [picture(tmp_path / "ben.png", CORNERS["Ben"], size=30, seed=7),
+             picture(tmp_path / "di.png", (1, 1), seed=8)]
+    ben, di = gallery.identify(shipped, asked, tmp_path / "gallery.json")
+    assert ben.split()[1] == "Ben" and float(ben.split()[2]) > 0.9
+    assert di.split()[1] == "unknown" and "nearest is" in di and "below 0.900" in di
+    lenient = gallery.enroll(shipped, people, 0.5, tmp_path / "gallery.json")
+    assert "a cosine of 0.800" in lenient[-1]
+
+
+def test_a_file_of_a_bundle_may_be_named(shipped, people, tmp_path):
+    gallery.enroll(shipped / "litert" / "float32.tflite", people, 0.1, tmp_path / "gallery.json")
+    assert "Ann" in gallery.identify(shipped, [people / "Ann"], tmp_path / "gallery.json")[0]
+
+
+def test_a_share_that_was_not_measured_is_refused(shipped, people, tmp_path):
+    with pytest.raises(UserError, match=r"--far 0\.001: .* too few; the smallest share that they tell is 0\.01"):
+        gallery.enroll(shipped, people, 0.001, tmp_path / "gallery.json")
+
+
+def test_a_gallery_of_another_model_is_refused(shipped, people, tmp_path):
+    gallery.enroll(shipped, people, 0.1, tmp_path / "gallery.json")
+    text = (tmp_path / "gallery.json").read_text()
+    known = gallery.read_gallery(tmp_path / "gallery.json")
+    (tmp_path / "gallery.json").write_text(text.replace(known.model, "0" * 64))
+    with pytest.raises(UserError, match="was made with another model than .*; enroll again"):
+        gallery.identify(shipped, [people / "Ann"], tmp_path / "gallery.json")
+
+
+def test_a_model_without_embeddings_is_refused(people, tmp_path):
+    other = written_bundle(tmp_path / "other" / "bundle", outputs="logits")
+    with pytest.raises(UserError, match=r"float32\.tflite: gives logits, and no embedding of one image; give a model"):
+        gallery.enroll(other, people, 0.1, tmp_path / "gallery.json")
+
+
+def test_bad_input_is_one_line(litepress, shipped, people, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "people" / "Di").mkdir()
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "broken.json").write_text("{}")
+    given = tmp_path / "gallery.json"
+    for arguments, message in (
+            (("enroll", shipped, people, "--gallery", given), "Di has no images in it"),
+            (("enroll", shipped, tmp_path / "empty", "--gallery", given), "has nobody in it; give a folder of images"),
+            (("enroll", shipped, tmp_path / "none", "--gallery", given), "none is not a folder"),
+            (("enroll", tmp_path / "none", people, "--gallery", given), "there is no such file or folder"),
+            (("enroll", tmp_path / "empty", people, "--gallery", given), "there is no such file or folder, or"),
+            (("enroll", shipped, people, "--gallery", tmp_path / "no" / "g.json"), "there is no folder"),
+            (("identify", shipped, people / "Cy.png", "--gallery", given), "there is no gallery"),
+            (("identify", shipped, people / "Cy.png", "--gallery", tmp_path / "broken.json"), "is not a gallery")):
+        said = litepress(*arguments)
+        if "or folder, or" in message:
+            assert said.code == 2 and len(said.err.splitlines()) == 1
+            continue
+        assert said.code == 2 and message in said.err and len(said.err.splitlines()) == 1, (arguments, said.err)
+    (tmp_path / "people" / "Di").rmdir()
+    assert litepress("enroll", shipped, people, "--gallery", given, "--far", 0.1).code == 0
+    said = litepress("identify", shipped, tmp_path / "broken.png", "--gallery", given)
+    assert said.code == 2 and "broken.png" in said.err and len(said.err.splitlines()) == 1
