@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from export.delivery import bundle, manifest
 from export.predictors import Predictor, open_predictor
-from export.signature import Signature
+from export.signature import Arrays, Signature
 from models.embedding import EMBEDDING
 from pipelines.engine import runs
 from pipelines.errors import UserError
@@ -183,10 +183,20 @@ def faces(detector: Path, files: Sequence[Path]) -> list[np.ndarray]:
         raise UserError(f"--detector {detector}: is not a detector in its run's folder; give a run of object_detection")
     predictor = _opened(asked.path)
     inputs = predict.read_inputs(asked, predict.main_signature(predictor), files)
+    return cut_out(files, asked.task.answer(predictor, inputs), asked.task.threshold)
+
+
+def cut_out(files: Sequence[Path], found: Arrays, threshold: float) -> list[np.ndarray]:
+    """Return the part of each image in its best box, uint8 (height, width, channels). Raises UserError at an image
+    without a box.
+
+    Args:
+        found: what a detector answered, see `object_detection.detections`.
+        threshold: boxes with a lower score count for nothing.
+    """
     cut = []
-    found = detections.of_images(asked.task.answer(predictor, inputs))
-    for file, (boxes, scores, _) in zip(files, found, strict=True):
-        if not len(scores) or scores[0] < asked.task.threshold:
+    for file, (boxes, scores, _) in zip(files, detections.of_images(found), strict=True):
+        if not len(scores) or scores[0] < threshold:
             raise UserError(f"{file}: has no face in it that the detector finds; take one nearer and from the front")
         cut.append(_cut(Image().pixels(file), boxes[0]))
     return cut
