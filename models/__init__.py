@@ -15,8 +15,10 @@ from models import (
     ft_transformer,
     googlenet,
     inception,
+    iresnet,
     lenet5,
     mlp,
+    mobilefacenet,
     mobilenet,
     mobilevit,
     pretrained,
@@ -37,6 +39,7 @@ from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
 __all__ = ["Builder", "alexnet", "backbone", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
-           "ds_cnn", "efficientnet", "faster_rcnn", "features", "ft_transformer", "googlenet", "inception", "lenet5",
-           "mlp", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet",
-           "retinanet", "shufflenet", "squeezenet", "ssd", "unet", "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]
+           "ds_cnn", "efficientnet", "faster_rcnn", "features", "ft_transformer", "googlenet", "inception", "iresnet",
+           "lenet5", "mlp", "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained",
+           "register", "resnet", "retinanet", "shufflenet", "squeezenet", "ssd", "unet", "vgg", "vit",
+           "wide_and_deep", "yolov3", "yolov8"]

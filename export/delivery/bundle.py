@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from export.artifacts import Exported
@@ -23,11 +24,13 @@ CHECKSUMS = "SHA256SUMS"
 MOST_WORDS = 5
 #: What is in a bundle beside its models.
 LABELS, MODELS, CARD, CODE = "labels.txt", "model.json", "MODEL_CARD.md", "code"
+#: What model.json calls the numbers that were measured of a model.
+METRICS = "metrics"
 
 
 def write(folder: Path, *, about: Description, signature: Signature, exported: Sequence[Exported], source: Path,
           samples: Sequence[golden_samples.Sample], card: str, recommended: Mapping[str, str],
-          rollback: str | None = None) -> None:
+          rollback: str | None = None, metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> None:
     """Fill a folder with the models, and all that an app needs to use and to check them.
 
     Args:
@@ -39,6 +42,7 @@ def write(folder: Path, *, about: Description, signature: Signature, exported: S
         card: the model card, Markdown.
         recommended: kind of device to the name of the artifact to take there.
         rollback: the version that an app falls back to.
+        metrics: of the artifacts that were measured, by their names.
     """
     about = about.model_copy(update={"signature": signature})
     folder.mkdir(parents=True)
@@ -46,7 +50,8 @@ def write(folder: Path, *, about: Description, signature: Signature, exported: S
         shutil.copytree(source / target, folder / target)
     if about.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in about.labels))
-    models = [_described(one, folder / one.path, about) for one in exported]
+    models = [_described(one, folder / one.path, about) | ({METRICS: dict(metrics[one.name])}
+                                                           if one.name in metrics else {}) for one in exported]
     decoding = {"decoding": about.decoding.model_dump(mode="json")} if about.decoding is not None else {}
     (folder / MODELS).write_text(json.dumps({"labels": about.labels, **decoding, "models": models}, indent=1))
     golden_samples.write(folder / golden_samples.FOLDER, samples)

@@ -17,6 +17,8 @@ with epy.lazy_imports():
 DROPPED = ("dtype", "build_config", "batch_input_shape", "batch_shape", "quantization_config", "shared_object_id",
            "query_shape", "key_shape", "value_shape", "softmax_robust_masking", "implementation", "use_cudnn",
            "num_constants", "rng_type", "trainable")
+#: Constraints on weights that both libraries have, under the same names and settings.
+CONSTRAINTS = ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")
 #: What layers that hold others call them: class to (attribute, argument).
 HOLDERS = {"Bidirectional": ("forward_layer", "layer"), "TimeDistributed": ("layer", "layer"), "RNN": ("cell", "cell")}
 #: Settings that the other library calls by another name: (class, its name) to the other's, in both directions.
@@ -122,7 +124,11 @@ def _config(layer: Any, kind: type, name: str, left_out: Collection[str]) -> dic
     config: dict[str, Any] = {}
     for key, value in layer.get_config().items():
         key, value = RENAMED.get((type(layer).__name__, key), key), _plain(value)
-        if key in DROPPED or key in left_out or key.endswith(("initializer", "constraint")):
+        if key in DROPPED or key in left_out or key.endswith("initializer"):
+            continue
+        if key.endswith("constraint"):  # those of both libraries; another says nothing of what the layer computes
+            if isinstance(value, dict) and value["class_name"] in CONSTRAINTS:
+                config[key] = {"class_name": value["class_name"], "config": value["config"]}
             continue
         if key in settings:
             config[key] = value

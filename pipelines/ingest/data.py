@@ -151,7 +151,8 @@ class Data:
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             shuffled = dataset.shuffle(min(count, SHUFFLE_BUFFER), seed=self.seed * 100_003 + epoch + 1,
                                        reshuffle_each_iteration=False)
-            return _batched(shuffled, self.section.batch, drop_remainder=True).enumerate().map(
+            ordered = self._by_class(shuffled)
+            return _batched(ordered, self.section.batch, drop_remainder=True).enumerate().map(
                 lambda position, example: prepare(epoch, position, example),
                 num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
@@ -192,6 +193,17 @@ class Data:
         return ({name: tf.cast(values, tf.float32) if name in raw else values for name, values in inputs.items()},
                 {name: self.features[name].prepare(values, self.index.learnt[name])
                  for name, values in targets.items()})
+
+    def _by_class(self, shuffled: tf.data.Dataset) -> tf.data.Dataset:
+        """Return shuffled examples with `per_class` of a class one behind the other; what is left of classes comes
+        last. Raises UserError where examples have no class."""
+        together, target = self.section.per_class, self.index.class_target
+        if together == 1:
+            return shuffled
+        if target is None:
+            raise UserError(f"data.per_class: an example of {self.task.entry_name} has no class; leave it out")
+        return shuffled.group_by_window(lambda _, targets: tf.cast(targets[target], tf.int64),
+                                        lambda _, window: window, window_size=together)
 
     def _refuse_mixing(self) -> None:
         mixing = next((entry.entry_name for entry in self.section.augment if entry.mixes_targets), None)

@@ -250,8 +250,10 @@ def _taken(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
            generator: np.random.Generator) -> list[int]:
     """Return which of the training part's positions become another split: at least one, and never the last.
 
-    Of every class as many as its share, of all at random, or the last ones.
+    Of every class as many as its share, all of a share of the classes, of all at random, or the last ones.
     """
+    if task.split == "by_class":
+        return _of_whole_classes(task, seen, positions, share, generator)
     if task.split == "stratified":
         return _stratified(task, seen, positions, share, generator)
     count = max(0, min(len(positions) - 1, max(1, round(share * len(positions)))))
@@ -262,17 +264,32 @@ def _taken(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
 
 def _stratified(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
                 generator: np.random.Generator) -> list[int]:
-    target = next(iter(seen.classes or task.targets))
-    if target not in seen.classes:
-        raise ValueError(f"{task.entry_name} divides examples by the classes of {target}, which has none; give the "
-                         "task another split")
-    class_of = dict(zip(seen.positions, seen.classes[target], strict=True))
+    class_of = _class_of(task, seen)
     taken: list[int] = []
     for number in sorted(set(class_of.values())):
         own = [position for position in positions if class_of[position] == number]
         count = min(len(own) - 1, max(1, round(share * len(own))))
         taken += generator.permutation(own)[:max(0, count)].tolist()
     return taken
+
+
+def _of_whole_classes(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
+                      generator: np.random.Generator) -> list[int]:
+    """Return all positions of a share of the classes, at least one class, and never the last one."""
+    class_of = _class_of(task, seen)
+    classes = sorted({class_of[position] for position in positions})
+    count = min(len(classes) - 1, max(1, round(share * len(classes))))
+    chosen = set(generator.permutation(classes)[:count].tolist())
+    return [position for position in positions if class_of[position] in chosen]
+
+
+def _class_of(task: Task, seen: PartIndex) -> dict[int, int]:
+    """Return the class of each position, of the first target that has classes."""
+    target = next(iter(seen.classes or task.targets))
+    if target not in seen.classes:
+        raise ValueError(f"{task.entry_name} divides examples by the classes of {target}, which has none; give the "
+                         "task another split")
+    return dict(zip(seen.positions, seen.classes[target], strict=True))
 
 
 def _counts(reader: Reader, split: Split, seen: PartIndex, learnt: Mapping[str, Learnt]) -> dict[str, list[int]]:

@@ -29,6 +29,8 @@ class DataSection(Section):
         batch: examples per training step.
         validation: share of the training part to hold out for validation, where the source has no such part.
         test: the same for the test part.
+        per_class: training examples of one class that come one behind the other, so that a batch has several of each:
+            for losses on the distances between examples.
         max_unreadable: the largest share of unreadable examples to go on with.
         labels: true, or model where they are but the answers of the model that is pressed: accuracy is then the share
             of examples on which a file answers as that model does.
@@ -38,6 +40,7 @@ class DataSection(Section):
     source: Source
     augment: list[Augmentation] = []
     batch: int = Field(64, ge=1)
+    per_class: int = Field(1, ge=1)
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
     max_unreadable: float = Field(0.01, ge=0, le=1)

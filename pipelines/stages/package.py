@@ -38,7 +38,8 @@ def run(context: Context) -> str:
         folder, about=description(recipe, data.index), signature=recipe.task.signature(data.index), exported=exported,
         source=context.inputs["export"], samples=_samples(context, data),
         card=model_card.write(recipe, data.index, context.evaluation(), exported, verified),
-        recommended=recommended(exported, drops, unfit), rollback=recipe.package.rollback)
+        recommended=recommended(exported, drops, unfit), rollback=recipe.package.rollback,
+        metrics={one.name: one.metrics for one in verified})
     zipped = bundle.zip_up(folder, recipe.name)
     context.journal.metrics({"bytes.bundle": zipped.stat().st_size})
     context.journal.parameters({"bundle": zipped.name})

@@ -60,7 +60,8 @@ def run(context: Context) -> str:
 
 def _built(context: Context, data: Data) -> keras.Model:
     task, index = data.task, data.index
-    return network.build(context.recipe.model, task.dimensions(index), task.outputs(index), task.adopt)
+    model = network.build(context.recipe.model, task.dimensions(index), task.outputs(index), task.adopt)
+    return task.with_head(model, context.recipe.train.loss, index)
 
 
 def _record(context: Context, data: Data, distribution: Distribution, model: Any, pretrained: list[str]) -> None:

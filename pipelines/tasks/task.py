@@ -57,9 +57,9 @@ class Task(Entry):
     #: What the model is given, and what it learns to answer, by name.
     inputs: ClassVar[dict[str, type[Feature]]]
     targets: ClassVar[dict[str, type[Feature]]]
-    #: How examples are divided into splits where the source has none: by the classes of the first target, at random, or
-    #: in their order.
-    split: ClassVar[Literal["stratified", "random", "chronological"]] = "stratified"
+    #: How examples are divided into splits where the source has none: by the classes of the first target, class by
+    #: class with no class in two splits, at random, or in their order.
+    split: ClassVar[Literal["stratified", "by_class", "random", "chronological"]] = "stratified"
     #: What it is worth; `drop` is about the first.
     metrics: ClassVar[tuple[Metric, ...]]
     #: Other models that the trained one is measured beside, see `completed`; gates may name them.
@@ -183,6 +183,10 @@ class Task(Entry):
         """Return the outputs that are compared with targets, in the order of `pairs`."""
         tensors = {tensor.name: tensor for tensor in self.outputs(index)}
         return [tensors[output] for output in self.pairs]
+
+    def with_head(self, model: keras.Model, loss: Loss, index: Index) -> keras.Model:
+        """Return a model with what training alone needs, which does not ship: by default as it is."""
+        return model
 
     def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
         """Return, by the names of `watched`, functions of (targets, outputs) to one value per example, averaged over an

@@ -59,6 +59,7 @@ def prepare(recipe: Recipe, data: Data, steps: int, folder: Path) -> Prepared:
     task, index, settings = data.task, data.index, recipe.train
     set_seed(recipe.seed)
     model = network.build(recipe.model, task.dimensions(index), task.outputs(index), task.adopt)
+    model = task.with_head(model, settings.loss, index)
     pretrained = list(network.load_weights(model, recipe.model))
     if settings.transfer is not None:
         settings.transfer.freeze(model, pretrained, 1.0)

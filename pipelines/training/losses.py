@@ -37,13 +37,20 @@ class Loss(Entry):
     whole_classes: ClassVar[bool] = False
     #: Whether it compares classes, and not numbers.
     of_classes: ClassVar[bool] = True
+    #: Whether it is about the cosines of embeddings with the identities of training, which a head has, see `angular`.
+    of_identities: ClassVar[bool] = False
     #: Whether `comparison` gives a loss for each position of a dense output, and not one for all of them.
     by_position: ClassVar[bool] = True
 
     @property
+    def terms(self) -> list[tuple[float, Loss]]:
+        """Return the losses that it is the sum of, each with its weight; by default itself alone."""
+        return [(1.0, self)]
+
+    @property
     def parts(self) -> list[Loss]:
-        """Return the losses that it is made of, by default itself alone."""
-        return [self]
+        """Return the losses that it is made of."""
+        return [part for _, part in self.terms]
 
     def build(self, counts: Sequence[int], role: Role) -> Comparison:
         """Return what compares targets with outputs.
@@ -57,11 +64,12 @@ class Loss(Entry):
         Raises:
             UserError: the loss is for another number of classes, or the output is no such thing as it compares.
         """
-        if self.of_classes and role not in OF_CLASSES:
-            numbers = sorted(name for name,
-                             choice in self.choices.items() if not choice.of_classes)  # type: ignore[attr-defined]
-            raise UserError(f"train.loss: {self.entry_name} compares classes, and this task's output is {role}: give "
-                            f"one of {', '.join(numbers)}")
+        if not self.fits(role):
+            fitting = sorted(name for name, choice in self.choices.items()
+                             if choice.fits(role))  # type: ignore[attr-defined]
+            compares = "embeddings" if self.of_identities else "classes"
+            raise UserError(f"train.loss: {self.entry_name} compares {compares}, and this task's output is {role}: "
+                            f"give one of {', '.join(fitting)}")
         compare = self.comparison(counts, role)
         has_classes = self.by_position and (self.of_classes or bool(counts))
 
@@ -71,6 +79,11 @@ class Loss(Entry):
             return _mean_of_known(values, targets) if is_by_position else _per_example(values)
 
         return by_example
+
+    @classmethod
+    def fits(cls, role: Role) -> bool:
+        """Return whether an output of this role can be compared."""
+        return role in OF_CLASSES or not cls.of_classes
 
     def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
         """Return a function as `build` does, whose result may have axes between batch and classes left."""
@@ -241,7 +254,7 @@ class KullbackLeibler(Loss, name="kl"):
 
 
 class MetricLearning(Loss):
-    """Cross-entropy of the logits, and a loss on the distances between them, as between embeddings.
+    """Cross-entropy of the logits, and a loss on the distances between them; of embeddings that loss alone.
 
     Args:
         margin: the distance that classes should keep.
@@ -261,7 +274,13 @@ class MetricLearning(Loss):
         """
         raise NotImplementedError
 
+    @classmethod
+    def fits(cls, role: Role) -> bool:
+        return role == "embedding" or super().fits(role)
+
     def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
+        if role == "embedding":
+            return lambda targets, embeddings: self.weight * self.distance_loss(targets, embeddings)
         cross_entropy = CrossEntropy().comparison(counts, role)
         return lambda targets, outputs: (cross_entropy(targets, outputs)
                                          + self.weight * self.distance_loss(targets, outputs))

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+import pipelines.training.angular
 import pipelines.training.averaging
 import pipelines.training.detection.anchor_loss
 import pipelines.training.detection.cell_loss

@@ -43,10 +43,9 @@ class Sum(Loss, name="sum", shorthand="losses"):
         return self
 
     @property
-    def parts(self) -> list[Loss]:
-        return self.losses
+    def terms(self) -> list[tuple[float, Loss]]:
+        return list(zip(self.weights or [1.0] * len(self.losses), self.losses, strict=True))
 
     def build(self, counts: Sequence[int], role: Role) -> Comparison:
-        weights = self.weights or [1.0] * len(self.losses)
-        compared = [(weight, loss.build(counts, role)) for weight, loss in zip(weights, self.losses, strict=True)]
+        compared = [(weight, loss.build(counts, role)) for weight, loss in self.terms]
         return lambda targets, outputs: sum(weight * compare(targets, outputs) for weight, compare in compared)

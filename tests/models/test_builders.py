@@ -52,6 +52,13 @@ PARAMETERS = {
     "faster_rcnn": (41_755_286 + 106_240 + 26_560, 41_755_286 + 53_120 + 26_560),
     "yolov3": (62_001_757, 61_949_149),  # the authors' file of weights
     "ssd_mobilenet_v2": (None, 18_160_208), "ssdlite": (None, 4_466_064),  # the paper says 4.3 M of ssdlite
+    # 0.99 M in the paper's table 2
+    "mobilefacenet": (None, 1_003_136),
+    # 24.0, 34.1, 43.6 and 65.2 M in the authors' code, with 512 more that are not trained
+    "iresnet18": (None, 24_025_088), "iresnet34": (None, 34_138_816), "iresnet50": (None, 43_590_336),
+    "iresnet100": (None, 65_155_648),
+    # resnet50 without its classifier, 2048 x 512 weights, and four numbers for each of 512
+    "resnet50_embedder": (23_587_712 + 2048 * 512 + 4 * 512, None),
     "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet
 }
 #: Multiply-adds in millions that the papers or benchmarks state, and how far theirs may be rounded.
@@ -61,7 +68,7 @@ MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": 
                  "mobilenet_v3_small": (56, 0.05),
                  "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05), "alexnet": (720, 0.02), "inception_v3": (5_700, 0.02),
                  "efficientnet_b0": (390, 0.02), "convnext_tiny": (4_500, 0.02), "shufflenet_v2": (146, 0.02),
-                 "densenet121": (2_800, 0.03),
+                 "densenet121": (2_800, 0.03), "mobilefacenet": (221, 0.01), "iresnet50": (6_300, 0.02),
                  "yolov8n": (4_350, 0.01), "yolov8s": (14_300, 0.01), "yolov3": (65_860 / 2, 0.01),
                  "ssdlite": (800, 0.06),
                  "mobilevit_s": (2_000, 0.02), "mobilevit_xxs": (400, 0.03), "vit_tiny": (1_300, 0.05)}
@@ -74,7 +81,8 @@ LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "r
          "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_b3", "efficientnet_v2_s",
          "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
          "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet",
-         "unet", "yolov8s", "yolov8m", "yolov8l", "yolov8x", "yolov3", "retinanet", "faster_rcnn")
+         "unet", "iresnet34", "iresnet50", "iresnet100", "yolov8s", "yolov8m", "yolov8l", "yolov8x", "yolov3",
+         "retinanet", "faster_rcnn")
 
 
 def test_every_builder_has_a_reference():

@@ -44,6 +44,7 @@ class Row(NamedTuple):
     path: str
     label: str
     part: Part
+    group: str = ""
 
 
 class ImageTable(Source, name="image_table", shorthand="path"):
@@ -56,6 +57,7 @@ class ImageTable(Source, name="image_table", shorthand="path"):
         path: the CSV file, relative to where litepress runs.
         folder: what the names of the files start from; the CSV file's own folder where not given.
         image, label, split: what the columns are called, where it is something else.
+        group: the column of what each image belongs to beside its class, by which tasks that compare groups do so.
         suffix: what the files' names have behind what the table calls them: .jpg.
         class_names: of labels that are numbers, in their order; the numbers where not given.
     """
@@ -65,6 +67,7 @@ class ImageTable(Source, name="image_table", shorthand="path"):
     image: str | None = Setting(None, min_length=1)
     label: str | None = Setting(None, min_length=1)
     split: str | None = Setting(None, min_length=1)
+    group: str | None = Setting(None, min_length=1)
     suffix: str = ""
     class_names: tuple[str, ...] | None = Setting(None, min_length=2)
 
@@ -86,7 +89,8 @@ class ImageTable(Source, name="image_table", shorthand="path"):
                             "Say in folder what the names start from, and in suffix what they lack at their end")
 
     def fields(self) -> dict[str, Field]:
-        return {"image": Field(kind="bytes"), "label": Field(kind="class", names=self._classes().names)}
+        fields = {"image": Field(kind="bytes"), "label": Field(kind="class", names=self._classes().names)}
+        return fields if self.group is None else fields | {"group": Field(kind="class", names=self._groups())}
 
     def of_model(self, classes: int) -> ImageTable:
         names = self.class_names or class_labels.names_for(self._labels(self._of("train")), classes)
@@ -105,9 +109,12 @@ class ImageTable(Source, name="image_table", shorthand="path"):
         numbers = self._classes().numbers(self._labels(rows), self.path)
         chosen = np.arange(len(rows)) if positions is None else np.asarray(positions, int)
         paths = [rows[position].path for position in chosen]
-        listed = tf.data.Dataset.from_tensor_slices((tf.constant(paths, tf.string), numbers[chosen]))
-        return listed.map(lambda path, label: {"image": tf.io.read_file(path), "label": label, "id": path},
-                          num_parallel_calls=tf.data.AUTOTUNE)
+        columns = {"id": tf.constant(paths, tf.string), "label": numbers[chosen]}
+        if self.group is not None:
+            position = {name: number for number, name in enumerate(self._groups())}
+            columns["group"] = np.array([position[rows[one].group] for one in chosen], "int64")
+        return tf.data.Dataset.from_tensor_slices(columns).map(
+            lambda row: {**row, "image": tf.io.read_file(row["id"])}, num_parallel_calls=tf.data.AUTOTUNE)
 
     def rows(self) -> list[Row]:
         """Return the images. Raises UserError where the table cannot be read, or lacks a column."""
@@ -118,6 +125,9 @@ class ImageTable(Source, name="image_table", shorthand="path"):
 
     def _of(self, part: Part) -> list[Row]:
         return [row for row in self.rows() if row.part == part]
+
+    def _groups(self) -> list[str]:
+        return sorted({row.group for row in self.rows()})
 
     def _classes(self) -> class_labels.Classes:
         return class_labels.classes_of(self._labels(self._of("train")), self.class_names)
@@ -139,16 +149,17 @@ def _rows(source: ImageTable, version: str) -> list[Row]:
     labels = _texts(table, _column(table, source, "label", LABELS))
     has_splits = source.split is not None or usual_column(table, SPLITS) is not None
     splits = _texts(table, _column(table, source, "split", SPLITS)) if has_splits else ["train"] * len(names)
+    groups = _texts(table, _column(table, source, "group", ())) if source.group is not None else [""] * len(names)
     folder = Path(source.folder) if source.folder is not None else Path(source.path).parent
     rows = []
-    for number, (name, label, split) in enumerate(zip(names, labels, splits, strict=True), start=1):
+    for number, (name, label, split, group) in enumerate(zip(names, labels, splits, groups, strict=True), start=1):
         if not name or not label:
             raise UserError(f"data: {source.path} row {number} has no {'label' if name else 'file name'}; fill it in, "
                             "or take the row out")
         if split.lower() not in PARTS:
             raise UserError(f"data: {source.path} row {number} is of the split {split!r}; write {WRITTEN}")
         path = folder / f"{name}{source.suffix}".replace("\\", "/")  # Windows's
-        rows.append(Row(number, name, str(path), label, PARTS[split.lower()]))
+        rows.append(Row(number, name, str(path), label, PARTS[split.lower()], group))
     if not any(row.part == "train" for row in rows):
         raise UserError(f"data: {source.path} has no rows to train on")
     _refuse_contradictions(rows, source)

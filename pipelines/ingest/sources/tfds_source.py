@@ -33,6 +33,8 @@ with epy.lazy_imports():
 BATCH = 1024
 #: What stands for the values of a number or a text of a set that is not here yet.
 STAND_IN = ["0", "1"]
+#: The field whose texts are classes where there is an image beside it.
+LABEL = "label"
 
 
 class TfdsSource(Source, name="tfds", shorthand="name"):
@@ -41,7 +43,8 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
     Its fields are the set's features that are images, classes, texts, truth values, numbers or arrays, under the set's
     names; those of a dict of features under their own names, or as `outer.inner` where there are two of a name. Of a
     set that is supervised by an image and a class, these are `image` and `label`, whatever the set calls them; of one
-    whose images hold objects, each with a box and a class, the objects are `boxes`.
+    whose images hold objects, each with a box and a class, the objects are `boxes`. A `label` that is a text, as the
+    names of `lfw` are, is a class beside an image.
 
     Args:
         name: of the set, with a version if it matters.
@@ -81,6 +84,9 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
     def fields(self) -> dict[str, Field]:
         """Return what every example has. Of a set of single values it is read what these are, once, as of a table."""
         described = self._described()
+        if self._is_labelled_in_words(described):
+            names = list(_words(self)) if self.ready() else STAND_IN
+            return described | {LABEL: Field(kind="class", names=names)}
         if any(field.kind in ("bytes", "array", "boxes") for field in described.values()):
             return described
         values = _values(self) if self.ready() else dict.fromkeys(described, STAND_IN)
@@ -110,6 +116,11 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
         named = examples.enumerate().map(lambda position, example: {
             **{field: tfds_features.raw(example, path) for field, path in paths.items()},
             "id": tf.strings.join([f"{part}#", tf.strings.as_string(position)])})
+        if self._is_labelled_in_words(self._described()):
+            words = tf.constant(_words(self))
+            numbers = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(words, tf.range(len(words), dtype=tf.int64)), -1)
+            named = named.map(lambda example: {**example, LABEL: numbers.lookup(example[LABEL])})
         return select(named, positions)
 
     def without(self, field: str) -> str | None:
@@ -118,6 +129,12 @@ class TfdsSource(Source, name="tfds", shorthand="name"):
         info = self.builder().info
         return (f"data.source: {info.full_name} is not a set of images with one class each; its features are "
                 f"{', '.join(info.features)}")
+
+    @staticmethod
+    def _is_labelled_in_words(described: Mapping[str, Field]) -> bool:
+        """Return whether it is a set of images whose label is a text, as the names of people are."""
+        return LABEL in described and described[LABEL].kind == "text" and any(
+            field.kind == "bytes" for field in described.values())
 
     def _described(self) -> dict[str, Field]:
         """Return the fields as far as the set's description goes."""
@@ -228,6 +245,18 @@ def _in_order(values: set[Any]) -> list[str]:
     """Return different values as text: texts in order, without the empty one, or whole numbers."""
     texts = sorted(value.decode(errors="replace") for value in values if isinstance(value, bytes) and value)
     return texts or [str(int(value)) for value in sorted(values) if not isinstance(value, bytes)]
+
+
+@functools.lru_cache(maxsize=4)
+def _words(source: TfdsSource) -> tuple[str, ...]:
+    """Return all texts that the label of a set takes, in order. It reads them, once, without the images."""
+    builder, words = source.builder(), set()
+    for part in source.parts():
+        labels = builder.as_dataset(split=source._split(part), shuffle_files=False,
+                                    decoders=tfds.decode.PartialDecoding({LABEL: True}))
+        for batch in labels.batch(BATCH).as_numpy_iterator():
+            words |= set(batch[LABEL].tolist())
+    return tuple(sorted(word.decode() for word in words))
 
 
 @contextlib.contextmanager

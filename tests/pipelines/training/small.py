@@ -56,8 +56,9 @@ def training(folder: Path, settings: TrainSection, inputs: Mapping[str, np.ndarr
     """Return a training of one-hot labels on the same examples as it is validated on."""
     import tensorflow as tf
 
+    learnt = {} if "objective" in changed else classification(settings.loss)
     plan = {
-        "settings": settings, **classification(settings.loss), "steps": len(targets["label"]) // batch,
+        "settings": settings, **learnt, "steps": len(targets["label"]) // batch,
         "batches": batches(inputs, targets, batch=batch, epochs=settings.epochs, noise=noise),
         "validation": tf.data.Dataset.from_tensor_slices((dict(inputs), dict(targets))).batch(2 * batch),
         "folder": folder, "journal": Journal(folder / "journal.jsonl"), "progress": lambda epoch, done, metrics: None}

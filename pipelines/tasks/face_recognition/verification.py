@@ -1,0 +1,100 @@
+"""What the cosines of pairs say: how well those of one identity are told from those of two."""
+from __future__ import annotations
+
+import dataclasses
+
+from etils import epy
+
+with epy.lazy_imports():
+    import numpy as np
+    from sklearn import metrics as sklearn_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Which share of the pairs is accepted from each threshold on, the highest threshold first.
+
+    Args:
+        far: false acceptances, of the pairs of two identities, (thresholds,).
+        tar: true acceptances, of the pairs of one, (thresholds,).
+        thresholds: a pair is accepted where its cosine is at least that; the first is infinite.
+    """
+
+    far: np.ndarray
+    tar: np.ndarray
+    thresholds: np.ndarray
+
+    def at_far(self, far: float) -> tuple[float, float]:
+        """Return the largest share of true acceptances at which at most a share `far` of the others is accepted, and
+        the threshold from which that is so."""
+        last = int(np.searchsorted(self.far, far, side="right")) - 1
+        return float(self.tar[last]), float(self.thresholds[last])
+
+    @property
+    def equal_error_rate(self) -> float:
+        """Return the rate at which as large a share is falsely accepted as falsely rejected, between the two thresholds
+        where the one overtakes the other."""
+        rejected = 1.0 - self.tar
+        after = int(np.argmax(self.far >= rejected))
+        if after == 0:
+            return float(self.far[0])
+        before = after - 1
+        gap = rejected[before] - self.far[before]
+        closed = gap - (rejected[after] - self.far[after])
+        return float(self.far[before] + gap / closed * (self.far[after] - self.far[before]))
+
+
+def curve(cosines: np.ndarray, alike: np.ndarray) -> Curve:
+    """Return the curve of pairs, of which there must be some of both kinds.
+
+    Args:
+        cosines: of the pairs, (pairs,).
+        alike: whether a pair is of one identity, (pairs,).
+    """
+    far, tar, thresholds = sklearn_metrics.roc_curve(alike, cosines, drop_intermediate=False)
+    return Curve(far, tar, thresholds)
+
+
+def accuracies(cosines: np.ndarray, alike: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Return the share of each fold's pairs that is judged rightly, by the threshold that is best on the other folds
+    (Huang et al., "Labeled Faces in the Wild", 2007, section 3).
+
+    Args:
+        cosines, alike, fold: of the pairs, (pairs,); at least two folds.
+    """
+    judged = []
+    for number in np.unique(fold):
+        held = fold == number
+        threshold = best_threshold(cosines[~held], alike[~held])
+        judged.append(((cosines[held] >= threshold) == alike[held]).mean())
+    return np.array(judged)
+
+
+def best_threshold(cosines: np.ndarray, alike: np.ndarray) -> float:
+    """Return the threshold by which most pairs are judged rightly: half way between two cosines."""
+    order = np.argsort(cosines, kind="stable")
+    ordered, is_alike = cosines[order], alike[order]
+    # right where the first so many are judged as two identities
+    right = np.concatenate([[0], np.cumsum(~is_alike)]) + np.concatenate([np.cumsum(is_alike[::-1])[::-1], [0]])
+    possible = np.concatenate([[True], ordered[1:] > ordered[:-1], [True]])  # equal cosines are judged alike
+    best = int(np.argmax(np.where(possible, right, -1)))
+    padded = np.concatenate([[ordered[0] - 1.0], ordered, [ordered[-1] + 1.0]])
+    return float((padded[best] + padded[best + 1]) / 2)
+
+
+def rank_1(embeddings: np.ndarray, identities: np.ndarray) -> float:
+    """Return the share of pictures whose nearest enrolled one is of their identity. The first picture of each identity
+    that has several is enrolled, the others are asked; NaN where there is none.
+
+    Args:
+        embeddings: of length 1, (pictures, size).
+        identities: (pictures,).
+    """
+    known, firsts, counts = np.unique(identities, return_index=True, return_counts=True)
+    enrolled = firsts[counts > 1]
+    asked = np.isin(identities, known[counts > 1])
+    asked[enrolled] = False
+    if not asked.any():
+        return float("nan")
+    nearest = enrolled[(embeddings[asked] @ embeddings[enrolled].T).argmax(axis=1)]
+    return float((identities[nearest] == identities[asked]).mean())

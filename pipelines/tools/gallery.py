@@ -1,0 +1,282 @@
+"""`litepress enroll` and `litepress identify`: who is on an image, by a model of embeddings and a gallery of people."""
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+from pydantic import BaseModel
+
+from export.delivery import bundle, manifest
+from export.predictors import Predictor, open_predictor
+from export.signature import Arrays, Signature
+from models.embedding import EMBEDDING
+from pipelines.engine import runs
+from pipelines.errors import UserError
+from pipelines.features import image_file
+from pipelines.features.image import Image
+from pipelines.reporting import results
+from pipelines.tasks.face_recognition.measure import THRESHOLD, unit
+from pipelines.tasks.object_detection import detections
+from pipelines.tasks.object_detection.task import ObjectDetection
+from pipelines.tools import predict
+
+with epy.lazy_imports():
+    import numpy as np
+
+#: Folders above a file that are searched for its bundle.
+LEVELS = 3
+UNKNOWN = "unknown"
+
+
+class Person(BaseModel):
+    """One of a gallery: the mean direction of the embeddings of so many pictures, of length 1."""
+
+    name: str
+    pictures: int
+    embedding: list[float]
+
+
+class Gallery(BaseModel):
+    """Who is known to a model.
+
+    Args:
+        model: SHA-256 of its file, since embeddings of another model do not compare.
+        far: share of the pairs of two people that may be taken for one.
+        threshold: the cosine from which on a picture is taken for a person, by that share of the model's test pairs.
+        people: in the order of their names.
+    """
+
+    model: str
+    far: float
+    threshold: float
+    people: list[Person]
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedder:
+    """A file that gives embeddings of images.
+
+    Args:
+        path: of the file.
+        feature: how images are read.
+        thresholds: share of false acceptances to the cosine from which on a pair is taken for one.
+    """
+
+    path: Path
+    feature: Image
+    thresholds: Mapping[float, float]
+
+    @property
+    def digest(self) -> str:
+        return manifest.sha256(self.path)
+
+
+def enroll(model: Path, folder: Path, far: float, gallery: Path, detector: Path | None = None) -> list[str]:
+    """Write a gallery of the people in a folder: one folder of images for each, or an image that is called like them.
+
+    Args:
+        model: a run's folder, a bundle's, or a TFLite file in one of them.
+        far: share of false acceptances that the threshold is for.
+        gallery: the file to write.
+        detector: a model that finds the faces, where images show more than one face; see `predict.find_model`.
+
+    Returns:
+        A line for each person, and one about the threshold.
+
+    Raises:
+        UserError: there is nobody, an image cannot be read, or the model's test pairs are too few for the threshold.
+    """
+    embedder = find_embedder(model)
+    threshold = threshold_for(embedder, far)
+    people = people_in(folder)
+    files = [file for files in people.values() for file in files]
+    vectors = embeddings(embedder, files, detector)
+    owners = np.repeat(np.arange(len(people)), [len(files) for files in people.values()])
+    enrolled = [Person(name=name, pictures=len(files), embedding=_direction(vectors[owners == number]).tolist())
+                for number, (name, files) in enumerate(people.items())]
+    known = Gallery(model=embedder.digest, far=far, threshold=threshold, people=enrolled)
+    runs.write_whole(gallery, known.model_dump_json(indent=1) + "\n")
+    width = max(map(len, people))
+    return [*(f"{person.name:<{width}}  {person.pictures} picture{'' if person.pictures == 1 else 's'}"
+              for person in enrolled),
+            f"{gallery}: {len(enrolled)} people; from a cosine of {threshold:.3f} on, at most {far:g} of the pairs of "
+            "two people are taken for one"]
+
+
+def identify(model: Path, files: Sequence[Path], gallery: Path, detector: Path | None = None) -> list[str]:
+    """Return a line for each image: who is on it, or that nobody known is.
+
+    Raises:
+        UserError: the gallery cannot be read, or is of another model; an image cannot be read.
+    """
+    embedder, known = find_embedder(model), read_gallery(gallery)
+    if known.model != embedder.digest:
+        raise UserError(f"identify: {gallery} was made with another model than {embedder.path}, and embeddings of two "
+                        "models do not compare; enroll again")
+    images = [one for file in files for one in (image_file.images(file) if file.is_dir() else [file])]
+    if not images:
+        raise UserError(f"{files[0]}: has no images in it ({image_file.READ})")
+    cosines = embeddings(embedder, images, detector) @ np.array([person.embedding for person in known.people]).T
+    width = max(len(str(image)) for image in images)
+    return [f"{image!s:<{width}}  {_said(row, known)}" for image, row in zip(images, cosines, strict=True)]
+
+
+def find_embedder(model: Path) -> Embedder:
+    """Return the file of embeddings that `model` stands for. Raises UserError where there is none."""
+    if not model.exists():
+        raise UserError(f"{model}: there is no such file or folder. Give a run's folder, or a bundle's")
+    folders = [model, *list(model.absolute().parents)[:LEVELS]] if model.is_file() else [model]
+    own = next((folder for folder in folders if (folder / bundle.MODELS).exists()), None)
+    return _of_bundle(own, model) if own is not None else _of_run(model)
+
+
+def threshold_for(embedder: Embedder, far: float) -> float:
+    """Return the cosine from which on at most a share `far` of the model's test pairs of two was taken for one. Raises
+    UserError where these are too few to tell."""
+    fitting = [level for level in embedder.thresholds if level <= far]
+    if not fitting:
+        smallest = min(embedder.thresholds, default=None)
+        told = f"the smallest share that they tell is {smallest:g}" if smallest is not None else "there is no threshold"
+        raise UserError(f"enroll: --far {far:g}: the test pairs of {embedder.path} are too few; {told}. Test on more "
+                        "pictures, or allow more")
+    return embedder.thresholds[max(fitting)]
+
+
+def people_in(folder: Path) -> dict[str, list[Path]]:
+    """Return the images of each person in a folder, by name. Raises UserError where there is nobody."""
+    if not folder.is_dir():
+        raise UserError(f"enroll: {folder} is not a folder; give one with a folder of images for each person")
+    people = {image.stem: [image] for image in image_file.images(folder)}
+    for own in image_file.folders(folder):
+        images = image_file.images(own, below=True)
+        if not images:
+            raise UserError(f"enroll: {own} has no images in it ({image_file.READ}); add one, or take the folder away")
+        people.setdefault(own.name, []).extend(images)
+    if not people:
+        raise UserError(f"enroll: {folder} has nobody in it; give a folder of images for each person")
+    return dict(sorted(people.items()))
+
+
+def embeddings(embedder: Embedder, files: Sequence[Path], detector: Path | None) -> np.ndarray:
+    """Return the embeddings of images, of length 1, (files, size). Raises UserError."""
+    predictor = _opened(embedder.path)
+    signature = predict.main_signature(predictor)
+    _refuse_others(embedder.path, signature)
+    tensor = signature.inputs[0]
+    if detector is None:
+        images = [embedder.feature.from_file(file, tensor) for file in files]
+    else:
+        images = [embedder.feature.fitted(face).numpy() for face in faces(detector, files)]
+    outputs = predictor.predict({tensor.name: np.stack(images)})
+    return unit(outputs[EMBEDDING])
+
+
+def faces(detector: Path, files: Sequence[Path]) -> list[np.ndarray]:
+    """Return the part of each image that a detector is surest of, uint8 (height, width, channels). Raises UserError
+    where it finds nothing."""
+    asked = predict.find_model(detector)
+    if not isinstance(asked.task, ObjectDetection):
+        raise UserError(f"--detector {detector}: is not a detector in its run's folder; give a run of object_detection")
+    predictor = _opened(asked.path)
+    inputs = predict.read_inputs(asked, predict.main_signature(predictor), files)
+    return cut_out(files, asked.task.answer(predictor, inputs), asked.task.threshold)
+
+
+def cut_out(files: Sequence[Path], found: Arrays, threshold: float) -> list[np.ndarray]:
+    """Return the part of each image in its best box, uint8 (height, width, channels). Raises UserError at an image
+    without a box.
+
+    Args:
+        found: what a detector answered, see `object_detection.detections`.
+        threshold: boxes with a lower score count for nothing.
+    """
+    cut = []
+    for file, (boxes, scores, _) in zip(files, detections.of_images(found), strict=True):
+        if not len(scores) or scores[0] < threshold:
+            raise UserError(f"{file}: has no face in it that the detector finds; take one nearer and from the front")
+        cut.append(_cut(Image().pixels(file), boxes[0]))
+    return cut
+
+
+def read_gallery(path: Path) -> Gallery:
+    """Return the gallery in a file. Raises UserError where there is none."""
+    try:
+        return Gallery.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: there is no gallery ({error.strerror}); litepress enroll writes one") from None
+    except ValueError:
+        raise UserError(f"{path}: is not a gallery; litepress enroll writes one") from None
+
+
+def _of_bundle(folder: Path, model: Path) -> Embedder:
+    listed = {one["path"]: one for one in json.loads((folder / bundle.MODELS).read_text())["models"]
+              if one["target"] == "litert"}
+    if model.is_file():
+        chosen = model.absolute().relative_to(folder.absolute()).as_posix()
+    else:
+        advice = json.loads((folder / manifest.NAME).read_text())["recommended"].get("phone_cpu")
+        chosen = next((path for path, one in listed.items() if one["name"] == advice), next(iter(listed), ""))
+    if chosen not in listed:
+        raise UserError(f"{model}: is not a TFLite file that {folder / bundle.MODELS} lists")
+    image = next((one for one in listed[chosen]["inputs"] if len(one["shape"]) == 4), None)
+    if image is None:
+        raise UserError(f"{model}: takes no image, and embeddings of images are compared")
+    size = image["shape"][1:]
+    return Embedder(folder / chosen, Image(size=tuple(size[:2]), channels=size[2]),
+                    _thresholds(listed[chosen].get(bundle.METRICS, {})))
+
+
+def _of_run(model: Path) -> Embedder:
+    asked = predict.find_model(model)
+    feature = next((one for one in asked.features.values() if isinstance(one, Image)), None)
+    if asked.is_guessed or feature is None:
+        raise UserError(f"{model}: is neither in a run's folder nor in a bundle; the threshold is told by these")
+    run = next(folder for folder in (model, *model.absolute().parents) if (folder / runs.RECORD).exists())
+    measured = {Path(one.path).resolve(): one.metrics for one in results.collect(runs.load(run)).artifacts}
+    return Embedder(asked.path, feature, _thresholds(measured.get(asked.path.resolve(), {})))
+
+
+def _thresholds(metrics: Mapping[str, Any]) -> dict[float, float]:
+    """Return the thresholds among a file's metrics, by the share of false acceptances."""
+    prefix = f"{THRESHOLD}_"
+    return {float(name.removeprefix(prefix)): value for name, value in metrics.items() if name.startswith(prefix)}
+
+
+def _opened(path: Path) -> Predictor:
+    try:
+        return open_predictor(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _refuse_others(path: Path, signature: Signature) -> None:
+    names = [tensor.name for tensor in signature.outputs]
+    if EMBEDDING not in names or len(signature.inputs) != 1:
+        raise UserError(f"{path}: gives {', '.join(names)}, and no {EMBEDDING} of one image; give a model of "
+                        "task: face_recognition")
+
+
+def _direction(vectors: np.ndarray) -> np.ndarray:
+    """Return the mean direction of vectors of length 1, (vectors, size) to (size,)."""
+    return unit(vectors.mean(axis=0, keepdims=True))[0]
+
+
+def _cut(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return the part of an image in a box, ymin, xmin, ymax, xmax as shares of its sides; at least a pixel."""
+    height, width = image.shape[:2]
+    top, left = int(np.clip(box[0] * height, 0, height - 1)), int(np.clip(box[1] * width, 0, width - 1))
+    bottom = max(top + 1, min(height, round(float(box[2]) * height)))
+    right = max(left + 1, min(width, round(float(box[3]) * width)))
+    return image[top:bottom, left:right]
+
+
+def _said(cosines: np.ndarray, known: Gallery) -> str:
+    best = int(cosines.argmax())
+    name, cosine = known.people[best].name, float(cosines[best])
+    if cosine >= known.threshold:
+        return f"{name}  {cosine:.3f}"
+    return f"{UNKNOWN}  nearest is {name} with {cosine:.3f}, below {known.threshold:.3f}"

@@ -1,0 +1,84 @@
+"""Verification against hand counts."""
+import numpy as np
+import pytest
+
+from pipelines.tasks.face_recognition import pairs, verification
+
+COSINES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
+ALIKE = np.array([True, True, False, True, False, True, False, False])
+
+
+def counted_tar(far):
+    """Try every threshold."""
+    best = 0.0
+    for threshold in [*COSINES, 1.0]:
+        accepted = threshold <= COSINES
+        if accepted[~ALIKE].mean() <= far:
+            best = max(best, accepted[ALIKE].mean())
+    return best
+
+
+@pytest.mark.parametrize("far", [0.0, 0.1, 0.25, 0.3, 0.5, 1.0])
+def test_true_acceptances_at_a_share_of_false_ones(far):
+    tar, threshold = verification.curve(COSINES, ALIKE).at_far(far)
+    assert tar == counted_tar(far)
+    assert (COSINES[~ALIKE] >= threshold).mean() <= far and (COSINES[ALIKE] >= threshold).mean() == tar
+
+
+def test_the_equal_error_rate_is_where_both_errors_are_alike():
+    assert verification.curve(COSINES, ALIKE).equal_error_rate == pytest.approx(0.25)
+    assert verification.curve(np.array([0.9, 0.8, 0.1, 0.0]), np.array([1, 1, 0, 0], bool)).equal_error_rate == 0
+    assert verification.curve(np.array([0.9, 0.8, 0.1, 0.0]), np.array([0, 0, 1, 1], bool)).equal_error_rate == 1
+
+
+def test_a_folds_threshold_is_found_on_the_others():
+    fold = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    cosines = np.array([0.9, 0.8, 0.2, 0.1, 0.7, 0.5, 0.4, 0.1])
+    alike = np.array([1, 1, 0, 0, 1, 1, 0, 0], bool)
+    # 0.45 is best on the second fold, half way between 0.4 and 0.5, and on the first (0.2 + 0.8) / 2
+    assert verification.accuracies(cosines, alike, fold).tolist() == [1.0, 1.0]
+    assert verification.accuracies(np.where(cosines == 0.4, 0.55, cosines), alike, fold).tolist() == [1.0, 0.75]
+
+
+def test_the_best_threshold_judges_most_pairs_rightly():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        cosines, alike = generator.integers(0, 6, 30) / 5, generator.random(30) < 0.5
+        tried = [((cosines >= threshold) == alike).mean() for threshold in np.linspace(-0.1, 1.1, 121)]
+        chosen = verification.best_threshold(cosines, alike)
+        assert ((cosines >= chosen) == alike).mean() == max(tried)
+
+
+def test_who_is_nearest_among_the_enrolled():
+    vectors = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.8, 0.2], [0.1, 0.9], [0.5, 0.5]])
+    identities = np.array([0, 0, 1, 1, 1, 2])  # identity 2 has one picture: neither enrolled nor asked
+    assert verification.rank_1(vectors, identities) == pytest.approx(2 / 3)
+    assert np.isnan(verification.rank_1(vectors, np.arange(6)))
+
+
+def test_drawn_pairs_are_different_and_of_the_kind_that_they_say():
+    identities = np.repeat(np.arange(12), 5)
+    drawn = pairs.drawn(identities, most=80, folds=10, seed=3)
+    assert drawn.alike.sum() == 80 and (~drawn.alike).sum() == 80
+    assert ((identities[drawn.first] == identities[drawn.second]) == drawn.alike).all()
+    assert (drawn.first < drawn.second).all()
+    assert len({*zip(drawn.first, drawn.second, strict=True)}) == 160
+    for number in range(10):
+        assert drawn.alike[drawn.fold == number].sum() == 8 and (drawn.fold == number).sum() == 16
+    again = pairs.drawn(identities, most=80, folds=10, seed=3)
+    assert (again.first == drawn.first).all() and (again.fold == drawn.fold).all()
+    assert not np.array_equal(pairs.drawn(identities, 80, 10, 4).first, drawn.first)
+
+
+def test_all_pairs_are_taken_where_there_are_few():
+    drawn = pairs.drawn(np.array([0, 0, 0, 1]), most=100, folds=2, seed=0)
+    assert sorted(zip(drawn.first, drawn.second, drawn.alike, strict=True)) == [
+        (0, 1, True), (0, 2, True), (0, 3, False), (1, 2, True), (1, 3, False), (2, 3, False)]
+
+
+def test_listed_pairs_are_those_of_the_pictures_that_can_be_read():
+    none = (-1, -1)
+    memberships = np.array([[(0, 0), (2, 1)], [(0, 0), none], [(2, 1), (7, 1)]])
+    listed = pairs.listed(memberships, np.array([4, 4, 9]))
+    assert [listed.first.tolist(), listed.second.tolist(), listed.alike.tolist(), listed.fold.tolist()] == [
+        [0, 0], [1, 2], [True, False], [0, 1]]

@@ -1,0 +1,164 @@
+"""Who is known to a model of embeddings: enroll and identify, with a bundle's file."""
+import json
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+
+from export.conversion import convert
+from export.keras_models import graph
+from export.signature import Signature, Tensor
+from models.embedding import embedding
+from pipelines.errors import UserError
+from pipelines.tools import gallery
+
+SIGNATURE = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 1), role="image"),),
+                      outputs=(Tensor(name="embedding", dtype="float32", shape=(16,), role="embedding"),))
+METRICS = {"eer": 0.1, "threshold": 0.9, "threshold_0.1": 0.8, "threshold_0.01": 0.9}
+#: Where a picture of each is bright: in a corner.
+CORNERS = {"Ann": (0, 0), "Ben": (0, 1), "Cy": (1, 0)}
+
+
+def picture(path, corner, size=8, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 40, (size, size))
+    top, left = (place * size // 2 for place in corner)
+    pixels[top:top + size // 2, left:left + size // 2] += 180
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(pixels.astype("uint8")).save(path)
+    return path
+
+
+def written_bundle(folder, outputs="embedding", metrics=METRICS):
+    """Write a bundle of one file, which compares where pictures are bright."""
+    image = keras.Input((8, 8, 1), name="image")
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(2)(image))
+    model = keras.Model(image, {"embedding": embedding(x), "logits": x})
+    signature = SIGNATURE.model_copy(update={"outputs": (SIGNATURE.outputs[0].model_copy(update={"name": outputs}),)})
+    convert.float_graph(model, lambda plain: [graph.function(plain, signature)], folder.parent / "graph")
+    (folder / "litert").mkdir(parents=True)
+    (folder / "litert" / "float32.tflite").write_bytes(convert.convert(folder.parent / "graph", "float32"))
+    one = {"name": "float32", "target": "litert", "path": "litert/float32.tflite",
+           "inputs": [{"name": "image", "shape": [1, 8, 8, 1]}], "metrics": metrics}
+    (folder / "model.json").write_text(json.dumps({"models": [one]}))
+    (folder / "manifest.json").write_text(json.dumps({"recommended": {"phone_cpu": "float32"}}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    return written_bundle(tmp_path_factory.mktemp("gallery") / "bundle")
+
+
+@pytest.fixture
+def people(tmp_path):
+    for number, (name, corner) in enumerate(CORNERS.items()):
+        if name != "Cy":
+            for seed in range(2):
+                picture(tmp_path / "people" / name / f"{seed}.png", corner, seed=10 * number + seed)
+    picture(tmp_path / "people" / "Cy.png", CORNERS["Cy"])
+    return tmp_path / "people"
+
+
+def test_who_is_enrolled_is_identified_and_who_is_not_is_unknown(shipped, people, tmp_path):
+    lines = gallery.enroll(shipped, people, 0.05, tmp_path / "gallery.json")
+    assert [line.split() for line in lines[:3]] == [["Ann", "2", "pictures"], ["Ben", "2", "pictures"],
+                                                    ["Cy", "1", "picture"]]
+    assert "3 people; from a cosine of 0.900 on, at most 0.05 of the pairs" in lines[3]
+    written = gallery.read_gallery(tmp_path / "gallery.json")
+    assert written.threshold == 0.9 and written.far == 0.05, "the strictest that was measured, of at most 0.05"
+    for person in written.people:
+        assert np.linalg.norm(person.embedding) == pytest.approx(1, abs=1e-6)
+    asked = [picture(tmp_path / "ben.png", CORNERS["Ben"], size=30, seed=7),
+             picture(tmp_path / "di.png", (1, 1), seed=8)]
+    ben, di = gallery.identify(shipped, asked, tmp_path / "gallery.json")
+    assert ben.split()[1] == "Ben" and float(ben.split()[2]) > 0.9
+    assert di.split()[1] == "unknown" and "nearest is" in di and "below 0.900" in di
+    lenient = gallery.enroll(shipped, people, 0.5, tmp_path / "gallery.json")
+    assert "a cosine of 0.800" in lenient[-1]
+
+
+def test_a_file_of_a_bundle_may_be_named(shipped, people, tmp_path):
+    gallery.enroll(shipped / "litert" / "float32.tflite", people, 0.1, tmp_path / "gallery.json")
+    assert "Ann" in gallery.identify(shipped, [people / "Ann"], tmp_path / "gallery.json")[0]
+
+
+def test_a_share_that_was_not_measured_is_refused(shipped, people, tmp_path):
+    with pytest.raises(UserError, match=r"--far 0\.001: .* too few; the smallest share that they tell is 0\.01"):
+        gallery.enroll(shipped, people, 0.001, tmp_path / "gallery.json")
+
+
+def test_a_gallery_of_another_model_is_refused(shipped, people, tmp_path):
+    gallery.enroll(shipped, people, 0.1, tmp_path / "gallery.json")
+    text = (tmp_path / "gallery.json").read_text()
+    known = gallery.read_gallery(tmp_path / "gallery.json")
+    (tmp_path / "gallery.json").write_text(text.replace(known.model, "0" * 64))
+    with pytest.raises(UserError, match=r"was made with another model than .*; enroll again"):
+        gallery.identify(shipped, [people / "Ann"], tmp_path / "gallery.json")
+
+
+def test_a_model_without_embeddings_is_refused(people, tmp_path):
+    other = written_bundle(tmp_path / "other" / "bundle", outputs="logits")
+    with pytest.raises(UserError, match=r"float32\.tflite: gives logits, and no embedding of one image; give a model"):
+        gallery.enroll(other, people, 0.1, tmp_path / "gallery.json")
+
+
+def test_what_cannot_be_enrolled_is_named(shipped, people, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "people" / "Di").mkdir()
+    for model, folder, message in (
+            (shipped, people, "Di has no images in it"), (shipped, tmp_path / "none", "none is not a folder"),
+            (shipped, tmp_path / "empty", "has nobody in it; give a folder of images"),
+            (tmp_path / "none", people, "none: there is no such file or folder"),
+            (shipped / "model.json", people, r"is not a TFLite file that .* lists")):
+        with pytest.raises(UserError, match=message):
+            gallery.enroll(model, folder, 0.1, tmp_path / "gallery.json")
+    assert not (tmp_path / "gallery.json").exists()
+
+
+def test_what_cannot_be_identified_is_named(shipped, people, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "broken.json").write_text("{}")
+    gallery.enroll(shipped, people, 0.1, tmp_path / "gallery.json")
+    for files, known, message in (
+            (people / "Cy.png", "none.json", "none.json: there is no gallery"),
+            (people / "Cy.png", "broken.json", "broken.json: is not a gallery"),
+            (tmp_path / "broken.png", "gallery.json", "broken.png: "),
+            (tmp_path / "x.png", "gallery.json", "x.png: there is no such image")):
+        with pytest.raises(UserError, match=message):
+            gallery.identify(shipped, [files], tmp_path / known)
+
+
+def found(scores, box=(0.25, 0.5, 0.75, 1.0)):
+    """Return what a detector gives for an image whose boxes have these scores."""
+    count = len(scores)
+    return {"detection_boxes": np.tile(np.array(box, "float32"), (1, 3, 1)),
+            "detection_scores": np.array([[*scores, *[0.0] * (3 - count)]], "float32"),
+            "detection_classes": np.zeros((1, 3), "int32"), "num_detections": np.array([count], "int32")}
+
+
+def test_a_picture_with_no_face_is_refused_by_name(tmp_path):
+    path = picture(tmp_path / "wall.png", (0, 0), size=20)
+    for scores in ((), (0.2,)):
+        with pytest.raises(UserError, match=r"wall\.png: has no face in it that the detector finds; take one nearer"):
+            gallery.cut_out([path], found(scores), 0.25)
+
+
+def test_the_surest_face_is_cut_out(tmp_path):
+    path = picture(tmp_path / "crowd.png", (0, 1), size=20)
+    face, = gallery.cut_out([path], found((0.9, 0.3)), 0.25)
+    np.testing.assert_array_equal(face[..., 0], np.asarray(PIL.Image.open(path))[5:15, 10:20])
+
+
+def test_a_model_that_finds_nothing_is_no_detector(shipped, people, tmp_path):
+    with pytest.raises(UserError, match=r"--detector .*: is not a detector in its run's folder"):
+        gallery.enroll(shipped, people, 0.1, tmp_path / "gallery.json", shipped / "litert" / "float32.tflite")
+
+
+def test_the_commands_say_it_in_lines(litepress, shipped, people, tmp_path):
+    said = litepress("enroll", shipped, people, "--gallery", tmp_path / "gallery.json", "--far", 0.1)
+    assert said.code == 0 and said.out.splitlines()[0].split() == ["Ann", "2", "pictures"]
+    said = litepress("identify", shipped, people / "Cy.png", "--gallery", tmp_path / "gallery.json")
+    assert said.code == 0 and said.out.split()[1] == "Cy"
+    said = litepress("identify", shipped, people / "none.png", "--gallery", tmp_path / "gallery.json")
+    assert said.code == 2 and len(said.err.splitlines()) == 1 and "none.png" in said.err
