@@ -22,7 +22,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines*", "models*", "export*", "serving*"]),
-    package_data={"pipelines": ["reporting/*.j2"], "export": ["templates/*", "templates/**/*"],
+    package_data={"pipelines": ["reporting/*.j2", "ingest/sources/nuclei_data/*"],
+                  "export": ["templates/*", "templates/**/*"],
                   "serving": ["deploy/templates/*", "deploy/templates/**/*"]},
     install_requires=[
         "ai-edge-litert>=2.3,<3", "aiohttp", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "grpcio",

@@ -13,6 +13,7 @@ from pipelines.ingest.sources import (
     image_and_mask_folder,
     image_folder,
     image_table,
+    nuclei,
     scikit_learn,
     table_file,
     tfds_source,
@@ -23,5 +24,5 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "idx_files",
-           "image_and_mask_folder", "image_folder", "image_table", "scikit_learn", "table_file", "tfds_source",
-           "tfrecord", "voc", "yolo"]
+           "image_and_mask_folder", "image_folder", "image_table", "nuclei", "scikit_learn", "table_file",
+           "tfds_source", "tfrecord", "voc", "yolo"]
