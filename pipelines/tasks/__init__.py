@@ -1,5 +1,13 @@
 """What examples, outputs and metrics mean, one file per task. Importing this makes all of them known to recipes."""
-from pipelines.tasks import equivalence, image_classification, object_detection, semantic_segmentation, tabular
+from pipelines.tasks import (
+    equivalence,
+    image_classification,
+    instance_segmentation,
+    object_detection,
+    semantic_segmentation,
+    tabular,
+)
 from pipelines.tasks.task import Task
 
-__all__ = ["Task", "equivalence", "image_classification", "object_detection", "semantic_segmentation", "tabular"]
+__all__ = ["Task", "equivalence", "image_classification", "instance_segmentation", "object_detection",
+           "semantic_segmentation", "tabular"]
