@@ -29,6 +29,8 @@ class DataSection(Section):
         batch: examples per training step.
         validation: share of the training part to hold out for validation, where the source has no such part.
         test: the same for the test part.
+        group: what examples have in common that must not be in two splits: a patient, say, or the folder that a file
+            is in. By default what the source says.
         max_unreadable: the largest share of unreadable examples to go on with.
         labels: true, or model where they are but the answers of the model that is pressed: accuracy is then the share
             of examples on which a file answers as that model does.
@@ -40,6 +42,7 @@ class DataSection(Section):
     batch: int = Field(64, ge=1)
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
+    group: str | None = Field(None, min_length=1)
     max_unreadable: float = Field(0.01, ge=0, le=1)
     labels: Literal["true", "model"] = "true"
 

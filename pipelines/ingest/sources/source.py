@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from etils import epy
 
 from pipelines.entries import Entry
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
+from pipelines.ingest.tracing import as_written
 
 with epy.lazy_imports():
     import numpy as np
@@ -17,6 +18,9 @@ with epy.lazy_imports():
 
 class Source(Entry):
     """Where examples come from. Written as a name, `tfds:<name>[:version]`, or a name with settings."""
+
+    #: What holds examples together that must not be in two splits, see `groups`: a patient, for instance.
+    group: ClassVar[str | None] = None
 
     @classmethod
     def name_and_settings(cls, value: Any) -> tuple[str, Any]:
@@ -64,6 +68,16 @@ class Source(Entry):
         """Return one field's raw values as an array, (examples,), where the source has it at hand; None where examples
         must be read one by one."""
         return None
+
+    def groups(self, part: Part, name: str, positions: Sequence[int]) -> list[str] | None:
+        """Return the group of each example, of a part at ascending positions: what it has under a name, for instance a
+        patient. By default that of a field; None where there is none of this name."""
+        if name not in self.fields():
+            return None
+        values = self.column(part, name, positions)
+        if values is None:
+            values = [example[name] for example in as_written(self.examples)(part, positions).as_numpy_iterator()]
+        return [one.decode() if isinstance(one, bytes) else str(one) for one in values]
 
     def of_model(self, classes: int) -> Source:
         """Return the source as data for a model of so many classes, of which its labels may be but some. Raises
