@@ -14,7 +14,7 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "microcontroller": {"tflite_micro": "tflite-micro"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"},
     "detection": {"pycocotools": "pycocotools", "skimage": "scikit-image"},
-    "medical": {"nibabel": "nibabel", "nilearn": "nilearn"},
+    "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
 }
 
 

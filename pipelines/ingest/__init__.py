@@ -9,10 +9,12 @@ from pipelines.ingest.sources import (
     box_table,
     brain,
     coco,
+    dicom,
     idx_files,
     image_and_mask_folder,
     image_folder,
     image_table,
+    nifti,
     nuclei,
     scikit_learn,
     table_file,
@@ -23,6 +25,6 @@ from pipelines.ingest.sources import (
 )
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "idx_files",
-           "image_and_mask_folder", "image_folder", "image_table", "nuclei", "scikit_learn", "table_file",
-           "tfds_source", "tfrecord", "voc", "yolo"]
+__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "dicom",
+           "idx_files", "image_and_mask_folder", "image_folder", "image_table", "nifti", "nuclei", "scikit_learn",
+           "table_file", "tfds_source", "tfrecord", "voc", "yolo"]

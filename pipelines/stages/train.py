@@ -11,6 +11,7 @@ import models
 from export.keras_models import file as keras_file
 from pipelines.engine import journal
 from pipelines.errors import UserError
+from pipelines.features import scan
 from pipelines.figures import figures
 from pipelines.ingest.data import Data, set_seed
 from pipelines.stages.context import Context
@@ -60,7 +61,8 @@ def run(context: Context) -> str:
 
 def _built(context: Context, data: Data) -> keras.Model:
     task, index = data.task, data.index
-    return network.build(context.recipe.model, task.dimensions(index), task.outputs(index), task.adopt)
+    return network.build(context.recipe.model, task.dimensions(index), task.outputs(index), task.adopt,
+                         scan.windows(index.learnt))
 
 
 def _record(context: Context, data: Data, distribution: Distribution, model: Any, pretrained: list[str]) -> None:

@@ -62,7 +62,8 @@ def predict(artifact: Path, files: Sequence[Path], out: Path | None = None) -> I
         UserError: there is no such model, or a file cannot be read.
     """
     asked = find_model(artifact)
-    files = [one for file in files for one in (_images(file) if file.is_dir() else [file])]
+    reads_folders = asked.source is not None and asked.source.reads_folders
+    files = [one for file in files for one in (_images(file) if file.is_dir() and not reads_folders else [file])]
     if asked.path.suffix == ".tflite":
         with workers.quiet():
             said = answers(asked, files, out)

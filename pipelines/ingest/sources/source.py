@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from etils import epy
@@ -21,6 +22,8 @@ class Source(Entry):
 
     #: What holds examples together that must not be in two splits, see `groups`: a patient, for instance.
     group: ClassVar[str | None] = None
+    #: Whether a user's folder may be one thing to ask a model about, see `examples_in`.
+    reads_folders: ClassVar[bool] = False
 
     @classmethod
     def name_and_settings(cls, value: Any) -> tuple[str, Any]:
@@ -78,6 +81,11 @@ class Source(Entry):
         if values is None:
             values = [example[name] for example in as_written(self.examples)(part, positions).as_numpy_iterator()]
         return [one.decode() if isinstance(one, bytes) else str(one) for one in values]
+
+    def examples_in(self, path: Path) -> tuple[list[str], list[np.ndarray]] | None:
+        """Return the examples in a file or folder of the user's own, where one holds several: what each is called, and
+        its image; None where a file is one example. Raises UserError where it cannot be read."""
+        return None
 
     def of_model(self, classes: int) -> Source:
         """Return the source as data for a model of so many classes, of which its labels may be but some. Raises
