@@ -121,6 +121,14 @@ class Image(Feature, name="image", shorthand="size"):
         wanted = self.model_copy(update={"size": size, "channels": tensor.shape[2] or self.channels})
         return wanted.fitted(tf.constant(wanted.pixels(path))).numpy()
 
+    def in_own_size(self, value: Any) -> np.ndarray:
+        """Return an image with the model's channels in its own size, uint8 (height, width, channels).
+
+        Args:
+            value: uint8 (height, width, 1 to 4 channels).
+        """
+        return _to_channels(tf.constant(value), self.channels).numpy()  # type: ignore[no-any-return]
+
     def pixels(self, path: Path) -> np.ndarray:
         """Return an image file in its own size, uint8 (height, width, 1 to 4 channels), upright. Raises UserError."""
         try:

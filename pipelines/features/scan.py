@@ -61,6 +61,10 @@ class Scan(Image, name="scan"):
             values = tf.image.resize(values, self.size, antialias=True)
         return tf.ensure_shape(values, shape)
 
+    def in_own_size(self, value: Any) -> np.ndarray:
+        """Return a slice with its neighbours in its own size, float32 (height, width, channels)."""
+        return np.asarray(value, "float32")
+
     def fault(self, value: Any, learnt: Learnt) -> str | None:
         return None if np.isfinite(value).all() else "has a value that is infinite or not a number (NaN)"
 

@@ -8,7 +8,7 @@ from etils import epy
 
 from export.keras_models import imported
 from export.signature import Arrays, Function, Signature, Tensor
-from pipelines.features.image import Image
+from pipelines.features.image import Image, in_words
 from pipelines.features.label import Label
 from pipelines.ingest.index import Index
 from pipelines.tasks import classes
@@ -57,9 +57,7 @@ class ImageClassification(Task, name="image_classification"):
         return classes.in_words(outputs[OUTPUT], index.names(LABEL))
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
-        height, width, channels = index.inputs[IMAGE].shape
-        return (f"It tells {len(index.names(LABEL))} classes apart in {'RGB' if channels == 3 else 'grey'} images of "
-                f"{height} x {width} pixels, and "
+        return (f"It tells {len(index.names(LABEL))} classes apart in {in_words(index.inputs[IMAGE])}, and "
                 f"answers {evaluation.metrics['accuracy']:.2%} of the held-out test examples correctly.")
 
     def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from etils import epy
 
@@ -38,6 +39,8 @@ class Nuclei(Source, name="nuclei"):
 
     `mask` tells nucleus from background, `instances` has a number for each nucleus, and `boxes` the boxes around them.
     """
+
+    medical: ClassVar[bool] = True
 
     def fingerprint(self) -> str:
         return f"nuclei {TILE} {STRIDES['train']} {WHOLE}"

@@ -22,6 +22,8 @@ class Source(Entry):
 
     #: What holds examples together that must not be in two splits, see `groups`: a patient, for instance.
     group: ClassVar[str | None] = None
+    #: Whether its examples are of people's bodies or cells: what learns from them is no medical device for that.
+    medical: ClassVar[bool] = False
     #: Whether a user's folder may be one thing to ask a model about, see `examples_in`.
     reads_folders: ClassVar[bool] = False
 

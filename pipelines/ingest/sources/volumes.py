@@ -57,6 +57,7 @@ class Volumes(Source):
 
     group: ClassVar[str | None] = PATIENT
     reads_folders: ClassVar[bool] = True
+    medical: ClassVar[bool] = True
     path: str = Setting(min_length=1)
     images: str = Setting("images", min_length=1)
     masks: str = Setting("masks", min_length=1)

@@ -12,14 +12,16 @@ from pydantic import Field
 from export.signature import Arrays, Tensor
 from pipelines.errors import UserError
 from pipelines.features import instances as feature
-from pipelines.features.image import Image, size_of
+from pipelines.features.image import Image, in_words, size_of
 from pipelines.features.instances import CHANNELS, INSIDE, Instances
 from pipelines.figures import segmentation
 from pipelines.ingest.index import Index
+from pipelines.tasks import drawn_masks
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.instance_segmentation.measure import Separation
 from pipelines.tasks.instance_segmentation.separating import separated
-from pipelines.tasks.task import Evaluation, Metric, Task
+from pipelines.tasks.task import Evaluation, Metric
+from pipelines.tasks.windows import InWindows
 from pipelines.training.instances_loss import InstancesLoss
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 IMAGE, TARGET, OUTPUT = "image", "instances", "logits"
 
 
-class InstanceSegmentation(Task, name="instance_segmentation"):
+class InstanceSegmentation(InWindows, name="instance_segmentation"):
     """Which pixels belong to which thing, of things of one kind.
 
     The network says of each pixel whether it is inside a thing, and how far; things are separated from that.
@@ -46,6 +48,8 @@ class InstanceSegmentation(Task, name="instance_segmentation"):
         threshold: a pixel is inside from this probability on.
         seed: the middle of a thing is what is as far inside, as a share of the farthest.
         smallest: pixels of a thing, at least.
+        windows: see `tasks.windows`: images are not brought to the model's size, but seen in windows of it, which
+            overlap by this share.
     """
 
     inputs, targets, split = {IMAGE: Image}, {TARGET: Instances}, "random"
@@ -95,6 +99,12 @@ class InstanceSegmentation(Task, name="instance_segmentation"):
         return np.stack([separated(one, threshold=self.threshold, seed=self.seed, smallest=self.smallest)
                          for one in outputs])
 
+    def answer_large(self, predictor: Predictor, image: np.ndarray, name: str, window: Sequence[int]) -> dict[str, Any]:
+        """Return what the network gives of an image of any size, and the number of the thing that each pixel belongs
+        to."""
+        outputs = super().answer_large(predictor, image, name, window)
+        return {**outputs, TARGET: self.separate(outputs[OUTPUT])}
+
     def measure(self, index: Index) -> Separation:
         return Separation(TARGET)
 
@@ -106,9 +116,12 @@ class InstanceSegmentation(Task, name="instance_segmentation"):
                          else "nothing")
         return lines
 
+    def write_answers(self, files: Sequence[Path], outputs: Arrays, index: Index, folder: Path) -> None:
+        """Write the numbers of each image's things as a PNG of 16 bits, and their colours over the image."""
+        drawn_masks.write(files, outputs[IMAGE], outputs[TARGET], index, folder)
+
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
-        image = index.inputs[IMAGE].shape
-        return (f"It separates things in images of {image[0]} x {image[1]} pixels. On the held-out test images its AP "
+        return (f"It separates things in {in_words(index.inputs[IMAGE])}. On the held-out test images its AP "
                 f"is {evaluation.metrics['ap']:.3f}, {evaluation.metrics['ap_50']:.3f} at an overlap of one half, and "
                 f"it is off by {evaluation.metrics['count_error']:.1f} things an image on average.")
 

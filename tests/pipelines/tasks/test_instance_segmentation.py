@@ -3,14 +3,18 @@ import json
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
 import models
+from export.keras_models import file as keras_file
 from export.signature import Tensor
 from pipelines.errors import UserError
 from pipelines.features.instances import prepared_of
 from pipelines.ingest.index import Index
+from pipelines.ingest.sources import nuclei
+from pipelines.tasks import windows
 from pipelines.tasks.instance_segmentation import InstanceSegmentation
 from pipelines.tasks.instance_segmentation.measure import THRESHOLDS, found, overlaps, precision
 from pipelines.tasks.instance_segmentation.separating import separated
@@ -156,7 +160,7 @@ def test_instances_of_another_size_than_their_images_are_refused():
 
 RECIPE = """\
 name: small
-task: instance_segmentation
+task: {instance_segmentation: {windows: 0.25}}
 data:
   source: nuclei
   image: {size: 64, channels: 1}
@@ -182,6 +186,27 @@ def test_nuclei_end_as_verified_files(tmp_path):
     assert (run / "evaluate" / "worst.png").exists() and (run / "ingest" / "samples_augmented.png").exists()
     evaluation = json.loads((run / "evaluate" / "evaluation.json").read_text())
     assert [row[0] for row in evaluation["tables"][0]["rows"]] == list(THRESHOLDS)
+    card = (run / "package" / "bundle" / "MODEL_CARD.md").read_text()
+    assert "separates things in grey images of 64 x 64 pixels" in card and "not a medical device" in card
+    whole_picture_in_windows(tmp_path, run)
+
+
+def whole_picture_in_windows(folder, run):
+    """A picture of 512 x 512 is seen in windows of 64 x 64, here and by a server alike."""
+    picture = nuclei.FOLDER / "image.png"
+    said = run_here("predict", str(run), str(picture), "--out", "drawn", cwd=folder)
+    assert said.code == 0 and " things, " in said.out, said.out + said.err
+    numbers = np.asarray(PIL.Image.open(folder / "drawn" / "image_mask.png"))
+    assert numbers.shape == (512, 512) and f" {numbers.max()} things" in said.out and numbers.max() > 20
+    assert PIL.Image.open(folder / "drawn" / "image.png").size == (512, 512)
+    served = tf.saved_model.load(run / "export" / "saved_model" / "1").signatures["serving_windows"]
+    pixels = np.asarray(PIL.Image.open(picture))[None, ..., None]
+    logits = served(image=tf.constant(pixels))["logits"].numpy()
+    assert logits.shape == (1, 512, 512, 2)
+    model = keras_file.load(run / "train" / "model.keras")
+    expected = windows.slid(lambda parts: {"logits": np.asarray(model(parts.astype("float32"), training=False))}, pixels,
+                            (64, 64), 0.25)["logits"]
+    np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
 def test_a_network_has_two_numbers_for_each_pixel():
