@@ -116,7 +116,8 @@ def _ship(context: Context, data: Data, weights: list[Any]) -> None:
     model.set_weights(weights)
     for layer in model.layers:
         models.pretrained.finalize(layer)
-    data.task.finish(model, data)
+    for line in data.task.finish(model, data):
+        context.journal.note(line)
     learner: Any = data.task.learner(keras)
     shipped = learner.shipped(model, [tensor.name for tensor in data.task.outputs(data.index)])
     keras_file.save(shipped, context.work / imported_model.KERAS)

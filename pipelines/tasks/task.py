@@ -190,8 +190,10 @@ class Task(Entry):
         """Return the class of what is fitted, of keras or tf_keras."""
         return supervised(library)
 
-    def finish(self, model: keras.Model, data: Data) -> None:
-        """Change a trained model before it is written, where weights are left that training does not reach."""
+    def finish(self, model: keras.Model, data: Data) -> list[str]:
+        """Change a trained model before it is written, where weights are left that training does not reach; return what
+        was done that is worth knowing, a line each."""
+        return []
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return what is measured: by default what the network gives. Decoding, sampling and suppression belong

@@ -204,8 +204,11 @@ def whole_picture_in_windows(folder, run):
     logits = served(image=tf.constant(pixels))["logits"].numpy()
     assert logits.shape == (1, 512, 512, 2)
     model = keras_file.load(run / "train" / "model.keras")
-    expected = windows.slid(lambda parts: {"logits": np.asarray(model(parts.astype("float32"), training=False))}, pixels,
-                            (64, 64), 0.25)["logits"]
+
+    def ask(parts):
+        return {"logits": np.asarray(model(parts.astype("float32"), training=False))}
+
+    expected = windows.slid(ask, pixels, (64, 64), 0.25)["logits"]
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
