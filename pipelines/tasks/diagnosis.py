@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class DiagnosisMeasure(ClassMeasure):
                 "calibration_error": calibration_error(softmax(logits.astype(float)), labels), "auc_low": area.low,
                 "sensitivity_low": sensitivity.low, "specificity_low": specificity.low}
 
-    def limits(self, rows: list[Row]) -> list[str]:
+    def limits(self, rows: Sequence[Row]) -> list[str]:
         name = self.names[self.positive]
         return [f"How often a positive answer is right depends on how common {name} is where the model is used, of "
                 "which the test examples say nothing.",

@@ -89,7 +89,7 @@ class SemanticSegmentation(InWindows, name="semantic_segmentation"):
     def write_answers(self, files: Sequence[Path], outputs: Arrays, index: Index, folder: Path) -> None:
         """Write each mask as a PNG of the classes' numbers, and over its image."""
         masks = [logits.argmax(axis=-1).astype("uint8") for logits in outputs[OUTPUT]]
-        drawn_masks.write(files, outputs[IMAGE], masks, index, folder)
+        drawn_masks.write(files, list(outputs[IMAGE]), masks, index, folder)
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         return (f"It gives each pixel of {in_words(index.inputs[IMAGE])} one of {len(index.names(MASK))} classes. On "

@@ -98,7 +98,7 @@ def grid(frames: Sequence[Frame]) -> tuple[Grid, list[Frame]]:
         raise UserError(f"data.source.dicom: {tilted.path} is turned against {first.path} of the same series; put them "
                         "into folders of their own, with other series numbers, or take one out")
     normal = np.cross(across, down)
-    places = np.array([np.dot(normal, one.position) for one in frames])
+    places = np.array([np.dot(normal, one.position or (0, 0, 0)) for one in frames])
     order = np.argsort(places, kind="stable")
     gap = _gap(places[order], first)
     rows, columns = first.spacing or (1.0, 1.0)

@@ -79,9 +79,9 @@ class Source(Entry):
         patient. By default that of a field; None where there is none of this name."""
         if name not in self.fields():
             return None
-        values = self.column(part, name, positions)
-        if values is None:
-            values = [example[name] for example in as_written(self.examples)(part, positions).as_numpy_iterator()]
+        column = self.column(part, name, positions)
+        values = list(column) if column is not None else [
+            example[name] for example in as_written(self.examples)(part, positions).as_numpy_iterator()]
         return [one.decode() if isinstance(one, bytes) else str(one) for one in values]
 
     def examples_in(self, path: Path) -> tuple[list[str], list[np.ndarray]] | None:

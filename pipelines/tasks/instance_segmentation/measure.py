@@ -44,7 +44,7 @@ class Separation:
         by_image = precision(counts)
         at = {name: THRESHOLDS.index(value) for name, value in (("ap_50", 0.5), ("ap_75", 0.75))}
         true, answered = (counts[:, 0, [0, other]].sum(axis=-1) for other in (2, 1))
-        both, one, other = self.pixels
+        both, one, other = (int(number) for number in self.pixels)
         values = {"ap": by_image.mean(), **{name: by_image[:, place].mean() for name, place in at.items()},
                   "count_error": np.abs(answered - true).mean(), "pixel_dice": 2 * both / max(one + other, 1)}
         rows: list[list[str | int | float]] = []

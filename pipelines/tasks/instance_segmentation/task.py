@@ -118,7 +118,7 @@ class InstanceSegmentation(InWindows, name="instance_segmentation"):
 
     def write_answers(self, files: Sequence[Path], outputs: Arrays, index: Index, folder: Path) -> None:
         """Write the numbers of each image's things as a PNG of 16 bits, and their colours over the image."""
-        drawn_masks.write(files, outputs[IMAGE], outputs[TARGET], index, folder)
+        drawn_masks.write(files, list(outputs[IMAGE]), list(outputs[TARGET]), index, folder)
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         return (f"It separates things in {in_words(index.inputs[IMAGE])}. On the held-out test images its AP "
