@@ -75,8 +75,8 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     """Write Kotlin for LiteRT, and Swift for LiteRT and Core ML, if there are such files.
 
     The templates are those of the model's task: `templates/<task>/Name.kt.j2` becomes a class whose name ends in Name,
-    and `CoreMLName.swift.j2` is for Core ML. A task without templates gets those of `templates/any`. A language that
-    lacks a type of the model's tensors is left out.
+    and `CoreMLName.swift.j2` is for Core ML. A task without templates, and a model that takes no
+    images, gets those of `templates/any`. A language that lacks a type of the model's tensors is left out.
 
     Args:
         folder: to be made.
@@ -90,7 +90,9 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     chosen = next((one for one in on_phones if one.name == recommended.get("phone_cpu")), on_phones[0])
     signature = signatures.main((source / chosen.path).read_bytes())
     package = next((one for one in exported if one.path.endswith(".mlpackage")), None)
-    templates = TEMPLATES / about.task if (TEMPLATES / about.task).is_dir() else TEMPLATES / ANY
+    takes_images = all(about.tensor(info).role == "image" for info in signature.inputs.values())
+    has_own = takes_images and (TEMPLATES / about.task).is_dir()
+    templates = TEMPLATES / about.task if has_own else TEMPLATES / ANY
     for template in sorted(templates.glob("*.j2")):
         stem, ending = template.name.removesuffix(".j2").split(".")
         language = LANGUAGES[ending]

@@ -10,6 +10,7 @@ from etils import epy
 from pydantic import Field
 
 from export.signature import Arrays, Tensor
+from export.targets import tools
 from pipelines.errors import UserError
 from pipelines.features import instances as feature
 from pipelines.features.image import Image, in_words, size_of
@@ -74,6 +75,8 @@ class InstanceSegmentation(InWindows, name="instance_segmentation"):
                 f"{' x '.join(map(str, image))}; give instances of their images' size")
 
     def dimensions(self, index: Index) -> dict[str, Any]:
+        if absent := tools.missing("medical"):
+            raise UserError(f"task: instance_segmentation separates things by scikit-image: {absent}")
         return {"input_shape": index.inputs[IMAGE].shape, "classes": CHANNELS}
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
