@@ -8,8 +8,8 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):
     sys.exit(f"litepress needs Python 3.11 to 3.13, this is {sys.version.split()[0]}. "
              "Name another with: make PYTHON=python3.11 setup")
 
-#: Reads medical volumes, and has the brain that `source: brain` is made of.
-MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15"]
+#: Reads medical volumes, has the brain that `source: brain` is made of, and separates instances.
+MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15", "pydicom>=3.0,<4", "scikit-image>=0.26,<0.27"]
 #: Measures detectors as COCO does, and has the photographs that `source: digits_in_scenes` is made of.
 DETECTION = ["pycocotools>=2.0.11,<3", "scikit-image>=0.26,<0.27"]
 #: Has the faces that `source: distorted_faces` is made of.
@@ -24,7 +24,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines*", "models*", "export*", "serving*"]),
-    package_data={"pipelines": ["reporting/*.j2"], "export": ["templates/*", "templates/**/*"],
+    package_data={"pipelines": ["reporting/*.j2", "ingest/sources/nuclei_data/*"],
+                  "export": ["templates/*", "templates/**/*"],
                   "serving": ["deploy/templates/*", "deploy/templates/**/*"]},
     install_requires=[
         "ai-edge-litert>=2.3,<3", "aiohttp", "cryptography", "etils[epy]", "flatbuffers", "fsspec", "grpcio",

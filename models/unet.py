@@ -18,7 +18,8 @@ Borders = tuple[tuple[int, int], tuple[int, int]]
 NONE: Borders = ((0, 0), (0, 0))
 
 
-@register("unet", task="semantic_segmentation", paper=PAPER, at={"input_shape": (572, 572, 1), "classes": 2})
+@register("unet", task=("semantic_segmentation", "instance_segmentation"), paper=PAPER,
+          at={"input_shape": (572, 572, 1), "classes": 2})
 def unet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.Filters = 64,
          depth: Annotated[int, Field(ge=1, le=6)] = 4, batch_norm: bool = False,
          batch_norm_momentum: blocks.Momentum = 0.9, dropout: blocks.Dropout = 0.0) -> keras.Model:

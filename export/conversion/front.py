@@ -12,8 +12,8 @@ with epy.lazy_imports():
     from ai_edge_litert import schema_py_generated as schema
 
 #: Operators that give a number for each that they take.
-ELEMENTWISE = {"ADD", "CAST", "DIV", "EQUAL", "EXPAND_DIMS", "MAXIMUM", "MINIMUM", "MUL", "NOT_EQUAL", "RESHAPE",
-               "SELECT", "SELECT_V2", "SQUEEZE", "STRIDED_SLICE", "SUB"}
+ELEMENTWISE = {"ADD", "CAST", "DIV", "EQUAL", "EXPAND_DIMS", "MAXIMUM", "MINIMUM", "MUL", "NOT_EQUAL", "RELU",
+               "RESHAPE", "SELECT", "SELECT_V2", "SQUEEZE", "STRIDED_SLICE", "SUB"}
 
 
 def operators(content: bytes) -> list[int]:

@@ -77,8 +77,9 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
 
     The templates are those of the model's task: `templates/<task>/Name.kt.j2` becomes a class whose name ends in Name,
     and `CoreMLName.swift.j2` is for Core ML. A task without templates gets those of `templates/any`, and so does a file
-    whose tensors are not as its task's templates want them. A language that lacks a type of the model's tensors is left
-    out. Of a detector every kind of file has a class, those of another target than litert with its name in theirs.
+    whose tensors are not as its task's templates want them, and a model that takes no images. A language that lacks a
+    type of the model's tensors is left out. Of a detector every kind of file has a class, those of another target than
+    litert with its name in theirs.
 
     Args:
         folder: to be made.
@@ -116,7 +117,8 @@ def _chosen(about: Description, exported: Sequence[Exported], recommended: Mappi
 def _templates(signature: FileSignature, about: Description) -> Path:
     """Return the folder of templates for a file."""
     own = TEMPLATES / about.task
-    return own if own.is_dir() and for_task.fits(signature, about) else TEMPLATES / ANY
+    takes_images = all(about.tensor(info).role == "image" for info in signature.inputs.values())
+    return own if takes_images and own.is_dir() and for_task.fits(signature, about) else TEMPLATES / ANY
 
 
 def class_name(name: str, ending: str = "Classifier") -> str:

@@ -28,7 +28,7 @@ def rebuilt(model: keras.Model, operation: Callable[[Any], Any]) -> keras.Model:
         BridgeError: the model is not a functional or Sequential one.
     """
     graph = bridge.keras_graph(model)
-    inputs = [_fresh_input(tensor) for tensor in graph.inputs]
+    inputs = [fresh_input(tensor) for tensor in graph.inputs]
     outputs = replayed(graph, inputs, operation)
     return keras.Model(keras.tree.pack_sequence_as(graph.input, inputs), outputs, name=model.name)
 
@@ -95,6 +95,7 @@ def linear(layer: Any, name: str | None = None, shape: Sequence[int | None] | No
     return copy
 
 
-def _fresh_input(tensor: Any) -> Any:
+def fresh_input(tensor: Any) -> Any:
+    """Return an input like the one that a model has."""
     layer = tensor._keras_history.operation
     return type(layer).from_config(layer.get_config()).output

@@ -15,7 +15,7 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"},
     "detection": {"pycocotools": "pycocotools", "skimage": "scikit-image"},
     "faces": {"skimage": "scikit-image"},
-    "medical": {"nibabel": "nibabel", "nilearn": "nilearn"},
+    "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
 }
 
 

@@ -12,6 +12,7 @@ from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
+from pipelines.entries import Section
 from pipelines.errors import UserError
 from pipelines.features import image_decoding, image_file
 from pipelines.features.feature import Feature, Learnt
@@ -25,6 +26,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+class Window(Section):
+    """The values that a medical image is looked at with: what is below is black, what is above white.
+
+    Args:
+        level: the value in the middle, in Hounsfield units for computed tomography: 40 for soft tissue, -600 for lungs.
+        width: from black to white: 400 for soft tissue, 1500 for lungs.
+    """
+
+    level: float
+    width: float = Setting(gt=0)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the values that are black and white."""
+        return self.level - self.width / 2, self.level + self.width / 2
+
+
 class Image(Feature, name="image", shorthand="size"):
     """The images that the model sees.
 
@@ -32,12 +50,15 @@ class Image(Feature, name="image", shorthand="size"):
         size: pixels, one number for a square or [height, width].
         channels: 3 for RGB, 1 for grey. Grey images are repeated to three channels, RGB ones averaged to one.
         fit: resize (bilinear, antialiased), or pad (black border, or cut, around the centre).
+        window: the values that the model tells apart, of medical images of 16 bits; see `features.scan`. By default
+            those between the 0.5th and the 99.5th percentile of the training images.
     """
 
     role, accepts, encoded = "image", ("bytes",), True
     size: tuple[int, int] = Setting((224, 224))
     channels: Literal[1, 3] = 3
     fit: Literal["resize", "pad"] = "resize"
+    window: Window | None = None
 
     @field_validator("size", mode="before")
     @classmethod
@@ -97,6 +118,14 @@ class Image(Feature, name="image", shorthand="size"):
         wanted = self.model_copy(update={"size": size, "channels": tensor.shape[2] or self.channels})
         return wanted.fitted(tf.constant(wanted.pixels(path))).numpy()
 
+    def in_own_size(self, value: Any) -> np.ndarray:
+        """Return an image with the model's channels in its own size, uint8 (height, width, channels).
+
+        Args:
+            value: uint8 (height, width, 1 to 4 channels).
+        """
+        return _to_channels(tf.constant(value), self.channels).numpy()  # type: ignore[no-any-return]
+
     def pixels(self, path: Path) -> np.ndarray:
         """Return an image file in its own size, uint8 (height, width, 1 to 4 channels), upright. Raises UserError."""
         try:
@@ -147,6 +176,16 @@ class Image(Feature, name="image", shorthand="size"):
     @property
     def _colours(self) -> int:
         return 3 if self.channels == 3 else 0  # grey is made of what the file has
+
+
+def in_words(tensor: Tensor) -> str:
+    """Return what the images of a tensor are, for sentences: "RGB images of 28 x 28 pixels"."""
+    height, width, channels = tensor.shape
+    if tensor.dtype == "uint8":
+        kind = f"{'RGB' if channels == 3 else 'grey'} images"
+    else:
+        kind = "slices" if channels == 1 else f"stacks of {channels} slices"
+    return f"{kind} of {height or '?'} x {width or '?'} pixels"
 
 
 def size_of(value: Any) -> tuple[int, int] | None:

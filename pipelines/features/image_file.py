@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from etils import epy
@@ -17,6 +17,8 @@ with epy.lazy_imports():
 
 #: What is read, for people.
 READ = "JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or PPM"
+#: What the folder that a file lies in is called, where that holds files together.
+FOLDER = "folder"
 #: Endings of files that are read.
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif",
             ".ppm", ".pgm", ".pbm", ".pnm"}
@@ -64,6 +66,15 @@ def images(folder: Path, *, below: bool = False) -> list[Path]:
         below: those in folders below too.
     """
     return sorted(path for path in files(folder, below=below) if is_image(path))
+
+
+def group_of(parts: Sequence[str]) -> str:
+    """Return what holds a file together with others: the first of the folders on the way to it, or its own name.
+
+    Args:
+        parts: of its path, folders and then its name.
+    """
+    return parts[0] if len(parts) > 1 else PurePath(parts[-1]).stem
 
 
 def is_image(path: PurePath) -> bool:

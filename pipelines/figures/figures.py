@@ -86,6 +86,22 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, path: Path, bins: i
     save(figure, path)
 
 
+def roc(false_positives: np.ndarray, true_positives: np.ndarray, at: tuple[float, float], path: Path) -> None:
+    """Draw a receiver operating characteristic.
+
+    Args:
+        at: the point to mark.
+    """
+    figure = new_figure(4.0, 3.6)
+    axes = figure.add_subplot()
+    axes.plot(false_positives, true_positives, color=COLORS[0])
+    axes.plot([0, 1], [0, 1], "--", color="#9ca3af", linewidth=1)
+    axes.plot(*at, "o", color=COLORS[1])
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="1 - specificity", ylabel="sensitivity")
+    axes.grid(alpha=0.3)
+    save(figure, path)
+
+
 def errors(counts: Mapping[str, Sequence[int]], edges: np.ndarray, path: Path) -> None:
     """Draw the distribution of |output - output of the trained model| over all examples, one line per artifact, on a
     log scale.

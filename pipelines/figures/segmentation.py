@@ -54,6 +54,39 @@ def overlay(axes: Axes, mask: np.ndarray, names: Sequence[str], strength: float 
     axes.axis("off")
 
 
+def instances(axes: Axes, numbers: np.ndarray, strength: float = STRENGTH) -> None:
+    """Draw things over what is on the axes, neighbours in different colours.
+
+    Args:
+        numbers: of the thing that each pixel belongs to, (height, width); 0 is none.
+        strength: of the colours.
+    """
+    painted = np.zeros((*numbers.shape, 4))
+    known = numbers > 0
+    painted[known] = [matplotlib.colors.to_rgba(figures.COLORS[number % len(figures.COLORS)], strength)
+                      for number in numbers[known]]
+    axes.imshow(painted, interpolation="nearest")
+    axes.axis("off")
+
+
+def separated(examples: Sequence[tuple[str, Callable[[Axes], None], np.ndarray, np.ndarray]], path: Path) -> None:
+    """Draw a row for each example: the image, the things that are true, and those that were answered.
+
+    Args:
+        examples: title, a function that draws the image, numbers of the things in truth and answer (height, width).
+    """
+    panels = ("image", "truth", "answer")
+    figure = figures.new_figure(len(panels) * SIDE, len(examples) * (SIDE + 0.25) + 0.2)
+    for row, (title, draw, truth, answer) in enumerate(examples):
+        for column, panel in enumerate(panels):
+            axes = figure.add_subplot(len(examples), len(panels), row * len(panels) + column + 1)
+            draw(axes)
+            axes.set_title(title if panel == "image" else panel, fontsize=8)
+            if panel != "image":
+                instances(axes, truth if panel == "truth" else answer)
+    figures.save(figure, path)
+
+
 def answers(examples: Sequence[tuple[str, Callable[[Axes], None], np.ndarray, np.ndarray]], names: Sequence[str],
             path: Path) -> None:
     """Draw a row for each example: the image, what is true, what was answered, and where that is wrong.

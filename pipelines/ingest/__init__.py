@@ -9,12 +9,15 @@ from pipelines.ingest.sources import (
     box_table,
     brain,
     coco,
+    dicom,
     identity_folder,
     idx_files,
     image_and_mask_folder,
     image_folder,
     image_table,
     lfw_subset,
+    nifti,
+    nuclei,
     scikit_learn,
     table_file,
     tfds_source,
@@ -24,6 +27,6 @@ from pipelines.ingest.sources import (
 )
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco",
+__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "dicom",
            "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table", "lfw_subset",
-           "scikit_learn", "table_file", "tfds_source", "tfrecord", "voc", "yolo"]
+           "nifti", "nuclei", "scikit_learn", "table_file", "tfds_source", "tfrecord", "voc", "yolo"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 
 from pipelines.errors import UserError
+from pipelines.features import scan
 from pipelines.features.feature import Feature
 from pipelines.ingest.augmentation.augment import augment
 from pipelines.ingest.index import Index, Part
@@ -66,6 +67,11 @@ class Data:
     def steps(self) -> int:
         """Return the training steps of an epoch. Its last, incomplete batch is left out."""
         return self.index.splits["train"].examples // self.section.batch
+
+    @property
+    def real_inputs(self) -> bool:
+        """Return whether integer files take inputs as the real numbers that they are, and scale them in float."""
+        return self.task.real_inputs or bool(scan.windows(self.index.learnt))
 
     @property
     def batch_size(self) -> int:
@@ -142,11 +148,18 @@ class Data:
         """
         self._refuse_mixing()
         dataset, count = self._in_memory("train"), self.index.splits["train"].examples
-        roles = {name: tensor.role for name, tensor in (self.index.inputs | self.index.targets).items()}
+        windows = scan.windows(self.index.learnt)
+        roles = {name: "image" if name in windows else tensor.role
+                 for name, tensor in (self.index.inputs | self.index.targets).items()}
 
         def prepare(epoch: tf.Tensor, position: tf.Tensor, example: tuple[Tensors, Tensors]) -> tuple[Tensors, Tensors]:
             entry_seed = tf.cast(tf.stack([self.seed * 100_003 + epoch, position]), tf.int32)
-            return augment(self.section.augment, *self._prepared(*example), roles, entry_seed)
+            inputs, targets = self._prepared(*example)
+            # augmentations are about 0..255, black and white; what they cut off the model cuts off too
+            inputs |= {name: scan.to_levels(inputs[name], window) for name, window in windows.items()}
+            inputs, targets = augment(self.section.augment, inputs, targets, roles, entry_seed)
+            return inputs | {name: scan.from_levels(inputs[name], window)
+                             for name, window in windows.items()}, targets
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             shuffled = dataset.shuffle(min(count, SHUFFLE_BUFFER), seed=self.seed * 100_003 + epoch + 1,

@@ -11,6 +11,7 @@ from etils import epy
 
 from pipelines.errors import UserError
 from pipelines.features.feature import Feature, Field, Learnt
+from pipelines.ingest.grouping import groups_of, taken_groups
 from pipelines.ingest.index import Index, Part, Split, Unreadable
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
@@ -225,17 +226,23 @@ def _splits(section: DataSection, task: Task, parts: Mapping[Part, PartIndex], s
     """Return the splits: the source's parts, and what is taken of the training part for the others.
 
     Raises:
-        UserError: one is empty.
+        UserError: one is empty, or a group is in two.
     """
     generator = np.random.default_rng(seed)
     positions = {part: seen.positions for part, seen in parts.items()}
     origin: dict[Part, Part] = {part: part for part in parts}
+    groups = groups_of(section, positions)
     shares: tuple[tuple[Part, float], ...] = (("test", section.test), ("validation", section.validation))
     for part, share in shares:
         if part not in positions:
-            taken = set(_taken(task, parts["train"], positions["train"], share, generator))
-            positions[part] = [position for position in positions["train"] if position in taken]
-            positions["train"] = [position for position in positions["train"] if position not in taken]
+            left = positions["train"]
+            if groups is None:
+                taken = set(_taken(task, parts["train"], left, share, generator))
+            else:
+                group_of = dict(zip(parts["train"].positions, groups["train"], strict=True))
+                taken = set(_grouped(task, parts["train"], left, [group_of[one] for one in left], share, generator))
+            positions[part] = [position for position in left if position in taken]
+            positions["train"] = [position for position in left if position not in taken]
             origin[part] = "train"
     for part in positions:
         if not positions[part]:
@@ -260,6 +267,19 @@ def _taken(task: Task, seen: PartIndex, positions: Sequence[int], share: float,
     if task.split == "random":
         return generator.permutation(positions)[:count].tolist()
     return list(positions[len(positions) - count:])
+
+
+def _grouped(task: Task, seen: PartIndex, positions: Sequence[int], groups: Sequence[str], share: float,
+             generator: np.random.Generator) -> list[int]:
+    """Return which of the training part's positions become another split, in whole groups, as many of each class as its
+    share where the task divides by classes."""
+    if not positions:
+        return []
+    classes = None
+    if task.split == "stratified" and seen.classes:
+        class_of = dict(zip(seen.positions, next(iter(seen.classes.values())), strict=True))
+        classes = [class_of[position] for position in positions]
+    return [positions[place] for place in taken_groups(groups, classes, share, generator)]
 
 
 def _stratified(task: Task, seen: PartIndex, positions: Sequence[int], share: float,

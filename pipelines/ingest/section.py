@@ -11,7 +11,11 @@ from typing_extensions import TypedDict
 import pipelines.features
 import pipelines.ingest
 from pipelines.entries import Section, inlined, unknown_key
+from pipelines.errors import UserError
 from pipelines.features.feature import Feature
+from pipelines.features.feature import Field as SourceField
+from pipelines.features.image import Image
+from pipelines.features.scan import Scan
 from pipelines.ingest.augmentation.augmentation import Augmentation
 from pipelines.ingest.sources.source import Source
 
@@ -31,6 +35,8 @@ class DataSection(Section):
         test: the same for the test part.
         per_class: training examples of one class that come one behind the other, so that a batch has several of each:
             for losses on the distances between examples.
+        group: what examples have in common that must not be in two splits: a patient, say, or the folder that a file
+            is in. By default what the source says.
         max_unreadable: the largest share of unreadable examples to go on with.
         labels: true, or model where they are but the answers of the model that is pressed: accuracy is then the share
             of examples on which a file answers as that model does.
@@ -43,6 +49,7 @@ class DataSection(Section):
     per_class: int = Field(1, ge=1)
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
+    group: str | None = Field(None, min_length=1)
     max_unreadable: float = Field(0.01, ge=0, le=1)
     labels: Literal["true", "model"] = "true"
 
@@ -86,6 +93,20 @@ class DataSection(Section):
     def feature(self, name: str, kind: type[Feature]) -> Feature:
         """Return the feature of this name, with its settings."""
         return self.setting(name, kind)
+
+    def suited(self, name: str, kind: type[Feature], fields: Mapping[str, SourceField]) -> Feature:
+        """Return the feature of this name as it reads its field: an image that is an array as a scan. Raises UserError
+        where a setting is for scans alone."""
+        described = self.feature(name, kind)
+        field = fields.get(described.field_name(name))
+        if not isinstance(described, Image) or field is None:
+            return described
+        if field.kind == "array":
+            return self.feature(name, Scan)
+        if described.window is not None:
+            raise UserError(f"data.{name}.window is for scans of more than 8 bits, and the source's images are files "
+                            "of 8; leave it out")
+        return described
 
     def setting(self, name: str, kind: type[Settings]) -> Settings:
         """Return what stands here under a name that the task knows."""

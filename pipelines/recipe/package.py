@@ -14,6 +14,8 @@ class PackageSection(Section):
         description: a line; what the builder is and knows where not given.
         author: a person or a team.
         license: of the model, for instance Apache-2.0.
+        medical: whether the model card says that this is no medical device; by default where the data's source is
+            medical, such as dicom, nifti and brain.
         rollback: the version that an app falls back to when this one fails; the one published before where not given.
     """
 
@@ -21,4 +23,5 @@ class PackageSection(Section):
     description: str = Field("", max_length=200)
     author: str = Field("", max_length=200)
     license: str = Field("", max_length=100)
+    medical: bool | None = None
     rollback: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")

@@ -26,12 +26,14 @@ def write(recipe: Recipe, index: Index, evaluation: Evaluation, exported: Sequen
     template = environment.from_string(Path(__file__).with_name("model_card.md.j2").read_text())
     measured = {one.name: one for one in verified}
     builder = models.builder(recipe.model.builder) if recipe.model.imported is None else None
+    source, package = recipe.data.source, recipe.package
     # the classes of a task without labels are who was learnt from, and nothing that it answers
     named = index.targets if recipe.task.labels(index) else ()
     names = {name: index.names(name) for name in named if index.names(name)}
     return template.render(
         recipe=recipe, index=index, evaluation=evaluation, task=recipe.task, builder=builder, measured=measured,
-        names=names,
+        names=names, group=recipe.data.group or source.grouped_by,
+        medical=source.medical if package.medical is None else package.medical,
         pressed=Path(recipe.model.imported.path).name if recipe.model.imported else "",
         outputs=recipe.task.outputs(index),
         sentence=recipe.task.sentence(index, evaluation), here=[one for one in exported if one.name in measured],

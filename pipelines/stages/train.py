@@ -11,6 +11,7 @@ import models
 from export.keras_models import file as keras_file
 from pipelines.engine import journal
 from pipelines.errors import UserError
+from pipelines.features import scan
 from pipelines.figures import figures
 from pipelines.ingest.data import Data, set_seed
 from pipelines.stages.context import Context
@@ -54,13 +55,14 @@ def run(context: Context) -> str:
         progress=_progress(context))
     loop.fit(model, training, data.task.learner(distribution.library))
     weights = distribution.keras_model(model).get_weights()
-    _ship(context, data, weights)
-    return _draw(context, data, model)
+    done = _ship(context, data, weights)
+    return "; ".join([_draw(context, data, model), *done])
 
 
 def _built(context: Context, data: Data) -> keras.Model:
     task, index = data.task, data.index
-    model = network.build(context.recipe.model, task.dimensions(index), task.outputs(index), task.adopt)
+    model = network.build(context.recipe.model, task.dimensions(index), task.outputs(index), task.adopt,
+                          scan.windows(index.learnt))
     return task.with_head(model, context.recipe.train.loss, index)
 
 
@@ -107,18 +109,21 @@ def _progress(context: Context) -> Callable[[int, float, dict[str, float]], None
     return progress
 
 
-def _ship(context: Context, data: Data, weights: list[Any]) -> None:
-    """Write what ships of the trained model, in float32."""
+def _ship(context: Context, data: Data, weights: list[Any]) -> list[str]:
+    """Write what ships of the trained model, in float32; return what the task did with it after the training."""
     keras.backend.clear_session()
     keras.config.set_dtype_policy("float32")
     model = _built(context, data)
     model.set_weights(weights)
     for layer in model.layers:
         models.pretrained.finalize(layer)
-    data.task.finish(model, data)
+    done = data.task.finish(model, data)
+    for line in done:
+        context.journal.note(line)
     learner: Any = data.task.learner(keras)
     shipped = learner.shipped(model, [tensor.name for tensor in data.task.outputs(data.index)])
     keras_file.save(shipped, context.work / imported_model.KERAS)
+    return done
 
 
 def _draw(context: Context, data: Data, model: Any) -> str:

@@ -3,11 +3,13 @@ from pipelines.tasks import (
     equivalence,
     face_recognition,
     image_classification,
+    instance_segmentation,
     object_detection,
     semantic_segmentation,
     tabular,
 )
 from pipelines.tasks.task import Task
 
-__all__ = ["Task", "equivalence", "face_recognition", "image_classification", "object_detection",
+__all__ = ["Task", "equivalence", "face_recognition", "image_classification", "instance_segmentation",
+           "object_detection",
            "semantic_segmentation", "tabular"]

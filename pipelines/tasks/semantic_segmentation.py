@@ -11,14 +11,16 @@ from etils import epy
 from export.keras_models import imported
 from export.signature import Arrays, Function, Tensor
 from pipelines.errors import UserError
-from pipelines.features.image import Image, size_of
+from pipelines.features.image import Image, in_words, size_of
 from pipelines.features.mask import VOID, Mask, classes_of
 from pipelines.figures import segmentation
 from pipelines.ingest.index import Index
+from pipelines.tasks import drawn_masks
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
 from pipelines.tasks.pixel_confusion import PixelConfusion
-from pipelines.tasks.task import Evaluation, Metric, Place, Task
+from pipelines.tasks.task import Evaluation, Metric, Place
+from pipelines.tasks.windows import InWindows
 from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
@@ -36,8 +38,13 @@ IMAGE, MASK, OUTPUT = "image", "mask", "logits"
 TIE = 2e-4
 
 
-class SemanticSegmentation(Task, name="semantic_segmentation"):
-    """One class per pixel."""
+class SemanticSegmentation(InWindows, name="semantic_segmentation"):
+    """One class per pixel.
+
+    Args:
+        windows: see `tasks.windows`: images are not brought to the model's size, but seen in windows of it, which
+            overlap by this share.
+    """
 
     inputs, targets, pairs, split = {IMAGE: Image}, {MASK: Mask}, {OUTPUT: MASK}, "random"
     metrics = (Metric(name="mean_iou", label="mean IoU"), Metric(name="dice", label="Dice"),
@@ -76,16 +83,20 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
         names, lines = index.names(MASK), []
-        for shares in class_shares(outputs[OUTPUT]):
+        for logits in outputs[OUTPUT]:
+            shares = class_shares(logits[None])[0]
             order = [number for number in np.argsort(-shares, kind="stable") if shares[number]]
             lines.append("  ".join(f"{names[number] if names else number} {shares[number]:.1%}" for number in order))
         return lines
 
+    def write_answers(self, files: Sequence[Path], outputs: Arrays, index: Index, folder: Path) -> None:
+        """Write each mask as a PNG of the classes' numbers, and over its image."""
+        masks = [logits.argmax(axis=-1).astype("uint8") for logits in outputs[OUTPUT]]
+        drawn_masks.write(files, list(outputs[IMAGE]), masks, index, folder)
+
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
-        image = index.inputs[IMAGE].shape
-        colors = "RGB" if image[2] == 3 else "grey"
-        return (f"It gives each pixel of {colors} images of {_pixels(image)} pixels one of {len(index.names(MASK))} "
-                f"classes. On the held-out test examples its mean IoU is {evaluation.metrics['mean_iou']:.3f}, and "
+        return (f"It gives each pixel of {in_words(index.inputs[IMAGE])} one of {len(index.names(MASK))} classes. On "
+                f"the held-out test examples its mean IoU is {evaluation.metrics['mean_iou']:.3f}, and "
                 f"{evaluation.metrics['pixel_accuracy']:.2%} of the pixels are right.")
 
     def draw(self, axes: Axes, data: Data, inputs: Arrays, targets: Arrays, position: int,
@@ -125,7 +136,7 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
         return imported.classifier(model, settings.pixels or "0..255", dense=True)
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return, for a server, `serving_default` and `serving_bytes` to logits and the class of every pixel."""
+        """Return, for a server, the usual signatures to logits and the class of every pixel."""
         functions = super().functions(model, data, place)
         return functions if place == "device" else [with_mask(function) for function in functions]
 

@@ -25,6 +25,7 @@ from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
 from pipelines.tasks.decoding import decoding
 from pipelines.tasks.evaluation import Evaluation, Figure, Measure, Metric, Table, rounded
+from pipelines.tasks.own_examples import examples_in
 from pipelines.tasks.pairwise import pairwise
 from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.supervised import Objective, supervised
@@ -106,8 +107,8 @@ class Task(Entry):
         Raises:
             UserError: the fields do not make an example.
         """
-        return ({name: section.feature(name, kind) for name, kind in self.inputs.items()},
-                {name: section.feature(name, kind) for name, kind in self.targets.items()})
+        return ({name: section.suited(name, kind, fields) for name, kind in self.inputs.items()},
+                {name: section.suited(name, kind, fields) for name, kind in self.targets.items()})
 
     @property
     def usual_loss(self) -> str:
@@ -197,8 +198,10 @@ class Task(Entry):
         """Return the class of what is fitted, of keras or tf_keras."""
         return supervised(library)
 
-    def finish(self, model: keras.Model, data: Data) -> None:
-        """Change a trained model before it is written, where weights are left that training does not reach."""
+    def finish(self, model: keras.Model, data: Data) -> list[str]:
+        """Change a trained model before it is written, where weights are left that training does not reach; return what
+        was done that is worth knowing, a line each."""
+        return []
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return what is measured: by default what the network gives. Decoding, sampling and suppression belong
@@ -305,7 +308,7 @@ class Task(Entry):
         Args:
             like: the source that the model learnt from, where it is known.
         """
-        return None
+        return examples_in(path, features, index, like)
 
     def notes(self, data: Data) -> list[str]:
         """Return what is worth knowing of the data as ingest divided them, a line each."""

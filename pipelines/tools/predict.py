@@ -17,9 +17,11 @@ from pipelines.ingest.sources.source import Source
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting import results
 from pipelines.stages.context import INDEX
+from pipelines.tasks import own_examples
 from pipelines.tasks.image_classification import IMAGE, LABEL, OUTPUT, ImageClassification
 from pipelines.tasks.semantic_segmentation import MASK, SemanticSegmentation
 from pipelines.tasks.task import Task
+from pipelines.tasks.windows import InWindows
 
 with epy.lazy_imports():
     import numpy as np
@@ -62,7 +64,8 @@ def predict(artifact: Path, files: Sequence[Path], out: Path | None = None) -> I
         UserError: there is no such model, or a file cannot be read.
     """
     asked = find_model(artifact)
-    files = [one for file in files for one in (_images(file) if file.is_dir() else [file])]
+    reads_folders = asked.source is not None and asked.source.reads_folders
+    files = [one for file in files for one in (_images(file) if file.is_dir() and not reads_folders else [file])]
     if asked.path.suffix == ".tflite":
         with workers.quiet():
             said = answers(asked, files, out)
@@ -106,15 +109,36 @@ def answers(asked: Asked, files: Sequence[Path], out: Path | None = None) -> lis
                         "in its run's folder, which says what they mean")
     if asked.is_guessed and any(len(shape) == 3 for shape in shapes):
         asked = _of_pixels(asked)
-    rows = _rows(asked, signature, files)
-    titles = [str(file) for file in files] if rows is None else rows[0]
-    inputs = read_inputs(asked, signature, files) if rows is None else rows[1]
-    outputs = asked.task.answer(predictor, inputs)
+    if isinstance(asked.task, InWindows) and asked.task.windows is not None:
+        titles, inputs, outputs = _in_windows(asked, asked.task, predictor, files)
+    else:
+        rows = _rows(asked, signature, files)
+        titles = [str(file) for file in files] if rows is None else rows[0]
+        inputs = read_inputs(asked, signature, files) if rows is None else rows[1]
+        outputs = _named(asked, asked.task.answer(predictor, inputs))
     if out is not None:
-        if rows is not None:
-            raise UserError(f"predict: --out: there is nothing to draw of {asked.task.entry_name}; leave it out")
-        asked.task.write_answers(files, outputs, asked.index, out)
-    return list(zip(titles, asked.task.in_words(_named(asked, outputs), asked.index), strict=True))
+        asked.task.write_answers([Path(title) for title in titles], {**inputs, **outputs}, asked.index, out)
+    return list(zip(titles, asked.task.in_words(outputs, asked.index), strict=True))
+
+
+def _in_windows(asked: Asked, task: InWindows, predictor: Predictor,
+                files: Sequence[Path]) -> tuple[list[str], Arrays, Arrays]:
+    """Return what a model says of images in their own sizes: what they are called, the images, and the outputs, arrays
+    of arrays."""
+    titles, images = own_examples.in_own_size(files, asked.features, asked.source)
+    (name, tensor), = asked.index.inputs.items()
+    window = [side or 1 for side in tensor.shape[:2]]
+    answers = [task.answer_large(predictor, image, name, window) for image in images]
+    outputs = {output: _each([answer[output][0] for answer in answers]) for output in answers[0]}
+    return titles, {name: _each(images)}, outputs
+
+
+def _each(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Return arrays of any shapes as an array of them."""
+    result = np.empty(len(values), object)
+    for number, value in enumerate(values):
+        result[number] = value
+    return result
 
 
 def _images(folder: Path) -> list[Path]:

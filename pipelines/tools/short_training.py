@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 
 from pipelines.engine.journal import NAME, Journal
+from pipelines.features import scan
 from pipelines.ingest.data import Data, set_seed
 from pipelines.ingest.indexing import build_index, check_batch
 from pipelines.recipe.recipe import Recipe
@@ -58,7 +59,8 @@ def prepare(recipe: Recipe, data: Data, steps: int, folder: Path) -> Prepared:
     """
     task, index, settings = data.task, data.index, recipe.train
     set_seed(recipe.seed)
-    model = network.build(recipe.model, task.dimensions(index), task.outputs(index), task.adopt)
+    model = network.build(recipe.model, task.dimensions(index), task.outputs(index), task.adopt,
+                          scan.windows(index.learnt))
     model = task.with_head(model, settings.loss, index)
     pretrained = list(network.load_weights(model, recipe.model))
     if settings.transfer is not None:

@@ -9,6 +9,7 @@ import models
 from export.keras_models.load import is_keras, load
 from export.signature import Tensor
 from pipelines.errors import UserError
+from pipelines.training import window_front
 from pipelines.training.model_section import ImportedModel, ModelSection
 
 if TYPE_CHECKING:
@@ -19,19 +20,21 @@ Adopt = Callable[["keras.Model", ImportedModel], "keras.Model"]
 
 
 def build(section: ModelSection, dimensions: Mapping[str, Any], outputs: Sequence[Tensor],
-          adopt: Adopt) -> keras.Model:
+          adopt: Adopt, windows: Mapping[str, tuple[float, float]] | None = None) -> keras.Model:
     """Return the recipe's model with fresh weights, and pixels scaled as pretrained weights want them.
 
     Args:
         dimensions: of the data, as the task has them.
         outputs: those that the task needs of the model, by name.
         adopt: how the task takes a model that was made elsewhere.
+        windows: of the inputs that are scans, see `window_front`.
 
     Raises:
         UserError: it cannot be built, lacks an output, or gives one of another shape.
     """
     try:
         model = _imported(section.imported, adopt) if section.imported else _built(section, dimensions)
+        model = window_front.added(model, windows or {})
         check_outputs(model, outputs)
     except ValueError as error:
         raise UserError(f"model: {error}") from error

@@ -64,7 +64,7 @@ class Int16x8(Calibrated, name="int16x8"):
     """Activations in 16-bit integers, weights in int8: accurate, and slow on CPUs."""
 
     def content(self, context: VariantContext) -> bytes:
-        if context.data.task.real_inputs:
+        if context.data.real_inputs:
             raise ValueError("int16x8 files take no real numbers, which this task's inputs are; use int8")
         calibration = context.calibration(self.calibration)
         return convert.convert(context.integer_graph, "int16x8", calibration, integer_io=self.io == "integer")
@@ -103,7 +103,7 @@ class Int8(Calibrated, name="int8"):
         return ", ".join([super().summary, *(words for words, is_chosen in chosen.items() if is_chosen)])
 
     def content(self, context: VariantContext) -> bytes:
-        if context.data.task.real_inputs:
+        if context.data.real_inputs:
             context.details["summary"] = REAL_INPUTS
         graph = _equalized(context) if self.equalize else context.integer_graph
         calibration = context.calibration(self.calibration)

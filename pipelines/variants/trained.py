@@ -242,7 +242,7 @@ def aware_content(context: VariantContext, model: Any, learning: Learning, *, ke
     Raises:
         ValueError: the task's inputs are real numbers, which this training would round.
     """
-    if context.data.task.real_inputs:
+    if context.data.real_inputs:
         raise ValueError(f"a training with the rounding of int8 rounds its inputs too, and those of "
                          f"{context.data.task.entry_name} are real numbers, words, or missing; use int8 or auto")
     aware = qat.prepare(model, keep_float, preserve)

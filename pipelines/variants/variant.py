@@ -189,7 +189,7 @@ class VariantContext:
         Raises:
             ValueError: an operator has no integer form, and all are to have one.
         """
-        if not self.data.task.real_inputs:
+        if not self.data.real_inputs:
             make = functools.partial(convert.convert, graph, "int8", calibration, per_channel=per_channel,
                                      integer_io=integer_io)
             if all_integer is False:
@@ -214,7 +214,7 @@ class VariantContext:
     def front(self, calibrated: bytes) -> list[int]:
         """Return the operators of a calibrated file that stay float, so that it takes real inputs; none where the task
         does not ask for it."""
-        return front.operators(calibrated) if self.data.task.real_inputs else []
+        return front.operators(calibrated) if self.data.real_inputs else []
 
     @property
     def functions(self) -> Functions:

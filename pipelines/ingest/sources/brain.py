@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from etils import epy
 
@@ -50,6 +51,8 @@ class Brain(Source, name="brain"):
     below belongs to another part: a slice that is tested on is at least 2 mm from those that were learnt from. It is
     one brain all the same, and an average one, on which models do better than on patients.
     """
+
+    medical: ClassVar[bool] = True
 
     def fingerprint(self) -> str:
         if missing := tools.missing(EXTRA):

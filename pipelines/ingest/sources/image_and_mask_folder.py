@@ -92,6 +92,14 @@ class ImageAndMaskFolder(Source, name="image_and_mask_folder", shorthand="path")
         return names.map(lambda one: {"image": tf.io.read_file(one["image"]), "mask": tf.io.read_file(one["mask"]),
                                       "id": one["image"]}, num_parallel_calls=tf.data.AUTOTUNE)
 
+    def groups(self, part: Part, name: str, positions: Sequence[int]) -> list[str] | None:
+        """Return, as `folder`, the first folder of each image below that of the images; of one that lies in it, its
+        name."""
+        if name != image_file.FOLDER:
+            return super().groups(part, name, positions)
+        root, pairs = self._root(part) / self.images, self.pairs(part)
+        return [image_file.group_of(Path(pairs[position][0]).relative_to(root).parts) for position in positions]
+
     def _root(self, part: Part) -> Path:
         base = Path(self.path)
         named = (name for name, own in folders_of_parts(self._folders()).items() if own == part)

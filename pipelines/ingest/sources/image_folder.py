@@ -78,6 +78,13 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
         return listed.map(lambda name, label: {"image": tf.io.read_file(name), "label": label, "id": name},
                           num_parallel_calls=tf.data.AUTOTUNE)
 
+    def groups(self, part: Part, name: str, positions: Sequence[int]) -> list[str] | None:
+        """Return, as `folder`, the first folder of each image below its class; of one that lies in it, its name."""
+        if name != image_file.FOLDER:
+            return super().groups(part, name, positions)
+        root, files = self._root(part), self.files(part)
+        return [image_file.group_of(Path(files[position][0]).relative_to(root).parts[1:]) for position in positions]
+
     def _classes(self) -> list[str]:
         root = self._root("train")
         names = self._folders(root)

@@ -123,6 +123,19 @@ class ImageTable(Source, name="image_table", shorthand="path"):
         status = os.stat(self.path)
         return _rows(self, f"{status.st_size} {status.st_mtime_ns}")
 
+    def groups(self, part: Part, name: str, positions: Sequence[int]) -> list[str] | None:
+        """Return what a column has for each image; None where there is no such column."""
+        rows = self._of(part)
+        table = _read(self.path)
+        if name not in table.column_names:
+            return super().groups(part, name, positions)
+        values = _texts(table, name)
+        empty = next((rows[position] for position in positions if not values[rows[position].number - 1]), None)
+        if empty is not None:
+            raise UserError(f"data.group: {self.path} row {empty.number} has no {name}; fill it in, or take the row "
+                            "out")
+        return [values[rows[position].number - 1] for position in positions]
+
     def _of(self, part: Part) -> list[Row]:
         return [row for row in self.rows() if row.part == part]
 
@@ -143,8 +156,7 @@ def _rows(source: ImageTable, version: str) -> list[Row]:
     """Return the images of a table, kept until its version changes. Raises UserError."""
     if not os.path.getsize(source.path):
         raise UserError(f"data: {source.path} is empty; it must have a header and rows")
-    # by default NA and the like would be missing, and not words
-    table = Csv(path=source.path, missing=("",)).read_file(Path(source.path))
+    table = _read(source.path)
     names = _texts(table, _column(table, source, "image", FILES))
     labels = _texts(table, _column(table, source, "label", LABELS))
     has_splits = source.split is not None or usual_column(table, SPLITS) is not None
@@ -164,6 +176,11 @@ def _rows(source: ImageTable, version: str) -> list[Row]:
         raise UserError(f"data: {source.path} has no rows to train on")
     _refuse_contradictions(rows, source)
     return rows
+
+
+def _read(path: str) -> pa.Table:
+    # by default NA and the like would be missing, and not words
+    return Csv(path=path, missing=("",)).read_file(Path(path))
 
 
 def usual_column(table: pa.Table, usual: Sequence[str]) -> str | None:

@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from etils import epy
 
 from pipelines.entries import Entry
 from pipelines.features.feature import Feature, Field
 from pipelines.ingest.index import Part
+from pipelines.ingest.tracing import as_written
 
 with epy.lazy_imports():
     import numpy as np
@@ -39,6 +41,13 @@ class LookedAt:
 
 class Source(Entry):
     """Where examples come from. Written as a name, `tfds:<name>[:version]`, or a name with settings."""
+
+    #: What holds examples together that must not be in two splits, see `groups`: a patient, for instance.
+    grouped_by: ClassVar[str | None] = None
+    #: Whether its examples are of people's bodies or cells: what learns from them is no medical device for that.
+    medical: ClassVar[bool] = False
+    #: Whether a user's folder may be one thing to ask a model about, see `examples_in`.
+    reads_folders: ClassVar[bool] = False
 
     @classmethod
     def name_and_settings(cls, value: Any) -> tuple[str, Any]:
@@ -93,6 +102,20 @@ class Source(Entry):
         Args:
             features: what examples are made of.
         """
+
+    def groups(self, part: Part, name: str, positions: Sequence[int]) -> list[str] | None:
+        """Return the group of each example, of a part at ascending positions: what it has under a name, for instance a
+        patient. By default that of a field; None where there is none of this name."""
+        if name not in self.fields():
+            return None
+        column = self.column(part, name, positions)
+        values = list(column) if column is not None else [
+            example[name] for example in as_written(self.examples)(part, positions).as_numpy_iterator()]
+        return [one.decode() if isinstance(one, bytes) else str(one) for one in values]
+
+    def examples_in(self, path: Path) -> tuple[list[str], list[np.ndarray]] | None:
+        """Return the examples in a file or folder of the user's own, where one holds several: what each is called, and
+        its image; None where a file is one example. Raises UserError where it cannot be read."""
         return None
 
     def of_model(self, classes: int) -> Source:

@@ -150,10 +150,11 @@ class Tabular(Task, name="tabular", shorthand="problem"):
     def measure(self, index: Index) -> TableClassMeasure | RegressionMeasure:
         return TableClassMeasure(index.names(TARGET), TARGET) if self.classifies else RegressionMeasure(TARGET)
 
-    def finish(self, model: keras.Model, data: Data) -> None:
+    def finish(self, model: keras.Model, data: Data) -> list[str]:
         """Give words that training does not have the mean weights of those that it has."""
         if any(tensor.words for tensor in data.index.inputs.values()):
             fill_unseen(model, overview.word_counts(data))
+        return []
 
     def adopt(self, model: keras.Model, settings: ImportedModel) -> keras.Model:
         """Return a model made elsewhere, of the columns that the recipe names. Raises ValueError where it is of another

@@ -95,6 +95,16 @@ def test_core_ml_takes_grey_images_where_the_phones_file_takes_rgb(classified, t
     assert "pixels.size * 3" in (tmp_path / "code" / "kotlin" / "TinyClassifier.kt").read_text()
 
 
+def test_a_classifier_of_scans_gets_no_code_for_bitmaps(classified, tmp_path):
+    """Its values are not those of a bitmap: the code is that of any task."""
+    signature = classified.signature
+    scans = signature.model_copy(update={"inputs": (signature.inputs[0].model_copy(update={"role": "values"}),)})
+    about = classified.about.model_copy(update={"signature": scans, "name": "tiny"})
+    snippets.write(tmp_path / "code", about, classified.exported, {}, classified.source)
+    assert [path.name for path in sorted((tmp_path / "code").rglob("*.*t"))] == ["TinyModel.kt", "TinyModel.swift"]
+    assert "Bitmap" not in (tmp_path / "code" / "kotlin" / "TinyModel.kt").read_text()
+
+
 @pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_a_task_without_templates_gets_code_that_names_every_tensor(dense, tmp_path, variant):
     snippets.write(tmp_path / "code", dense.about, dense.exported, {"phone_cpu": variant}, dense.source)

@@ -39,7 +39,7 @@ def test_metrics_are_scikit_learns(answers):
     logits, labels = answers
     result = measured(logits, labels, "abcde", batches=7)
     predicted = logits.argmax(axis=1)
-    assert list(result.metrics) == [metric.name for metric in ImageClassification.metrics]
+    assert list(result.metrics) == [metric.name for metric in ImageClassification().metrics]
     assert result.metrics["accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted), abs=1e-6)
     assert result.metrics["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro"), abs=1e-6)
     assert result.metrics["top3"] == pytest.approx(metrics.top_k_accuracy_score(labels, logits, k=3), abs=1e-6)

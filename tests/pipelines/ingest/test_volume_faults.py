@@ -1,0 +1,181 @@
+"""Medical volumes that cannot be read, or do not go together: each is said in a line."""
+import pathlib
+import shutil
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from pydantic import ValidationError
+from pydicom.data import get_testdata_file
+
+from pipelines.errors import UserError
+from pipelines.ingest.sources.source import Source
+from pipelines.tasks.semantic_segmentation import SemanticSegmentation
+from tests.pipelines.ingest.conftest import index_of
+from tests.pipelines.ingest.volume_files import balls, write_dicom, write_nifti
+
+
+def examples(source, part="train"):
+    return list(Source.read(source).examples(part).as_numpy_iterator())
+
+
+def prepared(source):
+    read = Source.read(source)
+    read.prepare()
+    return read
+
+
+def path_of(name):
+    """Return one of pydicom's own files."""
+    return pathlib.Path(get_testdata_file(name))
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("rtplan.dcm", r"has no pixels, it is a file of RT Plan Storage; take it out"),
+    ("reportsi.dcm", r"has no pixels, it is a file of .* SR.*; take it out"),
+    ("SC_rgb_rle.dcm", r"is in colours \(RGB\); scans are grey")])
+def test_files_that_are_no_scans_are_named(tmp_path, name, message):
+    (tmp_path / "images").mkdir()
+    shutil.copy(path_of(name), tmp_path / "images" / name)
+    with pytest.raises(UserError, match=rf"data.source.dicom: .*{name} {message}"):
+        prepared({"dicom": str(tmp_path)})
+
+
+def test_pixels_that_were_stripped_and_files_that_are_no_dicom_are_named(tmp_path):
+    values, _ = balls()
+    write_dicom(tmp_path / "images" / "1", values)
+    stripped = pydicom.dcmread(tmp_path / "images" / "1" / "004.dcm")
+    del stripped.PixelData
+    stripped.save_as(tmp_path / "images" / "1" / "004.dcm")
+    with pytest.raises(UserError, match=r"004\.dcm has no pixels, it is a file of CT Image Storage"):
+        prepared({"dicom": str(tmp_path)})
+    (tmp_path / "images" / "1" / "004.dcm").write_bytes(b"no such thing")
+    with pytest.raises(UserError, match=r"004\.dcm is not a DICOM file, or is damaged"):
+        prepared({"dicom": str(tmp_path)})
+
+
+def test_mixed_spacings_are_refused_or_brought_to_one(tmp_path):
+    values, mask = balls()
+    for name, spacing in (("a", (3.0, 1.0, 1.0)), ("b", (3.0, 0.5, 0.5))):
+        write_nifti(tmp_path / "images" / f"{name}.nii.gz", values, spacing)
+        write_nifti(tmp_path / "masks" / f"{name}.nii.gz", mask, spacing)
+    with pytest.raises(UserError, match=r"data.source.nifti: a has voxels of 1 x 1 mm, and b of 0.5 x 0.5 mm; give "
+                                        r"data.source.nifti.spacing, for instance \[3, 1, 1\], and all are"):
+        prepared({"nifti": str(tmp_path)})
+    source = {"nifti": {"path": str(tmp_path), "spacing": [3, 1, 1]}}
+    prepared(source)
+    read = examples(source)
+    assert read[0]["image"].shape == (32, 40, 1)
+    assert read[12]["image"].shape == (16, 20, 1) == (*read[12]["mask"].shape, 1)
+    assert set(np.unique([one["mask"] for one in read[12:]])) == {0, 1, 2}
+    assert prepared({"nifti": {"path": str(tmp_path), "spacing": 1}}).size("train") == 2 * 36
+
+
+def test_spacings_between_slices_matter_where_neighbours_go_in(tmp_path):
+    values, _ = balls()
+    for name, gap in (("a", 3.0), ("b", 5.0)):
+        write_dicom(tmp_path / "images" / name, values, name, (gap, 1.0, 1.0))
+    prepared({"dicom": str(tmp_path)})
+    with pytest.raises(UserError, match=r"a has voxels of 3 x 1 x 1 mm, and b of 5 x 1 x 1 mm"):
+        prepared({"dicom": {"path": str(tmp_path), "neighbours": 1}})
+
+
+def test_mixed_planes_are_refused_or_cut_alike(tmp_path):
+    values, _ = balls((12, 12, 12))
+    write_nifti(tmp_path / "images" / "a.nii.gz", values, (1, 1, 1), axes="LPS")
+    write_nifti(tmp_path / "images" / "b.nii.gz", values, (1, 1, 1), axes="LSP")
+    with pytest.raises(UserError, match=r"the slices of a are axial, and those of b coronal; give "
+                                        r"data.source.nifti.plane, for instance axial"):
+        prepared({"nifti": str(tmp_path)})
+    read = examples({"nifti": {"path": str(tmp_path), "plane": "axial"}})
+    np.testing.assert_array_equal(read[2]["image"], read[14]["image"])
+
+
+def test_a_volume_of_one_slice_has_no_neighbours(tmp_path):
+    values, _ = balls()
+    write_dicom(tmp_path / "images" / "whole", values, "a")
+    write_dicom(tmp_path / "images" / "single", values[:1], "b")
+    assert prepared({"dicom": str(tmp_path)}).size("train") == 13
+    with pytest.raises(UserError, match=r"data.source.dicom: single has one slice, and neighbours is 1: a slice alone "
+                                        r"has none"):
+        prepared({"dicom": {"path": str(tmp_path), "neighbours": 1}})
+
+
+def test_missing_slices_and_mixed_series_are_named(tmp_path):
+    values, _ = balls()
+    write_dicom(tmp_path / "images" / "1", values)
+    (tmp_path / "images" / "1" / "005.dcm").unlink()
+    with pytest.raises(UserError, match=r"the slices of the series of .*000\.dcm are 3.00 to 6.00 mm apart"):
+        prepared({"dicom": str(tmp_path)})
+    changed = pydicom.dcmread(tmp_path / "images" / "1" / "004.dcm")
+    changed.PixelSpacing = [2, 2]
+    changed.save_as(tmp_path / "images" / "1" / "004.dcm")
+    with pytest.raises(UserError, match=r"004\.dcm is 32 x 40 pixels of 2 x 2 mm, and .*000\.dcm of the same series"):
+        prepared({"dicom": str(tmp_path)})
+
+
+@pytest.mark.parametrize(("spacing", "shape", "message"), [
+    ((3.0, 1.0, 1.0), (10, 32, 40), r"the mask of 1, .*1\.nii\.gz, has 10 x 32 x 40 voxels, and it 12 x 32 x 40"),
+    ((3.0, 1.5, 1.5), (12, 32, 40), r"the mask of 1, .*, lies elsewhere in the body than it")])
+def test_masks_of_other_voxels_are_refused(tmp_path, spacing, shape, message):
+    write_dicom(tmp_path / "images" / "1", balls()[0])
+    write_nifti(tmp_path / "masks" / "1.nii.gz", balls(shape)[1], spacing)
+    with pytest.raises(UserError, match=message):
+        prepared({"dicom": str(tmp_path)})
+
+
+def test_masks_with_other_numbers_are_refused(tmp_path):
+    values, mask = balls()
+    write_nifti(tmp_path / "images" / "1.nii.gz", values)
+    write_nifti(tmp_path / "masks" / "1.nii.gz", mask)
+    with pytest.raises(UserError, match=r"p?1 slice \d+ has a mask with the class 2, but there are 2 classes"):
+        index_of({"nifti": str(tmp_path)}, SemanticSegmentation(), image={"size": 32})
+    write_nifti(tmp_path / "masks" / "1.nii.gz", mask.astype("float32") / 2)
+    with pytest.raises(UserError, match=r"^data: .*1\.nii\.gz has the value 0\.5; masks are whole numbers"):
+        index_of({"nifti": str(tmp_path)}, SemanticSegmentation(), image={"size": 32})
+
+
+def test_pixels_that_cannot_be_decoded_are_named(tmp_path):
+    (tmp_path / "well").mkdir()
+    (tmp_path / "ill").mkdir()
+    shutil.copy(path_of("MR_truncated.dcm"), tmp_path / "well" / "1.dcm")
+    shutil.copy(path_of("MR_small.dcm"), tmp_path / "ill" / "1.dcm")
+    with pytest.raises(UserError, match=r"^data.source.dicom: .*1\.dcm \(Explicit VR Little Endian\) cannot be dec"):
+        index_of({"dicom": str(tmp_path)}, image={"size": 32})
+
+
+def test_a_volume_without_its_mask_is_named(tmp_path):
+    values, mask = balls()
+    for name in ("p2", "p3"):
+        write_dicom(tmp_path / "images" / name, values, name)
+    write_nifti(tmp_path / "masks" / "p2.nii.gz", mask)
+    with pytest.raises(UserError, match=r"data.source.dicom: p3 has no mask in .*masks; it would be .*p3\.nii\.gz"):
+        prepared({"dicom": str(tmp_path)})
+
+
+def test_files_of_several_times_and_damaged_ones_are_named(tmp_path):
+    values, _ = balls()
+    write_nifti(tmp_path / "images" / "1.nii.gz", np.stack([values] * 2).transpose(1, 2, 3, 0)[..., 0])
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 2), "int16"), np.eye(4)), tmp_path / "images" / "2.nii.gz")
+    with pytest.raises(UserError, match=r"2\.nii\.gz has the shape 4 x 4 x 4 x 2; give volumes of three axes"):
+        prepared({"nifti": str(tmp_path)})
+    (tmp_path / "images" / "2.nii.gz").write_bytes(b"no such thing")
+    with pytest.raises(UserError, match=r"2\.nii\.gz is not a NIfTI file, or is damaged"):
+        prepared({"nifti": str(tmp_path)})
+
+
+def test_what_is_not_there_says_what_to_give(tmp_path):
+    with pytest.raises(UserError, match=r"data.source.nifti.path: .*none is not there; give a folder with the folders"):
+        prepared({"nifti": str(tmp_path / "none")})
+    (tmp_path / "images").mkdir()
+    with pytest.raises(UserError, match=r"images has no nifti files"):
+        prepared({"nifti": str(tmp_path)})
+    (tmp_path / "images").rename(tmp_path / "only")
+    with pytest.raises(UserError, match=r"has no folder images, and no folders of classes, at least two; its folders: "
+                                        r"only"):
+        prepared({"dicom": str(tmp_path)})
+    with pytest.raises(ValidationError, match=r"give millimetres, for instance 1\.5"):
+        Source.read({"nifti": {"path": "x", "spacing": [1, 2]}})
+    with pytest.raises(ValidationError, match="is no regular expression"):
+        Source.read({"nifti": {"path": "x", "patient": "("}})
