@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from etils import epy
 from pydantic import BaseModel
 
-from export.keras_models import as_graph
-from export.keras_models.pixels import SCALING
 from export.signature import Arrays, Function, Signature, Tensor
-from export.tflite import edit
 from export.tflite.detection import PostProcessing
 from pipelines.entries import Entry
 from pipelines.errors import UserError
@@ -21,6 +18,7 @@ from pipelines.figures import figures
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
+from pipelines.tasks.adopted import graph_of_images
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
 from pipelines.tasks.decoding import decoding
@@ -290,15 +288,7 @@ class Task(Entry):
     def adopt_graph(self, settings: Any, index: Index) -> bytes:
         """Return a model that is taken as a graph as a float32 TFLite file of this task's inputs and outputs. Raises
         ValueError where it is of another kind."""
-        inputs = list(index.inputs.values())
-        if len(inputs) != 1 or inputs[0].role != "image":
-            raise ValueError(f"{settings.path} is not a Keras model; for {self.entry_name} only those can be taken "
-                             "over")
-        content = as_graph.as_tflite(Path(settings.path), settings.allow_code)
-        try:
-            return edit.normalized(content, *SCALING[settings.pixels or "0..255"])
-        except ValueError as error:
-            raise ValueError(f"{settings.path}: {error}") from error
+        return graph_of_images(settings, str(self.entry_name), index)
 
     def rows_of(self, path: Path, features: Features, index: Index,
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]] | None:
