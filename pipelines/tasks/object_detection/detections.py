@@ -9,6 +9,8 @@ from etils import epy
 from export.signature import Arrays, Tensor
 from export.tflite.detection import BOXES, CLASSES, COUNT, SCORES, Decoding, Level
 from models.box_coding import Points
+from pipelines.tasks.object_detection.given import Centres
+from pipelines.tasks.object_detection.given import scores as scores_of
 
 with epy.lazy_imports():
     import numpy as np
@@ -37,18 +39,19 @@ def tensors(most: int) -> tuple[Tensor, ...]:
             Tensor(name=COUNT, dtype="int32", shape=(), role="length", meaning="how many of the rows are boxes"))
 
 
-def driver(coding: Points, most: int, iou: float, threshold: float) -> Decoding:
+def driver(coding: Points | Centres, most: int, iou: float, threshold: float) -> Decoding:
     """Return what an app must know to make boxes of what the network gives.
 
     Args:
         most, iou, threshold: see `Decoding`.
     """
-    levels = tuple(Level(rows=rows, columns=columns, stride=stride)
-                   for (rows, columns), stride in zip(coding.grids, coding.strides, strict=True))
+    levels = tuple(Level(rows=rows, columns=columns, stride=stride) for (rows, columns), stride in zip(
+        coding.grids, coding.strides, strict=True)) if isinstance(coding, Points) else ()
     return Decoding(size=coding.size, levels=levels, bins=coding.bins, most=most, iou=iou, threshold=threshold)
 
 
-def found(coding: Points, outputs: Mapping[str, Any], *, most: int, iou: float, score: float) -> dict[str, Any]:
+def found(coding: Points | Centres, outputs: Mapping[str, Any], *, most: int, iou: float,
+          score: float) -> dict[str, Any]:
     """Return the boxes that are found, of each class those that no better one overlaps.
 
     Args:
@@ -63,12 +66,12 @@ def found(coding: Points, outputs: Mapping[str, Any], *, most: int, iou: float, 
     """
     boxes = shares(coding, outputs[RAW_BOXES])
     boxes, scores, classes, count = tf.image.combined_non_max_suppression(
-        boxes[:, :, None], tf.sigmoid(outputs[RAW_LOGITS]), most, most, iou, score,
+        boxes[:, :, None], scores_of(coding, outputs[RAW_LOGITS]), most, most, iou, score,
         clip_boxes=False)
     return {BOXES: boxes, SCORES: scores, CLASSES: tf.cast(classes, tf.int32), COUNT: count}
 
 
-def shares(coding: Points, boxes: Any) -> Any:
+def shares(coding: Points | Centres, boxes: Any) -> Any:
     """Return boxes (batch, points, 4) as shares of the image, cut to it, out of what the network gives."""
     height, width = coding.size
     return tf.clip_by_value(coding.decode(boxes) / np.array([height, width, height, width], "float32"), 0.0, 1.0)

@@ -24,8 +24,10 @@ from pipelines.figures import detection
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
-from pipelines.tasks.object_detection import detections, drawn, mediapipe
+from pipelines.tasks.object_detection import detections, drawn, given, mediapipe
 from pipelines.tasks.object_detection.detections import RAW_BOXES, RAW_LOGITS
+from pipelines.tasks.object_detection.given import Centres
+from pipelines.tasks.object_detection.given import scores as scores_of
 from pipelines.tasks.object_detection.measure import STATISTICS, Coco
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
 from pipelines.training.detection.assigning import Truth
@@ -33,7 +35,7 @@ from pipelines.training.detection.loss import Detection
 from pipelines.training.detection.overlap import overlap
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
-from pipelines.training.model_section import ModelSection
+from pipelines.training.model_section import ImportedModel, ModelSection
 
 with epy.lazy_imports():
     import numpy as np
@@ -82,7 +84,7 @@ class ObjectDetection(Task, name="object_detection"):
         task._model = section
         return task
 
-    def coding(self, image: tuple[int | None, ...], classes: int) -> Points:
+    def coding(self, image: tuple[int | None, ...], classes: int) -> Points | Centres:
         """Return how the network's boxes are read.
 
         Args:
@@ -90,6 +92,9 @@ class ObjectDetection(Task, name="object_detection"):
             classes: how many.
         """
         assert self._model is not None
+        if (imported := self._model.imported) is not None:
+            assert imported.head is not None
+            return Centres((image[0] or 0, image[1] or 0), imported.head.places, imported.head.boxes)
         builder = models.builder(self._model.builder)
         return builder.coded({"input_shape": tuple(image), "classes": classes}, self._model.settings)  # type: ignore[no-any-return]
 
@@ -103,21 +108,28 @@ class ObjectDetection(Task, name="object_detection"):
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
         coding = self._coding_of(index)
-        return (Tensor(name=RAW_BOXES, dtype="float32", shape=(coding.count, coding.width),
-                       meaning="the distances of each point to the sides of its box, in strides"
-                               + ("" if coding.bins == 1 else f", as {coding.bins} logits each")),
+        boxes = "the distances of each point to the sides of its box, in strides" + (
+            "" if coding.bins == 1 else f", as {coding.bins} logits each")
+        scores = "one per point and class, in the order of labels.txt; their sigmoid is the score"
+        if isinstance(coding, Centres):
+            boxes = f"centre x, centre y, width and height in {coding.unit}"
+            scores = "scores, one per box and class, in the order of labels.txt"
+        return (Tensor(name=RAW_BOXES, dtype="float32", shape=(coding.count, coding.width), meaning=boxes),
                 Tensor(name=RAW_LOGITS, dtype="float32", shape=(coding.count, len(index.names(TARGET))),
-                       meaning="one per point and class, in the order of labels.txt; their sigmoid is the score"))
+                       meaning=scores))
 
     def objective(self, loss: Loss, index: Index) -> Objective:
         if not isinstance(loss, Detection):
             raise UserError(f"train.loss: {loss.entry_name} is not for boxes; leave it out, or give detection")
         coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
+        assert isinstance(coding, Points)  # what was made elsewhere is not trained
         return lambda inputs, targets, outputs: loss.of_points(coding, truth_of(targets[TARGET], size),
                                                                outputs[RAW_BOXES], outputs[RAW_LOGITS])
 
     def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
         coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
+        if isinstance(coding, Centres):
+            return {}
         return {"found": lambda targets, outputs: share_found(coding, truth_of(targets[TARGET], size), outputs,
                                                               self.threshold)}
 
@@ -204,12 +216,16 @@ class ObjectDetection(Task, name="object_detection"):
         coding = self._coding_of(index)
 
         def decode(outputs: Mapping[str, Any]) -> tuple[Any, Any]:
-            return detections.shares(coding, outputs[RAW_BOXES]), tf.sigmoid(outputs[RAW_LOGITS])
+            return detections.shares(coding, outputs[RAW_BOXES]), scores_of(coding, outputs[RAW_LOGITS])
 
         shapes = {tensor.name: tuple(size or 1 for size in tensor.shape) for tensor in self.outputs(index)}
         driver = detections.driver(coding, self.most, self.iou, self.threshold)
         return PostProcessing(driver, decode, shapes, coding.count, len(index.names(TARGET)),
                               detections.tensors(self.most), self.score)
+
+    def adopt_graph(self, settings: ImportedModel, index: Index) -> bytes:
+        """Return a detector made elsewhere as a TFLite file of this task's outputs, see `given`."""
+        return given.adopted(settings, len(index.names(TARGET)), (RAW_BOXES, RAW_LOGITS))
 
     def decision(self, outputs: Arrays) -> np.ndarray:
         """Return how many boxes are found."""
@@ -221,13 +237,13 @@ class ObjectDetection(Task, name="object_detection"):
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
         return {"boxes": self.in_words(outputs, index)[0]} if detections.BOXES in outputs else {}
 
-    def _coding_of(self, index: Index) -> Points:
+    def _coding_of(self, index: Index) -> Points | Centres:
         return self.coding(index.inputs[IMAGE].shape, len(index.names(TARGET)))
 
-    def _found(self, coding: Points, outputs: Any) -> dict[str, Any]:
+    def _found(self, coding: Points | Centres, outputs: Any) -> dict[str, Any]:
         return detections.found(coding, outputs, most=self.most, iou=self.iou, score=self.score)
 
-    def _finding(self, function: Function, coding: Points) -> Function:
+    def _finding(self, function: Function, coding: Points | Centres) -> Function:
         """Return the function that gives the boxes that are found in place of what the network gives."""
         def call(**tensors: Any) -> dict[str, Any]:
             return self._found(coding, function.call(**tensors))
