@@ -112,7 +112,7 @@ class ModelSection(Section):
                                  **one.get("properties", {})}
             one["required"] = ["builder", *one.get("required", [])]
             choices.append(one)
-        file = ImportedModel.model_json_schema()
+        file = inlined(ImportedModel.model_json_schema())
         builder_schema = {"const": FILE, "description": "A model that was made elsewhere"}
         file["properties"] = {"builder": builder_schema, **file["properties"]}
         choices.append({**file, "required": ["builder", *file["required"]]})
