@@ -70,9 +70,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def builder_serves_the_task(self) -> Recipe:
         name = self.model.builder
-        if self.model.imported is not None and self.task.gives_boxes:
-            raise PydanticCustomError("combination", "{task} is learnt by a builder of ours; how a model made "
-                                                     "elsewhere writes its boxes is not known", {
+        if self.model.imported is not None and self.task.gives_boxes and self.model.imported.head is None:
+            raise PydanticCustomError("combination", "how a model made elsewhere writes its boxes is not known: say it "
+                                                     "in model.head, as litepress press --task {task} does", {
                 "task": str(self.task.entry_name), "at": ["model", "builder"]})
         if self.model.imported is not None or self.task.entry_name in models.builder(name).tasks:
             return self

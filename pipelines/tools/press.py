@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from etils import epy
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from export.keras_models import as_graph, graph, imported, other_files
 from export.keras_models import file as keras_file
@@ -32,12 +30,14 @@ from pipelines.recipe.file import in_words
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting.results import Results
 from pipelines.tasks.image_classification import IMAGE, OUTPUT, ImageClassification
+from pipelines.tasks.object_detection import ObjectDetection
 from pipelines.tasks.semantic_segmentation import SemanticSegmentation
 from pipelines.tasks.tabular.choice import TARGET
 from pipelines.tasks.tabular.task import Tabular
 from pipelines.tasks.task import Task
-from pipelines.tools import equivalence_data, table_data
+from pipelines.tools import equivalence_data, press_detector, table_data
 from pipelines.tools.data_option import images_of, is_unlabelled, source_of
+from pipelines.tools.written_option import listed, one_of
 from pipelines.training.model_section import FILE, ImportedModel
 
 with epy.lazy_imports():
@@ -52,6 +52,7 @@ TRAINABLE, FIXED = "float32,float16,dynamic,auto", "float32,float16,dynamic,int8
 USUAL: Pixels = "0..255"
 #: The task of a model of which nothing is known but what it answers.
 EQUIVALENCE = "equivalence"
+DETECTION = str(ObjectDetection.entry_name)
 #: What a model can be measured as where the data have what it should answer.
 TASKS: dict[str, type[Task]] = {str(task.entry_name): task for task in (ImageClassification, SemanticSegmentation)}
 #: Files for phones that take what the model takes, grey images too.
@@ -114,6 +115,11 @@ def recipe_for(settings: PressSettings) -> Recipe:
     if not model.exists():
         raise UserError(f"press: {other_files.why_not(model)}")
     named = _task(settings.task)
+    if named == DETECTION:
+        return _recipe(press_detector.document(
+            settings.model, settings.data, settings.pixels, settings.allow_code, name=_name(settings),
+            variants=listed(settings.variants or FIXED, "--variants"), targets=_targets(settings, is_keras=False)),
+            model)
     if named != str(Tabular.entry_name) and settings.target is not None:
         raise UserError(f"--target-column {settings.target}: only tables have one; add --task tabular or "
                         "\"tabular: regression\", or leave it out")
@@ -143,7 +149,7 @@ def recipe_for(settings: PressSettings) -> Recipe:
         "data": {"source": source.written(), **features, "labels": labels, "batch": batch},
         "model": {"builder": FILE, "path": str(model), **({"pixels": settings.pixels} if settings.pixels else {}),
                   **({"allow_code": True} if settings.allow_code else {})},
-        "compress": {"variants": _listed(variants, "--variants")}, "export": {"targets": targets}}, model)
+        "compress": {"variants": listed(variants, "--variants")}, "export": {"targets": targets}}, model)
     trained = [variant.title for variant in recipe.compress.variants if variant.learns]
     if labels == "model" and trained:
         raise UserError(f"--variants {', '.join(trained)}: trains, and {settings.data} has no labels to learn from. "
@@ -209,7 +215,7 @@ def _equivalence(settings: PressSettings, described: ModelShape, signature: Sign
     write = functools.partial(equivalence_data.write, allow_code=settings.allow_code, pixels=settings.pixels,
                               reason=described.reason, is_graph=not described.is_keras)
     workers.call(write, settings.model, settings.data, signature, path, what="press: asking the original")
-    variants = _listed(settings.variants or FIXED, "--variants")
+    variants = listed(settings.variants or FIXED, "--variants")
     allowed = {"allow_code": True} if settings.allow_code else {}
     recipe = _recipe({
         "name": _name(settings), "task": EQUIVALENCE,
@@ -225,19 +231,19 @@ def _equivalence(settings: PressSettings, described: ModelShape, signature: Sign
 
 def _task(text: str | None) -> str | None:
     """Return the name of the task that `--task` gives, with or without a setting. Raises UserError."""
-    read = _one(text, f"--task {text}", "give its name, as a recipe does") if text else None
+    read = one_of(text, f"--task {text}", "give its name, as a recipe does") if text else None
     name = next(iter(read)) if isinstance(read, dict) and len(read) == 1 else read
     tabular = str(Tabular.entry_name)
-    if name not in (None, EQUIVALENCE, tabular, *TASKS) or (isinstance(read, dict) and name != tabular):
-        raise UserError(f"--task {text}: press measures {', '.join(TASKS)}, tabular, tabular: regression or "
-                        f"{EQUIVALENCE}; give one of them, or leave it out")
+    if name not in (None, EQUIVALENCE, tabular, DETECTION, *TASKS) or (isinstance(read, dict) and name != tabular):
+        raise UserError(f"--task {text}: press measures {', '.join(TASKS)}, {DETECTION}, tabular, tabular: regression "
+                        f"or {EQUIVALENCE}; give one of them, or leave it out")
     return name
 
 
 def _tabular(settings: PressSettings, described: ModelShape) -> Recipe:
     """Return the recipe that measures a model of a table's columns."""
     assert described.signature is not None and settings.task is not None
-    written = _one(settings.task)
+    written = one_of(settings.task)
     try:
         classifies = Tabular.read(written).classifies  # type: ignore[attr-defined]
     except ValueError:
@@ -248,12 +254,12 @@ def _tabular(settings: PressSettings, described: ModelShape) -> Recipe:
     return _recipe({
         "name": _name(settings), "task": written, "data": section,
         "model": {"builder": FILE, "path": str(settings.model), "columns": columns},
-        "compress": {"variants": _listed(settings.variants or FIXED, "--variants")},
+        "compress": {"variants": listed(settings.variants or FIXED, "--variants")},
         "export": {"targets": _targets(settings, described.is_keras)}}, settings.model)
 
 
 def _targets(settings: PressSettings, is_keras: bool) -> list[Any]:
-    targets = _listed(settings.targets or ("litert,saved_model" if is_keras else "litert"), "--targets")
+    targets = listed(settings.targets or ("litert,saved_model" if is_keras else "litert"), "--targets")
     if not is_keras and "saved_model" in targets:
         raise UserError(f"--targets saved_model: {settings.model} is not a Keras model; leave the target out")
     return targets
@@ -329,20 +335,3 @@ def _recipe(document: dict[str, Any], model: Path) -> Recipe:
     except ValidationError as error:
         messages = [in_words(f"press {model}", document, dict(one)) for one in error.errors()]
         raise UserError("\n".join(dict.fromkeys(messages))) from None
-
-
-def _listed(text: str, option: str) -> list[Any]:
-    """Return the entries of a list with commas between, each a name or {name: settings}."""
-    entries = _one(f"[{text}]", f"{option} {text}", "give names with commas between, for instance float16,int8 or "
-                   "\"int8,{qat: 5}\"")
-    if not entries:
-        raise UserError(f"{option}: it is empty")
-    return entries
-
-
-def _one(text: str, option: str = "", advice: str = "") -> Any:
-    """Return what an option says, as a recipe would write it. Raises UserError with what was said and an advice."""
-    try:
-        return YAML(typ="safe").load(text)
-    except YAMLError:
-        raise UserError(f"{option}: {advice}") from None

@@ -55,7 +55,8 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
     path = Path(section.path)
     suspicion = fixed = ""
     try:
-        loaded, reason = as_graph.layer_by_layer(path, section.allow_code)
+        loaded, reason = ((None, str(section.head)) if section.head is not None
+                          else as_graph.layer_by_layer(path, section.allow_code))
         if loaded is not None:
             suspicion = _wrong_range(loaded, section, data)
             _check_columns(section, data)
@@ -65,7 +66,8 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
             size, fixed = f"{model.count_params():,} weights", _fixed(model, data)
         else:
             shapes = _take_over_graph(section, data, folder)
-            size = f"{(folder / TFLITE).stat().st_size:,} bytes" + (f"; as a graph, {reason}" if is_keras(path) else "")
+            told = is_keras(path) or section.head is not None
+            size = f"{(folder / TFLITE).stat().st_size:,} bytes" + (f"; as a graph, {reason}" if told else "")
         _check_outputs(path, shapes, data)
         order = _other_order(data, folder)
     except ValueError as error:

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
@@ -30,12 +30,35 @@ class ImportedModel(Section):
         allow_code: run the Python code that its file holds (a Lambda layer), in a process of its own, once; what comes
             of it is taken as a graph, which is not trained any further.
         columns: of a table, by the names of the inputs that they become, in the order in which the model takes them.
+        head: of a detector, how its output is read.
     """
 
     path: str = Field(min_length=1)
     pixels: Pixels | None = None
     allow_code: bool = False
     columns: tuple[str, ...] = ()
+    head: Head | None = None
+
+
+class Head(BaseModel):
+    """How the only output of a detector made elsewhere is read: for each place centre x, centre y, width and height,
+    and a score for each class, 0 to 1.
+
+    Args:
+        boxes: what they are counted in: pixels of the model's input, or shares of it.
+        places: how many boxes there are before any is left out.
+        objectness: before the scores of the classes stands how likely there is anything; scores are multiplied with it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    boxes: Literal["pixels", "shares"]
+    places: int = Field(ge=1)
+    objectness: bool = False
+
+    def __str__(self) -> str:
+        likely = "how likely there is anything, " if self.objectness else ""
+        return (f"its output is read as {self.places:,} boxes: centre x, centre y, width and height in {self.boxes}, "
+                f"{likely}and a score for each class")
 
 
 class ModelSection(Section):
@@ -92,7 +115,7 @@ class ModelSection(Section):
                                  **one.get("properties", {})}
             one["required"] = ["builder", *one.get("required", [])]
             choices.append(one)
-        file = ImportedModel.model_json_schema()
+        file = inlined(ImportedModel.model_json_schema())
         builder_schema = {"const": FILE, "description": "A model that was made elsewhere"}
         file["properties"] = {"builder": builder_schema, **file["properties"]}
         choices.append({**file, "required": ["builder", *file["required"]]})

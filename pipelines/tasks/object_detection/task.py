@@ -15,7 +15,7 @@ from export.signature import Arrays, Function, Signature, Tensor
 from export.targets import tools
 from export.tflite import detection as detection_file
 from export.tflite.detection import LOCATION, PostProcessing
-from models.box_coding import RAW_LOGITS, BoxCoding
+from models.box_coding import RAW_BOXES, RAW_LOGITS, BoxCoding
 from pipelines.errors import UserError
 from pipelines.features import boxes as feature
 from pipelines.features.boxes import Boxes
@@ -24,7 +24,7 @@ from pipelines.figures import detection
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
-from pipelines.tasks.object_detection import detections, drawn, mediapipe
+from pipelines.tasks.object_detection import detections, drawn, given, mediapipe
 from pipelines.tasks.object_detection.measure import STATISTICS, Coco
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
 from pipelines.training.detection.assigning import Truth
@@ -32,7 +32,7 @@ from pipelines.training.detection.detector_loss import DetectorLoss
 from pipelines.training.detection.overlap import overlap
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
-from pipelines.training.model_section import ModelSection
+from pipelines.training.model_section import ImportedModel, ModelSection
 
 with epy.lazy_imports():
     import numpy as np
@@ -101,6 +101,9 @@ class ObjectDetection(Task, name="object_detection"):
             image: its shape, (height, width, channels).
         """
         assert self._model is not None
+        if (imported := self._model.imported) is not None:
+            assert imported.head is not None
+            return given.Centres((image[0] or 0, image[1] or 0), imported.head.places, imported.head.boxes)
         dimensions = {"input_shape": tuple(image), "classes": 1}
         return self._builder.coded(dimensions, self._model.settings)  # type: ignore[no-any-return]
 
@@ -113,9 +116,9 @@ class ObjectDetection(Task, name="object_detection"):
         return {"input_shape": index.inputs[IMAGE].shape, "classes": len(index.names(TARGET))}
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
-        given = self._coding_of(index).outputs(len(index.names(TARGET)))
+        outputs = self._coding_of(index).outputs(len(index.names(TARGET)))
         return tuple(Tensor(name=name, dtype="float32", shape=one.shape, meaning=one.meaning)
-                     for name, one in given.items())
+                     for name, one in outputs.items())
 
     def objective(self, loss: Loss, index: Index) -> Objective:
         coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
@@ -126,6 +129,8 @@ class ObjectDetection(Task, name="object_detection"):
 
     def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
         coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
+        if isinstance(coding, given.Centres):
+            return {}
         return {"found": lambda targets, outputs: share_found(coding, truth_of(targets[TARGET], size), outputs,
                                                               self.threshold)}
 
@@ -221,6 +226,10 @@ class ObjectDetection(Task, name="object_detection"):
         classes = len(index.names(TARGET))
         return PostProcessing(driver, decode, shapes, coding.places(classes), classes, detections.tensors(self.most),
                               self.score)
+
+    def adopt_graph(self, settings: ImportedModel, index: Index) -> bytes:
+        """Return a detector made elsewhere as a TFLite file of this task's outputs, see `given`."""
+        return given.adopted(settings, len(index.names(TARGET)), (RAW_BOXES, RAW_LOGITS))
 
     def decision(self, outputs: Arrays) -> np.ndarray:
         """Return how many boxes are found."""

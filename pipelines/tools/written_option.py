@@ -1,0 +1,26 @@
+"""Options of a command that are written as recipes are."""
+from __future__ import annotations
+
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipelines.errors import UserError
+
+
+def listed(text: str, option: str) -> list[Any]:
+    """Return the entries of a list with commas between, each a name or {name: settings}."""
+    entries = one_of(f"[{text}]", f"{option} {text}", "give names with commas between, for instance float16,int8 or "
+                   "\"int8,{qat: 5}\"")
+    if not entries:
+        raise UserError(f"{option}: it is empty")
+    return entries
+
+
+def one_of(text: str, option: str = "", advice: str = "") -> Any:
+    """Return what an option says, as a recipe would write it. Raises UserError with what was said and an advice."""
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError:
+        raise UserError(f"{option}: {advice}") from None
