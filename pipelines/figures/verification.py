@@ -34,7 +34,7 @@ def cosines(alike: np.ndarray, other: np.ndarray, threshold: float, path: Path) 
     axes = figure.add_subplot()
     edges = np.linspace(min(alike.min(), other.min()), max(alike.max(), other.max()) + 1e-6, 60)
     for values, label, color in ((other, "two", figures.COLORS[1]), (alike, "one", figures.COLORS[0])):
-        axes.hist(values, list(edges), density=True, alpha=0.6, color=color, label=f"of {label}")
+        axes.hist(values, edges.tolist(), density=True, alpha=0.6, color=color, label=f"of {label}")
     axes.axvline(threshold, color="black", linestyle="--", linewidth=0.8)
     axes.set(xlabel="cosine of a pair", yticks=[])
     axes.legend(frameon=False)

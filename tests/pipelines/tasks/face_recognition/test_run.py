@@ -80,7 +80,9 @@ def test_every_file_is_measured_alike_and_served(run):
     for served in artifacts["saved_model"]["served"].values():
         assert served["max_error"] <= 1e-4
     assert all(0 <= one["metrics"]["rank_1"] <= 1 for one in artifacts.values())
-    assert artifacts["qat"]["agreement"] >= 0.9, "taught by the float model"
+    listed = json.loads((run / "runs/small_faces/latest/package/bundle/model.json").read_text())["models"]
+    assert {one["name"]: one["metrics"] for one in listed} == {
+        name: one["metrics"] for name, one in artifacts.items()}, "an app reads its file's threshold here"
 
 
 @pytest.mark.slow
