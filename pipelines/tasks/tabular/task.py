@@ -12,6 +12,7 @@ from export.keras_models import graph
 from export.signature import Arrays, Function, Signature, Tensor
 from models.columns import Column, Columns, Target, fill_unseen
 from pipelines.features import columns as said
+from pipelines.features.columns import IGNORE
 from pipelines.features.feature import Field
 from pipelines.features.number import Number
 from pipelines.ingest.index import Index
@@ -103,7 +104,10 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         """Return the columns of the source as inputs, and the one to learn as the target."""
         target = section.setting(TARGET, said.Target).field
         learnt = target_of(fields, target, self.classifies)
-        inputs = inputs_of(fields, section.setting("columns", said.Columns).root, target)
+        columns = section.setting("columns", said.Columns).root
+        if section.group in fields:  # who an example is of says nothing of others
+            columns = {section.group: IGNORE, **columns}
+        inputs = inputs_of(fields, columns, target)
         if self._adopted is not None:  # what stands for missing numbers is in a model, or nothing is
             inputs = {name: one.model_copy(update={"missing": None}) if isinstance(one, Number) else one
                       for name, one in inputs.items()}

@@ -5,6 +5,8 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.ingest.grouping import taken_groups
+from pipelines.ingest.indexing import build_index
+from pipelines.recipe.recipe import Recipe
 from pipelines.tasks.semantic_segmentation import SemanticSegmentation
 from tests.pipelines.ingest.conftest import index_of
 
@@ -108,3 +110,17 @@ def test_arrays_are_grouped_by_a_field(arrays):
     source = arrays(x_train=np.zeros((60, 8, 8, 1), "uint8"), y_train=np.arange(60) % 2, train_person=person)
     grouped = patients_of(index_of(source, group="person"), person.tolist())
     assert sum(map(len, grouped.values())) == 10
+
+
+def test_the_groups_of_a_table_are_no_input_unless_a_recipe_says_so(tmp_path):
+    rows = [f"{number % 5},{person},{'ab'[number % 2]}" for person in range(12) for number in range(4)]
+    (tmp_path / "t.csv").write_text("\n".join(["age,person,kind", *rows]))
+    written = {"name": "x", "task": "tabular", "model": {"builder": "mlp"},
+               "data": {"source": {"csv": str(tmp_path / "t.csv")}, "target": "kind", "group": "person"}}
+    recipe = Recipe.model_validate(written)
+    index = build_index(recipe.data, recipe.task, 7)
+    assert list(index.inputs) == ["age"]
+    assert sum(map(len, patients_of(index, [row.split(",")[1] for row in rows]).values())) == 12
+    written["data"]["columns"] = {"person": "category"}
+    recipe = Recipe.model_validate(written)
+    assert list(build_index(recipe.data, recipe.task, 7).inputs) == ["age", "person"]
