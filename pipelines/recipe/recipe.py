@@ -60,7 +60,7 @@ class Recipe(Section):
         if "loss" in value.model_fields_set or not {"task", "model"} <= set(info.data):
             return value
         task = info.data["task"].of_model(info.data["model"])
-        return value.model_copy(update={"loss": Loss.read(task.usual_loss)})
+        return value.model_copy(update={"loss": Loss.read(task.loss)})
 
     @model_validator(mode="after")
     def data_are_what_the_task_wants(self) -> Recipe:

@@ -108,11 +108,6 @@ class Task(Entry):
         return ({name: section.suited(name, kind, fields) for name, kind in self.inputs.items()},
                 {name: section.suited(name, kind, fields) for name, kind in self.targets.items()})
 
-    @property
-    def usual_loss(self) -> str:
-        """Return what a recipe without train.loss means, which may depend on the model."""
-        return self.loss
-
     def of_model(self, section: ModelSection) -> Task:
         """Return the task for one model: by default as it is."""
         return self

@@ -81,7 +81,7 @@ class ObjectDetection(Task, name="object_detection"):
         return task
 
     @property
-    def usual_loss(self) -> str:
+    def loss(self) -> str:  # type: ignore[override]
         imported = self._model is None or self._model.imported is not None
         kind = None if imported else self._builder.reads
         if kind is None:  # refused later, with all else that does not go together
@@ -124,7 +124,7 @@ class ObjectDetection(Task, name="object_detection"):
         coding, size = self._coding_of(index), index.inputs[IMAGE].shape[:2]
         if not isinstance(loss, DetectorLoss) or not isinstance(coding, loss.reads):
             raise UserError(f"train.loss: {loss.entry_name} is not for the boxes of {self._builder.name}; leave it "
-                            f"out, or give {self.usual_loss}")
+                            f"out, or give {self.loss}")
         return lambda inputs, targets, outputs: loss.of_images(coding, truth_of(targets[TARGET], size), outputs)
 
     def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
