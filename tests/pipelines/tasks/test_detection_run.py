@@ -9,7 +9,6 @@ import pytest
 from export.predictors import LiteRTPredictor
 from export.targets import saved_model, web
 from export.tflite.detection import OUTPUTS
-from pipelines.ingest.sources import digits_in_scenes
 from pipelines.tasks.object_detection import detections
 from pipelines.tasks.object_detection import mediapipe as mediapipe_found
 from tests.conftest import run_here
@@ -19,14 +18,14 @@ RECIPE = """\
 name: scenes
 task: object_detection
 data:
-  source: digits_in_scenes
+  source: {yolo: squares}
   image: {size: 64}
-  boxes: {most: 6}
-  batch: 32
-model: {builder: yolov8, width: 0.125, depth: 0.17, levels: [3], bins: 8, activation: relu, batch_norm_momentum: 0.9}
+  boxes: {most: 4}
+  batch: 8
+model: {builder: yolov8, width: 0.125, depth: 0.17, levels: [3], bins: 8, activation: relu, batch_norm_momentum: 0.8}
 train:
-  epochs: 2
-  schedule: {cosine: 0.004}
+  epochs: 12
+  schedule: {cosine: 0.01}
 compress: {variants: [float32, int8]}
 export:
   targets:
@@ -44,10 +43,30 @@ gates: {float32.max_error: "<= 1e-4", ethos-u_int8.coverage: ">= 1"}
 """
 
 
+def write_squares(folder):
+    """Write dark images with two bright rectangles each, red and green ones, as YOLO's tools have them."""
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 64), ("val", 12), ("test", 16)):
+        for kind in ("images", "labels"):
+            (folder / kind / part).mkdir(parents=True)
+        for number in range(count):
+            pixels, lines = np.full((64, 64, 3), 20, "uint8"), []
+            for place in generator.choice(4, 2, replace=False):
+                height, width = generator.integers(12, 28, 2)
+                top, left, label = 32 * (place // 2) + 1, 32 * (place % 2) + 1, int(generator.integers(2))
+                pixels[top:top + height, left:left + width, label] = 240
+                sides = [left + width / 2, top + height / 2, width, height]
+                lines.append(f"{label} {' '.join(str(side / 64) for side in sides)}\n")
+            PIL.Image.fromarray(pixels).save(folder / f"images/{part}/{number}.png")
+            (folder / f"labels/{part}/{number}.txt").write_text("".join(lines))
+    (folder / "data.yaml").write_text("train: images/train\nval: images/val\ntest: images/test\nnames: [red, green]\n")
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     """A working folder in which the recipe was run."""
     folder = tmp_path_factory.mktemp("scenes")
+    write_squares(folder / "squares")
     (folder / "recipe.yaml").write_text(RECIPE if web.missing() == "" else RECIPE.replace("    - web\n", ""))
     done = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
     assert done.code == 0, done.out + done.err
@@ -64,11 +83,11 @@ def test_a_run_ends_in_files_that_find_the_same(scenes):
     assert {one["target"] for one in result["compiled"]} - {"web"} == {"coreml", "ethos-u"}
     compiled = next(one for one in result["compiled"] if one["target"] == "ethos-u")
     assert compiled["coverage"]["taken"] == compiled["coverage"]["total"] and not result["left_out"]
-    assert reference > 0.02
+    assert reference > 0.9
     for name in itertools.product(("litert", "boxes", "saved_model", "onnx", "openvino"), ["float32"]):
         assert of[name]["metrics"]["map_50"] == pytest.approx(reference, abs=1e-3)
     rounded = of["litert", "int8"]["metrics"]["map_50"]
-    assert of["boxes", "int8"]["metrics"]["map_50"] == pytest.approx(rounded, abs=2e-3)
+    assert of["boxes", "int8"]["metrics"]["map_50"] == pytest.approx(rounded, abs=1e-2)
     assert of["boxes", "float32"]["max_error"] < 1e-3 and not of["boxes", "int8"]["integer"]
     assert of["decoded", "float32"]["max_error"] < 1e-5
     assert of["decoded", "float32"]["metrics"]["map_50"] <= reference, "classes suppress each other"
@@ -123,8 +142,8 @@ with vision.ObjectDetector.create_from_options(options) as detector:
 @pytest.mark.parametrize("target", ["boxes", "decoded"])
 def test_mediapipe_finds_the_same_boxes(scenes, variant, target, tmp_path):
     """Its boxes are whole pixels: where they begin, and their sides, cut off; two classes of one box are one there."""
-    images = np.stack([np.asarray(PIL.Image.fromarray(image).resize((64, 64))) for image, *_ in itertools.islice(
-        digits_in_scenes.scenes(digits_in_scenes.PARTS["test"]), 40)])
+    files = sorted((scenes / "squares/images").rglob("*.png"))[:40]
+    images = np.stack([np.asarray(PIL.Image.open(path)) for path in files])
     np.save(tmp_path / "images.npy", images)
     path = scenes / f"runs/scenes/latest/export/{target}/{variant}.tflite"
     said = [json.loads(line) for line in mediapipe(FIND, path, tmp_path / "images.npy").splitlines()]
@@ -136,6 +155,7 @@ def test_mediapipe_finds_the_same_boxes(scenes, variant, target, tmp_path):
         known = scores >= LEAST
         corners = np.trunc(boxes[known, :2] * 64 + 1e-4)
         sides = np.trunc((boxes[known, 2:] - boxes[known, :2]) * 64 + 1e-4)
-        expected = [[*corner, *side, pytest.approx(score, abs=1e-5), str(number)] for corner, side, score, number in
-                    zip(corners.tolist(), sides.tolist(), scores[known], classes[known], strict=True)]
-        assert sorted(found, key=lambda one: -one[4]) == sorted(expected, key=lambda one: -one[4].expected)
+        expected = [[*corner, *side, pytest.approx(score, abs=1e-5), ("red", "green")[number]]
+                    for corner, side, score, number in zip(corners.tolist(), sides.tolist(), scores[known],
+                                                           classes[known], strict=True)]
+        assert len(found) == len(expected) and all(one in found for one in expected)
