@@ -151,15 +151,15 @@ def _identities(root: str, version: int) -> dict[str, list[str]]:
 def _pairs(file: str, root: str, version: int) -> list[Pair]:
     """Return the pairs that a file lists, kept until its version changes.
 
-    A first line of one or two numbers says how many pairs of each kind a fold has, behind the number of folds. Without
-    folds, pairs are dealt to ten in turn.
+    A first line of one or two numbers says how many pairs of each kind a fold has, behind the number of folds. Where
+    there is one, or none, pairs are dealt to ten in turn.
 
     Raises:
         UserError: a line is no pair, or a picture is not there.
     """
     lines = [line.split() for line in Path(file).read_text().splitlines() if line.strip()]
     head = lines[0] if lines and len(lines[0]) < 3 and all(word.isdecimal() for word in lines[0]) else []
-    each = 2 * int(head[1]) if len(head) == 2 else 0
+    each = 2 * int(head[1]) if len(head) == 2 and int(head[0]) > 1 else 0
     pairs = []
     for number, words in enumerate(lines[1:] if head else lines):
         where = f"{file} line {number + 1 + bool(head)}"

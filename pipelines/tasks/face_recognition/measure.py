@@ -99,7 +99,7 @@ class Verification:
         if self.group:
             tables.append(self._by_group(cosines, chosen, kept[self.group], threshold))
         return Evaluation(
-            metrics=rounded({name: value for name, value in values.items() if np.isfinite(value)}), tables=tables,
+            metrics=rounded(values), tables=tables,
             figures=self._draw(folder, curve, cosines, chosen, threshold) if folder is not None else [],
             limits=self._limits(len(np.unique(identities)), chosen, judged, threshold),
             remarks=[f"{int(chosen.alike.sum()):,} pairs of one, {others:,} of two"])

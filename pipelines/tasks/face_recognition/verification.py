@@ -17,7 +17,7 @@ class Curve:
     Args:
         far: false acceptances, of the pairs of two identities, (thresholds,).
         tar: true acceptances, of the pairs of one, (thresholds,).
-        thresholds: a pair is accepted where its cosine is at least that; the first is infinite.
+        thresholds: a pair is accepted where its cosine is at least that; the first is above all.
     """
 
     far: np.ndarray
@@ -52,6 +52,7 @@ def curve(cosines: np.ndarray, alike: np.ndarray) -> Curve:
         alike: whether a pair is of one identity, (pairs,).
     """
     far, tar, thresholds = sklearn_metrics.roc_curve(alike, cosines, drop_intermediate=False)
+    thresholds[0] = np.nextafter(thresholds[1], np.inf)  # scikit-learn's is infinite, which JSON does not have
     return Curve(far, tar, thresholds)
 
 
@@ -60,12 +61,13 @@ def accuracies(cosines: np.ndarray, alike: np.ndarray, fold: np.ndarray) -> np.n
     (Huang et al., "Labeled Faces in the Wild", 2007, section 3).
 
     Args:
-        cosines, alike, fold: of the pairs, (pairs,); at least two folds.
+        cosines, alike, fold: of the pairs, (pairs,); where all are of one fold, its threshold is found on itself.
     """
     judged = []
     for number in np.unique(fold):
         held = fold == number
-        threshold = best_threshold(cosines[~held], alike[~held])
+        others = held if held.all() else ~held
+        threshold = best_threshold(cosines[others], alike[others])
         judged.append(((cosines[held] >= threshold) == alike[held]).mean())
     return np.array(judged)
 

@@ -88,9 +88,10 @@ def test_pairs_of_a_file_are_tested_on_and_the_others_learnt_from(tmp_path):
     assert result.metrics["verification_accuracy"] == 1 and result.metrics["rank_1"] == 1
 
 
-def test_pairs_without_folds_are_dealt_to_ten(tmp_path):
+@pytest.mark.parametrize("head", ["12", "1 12"])
+def test_pairs_without_folds_are_dealt_to_ten(tmp_path, head):
     people(tmp_path / "faces")
-    lines = ["12", *("Ann 1 2" if number % 2 else "Ann 1 Ben 1" for number in range(24))]
+    lines = [head, *("Ann 1 2" if number % 2 else "Ann 1 Ben 1" for number in range(24))]
     source = Source.read({"identity_folder": listed_pairs(tmp_path, *lines)})
     rows = np.stack([example["pairs"] for example in source.examples("test").as_numpy_iterator()])
     assert rows[0, :, 1].tolist() == [number % 10 for number in range(24)]

@@ -25,6 +25,11 @@ def test_true_acceptances_at_a_share_of_false_ones(far):
     assert (COSINES[~ALIKE] >= threshold).mean() <= far and (COSINES[ALIKE] >= threshold).mean() == tar
 
 
+def test_a_threshold_that_accepts_nothing_is_a_number():
+    tar, threshold = verification.curve(np.array([0.9, 0.5]), np.array([False, True])).at_far(0.1)
+    assert tar == 0 and 0.9 < threshold < 0.91
+
+
 def test_the_equal_error_rate_is_where_both_errors_are_alike():
     assert verification.curve(COSINES, ALIKE).equal_error_rate == pytest.approx(0.25)
     assert verification.curve(np.array([0.9, 0.8, 0.1, 0.0]), np.array([1, 1, 0, 0], bool)).equal_error_rate == 0
@@ -38,6 +43,10 @@ def test_a_folds_threshold_is_found_on_the_others():
     # 0.45 is best on the second fold, half way between 0.4 and 0.5, and on the first (0.2 + 0.8) / 2
     assert verification.accuracies(cosines, alike, fold).tolist() == [1.0, 1.0]
     assert verification.accuracies(np.where(cosines == 0.4, 0.55, cosines), alike, fold).tolist() == [1.0, 0.75]
+
+
+def test_a_fold_alone_is_judged_by_its_own_threshold():
+    assert verification.accuracies(np.array([0.9, 0.1]), np.array([True, False]), np.zeros(2, int)).tolist() == [1.0]
 
 
 def test_the_best_threshold_judges_most_pairs_rightly():
