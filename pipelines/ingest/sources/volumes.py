@@ -190,6 +190,8 @@ class Volumes(Source):
             lambda: self._slices(chosen), output_signature={**signature, "id": tf.TensorSpec((), tf.string)})
 
     def examples_in(self, path: Path) -> tuple[list[str], list[np.ndarray]]:
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file or folder")
         items = self.found(path) if path.is_dir() else [Item(path.name, (str(path),))]
         if not items:
             raise UserError(f"{path}: has no {self.entry_name} files in it")

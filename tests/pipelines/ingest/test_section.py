@@ -23,7 +23,7 @@ def filled(features=FEATURES, **settings):
 def test_defaults_are_filled_in_and_mean_the_same():
     section = filled(image={"size": 8})
     written = section.model_dump(mode="json")
-    assert written["image"] == {"field": None, "size": [8, 8], "channels": 3, "fit": "resize"}
+    assert written["image"] == {"field": None, "size": [8, 8], "channels": 3, "fit": "resize", "window": None}
     assert written["label"] == {"field": None}
     again = DataSection.model_validate(written)
     again.fill(FEATURES)

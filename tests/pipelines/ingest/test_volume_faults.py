@@ -1,4 +1,5 @@
 """Medical volumes that cannot be read, or do not go together: each is said in a line."""
+import importlib.util
 import pathlib
 import shutil
 
@@ -179,3 +180,22 @@ def test_what_is_not_there_says_what_to_give(tmp_path):
         Source.read({"nifti": {"path": "x", "spacing": [1, 2]}})
     with pytest.raises(ValidationError, match="is no regular expression"):
         Source.read({"nifti": {"path": "x", "patient": "("}})
+
+
+def test_files_of_the_users_own_that_are_not_there_or_no_volumes_are_named(tmp_path):
+    source = Source.read({"dicom": "scans"})
+    with pytest.raises(UserError, match=r"1\.dcm: there is no such file or folder"):
+        source.examples_in(tmp_path / "1.dcm")
+    with pytest.raises(UserError, match=r"has no dicom files in it"):
+        source.examples_in(tmp_path)
+    (tmp_path / "1.dcm").write_text("no such thing")
+    with pytest.raises(UserError, match=r"1\.dcm is not a DICOM file"):
+        source.examples_in(tmp_path / "1.dcm")
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pydicom" else spec(name))
+    with pytest.raises(UserError, match=r"data.source: dicom is read by the extra medical: pydicom is not installed; .*"
+                                        r"\[medical\]"):
+        Source.read({"dicom": "scans"}).fingerprint()
