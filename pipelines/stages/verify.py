@@ -203,13 +203,14 @@ class _Asking:
             self.compared = self.data.task.compared(self.data.index, list(outputs))
             self.comparison = Comparison(self.compared.tensors)
         names = [tensor.name for tensor in self.compared.tensors]
-        if missing := set(names) - set(outputs):
+        made = self.compared.made(outputs)
+        if missing := set(names) - set(made):
             raise ValueError(f"it does not give {', '.join(sorted(missing))}")
         fitting = min(count, self.kept - start)
         if fitting > 0:  # mapped anew for each batch: pages of a map that stays count as memory
             expected = self.compared.expected({name: np.array(values[start:start + fitting])
                                                for name, values in reference(self.evaluated).items()})
-            self.comparison.add(self.compared.paired({name: values[:fitting] for name, values in outputs.items()},
+            self.comparison.add(self.compared.paired({name: values[:fitting] for name, values in made.items()},
                                                      expected), expected)
             self.largest |= {name: max(self.largest.get(name, 0.0), _largest(expected[name])) for name in names}
         known = list(reference(self.evaluated))

@@ -19,10 +19,12 @@ class Compared:
     Args:
         tensors: what is compared.
         expected: from what the network itself gave to what this file should.
-        paired: from the file's outputs and the expected ones to the file's with their rows in the expected order, where
-            the order means nothing.
+        paired: from what was made and what is expected to the first with its rows in the expected order, where the
+            order means nothing.
+        made: from what the file gives to what is compared.
     """
 
     tensors: Sequence[Tensor]
     expected: Callable[[Arrays], Arrays] = lambda outputs: outputs
     paired: Callable[[Arrays, Arrays], Arrays] = as_they_are
+    made: Callable[[Arrays], Arrays] = lambda outputs: outputs

@@ -210,9 +210,12 @@ class ObjectDetection(Task, name="object_detection"):
         if coding.places_are_fixed and RAW_LOGITS in given:
             return super().compared(index, given)
         tensors = [tensor for tensor in detections.tensors(self.most) if tensor.name in detections.NUMBERS]
-        return Compared(tensors, lambda outputs: {
-            name: value.numpy() for name, value in self._found(coding, outputs).items()},
-                        functools.partial(detections.paired, iou=self.iou, score=self.score))
+
+        def found(outputs: Arrays) -> Arrays:
+            return {name: value.numpy() for name, value in self._found(coding, outputs).items()}
+
+        paired = functools.partial(detections.paired, iou=self.iou, score=self.score)
+        return Compared(tensors, found, paired, found if RAW_LOGITS in given else lambda outputs: outputs)
 
     def post_processing(self, index: Index) -> PostProcessing:
         coding = self._coding_of(index)
