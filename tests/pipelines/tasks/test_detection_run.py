@@ -120,6 +120,8 @@ def test_a_run_ends_in_files_that_find_the_same(scenes):
 
 
 LEAST = 0.08
+#: Of integers MediaPipe's kernels round otherwise: by some steps of the logits, so that faint boxes come and go.
+STEPS, SURE = 0.1, 0.25
 FIND = f"""
 import json, sys
 import mediapipe
@@ -141,7 +143,8 @@ with vision.ObjectDetector.create_from_options(options) as detector:
 @pytest.mark.parametrize("variant", ["float32", "int8"])
 @pytest.mark.parametrize("target", ["boxes", "decoded"])
 def test_mediapipe_finds_the_same_boxes(scenes, variant, target, tmp_path):
-    """Its boxes are whole pixels: where they begin, and their sides, cut off; two classes of one box are one there."""
+    """Its boxes are whole pixels: where they begin, and their sides, cut off. Of integer files they are a pixel off, at
+    most."""
     files = sorted((scenes / "squares/images").rglob("*.png"))[:40]
     images = np.stack([np.asarray(PIL.Image.open(path)) for path in files])
     np.save(tmp_path / "images.npy", images)
@@ -155,7 +158,12 @@ def test_mediapipe_finds_the_same_boxes(scenes, variant, target, tmp_path):
         known = scores >= LEAST
         corners = np.trunc(boxes[known, :2] * 64 + 1e-4)
         sides = np.trunc((boxes[known, 2:] - boxes[known, :2]) * 64 + 1e-4)
-        expected = [[*corner, *side, pytest.approx(score, abs=1e-5), ("red", "green")[number]]
-                    for corner, side, score, number in zip(corners.tolist(), sides.tolist(), scores[known],
+        near, off = (0, 1e-5) if variant == "float32" else (1, STEPS)
+        expected = [[*(pytest.approx(side, abs=near) for side in (*corner, *size)), pytest.approx(score, abs=off),
+                     ("red", "green")[number]]
+                    for corner, size, score, number in zip(corners.tolist(), sides.tolist(), scores[known],
                                                            classes[known], strict=True)]
-        assert len(found) == len(expected) and all(one in found for one in expected)
+        if variant == "float32":
+            assert len(found) == len(expected)
+        assert all(any(one == wanted for one in found) for wanted, score in zip(expected, scores[known], strict=True)
+                   if variant == "float32" or score >= SURE)
