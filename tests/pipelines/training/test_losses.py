@@ -175,8 +175,9 @@ def test_a_loss_of_classes_is_refused_for_numbers(name):
         Loss.read(name).build([], "values")
 
 
-def test_losses_on_distances_want_whole_classes():
-    assert {name for name, loss in Loss.choices.items() if loss.whole_classes} == {"triplet", "contrastive"}
+def test_losses_on_distances_and_angles_want_whole_classes():
+    whole = {name for name, loss in Loss.choices.items() if loss.whole_classes}
+    assert whole >= {"triplet", "contrastive"} and not whole & {"cross_entropy", "focal", "mse", "dice", "kl"}
 
 
 def test_a_class_without_training_examples_weighs_nothing():
