@@ -90,8 +90,9 @@ def test_a_loss_of_dense_outputs_is_its_closed_form_for_each_example(written, ex
 
 
 SUM = {"sum": ["cross_entropy", "dice"]}
-#: Those of one task alone, which are no comparison of an output with a target: test_detection.py.
-OF_A_TASK = {"detection"}
+#: Those of one task alone, which are no comparison of an output with a target: test_detection.py,
+#: test_instance_segmentation.py.
+OF_A_TASK = {"detection", "instances"}
 
 
 @pytest.mark.parametrize("written", [SUM, *sorted(set(Loss.choices) - set(SUM) - OF_A_TASK)])
