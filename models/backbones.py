@@ -76,9 +76,21 @@ def backbone(name: str | dict[str, dict[str, Any]], input_shape: tuple[int, int,
 
 
 def inside(model: keras.Model) -> keras.Model | None:
-    """Return the backbone that a model was built on, sharing its layers; None where it was built on none."""
-    marks = [layer.output for layer in model.layers if layer.name.startswith(MARK)]
-    return keras.Model(model.input, marks, name=model.name) if marks else None
+    """Return the backbone that a model was built on, sharing its layers, to its maps from the first level on; None
+    where it was built on none."""
+    marks = sorted((layer for layer in model.layers if layer.name.startswith(MARK)), key=lambda layer: layer.name)
+    return keras.Model(model.input, [mark.output for mark in marks], name=model.name) if marks else None
+
+
+def pretrained_part(model: keras.Model, builder: str,
+                    settings: dict[str, Any]) -> tuple[keras.Model, str, dict[str, Any]]:
+    """Return what of a model can start from a classifier's weights, and the name and the settings, all filled in, of
+    the classifier's builder: its backbone, or, where it was built on none, the model as it is."""
+    part = inside(model) if "backbone" in settings else None
+    if part is None:
+        return model, builder, settings
+    name, given = chosen(settings["backbone"])
+    return part, name, registry.builder(name).settings().model_validate(given).model_dump()
 
 
 def _maps(network: keras.Model) -> dict[int, Any]:

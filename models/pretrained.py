@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from etils import epy
 
+from models import backbones
+
 with epy.lazy_imports():
     import keras
     import numpy as np
@@ -137,6 +139,8 @@ def load_file(model: keras.Model, path: Path) -> list[str]:
     """Load the weights of a .keras file, or of a .weights.h5 file of the same builder, into all layers that they fit.
 
     From the first layer on, all must fit up to a last part, the classifier, which may have another number of classes.
+    Into a model that was built on a backbone goes a .keras file of its own kind as a whole; of a classifier, and of any
+    .weights.h5 file, it takes the backbone's.
 
     Returns:
         The names of the layers that have weights now, in the model's order.
@@ -144,9 +148,16 @@ def load_file(model: keras.Model, path: Path) -> list[str]:
     Raises:
         ValueError: the file cannot be read, or does not fit.
     """
+    backbone = backbones.inside(model)
     try:
         if path.suffix == ".keras":
-            return _in_order(keras.models.load_model(path, compile=False), model)
+            network = keras.models.load_model(path, compile=False)
+            is_classifier = backbone is not None and backbones.inside(network) is None
+            return _in_order(network, backbone if is_classifier else model)
+        if backbone is not None:
+            with warnings.catch_warnings(action="ignore"):  # Keras warns of the classifier, which is not wanted
+                backbone.load_weights(path)
+            return [layer.name for layer in weighted(backbone)]
         before = [[np.array(weight) for weight in layer.weights] for layer in weighted(model)]
         with warnings.catch_warnings(action="ignore"):  # Keras prints all weights of a classifier that does not fit
             model.load_weights(path, skip_mismatch=True)
@@ -199,16 +210,19 @@ def weighted(model: Any) -> list[Any]:
 
 
 def _by_name(network: keras.Model, model: keras.Model) -> list[str]:
+    """Pair layers that are called alike. A backbone may end before the network does."""
     ours = {layer.name: layer for layer in model.layers}
     scaling = next((layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)), None)
+    may_end = backbones.inside(model) is not None
     loaded = []
     for layer in network.layers:
         if layer.weights:
             mine = scaling if isinstance(layer, keras.layers.Normalization) else ours.get(layer.name)
-            if mine is None:
+            if mine is not None:
+                _take(layer, mine)
+                loaded.append(mine.name)
+            elif not may_end:
                 raise ValueError(f"{network.name} has a layer {layer.name}, this model has none")
-            _take(layer, mine)
-            loaded.append(mine.name)
     return loaded
 
 
