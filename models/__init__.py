@@ -6,15 +6,19 @@ pixels 0..255. Classifiers end in logits. Outputs have names: a dict of them, or
 """
 from models import (
     alexnet,
+    attention_unet,
     census,
     convnext,
+    deeplab,
     densenet,
     ds_cnn,
     efficientnet,
+    fcn,
     ft_transformer,
     googlenet,
     inception,
     lenet5,
+    lraspp,
     mlp,
     mobilenet,
     mobilevit,
@@ -23,6 +27,7 @@ from models import (
     shufflenet,
     squeezenet,
     unet,
+    unet_plus_plus,
     vgg,
     vit,
     wide_and_deep,
@@ -32,7 +37,8 @@ from models.backbones import backbone
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "backbone", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
-           "ds_cnn", "efficientnet", "features", "ft_transformer", "googlenet", "inception", "lenet5", "mlp",
-           "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet", "shufflenet",
-           "squeezenet", "unet", "vgg", "vit", "wide_and_deep", "yolov8"]
+__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "build", "builder", "builders", "census", "convnext",
+           "cut", "deeplab", "densenet", "ds_cnn", "efficientnet", "fcn", "features", "ft_transformer", "googlenet",
+           "inception", "lenet5", "lraspp", "mlp", "mobilenet", "mobilevit", "named_inputs", "named_outputs",
+           "pretrained", "register", "resnet", "shufflenet", "squeezenet", "unet", "unet_plus_plus", "vgg", "vit",
+           "wide_and_deep", "yolov8"]

@@ -20,7 +20,8 @@ with epy.lazy_imports():
     import keras
     import numpy as np
 
-#: What layers with weights are called that tell classes apart: dense ones, and convolutions before a last pooling.
+#: How the names begin of layers with weights that tell classes apart: dense ones, and convolutions whose maps are
+#: pooled or enlarged.
 CLASSIFIERS = ("logits", "class_maps")
 #: Mean and deviation of ImageNet's red, green and blue, 0..255.
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -235,7 +236,7 @@ def _in_order(network: Any, model: keras.Model) -> list[str]:
             break
         loaded.append((other, mine))
     rest = ours[len(loaded):]
-    classifier = [layer for layer in rest if isinstance(layer, keras.layers.Dense) or layer.name in CLASSIFIERS]
+    classifier = [layer for layer in rest if isinstance(layer, keras.layers.Dense) or layer.name.startswith(CLASSIFIERS)]
     if not loaded or len(classifier) < len(rest):
         stranger = rest[0] if rest else model
         other = theirs[len(loaded)] if len(theirs) > len(loaded) else None
