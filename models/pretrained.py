@@ -236,7 +236,8 @@ def _in_order(network: Any, model: keras.Model) -> list[str]:
             break
         loaded.append((other, mine))
     rest = ours[len(loaded):]
-    classifier = [layer for layer in rest if isinstance(layer, keras.layers.Dense) or layer.name.startswith(CLASSIFIERS)]
+    classifier = [layer for layer in rest
+                  if isinstance(layer, keras.layers.Dense) or layer.name.startswith(CLASSIFIERS)]
     if not loaded or len(classifier) < len(rest):
         stranger = rest[0] if rest else model
         other = theirs[len(loaded)] if len(theirs) > len(loaded) else None

@@ -26,9 +26,9 @@ def unet_plus_plus(input_shape: tuple[int, int, int], classes: int, *, width: bl
     U-Nets of lesser depth inside, or logits alone without them.
 
     Zhou et al., "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", 2018, figure 1. At the paper's
-    setting, (512, 512, 3), 1 class and 32 to 512 filters, 9,042,276 parameters with its auxiliary heads (table 2 says
-    9.04 M), 9,042,177 without them, and 119 G multiply-adds. An image whose sides are no multiples of 2**depth is padded
-    with black inside the model, and its logits are cut to its size.
+    setting, (512, 512, 3), 1 class and 32 to 512 filters, 9,042,276 parameters with its auxiliary heads (the paper's
+    tables say 9.04 M), 9,042,177 without them, and 119 G multiply-adds. An image whose sides are no multiples of
+    2**depth is padded with black inside the model, and its logits are cut to its size.
 
     Args:
         input_shape: (height, width, channels) in pixels; at least 2**depth x 2**depth.

@@ -8,7 +8,8 @@ from pydantic_core import PydanticCustomError
 
 import pipelines.training.averaging
 import pipelines.training.detection.loss
-import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, and this loss, known
+import pipelines.training.overlap_losses
+import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, and these losses, known
 from pipelines.entries import Section
 from pipelines.training.callbacks import Callback
 from pipelines.training.distillation import DistillationSection

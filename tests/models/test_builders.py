@@ -47,7 +47,7 @@ PARAMETERS = {
     "yolov8": (None, 3_157_184), "yolov8n": (None, 3_157_184), "yolov8s": (None, 11_166_544),
     "yolov8m": (None, 25_902_624), "yolov8l": (None, 43_691_504), "yolov8x": (None, 68_229_632),
     "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet
-    # table 2 of the paper says 9.04 M with the heads that are left out here
+    # the paper's tables say 9.04 M, with the heads that are left out here
     "unet_plus_plus": (9_042_177, None),
     "lraspp": (None, 3_221_538),  # torchvision
     # the parts of the papers in test_segmenters
@@ -72,7 +72,8 @@ LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "r
          "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_b3", "efficientnet_v2_s",
          "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
          "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet",
-         "unet", "unet_plus_plus", "attention_unet", "fcn", "deeplabv3plus", "lraspp", "yolov8s", "yolov8m", "yolov8l", "yolov8x")
+         "unet", "unet_plus_plus", "attention_unet", "fcn", "deeplabv3plus", "lraspp", "yolov8s", "yolov8m", "yolov8l",
+         "yolov8x")
 
 
 def test_every_builder_has_a_reference():
