@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field as Setting
 
 from pipelines.errors import UserError
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, part_of
+from pipelines.ingest.sources.annotated_areas import CORNERS, AnnotatedAreas, Area
+from pipelines.ingest.sources.annotated_images import Annotated, part_of
 
 SETTING = "data.source.coco"
 #: The file that lies among the images in exports of labelling tools.
@@ -21,8 +22,24 @@ BESIDE = "_annotations.coco.json"
 LOOKED_FOR = 20
 
 
-class Coco(AnnotatedImages, name="coco", shorthand="path"):
-    """Images with boxes in COCO's JSON: images, annotations with `bbox` and `category_id`, categories.
+class _Content(NamedTuple):
+    """What the files of a source say.
+
+    Args:
+        images: of each part, by the names of their files.
+        names: of the classes.
+        areas, sizes: of each image in this order; areas where masks are asked for.
+    """
+
+    images: dict[Part, list[Annotated]]
+    names: list[str]
+    areas: dict[Part, list[list[Area]]]
+    sizes: dict[Part, list[tuple[int, int]]]
+
+
+class Coco(AnnotatedAreas, name="coco", shorthand="path"):
+    """Images with boxes, or with masks, in COCO's JSON: images, annotations with `bbox`, `category_id` and, for masks,
+    `segmentation` (polygons, or runs of pixels), categories.
 
     A folder is taken that holds `annotations/instances_train2017.json` beside `train2017/` (or `images/`), and the same
     for val and test, or train, valid and test folders with `_annotations.coco.json` among their images; or one .json
@@ -37,12 +54,20 @@ class Coco(AnnotatedImages, name="coco", shorthand="path"):
     images: str | None = Setting(None, min_length=1)
 
     def annotated(self) -> Mapping[Part, Sequence[Annotated]]:
-        files = self._files()
-        return _read(self, tuple((part, str(file), os.stat(file).st_mtime_ns) for part, file in files.items()))[0]
+        return self._read().images
 
     def names(self) -> list[str]:
+        return self._read().names
+
+    def areas(self) -> Mapping[Part, Sequence[Sequence[Area]]]:
+        return self._read().areas
+
+    def size_of(self, part: Part, position: int) -> tuple[int, int]:
+        return self._read().sizes[part][position]
+
+    def _read(self) -> _Content:
         files = self._files()
-        return _read(self, tuple((part, str(file), os.stat(file).st_mtime_ns) for part, file in files.items()))[1]
+        return _read(self, tuple((part, str(file), os.stat(file).st_mtime_ns) for part, file in files.items()))
 
     def _files(self) -> dict[Part, Path]:
         """Return the files of annotations, by part."""
@@ -87,8 +112,8 @@ class Coco(AnnotatedImages, name="coco", shorthand="path"):
 
 
 @functools.lru_cache(maxsize=4)
-def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[Part, list[Annotated]], list[str]]:
-    """Return the images of each part, and the classes. Raises UserError."""
+def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> _Content:
+    """Return what files of annotations say. Raises UserError."""
     documents = {part: _document(Path(file)) for part, file, _ in files}
     used: dict[int, str] = {}
     for document in documents.values():
@@ -101,7 +126,7 @@ def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[
         raise UserError(f"{SETTING}: {', '.join(file for _, file, _ in files)}: there are no annotations at all")
     order = [number for number in sorted(used) if used[number]]
     place = {number: position for position, number in enumerate(order)}
-    result: dict[Part, list[Annotated]] = {}
+    result = _Content({}, [used[number] for number in order], {}, {})
     for part, file, _ in files:
         images = sorted(documents[part]["images"], key=lambda one: str(one["file_name"]))
         folder = source._folder(Path(file), [str(image["file_name"]) for image in images])
@@ -111,9 +136,42 @@ def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[
         sizes = {image["id"]: (float(image["height"]), float(image["width"])) for image in images}
         for row, image in _rows(documents[part]["annotations"], sizes, place, file):
             rows[image].append(row)
-        result[part] = [Annotated(str(folder / image["file_name"]), rows[image["id"]])  # type: ignore[arg-type]
-                        for image in images]
-    return result, [used[number] for number in order]
+        result.images[part] = [Annotated(str(folder / image["file_name"]), rows[image["id"]])  # type: ignore[arg-type]
+                               for image in images]
+        result.sizes[part] = [(int(image["height"]), int(image["width"])) for image in images]
+        areas: dict[Any, list[Area]] = {image["id"]: [] for image in images}
+        if source.masks:
+            for number, one in enumerate(documents[part]["annotations"]):
+                areas[one["image_id"]].append(_area(one, sizes[one["image_id"]], place,
+                                                    f"{SETTING}: {file}: annotations[{number}]"))
+        result.areas[part] = [areas[image["id"]] for image in images]
+    return result
+
+
+def _area(annotation: Mapping[str, Any], size: tuple[float, float], place: Mapping[int, int], where: str) -> Area:
+    """Return the pixels of an annotation. Raises UserError.
+
+    Args:
+        size: height and width of its image.
+        place: of the classes, by the numbers of their categories.
+        where: it stands, for messages.
+    """
+    if annotation["category_id"] not in place:
+        raise UserError(f"{where} is of category {annotation['category_id']}, which is not among the categories")
+    label, is_crowd = place[annotation["category_id"]], bool(annotation.get("iscrowd", 0))
+    outline = annotation.get("segmentation")
+    if isinstance(outline, dict) and isinstance(outline.get("counts"), (list, str)):
+        if list(map(float, outline.get("size", []))) != list(size):
+            raise UserError(f"{where} has a segmentation of {outline.get('size')} pixels, height and width, and its "
+                            f"image has {size[0]:g} x {size[1]:g}")
+        return Area(label, [], outline["counts"], is_crowd)
+    if not isinstance(outline, list) or not outline:
+        raise UserError(f"{where} has no segmentation; leave masks out, or outline it")
+    for polygon in outline:
+        if not isinstance(polygon, list) or len(polygon) < 2 * CORNERS or len(polygon) % 2 or not all(
+                isinstance(value, (int, float)) for value in polygon):
+            raise UserError(f"{where} has a polygon that is not x, y, x, y, … of {CORNERS} corners at least")
+    return Area(label, outline, None, is_crowd)
 
 
 def _rows(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[float, float]], place: Mapping[int, int],
