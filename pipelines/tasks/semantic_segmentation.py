@@ -43,7 +43,7 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
 
     Args:
         distances: measure how far boundaries are apart too, class by class: hausdorff_95, surface_distance and
-            boundary_f1. It takes about a millisecond for each class of an image of 100 x 100 pixels, on every file.
+            boundary_f1. It takes some 2 ms for each class of an image of 256 x 256 pixels, again for every file.
         spacing: height and width of a pixel, for instance in mm; distances are then in that unit, else in pixels.
         tolerance: of boundary_f1, in the unit of distances; 0.75 % of the image's diagonal where not given.
     """
@@ -68,9 +68,10 @@ class SemanticSegmentation(Task, name="semantic_segmentation"):
 
     @model_validator(mode="after")
     def are_about_distances(self) -> Self:
-        if not self.distances and (said := sorted({"spacing", "tolerance"} & self.model_fields_set)):
+        given = [name for name in ("spacing", "tolerance") if getattr(self, name) is not None]
+        if given and not self.distances:
             raise PydanticCustomError("combination", "{name} is about distances: add distances: true",
-                                      {"name": said[0]})
+                                      {"name": given[0]})
         return self
 
     @property

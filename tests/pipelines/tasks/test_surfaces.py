@@ -84,6 +84,7 @@ def test_pixels_of_no_class_are_of_none_in_the_answer_either():
 def test_they_are_measured_where_the_task_asks_for_them():
     plain = SemanticSegmentation()
     assert [metric.name for metric in plain.metrics] == ["mean_iou", "dice", "pixel_accuracy"]
+    assert TypeAdapter(Task).validate_python(plain.written()) == plain
     task = TypeAdapter(Task).validate_python({"semantic_segmentation": {"distances": True, "spacing": 0.5}})
     assert [metric.name for metric in task.metrics[3:]] == ["hausdorff_95", "surface_distance", "boundary_f1"]
     assert [metric.drop(2.0, 3.0) for metric in task.metrics[3:]] == [1.0, 1.0, -1.0]
