@@ -6,17 +6,21 @@ pixels 0..255. Classifiers end in logits. Outputs have names: a dict of them, or
 """
 from models import (
     alexnet,
+    attention_unet,
     census,
     convnext,
+    deeplab,
     densenet,
     ds_cnn,
     efficientnet,
     faster_rcnn,
+    fcn,
     ft_transformer,
     googlenet,
     inception,
     iresnet,
     lenet5,
+    lraspp,
     mlp,
     mobilefacenet,
     mobilenet,
@@ -28,6 +32,7 @@ from models import (
     squeezenet,
     ssd,
     unet,
+    unet_plus_plus,
     vgg,
     vit,
     wide_and_deep,
@@ -38,8 +43,8 @@ from models.backbones import backbone
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "backbone", "build", "builder", "builders", "census", "convnext", "cut", "densenet",
-           "ds_cnn", "efficientnet", "faster_rcnn", "features", "ft_transformer", "googlenet", "inception", "iresnet",
-           "lenet5", "mlp", "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained",
-           "register", "resnet", "retinanet", "shufflenet", "squeezenet", "ssd", "unet", "vgg", "vit",
-           "wide_and_deep", "yolov3", "yolov8"]
+__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "build", "builder", "builders", "census", "convnext",
+           "cut", "deeplab", "densenet", "ds_cnn", "efficientnet", "faster_rcnn", "fcn", "features", "ft_transformer",
+           "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp", "mobilefacenet", "mobilenet", "mobilevit",
+           "named_inputs", "named_outputs", "pretrained", "register", "resnet", "retinanet", "shufflenet",
+           "squeezenet", "ssd", "unet", "unet_plus_plus", "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]

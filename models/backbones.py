@@ -1,7 +1,7 @@
 """Classifiers as backbones: the maps that they see an image in, level by level, for models of places in it."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 from etils import epy
@@ -39,7 +39,8 @@ def chosen(value: str | dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]
 
 
 def backbone(name: str | dict[str, dict[str, Any]], input_shape: tuple[int, int, int],
-             levels: Sequence[int] = (2, 3, 4, 5), largest: int | None = None) -> keras.Model:
+             levels: Sequence[int] = (2, 3, 4, 5), largest: int | None = None,
+             narrow: Collection[int] = ()) -> keras.Model:
     """Return a classifier without its end, giving the maps of several levels.
 
     The map of a level is the last that the classifier makes before it halves the resolution again: what a stage ends
@@ -51,6 +52,8 @@ def backbone(name: str | dict[str, dict[str, Any]], input_shape: tuple[int, int,
         levels: those that are given; the map of level n has 1 / 2**n of the image's resolution.
         largest: what the resolution is divided by, at most: later halvings become dilations (Chen et al., "Rethinking
             Atrous Convolution", 2017), and the map of the last level is then the network's last.
+        narrow: levels whose map is taken before a 1 x 1 convolution that widens it, as the expansions of MobileNets do,
+            and their last convolution, which is there for the classifier.
 
     Returns:
         A model of raw pixels 0..255, (batch, height, width, channels), to a dict of "p2", "p3", …: (batch, height /
@@ -71,14 +74,27 @@ def backbone(name: str | dict[str, dict[str, Any]], input_shape: tuple[int, int,
         raise ValueError(f"{name} has no map of 1/{2**missing[0]} of {input_shape[0]} x {input_shape[1]} pixels; "
                          f"it has 1/{', 1/'.join(str(2**level) for level in sorted(maps))}")
     maps[last] = network.output
+    maps |= {level: _before_widening(maps[level]) for level in narrow}
     marked = {f"p{level}": keras.layers.Identity(name=f"{MARK}{level}")(maps[level]) for level in sorted(levels)}
     return keras.Model(network.input, marked, name=name)
 
 
 def inside(model: keras.Model) -> keras.Model | None:
-    """Return the backbone that a model was built on, sharing its layers; None where it was built on none."""
-    marks = [layer.output for layer in model.layers if layer.name.startswith(MARK)]
-    return keras.Model(model.input, marks, name=model.name) if marks else None
+    """Return the backbone that a model was built on, sharing its layers, to its maps from the first level on; None
+    where it was built on none."""
+    marks = sorted((layer for layer in model.layers if layer.name.startswith(MARK)), key=lambda layer: layer.name)
+    return keras.Model(model.input, [mark.output for mark in marks], name=model.name) if marks else None
+
+
+def pretrained_part(model: keras.Model, builder: str,
+                    settings: dict[str, Any]) -> tuple[keras.Model, str, dict[str, Any]]:
+    """Return what of a model can start from a classifier's weights, and the name and the settings, all filled in, of
+    the classifier's builder: its backbone, or, where it was built on none, the model as it is."""
+    part = inside(model) if "backbone" in settings else None
+    if part is None:
+        return model, builder, settings
+    name, given = chosen(settings["backbone"])
+    return part, name, registry.builder(name).settings().model_validate(given).model_dump()
 
 
 def _maps(network: keras.Model) -> dict[int, Any]:
@@ -90,3 +106,13 @@ def _maps(network: keras.Model) -> dict[int, Any]:
         if len(shape) == 4 and shape[1:3] == tuple(-(-side // by) for side in size):
             maps[by.bit_length() - 1] = operation.output
     return maps
+
+
+def _before_widening(value: Any) -> Any:
+    """Return what a 1 x 1 convolution made a map of, where it has more channels for it; else the map as it is."""
+    operation = value._keras_history.operation
+    while isinstance(operation, (keras.layers.Activation, keras.layers.ReLU, keras.layers.BatchNormalization)):
+        operation = operation.input._keras_history.operation
+    widens = (isinstance(operation, keras.layers.Conv2D) and operation.kernel_size == (1, 1)
+              and operation.filters > operation.input.shape[-1])
+    return operation.input if widens else value

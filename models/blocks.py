@@ -23,10 +23,15 @@ DepthMultiplier = Annotated[float, Field(gt=0)]
 
 def image_input(input_shape: tuple[int, int, int], smallest: int, name: str) -> Any:
     """Return the input of a model, raw pixels 0..255. Raises ValueError for images below `smallest` pixels a side."""
+    check_size(input_shape, smallest, name)
+    return keras.Input(input_shape, name="image")
+
+
+def check_size(input_shape: tuple[int, int, int], smallest: int, name: str) -> None:
+    """Raise ValueError for images below `smallest` pixels a side."""
     if min(input_shape[:2]) < smallest:
         raise ValueError(f"{name} needs images of at least {smallest} x {smallest} pixels, got {input_shape[0]} x "
                          f"{input_shape[1]}: set data.image.size to {smallest} or more")
-    return keras.Input(input_shape, name="image")
 
 
 def scaled(pixels: Any) -> Any:
@@ -40,12 +45,23 @@ def repeats(counts: Sequence[int], depth: float) -> tuple[int, ...]:
 
 
 def convolution_norm(x: Any, filters: int, kernel: int, strides: int = 1, *, activation: str | None = "relu",
-                     momentum: float = 0.9, weight_decay: float = 0.0) -> Any:
+                     momentum: float = 0.9, weight_decay: float = 0.0, dilation: int = 1) -> Any:
     """Return x after a convolution without bias, batch normalization, and an activation."""
-    x = keras.layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False, kernel_initializer="he_normal",
-                            kernel_regularizer=keras.regularizers.L2(weight_decay) if weight_decay else None)(x)
+    regularizer = keras.regularizers.L2(weight_decay) if weight_decay else None
+    x = keras.layers.Conv2D(filters, kernel, strides, padding="same", dilation_rate=dilation, use_bias=False,
+                            kernel_initializer="he_normal", kernel_regularizer=regularizer)(x)
     x = keras.layers.BatchNormalization(momentum=momentum)(x)
     return keras.layers.Activation(activation)(x) if activation else x
+
+
+def resized(x: Any, size: tuple[int, int]) -> Any:
+    """Return maps brought to a size (height, width) between their pixels' centres, bilinearly; as they are where they
+    have it.
+
+    The layer Resizing, like all layers that prepare data, would make normalization behind it learn when it is only
+    asked.
+    """
+    return x if tuple(x.shape[1:3]) == tuple(size) else keras.ops.image.resize(x, size, interpolation="bilinear")
 
 
 def local_response_normalization(x: Any, window: int = 5, bias: float = 2.0, alpha: float = 1e-4,

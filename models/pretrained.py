@@ -14,11 +14,14 @@ from typing import Any, Literal
 
 from etils import epy
 
+from models import backbones
+
 with epy.lazy_imports():
     import keras
     import numpy as np
 
-#: What layers with weights are called that tell classes apart: dense ones, and convolutions before a last pooling.
+#: How the names begin of layers with weights that tell classes apart: dense ones, and convolutions whose maps are
+#: pooled or enlarged.
 CLASSIFIERS = ("logits", "class_maps")
 #: Mean and deviation of ImageNet's red, green and blue, 0..255.
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -137,6 +140,8 @@ def load_file(model: keras.Model, path: Path) -> list[str]:
     """Load the weights of a .keras file, or of a .weights.h5 file of the same builder, into all layers that they fit.
 
     From the first layer on, all must fit up to a last part, the classifier, which may have another number of classes.
+    Into a model that was built on a backbone goes a .keras file of its own kind as a whole; of a classifier, and of any
+    .weights.h5 file, it takes the backbone's.
 
     Returns:
         The names of the layers that have weights now, in the model's order.
@@ -144,9 +149,16 @@ def load_file(model: keras.Model, path: Path) -> list[str]:
     Raises:
         ValueError: the file cannot be read, or does not fit.
     """
+    backbone = backbones.inside(model)
     try:
         if path.suffix == ".keras":
-            return _in_order(keras.models.load_model(path, compile=False), model)
+            network = keras.models.load_model(path, compile=False)
+            is_classifier = backbone is not None and backbones.inside(network) is None
+            return _in_order(network, backbone if is_classifier else model)
+        if backbone is not None:
+            with warnings.catch_warnings(action="ignore"):  # Keras warns of the classifier, which is not wanted
+                backbone.load_weights(path)
+            return [layer.name for layer in weighted(backbone)]
         before = [[np.array(weight) for weight in layer.weights] for layer in weighted(model)]
         with warnings.catch_warnings(action="ignore"):  # Keras prints all weights of a classifier that does not fit
             model.load_weights(path, skip_mismatch=True)
@@ -199,16 +211,19 @@ def weighted(model: Any) -> list[Any]:
 
 
 def _by_name(network: keras.Model, model: keras.Model) -> list[str]:
+    """Pair layers that are called alike. A backbone may end before the network does."""
     ours = {layer.name: layer for layer in model.layers}
     scaling = next((layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)), None)
+    may_end = backbones.inside(model) is not None
     loaded = []
     for layer in network.layers:
         if layer.weights:
             mine = scaling if isinstance(layer, keras.layers.Normalization) else ours.get(layer.name)
-            if mine is None:
+            if mine is not None:
+                _take(layer, mine)
+                loaded.append(mine.name)
+            elif not may_end:
                 raise ValueError(f"{network.name} has a layer {layer.name}, this model has none")
-            _take(layer, mine)
-            loaded.append(mine.name)
     return loaded
 
 
@@ -221,7 +236,8 @@ def _in_order(network: Any, model: keras.Model) -> list[str]:
             break
         loaded.append((other, mine))
     rest = ours[len(loaded):]
-    classifier = [layer for layer in rest if isinstance(layer, keras.layers.Dense) or layer.name in CLASSIFIERS]
+    classifier = [layer for layer in rest
+                  if isinstance(layer, keras.layers.Dense) or layer.name.startswith(CLASSIFIERS)]
     if not loaded or len(classifier) < len(rest):
         stranger = rest[0] if rest else model
         other = theirs[len(loaded)] if len(theirs) > len(loaded) else None

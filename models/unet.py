@@ -1,6 +1,7 @@
 """The U-Net: a contracting path, an expanding path, and copies of the maps across."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from etils import epy
@@ -39,40 +40,60 @@ def unet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.Filte
         batch_norm_momentum: of the moving statistics; 0.9 suits trainings of a few hundred steps.
         dropout: rate at the end of the contracting path.
     """
-    layers = keras.layers
-
-    def convolutions(x: Any, filters: int) -> Any:
-        for _ in range(2):
-            x = layers.Conv2D(filters, 3, padding="same", use_bias=not batch_norm, kernel_initializer="he_normal")(x)
-            if batch_norm:
-                x = layers.BatchNormalization(momentum=batch_norm_momentum)(x)
-            x = layers.ReLU()(x)
-        return x
-
+    make = Convolutions(batch_norm, batch_norm_momentum)
     pixels = blocks.image_input(input_shape, 2**depth, "unet")
-    x = layers.Rescaling(1 / 255)(pixels)
-    borders = _borders(input_shape, 2**depth)
-    if borders != NONE:
-        x = layers.ZeroPadding2D(borders)(x)
+    x, borders = framed(pixels, 2**depth)
     skipped = []
     for step in range(depth):
-        x = convolutions(x, width * 2**step)
+        x = make.twice(x, width * 2**step)
         skipped.append(x)
-        x = layers.MaxPooling2D(2)(x)
-    x = convolutions(x, width * 2**depth)
+        x = keras.layers.MaxPooling2D(2)(x)
+    x = make.twice(x, width * 2**depth)
     if dropout:
-        x = layers.Dropout(dropout)(x)
+        x = keras.layers.Dropout(dropout)(x)
     for step in reversed(range(depth)):
         filters = width * 2**step
-        x = layers.Conv2DTranspose(filters, 2, strides=2, kernel_initializer="he_normal")(x)
-        x = convolutions(layers.Concatenate()([skipped[step], x]), filters)
+        x = make.twice(keras.layers.Concatenate()([skipped[step], enlarged(x, filters)]), filters)
+    return keras.Model(pixels, logits(x, classes, borders), name="unet")
+
+
+class Convolutions:
+    """Makes the convolutions of one network."""
+
+    def __init__(self, batch_norm: bool, momentum: float):
+        self.batch_norm = batch_norm
+        self.momentum = momentum
+
+    def twice(self, x: Any, filters: int) -> Any:
+        """Return maps after two 3 x 3 convolutions, each with its activation."""
+        for _ in range(2):
+            x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=not self.batch_norm,
+                                    kernel_initializer="he_normal")(x)
+            if self.batch_norm:
+                x = keras.layers.BatchNormalization(momentum=self.momentum)(x)
+            x = keras.layers.ReLU()(x)
+        return x
+
+
+def enlarged(x: Any, filters: int) -> Any:
+    """Return maps of twice the resolution."""
+    return keras.layers.Conv2DTranspose(filters, 2, strides=2, kernel_initializer="he_normal")(x)
+
+
+def framed(pixels: Any, multiple: int) -> tuple[Any, Borders]:
+    """Return scaled pixels with a black border that brings both sides to multiples of a number, and the border."""
+    x, borders = keras.layers.Rescaling(1 / 255)(pixels), _borders(pixels.shape[1:3], multiple)
+    return (x if borders == NONE else keras.layers.ZeroPadding2D(borders)(x)), borders
+
+
+def logits(x: Any, classes: int, borders: Borders, name: str = "logits") -> Any:
+    """Return the logits of every pixel of an image, without its border."""
     if borders == NONE:
-        return keras.Model(pixels, layers.Conv2D(classes, 1, name="logits")(x), name="unet")
-    x = layers.Conv2D(classes, 1)(x)
-    return keras.Model(pixels, layers.Cropping2D(borders, name="logits")(x), name="unet")
+        return keras.layers.Conv2D(classes, 1, name=name)(x)
+    return keras.layers.Cropping2D(borders, name=name)(keras.layers.Conv2D(classes, 1)(x))
 
 
-def _borders(input_shape: tuple[int, int, int], multiple: int) -> Borders:
+def _borders(size: Sequence[int], multiple: int) -> Borders:
     """Return what brings both sides of an image to multiples of a number, as evenly as it comes out."""
-    rows, columns = (-side % multiple for side in input_shape[:2])
+    rows, columns = (-side % multiple for side in size)
     return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)

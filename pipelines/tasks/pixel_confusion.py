@@ -9,6 +9,7 @@ from etils import epy
 from export.signature import Arrays
 from pipelines.features.mask import VOID
 from pipelines.figures import figures
+from pipelines.tasks.surfaces import METRICS, Surfaces
 from pipelines.tasks.task import Evaluation, Figure, Table, rounded
 
 with epy.lazy_imports():
@@ -26,40 +27,50 @@ class PixelConfusion:
         target: name of the mask.
         output: name of the logits.
         names: of the classes.
+        surfaces: measures distances beside, where they are asked for.
     """
 
-    def __init__(self, target: str, output: str, names: Sequence[str]):
+    def __init__(self, target: str, output: str, names: Sequence[str], surfaces: Surfaces | None = None):
         self.target = target
         self.output = output
         self.names = list(names)
+        self.surfaces = surfaces
         #: Pixels by true class (rows) and answered class (columns).
         self.matrix = np.zeros((len(names), len(names)), np.int64)
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
         """Take a batch; return how far each example's own mean IoU is from 1, (batch,): NaN where no pixel of it has a
         class."""
-        matrices = confusion(targets[self.target], outputs[self.output].argmax(axis=-1), len(self.names))
+        answers = outputs[self.output].argmax(axis=-1)
+        matrices = confusion(targets[self.target], answers, len(self.names))
+        if self.surfaces is not None:
+            self.surfaces.add(targets[self.target], answers)
         self.matrix += matrices.sum(axis=0)
         return 1 - mean_of_present(*overlap(matrices))
 
     def result(self, folder: Path | None = None) -> Evaluation:
-        """Return mean IoU and mean Dice over the classes that occur in truth or answer, the share of right pixels, and
-        a table by class."""
+        """Return mean IoU and mean Dice over the classes that occur in truth or answer, the share of right pixels, the
+        distances, and a table by class."""
         shared, union = overlap(self.matrix)
         occurs = union > 0
         iou = shared / np.maximum(union, 1)
         dice = 2 * shared / np.maximum(shared + union, 1)  # the sum of both areas is their overlap and their union
         pixels = self.matrix.sum(axis=1)
+        by_class = [iou, dice, *(self.surfaces.by_class().T if self.surfaces is not None else [])]
         rows: list[list[str | int | float]] = [
             [name, int(pixels[number]), *(round(float(values[number]), 6) if occurs[number] else "–"
-                                          for values in (iou, dice))]
+                                          for values in by_class)]
             for number, name in enumerate(self.names)]
+        columns = ["class", "test pixels", "IoU", "Dice"]
         values = {"mean_iou": iou[occurs].mean() if occurs.any() else 0.0,
                   "dice": dice[occurs].mean() if occurs.any() else 0.0,
                   "pixel_accuracy": np.trace(self.matrix) / max(1, self.matrix.sum())}
+        if self.surfaces is not None:
+            columns += [metric.title for metric in METRICS]
+            values |= self.surfaces.metrics()
         return Evaluation(
             metrics=rounded(values), figures=self._draw(folder) if folder is not None else [],
-            tables=[Table(title="Classes", columns=["class", "test pixels", "IoU", "Dice"], rows=rows)],
+            tables=[Table(title="Classes", columns=columns, rows=rows)],
             limits=[f"Weakest classes (IoU): {self._weakest(iou, occurs)}.",
                     "It gives every pixel one of its classes, whatever the image shows: other images than those it was "
                     "trained on need a check of their own.",

@@ -191,7 +191,7 @@ class OfNumbers(Loss):
         loss = self.keras_loss()
 
         def compare(targets: Any, outputs: Any) -> Any:
-            targets, outputs = _aligned(targets, _probabilities(outputs, role))
+            targets, outputs = _aligned(targets, probabilities(outputs, role))
             return loss(targets, outputs)
 
         return compare
@@ -232,7 +232,7 @@ class Dice(Loss, name="dice"):
 
     def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
         def overlap(targets: Any, outputs: Any) -> Any:
-            scores = _probabilities(outputs, role)
+            scores = probabilities(outputs, role)
             dense = len(scores.shape) > 2
             if dense:
                 scores = scores * keras.ops.sum(targets, -1, keepdims=True)  # 0 where the target is no class
@@ -250,7 +250,7 @@ class KullbackLeibler(Loss, name="kl"):
 
     def comparison(self, counts: Sequence[int], role: Role) -> Comparison:
         loss = keras.losses.KLDivergence(reduction="none")
-        return lambda targets, outputs: loss(targets, _probabilities(outputs, role))
+        return lambda targets, outputs: loss(targets, probabilities(outputs, role))
 
 
 class MetricLearning(Loss):
@@ -300,7 +300,8 @@ class Contrastive(MetricLearning, name="contrastive", shorthand="margin"):
         return metric_learning.contrastive(targets, embeddings, self.margin)
 
 
-def _probabilities(outputs: Any, role: Role) -> Any:
+def probabilities(outputs: Any, role: Role) -> Any:
+    """Return the softmax of logits, and every other output as it is."""
     return keras.ops.softmax(outputs) if role == "logits" else outputs
 
 

@@ -12,7 +12,8 @@ import pipelines.training.detection.anchor_loss
 import pipelines.training.detection.cell_loss
 import pipelines.training.detection.point_loss
 import pipelines.training.detection.region_loss
-import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, and this loss, known
+import pipelines.training.overlap_losses
+import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, and these losses, known
 from pipelines.entries import Section
 from pipelines.training.callbacks import Callback
 from pipelines.training.distillation import DistillationSection

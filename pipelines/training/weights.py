@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from models import pretrained
+from models import backbones, pretrained
 from pipelines.entries import Entry
 
 if TYPE_CHECKING:
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class Weights(Entry):
-    """Where the weights come from before the training begins. All methods raise ValueError where they do not fit."""
+    """Where the weights come from before the training begins: a model's own, or those of the classifier that it was
+    built on. All methods raise ValueError where they do not fit."""
 
     def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
         """Make a fresh model take its pixels as the weights want them."""
@@ -38,12 +39,14 @@ class Imagenet(Weights, name="imagenet", shorthand="path"):
     path: str | None = Field(None, min_length=1)
 
     def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
+        part, builder, settings = backbones.pretrained_part(model, builder, settings)
         source = pretrained.application(builder, settings, model.inputs[0].shape[-1])
-        pretrained.adopt_scaling(model, source.pixels)
+        pretrained.adopt_scaling(part, source.pixels)
 
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
+        part, builder, settings = backbones.pretrained_part(model, builder, settings)
         source = pretrained.application(builder, settings, model.inputs[0].shape[-1])
-        return pretrained.load_imagenet(model, source, settings, _existing(self.path) if self.path else None)
+        return pretrained.load_imagenet(part, source, settings, _existing(self.path) if self.path else None)
 
     def fingerprint(self) -> str:
         return _stamp(self.path)
@@ -51,7 +54,7 @@ class Imagenet(Weights, name="imagenet", shorthand="path"):
 
 class WeightsFile(Weights, name="file", shorthand="path"):
     """A .keras file, such as the train stage leaves, or a .weights.h5 file, of the same builder with any number of
-    classes."""
+    classes, or of the classifier that the model was built on."""
 
     path: str = Field(min_length=1)
 

@@ -60,6 +60,11 @@ PARAMETERS = {
     # resnet50 without its classifier, 2048 x 512 weights, and four numbers for each of 512
     "resnet50_embedder": (23_587_712 + 2048 * 512 + 4 * 512, None),
     "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet
+    # the paper's tables say 9.04 M, with the heads that are left out here
+    "unet_plus_plus": (9_042_177, None),
+    "lraspp": (None, 3_221_538),  # torchvision
+    # the parts of the papers in test_segmenters
+    "attention_unet": (33_139_206, None), "fcn": (134_368_127, None), "deeplabv3plus": (2_758_597, None),
 }
 #: Multiply-adds in millions that the papers or benchmarks state, and how far theirs may be rounded.
 MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": (3_800, 0.05),
@@ -81,8 +86,8 @@ LARGE = ("resnet34", "resnet101", "resnet152", "resnet50_v2", "resnet101_v2", "r
          "efficientnet_b7", "efficientnet_v2_b1", "efficientnet_v2_b2", "efficientnet_v2_b3", "efficientnet_v2_s",
          "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "shufflenet_v2_x2", "vit_small",
          "vit_base", "mobilevit_xxs", "mobilevit_xs", "inception_v3", "densenet121", "efficientnet_v2_b0", "alexnet",
-         "unet", "iresnet34", "iresnet50", "iresnet100", "yolov8s", "yolov8m", "yolov8l", "yolov8x", "yolov3",
-         "retinanet", "faster_rcnn")
+         "unet", "unet_plus_plus", "attention_unet", "fcn", "deeplabv3plus", "lraspp", "iresnet34", "iresnet50",
+         "iresnet100", "yolov8s", "yolov8m", "yolov8l", "yolov8x", "yolov3", "retinanet", "faster_rcnn")
 
 
 def test_every_builder_has_a_reference():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import models
-from models import pretrained
+from models import backbones, pretrained
+from pipelines.training.transfer import Transfer
 from pipelines.training.weights import Weights
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
@@ -67,6 +68,94 @@ def test_a_trained_model_starts_one_with_other_classes(tmp_path, name, classifie
         names = [layer.name for layer in pretrained.weighted(model)]
         np.testing.assert_array_equal(model.layers[2].get_weights()[0], trained.layers[2].get_weights()[0])
         assert classifier in set(names) - set(loaded) and loaded[0] == names[0]
+
+
+def on_a_backbone(name, levels=(3, 5)):
+    """A model of places in an image: a classifier's maps, and a head of its own."""
+    keras.utils.set_random_seed(3)
+    base = models.backbone(name, (64, 64, 3), levels)
+    head = keras.layers.Conv2D(5, 1, name="logits")(list(base.output.values())[-1])
+    return keras.Model(base.input, {"logits": head, **{key: base.output[key] for key in list(base.output)[:-1]}})
+
+
+@pytest.mark.parametrize("name", [
+    "mobilenet_v3_small", *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
+def test_imagenet_weights_go_into_the_backbone_of_a_model(name, tmp_path):
+    source = pretrained.APPLICATIONS[name]
+    variant = {"minimalistic": False} if name.startswith("mobilenet_v3") else {}
+    network = randomized(getattr(keras.applications, source.name)(include_top=False, weights=None, **variant))
+    network.save_weights(tmp_path / "notop.weights.h5")
+    entry = Weights.read({"imagenet": str(tmp_path / "notop.weights.h5")})
+    classifier, model = models.build(name, input_shape=(64, 64, 3), classes=5), on_a_backbone(name)
+    entry.suit(classifier, name, models.builder(name).settings()().model_dump())
+    entry.suit(model, "detector", {"backbone": name})
+    expected = entry.load(classifier, name, models.builder(name).settings()().model_dump())
+    loaded = entry.load(model, "detector", {"backbone": name})
+    assert len(loaded) == len(expected) and "logits" not in loaded
+    assert set(loaded) <= {layer.name for layer in backbones.inside(model).layers}
+    maps = backbones.inside(model)(PIXELS)  # from the first level on
+    np.testing.assert_array_equal(np.asarray(maps[-1]), np.asarray(models.features(classifier)(PIXELS)))
+    Transfer().freeze(model, loaded, 0.0)
+    assert [layer.name for layer in model.layers if layer.trainable_variables] == ["logits"]
+
+
+def test_imagenet_weights_are_for_the_settings_that_the_backbone_has(tmp_path):
+    network = keras.applications.MobileNetV2(include_top=False, alpha=0.35, weights=None)
+    network.save_weights(tmp_path / "notop.weights.h5")
+    entry = Weights.read({"imagenet": str(tmp_path / "notop.weights.h5")})
+    settings = {"backbone": {"mobilenet_v2": {"alpha": 0.35}}}
+    model = on_a_backbone(settings["backbone"])
+    assert "block_16_project" in entry.load(model, "detector", settings)
+    with pytest.raises(ValueError, match="leave width out"):
+        entry.suit(on_a_backbone("vgg11"), "detector", {"backbone": {"vgg16": {"width": 0.25}}})
+    with pytest.raises(ValueError, match="no weights for resnet18"):
+        entry.load(on_a_backbone("resnet18"), "detector", {"backbone": "resnet18"})
+
+
+@pytest.mark.slow
+def test_imagenet_weights_behind_the_last_level_are_left_out(tmp_path):
+    network = randomized(keras.applications.MobileNetV2(include_top=False, weights=None))
+    network.save_weights(tmp_path / "notop.weights.h5")
+    model = on_a_backbone("mobilenet_v2", (3, 4))
+    loaded = Weights.read({"imagenet": str(tmp_path / "notop.weights.h5")}).load(
+        model, "detector", {"backbone": "mobilenet_v2"})
+    assert loaded[-1] == "block_13_expand_BN"
+    np.testing.assert_array_equal(model.get_layer("block_3_project").get_weights()[0],
+                                  network.get_layer("block_3_project").get_weights()[0])
+
+
+@pytest.mark.parametrize("name", [
+    "resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet_v2", "googlenet"))])
+@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+def test_a_trained_classifier_becomes_the_backbone_of_a_model(name, file, tmp_path):
+    trained = models.cut(models.build(name, input_shape=(32, 32, 3), classes=10), ["logits"])
+    (trained.save if file == "model.keras" else trained.save_weights)(tmp_path / file)
+    model = on_a_backbone(name)
+    loaded = Weights.read({"file": str(tmp_path / file)}).load(model, "detector", {"backbone": name})
+    part = backbones.inside(model)
+    assert loaded == [layer.name for layer in pretrained.weighted(part)] and "logits" not in loaded
+    features = models.features(models.cut(models.build(name, input_shape=(64, 64, 3), classes=2), ["logits"]))
+    features.set_weights(trained.get_weights()[:len(features.weights)])
+    np.testing.assert_allclose(np.asarray(part(PIXELS)[-1]), np.asarray(features(PIXELS)), rtol=1e-5, atol=1e-5)
+
+
+def test_a_trained_model_on_a_backbone_starts_one_of_its_kind(tmp_path):
+    trained = on_a_backbone("resnet18")
+    trained.save(tmp_path / "model.keras")
+    model = on_a_backbone("resnet18")
+    model.get_layer("logits").kernel.assign(np.zeros(model.get_layer("logits").kernel.shape))
+    loaded = Weights.read({"file": str(tmp_path / "model.keras")}).load(model, "detector", {"backbone": "resnet18"})
+    assert loaded[-1] == "logits"
+    np.testing.assert_array_equal(model.get_layer("logits").kernel, trained.get_layer("logits").kernel)
+
+
+@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+def test_a_backbone_refuses_the_weights_of_another_classifier(file, tmp_path):
+    trained = models.build("resnet8", input_shape=(32, 32, 3), classes=10)
+    (trained.save if file == "model.keras" else trained.save_weights)(tmp_path / file)
+    with pytest.raises(ValueError, match=r"the weights of .* do not fit"):
+        Weights.read({"file": str(tmp_path / file)}).load(on_a_backbone("resnet18"), "detector",
+                                                          {"backbone": "resnet18"})
 
 
 @pytest.mark.parametrize(("builder", "written", "message"), [

@@ -7,14 +7,15 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field as Setting
 
 from pipelines.errors import UserError
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources import kept
-from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, Listed
+from pipelines.ingest.sources.annotated_areas import CORNERS, AnnotatedAreas, Area
+from pipelines.ingest.sources.annotated_images import Annotated, Listed
 from pipelines.ingest.sources.part_names import part_of
 
 SETTING = "data.source.coco"
@@ -26,8 +27,9 @@ LOOKED_FOR = 20
 UNUSED = {"segmentation", "keypoints"}
 
 
-class Coco(AnnotatedImages, name="coco", shorthand="path"):
-    """Images with boxes in COCO's JSON: images, annotations with `bbox` and `category_id`, categories.
+class Coco(AnnotatedAreas, name="coco", shorthand="path"):
+    """Images with boxes, or with masks, in COCO's JSON: images, annotations with `bbox`, `category_id` and, for masks,
+    `segmentation` (polygons, or runs of pixels), categories.
 
     A folder is taken that holds `annotations/instances_train2017.json` beside `train2017/` (or `images/`), and the same
     for val and test, or train, valid and test folders with `_annotations.coco.json` among their images; or one .json
@@ -36,18 +38,30 @@ class Coco(AnnotatedImages, name="coco", shorthand="path"):
     Args:
         path: the folder or the file, relative to where litepress runs.
         images: the folder that file names start from, where it is another.
+        test_on: validation, where what is to be tested on is not annotated, as COCO's; what is validated on during the
+            training is then taken from the training part.
     """
 
     path: str = Setting(min_length=1)
     images: str | None = Setting(None, min_length=1)
+    test_on: Literal["validation"] | None = None
 
     def annotated(self) -> Mapping[Part, Listed]:
-        files = self._files()
-        return _read(self, tuple((part, str(file), os.stat(file).st_mtime_ns) for part, file in files.items()))[0]
+        return _read(self, self._changed())[0]
 
     def names(self) -> list[str]:
-        files = self._files()
-        return _read(self, tuple((part, str(file), os.stat(file).st_mtime_ns) for part, file in files.items()))[1]
+        return _read(self, self._changed())[1]
+
+    def areas(self) -> Mapping[Part, Sequence[Sequence[Area]]]:
+        return _outlined(self._changed())
+
+    def size_of(self, part: Part, position: int) -> tuple[int, int]:
+        height, width = self.annotated()[part].sizes[position]
+        return int(height), int(width)
+
+    def _changed(self) -> tuple[tuple[Part, str, int], ...]:
+        """Return the part, the path and the last change of each file of annotations."""
+        return tuple((part, str(file), os.stat(file).st_mtime_ns) for part, file in self._files().items())
 
     def _files(self) -> dict[Part, Path]:
         """Return the files of annotations, by part."""
@@ -74,7 +88,11 @@ class Coco(AnnotatedImages, name="coco", shorthand="path"):
         if not found:
             raise UserError(f"{SETTING}.path: {self.path} has no annotations/*train*.json, and no folder with "
                             f"{BESIDE} in it; give the .json file")
-        return found
+        if self.test_on is None:
+            return found
+        if self.test_on not in found:
+            raise UserError(f"{SETTING}.test_on: {self.path} has no {self.test_on} part; it has {', '.join(found)}")
+        return {"test" if part == self.test_on else part: file for part, file in found.items() if part != "test"}
 
     def _folder(self, file: Path, images: Sequence[str]) -> Path:
         """Return the folder that file names start from: the first of the usual ones in which one of the first images
@@ -118,17 +136,7 @@ def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[
 def _parsed(files: tuple[tuple[Part, str, int], ...]) -> Document:
     """Return what the files say. Raises UserError."""
     documents = {part: _document(Path(file)) for part, file, _ in files}
-    used: dict[int, str] = {}
-    for document in documents.values():
-        known = {one["id"]: str(one["name"]) for one in document["categories"]}
-        for number in {one["category_id"] for one in document["annotations"]}:
-            if used.setdefault(number, known.get(number, "")) != known.get(number, ""):
-                raise UserError(f"{SETTING}: category {number} is {used[number]!r} in one of the files and "
-                                f"{known.get(number, '')!r} in another; give each class one number in all of them")
-    if not used:
-        raise UserError(f"{SETTING}: {', '.join(file for _, file, _ in files)}: there are no annotations at all")
-    order = [number for number in sorted(used) if used[number]]
-    place = {number: position for position, number in enumerate(order)}
+    names, place = _classes(documents, files)
     result: dict[Part, Listed] = {}
     for part, file, _ in files:
         images = sorted(documents[part]["images"], key=lambda one: str(one["file_name"]))
@@ -140,7 +148,67 @@ def _parsed(files: tuple[tuple[Part, str, int], ...]) -> Document:
             rows[image].append(row)
         result[part] = Listed.of(Annotated(str(image["file_name"]), rows[image["id"]], sizes[image["id"]])
                                  for image in images)
-    return Document(result, [used[number] for number in order])
+    return Document(result, names)
+
+
+def _classes(documents: Mapping[Part, dict[str, Any]],
+             files: Sequence[tuple[Part, str, int]]) -> tuple[list[str], dict[int, int]]:
+    """Return the names of the classes, and the place of each category among them, by its number. Raises UserError."""
+    used: dict[int, str] = {}
+    for document in documents.values():
+        known = {one["id"]: str(one["name"]) for one in document["categories"]}
+        for number in {one["category_id"] for one in document["annotations"]}:
+            if used.setdefault(number, known.get(number, "")) != known.get(number, ""):
+                raise UserError(f"{SETTING}: category {number} is {used[number]!r} in one of the files and "
+                                f"{known.get(number, '')!r} in another; give each class one number in all of them")
+    if not used:
+        raise UserError(f"{SETTING}: {', '.join(file for _, file, _ in files)}: there are no annotations at all")
+    order = [number for number in sorted(used) if used[number]]
+    place = {number: position for position, number in enumerate(order)}
+    return [used[number] for number in order], place
+
+
+@functools.lru_cache(maxsize=4)
+def _outlined(files: tuple[tuple[Part, str, int], ...]) -> dict[Part, list[list[Area]]]:
+    """Return what is outlined in each image of each part, in the order of `_parsed`. Raises UserError."""
+    documents = {part: _document(Path(file), outlines=True) for part, file, _ in files}
+    _, place = _classes(documents, files)
+    result: dict[Part, list[list[Area]]] = {}
+    for part, file, _ in files:
+        images = sorted(documents[part]["images"], key=lambda one: str(one["file_name"]))
+        sizes = {image["id"]: (float(image["height"]), float(image["width"])) for image in images}
+        areas: dict[Any, list[Area]] = {image["id"]: [] for image in images}
+        for number, one in enumerate(documents[part]["annotations"]):
+            areas[one["image_id"]].append(_area(one, sizes[one["image_id"]], place,
+                                                f"{SETTING}: {file}: annotations[{number}]"))
+        result[part] = [areas[image["id"]] for image in images]
+    return result
+
+
+def _area(annotation: Mapping[str, Any], size: tuple[float, float], place: Mapping[int, int], where: str) -> Area:
+    """Return the pixels of an annotation. Raises UserError.
+
+    Args:
+        size: height and width of its image.
+        place: of the classes, by the numbers of their categories.
+        where: it stands, for messages.
+    """
+    if annotation["category_id"] not in place:
+        raise UserError(f"{where} is of category {annotation['category_id']}, which is not among the categories")
+    label, is_crowd = place[annotation["category_id"]], bool(annotation.get("iscrowd", 0))
+    outline = annotation.get("segmentation")
+    if isinstance(outline, dict) and isinstance(outline.get("counts"), (list, str)):
+        if list(map(float, outline.get("size", []))) != list(size):
+            raise UserError(f"{where} has a segmentation of {outline.get('size')} pixels, height and width, and its "
+                            f"image has {size[0]:g} x {size[1]:g}")
+        return Area(label, [], outline["counts"], is_crowd)
+    if not isinstance(outline, list) or not outline:
+        raise UserError(f"{where} has no segmentation; leave masks out, or outline it")
+    for polygon in outline:
+        if not isinstance(polygon, list) or len(polygon) < 2 * CORNERS or len(polygon) % 2 or not all(
+                isinstance(value, (int, float)) for value in polygon):
+            raise UserError(f"{where} has a polygon that is not x, y, x, y, … of {CORNERS} corners at least")
+    return Area(label, outline, None, is_crowd)
 
 
 def _rows(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[float, float]], place: Mapping[int, int],
@@ -164,10 +232,10 @@ def _needed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in pairs if name not in UNUSED}
 
 
-def _document(file: Path) -> dict[str, Any]:
+def _document(file: Path, outlines: bool = False) -> dict[str, Any]:
     """Return a file's content, looked at. Raises UserError."""
     try:
-        document = json.loads(file.read_bytes(), object_pairs_hook=_needed)
+        document = json.loads(file.read_bytes(), object_pairs_hook=dict if outlines else _needed)
     except (OSError, ValueError) as error:
         raise UserError(f"{SETTING}: {file} cannot be read as JSON: {error}") from None
     wanted = {"images": ("id", "file_name", "height", "width"), "annotations": ("image_id", "category_id", "bbox"),

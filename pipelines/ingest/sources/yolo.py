@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field as Setting
 from ruamel.yaml import YAML
@@ -14,27 +14,37 @@ from ruamel.yaml.error import YAMLError
 from pipelines.errors import UserError
 from pipelines.features import image_file
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.annotated_images import Annotated, AnnotatedImages, Listed
+from pipelines.ingest.sources.annotated_areas import CORNERS, AnnotatedAreas, Area
+from pipelines.ingest.sources.annotated_images import Annotated, Listed
 from pipelines.ingest.sources.part_names import PARTS
 
 SETTING = "data.source.yolo"
+Box = tuple[float, float, float, float, float, float]
+#: A box, see `features.boxes`, and the polygon that it is around, x, y, x, y, …; empty where it is a box alone.
+Line = tuple[Box, list[float]]
 
 
-class Yolo(AnnotatedImages, name="yolo", shorthand="path"):
+class Yolo(AnnotatedAreas, name="yolo", shorthand="path"):
     """Images in `images/`, a text file each in `labels/`, as a data.yaml lists them: lines of class, centre x and y,
     width and height, as shares of the image.
 
-    Lines of more numbers are polygons, of which the box around them is taken. An image without a text file has nothing
-    in it.
+    Lines of more numbers are polygons, x, y, x, y, …, of which the box around them is taken, or where masks are asked
+    for the inside; all lines must then be such. An image without a text file has nothing in it.
 
     Args:
         path: the .yaml file, or the folder that holds a data.yaml, relative to where litepress runs.
     """
 
+    in_shares: ClassVar[bool] = True
     path: str = Setting(min_length=1)
 
     def annotated(self) -> Mapping[Part, Listed]:
-        return _read(self, *self._version())
+        return _listed(self, *self._version())
+
+    def areas(self) -> Mapping[Part, Sequence[Sequence[Area]]]:
+        names = self.names()
+        return {part: [[_area(box, polygon, len(names), path) for box, polygon in lines] for path, lines in images]
+                for part, images in _read(self, *self._version()).items()}
 
     def names(self) -> list[str]:
         names = self._document()["names"]
@@ -84,8 +94,8 @@ class Yolo(AnnotatedImages, name="yolo", shorthand="path"):
 
 
 @functools.lru_cache(maxsize=4)
-def _read(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, Listed]:
-    """Return the images of each part. Raises UserError."""
+def _read(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, list[tuple[str, list[Line]]]]:
+    """Return the images of each part with what is in them. Raises UserError."""
     result = {}
     for part, name, _ in folders:
         folder = Path(name)
@@ -97,8 +107,15 @@ def _read(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, Listed]:
         if not any(file.is_file() for file in files):
             raise UserError(f"{SETTING}: none of the {len(images):,} images in {folder} has a text file; the first "
                             f"would be {files[0]}")
-        result[part] = Listed.of(Annotated(str(path), _rows(file)) for path, file in zip(images, files, strict=True))
+        result[part] = [(str(path), _lines(file)) for path, file in zip(images, files, strict=True)]
     return result
+
+
+@functools.lru_cache(maxsize=4)
+def _listed(source: Yolo, *folders: tuple[Part, str, int]) -> dict[Part, Listed]:
+    """Return the images of each part with their boxes. Raises UserError."""
+    return {part: Listed.of(Annotated(path, [box for box, _ in lines]) for path, lines in images)
+            for part, images in _read(source, *folders).items()}
 
 
 def _labels_of(folder: Path) -> Path:
@@ -111,15 +128,26 @@ def _labels_of(folder: Path) -> Path:
     return Path(*parts)
 
 
-def _rows(path: Path) -> list[tuple[float, float, float, float, float, float]]:
-    """Return the boxes that a text file lists. Raises UserError."""
+def _area(box: Box, polygon: list[float], classes: int, path: str) -> Area:
+    """Return the inside of a polygon. Raises UserError."""
+    label = box[4]
+    if len(polygon) < 2 * CORNERS:
+        raise UserError(f"{SETTING}: {path} has a thing with a box alone; leave masks out, or outline it with polygons")
+    if label not in range(classes):
+        raise UserError(f"{SETTING}: {path} has a thing of class {label:g}, but there are {classes} classes, 0 to "
+                        f"{classes - 1}")
+    return Area(int(label), [polygon])
+
+
+def _lines(path: Path) -> list[Line]:
+    """Return what a text file lists. Raises UserError."""
     if not path.is_file():
         return []
     try:
         lines = path.read_text().splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{SETTING}: {path} is no text in UTF-8") from None
-    rows = []
+    found: list[Line] = []
     for number, line in enumerate(lines, start=1):
         try:
             values = [float(word) for word in line.split()]
@@ -135,5 +163,5 @@ def _rows(path: Path) -> list[tuple[float, float, float, float, float, float]]:
             box = (y - height / 2, x - width / 2, y + height / 2, x + width / 2)
         else:
             box = (min(sides[1::2]), min(sides[::2]), max(sides[1::2]), max(sides[::2]))
-        rows.append((*box, label, 0.0))
-    return rows
+        found.append(((*box, label, 0.0), sides if len(sides) > 4 else []))
+    return found

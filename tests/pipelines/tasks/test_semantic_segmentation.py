@@ -58,7 +58,7 @@ def test_metrics_are_scikit_learns_on_the_pixels_that_have_a_class(answers, batc
     result = measured(truth, answer, batches=batches)
     known = truth != VOID
     true, given = truth[known], answer[known]
-    assert list(result.metrics) == [metric.name for metric in SemanticSegmentation.metrics]
+    assert list(result.metrics) == [metric.name for metric in SemanticSegmentation().metrics]
     assert result.metrics["mean_iou"] == pytest.approx(metrics.jaccard_score(true, given, average="macro"), abs=1e-6)
     assert result.metrics["dice"] == pytest.approx(metrics.f1_score(true, given, average="macro"), abs=1e-6)
     assert result.metrics["pixel_accuracy"] == pytest.approx(metrics.accuracy_score(true, given), abs=1e-6)
@@ -84,7 +84,7 @@ def test_nothing_grows_with_the_test_set(answers):
     for _ in range(3):
         measure.add({"mask": answers[0]}, {"logits": logits_of(answers[1])})
         assert {name: np.size(value) for name, value in vars(measure).items()} == {
-            "target": 1, "output": 1, "names": 3, "matrix": 9}
+            "target": 1, "output": 1, "names": 3, "matrix": 9, "surfaces": 1}
     assert measure.matrix.sum() == 3 * (answers[0] != VOID).sum()
 
 
@@ -250,7 +250,7 @@ def test_a_model_made_elsewhere_is_measured_on_masks(tmp_path, monkeypatch, lite
                      "--variants", "float32,int8", "--no-track", "--json", "r.json")
     assert done.code == 0, done.out + done.err
     results = json.loads((tmp_path / "r.json").read_text())
-    assert set(results["reference"]["metrics"]) == {metric.name for metric in SemanticSegmentation.metrics}
+    assert set(results["reference"]["metrics"]) == {metric.name for metric in SemanticSegmentation().metrics}
     assert {one["variant"]: one["max_error"] < 1e-4 for one in results["artifacts"] if one["target"] == "litert"} == {
         "float32": True, "int8": False}
     refused = litepress("press", "m.keras", "--data", "photos", "--no-track", "--task", "image_classification")

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-import pipelines.training.summed_loss  # noqa: F401  makes it known
+import pipelines.training.overlap_losses
+import pipelines.training.summed_loss  # noqa: F401  makes them known
 from pipelines.errors import UserError
 from pipelines.training.losses import Loss
 
@@ -40,6 +41,8 @@ TRUE = (SCORES * TARGETS).sum(axis=1)
      np.where(np.abs(TARGETS - SCORES) <= 0.3, (TARGETS - SCORES) ** 2 / 2,
               0.3 * np.abs(TARGETS - SCORES) - 0.045).mean()),
     ("dice", 1 - 2 * (TARGETS * SCORES).sum() / (TARGETS.sum() + SCORES.sum())),
+    ({"tversky": {"missed": 0.9, "added": 0.2}}, (1 - TRUE / (TRUE + 0.2 * (1 - TRUE) + 0.9 * (1 - TRUE))).mean()),
+    ("lovasz", 1 - TRUE.mean()),
     ("kl", -np.log(TRUE).mean()),
 ])
 def test_a_loss_is_its_closed_form(written, expected):
@@ -70,6 +73,25 @@ DENSE_LOGITS = np.random.default_rng(2).normal(size=(2, 4, 5, 3)).astype("float3
 DENSE_TARGETS = np.eye(3, dtype="float32")[np.random.default_rng(3).integers(0, 3, (2, 4, 5))]
 DENSE_SCORES = np.exp(DENSE_LOGITS) / np.exp(DENSE_LOGITS).sum(axis=-1, keepdims=True)
 DENSE_TRUE = (DENSE_SCORES * DENSE_TARGETS).sum(axis=-1)
+
+
+def lovasz(targets, scores):
+    """Return the Lovász extension of an image's Jaccard loss by its definition: what each further wrong pixel adds to
+    the loss of the set of those before it, from the largest error down."""
+    def jaccard_loss(wrong, true):
+        return len(wrong) / len(true | wrong) if true | wrong else 0.0
+
+    losses = []
+    for number in range(targets.shape[-1]):
+        true = set(np.flatnonzero(targets[..., number]))
+        errors = np.abs(targets - scores)[..., number].ravel()
+        order = [int(place) for place in np.argsort(-errors, kind="stable")]
+        losses += [sum(errors[place] * (jaccard_loss(set(order[:count + 1]), true) - jaccard_loss(set(order[:count]),
+                                                                                                 true))
+                       for count, place in enumerate(order))] * bool(true)
+    return np.mean(losses)
+
+
 OVER = (DENSE_TARGETS * DENSE_SCORES).sum(axis=(1, 2))
 BOTH = (DENSE_TARGETS + DENSE_SCORES).sum(axis=(1, 2))
 
@@ -80,6 +102,11 @@ BOTH = (DENSE_TARGETS + DENSE_SCORES).sum(axis=(1, 2))
      (-np.log(DENSE_TRUE) * (DENSE_TARGETS @ [1, 2, 3])).mean(axis=(1, 2))),
     ("focal", (-0.25 * (1 - DENSE_TRUE) ** 2 * np.log(DENSE_TRUE)).mean(axis=(1, 2))),
     ("dice", (1 - (2 * OVER + 1) / (BOTH + 1)).mean(axis=-1)),
+    ({"tversky": {"missed": 0.9, "added": 0.2}},
+     (1 - (OVER + 0.5) / (OVER + 0.2 * ((1 - DENSE_TARGETS) * DENSE_SCORES).sum(axis=(1, 2))
+                          + 0.9 * (DENSE_TARGETS * (1 - DENSE_SCORES)).sum(axis=(1, 2)) + 0.5)).mean(axis=-1)),
+    ({"tversky": {"missed": 0.5, "added": 0.5}}, (1 - (2 * OVER + 1) / (BOTH + 1)).mean(axis=-1)),
+    ("lovasz", [lovasz(*example) for example in zip(DENSE_TARGETS, DENSE_SCORES, strict=True)]),
     ("mse", ((DENSE_TARGETS - DENSE_SCORES) ** 2).mean(axis=(1, 2, 3))),
     ("kl", -np.log(DENSE_TRUE).mean(axis=(1, 2))),
 ])
@@ -87,6 +114,31 @@ def test_a_loss_of_dense_outputs_is_its_closed_form_for_each_example(written, ex
     found = np.asarray(Loss.read(written).build([6, 3, 1], "logits")(DENSE_TARGETS, DENSE_LOGITS))
     assert found.shape == (2,)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_whole_answers_cost_what_their_iou_lacks():
+    """At the corners, where each pixel has one class for certain, the extension is the loss that it extends."""
+    answers = np.eye(3, dtype="float32")[np.random.default_rng(6).integers(0, 3, (2, 4, 5))]
+    found = np.asarray(Loss.read("lovasz").build([6, 3, 1], "scores")(DENSE_TARGETS, answers))
+    shared = (DENSE_TARGETS * answers).sum(axis=(1, 2))
+    iou = shared / (DENSE_TARGETS + answers).clip(0, 1).sum(axis=(1, 2))
+    np.testing.assert_allclose(found, 1 - iou.mean(axis=-1), rtol=1e-5)
+
+
+def test_a_class_that_an_example_lacks_does_not_count_in_its_lovasz_loss():
+    one = np.zeros((1, 2, 2, 3), "float32")
+    one[..., 1] = 1
+    scores = np.full((1, 2, 2, 3), [0.25, 0.5, 0.25], "float32")
+    assert np.asarray(Loss.read("lovasz").build([4, 4, 4], "scores")(one, scores))[0] == pytest.approx(0.5)
+
+
+def test_what_is_missed_costs_more_than_what_is_added():
+    truth = np.eye(2, dtype="float32")[[[[0, 0, 0, 1, 1, 0]]]]
+    missed, added = (np.eye(2, dtype="float32")[[[answer]]] for answer in ([0, 0, 0, 1, 0, 0], [0, 0, 1, 1, 1, 0]))
+    loss = Loss.read({"tversky": 0.9}).build([4, 2], "scores")
+    costs = [float(np.asarray(loss(truth, answer))[0]) for answer in (missed, added)]
+    whole = Loss.read("dice").build([4, 2], "scores")
+    assert costs[0] / costs[1] > np.asarray(whole(truth, missed))[0] / np.asarray(whole(truth, added))[0]
 
 
 SUM = {"sum": ["cross_entropy", "dice"]}
@@ -101,7 +153,8 @@ def test_every_loss_has_a_value_for_each_example(written):
 
 
 @pytest.mark.parametrize("written", [
-    "cross_entropy", {"focal": 2}, "binary_cross_entropy", "binary_focal", "mse", "mae", "huber", "dice", "kl"])
+    "cross_entropy", {"focal": 2}, "binary_cross_entropy", "binary_focal", "mse", "mae", "huber", "dice", "kl",
+    "tversky", "lovasz"])
 def test_the_role_of_an_output_decides_on_the_softmax(written):
     loss = Loss.read(written)
     scores = SIGMOIDS if "binary" in str(loss.entry_name) else SCORES
@@ -115,7 +168,7 @@ VOID = np.random.default_rng(5).random((2, 4, 5)) < 0.3
 
 @pytest.mark.parametrize("written", [
     "cross_entropy", {"cross_entropy": 0.1}, {"cross_entropy": {"class_weights": "balanced"}}, "focal",
-    "binary_cross_entropy", "binary_focal", "mse", "mae", "huber", "kl", "dice", SUM])
+    "binary_cross_entropy", "binary_focal", "mse", "mae", "huber", "kl", "dice", "tversky", "lovasz", SUM])
 def test_pixels_of_no_class_are_left_out(written):
     """What the model says there does not matter, and the mean is over the others: as if they were not there."""
     compare = Loss.read(written).build([6, 3, 1], "logits")
@@ -128,8 +181,9 @@ def test_pixels_of_no_class_are_left_out(written):
         np.testing.assert_allclose(found[number], np.asarray(alone)[0], rtol=1e-5)
 
 
-def test_an_example_of_no_class_at_all_costs_nothing():
-    compare = Loss.read(SUM).build([6, 3, 1], "logits")
+@pytest.mark.parametrize("written", [SUM, "tversky", "lovasz"])
+def test_an_example_of_no_class_at_all_costs_nothing(written):
+    compare = Loss.read(written).build([6, 3, 1], "logits")
     np.testing.assert_allclose(np.asarray(compare(0 * DENSE_TARGETS, DENSE_LOGITS)), [0, 0], atol=1e-6)
 
 
