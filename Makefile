@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision test test-all targets lint ui bench bench-compression bench-targets bench-serving soak lock schema clean
+.PHONY: help setup run recipes-vision recipes-where test test-all targets lint ui bench bench-compression bench-targets bench-serving soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -23,6 +23,12 @@ run: .venv/.ready ## run RECIPE (digits by default) from data to verified models
 
 recipes-vision: .venv/.ready ## run every recipe of recipes/vision and print one table (two hours)
 	@$(BIN)/python benchmarks/recipes.py recipes/vision
+
+recipes-where: .venv/.ready ## run the recipes that find things, mark pixels and tell faces, and print one table (two hours)
+	@$(BIN)/python benchmarks/recipes.py recipes/detection/digits_in_scenes.yaml recipes/detection/ssd.yaml \
+		recipes/detection/faster_rcnn.yaml recipes/detection/nuclei.yaml recipes/medical/nuclei.yaml \
+		recipes/medical/nuclei_instances.yaml recipes/medical/brain.yaml recipes/medical/brain_deeplabv3plus.yaml \
+		recipes/faces/faces.yaml $(ARGS)
 
 test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
