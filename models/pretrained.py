@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +103,19 @@ def adopt_scaling(model: keras.Model, pixels: Pixels) -> None:
     rescaling.scale, rescaling.offset = SCALING[pixels]
 
 
+def adopt_scaling_of(model: keras.Model, path: Path) -> None:
+    """Make a model's first layer scale pixels as the model in a .keras file does; of other files nothing is known."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return  # loading it says what is wrong
+    theirs = next((layer["config"] for layer in layers if layer["class_name"] == "Rescaling"), None)
+    ours = next((layer for layer in model.layers if isinstance(layer, keras.layers.Rescaling)), None)
+    if theirs and ours:
+        ours.scale, ours.offset = theirs["scale"], theirs["offset"]
+
+
 def load_imagenet(model: keras.Model, source: Application, settings: dict[str, Any],
                   path: Path | None = None) -> list[str]:
     """Load what keras.applications learnt on ImageNet into all but the classifier.
@@ -154,7 +169,9 @@ def load_file(model: keras.Model, path: Path) -> list[str]:
         if path.suffix == ".keras":
             network = keras.models.load_model(path, compile=False)
             is_classifier = backbone is not None and backbones.inside(network) is None
-            return _in_order(network, backbone if is_classifier else model)
+            loaded = _in_order(network, backbone if is_classifier else model)
+            _take_normalization(network, model)
+            return loaded
         if backbone is not None:
             with warnings.catch_warnings(action="ignore"):  # Keras warns of the classifier, which is not wanted
                 backbone.load_weights(path)
@@ -246,6 +263,14 @@ def _in_order(network: Any, model: keras.Model) -> list[str]:
     for other, mine in loaded:
         _take(other, mine)
     return [mine.name for _, mine in loaded]
+
+
+def _take_normalization(network: Any, model: keras.Model) -> None:
+    """Take over what pixels are normalized with, which no training changes."""
+    theirs, ours = ([layer for layer in one.layers if isinstance(layer, keras.layers.Normalization)]
+                    for one in (network, model))
+    if theirs and ours:
+        _take(theirs[0], ours[0])
 
 
 def _fits(other: Any, mine: Any) -> bool:

@@ -58,6 +58,9 @@ class WeightsFile(Weights, name="file", shorthand="path"):
 
     path: str = Field(min_length=1)
 
+    def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
+        pretrained.adopt_scaling_of(model, _existing(self.path))
+
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
         return pretrained.load_file(model, _existing(self.path))
 

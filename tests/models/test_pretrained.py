@@ -139,6 +139,23 @@ def test_a_trained_classifier_becomes_the_backbone_of_a_model(name, file, tmp_pa
     np.testing.assert_allclose(np.asarray(part(PIXELS)[-1]), np.asarray(features(PIXELS)), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("efficientnet_b0", marks=pytest.mark.slow)])
+def test_pixels_are_scaled_as_where_the_weights_come_from(name, tmp_path):
+    """A classifier that started from ImageNet's weights scales them in its own way."""
+    trained = models.build(name, input_shape=(64, 64, 3), classes=10)
+    if name == "resnet18":
+        pretrained.adopt_scaling(trained, "torch")
+    else:
+        pretrained._divide_by_deviation(trained)
+    trained.save(tmp_path / "model.keras")
+    entry, model = Weights.read({"file": str(tmp_path / "model.keras")}), on_a_backbone(name)
+    entry.suit(model, "detector", {"backbone": name})
+    entry.load(model, "detector", {"backbone": name})
+    expected = np.asarray(models.features(trained)(PIXELS))
+    np.testing.assert_allclose(np.asarray(backbones.inside(model)(PIXELS)[-1]), expected,
+                               atol=1e-4 * np.abs(expected).max())
+
+
 def test_a_trained_model_on_a_backbone_starts_one_of_its_kind(tmp_path):
     trained = on_a_backbone("resnet18")
     trained.save(tmp_path / "model.keras")

@@ -30,7 +30,7 @@ model:
   output_stride: 8
   filters: 32
   rates: [1, 2]
-train: {{epochs: 12, loss: {{sum: [cross_entropy, lovasz]}}, optimizer: adamw, schedule: {{cosine: 0.01}}}}
+train: {{epochs: 8, loss: {{sum: [cross_entropy, lovasz]}}, optimizer: adamw, schedule: {{cosine: 0.01}}}}
 compress: {{variants: [float32, int8]}}
 verify: {{runs: 10}}
 gates: {{mean_iou: ">= 0.6", float32.max_error: "<= 1e-4", int8.drop: "<= 0.05"}}
