@@ -199,7 +199,7 @@ def test_pictures_and_tables_are_given_too(place, make):
     ({"zeta": np.full((80, 12), "a")}, (), "zeta is not of numbers; the model takes zeta (batch, 12) float32"),
     ({}, ("--variants", "qat"), "--variants qat: trains, and nothing is known of this model but what it answers"),
     ({}, ("--task", "regression"), "--task regression: press measures image_classification, semantic_segmentation, "
-                                   "tabular"),
+                                   "object_detection, tabular"),
     ({}, ("--task", "image_classification"), "must be a functional or Sequential model of one image and one output")])
 def test_what_does_not_go_together_is_one_line(place, given, litepress, change, arguments, expected):
     two_by_two(keras).save("m.keras")
