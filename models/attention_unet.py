@@ -8,7 +8,7 @@ from pydantic import Field
 
 from models import blocks
 from models.registry import register
-from models.unet import Convolutions, enlarged, framed, logits
+from models.unet import Convolutions, contracted, enlarged, framed, logits
 
 with epy.lazy_imports():
     import keras
@@ -38,14 +38,7 @@ def attention_unet(input_shape: tuple[int, int, int], classes: int, *, width: bl
     make = Convolutions(batch_norm, batch_norm_momentum)
     pixels = blocks.image_input(input_shape, 2**depth, "attention_unet")
     x, borders = framed(pixels, 2**depth)
-    skipped = []
-    for step in range(depth):
-        x = make.twice(x, width * 2**step)
-        skipped.append(x)
-        x = keras.layers.MaxPooling2D(2)(x)
-    x = make.twice(x, width * 2**depth)
-    if dropout:
-        x = keras.layers.Dropout(dropout)(x)
+    x, skipped = contracted(make, x, width, depth, dropout)
     for step in reversed(range(depth)):
         filters = width * 2**step
         attended = attention_gate(skipped[step], x, filters)

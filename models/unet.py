@@ -43,14 +43,7 @@ def unet(input_shape: tuple[int, int, int], classes: int, *, width: blocks.Filte
     make = Convolutions(batch_norm, batch_norm_momentum)
     pixels = blocks.image_input(input_shape, 2**depth, "unet")
     x, borders = framed(pixels, 2**depth)
-    skipped = []
-    for step in range(depth):
-        x = make.twice(x, width * 2**step)
-        skipped.append(x)
-        x = keras.layers.MaxPooling2D(2)(x)
-    x = make.twice(x, width * 2**depth)
-    if dropout:
-        x = keras.layers.Dropout(dropout)(x)
+    x, skipped = contracted(make, x, width, depth, dropout)
     for step in reversed(range(depth)):
         filters = width * 2**step
         x = make.twice(keras.layers.Concatenate()([skipped[step], enlarged(x, filters)]), filters)
@@ -73,6 +66,21 @@ class Convolutions:
                 x = keras.layers.BatchNormalization(momentum=self.momentum)(x)
             x = keras.layers.ReLU()(x)
         return x
+
+
+def contracted(make: Convolutions, x: Any, width: int, depth: int, dropout: float) -> tuple[Any, list[Any]]:
+    """Return the maps at the end of a contracting path, and those that are copied across, from the finest on.
+
+    Args:
+        width, depth, dropout: the builder's.
+    """
+    skipped = []
+    for step in range(depth):
+        x = make.twice(x, width * 2**step)
+        skipped.append(x)
+        x = keras.layers.MaxPooling2D(2)(x)
+    x = make.twice(x, width * 2**depth)
+    return (keras.layers.Dropout(dropout)(x) if dropout else x), skipped
 
 
 def enlarged(x: Any, filters: int) -> Any:
