@@ -105,7 +105,7 @@ class Tabular(Task, name="tabular", shorthand="problem"):
         target = section.setting(TARGET, said.Target).field
         learnt = target_of(fields, target, self.classifies)
         columns = section.setting("columns", said.Columns).root
-        if section.group in fields:  # who an example is of says nothing of others
+        if section.group is not None and section.group in fields:  # who an example is of says nothing of others
             columns = {section.group: IGNORE, **columns}
         inputs = inputs_of(fields, columns, target)
         if self._adopted is not None:  # what stands for missing numbers is in a model, or nothing is
