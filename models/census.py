@@ -58,7 +58,10 @@ def census(chosen: Iterable[Builder] | None = None) -> Iterator[Census]:
     """Build models, all by default, at their papers' dimensions, one after the other; auxiliary heads do not count."""
     for builder in sorted(builders() if chosen is None else chosen, key=lambda one: (one.family, one.name)):
         keras.backend.clear_session()
-        model = builder.build(builder.at, {})
-        model = cut(model, [name for name in named_outputs(model) if not name.startswith(AUXILIARY)])
-        trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-        yield Census(builder, model.count_params(), trainable, multiply_adds(model))
+        with keras.StatelessScope(initialize_variables=False):  # weights have shapes there, and no values
+            model = builder.build(builder.at, {})
+            model = cut(model, [name for name in named_outputs(model) if not name.startswith(AUXILIARY)])
+            trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+            counted = Census(builder, model.count_params(), trainable, multiply_adds(model))
+        keras.backend.clear_session()
+        yield counted
