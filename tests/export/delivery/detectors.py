@@ -18,7 +18,7 @@ CODING = Points(SIZE, (8, 16), 4)
 IMAGE = Tensor(name="image", dtype="float32", shape=(*SIZE, 3), role="image")
 DRIVER = detections.driver(CODING, most=10, iou=0.5, threshold=0.3)
 BEHIND = detection.PostProcessing(
-    DRIVER, lambda outputs: (detections.shares(CODING, outputs["boxes"]), tf.sigmoid(outputs["logits"])),
+    DRIVER, lambda outputs: (detections.shares(CODING, outputs), CODING.scores(outputs)),
     {"boxes": (CODING.count, CODING.width), "logits": (CODING.count, 3)}, CODING.count, 3, detections.tensors(10),
     score=0.1)
 HEADS = (Tensor(name="boxes", dtype="float32", shape=(CODING.count, CODING.width)),

@@ -160,7 +160,8 @@ def test_the_page_for_browsers_says_before_training_what_it_cannot_take(context,
     inputs = keras.Input((5,), name="image")
     convert.float_graph(keras.Model(inputs, keras.layers.Dense(10, name="logits")(inputs)), _alone, tmp_path / "graph")
     (tmp_path / "rows.tflite").write_bytes(convert.convert(tmp_path / "graph", "float32"))
-    with pytest.raises(ValueError, match=r"the page classifies images, and rows takes image \(1, 5\) and gives logits"):
+    with pytest.raises(ValueError, match=r"the page shows classes, masks and boxes of images, and rows takes "
+                                         r"image \(1, 5\)"):
         target.preflight({"rows": tmp_path / "rows.tflite"})
 
 
