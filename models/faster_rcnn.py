@@ -69,6 +69,8 @@ def faster_rcnn(input_shape: tuple[int, int, int], classes: int, *, backbone: ba
         units: of the two dense layers that see a region.
         batch_norm: normalize in the pyramid, for trainings that begin without trained weights.
     """
+    if levels[1] < levels[0]:
+        raise ValueError(f"faster_rcnn: levels are {levels[0]} and {levels[1]}: the finest comes first")
     read = coding(input_shape, classes, levels=levels, anchor=anchor, proposals=proposals)
     layers = keras.layers
     base = backbones.backbone(backbone, input_shape, range(levels[0], min(levels[1], 5) + 1))

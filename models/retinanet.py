@@ -55,6 +55,8 @@ def retinanet(input_shape: tuple[int, int, int], classes: int, *, backbone: back
         anchor: side of the smallest anchors, in strides of their level.
         batch_norm: normalize in the pyramid and in the heads, for trainings that begin without trained weights.
     """
+    if levels[1] < levels[0]:
+        raise ValueError(f"retinanet: levels are {levels[0]} and {levels[1]}: the finest comes first")
     read = coding(input_shape, classes, levels=levels, anchor=anchor)
     base = backbones.backbone(backbone, input_shape, range(levels[0], min(levels[1], 5) + 1))
     maps = {int(name[1:]): value for name, value in base.output.items()}

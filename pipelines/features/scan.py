@@ -106,7 +106,8 @@ def from_levels(levels: Any, window: tuple[float, float]) -> Any:
 
 def _percentiles(values: Iterable[np.ndarray]) -> tuple[float, float]:
     """Return the values that are black and white in most images; those of no image are 0 and 1."""
-    sampled = [np.ravel(value)[::max(1, np.size(value) // SAMPLED)] for value in values]
+    # copies, since a view would keep its whole image; odd steps, since even ones see the same columns of every row
+    sampled = [np.ravel(value)[::np.size(value) // SAMPLED | 1].copy() for value in values]
     if not sampled:
         return 0.0, 1.0
     low, high = np.percentile(np.concatenate(sampled), PERCENTILES)

@@ -232,6 +232,9 @@ def _splits(section: DataSection, task: Task, parts: Mapping[Part, PartIndex], s
     positions = {part: seen.positions for part, seen in parts.items()}
     origin: dict[Part, Part] = {part: part for part in parts}
     groups = groups_of(section, positions)
+    if groups is not None and task.split == "by_class":
+        raise UserError(f"data.group: {task.entry_name} holds whole classes out, and groups could be in two of them: "
+                        "leave group out")
     shares: tuple[tuple[Part, float], ...] = (("test", section.test), ("validation", section.validation))
     for part, share in shares:
         if part not in positions:

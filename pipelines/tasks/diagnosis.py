@@ -101,7 +101,8 @@ def area_under_curve(scores: np.ndarray, ill: np.ndarray) -> Interval:
 
     The variance is DeLong et al., "Comparing the Areas under Two or More Correlated Receiver Operating Characteristic
     Curves", 1988, equations 3 to 5, computed by ranks (Sun and Xu 2014). Where there is no variance, since all pairs
-    are in order, the interval is that of no error among the examples of the smaller class (Clopper and Pearson 1934).
+    are in order, or a class has one example, the interval is that of no error among the examples of the smaller class
+    (Clopper and Pearson 1934).
     0.5 from 0 to 1 where one class has no example.
 
     Args:
@@ -118,7 +119,7 @@ def area_under_curve(scores: np.ndarray, ill: np.ndarray) -> Interval:
     area = float(below_positive.mean())
     variance = sum(float(parts.var(ddof=1)) / len(parts) for parts in (below_positive, above_negative)
                    if len(parts) > 1)
-    if not 0 < area < 1 or not variance:
+    if not 0 < area < 1 or not variance or min(count, others) < 2:
         least = ((1 - CONFIDENCE) / 2) ** (1 / min(count, others))
         return Interval(area, min(area, least), 1.0) if area >= HALF else Interval(area, 0.0, max(area, 1 - least))
     deviation = variance**0.5 / (area * (1 - area))

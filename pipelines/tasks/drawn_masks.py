@@ -68,8 +68,8 @@ def over(image: np.ndarray, mask: np.ndarray, window: tuple[float, float]) -> PI
 def _name(file: Path, taken: set[str]) -> str:
     """Return a name for the drawing that no other has."""
     name, number = file.stem, 1
-    while name in taken:
+    while {name, f"{name}{SUFFIX}"} & taken:
         number += 1
         name = f"{file.stem}_{number}"
-    taken.add(name)
+    taken |= {name, f"{name}{SUFFIX}"}
     return name

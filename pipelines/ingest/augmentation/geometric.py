@@ -115,7 +115,7 @@ class Affine(Geometric, name="affine"):
     """
 
     degrees: float = Field(0.0, ge=0, le=180)
-    shear: float = Field(0.0, ge=0, lt=90)
+    shear: float = Field(0.0, ge=0, lt=45)
     scale: float = Field(0.5, ge=0, lt=1)
     shift: float = Field(0.1, ge=0, lt=1)
 
@@ -210,7 +210,9 @@ def moved_boxes(rows: tf.Tensor, matrix: tf.Tensor, height: int, width: int,
     def area(boxes: tf.Tensor) -> tf.Tensor:
         return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
-    stays = (rows[..., 4] >= 0) & (area(cut) >= KEPT * area(whole)) & (area(cut) >= SMALLEST)
+    # what is left of a crowd is a crowd
+    enough = (area(cut) >= KEPT * area(whole)) | (rows[..., 5] > 0.5)
+    stays = (rows[..., 4] >= 0) & enough & (area(cut) >= SMALLEST)
     return tf.where(stays[..., None], tf.concat([cut / size, rows[..., 4:]], axis=-1), NO_BOX)
 
 

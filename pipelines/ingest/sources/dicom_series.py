@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import string
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,9 +64,10 @@ class Header:
 
 def files(folder: Path) -> list[Path]:
     """Return the DICOM files in a folder and below it, by their names, and by their beginning where these say
-    nothing."""
+    nothing, as numbers with dots do."""
     return sorted(path for path in image_file.files(folder, below=True) if path.name != LIST and (
-        path.suffix.lower() in SUFFIXES or (not path.suffix and pydicom.misc.is_dicom(path))))
+        path.suffix.lower() in SUFFIXES or (
+            not path.suffix.strip("." + string.digits) and pydicom.misc.is_dicom(path))))
 
 
 def header(path: Path) -> Header:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -40,7 +41,10 @@ def kept(files: Sequence[tuple[Part, str, int]], read: Callable[[], Read]) -> Re
                             .encode()).hexdigest()
     path = folder() / f"{digest[:32]}.npz"
     if path.is_file():
-        return _loaded(path)
+        try:
+            return _loaded(path)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # damaged: it is read and written anew
+            pass
     result = read()
     _save(path, result)
     return result

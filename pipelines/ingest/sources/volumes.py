@@ -314,9 +314,13 @@ def _items(source: Volumes, root: str, version: str) -> list[Item]:
     if len(classes) < 2:
         raise UserError(f"{source._setting}.path: {base} has no folder {source.images}, and no folders of classes, at "
                         f"least two; its folders: {', '.join(classes) or 'none'}")
-    items = [dataclasses.replace(item, name=f"{name}/{item.name}", label=label)
-             for label, name in enumerate(classes) for item in source.found(base / name)]
-    empty = next((name for label, name in enumerate(classes) if all(item.label != label for item in items)), None)
+    known = {name: label for label, name in enumerate(source._classes(source._root("train")))}
+    if unknown := [name for name in classes if name not in known]:
+        raise UserError(f"{source._setting}.path: {base} has classes that the training part lacks: "
+                        f"{', '.join(unknown)}")
+    items = [dataclasses.replace(item, name=f"{name}/{item.name}", label=known[name])
+             for name in classes for item in source.found(base / name)]
+    empty = next((name for name in classes if all(item.label != known[name] for item in items)), None)
     if empty is not None:
         raise UserError(f"{source._setting}.path: class {empty} has no {source.entry_name} files in {base / empty}")
     return items

@@ -1,6 +1,7 @@
 """Face recognition, and that of any other identities: embeddings whose cosines say whether two pictures are of one."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,7 @@ class FaceRecognition(Task, name="face_recognition"):
         return inputs, targets
 
     def dimensions(self, index: Index) -> dict[str, Any]:
+        _check_apart(index)
         if counts := index.counts.get("test", {}).get(LABEL):
             _check_test(counts, index.counts["train"][LABEL])
         return {"input_shape": index.inputs[IMAGE].shape}
@@ -180,6 +182,17 @@ def pairs_in_order(targets: Any, embeddings: Any) -> Any:
 def _trained(index: Index) -> list[int]:
     """Return the numbers of the identities that the training split has."""
     return [number for number, count in enumerate(index.counts["train"][LABEL]) if count]
+
+
+def _check_apart(index: Index) -> None:
+    """Raise UserError where an identity is in two splits."""
+    counts = {part: np.array(of_targets[LABEL]) for part, of_targets in index.counts.items() if LABEL in of_targets}
+    for one, other in itertools.combinations(counts, 2):
+        both = np.flatnonzero((counts[one] > 0) & (counts[other] > 0))
+        if len(both):
+            raise UserError(f"data: {len(both):,} identities are in the splits {one} and {other}, among them "
+                            f"{index.names(LABEL)[int(both[0])]}: who is tested must not be learnt from; move the "
+                            "pictures of each into one split")
 
 
 def _check_test(test: list[int], train: list[int]) -> None:

@@ -64,6 +64,8 @@ class AnchorDetection(DetectorLoss, name="anchor_detection"):
             scores = tf.sigmoid(logits)
             missing = wanted * (1 - scores) + (1 - wanted) * scores
             share = wanted * self.alpha + (1 - wanted) * (1 - self.alpha)
+            if self.gamma < 1:  # its gradient is not finite at 0
+                missing = tf.maximum(missing, 1e-6)
             each = tf.reduce_sum(share * missing**self.gamma * entropy, axis=-1)
             classes = tf.reduce_sum(each * (matched.found + matched.nothing), axis=1)
         else:

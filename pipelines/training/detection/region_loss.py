@@ -60,7 +60,7 @@ class RegionDetection(DetectorLoss, name="region_detection"):
     def of_regions(self, coding: Regions, truth: Truth, outputs: Mapping[str, Any]) -> Any:
         """Return the loss of what is said of regions, (batch,)."""
         proposals, logits = outputs[PROPOSALS], outputs[RAW_LOGITS]
-        there = tf.cast(proposals[..., 2] > proposals[..., 0], tf.float32)
+        there = tf.cast(tf.reduce_all(proposals[..., 2:] > proposals[..., :2], axis=-1), tf.float32)
         matched = by_overlap(truth, proposals, self.region_positive, self.region_positive, best=False)
         matched = Matched(matched.boxes, matched.classes, matched.found * there, matched.nothing * there)
         found, nothing = drawn(matched, logits[..., 0], self.regions, self.region_share)
@@ -85,7 +85,7 @@ def drawn(matched: Matched, given: Any, count: int, share: float) -> tuple[Any, 
     """
     seed = tf.stack([tf.bitcast(tf.reduce_sum(tf.cast(given, tf.float32)), tf.int32), 1])
     order = tf.random.stateless_uniform(tf.shape(matched.found), tf.stop_gradient(seed), minval=0.01)
-    found = _first(order * matched.found, tf.fill(tf.shape(order)[:1], int(count * share)))
+    found = _first(order * matched.found, tf.fill(tf.shape(order)[:1], max(1, int(count * share))))
     left = count - tf.cast(tf.reduce_sum(found, axis=1), tf.int32)
     return found, _first(order * matched.nothing, left)
 

@@ -205,3 +205,21 @@ def test_faces_stand_beside_what_is_none():
     assert source.fields()["label"].names == ["face", "no face"]
     assert [sum(example["label"] == number for example in examples) for number in (0, 1)] == [100, 100]
     np.testing.assert_array_equal(tf.io.decode_png(examples[0]["image"])[..., 0], lfw_subset.photos()[0])
+
+
+def test_an_identity_in_two_splits_is_refused(tmp_path):
+    people(tmp_path / "faces")
+    rows = [f"faces/{name}/{name}_{number:04}.png,{name},{'test' if number > 2 else 'train'}"
+            for name in NAMES for number in range(1, 5)]
+    (tmp_path / "people.csv").write_text("\n".join(["file,label,split", *rows]) + "\n")
+    index = faces_of({"image_table": str(tmp_path / "people.csv")}).index
+    with pytest.raises(UserError, match=r"4 identities are in the splits train and test, among them Ann: who is "):
+        TASK.dimensions(index)
+
+
+def test_groups_that_could_be_in_two_identities_are_refused(tmp_path):
+    people(tmp_path / "faces")
+    rows = [f"faces/{name}/{name}_{number:04}.png,{name},{number}" for name in NAMES for number in range(1, 5)]
+    (tmp_path / "people.csv").write_text("\n".join(["file,label,session", *rows]) + "\n")
+    with pytest.raises(UserError, match="face_recognition holds whole classes out"):
+        index_of({"image_table": str(tmp_path / "people.csv")}, TASK, group="session")

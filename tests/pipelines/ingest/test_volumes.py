@@ -2,6 +2,7 @@
 import itertools
 import pathlib
 import shutil
+import tracemalloc
 
 import numpy as np
 import pydicom
@@ -10,6 +11,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 from pipelines.errors import UserError
+from pipelines.features import scan
 from pipelines.ingest.sources import dicom_series
 from pipelines.ingest.sources.source import Source
 from pipelines.tasks.image_classification import ImageClassification
@@ -243,3 +245,32 @@ def test_augmentation_moves_scans_with_black_around_and_keeps_their_values(scans
     plain, _ = next(iter(data_of(source, SemanticSegmentation(), **settings).training(0, 1).as_numpy_iterator()))
     known = values > -1999
     assert known.mean() > 0.3 and np.abs(np.median(values[known]) - np.median(plain["image"])) < 30
+
+
+def test_a_part_may_lack_a_class_and_has_the_numbers_of_the_training_part(tmp_path):
+    values, _ = balls()
+    for folder in ("train/cold", "train/ill", "train/well", "test/ill", "test/well"):
+        write_nifti(tmp_path / folder / f"{folder.replace('/', '_')}.nii.gz", values[:2])
+    source = Source.read({"nifti": str(tmp_path)})
+    assert [(item.name.split("/")[0], item.label) for item in source.items("test")] == [("ill", 1), ("well", 2)]
+    write_nifti(tmp_path / "test/other/x.nii.gz", values[:2])
+    with pytest.raises(UserError, match="has classes that the training part lacks: other"):
+        source.items("test")
+
+
+def test_files_that_are_called_by_numbers_with_dots_are_found(tmp_path):
+    values, _ = balls()
+    write_dicom(tmp_path / "a", values[:3], "a")
+    for number, file in enumerate(sorted((tmp_path / "a").iterdir())):
+        file.rename(file.with_name(f"1.2.840.113619.2.{number}"))
+    (tmp_path / "a" / "notes.55").write_text("no scan")
+    assert len(dicom_series.files(tmp_path)) == 3
+
+
+def test_a_window_is_learnt_without_keeping_the_images():
+    """Of a slice of 3 MB only what is looked at stays in memory."""
+    tracemalloc.start()
+    values = scan._percentiles(np.full((512, 512, 3), number, "int16") for number in range(30))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert values[1] > 25 and most < 8 * 2**20

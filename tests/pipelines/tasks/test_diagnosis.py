@@ -56,6 +56,8 @@ def test_areas_without_spread_and_without_a_class():
     wrong = diagnosis.area_under_curve(np.array([0.1, 0.2, 0.9]), np.array([1, 1, 0], bool))
     assert (wrong.value, wrong.low) == (0.0, 0.0)
     assert diagnosis.area_under_curve(np.array([0.1, 0.2]), np.array([1, 1], bool)) == diagnosis.Interval(0.5, 0, 1)
+    single = diagnosis.area_under_curve(np.array([0.9, *np.linspace(0, 1, 1000)]), np.arange(1001) == 0)
+    assert single.low < 0.1 and single.high == 1.0, "of one ill example nothing is known for sure"
 
 
 def test_shares_have_wilsons_interval():
