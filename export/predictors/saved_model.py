@@ -1,6 +1,7 @@
 """SavedModel folders, on TensorFlow."""
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,16 @@ def _inputs(function: Any) -> Mapping[str, Any]:
 
 
 def _signature(name: str, function: Any) -> Signature:
+    """Return a function's signature. Its inputs and outputs are in the order of their names, a name's digits as a
+    number: the file keeps them in a map, which has no order and is read in another one by every process."""
     inputs, outputs = _inputs(function), function.structured_outputs
-    return Signature(name=name, inputs=tuple(_tensor(one, spec) for one, spec in inputs.items()),
-                     outputs=tuple(_tensor(one, spec, output=True) for one, spec in outputs.items()))
+    return Signature(name=name, inputs=tuple(_tensor(one, inputs[one]) for one in sorted(inputs, key=_by_number)),
+                     outputs=tuple(_tensor(one, outputs[one], output=True)
+                                   for one in sorted(outputs, key=_by_number)))
+
+
+def _by_number(name: str) -> list[tuple[bool, int, str]]:
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _tensor(name: str, spec: Any, *, output: bool = False) -> Tensor:

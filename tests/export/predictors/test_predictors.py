@@ -107,6 +107,17 @@ def test_a_saved_model_is_called_by_the_signature_that_is_asked_for(name, saved)
     assert predictor.signatures["doubled"].inputs[0].role == "tokens"
 
 
+def test_a_saved_model_lists_its_tensors_by_name_and_number(tmp_path):
+    import tensorflow as tf
+
+    names = [f"output_{index}" for index in range(12)]
+    module = tf.Module()
+    module.counted = tf.function(lambda count: {name: count + index for index, name in enumerate(names)},
+                                 input_signature=[tf.TensorSpec((None, 1), tf.float32, "count")])
+    tf.saved_model.save(module, str(tmp_path / "saved"), {DEFAULT: module.counted})
+    assert [tensor.name for tensor in SavedModelPredictor(tmp_path / "saved").signatures[DEFAULT].outputs] == names
+
+
 def test_a_tflite_file_is_called_by_the_signature_that_is_asked_for(converted, examples, expected):
     predictor = LiteRTPredictor(converted["both"])
     assert set(predictor.signatures) == {DEFAULT, "doubled"}
