@@ -15,14 +15,12 @@ with epy.lazy_imports():
 PAPER = "https://arxiv.org/abs/1802.02611"
 #: Those of PASCAL VOC in the paper.
 VOC: dict[str, Any] = {"input_shape": (513, 513, 3), "classes": 21}
-#: The level that the decoder takes boundaries from, 1/4 of the image's resolution.
-BOUNDARIES = 2
 
 
 @register("deeplabv3plus", task="semantic_segmentation", paper=PAPER, at=VOC)
 def deeplabv3plus(input_shape: tuple[int, int, int], classes: int, *, backbone: backbones.Backbone = "mobilenet_v2",
-                  output_stride: Literal[8, 16] = 16, filters: blocks.Filters = 256,
-                  boundary_filters: blocks.Filters = 48,
+                  output_stride: Literal[8, 16] = 16, boundary_stride: Literal[2, 4] = 4,
+                  filters: blocks.Filters = 256, boundary_filters: blocks.Filters = 48,
                   rates: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [6, 12, 18],  # noqa: B006
                   separable: bool = True, dropout: blocks.Dropout = 0.1,
                   batch_norm_momentum: blocks.Momentum = 0.9) -> keras.Model:
@@ -38,17 +36,19 @@ def deeplabv3plus(input_shape: tuple[int, int, int], classes: int, *, backbone: 
         classes: number of logits of each pixel.
         backbone: a builder of classifiers, with its settings: {mobilenet_v2: {alpha: 0.5}}, resnet50.
         output_stride: what the backbone divides the resolution by; at 8 it is finer, and takes four times as long.
+        boundary_stride: what the maps are divided by that the decoder takes boundaries from, and that its logits are
+            enlarged by; 2 where classes are a few pixels wide.
         filters: of each branch of the pyramid, and of the decoder.
-        boundary_filters: that the maps of 1/4 of the resolution are brought to.
+        boundary_filters: that the maps with the boundaries are brought to.
         rates: of the pyramid's 3 x 3 convolutions at an output stride of 16; at 8 they are doubled.
         separable: 3 x 3 convolutions of the pyramid and the decoder are depthwise, with a 1 x 1 convolution behind.
         dropout: rate behind the pyramid.
         batch_norm_momentum: of the moving statistics of the pyramid and the decoder.
     """
     blocks.check_size(input_shape, 32, "deeplabv3plus")
-    level = output_stride.bit_length() - 1
-    base = backbones.backbone(backbone, input_shape, (BOUNDARIES, level), output_stride, narrow=(BOUNDARIES, level))
-    low, x = base.output[f"p{BOUNDARIES}"], base.output[f"p{level}"]
+    fine, level = boundary_stride.bit_length() - 1, output_stride.bit_length() - 1
+    base = backbones.backbone(backbone, input_shape, (fine, level), output_stride, narrow=(fine, level))
+    low, x = base.output[f"p{fine}"], base.output[f"p{level}"]
     make = _Convolutions(filters, separable, batch_norm_momentum)
     x = make.pyramid(x, [rate * 16 // output_stride for rate in rates])
     if dropout:

@@ -82,6 +82,13 @@ def test_holes_double_where_the_map_is_twice_as_fine(stride, expected):
     assert rates == [*expected, 1, 1]
 
 
+def test_boundaries_may_come_from_half_of_the_resolution():
+    model = models.build("deeplabv3plus", input_shape=(64, 96, 3), classes=3, boundary_stride=2, output_stride=8,
+                         backbone={"mobilenet_v2": {"alpha": 0.35, "skip_halvings": 2}})
+    assert [tuple(mark.shape[1:3]) for mark in backbones.inside(model).outputs] == [(32, 48), (8, 12)]
+    assert model.get_layer("class_maps").output.shape[1:] == (32, 48, 3)
+
+
 def test_fcn_has_the_convolutions_that_dense_layers_become():
     vgg, fc6, fc7 = 14_714_688, 7 * 7 * 512 * 4096 + 4096, 4096 * 4096 + 4096
     scores = sum(channels * 21 + 21 for channels in (4096, 512, 512))
