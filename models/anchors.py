@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epy
 
-from models.box_coding import LONGEST, OBJECTNESS, RAW_BOXES, RAW_LOGITS, Given, Levels
+from models.box_coding import LONGEST, OBJECTNESS, RAW_BOXES, RAW_LOGITS, RAW_POINTS, Given, Levels
 
 with epy.lazy_imports():
     import keras
@@ -61,22 +61,37 @@ class Anchors(AnchorGrids):
     Args:
         variances: what shifts and logarithms are divided by where they are learnt, so that both are as large (Liu et
             al., "SSD", 2016, in the authors' code).
+        key_points: of a box, written as shifts from its anchor's centre, as the centre is.
     """
 
     variances: tuple[float, float] = (1.0, 1.0)
+    key_points: int = 0
+
+    @property
+    def point_count(self) -> int:
+        return self.key_points
 
     def outputs(self, classes: int) -> dict[str, Given]:
         scaled = "" if self.variances == (1.0, 1.0) else f", divided by {self.variances[0]} and {self.variances[1]}"
+        points = {RAW_POINTS: Given((self.count, 2 * self.key_points),
+                                    "from each anchor's centre to the key points of its box: shifts down and right, in "
+                                    "its sides" + ("" if self.variances[0] == 1 else f", divided by {self.variances[0]}"
+                                                   ))} if self.key_points else {}
         return {RAW_BOXES: Given((self.count, 4),
                                  "from each anchor to its box: shifts down and right, in its sides, and logarithms of "
                                  f"the scales of height and width{scaled}"),
-                RAW_LOGITS: Given((self.count, classes), "one per anchor and class; their sigmoid is the score")}
+                RAW_LOGITS: Given((self.count, classes), "one per anchor and class; their sigmoid is the score"),
+                **points}
 
     def boxes(self, outputs: Mapping[str, Any]) -> Any:
         return self.decode(outputs[RAW_BOXES])
 
     def scores(self, outputs: Mapping[str, Any]) -> Any:
         return keras.ops.sigmoid(outputs[RAW_LOGITS])
+
+    def read_points(self, outputs: Mapping[str, Any]) -> Any:
+        shifts = keras.ops.reshape(outputs[RAW_POINTS], (-1, self.count, self.key_points, 2))
+        return self.middles()[:, None] + shifts * (self.variances[0] * self.sizes())[:, None]
 
     def decode(self, deltas: Any) -> Any:
         """Return boxes (…, anchors, 4) in pixels out of what the network gives."""
@@ -85,6 +100,11 @@ class Anchors(AnchorGrids):
     def encode(self, boxes: Any) -> Any:
         """Return what the network is to give for one box of each anchor, (…, anchors, 4) in pixels."""
         return movement(self.anchors(), boxes, self.variances)
+
+    def encode_points(self, points: Any) -> Any:
+        """Return what the network is to give for the key points of one box of each anchor, (…, anchors, points, 2) in
+        pixels."""
+        return (points - self.middles()[:, None]) / (self.variances[0] * self.sizes())[:, None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ with epy.lazy_imports():
 
 
 #: What networks give.
-RAW_BOXES, RAW_LOGITS, OBJECTNESS, PROPOSALS = "boxes", "logits", "objectness", "proposals"
+RAW_BOXES, RAW_LOGITS, OBJECTNESS, PROPOSALS, RAW_POINTS = "boxes", "logits", "objectness", "proposals", "key_points"
 #: The sides of boxes are at most so many times as long as those that they are told from: the exponential of more tells
 #: nothing (Girshick et al., "Detectron", 2018).
 LONGEST = 62.5
@@ -45,6 +45,11 @@ class BoxCoding(abc.ABC):
     #: Whether a row of the outputs is about the same place of every image.
     places_are_fixed: ClassVar[bool] = True
 
+    @property
+    def point_count(self) -> int:
+        """Return how many key points each box has."""
+        return 0
+
     @abc.abstractmethod
     def outputs(self, classes: int) -> dict[str, Given]:
         """Return what the network gives, by name."""
@@ -60,6 +65,10 @@ class BoxCoding(abc.ABC):
     @abc.abstractmethod
     def scores(self, outputs: Mapping[str, Any]) -> Any:
         """Return 0 to 1 for each place and class, (batch, places, classes)."""
+
+    def read_points(self, outputs: Mapping[str, Any]) -> Any:
+        """Return the key points of each place, (batch, places, points, 2): y and x in pixels."""
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from etils import epy
 from pydantic import BaseModel
@@ -27,6 +27,17 @@ SHORTEST = 1e-6
 #: The outputs of a file that decodes and does not suppress, as MediaPipe calls them: centre y, centre x, height and
 #: width (1, places, 4) as shares of the image, and scores (1, places, classes).
 DECODED = LOCATION, SCORE = "location", "score"
+#: The outputs of a file for MediaPipe's FaceDetector, in its order: of each of its anchors centre x, centre y, width
+#: and height of a box and x and y of six key points, all but the sides as shifts from the anchor's centre, in 128ths of
+#: the image; and the score's logit. It knows no other anchors, and no other number of key points.
+FACES = REGRESSORS, SCORE_LOGITS = "regressors", "score_logits"
+FACE_POINTS, FACE_UNIT = 6, 128.0
+#: Rows and columns of its anchors, and how many there are in each cell.
+FACE_CELLS = ((16, 2), (8, 6))
+#: The score of an anchor that stands for nothing, and how near a score comes to 0 and to 1.
+NOTHING, NEAREST = -100.0, 1e-7
+#: What a file gives: boxes that no better one overlaps, all boxes, or all as MediaPipe's FaceDetector reads them.
+Form = Literal["found", "decoded", "faces"]
 
 
 class Level(BaseModel, frozen=True):
@@ -70,8 +81,9 @@ class PostProcessing:
         places, classes: boxes before any is left out, and how many classes there are.
         found: what it gives where it suppresses, by the names of `OUTPUTS`.
         score: boxes below are left out.
-        suppresses: boxes that a better one overlaps are left out; else all are given, for whoever runs the file to
-            choose.
+        form: boxes that a better one overlaps are left out; or all are given, for whoever runs the file to choose.
+        points: from the network's outputs to the key points of each box, (1, places, points, 2) y and x as shares; None
+            where there are none.
     """
 
     driver: Decoding
@@ -81,7 +93,8 @@ class PostProcessing:
     classes: int
     found: Sequence[Tensor]
     score: float
-    suppresses: bool = True
+    form: Form = "found"
+    points: Callable[[Mapping[str, Any]], Any] | None = None
 
     @property
     def most(self) -> int:
@@ -91,8 +104,15 @@ class PostProcessing:
     @property
     def outputs(self) -> tuple[Tensor, ...]:
         """Return what it gives."""
-        if self.suppresses:
+        if self.form == "found":
             return tuple(self.found)
+        if self.form == "faces":
+            numbers = 4 + 2 * FACE_POINTS
+            return (Tensor(name=REGRESSORS, dtype="float32", shape=(len(face_anchors()), numbers),
+                           meaning="of each anchor centre x and y, width and height of a box, and x and y of six key "
+                                   "points: from the anchor's centre, in 128ths of the image"),
+                    Tensor(name=SCORE_LOGITS, dtype="float32", shape=(len(face_anchors()), 1),
+                           meaning="one per anchor; their sigmoid is the score"))
         return (Tensor(name=LOCATION, dtype="float32", shape=(self.places, 4), role="boxes",
                        meaning="centre y, centre x, height and width as shares of the image"),
                 Tensor(name=SCORE, dtype="float32", shape=(self.places, self.classes), role="scores",
@@ -107,7 +127,18 @@ def with_post_processing(content: bytes, behind: PostProcessing) -> bytes:
 
     Args:
         content: a TFLite file of the network alone.
+
+    Raises:
+        ValueError: the form has no place for what the network gives.
     """
+    if behind.form == "found" and behind.points is not None:
+        raise ValueError("post_processing: the operator that suppresses boxes gives no key points: give faces, which "
+                         "MediaPipe's FaceDetector opens, or leave it out")
+    anchors, points = len(face_anchors()), _point_count(behind)
+    if behind.form == "faces" and (behind.classes != 1 or points != FACE_POINTS or behind.places > anchors):
+        raise ValueError(f"post_processing: faces is for one class, {FACE_POINTS} key points and at most {anchors} "
+                         f"places, as MediaPipe's FaceDetector takes them; the model has {behind.classes}, {points} "
+                         f"and {behind.places}")
     return joined(content, _file(behind))
 
 
@@ -122,14 +153,50 @@ def decoded(behind: PostProcessing, outputs: Mapping[str, Any]) -> dict[str, Any
     return {LOCATION: tf.concat(centred(boxes), axis=-1), SCORE: scores}
 
 
+def face_anchors() -> np.ndarray:
+    """Return the centres of the anchors that MediaPipe's FaceDetector knows, (896, 2): y and x as shares."""
+    cells = []
+    for side, count in FACE_CELLS:
+        y, x = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5, indexing="ij")
+        cells.append(np.repeat(np.stack([y.ravel(), x.ravel()], axis=1) / side, count, axis=0))
+    return np.concatenate(cells).astype("float32")
+
+
+def as_faces(behind: PostProcessing, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `REGRESSORS` and `SCORE_LOGITS` out of what a network gives; behind its places are some that stand for
+    nothing."""
+    assert behind.points is not None
+    boxes, scores = behind.decode(outputs)
+    centres, sides = centred(boxes)
+    anchors = face_anchors()
+    missing, own = len(anchors) - behind.places, anchors[:behind.places]
+    shifts = tf.concat([centres[:, :, None], behind.points(outputs)], axis=2) - own[:, None]
+    shifts = tf.reshape(tf.reverse(shifts, [-1]), (-1, behind.places, 2 * (1 + FACE_POINTS)))
+    numbers = tf.concat([shifts[..., :2], tf.reverse(sides, [-1]), shifts[..., 2:]], axis=-1) * FACE_UNIT
+    certain = tf.clip_by_value(scores, NEAREST, 1 - NEAREST)
+    logits = tf.math.log(certain) - tf.math.log(1 - certain)
+    if missing:
+        numbers = tf.pad(numbers, [[0, 0], [0, missing], [0, 0]])
+        logits = tf.pad(logits, [[0, 0], [0, missing], [0, 0]], constant_values=NOTHING)
+    return {REGRESSORS: numbers, SCORE_LOGITS: logits}
+
+
+def _point_count(behind: PostProcessing) -> int:
+    """Return how many key points a box has."""
+    if behind.points is None:
+        return 0
+    given = {name: tf.zeros((1, *shape)) for name, shape in behind.inputs.items()}
+    return int(behind.points(given).shape[2])
+
+
 def _file(behind: PostProcessing) -> bytes:
     """Return the file from the network's outputs to boxes."""
     @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32, name)
                                   for name, shape in behind.inputs.items()])
     def found(*values: Any) -> dict[str, Any]:
         outputs = dict(zip(behind.inputs, values, strict=True))
-        if not behind.suppresses:
-            return decoded(behind, outputs)
+        if behind.form != "found":
+            return (decoded if behind.form == "decoded" else as_faces)(behind, outputs)
         boxes, scores = behind.decode(outputs)
         centres, sides = centred(boxes)
         sides = tf.math.log(tf.maximum(sides, SHORTEST))

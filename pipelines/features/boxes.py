@@ -1,7 +1,7 @@
-"""Boxes: where things are in an image, and of which class each is."""
+"""Boxes: where things are in an image, of which class each is, and where its key points are."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
@@ -9,7 +9,7 @@ from pydantic import Field as Setting
 from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
-from pipelines.features.feature import Feature, Learnt
+from pipelines.features.feature import Feature, Field, Learnt
 from pipelines.features.image import Image
 from pipelines.features.image_decoding import FIRST_LYING, MIRRORED, UPSIDE_DOWN
 from pipelines.figures import detection
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 #: a crowd, which is neither learnt nor missed.
 YMIN, XMIN, YMAX, XMAX, CLASS, CROWD = range(6)
 COLUMNS = 6
+#: What behind it each key point has: y and x as shares of the image, and whether it is marked. Once it is read it has
+#: one number more: the place of the key point that it is in a mirror image.
+GIVEN_POINT, POINT = 3, 4
+#: What names of key points begin with that change places in a mirror image.
+LEFT, RIGHT = "left_", "right_"
 #: The class of a row that holds no box.
 NONE = -1.0
 #: What may be wrong with boxes; and how it is said of one of them.
@@ -38,7 +43,8 @@ SLACK = 0.005
 class Boxes(Feature, name="boxes", shorthand="most"):
     """The boxes of an image: float32 (most, 6), each row ymin, xmin, ymax, xmax as shares of the image, class, crowd.
 
-    Rows behind the last box have the class -1.
+    Rows behind the last box have the class -1. Where the source has key points, such as the eyes of a face, four more
+    numbers for each are behind them: y, x, whether it is marked, and which one it is in a mirror image.
 
     Args:
         most: boxes of one image, at most.
@@ -57,24 +63,34 @@ class Boxes(Feature, name="boxes", shorthand="most"):
         return self
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
-        return Tensor(name=name, dtype="float32", shape=(self.most, COLUMNS), role="boxes",
-                      meaning="ymin, xmin, ymax, xmax as shares of the image, class, 1 for a crowd; class -1: no box")
+        points = f"; then y, x, marked and mirrored place of {', '.join(learnt.points)}" if learnt.points else ""
+        return Tensor(name=name, dtype="float32", shape=(self.most, COLUMNS + POINT * len(learnt.points)),
+                      role="boxes", meaning="ymin, xmin, ymax, xmax as shares of the image, class, 1 for a crowd; "
+                                            f"class -1: no box{points}")
+
+    def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
+        return Learnt(names=field.names or [], points=field.points or [])
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
         """Return what is wrong with the first box that cannot be: of no area, outside the image, of no class."""
         if len(value) > self.most:
             return f"has {len(value)} boxes; raise data.boxes.most, which is {self.most}, or take some out"
-        rows = np.asarray(value, float).reshape(-1, COLUMNS)
+        rows = np.asarray(value, float) if len(value) else np.zeros((0, COLUMNS))
         wrong = np.flatnonzero(np.any(list(faults(rows, len(learnt.names)).values()), axis=0))
         if not len(wrong):
             return None
         return f"has a box, the {wrong[0] + 1}. of {len(rows)}, {_fault(rows[wrong[0]], len(learnt.names))}"
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
-        """Return boxes (boxes, 6) cut to the image, and filled up to `most` rows."""
-        boxes = tf.concat([tf.clip_by_value(value[:, :CLASS], 0.0, 1.0), value[:, CLASS:]], axis=1)
-        missing = self.most - tf.shape(boxes)[0]
-        return tf.ensure_shape(tf.pad(boxes, [[0, missing], [0, 0]], constant_values=NONE), (self.most, COLUMNS))
+        """Return boxes cut to the image, and filled up to `most` rows."""
+        parts = [tf.clip_by_value(value[:, :CLASS], 0.0, 1.0), value[:, CLASS:COLUMNS]]
+        count, points = tf.shape(value)[0], len(learnt.points)
+        if points:
+            places = tf.tile(tf.constant(mirrored(learnt.points), tf.float32)[None, :, None], [count, 1, 1])
+            given = tf.reshape(value[:, COLUMNS:], (count, points, GIVEN_POINT))
+            parts.append(tf.reshape(tf.concat([given, places], axis=2), (count, points * POINT)))
+        boxes = tf.pad(tf.concat(parts, axis=1), [[0, self.most - count], [0, 0]], constant_values=NONE)
+        return tf.ensure_shape(boxes, (self.most, COLUMNS + POINT * points))
 
     def counts(self, values: np.ndarray, learnt: Learnt) -> np.ndarray:
         """Return how many boxes there are of each class, without crowds."""
@@ -85,6 +101,8 @@ class Boxes(Feature, name="boxes", shorthand="most"):
         """Draw boxes over the image that is drawn already."""
         rows = held(value)
         detection.boxes(axes, rows[:, :CLASS], [learnt.names[int(one)] for one in rows[:, CLASS]])
+        if learnt.points:
+            detection.points(axes, marked_points(rows))
 
     def in_words(self, value: np.ndarray, learnt: Learnt) -> str:
         count = len(held(value))
@@ -92,12 +110,33 @@ class Boxes(Feature, name="boxes", shorthand="most"):
 
 
 def held(rows: np.ndarray) -> np.ndarray:
-    """Return the rows (most, 6) that hold a box, (boxes, 6)."""
+    """Return the rows (most, …) that hold a box."""
     return rows[rows[:, CLASS] >= 0]
 
 
+def mirrored(names: Sequence[str]) -> list[int]:
+    """Return the place of the key point that each is in a mirror image: left_eye that of right_eye and so on."""
+    other = {LEFT: RIGHT, RIGHT: LEFT}
+    twins = [next((other[side] + name.removeprefix(side) for side in other if name.startswith(side)), name)
+             for name in names]
+    return [names.index(twin) if twin in names else place for place, twin in enumerate(twins)]
+
+
+def points_of(rows: Any) -> Any:
+    """Return the key points of boxes as they are once read, (…, boxes, points, 4)."""
+    shape = tuple(rows.shape)
+    return rows[..., COLUMNS:].reshape(*shape[:-1], (shape[-1] - COLUMNS) // POINT, POINT)
+
+
+def marked_points(rows: np.ndarray) -> np.ndarray:
+    """Return the key points that are marked, y and x as shares of the image, (points, 2)."""
+    every = points_of(rows).reshape(-1, POINT)
+    return every[every[:, 2] > 0, :2]
+
+
 def turned(rows: np.ndarray, orientation: int) -> np.ndarray:
-    """Return boxes (boxes, 6) of an image as it lies in its file as those of the image upright, float32.
+    """Return boxes (boxes, …), as a source gives them, of an image as it lies in its file as those of the image
+    upright, float32.
 
     Args:
         orientation: EXIF's, 1 to 8, see `features.image_decoding.turned`.
@@ -109,7 +148,12 @@ def turned(rows: np.ndarray, orientation: int) -> np.ndarray:
         sides = np.stack([1 - sides[:, YMAX], sides[:, XMIN], 1 - sides[:, YMIN], sides[:, XMAX]], axis=1)
     if orientation in MIRRORED:
         sides = np.stack([sides[:, YMIN], 1 - sides[:, XMAX], sides[:, YMAX], 1 - sides[:, XMIN]], axis=1)
-    return np.concatenate([sides, rows[:, CLASS:]], axis=1).astype("float32")
+    y, x, marked = (rows[:, COLUMNS + place::GIVEN_POINT] for place in range(GIVEN_POINT))
+    if orientation >= FIRST_LYING:
+        y, x = x, y
+    points = np.stack([1 - y if orientation in UPSIDE_DOWN else y, 1 - x if orientation in MIRRORED else x, marked],
+                      axis=-1)
+    return np.concatenate([sides, rows[:, CLASS:COLUMNS], points.reshape(len(rows), -1)], axis=1).astype("float32")
 
 
 def faults(rows: np.ndarray, classes: int) -> dict[str, np.ndarray]:

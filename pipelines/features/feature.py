@@ -31,6 +31,7 @@ class Field(BaseModel):
             that is little.
         shape: of an array, or of what a file decodes to, without the examples; None where a size varies.
         dtype: of an array's numbers, as NumPy calls it, where the source says it.
+        points: names of the key points that each of the boxes has.
         note: what is odd about it, in a sentence; whoever makes something else of it than a number may go on.
     """
 
@@ -38,6 +39,7 @@ class Field(BaseModel):
     names: list[str] | None = None
     shape: tuple[int | None, ...] | None = None
     dtype: str = ""
+    points: list[str] | None = None
     note: str = ""
 
 
@@ -46,10 +48,12 @@ class Learnt(BaseModel):
 
     Args:
         names: of the classes.
+        points: names of the key points of boxes.
         statistics: numbers by name, for instance a mean and a deviation.
     """
 
     names: list[str] = []
+    points: list[str] = []
     statistics: dict[str, list[float]] = {}
 
 

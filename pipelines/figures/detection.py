@@ -46,12 +46,27 @@ def boxes(axes: Axes, sides: np.ndarray, words: Sequence[str]) -> None:
                   bbox={"facecolor": color, "edgecolor": "none", "pad": 0.6, "alpha": 0.85})
 
 
-def on_image(image: PIL.Image.Image, sides: np.ndarray, words: Sequence[str]) -> PIL.Image.Image:
+def points(axes: Axes, places: np.ndarray) -> None:
+    """Draw key points over the image that is on the axes.
+
+    Args:
+        places: (points, 2), y and x as shares of the image.
+    """
+    image = axes.images[0].get_array()
+    assert image is not None
+    height, width = image.shape[:2]
+    axes.scatter(places[:, 1] * width - 0.5, places[:, 0] * height - 0.5, s=3, color="white", edgecolors="black",
+                 linewidths=0.4)
+
+
+def on_image(image: PIL.Image.Image, sides: np.ndarray, words: Sequence[str],
+             places: np.ndarray | None = None) -> PIL.Image.Image:
     """Return an image with boxes drawn on it, in its own size.
 
     Args:
         sides: (boxes, 4), ymin, xmin, ymax, xmax in pixels.
         words: what stands at each box; its first word gives the colour.
+        places: key points, (points, 2), y and x in pixels.
     """
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn)
@@ -64,6 +79,8 @@ def on_image(image: PIL.Image.Image, sides: np.ndarray, words: Sequence[str]) ->
         above = max(0.0, top - down - 2)
         pen.rectangle([left, above, left + across + 2, above + down + 2], fill=color)
         pen.text((left + 1, above), text, fill="white", font=font)
+    for y, x in ([] if places is None else places.tolist()):
+        pen.ellipse([x - 1.5 * width, y - 1.5 * width, x + 1.5 * width, y + 1.5 * width], fill="white", outline="black")
     return drawn
 
 

@@ -10,6 +10,7 @@ from pipelines.ingest.sources import (
     brain,
     coco,
     dicom,
+    faces_in_scenes,
     identity_folder,
     idx_files,
     image_and_mask_folder,
@@ -28,5 +29,5 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "dicom",
-           "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table", "lfw_subset",
-           "nifti", "nuclei", "scikit_learn", "table_file", "tfds_source", "tfrecord", "voc", "yolo"]
+           "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table",
+           "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "tfds_source", "tfrecord", "voc", "yolo"]

@@ -21,9 +21,12 @@ from pipelines.variants.variant import Variant
 FIRST_VERSION = "1"
 #: What is said of a file for phones whose model takes grey images.
 AVERAGES = "takes RGB, averages it"
-#: What is said of a file that decodes and suppresses boxes itself, and of one that decodes them alone.
-BOXES = "gives boxes, decoded in float"
-DECODED = "gives all boxes, decoded in float; measured as MediaPipe suppresses them"
+#: What a file of a detector gives, by `post_processing`, and what is said of it.
+FORMS: dict[bool | str, detection.Form] = {True: "found", "decoding": "decoded", "faces": "faces"}
+NOTES: dict[detection.Form, str] = {
+    "found": "gives boxes, decoded in float",
+    "decoded": "gives all boxes, decoded in float; measured as MediaPipe suppresses them",
+    "faces": "gives all faces, decoded in float; measured as MediaPipe's FaceDetector joins them"}
 
 
 class LiteRT(Target, name="litert"):
@@ -34,11 +37,12 @@ class LiteRT(Target, name="litert"):
             says so. `litepress press` leaves the input as it is.
         post_processing: files of detectors give boxes, and not what the network gives: they decode them, and suppress
             those that a better one of their class overlaps, by the operator that MediaPipe's ObjectDetector knows. With
-            `decoding` they decode boxes alone: MediaPipe's ObjectDetector suppresses them, whatever their classes.
+            `decoding` they decode boxes alone: MediaPipe's ObjectDetector suppresses them, whatever their classes. With
+            `faces` they give what MediaPipe's FaceDetector reads: of one class, with six key points.
     """
 
     rgb: bool = True
-    post_processing: bool | Literal["decoding"] = False
+    post_processing: bool | Literal["decoding", "faces"] = False
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         return [variant.title for variant in variants]
@@ -60,7 +64,7 @@ class LiteRT(Target, name="litert"):
             encoding=variant.encoding, integer=variant.integer and not self.post_processing, **sizes(path),
             operators=tflite_file.operators(content), runs=self.runs, coverage=coverage,
             notes=[*_stays_float(variant), *([AVERAGES] if averages else []),
-                   *([DECODED if self.post_processing == "decoding" else BOXES] if self.post_processing else [])])
+                   *([NOTES[FORMS[self.post_processing]]] if self.post_processing else [])])
 
     def _behind(self, context: ExportContext) -> detection.PostProcessing | None:
         """Return what stands behind the network. Raises ValueError where the task has nothing that could."""
@@ -69,7 +73,7 @@ class LiteRT(Target, name="litert"):
         behind = context.data.task.post_processing(context.data.index)
         if behind is None:
             raise ValueError(f"post_processing: {context.data.task.entry_name} has none; leave it out")
-        return dataclasses.replace(behind, suppresses=self.post_processing is True)
+        return dataclasses.replace(behind, form=FORMS[self.post_processing])
 
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         contents = [path.read_bytes() for path in files.values()]
@@ -192,7 +196,7 @@ class Web(FromVariants, name="web", shorthand="variants"):
         variants = [context.variants[name] for name in chosen if name in context.variants]
         behind = context.data.task.post_processing(context.data.index)
         if behind is not None:
-            behind = dataclasses.replace(behind, suppresses=False)
+            behind = dataclasses.replace(behind, form="decoded")
         page = web.write(folder, context.about, {variant.name: phone_file(context, variant, behind=behind)
                                                  for variant in variants})
         exported = []

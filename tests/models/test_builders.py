@@ -52,6 +52,7 @@ PARAMETERS = {
     "faster_rcnn": (41_755_286 + 106_240 + 26_560, 41_755_286 + 53_120 + 26_560),
     "yolov3": (62_001_757, 61_949_149),  # the authors' file of weights
     "ssd_mobilenet_v2": (None, 18_160_208), "ssdlite": (None, 4_466_064),  # the paper says 4.3 M of ssdlite
+    "blazeface": (73_144, 71_272),  # counted block by block of the paper's table 4 in test_blazeface
     # 0.99 M in the paper's table 2
     "mobilefacenet": (None, 1_003_136),
     # 24.0, 34.1, 43.6 and 65.2 M in the authors' code, with 512 more that are not trained

@@ -20,6 +20,7 @@ SETTINGS = {
     "ssd_mobilenet_v2": {"backbone": NARROW, "further": 2, "width": 0.1},
     "retinanet": {"backbone": NARROW, "levels": [3, 6], "filters": 16, "depth": 1, "batch_norm": True},
     "yolov3": {"width": 0.1, "depth": 0.1},
+    "blazeface": {"width": 0.4, "points": 2},
     "faster_rcnn": {"backbone": NARROW, "levels": [2, 4], "filters": 8, "candidates": 30, "proposals": 12,
                     "units": 16, "batch_norm": True}}
 #: Operators of TFLite itself that no delegate need know more of.

@@ -17,6 +17,8 @@ with epy.lazy_imports():
 
 #: What is left of a box at least, as a share of it and in pixels, and what a row holds that has none.
 KEPT, SMALLEST, NO_BOX = 0.4, 4.0, -1.0
+#: Numbers of a key point behind a box, see `features.boxes`.
+POINT = 4
 
 
 class Geometric(Augmentation):
@@ -187,10 +189,10 @@ def moved(batch: Batch, roles: Roles, matrix: tf.Tensor,
 
 def moved_boxes(rows: tf.Tensor, matrix: tf.Tensor, height: int, width: int,
                 window: tf.Tensor | None = None) -> tf.Tensor:
-    """Return boxes under affine maps.
+    """Return boxes, and their key points, under affine maps.
 
     Args:
-        rows: (batch, most, 6), see `features.boxes`.
+        rows: (batch, most, 6 or more), see `features.boxes`.
         matrix: (batch, 3, 3), from output to input positions in pixels about the centre.
         height, width: of the image in pixels.
         window: (batch, 4), ymin, xmin, ymax, xmax in pixels, what is seen of it; all where not given.
@@ -213,7 +215,29 @@ def moved_boxes(rows: tf.Tensor, matrix: tf.Tensor, height: int, width: int,
     # what is left of a crowd is a crowd
     enough = (area(cut) >= KEPT * area(whole)) | (rows[..., 5] > 0.5)
     stays = (rows[..., 4] >= 0) & enough & (area(cut) >= SMALLEST)
-    return tf.where(stays[..., None], tf.concat([cut / size, rows[..., 4:]], axis=-1), NO_BOX)
+    points = _moved_points(rows[..., 6:], matrix, height, width)
+    return tf.where(stays[..., None], tf.concat([cut / size, rows[..., 4:6], points], axis=-1), NO_BOX)
+
+
+def _moved_points(rows: tf.Tensor, matrix: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Return key points under affine maps; those that are outside the image stay marked. In a mirror image left and
+    right ones change places.
+
+    Args:
+        rows: (batch, most, 4 * points): y, x, whether it is marked, and the place of its mirrored one.
+    """
+    if not rows.shape[-1]:
+        return rows
+    points = tf.reshape(rows, (-1, rows.shape[1], rows.shape[2] // POINT, POINT))
+    places = tf.stack([points[..., 1] * width - width / 2, points[..., 0] * height - height / 2,
+                       tf.ones_like(points[..., 0])], axis=-1)
+    placed = tf.einsum("bij,bmpj->bmpi", tf.linalg.inv(matrix), places)
+    put = tf.concat([placed[..., 1:2] / height + 0.5, placed[..., :1] / width + 0.5, points[..., 2:]], axis=-1)
+    other = tf.gather(put, tf.maximum(tf.cast(points[..., 3], tf.int32), 0), axis=2, batch_dims=2)
+    # each keeps what it says of its mirrored one
+    other = tf.concat([other[..., :3], points[..., 3:]], axis=-1)
+    is_mirrored = tf.linalg.det(matrix) < 0
+    return tf.reshape(tf.where(is_mirrored[:, None, None, None], other, put), tf.shape(rows))
 
 
 def warp(images: tf.Tensor, matrix: tf.Tensor, interpolation: str = "BILINEAR") -> tf.Tensor:

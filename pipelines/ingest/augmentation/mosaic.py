@@ -92,10 +92,10 @@ class Mosaic(Augmentation, name="mosaic", shorthand="share"):
 
 
 def united(parts: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the boxes of several examples as those of one, (batch, most, 6), and whether all fit, (batch,).
+    """Return the boxes of several examples as those of one, (batch, most, …), and whether all fit, (batch,).
 
     Args:
-        parts: (batch, most, 6) each, see `features.boxes`.
+        parts: (batch, most, 6 or more) each, see `features.boxes`.
     """
     rows, most = tf.concat(parts, axis=1), parts[0].shape[1]
     there = rows[..., CLASS] >= 0

@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
+
+from pipelines.ingest.sources.photographs import background, covered, photograph
 
 #: Height and width of a scene, and of a digit's longer side, in pixels.
 SIZE, SMALLEST, LARGEST = 128, 16, 48
@@ -88,10 +87,10 @@ def scenes(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray, list[int]]]:
     pixels, classes = mnist_data()
     own = [number for number in range(len(pixels)) if number % 10 in part.digits]
     digits = [_ink(pixels[number].reshape(28, 28)) for number in own]
-    photographs = [_photograph(name) for name in part.photographs]
+    photographs = [photograph(name) for name in part.photographs]
     generator = np.random.default_rng(part.seed)
     for _ in range(part.scenes):
-        scene = _background(photographs[generator.integers(len(photographs))], generator)
+        scene = background(photographs[generator.integers(len(photographs))], SIZE, generator)
         boxes: list[np.ndarray] = []
         labels: list[int] = []
         for _ in range(generator.integers(1, MOST + 1)):
@@ -109,25 +108,6 @@ def _ink(digit: np.ndarray) -> np.ndarray:
     return digit[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1].astype("uint8")
 
 
-def _photograph(name: str) -> np.ndarray:
-    """Return a photograph of a package, uint8 (height, width, 3)."""
-    package, file = name.split()
-    folder = Path(importlib.util.find_spec(package).origin).parent  # type: ignore[union-attr, arg-type]
-    path = folder / ("datasets/images" if package == "sklearn" else "data") / file
-    with PIL.Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def _background(photograph: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return a random square of a photograph, at least as large as a scene, reduced to it: float32 (128, 128, 3)."""
-    side = int(generator.integers(SIZE, min(photograph.shape[:2]) + 1))
-    top, left = (int(generator.integers(0, size - side + 1)) for size in photograph.shape[:2])
-    square = PIL.Image.fromarray(photograph[top:top + side, left:left + side])
-    if generator.random() < 0.5:
-        square = square.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(square.resize((SIZE, SIZE), PIL.Image.Resampling.BOX)).astype("float32")
-
-
 def _set_into(scene: np.ndarray, digit: np.ndarray, boxes: Sequence[np.ndarray],
               generator: np.random.Generator) -> np.ndarray | None:
     """Set a digit into a scene; return its box, or None where no place was found for it."""
@@ -138,7 +118,7 @@ def _set_into(scene: np.ndarray, digit: np.ndarray, boxes: Sequence[np.ndarray],
     for _ in range(TRIES):
         top, left = int(generator.integers(0, SIZE - height + 1)), int(generator.integers(0, SIZE - width + 1))
         box = np.array([top, left, top + height, left + width], float)
-        if all(_covered(box, other) <= OVERLAP for other in boxes):
+        if covered(box, boxes) <= OVERLAP:
             break
     else:
         return None
@@ -151,10 +131,3 @@ def _set_into(scene: np.ndarray, digit: np.ndarray, boxes: Sequence[np.ndarray],
     share = np.minimum(resized.astype("float32") / 200, 1.0)[..., None]
     scene[top:top + height, left:left + width] = behind * (1 - share) + colour * share
     return box
-
-
-def _covered(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the intersection of two boxes as a share of the smaller one."""
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    areas: list[Any] = [np.prod(box[2:] - box[:2]) for box in (one, other)]
-    return float(np.prod(np.maximum(sides, 0)) / min(areas))

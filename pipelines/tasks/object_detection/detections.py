@@ -16,19 +16,24 @@ with epy.lazy_imports():
 
 #: What is compared of what is found.
 NUMBERS = (BOXES, SCORES)
+#: The key points of the boxes that are found, beside what every detector finds.
+KEY_POINTS = "detection_key_points"
 #: Boxes that overlap less are never the same.
 HALF = 0.5
 #: How far a side may be from the trained model's, as a share of the image; overlaps differ by as much.
 ROUNDING = 1e-3
 
 
-def tensors(most: int) -> tuple[Tensor, ...]:
+def tensors(most: int, points: int = 0) -> tuple[Tensor, ...]:
     """Return what `found` gives, for one image.
 
     Args:
         most: boxes of an image, at most.
+        points: key points of a box.
     """
-    return (Tensor(name=BOXES, dtype="float32", shape=(most, 4), role="boxes", tolerance=ROUNDING,
+    of_points = (Tensor(name=KEY_POINTS, dtype="float32", shape=(most, points, 2), tolerance=ROUNDING,
+                        meaning="y and x of each box's key points as shares of the image"),) if points else ()
+    return (*of_points, Tensor(name=BOXES, dtype="float32", shape=(most, 4), role="boxes", tolerance=ROUNDING,
                    meaning="ymin, xmin, ymax, xmax as shares of the image, best first"),
             Tensor(name=SCORES, dtype="float32", shape=(most,), role="scores", tolerance=ROUNDING, meaning="0 to 1"),
             Tensor(name=CLASSES, dtype="int32", shape=(most,), meaning="the class, in the order of labels.txt"),
@@ -62,11 +67,30 @@ def found(coding: BoxCoding, outputs: Mapping[str, Any], *, most: int, iou: floa
     Returns:
         Tensors by the names of `tensors`, (batch, most, …); rows behind the last box are 0.
     """
-    boxes = shares(coding, outputs)
+    every = shares(coding, outputs)
     boxes, scores, classes, count = tf.image.combined_non_max_suppression(
-        boxes[:, :, None] if len(boxes.shape) == 3 else boxes, coding.scores(outputs), most, most, iou, score,
+        every[:, :, None] if len(every.shape) == 3 else every, coding.scores(outputs), most, most, iou, score,
         clip_boxes=False)
-    return {BOXES: boxes, SCORES: scores, CLASSES: tf.cast(classes, tf.int32), COUNT: count}
+    result = {BOXES: boxes, SCORES: scores, CLASSES: tf.cast(classes, tf.int32), COUNT: count}
+    if coding.point_count:
+        points = coding.read_points(outputs) / np.array(coding.size, "float32")
+        result[KEY_POINTS] = _points_of(boxes, count, every, points)
+    return result
+
+
+def _points_of(boxes: Any, count: Any, every: Any, points: Any) -> Any:
+    """Return the key points of the boxes that are found, (batch, most, points, 2); 0 behind the last.
+
+    Args:
+        boxes: that are found, (batch, most, 4), each a copy of one of all.
+        count: of them, (batch,).
+        every: (batch, places, 4).
+        points: of all boxes, (batch, places, points, 2).
+    """
+    apart = tf.reduce_max(tf.abs(boxes[:, :, None] - every[:, None]), axis=-1)
+    own = tf.gather(points, tf.argmin(apart, axis=-1), axis=1, batch_dims=1)
+    there = tf.range(tf.shape(boxes)[1])[None] < count[:, None]
+    return tf.where(there[..., None, None], own, 0.0)
 
 
 def shares(coding: BoxCoding, outputs: Mapping[str, Any]) -> Any:

@@ -20,9 +20,10 @@ RESULTS = "results.json"
 
 
 def write(files: Sequence[Path], found: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], names: Sequence[str],
-          threshold: float, folder: Path) -> None:
+          threshold: float, folder: Path, points: np.ndarray | None = None, point_names: Sequence[str] = ()) -> None:
     """Write each image with its boxes as a PNG, and results.json: a list of image_id (the file's place), file_name,
-    category_id (the class's number), category, bbox (left, top, width, height in pixels) and score.
+    category_id (the class's number), category, bbox (left, top, width, height in pixels) and score; where there are key
+    points, keypoints (x, y, 2 for each) and keypoint_names.
 
     Args:
         files: the images.
@@ -30,6 +31,8 @@ def write(files: Sequence[Path], found: Iterable[tuple[np.ndarray, np.ndarray, n
         names: of the classes.
         threshold: boxes below are in results.json alone.
         folder: is made where it is not there.
+        points: key points of the boxes, (files, most, points, 2), y and x as shares.
+        point_names: of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     own = {file.resolve() for file in files}
@@ -38,18 +41,28 @@ def write(files: Sequence[Path], found: Iterable[tuple[np.ndarray, np.ndarray, n
     for number, (file, (boxes, scores, classes)) in enumerate(zip(files, found, strict=True)):
         image = opened(file)
         sides = boxes * np.array([image.height, image.width, image.height, image.width])
-        for (top, left, bottom, right), score, label in zip(sides.tolist(), scores.tolist(), classes.tolist(),
-                                                            strict=True):
+        places = np.zeros((len(boxes), 0, 2)) if points is None else (
+            points[number, :len(boxes)] * [image.height, image.width])
+        for (top, left, bottom, right), score, label, its in zip(sides.tolist(), scores.tolist(), classes.tolist(),
+                                                                 places, strict=True):
             results.append({"image_id": number, "file_name": str(file), "category_id": label, "category": names[label],
                             "bbox": [round(value, 2) for value in (left, top, right - left, bottom - top)],
-                            "score": round(score, 5)})
+                            "score": round(score, 5), **_key_points(its, point_names)})
         known = scores >= threshold
         words = [f"{names[label]} {score:.0%}" for label, score in zip(classes[known], scores[known], strict=True)]
         target = folder / _name(file, taken)
         if target.resolve() in own:
             raise UserError(f"predict: --out {folder}: {target} is one of the images; give another folder")
-        detection.on_image(image, sides[known], words).save(target)
+        detection.on_image(image, sides[known], words, places[known].reshape(-1, 2)).save(target)
     (folder / RESULTS).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _key_points(places: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """Return the key points of a box (points, 2), y and x in pixels, as COCO's results have them."""
+    if not names:
+        return {}
+    given = [value for y, x in places.tolist() for value in (round(x, 2), round(y, 2), 2)]
+    return {"keypoints": given, "keypoint_names": list(names)}
 
 
 def opened(file: Path) -> PIL.Image.Image:

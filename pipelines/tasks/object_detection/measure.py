@@ -14,6 +14,7 @@ from pipelines.features import boxes as feature
 from pipelines.figures import detection, figures
 from pipelines.tasks.evaluation import Evaluation, Figure, Table, rounded
 from pipelines.tasks.object_detection import detections
+from pipelines.tasks.object_detection.key_points import KeyPoints
 
 with epy.lazy_imports():
     import numpy as np
@@ -42,9 +43,10 @@ class Coco:
         size: height and width that boxes are measured in, in pixels: COCO's small is below 32 x 32, large above
             96 x 96.
         score: from which a box counts for how wrong one image is.
+        points: key points of a box, 0 where none are answered.
     """
 
-    def __init__(self, target: str, names: Sequence[str], size: tuple[int, int], score: float):
+    def __init__(self, target: str, names: Sequence[str], size: tuple[int, int], score: float, points: int = 0):
         self.target = target
         self.names = list(names)
         self.scale = np.array([size[0], size[1], size[0], size[1]], float)
@@ -52,14 +54,17 @@ class Coco:
         self.images = 0
         self.truth: list[np.ndarray] = []
         self.answers: list[np.ndarray] = []
+        self.points = KeyPoints((size[0], size[1]), score) if points else None
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
         """Take a batch; return how far each image's F1 is from 1, (batch,)."""
         wrong = []
+        if self.points is not None and detections.KEY_POINTS in outputs:
+            self.points.add(targets[self.target], outputs)
         for rows, (boxes, scores, classes) in zip(targets[self.target], detections.of_images(outputs), strict=True):
             true = feature.held(rows)
             image = np.full(len(true), self.images)
-            self.truth.append(np.column_stack([image, true[:, :4] * self.scale, true[:, 4:]]))
+            self.truth.append(np.column_stack([image, true[:, :4] * self.scale, true[:, 4:feature.COLUMNS]]))
             image = np.full(len(boxes), self.images)
             self.answers.append(np.column_stack([image, boxes * self.scale, scores, classes]))
             known = scores >= self.score
@@ -76,6 +81,8 @@ class Coco:
         curve = Curve(by_class)
         values |= {"map": values.get("map", 0.0), "map_50": values.get("map_50", 0.0),
                    "map_75": values.get("map_75", 0.0), "best_threshold": curve.threshold, "best_f1": curve.f1}
+        if self.points is not None:
+            values |= self.points.result()
         precision = by_class.eval["precision"][..., ALL_SIZES, ALL_BOXES]
         counts = np.bincount(truth[truth[:, 6] == 0, 5].astype(int), minlength=len(self.names))
         of_sizes = [by_class.eval["precision"][..., size, ALL_BOXES] for size in SIZES.values()]

@@ -14,7 +14,7 @@ import models
 from export.signature import Arrays, Function, Signature, Tensor
 from export.targets import tools
 from export.tflite import detection as detection_file
-from export.tflite.detection import LOCATION, PostProcessing
+from export.tflite.detection import LOCATION, REGRESSORS, PostProcessing
 from models.box_coding import RAW_BOXES, RAW_LOGITS, BoxCoding
 from pipelines.errors import UserError
 from pipelines.features import boxes as feature
@@ -24,7 +24,7 @@ from pipelines.figures import detection
 from pipelines.ingest.index import Index
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
-from pipelines.tasks.object_detection import detections, drawn, given, mediapipe
+from pipelines.tasks.object_detection import detections, drawn, given, key_points, mediapipe
 from pipelines.tasks.object_detection.measure import STATISTICS, Coco
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
 from pipelines.training.detection.assigning import Truth
@@ -64,7 +64,8 @@ class ObjectDetection(Task, name="object_detection"):
     """
 
     inputs, targets, split = {IMAGE: Image}, {TARGET: Boxes}, "random"
-    metrics = tuple(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS)
+    metrics = (*(Metric(name=name, label=LABELS.get(name, ""), shown=name in LABELS) for name in STATISTICS),
+               Metric(name=key_points.ERROR, better="lower", shown=False))
     watched = (Metric(name="found", label="boxes found"),)
     ranked, gives_boxes = True, True
     worst_caption = ("The best, the median and the worst test images by their own F1: what is true, and what the model "
@@ -113,6 +114,10 @@ class ObjectDetection(Task, name="object_detection"):
         for part, counts in index.counts.items():
             if not sum(counts.get(TARGET, [])):
                 raise UserError(f"data: no image of the {part} split has a box; annotate some, or name another split")
+        given, wanted = index.learnt[TARGET].points, self._coding_of(index).point_count
+        if wanted not in (0, len(given)):
+            raise UserError(f"model.points: {self._builder.name} gives {wanted} key points of a box, and the data have "
+                            f"{len(given)}{': ' * bool(given)}{', '.join(given)}; set it to {len(given)}")
         return {"input_shape": index.inputs[IMAGE].shape, "classes": len(index.names(TARGET))}
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
@@ -140,6 +145,8 @@ class ObjectDetection(Task, name="object_detection"):
         outputs = predictor.predict(inputs)
         if detections.BOXES in outputs:
             return outputs
+        if REGRESSORS in outputs:
+            return outputs | mediapipe.faces(outputs, most=self.most, score=self.score)
         if LOCATION in outputs:
             return outputs | mediapipe.found(outputs, most=self.most, score=self.score)
         coding = self.coding(inputs[IMAGE].shape[1:])
@@ -147,7 +154,8 @@ class ObjectDetection(Task, name="object_detection"):
 
     def measure(self, index: Index) -> Coco:
         height, width = index.inputs[IMAGE].shape[:2]
-        return Coco(TARGET, index.names(TARGET), (height or 0, width or 0), self.threshold)
+        return Coco(TARGET, index.names(TARGET), (height or 0, width or 0), self.threshold,
+                    self._coding_of(index).point_count)
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
         names, lines = index.names(TARGET), []
@@ -160,7 +168,9 @@ class ObjectDetection(Task, name="object_detection"):
 
     def write_answers(self, files: Sequence[Path], outputs: Arrays, index: Index, folder: Path) -> None:
         """Draw what is found on each image, and write it all into results.json as COCO has it."""
-        drawn.write(files, detections.of_images(outputs), index.names(TARGET), self.threshold, folder)
+        points = index.learnt[TARGET].points if detections.KEY_POINTS in outputs else []
+        drawn.write(files, detections.of_images(outputs), index.names(TARGET), self.threshold, folder,
+                    outputs.get(detections.KEY_POINTS), points)
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         image = index.inputs[IMAGE].shape
@@ -202,10 +212,11 @@ class ObjectDetection(Task, name="object_detection"):
     def compared(self, index: Index, given: Collection[str]) -> Compared:
         """Return how a file is compared: by what the network gives, or, where it gives boxes, or chooses its places
         itself, box by box."""
-        if LOCATION in given:
-            behind = dataclasses.replace(self.post_processing(index), suppresses=False)
+        if LOCATION in given or REGRESSORS in given:
+            behind = dataclasses.replace(self.post_processing(index), form="decoded" if LOCATION in given else "faces")
+            made = detection_file.decoded if LOCATION in given else detection_file.as_faces
             return Compared(behind.outputs, lambda outputs: {
-                name: value.numpy() for name, value in detection_file.decoded(behind, outputs).items()})
+                name: value.numpy() for name, value in made(behind, outputs).items()})
         coding = self._coding_of(index)
         if coding.places_are_fixed and RAW_LOGITS in given:
             return super().compared(index, given)
@@ -227,8 +238,10 @@ class ObjectDetection(Task, name="object_detection"):
         shapes = {tensor.name: tuple(size or 1 for size in tensor.shape) for tensor in self.outputs(index)}
         driver = detections.driver(coding, self.most, self.iou, self.threshold)
         classes = len(index.names(TARGET))
+        points = (lambda outputs: coding.read_points(outputs) / np.array(coding.size, "float32")) if (
+            coding.point_count) else None
         return PostProcessing(driver, decode, shapes, coding.places(classes), classes, detections.tensors(self.most),
-                              self.score)
+                              self.score, points=points)
 
     def adopt_graph(self, settings: ImportedModel, index: Index) -> bytes:
         """Return a detector made elsewhere as a TFLite file of this task's outputs, see `given`."""
@@ -256,7 +269,8 @@ class ObjectDetection(Task, name="object_detection"):
             return self._found(coding, function.call(**tensors))
 
         signature: Signature = function.signature
-        return Function(signature.model_copy(update={"outputs": detections.tensors(self.most)}), call)
+        given = detections.tensors(self.most, coding.point_count)
+        return Function(signature.model_copy(update={"outputs": given}), call)
 
 
 def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:
@@ -269,7 +283,11 @@ def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:
     scale = tf.constant([size[0], size[1], size[0], size[1]], tf.float32)
     classes = tf.cast(rows[..., feature.CLASS], tf.int32)
     held, crowds = classes >= 0, rows[..., feature.CROWD] > 0.5
-    return Truth(rows[..., :feature.CLASS] * scale, tf.maximum(classes, 0), held & ~crowds, held & crowds)
+    points = None
+    if count := (rows.shape[-1] - feature.COLUMNS) // feature.POINT:
+        every = tf.reshape(rows[..., feature.COLUMNS:], (-1, rows.shape[1], count, feature.POINT))
+        points = tf.concat([every[..., :2] * scale[:2], tf.cast(every[..., 2:3] > 0, tf.float32)], axis=-1)
+    return Truth(rows[..., :feature.CLASS] * scale, tf.maximum(classes, 0), held & ~crowds, held & crowds, points)
 
 
 def share_found(coding: BoxCoding, truth: Truth, outputs: Any, threshold: float) -> Any:

@@ -1,4 +1,4 @@
-"""The loss of detectors with anchors: SSD and RetinaNet."""
+"""The loss of detectors with anchors: SSD, RetinaNet and BlazeFace."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from models.anchors import Anchors
-from models.box_coding import RAW_BOXES, RAW_LOGITS
+from models.box_coding import RAW_BOXES, RAW_LOGITS, RAW_POINTS
 from pipelines.training.detection.assigning import Truth
 from pipelines.training.detection.detector_loss import DetectorLoss, shared, smooth_l1
 from pipelines.training.detection.matching import Matched, by_overlap
@@ -36,6 +36,8 @@ class AnchorDetection(DetectorLoss, name="anchor_detection"):
         boxes: smooth_l1 on what the network gives, or an overlap that is made large: iou, giou, diou or ciou.
         beta: where smooth_l1 turns from a square into a line.
         box_weight: factor of the boxes.
+        point_weight: factor of the key points, where the detector has such: by smooth_l1 on what the network gives,
+            that turns into a line at 1, the mean over those that are marked.
     """
 
     reads = Anchors
@@ -47,6 +49,7 @@ class AnchorDetection(DetectorLoss, name="anchor_detection"):
     boxes: Literal["smooth_l1", "iou", "giou", "diou", "ciou"] = "smooth_l1"
     beta: float = Field(1 / 9, gt=0)
     box_weight: float = Field(1.0, ge=0)
+    point_weight: float = Field(1.0, ge=0)
 
     @model_validator(mode="after")
     def must_be_in_order(self) -> AnchorDetection:
@@ -71,14 +74,29 @@ class AnchorDetection(DetectorLoss, name="anchor_detection"):
         else:
             each = tf.reduce_sum(entropy, axis=-1)
             classes = tf.reduce_sum(each * (matched.found + _hardest(each, matched, self.hard_negatives)), axis=1)
-        apart = tf.reduce_sum(self._apart(coding, boxes, matched.boxes) * matched.found, axis=1)
-        return shared(classes + self.box_weight * apart, tf.reduce_sum(matched.found))
+        apart = self.box_weight * self._apart(coding, boxes, matched.boxes)
+        if coding.key_points:
+            apart += self.point_weight * _points_apart(coding, truth, matched, outputs[RAW_POINTS])
+        return shared(classes + tf.reduce_sum(apart * matched.found, axis=1), tf.reduce_sum(matched.found))
 
     def _apart(self, coding: Anchors, boxes: Any, true: Any) -> Any:
         """Return how far each anchor's box is from the true one, (batch, anchors)."""
         if self.boxes == "smooth_l1":
             return tf.reduce_sum(smooth_l1(boxes - coding.encode(true), self.beta), axis=-1)
         return 1 - overlap(coding.decode(boxes), true, self.boxes)
+
+
+def _points_apart(coding: Anchors, truth: Truth, matched: Matched, given: Any) -> Any:
+    """Return how far the key points of each anchor are from the true ones, (batch, anchors).
+
+    Args:
+        given: by the network, (batch, anchors, 2 * points).
+    """
+    true = tf.gather(truth.points, matched.owner, axis=1, batch_dims=1)
+    shifts = tf.reshape(given, (-1, coding.count, coding.key_points, 2))
+    each = tf.reduce_sum(smooth_l1(shifts - coding.encode_points(true[..., :2]), 1.0), axis=-1)
+    marked = true[..., 2]
+    return tf.math.divide_no_nan(tf.reduce_sum(each * marked, axis=-1), tf.reduce_sum(marked, axis=-1))
 
 
 def _hardest(losses: Any, matched: Matched, ratio: float) -> Any:

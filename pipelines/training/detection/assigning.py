@@ -21,12 +21,15 @@ class Truth:
         classes: (batch, most), whole numbers; any where there is no box.
         present: (batch, most), whether there is a box that counts.
         crowds: (batch, most), whether there is a crowd: what is found in it is neither right nor wrong.
+        points: key points, (batch, most, points, 3): y and x in pixels, and 1 where it is marked; None where boxes have
+            none.
     """
 
     boxes: Any
     classes: Any
     present: Any
     crowds: Any
+    points: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

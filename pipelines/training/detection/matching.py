@@ -25,12 +25,14 @@ class Matched:
         classes: (batch, places), whole numbers; any where a place is to find nothing.
         found: (batch, places), 1 where a place is to find a box, else 0.
         nothing: (batch, places), 1 where a place is to find nothing; where both are 0, what it says does not count.
+        owner: (batch, places), which of the true boxes it is; None where nobody asks.
     """
 
     boxes: Any
     classes: Any
     found: Any
     nothing: Any
+    owner: Any = None
 
 
 def by_overlap(truth: Truth, places: Any, positive: float, negative: float, best: bool) -> Matched:
@@ -58,4 +60,5 @@ def by_overlap(truth: Truth, places: Any, positive: float, negative: float, best
     crowded = tf.reduce_max(within(truth.boxes, middles) * tf.cast(truth.crowds, tf.float32)[..., None], axis=1)
     nothing = tf.cast((most < negative) & ~found, tf.float32) * (1 - crowded)
     return Matched(tf.gather(truth.boxes, owner, axis=1, batch_dims=1),
-                   tf.gather(truth.classes, owner, axis=1, batch_dims=1), tf.cast(found, tf.float32), nothing)
+                   tf.gather(truth.classes, owner, axis=1, batch_dims=1), tf.cast(found, tf.float32), nothing,
+                   owner)

@@ -56,7 +56,7 @@ def network(integers: bool) -> bytes:
 
 def exported(folder: Path) -> list[Exported]:
     """Write float32 and int8 files of each form; return what export says of them."""
-    behind = {"litert": None, "boxes": BEHIND, "decoded": dataclasses.replace(BEHIND, suppresses=False)}
+    behind = {"litert": None, "boxes": BEHIND, "decoded": dataclasses.replace(BEHIND, form="decoded")}
     listed = []
     for variant in ("float32", "int8"):
         content = network(variant == "int8")

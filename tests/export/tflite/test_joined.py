@@ -92,7 +92,7 @@ def test_the_operator_finds_what_tensorflow_does(detector, tmp_path):
 
 def test_a_file_may_decode_alone(detector, tmp_path):
     coding, content, behind = detector
-    alone = dataclasses.replace(behind, suppresses=False)
+    alone = dataclasses.replace(behind, form="decoded")
     for name, one in (("network", content), ("decoding", detection.with_post_processing(content, alone))):
         (tmp_path / f"{name}.tflite").write_bytes(one)
     image = np.full((1, 32, 48, 3), 0.5, "float32")
@@ -110,7 +110,7 @@ def test_a_file_may_decode_alone(detector, tmp_path):
 def test_mediapipe_is_told_how_to_read_decoded_boxes(detector):
     """Of key points there are none, and yet each must have two numbers: MediaPipe ends the process otherwise."""
     coding, content, behind = detector
-    alone = dataclasses.replace(behind, suppresses=False)
+    alone = dataclasses.replace(behind, form="decoded")
     signature = Signature(inputs=(), outputs=alone.outputs)
     described = metadata.embed(detection.with_post_processing(content, alone),
                                Description(name="d", labels=["a", "b", "c"], signature=signature))
