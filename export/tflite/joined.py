@@ -54,7 +54,8 @@ def joined(first: bytes, second: bytes) -> bytes:
         moved.inputs = [placed[int(one)] if one >= 0 else -1 for one in operator.inputs]
         moved.outputs = [placed[int(one)] for one in operator.outputs]
         graph.operators.append(moved)
-    graph.outputs = [placed[int(one)] for one in behind.outputs]
+    # in the order of their names: who reads a file without its signature goes by that
+    graph.outputs = [placed[info.index] for _, info in sorted(taking.outputs.items())]
     signature = next(one for one in model.signatureDefs if one.signatureKey.decode() == giving.name)
     signature.outputs = [_mapped(name, placed[info.index]) for name, info in taking.outputs.items()]
     model.signatureDefs = [signature]
