@@ -70,6 +70,11 @@ def files(folder: Path) -> list[Path]:
             not path.suffix.strip("." + string.digits) and pydicom.misc.is_dicom(path))))
 
 
+def without_ending(path: Path) -> Path:
+    """Return the path of a file without its ending; one that is called by numbers with dots has none."""
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+
+
 def header(path: Path) -> Header:
     """Return what a file says. Raises UserError where it is no DICOM file, or one without grey pixels."""
     status = os.stat(path)

@@ -267,6 +267,17 @@ def test_files_that_are_called_by_numbers_with_dots_are_found(tmp_path):
     assert len(dicom_series.files(tmp_path)) == 3
 
 
+def test_names_of_numbers_with_dots_are_kept_whole(tmp_path):
+    """Two series in one folder, each of one file: 1.2.840.1 and 1.2.840.2 are two volumes."""
+    for number in (1, 2):
+        write_dicom(tmp_path / str(number), balls()[0][:1], f"p{number}")
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / str(number) / "000.dcm").rename(tmp_path / "images" / f"1.2.840.{number}")
+    write_dicom(tmp_path / "images", balls()[0][:1], "p3")
+    names = [item.name for item in Source.read({"dicom": str(tmp_path)}).items("train")]
+    assert names == ["000", "1.2.840.1", "1.2.840.2"]
+
+
 def test_a_window_is_learnt_without_keeping_the_images():
     """Of a slice of 3 MB only what is looked at stays in memory."""
     tracemalloc.start()
