@@ -130,12 +130,9 @@ def _header(path: str, version: str) -> Header:
     if dataset.get("SamplesPerPixel", 1) != 1 or not str(dataset.get("PhotometricInterpretation")).startswith("MONO"):
         raise UserError(f"data.source.dicom: {path} is in colours ({dataset.get('PhotometricInterpretation')}); scans "
                         "are grey. Take it out, or save it as a PNG for image_folder")
-    shared = _first(dataset, "SharedFunctionalGroupsSequence")
-    count = int(dataset.get("NumberOfFrames") or 1)
-    each = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * count
     frames = []
-    for number in range(count):
-        groups = [group for group in (each[number] if number < len(each) else None, shared) if group is not None]
+    for number in range(int(dataset.get("NumberOfFrames") or 1)):
+        groups = _groups(dataset, number)
         position = _of(dataset, groups, "PlanePositionSequence", "ImagePositionPatient")
         orientation = _of(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient")
         spacing = (_of(dataset, groups, "PixelMeasuresSequence", "PixelSpacing")
@@ -156,25 +153,32 @@ def _decoded(path: str) -> np.ndarray:
                         "what pydicom names, or save it uncompressed") from error
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # in which what is large is dark
         stored = (2 ** int(dataset.BitsStored) - 1 if dataset.get("PixelRepresentation", 0) == 0 else -1) - stored
-    rescaled = pydicom.pixels.apply_modality_lut(stored, _with_rescaling(dataset))
-    return np.asarray(rescaled, "float32").reshape(-1, *stored.shape[-2:])
+    frames = stored.reshape(-1, *stored.shape[-2:])
+    if "RescaleSlope" in dataset or "ModalityLUTSequence" in dataset:
+        return np.asarray(pydicom.pixels.apply_modality_lut(frames, dataset), "float32")
+    slopes, intercepts = np.array([_rescaling(dataset, number) for number in range(len(frames))]).T[..., None, None]
+    return np.asarray(frames * slopes + intercepts, "float32")
 
 
 def _pixels(path: str, number: int) -> np.ndarray:
     return _decoded(path)[number]
 
 
-def _with_rescaling(dataset: Dataset) -> Dataset:
-    """Return the dataset with the rescaling of its frames where older readers look for it."""
-    if "RescaleSlope" in dataset or "ModalityLUTSequence" in dataset:
-        return dataset
-    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        rescaling = _first(_first(dataset, name), "PixelValueTransformationSequence")
+def _rescaling(dataset: Dataset, number: int) -> tuple[float, float]:
+    """Return slope and intercept of a frame: its own, else those that all have in common, else none."""
+    for groups in _groups(dataset, number):
+        rescaling = _first(groups, "PixelValueTransformationSequence")
         if rescaling is not None:
-            dataset.RescaleSlope = rescaling.RescaleSlope
-            dataset.RescaleIntercept = rescaling.RescaleIntercept
-            break
-    return dataset
+            return float(rescaling.RescaleSlope), float(rescaling.RescaleIntercept)
+    return 1.0, 0.0
+
+
+def _groups(dataset: Dataset, number: int) -> list[Dataset]:
+    """Return the functional groups of a frame, its own before those of all."""
+    each = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    own = [each[number]] if number < len(each) else []
+    shared = _first(dataset, "SharedFunctionalGroupsSequence")
+    return own if shared is None else [*own, shared]
 
 
 def _read(path: str, **settings: Any) -> Dataset:
