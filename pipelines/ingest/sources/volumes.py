@@ -21,6 +21,7 @@ from pipelines.features import image_file
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources import nifti_files, volume
+from pipelines.ingest.sources import volume_checks as checks
 from pipelines.ingest.sources.part_names import folders_of_parts
 from pipelines.ingest.sources.source import Source
 from pipelines.ingest.sources.volume import Grid, Plane
@@ -31,8 +32,6 @@ with epy.lazy_imports():
 
 EXTRA = "medical"
 PATIENT = "patient"
-#: Spacings are alike that differ by no more than this share.
-ALIKE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,17 +119,23 @@ class Volumes(Source):
         """Raise UserError where volumes do not go together: planes, spacings, one that has no neighbours."""
         if absent := tools.missing(EXTRA):
             raise UserError(f"data.source: {self.entry_name} is read by the extra {EXTRA}: {absent}")
-        items = [item for part in self.parts() for item in self.items(part)]
-        grids = {item.name: self.grid_of(item) for item in items}
+        named = self._named()
+        grids = [(name, self.grid_of(item)) for name, item in named]
         if self.neighbours:
-            for item in items:
+            for name, item in named:
                 if self.shape(item)[0] == 1:
-                    raise UserError(f"{self._setting}: {item.name} has one slice, and neighbours is {self.neighbours}: "
+                    raise UserError(f"{self._setting}: {name} has one slice, and neighbours is {self.neighbours}: "
                                     "a slice alone has none. Take it out, or leave neighbours out")
-        self._check_planes(grids)
-        self._check_spacings({name: grid.turned(self._plane(grid)) for name, grid in grids.items()})
-        for item in items:
-            self._check_mask(item)
+        checks.check_planes(self._setting, [(name, self._plane(grid)) for name, grid in grids])
+        if self.spacing is not None:
+            checks.check_spacing_is_known(self._setting, grids)
+        else:
+            axes = slice(0 if self.neighbours else 1, 3)  # what is between slices matters where they go in together
+            turned = [(name, grid.turned(self._plane(grid))) for name, grid in grids]
+            checks.check_spacings(self._setting, turned, axes)
+        for (name, item), (_, grid) in zip(named, grids, strict=True):
+            if item.mask is not None:
+                checks.check_mask(name, Path(item.mask), grid, self._plane(grid))
 
     def fields(self) -> dict[str, Field]:
         fields = {"image": Field(kind="array", shape=(None, None, 1 + 2 * self.neighbours), dtype="float32"),
@@ -245,43 +250,11 @@ class Volumes(Source):
     def _plane(self, grid: Grid) -> Plane | None:
         return grid.plane if self.plane == "acquired" else self.plane
 
-    def _check_planes(self, grids: dict[str, Grid]) -> None:
-        planes = {name: self._plane(grid) for name, grid in grids.items() if grid.plane is not None}
-        first = next(iter(planes), None)
-        other = next((name for name in planes if first is not None and planes[name] != planes[first]), None)
-        if first is not None and other is not None:
-            raise UserError(f"{self._setting}: the slices of {first} are {planes[first]}, and those of {other} "
-                            f"{planes[other]}; give {self._setting}.plane, for instance axial, and all are cut so")
-
-    def _check_spacings(self, grids: dict[str, Grid]) -> None:
-        known = {name: grid.spacing for name, grid in grids.items() if grid.spacing is not None}
-        if self.spacing is not None:
-            if unknown := next((name for name in grids if name not in known), None):
-                raise UserError(f"{self._setting}.spacing: {unknown} does not say how far its pixels are apart; leave "
-                                "spacing out, or take it out")
-            return
-        axes = slice(0 if self.neighbours else 1, 3)  # what is between slices matters where they are seen together
-        first = next(iter(known), None)
-        for name, spacing in known.items():
-            if first is not None and not np.allclose(spacing[axes], known[first][axes], rtol=ALIKE):
-                sides = [" x ".join(f"{side:.4g}" for side in known[one][axes]) for one in (first, name)]
-                raise UserError(f"{self._setting}: {first} has voxels of {sides[0]} mm, and {name} of {sides[1]} mm; "
-                                f"give {self._setting}.spacing, for instance "
-                                f"[{', '.join(f'{side:.4g}' for side in known[first])}], and all are brought to it")
-
-    def _check_mask(self, item: Item) -> None:
-        if item.mask is None:
-            return
-        path = Path(item.mask)
-        grid = self.grid_of(item)
-        plane = self._plane(grid)
-        own, other = grid.turned(plane), nifti_files.grid(path).turned(plane)
-        if own.is_at(other):
-            return
-        shapes = [" x ".join(map(str, one.shape)) for one in (other, own)]
-        where = ("lies elsewhere in the body than it" if own.shape == other.shape
-                 else f"has {shapes[0]} voxels, and it {shapes[1]}")
-        raise UserError(f"data: the mask of {item.name}, {path}, {where}; give masks of their volumes' voxels")
+    def _named(self) -> list[tuple[str, Item]]:
+        """Return all volumes with their names, which say the part where there are several."""
+        parts = self.parts()
+        return [(item.name if len(parts) == 1 else f"{part}/{item.name}", item)
+                for part in parts for item in self.items(part)]
 
     def _root(self, part: Part) -> Path:
         base = Path(self.path)

@@ -82,6 +82,15 @@ def test_spacings_between_slices_matter_where_neighbours_go_in(tmp_path):
         prepared({"dicom": {"path": str(tmp_path), "neighbours": 1}})
 
 
+def test_volumes_of_one_name_in_two_parts_are_two(tmp_path):
+    """Of other patients, as their files say: the spacing of each counts."""
+    values, _ = balls()
+    for part, gap in (("train", 1.0), ("test", 0.5)):
+        write_dicom(tmp_path / part / "images" / "scan1", values, f"patient in {part}", (3.0, gap, gap))
+    with pytest.raises(UserError, match=r"train/scan1 has voxels of 1 x 1 mm, and test/scan1 of 0.5 x 0.5 mm"):
+        prepared({"dicom": str(tmp_path)})
+
+
 def test_mixed_planes_are_refused_or_cut_alike(tmp_path):
     values, _ = balls((12, 12, 12))
     write_nifti(tmp_path / "images" / "a.nii.gz", values, (1, 1, 1), axes="LPS")
