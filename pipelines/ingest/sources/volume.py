@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Literal
 
 from etils import epy
@@ -20,7 +21,7 @@ UPRIGHT: dict[Plane, tuple[str, str, str]] = {
 #: The plane of slices by where their axis points.
 PLANES: dict[str, Plane] = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal", "L": "sagittal",
                             "R": "sagittal"}
-#: Voxels may be off by so much of one and still be at the same place.
+#: Voxels may be off by so much of their shortest side and still be at the same place.
 SLACK = 0.5
 
 
@@ -72,9 +73,10 @@ class Grid:
             return False
         if self.affine is None or other.affine is None or self.spacing is None:
             return True
-        corners = np.array([[0, 0, 0, 1], [*(size - 1 for size in self.shape), 1]], float).T
-        apart = np.abs((self.affine - other.affine) @ corners)[:3]
-        return bool(apart.max() <= SLACK * max(self.spacing))
+        ends = [(0, size - 1) for size in self.shape]
+        corners = np.array([[*corner, 1] for corner in itertools.product(*ends)], float).T
+        apart = np.linalg.norm(((self.affine - other.affine) @ corners)[:3], axis=0)  # nothing between is farther
+        return bool(apart.max() <= SLACK * min(self.spacing))
 
 
 def turned(values: np.ndarray, grid: Grid, plane: Plane | None) -> np.ndarray:

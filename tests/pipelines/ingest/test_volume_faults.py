@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from pydantic import ValidationError
 from pydicom.data import get_testdata_file
+from scipy.spatial.transform import Rotation
 
 from pipelines.errors import UserError
 from pipelines.ingest.sources.source import Source
@@ -133,6 +134,32 @@ def test_masks_of_other_voxels_are_refused(tmp_path, spacing, shape, message):
     write_nifti(tmp_path / "masks" / "1.nii.gz", balls(shape)[1], spacing)
     with pytest.raises(UserError, match=message):
         prepared({"dicom": str(tmp_path)})
+
+
+def test_masks_lie_where_their_volumes_do_at_every_corner(tmp_path):
+    """A mask that is turned about the line between two corners of its volume is right at these alone; one that is off
+    by less than half of a slice may still be off by several pixels."""
+    values, mask = balls((12, 12, 12))
+    write_nifti(tmp_path / "images" / "1.nii.gz", values, (1.0, 1.0, 1.0))
+    own = nibabel.load(tmp_path / "images" / "1.nii.gz").affine
+    turned = own.copy()
+    turned[:3, :3] = own[:3, :3] @ Rotation.from_rotvec(0.3 * np.ones(3)).as_matrix()
+    path = tmp_path / "masks" / "1.nii.gz"
+    path.parent.mkdir()
+    nibabel.save(nibabel.Nifti1Image(mask, turned), path)
+    with pytest.raises(UserError, match=r"the mask of 1, .*, lies elsewhere in the body than it"):
+        prepared({"nifti": str(tmp_path)})
+    write_nifti(tmp_path / "images" / "1.nii.gz", values, (5.0, 0.5, 0.5))
+    own = nibabel.load(tmp_path / "images" / "1.nii.gz").affine
+    for millimetres, is_there in ((0.2, True), (2.0, False)):
+        shifted = own.copy()
+        shifted[0, 3] += millimetres
+        nibabel.save(nibabel.Nifti1Image(mask, shifted), path)
+        if is_there:
+            prepared({"nifti": str(tmp_path)})
+        else:
+            with pytest.raises(UserError, match="lies elsewhere in the body than it"):
+                prepared({"nifti": str(tmp_path)})
 
 
 def test_masks_with_other_numbers_are_refused(tmp_path):
