@@ -202,6 +202,20 @@ def test_files_of_several_times_and_damaged_ones_are_named(tmp_path):
         prepared({"nifti": str(tmp_path)})
 
 
+def test_channels_of_one_volume_are_not_taken_for_patients(tmp_path):
+    values, _ = balls()
+    for name in ("well/a_0000", "well/a_0001", "well/b_0000", "ill/c_0000"):
+        write_nifti(tmp_path / f"{name}.nii.gz", values)
+    with pytest.raises(UserError, match=r"^data.source.nifti: .*a_0000\.nii\.gz and .*a_0001\.nii\.gz are channels of "
+                                        r"one volume by nnU-Net's names, .* give data.source.nifti.patient$"):
+        prepared({"nifti": str(tmp_path)})
+    known = Source.read({"nifti": {"path": str(tmp_path), "patient": r"/(\w)"}})
+    assert [item.name for item in known.items("train")] == ["ill/c", "well/a_0000", "well/a_0001", "well/b"]
+    assert len(set(known.groups("train", "patient", range(48)))) == 3
+    (tmp_path / "well" / "a_0001.nii.gz").unlink()
+    assert [item.name for item in prepared({"nifti": str(tmp_path)}).items("train")] == ["ill/c", "well/a", "well/b"]
+
+
 def test_what_is_not_there_says_what_to_give(tmp_path):
     with pytest.raises(UserError, match=r"data.source.nifti.path: .*none is not there; give a folder with the folders"):
         prepared({"nifti": str(tmp_path / "none")})
