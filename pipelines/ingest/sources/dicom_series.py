@@ -43,6 +43,7 @@ class Frame:
         position, orientation: of its first pixel, and of its rows and columns, in millimetres to the left, the back and
             the head (LPS); None where the file does not say it.
         spacing: of rows and columns in millimetres; None where the file does not say it.
+        gantry: degrees by which the scanner was tilted against the table.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Frame:
     position: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
+    gantry: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,8 @@ def grid(frames: Sequence[Frame]) -> tuple[Grid, list[Frame]]:
     """Return the voxels of a series, and its frames in the order of its slices: along the axis that they are apart on.
 
     Raises:
-        UserError: they are not parallel, not of one size, or unevenly apart.
+        UserError: they are not parallel, not of one size, unevenly apart, or of a tilted gantry, whose slices are moved
+            against each other.
     """
     first = frames[0]
     for one in frames:
@@ -104,6 +107,10 @@ def grid(frames: Sequence[Frame]) -> tuple[Grid, list[Frame]]:
     if tilted is not None:
         raise UserError(f"data.source.dicom: {tilted.path} is turned against {first.path} of the same series; put them "
                         "into folders of their own, with other series numbers, or take one out")
+    if len(frames) > 1 and (leaning := next((one for one in frames if one.gantry), None)) is not None:
+        raise UserError(f"data.source.dicom: {leaning.path} was taken with a gantry tilted by {leaning.gantry:g} "
+                        "degrees (0018,1120), and the slices of its series are moved against each other; correct the "
+                        "tilt of the series (dcm2niix does), or take it out")
     normal = np.cross(across, down)
     places = np.array([np.dot(normal, one.position or (0, 0, 0)) for one in frames])
     order = np.argsort(places, kind="stable")
@@ -113,7 +120,8 @@ def grid(frames: Sequence[Frame]) -> tuple[Grid, list[Frame]]:
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = normal * gap, down * rows, across * columns
     affine[:3, 3] = frames[order[0]].position
     affine[:2] *= -1  # from the left and the back to the right and the front
-    return Grid.of((len(frames), *first.shape), affine), [frames[number] for number in order]
+    known = Grid.of((len(frames), *first.shape), affine)
+    return (known if first.spacing is not None else known.without_spacing()), [frames[number] for number in order]
 
 
 def values(frames: Sequence[Frame]) -> np.ndarray:
@@ -137,7 +145,8 @@ def _header(path: str, version: str) -> Header:
         orientation = _of(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient")
         spacing = (_of(dataset, groups, "PixelMeasuresSequence", "PixelSpacing")
                    or _numbers(dataset.get("ImagerPixelSpacing")))
-        frames.append(Frame(path, number, (int(dataset.Rows), int(dataset.Columns)), position, orientation, spacing))
+        frames.append(Frame(path, number, (int(dataset.Rows), int(dataset.Columns)), position, orientation, spacing,
+                            float(dataset.get("GantryDetectorTilt") or 0)))
     return Header(str(dataset.get("SeriesInstanceUID", path)), str(dataset.get("PatientID") or ""), tuple(frames))
 
 

@@ -33,7 +33,8 @@ class Grid:
         shape: how many there are.
         affine: from their numbers to millimetres to the right's opposite, the front and the head (RAS), (4, 4); None
             where the file does not say where they are.
-        spacing: between slices, rows and columns, in millimetres; None where the file does not say it.
+        spacing: between slices, rows and columns, in millimetres; None where the file does not say it, and each side
+            of a pixel counts as 1.
     """
 
     shape: tuple[int, ...]
@@ -56,8 +57,12 @@ class Grid:
             return self
         turn = _turn(self.affine, plane)
         shape = tuple(np.asarray(self.shape)[np.argsort(turn[:, 0])].tolist())
-        affine = self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape)
-        return Grid.of(shape, affine)
+        known = Grid.of(shape, self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape))
+        return known if self.spacing is not None else known.without_spacing()
+
+    def without_spacing(self) -> Grid:
+        """Return the grid of a volume of which it is known how it lies, and not how far its pixels are apart."""
+        return dataclasses.replace(self, spacing=None)
 
     def resampled(self, spacing: tuple[float, ...] | None) -> Grid:
         """Return the grid of a volume whose voxels were brought to a spacing; itself where there is none."""

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,12 +18,12 @@ from pydantic_core import PydanticCustomError
 from export.targets import tools
 from pipelines.errors import UserError
 from pipelines.features import image_file
-from pipelines.features.feature import Field
+from pipelines.features.feature import Feature, Field
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources import nifti_files, volume
 from pipelines.ingest.sources import volume_checks as checks
 from pipelines.ingest.sources.part_names import folders_of_parts
-from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.source import LookedAt, Source
 from pipelines.ingest.sources.volume import Grid, Plane
 
 with epy.lazy_imports():
@@ -202,11 +202,24 @@ class Volumes(Source):
             raise UserError(f"{path}: has no {self.entry_name} files in it")
         names, images = [], []
         for item in items:
+            if self.spacing is not None:
+                checks.check_spacing_is_known(self._setting, [(item.name, self.grid_of(item))])
             values = self._seen(item)
             titles = [str(path) if len(items) == 1 else f"{path}/{item.name}"]
             names += [f"{titles[0]} slice {number}" if len(values) > 1 else titles[0] for number in range(len(values))]
             images += [volume.stacked(values, number, self.neighbours) for number in range(len(values))]
         return names, images
+
+    def looked_at(self, features: Mapping[str, Feature]) -> LookedAt | None:
+        """Return how many volumes do not say how far their pixels are apart; None where all do."""
+        named = self._named()
+        unknown = [name for name, item in named if self.grid_of(item).spacing is None]
+        if not unknown:
+            return None
+        slices = sum(self.shape(item)[0] for _, item in named)
+        return LookedAt(f"{len(named):,} volumes of {slices:,} slices", examples=slices, faulty=0, first=unknown[0],
+                        faults=[f"{len(unknown):,} without the distance of their pixels, which counts as 1, the first "
+                                f"{unknown[0]}"])
 
     def diagnose(self, part: Part, error: Exception) -> str:
         """Return what a reader said, which TensorFlow hands on among lines of its own."""

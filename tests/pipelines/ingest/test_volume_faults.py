@@ -113,6 +113,48 @@ def test_a_volume_of_one_slice_has_no_neighbours(tmp_path):
         prepared({"dicom": {"path": str(tmp_path), "neighbours": 1}})
 
 
+def changed(folder, **elements):
+    """Give all files of a series other elements; None takes one out."""
+    for path in sorted(folder.iterdir()):
+        file = pydicom.dcmread(path)
+        for name, value in elements.items():
+            if value is None:
+                delattr(file, name)
+            else:
+                setattr(file, name, value)
+        file.save_as(path)
+
+
+def test_a_tilted_gantry_is_refused(tmp_path):
+    write_dicom(tmp_path / "images" / "1", balls()[0])
+    changed(tmp_path / "images" / "1", GantryDetectorTilt=0)
+    prepared({"dicom": str(tmp_path)})
+    changed(tmp_path / "images" / "1", GantryDetectorTilt=-12.5)
+    with pytest.raises(UserError, match=r"^data.source.dicom: .*000\.dcm was taken with a gantry tilted by -12\.5 "
+                                        r"degrees \(0018,1120\), .*; correct the tilt of the series \(dcm2niix does"):
+        prepared({"dicom": str(tmp_path)})
+
+
+@pytest.mark.parametrize("taken_out", [{"PixelSpacing": None}, {"PixelSpacing": None, "ImageOrientationPatient": None}])
+def test_a_spacing_that_is_not_given_is_asked_for_where_it_is_needed_and_else_said(tmp_path, taken_out):
+    values, mask = balls()
+    write_dicom(tmp_path / "images" / "a", values, "a")
+    write_nifti(tmp_path / "masks" / "a.nii.gz", mask)
+    known = prepared({"dicom": str(tmp_path)})
+    assert known.looked_at({}) is None
+    single = "ImageOrientationPatient" in taken_out
+    write_dicom(tmp_path / "images" / "b", values[:1] if single else values, "b", (3.0, 0.5, 0.5))
+    write_nifti(tmp_path / "masks" / "b.nii.gz", mask[:1] if single else mask)
+    changed(tmp_path / "images" / "b", **taken_out)
+    source = prepared({"dicom": str(tmp_path)})
+    assert str(source.looked_at({})) == (f"2 volumes of {13 if single else 24} slices: 1 without the distance of their "
+                                         "pixels, which counts as 1, the first b")
+    with pytest.raises(UserError, match=r"data.source.dicom.spacing: b does not say how far its pixels are apart;"):
+        prepared({"dicom": {"path": str(tmp_path), "spacing": 1}})
+    with pytest.raises(UserError, match=r"data.source.dicom.spacing: b does not say how far its pixels are apart;"):
+        Source.read({"dicom": {"path": str(tmp_path), "spacing": 1}}).examples_in(tmp_path / "images")
+
+
 def test_missing_slices_and_mixed_series_are_named(tmp_path):
     values, _ = balls()
     write_dicom(tmp_path / "images" / "1", values)
