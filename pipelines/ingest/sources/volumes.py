@@ -50,6 +50,11 @@ class Item:
     mask: str | None = None
     label: int | None = None
 
+    @property
+    def target(self) -> str:
+        """Return what a model can learn to answer of it, in words."""
+        return "masks" if self.mask is not None else "folders of classes" if self.label is not None else "no masks"
+
 
 class Volumes(Source):
     """Volumes as slices: each is an example, with its neighbours as further channels."""
@@ -157,9 +162,15 @@ class Volumes(Source):
         return sum(self.shape(item)[0] for item in self.items(part))
 
     def items(self, part: Part) -> list[Item]:
-        """Return the volumes of a part. Raises UserError where there is none, or an image lacks its mask."""
-        root = self._root(part)
-        return list(_items(self, str(root), _version(root)))
+        """Return the volumes of a part. Raises UserError where there is none, an image lacks its mask, or the training
+        part has other targets."""
+        root, learnt = self._root(part), self._root("train")
+        items = _items(self, str(root), _version(root))
+        if root != learnt:
+            first = _items(self, str(learnt), _version(learnt))[0]
+            if (own := items[0].target) != first.target:
+                raise UserError(f"{self._setting}: {learnt} has {first.target}, and {root} {own}; give both the same")
+        return list(items)
 
     def groups(self, part: Part, name: str, positions: Sequence[int]) -> list[str] | None:
         if name != PATIENT:

@@ -233,6 +233,25 @@ def test_a_volume_without_its_mask_is_named(tmp_path):
         prepared({"dicom": str(tmp_path)})
 
 
+def test_parts_that_have_masks_classes_or_neither_do_not_go_together(tmp_path):
+    values, mask = balls()
+    for part in ("train", "test"):
+        write_nifti(tmp_path / part / "images" / f"{part}.nii.gz", values)
+    write_nifti(tmp_path / "train" / "masks" / "train.nii.gz", mask)
+    source = {"nifti": str(tmp_path)}
+    with pytest.raises(UserError, match=r"^data.source.nifti: .*train has masks, and .*test no masks; give both"):
+        prepared(source)
+    write_nifti(tmp_path / "test" / "masks" / "test.nii.gz", mask)
+    shutil.rmtree(tmp_path / "train" / "masks")
+    with pytest.raises(UserError, match=r"^data.source.nifti: .*train has no masks, and .*test masks; give both"):
+        Source.read(source).fingerprint()
+    shutil.rmtree(tmp_path / "train")
+    for name in ("ill", "well"):
+        write_nifti(tmp_path / "train" / name / f"{name}.nii.gz", values)
+    with pytest.raises(UserError, match=r"^data.source.nifti: .*train has folders of classes, and .*test masks; give"):
+        examples(source, "test")
+
+
 def test_files_of_several_times_and_damaged_ones_are_named(tmp_path):
     values, _ = balls()
     write_nifti(tmp_path / "images" / "1.nii.gz", np.stack([values] * 2).transpose(1, 2, 3, 0)[..., 0])
