@@ -213,12 +213,11 @@ def read_gallery(path: Path) -> Gallery:
 
 
 def _of_bundle(folder: Path, model: Path) -> Embedder:
-    listed = {one["path"]: one for one in json.loads((folder / bundle.MODELS).read_text())["models"]
-              if one["target"] == "litert"}
+    listed = {one["path"]: one for one in _read(folder / bundle.MODELS)["models"] if one["target"] == "litert"}
     if model.is_file():
         chosen = model.absolute().relative_to(folder.absolute()).as_posix()
     else:
-        advice = json.loads((folder / manifest.NAME).read_text())["recommended"].get("phone_cpu")
+        advice = _read(folder / manifest.NAME)["recommended"].get("phone_cpu")
         chosen = next((path for path, one in listed.items() if one["name"] == advice), next(iter(listed), ""))
     if chosen not in listed:
         raise UserError(f"{model}: is not a TFLite file that {folder / bundle.MODELS} lists")
@@ -228,6 +227,21 @@ def _of_bundle(folder: Path, model: Path) -> Embedder:
     size = image["shape"][1:]
     return Embedder(folder / chosen, Image(size=tuple(size[:2]), channels=size[2]),
                     _thresholds(listed[chosen].get(bundle.METRICS, {})))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file of a bundle says. Raises UserError where it is not there, or says something else."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: a bundle has this file, and it cannot be read ({error.strerror}); give the whole "
+                        "folder, as litepress wrote it") from None
+    except ValueError:
+        content = None
+    kind = {bundle.MODELS: "models", manifest.NAME: "recommended"}[path.name]
+    if not isinstance(content, dict) or kind not in content:
+        raise UserError(f"{path}: is not what litepress writes into a bundle; give the folder as it was written")
+    return content
 
 
 def _of_run(model: Path) -> Embedder:

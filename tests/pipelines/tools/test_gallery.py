@@ -1,5 +1,6 @@
 """Who is known to a model of embeddings: enroll and identify, with a bundle's file."""
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -81,6 +82,23 @@ def test_who_is_enrolled_is_identified_and_who_is_not_is_unknown(shipped, people
 def test_a_file_of_a_bundle_may_be_named(shipped, people, tmp_path):
     gallery.enroll(shipped / "litert" / "float32.tflite", people, 0.1, tmp_path / "gallery.json")
     assert "Ann" in gallery.identify(shipped, [people / "Ann"], tmp_path / "gallery.json")[0]
+
+
+def test_a_bundle_that_is_not_whole_is_named_in_a_line(litepress, shipped, people, tmp_path):
+    folder = shutil.copytree(shipped, tmp_path / "bundle")
+    (folder / "manifest.json").unlink()
+    asked = ["--gallery", tmp_path / "gallery.json"]
+    assert litepress("enroll", shipped, people, "--far", 0.1, *asked).code == 0
+    for command in (("enroll", folder, people), ("identify", folder, people / "Cy.png")):
+        said = litepress(*command, *asked)
+        assert said.code == 2 and len(said.err.splitlines()) == 1, said.err
+        assert "manifest.json: a bundle has this file, and it cannot be read (No such file" in said.err
+    said = litepress("predict", folder, people / "Cy.png")
+    assert said.code == 2 and len(said.err.splitlines()) == 1 and "is not a model that can be run" in said.err
+    for name in ("manifest.json", "model.json"):
+        (folder / name).write_text("{}")
+        with pytest.raises(UserError, match=rf"{name}: is not what litepress writes into a bundle"):
+            gallery.find_embedder(folder)
 
 
 def test_a_share_that_was_not_measured_is_refused(shipped, people, tmp_path):
