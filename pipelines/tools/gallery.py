@@ -225,8 +225,9 @@ def _of_bundle(folder: Path, model: Path) -> Embedder:
     if image is None:
         raise UserError(f"{model}: takes no image, and embeddings of images are compared")
     size = image["shape"][1:]
-    return Embedder(folder / chosen, Image(size=tuple(size[:2]), channels=size[2]),
-                    _thresholds(listed[chosen].get(bundle.METRICS, {})))
+    feature = Image(size=tuple(size[:2]), channels=size[2], fit="pad" if image.get(bundle.FIT) == bundle.PAD else
+                    "resize")
+    return Embedder(folder / chosen, feature, _thresholds(listed[chosen].get(bundle.METRICS, {})))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,12 +6,16 @@ import keras
 import numpy as np
 import PIL.Image
 import pytest
+import tensorflow as tf
 
 from export.conversion import convert
 from export.keras_models import graph
+from export.predictors import open_predictor
 from export.signature import Signature, Tensor
 from models.embedding import embedding
 from pipelines.errors import UserError
+from pipelines.features.feature import Learnt
+from pipelines.features.image import Image
 from pipelines.tools import gallery
 
 SIGNATURE = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 1), role="image"),),
@@ -82,6 +86,20 @@ def test_who_is_enrolled_is_identified_and_who_is_not_is_unknown(shipped, people
 def test_a_file_of_a_bundle_may_be_named(shipped, people, tmp_path):
     gallery.enroll(shipped / "litert" / "float32.tflite", people, 0.1, tmp_path / "gallery.json")
     assert "Ann" in gallery.identify(shipped, [people / "Ann"], tmp_path / "gallery.json")[0]
+
+
+@pytest.mark.parametrize("fit", ["resize", "pad"])
+def test_a_bundles_file_is_asked_about_images_as_they_were_learnt(shipped, tmp_path, fit):
+    folder = shutil.copytree(shipped, tmp_path / "bundle")
+    written = json.loads((folder / "model.json").read_text())
+    if fit == "pad":
+        written["models"][0]["inputs"][0]["fit"] = "pad"
+    (folder / "model.json").write_text(json.dumps(written))
+    large = picture(tmp_path / "large.png", (0, 1), size=30)
+    learnt = Image(size=8, channels=1, fit=fit)
+    pixels = learnt.load(tf.constant(large.read_bytes()), Learnt()).numpy()[None].astype("float32")
+    expected = open_predictor(folder / "litert" / "float32.tflite").predict({"image": pixels})["embedding"]
+    np.testing.assert_allclose(gallery.embeddings(gallery.find_embedder(folder), [large], None), expected, atol=1e-6)
 
 
 def test_a_bundle_that_is_not_whole_is_named_in_a_line(litepress, shipped, people, tmp_path):
