@@ -19,6 +19,7 @@ from pipelines.errors import UserError
 from pipelines.features import image_file
 from pipelines.features.image import Image
 from pipelines.reporting import results
+from pipelines.tasks.face_recognition import verification
 from pipelines.tasks.face_recognition.measure import THRESHOLD, unit
 from pipelines.tasks.object_detection import detections
 from pipelines.tasks.object_detection.task import ObjectDetection
@@ -46,7 +47,8 @@ class Gallery(BaseModel):
     Args:
         model: SHA-256 of its file, since embeddings of another model do not compare.
         far: share of the pairs of two people that may be taken for one.
-        threshold: the cosine from which on a picture is taken for a person, by that share of the model's test pairs.
+        threshold: the cosine from which on a picture is taken for a person, by that share of the model's test pairs,
+            and of test pictures with identities that were enrolled as these people are.
         people: in the order of their names.
     """
 
@@ -96,15 +98,17 @@ def enroll(model: Path, folder: Path, far: float, gallery: Path, detector: Path 
     files = [file for files in people.values() for file in files]
     vectors = embeddings(embedder, files, detector)
     owners = np.repeat(np.arange(len(people)), [len(files) for files in people.values()])
-    enrolled = [Person(name=name, pictures=len(files), embedding=_direction(vectors[owners == number]).tolist())
-                for number, (name, files) in enumerate(people.items())]
+    templates = [verification.template(vectors[owners == number]).tolist() for number in range(len(people))]
+    enrolled = [Person(name=name, pictures=len(files), embedding=embedding)
+                for (name, files), embedding in zip(people.items(), templates, strict=True)]
     known = Gallery(model=embedder.digest, far=far, threshold=threshold, people=enrolled)
     runs.write_whole(gallery, known.model_dump_json(indent=1) + "\n")
     width = max(map(len, people))
     return [*(f"{person.name:<{width}}  {person.pictures} picture{'' if person.pictures == 1 else 's'}"
               for person in enrolled),
             f"{gallery}: {len(enrolled)} people; from a cosine of {threshold:.3f} on, at most {far:g} of the pairs of "
-            "two people are taken for one"]
+            f"two people are taken for one, and so at most {min(1.0, far * len(enrolled)):g} of the pictures of "
+            "strangers for one of these people"]
 
 
 def identify(model: Path, files: Sequence[Path], gallery: Path, detector: Path | None = None) -> list[str]:
@@ -273,11 +277,6 @@ def _refuse_others(path: Path, signature: Signature) -> None:
     if EMBEDDING not in names or len(signature.inputs) != 1:
         raise UserError(f"{path}: gives {', '.join(names)}, and no {EMBEDDING} of one image; give a model of "
                         "task: face_recognition")
-
-
-def _direction(vectors: np.ndarray) -> np.ndarray:
-    """Return the mean direction of vectors of length 1, (vectors, size) to (size,)."""
-    return unit(vectors.mean(axis=0, keepdims=True))[0]
 
 
 def _cut(image: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -72,6 +72,7 @@ def test_who_is_enrolled_is_identified_and_who_is_not_is_unknown(shipped, people
     assert "3 people; from a cosine of 0.900 on, at most 0.05 of the pairs" in lines[3]
     written = gallery.read_gallery(tmp_path / "gallery.json")
     assert written.threshold == 0.9 and written.far == 0.05, "the strictest that was measured, of at most 0.05"
+    assert "and so at most 0.15 of the pictures of strangers for one of these people" in lines[3]
     for person in written.people:
         assert np.linalg.norm(person.embedding) == pytest.approx(1, abs=1e-6)
     asked = [picture(tmp_path / "ben.png", CORNERS["Ben"], size=30, seed=7),

@@ -65,6 +65,18 @@ def test_who_is_nearest_among_the_enrolled():
     assert np.isnan(verification.rank_1(vectors, np.arange(6)))
 
 
+def test_a_threshold_for_strangers_accepts_at_most_their_share():
+    cosines = np.array([0.9, 0.8, 0.8, 0.5, 0.4, 0.3, 0.2, 0.1])
+    assert [(cosines >= verification.threshold_for(cosines, far)).sum() for far in (0, 0.125, 0.25, 0.375, 0.5, 1)] == [
+        0, 1, 1, 3, 4, 8]
+
+
+def test_cosines_of_strangers_are_those_with_the_mean_direction_of_others():
+    vectors = np.array([[1, 0], [0.6, 0.8], [0, 1]])
+    assert sorted(verification.of_strangers(vectors, np.array([7, 7, 9]), 0)) == pytest.approx(
+        sorted([0.0, 0.8, 0.8 / 3.2 ** 0.5]))
+
+
 def test_drawn_pairs_are_different_and_of_the_kind_that_they_say():
     identities = np.repeat(np.arange(12), 5)
     drawn = pairs.drawn(identities, most=80, folds=10, seed=3)
