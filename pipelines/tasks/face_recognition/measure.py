@@ -84,7 +84,7 @@ class Verification:
         identities, protocol = kept[self.label], self.protocol
         chosen = (pairs.listed(kept[self.listed], identities) if self.listed else
                   pairs.drawn(identities, protocol.most, protocol.folds, protocol.seed))
-        cosines = np.einsum("ij,ij->i", vectors[chosen.first], vectors[chosen.second])
+        cosines = verification.cosines_of(vectors, chosen.first, chosen.second)
         if chosen.alike.all() or not chosen.alike.any():
             return self._of_one_kind(vectors, identities)
         curve = verification.curve(cosines, chosen.alike)

@@ -12,6 +12,8 @@ with epy.lazy_imports():
 
 #: Identities that are enrolled to see how near strangers are to them, and strangers' pictures, at most.
 ENROLLED, ASKED = 1_000, 10_000
+#: Pictures, or pairs, that are compared at once.
+BLOCK = 1_024
 #: A shorter vector has no direction.
 SHORTEST = 1e-12
 
@@ -140,5 +142,22 @@ def rank_1(embeddings: np.ndarray, identities: np.ndarray) -> float:
     asked[enrolled] = False
     if not asked.any():
         return float("nan")
-    nearest = enrolled[(embeddings[asked] @ embeddings[enrolled].T).argmax(axis=1)]
-    return float((identities[nearest] == identities[asked]).mean())
+    gallery, questions = embeddings[enrolled], np.flatnonzero(asked)
+    right = 0
+    for start in range(0, len(questions), BLOCK):
+        some = questions[start:start + BLOCK]
+        nearest = enrolled[(embeddings[some] @ gallery.T).argmax(axis=1)]
+        right += int((identities[nearest] == identities[some]).sum())
+    return right / len(questions)
+
+
+def cosines_of(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the cosines of pairs, (pairs,).
+
+    Args:
+        embeddings: of length 1, (pictures, size).
+        first, second: positions of the pictures of each pair, (pairs,).
+    """
+    parts = [np.einsum("ij,ij->i", embeddings[first[start:start + BLOCK]], embeddings[second[start:start + BLOCK]])
+             for start in range(0, len(first), BLOCK)]
+    return np.concatenate([np.zeros(0, embeddings.dtype), *parts])
