@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 from sklearn import metrics
 
+from export.keras_models import graph
 from export.signature import Function, Signature, Tensor
+from export.targets import saved_model
 from pipelines.errors import UserError
 from pipelines.features import Learnt
 from pipelines.ingest.index import Index, Split
@@ -222,6 +224,18 @@ def test_a_folder_of_images_and_masks_ends_as_verified_files(shapes):
     served = next(one for one in model["models"] if one["name"] == "saved_model")["signatures"]
     assert set(served) == {"serving_default", "serving_bytes"}
     assert all(text.endswith("-> logits, mask") for text in served.values())
+
+
+def test_a_servers_model_answers_without_its_run(litepress, tmp_path):
+    """Which gives masks beside its logits."""
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, keras.layers.Conv2D(2, 1, name="logits")(image))
+    signature = Signature(inputs=(Tensor(name="image", dtype="uint8", shape=(8, 8, 3), role="image"),),
+                          outputs=(Tensor(name="logits", dtype="float32", shape=(8, 8, 2), role="logits"),))
+    saved_model.export(model, tmp_path / "1", [semantic_segmentation.with_mask(graph.function(model, signature))])
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    said = litepress("predict", tmp_path / "1", tmp_path / "a.png")
+    assert said.code == 0 and re.search(r"a\.png +[01] 100\.0%$", said.out.strip()), said.out + said.err
 
 
 @pytest.mark.slow
