@@ -24,6 +24,9 @@ CHECKSUMS = "SHA256SUMS"
 MOST_WORDS = 5
 #: What is in a bundle beside its models.
 LABELS, MODELS, CARD, CODE = "labels.txt", "model.json", "MODEL_CARD.md", "code"
+#: What model.json calls how images of another size are brought to the model's, and what it has there where they are not
+#: resized.
+FIT, PAD = "fit", "pad"
 #: What model.json calls the numbers that were measured of a model.
 METRICS = "metrics"
 
@@ -106,6 +109,8 @@ def _tensors(signature: FileSignature, about: Description) -> dict[str, list[dic
 def _tensor(info: TensorInfo, tensor: Tensor) -> dict[str, Any]:
     described: dict[str, Any] = {"name": info.name, "dtype": info.dtype, "shape": list(info.shape),
                                  "meaning": tensor.meaning, **_column(tensor)}
+    if tensor.role == "image" and tensor.padded:
+        described[FIT] = PAD
     if tensor.parts:
         described["columns"] = [{"position": number, "name": part.name, "meaning": part.meaning, **_column(part)}
                                 for number, part in enumerate(tensor.parts)]

@@ -71,7 +71,8 @@ class Image(Feature, name="image", shorthand="size"):
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         colours = "RGB" if self.channels == 3 else "grey"
-        return Tensor(name=name, dtype="uint8", shape=self.shape, role="image", meaning=f"raw pixels 0..255, {colours}")
+        return Tensor(name=name, dtype="uint8", shape=self.shape, role="image", meaning=f"raw pixels 0..255, {colours}",
+                      padded=self.fit == "pad")
 
     def load(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return the first frame of a file as raw pixels, uint8 (height, width, channels), with what Pillow reads.

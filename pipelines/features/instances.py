@@ -83,9 +83,10 @@ class Instances(Feature, name="instances", shorthand="size"):
         return tf.ensure_shape(prepared, (*values.shape, CHANNELS))
 
     def encode(self, value: np.ndarray) -> tuple[str, bytes]:
-        """Return numbers (height, width), at most 65,535, as a grey PNG file of 16 bits."""
+        """Return numbers (height, width) as a grey PNG file of 16 bits, those above 65,535 as others."""
         file = io.BytesIO()
-        PIL.Image.fromarray(value.astype("uint16")).save(file, "PNG")
+        kept = value if value.max(initial=0) < 2**16 else renumbered(value)
+        PIL.Image.fromarray(kept.astype("uint16")).save(file, "PNG")
         return "png", file.getvalue()
 
     def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
@@ -105,6 +106,11 @@ def count(numbers: np.ndarray) -> int:
     return len(np.unique(numbers[numbers > 0]))
 
 
+def renumbered(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers of things, (height, width), as 1, 2, 3 and so on, in the same order; 0 is none."""
+    return np.searchsorted(np.unique(numbers[numbers > 0]), numbers, side="right")
+
+
 def prepared_of(numbers: np.ndarray) -> np.ndarray:
     """Return, for numbers (batch, height, width), which pixels are of a thing and how far they are inside, float32
     (batch, height, width, 2)."""
@@ -120,10 +126,9 @@ def distances(numbers: np.ndarray) -> np.ndarray:
     as outside.
     """
     result = np.zeros(numbers.shape, "float32")
-    for number, part in enumerate(scipy.ndimage.find_objects(numbers), start=1):
-        if part is None:
-            continue
-        own = numbers[part] == number
+    things = renumbered(numbers)  # every number up to the largest is looked for, and that may be in the billions
+    for number, part in enumerate(scipy.ndimage.find_objects(things), start=1):
+        own = things[part] == number
         inside = scipy.ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
         result[part][own] = (inside / inside.max())[own]
     return result

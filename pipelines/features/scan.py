@@ -45,7 +45,8 @@ class Scan(Image, name="scan"):
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         low, high = window_of(learnt)
         return Tensor(name=name, dtype="float32", shape=(*self.size, int(learnt.statistics[CHANNELS][0])),
-                      meaning=f"values as they are rescaled in the scanner's file; {low:g} is black, {high:g} white")
+                      meaning=f"values as they are rescaled in the scanner's file; {low:g} is black, {high:g} white",
+                      padded=self.fit == "pad")
 
     def load(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         return self.decode(value, learnt)

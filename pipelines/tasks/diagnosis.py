@@ -29,6 +29,8 @@ CONFIDENCE = 0.95
 SENSITIVITIES = (0.9, 0.95, 0.99)
 #: The probability from which on an answer is positive: that at which two classes meet.
 HALF = 0.5
+#: The smallest and the largest threshold: that of an answer which is sure has no logit.
+ENDS = (1e-300, 1 - 2**-53)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,13 +157,13 @@ def share(count: int, total: int) -> Interval:
 
 def threshold_for(scores: np.ndarray, ill: np.ndarray, sensitivity: float) -> float:
     """Return the largest score from which on at least a share of the positive examples is answered so, half-way to the
-    next score below; 0.5 where there are no positive examples."""
+    next score below, and within `ENDS`; 0.5 where there are no positive examples."""
     positive = np.sort(scores[ill])
     if not len(positive):
         return HALF
     found = positive[len(positive) - int(np.ceil(sensitivity * len(positive) - 1e-9))]
     below = scores[scores < found]
-    return float((found + (below.max() if len(below) else 0.0)) / 2)
+    return float(np.clip((found + (below.max() if len(below) else 0.0)) / 2, *ENDS))
 
 
 def operating_points(validation: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Table:

@@ -1,13 +1,15 @@
 """What a model says of the pixels of a user's own images: as files of its numbers, and over the images."""
 from __future__ import annotations
 
+import collections
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from etils import epy
 
 from pipelines.errors import UserError
-from pipelines.features import scan
+from pipelines.features import image_file, scan
 from pipelines.figures import figures
 from pipelines.ingest.index import Index
 
@@ -20,6 +22,8 @@ with epy.lazy_imports():
 STRENGTH = 0.45
 #: Behind the name of a file with numbers.
 SUFFIX = "_mask"
+#: What is taken off the names of files: endings of images, and of volumes.
+ENDINGS = image_file.SUFFIXES | {".nii", ".dcm", ".dicom", ".ima"}
 
 
 def write(files: Sequence[Path], images: Sequence[np.ndarray], masks: Sequence[np.ndarray], index: Index,
@@ -28,7 +32,7 @@ def write(files: Sequence[Path], images: Sequence[np.ndarray], masks: Sequence[n
     and `<name>.png`, the image with a colour for each number but 0.
 
     Args:
-        files: whose names are taken.
+        files: whose names are taken, see `names_of`.
         images: raw, as the model was given them, (height, width, channels).
         masks: whole numbers (height, width).
         folder: is made where it is not there.
@@ -38,10 +42,8 @@ def write(files: Sequence[Path], images: Sequence[np.ndarray], masks: Sequence[n
     """
     folder.mkdir(parents=True, exist_ok=True)
     own = {file.resolve() for file in files}
-    taken: set[str] = set()
     window = next(iter(scan.windows(index.learnt).values()), (0.0, scan.LEVELS))
-    for file, image, mask in zip(files, images, masks, strict=True):
-        name = _name(file, taken)
+    for name, image, mask in zip(names_of(files), images, masks, strict=True):
         targets = [folder / f"{name}.png", folder / f"{name}{SUFFIX}.png"]
         if covered := next((target for target in targets if target.resolve() in own), None):
             raise UserError(f"predict: --out {folder}: {covered} is one of the images; give another folder")
@@ -65,11 +67,30 @@ def over(image: np.ndarray, mask: np.ndarray, window: tuple[float, float]) -> PI
     return PIL.Image.fromarray(mixed.round().astype("uint8"))
 
 
-def _name(file: Path, taken: set[str]) -> str:
-    """Return a name for the drawing that no other has."""
-    name, number = file.stem, 1
+def names_of(files: Sequence[Path]) -> list[str]:
+    """Return what the drawings of files are called, each otherwise: as its file without its ending, where several are
+    called so with the folder before it, and else with a number behind it. A slice of a volume keeps its number."""
+    plain = [_without_ending(file.name) for file in files]
+    counts = collections.Counter(plain)
+    named = [name if counts[name] == 1 or not file.parent.name else f"{file.parent.name}_{name}"
+             for file, name in zip(files, plain, strict=True)]
+    taken: set[str] = set()
+    return [_free(name, taken) for name in named]
+
+
+def _without_ending(name: str) -> str:
+    """Return a name without the ending of an image or a volume: numbers with dots have none."""
+    whole, behind = re.fullmatch(r"(.*?)((?: slice \d+)?)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    stem = whole.removesuffix(".gz")
+    path = Path(stem)
+    return (path.stem if path.suffix.lower() in ENDINGS else whole) + behind
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    """Return a name that no other drawing has, and take it."""
+    name, number = wanted, 1
     while {name, f"{name}{SUFFIX}"} & taken:
         number += 1
-        name = f"{file.stem}_{number}"
+        name = f"{wanted}_{number}"
     taken |= {name, f"{name}{SUFFIX}"}
     return name

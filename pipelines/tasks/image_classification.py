@@ -69,7 +69,10 @@ class ImageClassification(Task, name="image_classification"):
         return METRICS if self.positive is None else diagnosis.METRICS
 
     def dimensions(self, index: Index) -> dict[str, Any]:
-        self._positive_of(index)
+        positive = self._positive_of(index)
+        counts = index.counts.get("validation", {}).get(LABEL)
+        if self.sensitivity is not None and counts is not None:
+            self._refuse_one_class(counts, index.names(LABEL), positive or 0)
         return {"input_shape": index.inputs[IMAGE].shape, "classes": len(index.names(LABEL))}
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
@@ -95,6 +98,7 @@ class ImageClassification(Task, name="image_classification"):
         positive = self._positive_of(data.index)
         if self.sensitivity is not None and positive is not None:
             scores = softmax(logits.astype(float) * factor)[:, positive]
+            self._refuse_one_class(np.bincount(labels, minlength=2), data.index.names(LABEL), positive)
             threshold = diagnosis.threshold_for(scores, labels == positive, self.sensitivity)
             shift[positive] = np.log1p(-threshold) - np.log(threshold)
             done.append(f"{self.positive} is answered from a probability of {threshold:.4f} on, for a sensitivity of "
@@ -111,6 +115,11 @@ class ImageClassification(Task, name="image_classification"):
         for part in ("validation", "test"):
             logits, labels = _answers_of(predictor.predict, data, part)
             parts[part] = softmax(logits.astype(float))[:, positive], labels == positive
+        _, ill = parts["validation"]
+        if ill.all() or not ill.any():
+            absent = data.index.names(LABEL)[1 - positive if ill.all() else positive]
+            limit = f"The validation examples have none of {absent}, so that no operating points are chosen on them."
+            return evaluation.model_copy(update={"limits": [*evaluation.limits, limit]})
         table = diagnosis.operating_points(parts["validation"], parts["test"])
         return evaluation.model_copy(update={"tables": [*evaluation.tables[:1], table, *evaluation.tables[1:]]})
 
@@ -148,6 +157,18 @@ class ImageClassification(Task, name="image_classification"):
         scored = [classes.with_scores(function) for function in functions]
         return [*scored, classes.best_first(of_examples(scored[1]), data.index.names(LABEL))]
 
+    def _refuse_one_class(self, counts: Sequence[int], names: Sequence[str], positive: int) -> None:
+        """Raise UserError where the validation examples are not of both classes.
+
+        Args:
+            counts: of the validation examples, by class.
+            positive: the number of the class that is looked for.
+        """
+        for number in (positive, 1 - positive):
+            if not counts[number]:
+                raise UserError(f"task.image_classification.sensitivity: the threshold for it is chosen on the "
+                                f"validation examples, and none of these is {names[number]}; raise data.validation, "
+                                "add examples of it, or leave sensitivity out")
 
     def _positive_of(self, index: Index) -> int | None:
         """Return the number of the class that is looked for; None where none is. Raises UserError."""

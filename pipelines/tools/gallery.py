@@ -19,6 +19,7 @@ from pipelines.errors import UserError
 from pipelines.features import image_file
 from pipelines.features.image import Image
 from pipelines.reporting import results
+from pipelines.tasks.face_recognition import verification
 from pipelines.tasks.face_recognition.measure import THRESHOLD, unit
 from pipelines.tasks.object_detection import detections
 from pipelines.tasks.object_detection.task import ObjectDetection
@@ -46,7 +47,8 @@ class Gallery(BaseModel):
     Args:
         model: SHA-256 of its file, since embeddings of another model do not compare.
         far: share of the pairs of two people that may be taken for one.
-        threshold: the cosine from which on a picture is taken for a person, by that share of the model's test pairs.
+        threshold: the cosine from which on a picture is taken for a person, by that share of the model's test pairs,
+            and of test pictures with identities that were enrolled as these people are.
         people: in the order of their names.
     """
 
@@ -96,15 +98,17 @@ def enroll(model: Path, folder: Path, far: float, gallery: Path, detector: Path 
     files = [file for files in people.values() for file in files]
     vectors = embeddings(embedder, files, detector)
     owners = np.repeat(np.arange(len(people)), [len(files) for files in people.values()])
-    enrolled = [Person(name=name, pictures=len(files), embedding=_direction(vectors[owners == number]).tolist())
-                for number, (name, files) in enumerate(people.items())]
+    templates = [verification.template(vectors[owners == number]).tolist() for number in range(len(people))]
+    enrolled = [Person(name=name, pictures=len(files), embedding=embedding)
+                for (name, files), embedding in zip(people.items(), templates, strict=True)]
     known = Gallery(model=embedder.digest, far=far, threshold=threshold, people=enrolled)
     runs.write_whole(gallery, known.model_dump_json(indent=1) + "\n")
     width = max(map(len, people))
     return [*(f"{person.name:<{width}}  {person.pictures} picture{'' if person.pictures == 1 else 's'}"
               for person in enrolled),
             f"{gallery}: {len(enrolled)} people; from a cosine of {threshold:.3f} on, at most {far:g} of the pairs of "
-            "two people are taken for one"]
+            f"two people are taken for one, and so at most {min(1.0, far * len(enrolled)):g} of the pictures of "
+            "strangers for one of these people"]
 
 
 def identify(model: Path, files: Sequence[Path], gallery: Path, detector: Path | None = None) -> list[str]:
@@ -213,12 +217,11 @@ def read_gallery(path: Path) -> Gallery:
 
 
 def _of_bundle(folder: Path, model: Path) -> Embedder:
-    listed = {one["path"]: one for one in json.loads((folder / bundle.MODELS).read_text())["models"]
-              if one["target"] == "litert"}
+    listed = {one["path"]: one for one in _read(folder / bundle.MODELS)["models"] if one["target"] == "litert"}
     if model.is_file():
         chosen = model.absolute().relative_to(folder.absolute()).as_posix()
     else:
-        advice = json.loads((folder / manifest.NAME).read_text())["recommended"].get("phone_cpu")
+        advice = _read(folder / manifest.NAME)["recommended"].get("phone_cpu")
         chosen = next((path for path, one in listed.items() if one["name"] == advice), next(iter(listed), ""))
     if chosen not in listed:
         raise UserError(f"{model}: is not a TFLite file that {folder / bundle.MODELS} lists")
@@ -226,8 +229,24 @@ def _of_bundle(folder: Path, model: Path) -> Embedder:
     if image is None:
         raise UserError(f"{model}: takes no image, and embeddings of images are compared")
     size = image["shape"][1:]
-    return Embedder(folder / chosen, Image(size=tuple(size[:2]), channels=size[2]),
-                    _thresholds(listed[chosen].get(bundle.METRICS, {})))
+    feature = Image(size=tuple(size[:2]), channels=size[2], fit="pad" if image.get(bundle.FIT) == bundle.PAD else
+                    "resize")
+    return Embedder(folder / chosen, feature, _thresholds(listed[chosen].get(bundle.METRICS, {})))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file of a bundle says. Raises UserError where it is not there, or says something else."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: a bundle has this file, and it cannot be read ({error.strerror}); give the whole "
+                        "folder, as litepress wrote it") from None
+    except ValueError:
+        content = None
+    kind = {bundle.MODELS: "models", manifest.NAME: "recommended"}[path.name]
+    if not isinstance(content, dict) or kind not in content:
+        raise UserError(f"{path}: is not what litepress writes into a bundle; give the folder as it was written")
+    return content
 
 
 def _of_run(model: Path) -> Embedder:
@@ -258,11 +277,6 @@ def _refuse_others(path: Path, signature: Signature) -> None:
     if EMBEDDING not in names or len(signature.inputs) != 1:
         raise UserError(f"{path}: gives {', '.join(names)}, and no {EMBEDDING} of one image; give a model of "
                         "task: face_recognition")
-
-
-def _direction(vectors: np.ndarray) -> np.ndarray:
-    """Return the mean direction of vectors of length 1, (vectors, size) to (size,)."""
-    return unit(vectors.mean(axis=0, keepdims=True))[0]
 
 
 def _cut(image: np.ndarray, box: np.ndarray) -> np.ndarray:

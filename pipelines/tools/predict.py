@@ -102,11 +102,12 @@ def answers(asked: Asked, files: Sequence[Path], out: Path | None = None) -> lis
     except ValueError as error:
         raise UserError(str(error)) from error
     signature = main_signature(predictor)
-    shapes = [tensor.shape for tensor in signature.outputs]
+    names = [tensor.name for tensor in signature.outputs]
+    shapes = [tensor.shape for tensor in signature.outputs  # a server's masks are those of the logits beside them
+              if tensor.name != MASK or OUTPUT not in names]
     if asked.is_guessed and any(len(shape) in (2, 4) for shape in shapes):
-        names = ", ".join(tensor.name for tensor in signature.outputs)
-        raise UserError(f"predict: {asked.path} gives {names}, which is no class of an image or of its pixels; ask it "
-                        "in its run's folder, which says what they mean")
+        raise UserError(f"predict: {asked.path} gives {', '.join(names)}, which is no class of an image or of its "
+                        "pixels; ask it in its run's folder, which says what they mean")
     if asked.is_guessed and any(len(shape) == 3 for shape in shapes):
         asked = _of_pixels(asked)
     if isinstance(asked.task, InWindows) and asked.task.windows is not None:

@@ -41,7 +41,7 @@ class Dicom(Volumes, name="dicom", shorthand="path"):
         items = []
         for (parent, _), paths in series.items():
             is_alone = parent != folder and parents.count(parent) == 1
-            named = parent if is_alone else paths[0].with_suffix("")
+            named = parent if is_alone else dicom_series.without_ending(paths[0])
             items.append(Item(str(named.relative_to(folder)), tuple(map(str, paths))))
         return sorted(items, key=lambda item: item.name)
 

@@ -43,6 +43,7 @@ class Frame:
         position, orientation: of its first pixel, and of its rows and columns, in millimetres to the left, the back and
             the head (LPS); None where the file does not say it.
         spacing: of rows and columns in millimetres; None where the file does not say it.
+        gantry: degrees by which the scanner was tilted against the table.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Frame:
     position: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
+    gantry: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,11 @@ def files(folder: Path) -> list[Path]:
             not path.suffix.strip("." + string.digits) and pydicom.misc.is_dicom(path))))
 
 
+def without_ending(path: Path) -> Path:
+    """Return the path of a file without its ending; one that is called by numbers with dots has none."""
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+
+
 def header(path: Path) -> Header:
     """Return what a file says. Raises UserError where it is no DICOM file, or one without grey pixels."""
     status = os.stat(path)
@@ -80,7 +87,8 @@ def grid(frames: Sequence[Frame]) -> tuple[Grid, list[Frame]]:
     """Return the voxels of a series, and its frames in the order of its slices: along the axis that they are apart on.
 
     Raises:
-        UserError: they are not parallel, not of one size, or unevenly apart.
+        UserError: they are not parallel, not of one size, unevenly apart, or of a tilted gantry, whose slices are moved
+            against each other.
     """
     first = frames[0]
     for one in frames:
@@ -99,6 +107,10 @@ def grid(frames: Sequence[Frame]) -> tuple[Grid, list[Frame]]:
     if tilted is not None:
         raise UserError(f"data.source.dicom: {tilted.path} is turned against {first.path} of the same series; put them "
                         "into folders of their own, with other series numbers, or take one out")
+    if len(frames) > 1 and (leaning := next((one for one in frames if one.gantry), None)) is not None:
+        raise UserError(f"data.source.dicom: {leaning.path} was taken with a gantry tilted by {leaning.gantry:g} "
+                        "degrees (0018,1120), and the slices of its series are moved against each other; correct the "
+                        "tilt of the series (dcm2niix does), or take it out")
     normal = np.cross(across, down)
     places = np.array([np.dot(normal, one.position or (0, 0, 0)) for one in frames])
     order = np.argsort(places, kind="stable")
@@ -108,7 +120,8 @@ def grid(frames: Sequence[Frame]) -> tuple[Grid, list[Frame]]:
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = normal * gap, down * rows, across * columns
     affine[:3, 3] = frames[order[0]].position
     affine[:2] *= -1  # from the left and the back to the right and the front
-    return Grid.of((len(frames), *first.shape), affine), [frames[number] for number in order]
+    known = Grid.of((len(frames), *first.shape), affine)
+    return (known if first.spacing is not None else known.without_spacing()), [frames[number] for number in order]
 
 
 def values(frames: Sequence[Frame]) -> np.ndarray:
@@ -125,17 +138,15 @@ def _header(path: str, version: str) -> Header:
     if dataset.get("SamplesPerPixel", 1) != 1 or not str(dataset.get("PhotometricInterpretation")).startswith("MONO"):
         raise UserError(f"data.source.dicom: {path} is in colours ({dataset.get('PhotometricInterpretation')}); scans "
                         "are grey. Take it out, or save it as a PNG for image_folder")
-    shared = _first(dataset, "SharedFunctionalGroupsSequence")
-    count = int(dataset.get("NumberOfFrames") or 1)
-    each = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * count
     frames = []
-    for number in range(count):
-        groups = [group for group in (each[number] if number < len(each) else None, shared) if group is not None]
+    for number in range(int(dataset.get("NumberOfFrames") or 1)):
+        groups = _groups(dataset, number)
         position = _of(dataset, groups, "PlanePositionSequence", "ImagePositionPatient")
         orientation = _of(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient")
         spacing = (_of(dataset, groups, "PixelMeasuresSequence", "PixelSpacing")
                    or _numbers(dataset.get("ImagerPixelSpacing")))
-        frames.append(Frame(path, number, (int(dataset.Rows), int(dataset.Columns)), position, orientation, spacing))
+        frames.append(Frame(path, number, (int(dataset.Rows), int(dataset.Columns)), position, orientation, spacing,
+                            float(dataset.get("GantryDetectorTilt") or 0)))
     return Header(str(dataset.get("SeriesInstanceUID", path)), str(dataset.get("PatientID") or ""), tuple(frames))
 
 
@@ -151,25 +162,32 @@ def _decoded(path: str) -> np.ndarray:
                         "what pydicom names, or save it uncompressed") from error
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # in which what is large is dark
         stored = (2 ** int(dataset.BitsStored) - 1 if dataset.get("PixelRepresentation", 0) == 0 else -1) - stored
-    rescaled = pydicom.pixels.apply_modality_lut(stored, _with_rescaling(dataset))
-    return np.asarray(rescaled, "float32").reshape(-1, *stored.shape[-2:])
+    frames = stored.reshape(-1, *stored.shape[-2:])
+    if "RescaleSlope" in dataset or "ModalityLUTSequence" in dataset:
+        return np.asarray(pydicom.pixels.apply_modality_lut(frames, dataset), "float32")
+    slopes, intercepts = np.array([_rescaling(dataset, number) for number in range(len(frames))]).T[..., None, None]
+    return np.asarray(frames * slopes + intercepts, "float32")
 
 
 def _pixels(path: str, number: int) -> np.ndarray:
     return _decoded(path)[number]
 
 
-def _with_rescaling(dataset: Dataset) -> Dataset:
-    """Return the dataset with the rescaling of its frames where older readers look for it."""
-    if "RescaleSlope" in dataset or "ModalityLUTSequence" in dataset:
-        return dataset
-    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        rescaling = _first(_first(dataset, name), "PixelValueTransformationSequence")
+def _rescaling(dataset: Dataset, number: int) -> tuple[float, float]:
+    """Return slope and intercept of a frame: its own, else those that all have in common, else none."""
+    for groups in _groups(dataset, number):
+        rescaling = _first(groups, "PixelValueTransformationSequence")
         if rescaling is not None:
-            dataset.RescaleSlope = rescaling.RescaleSlope
-            dataset.RescaleIntercept = rescaling.RescaleIntercept
-            break
-    return dataset
+            return float(rescaling.RescaleSlope), float(rescaling.RescaleIntercept)
+    return 1.0, 0.0
+
+
+def _groups(dataset: Dataset, number: int) -> list[Dataset]:
+    """Return the functional groups of a frame, its own before those of all."""
+    each = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    own = [each[number]] if number < len(each) else []
+    shared = _first(dataset, "SharedFunctionalGroupsSequence")
+    return own if shared is None else [*own, shared]
 
 
 def _read(path: str, **settings: Any) -> Dataset:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Literal
 
 from etils import epy
@@ -20,7 +21,7 @@ UPRIGHT: dict[Plane, tuple[str, str, str]] = {
 #: The plane of slices by where their axis points.
 PLANES: dict[str, Plane] = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal", "L": "sagittal",
                             "R": "sagittal"}
-#: Voxels may be off by so much of one and still be at the same place.
+#: Voxels may be off by so much of their shortest side and still be at the same place.
 SLACK = 0.5
 
 
@@ -32,7 +33,8 @@ class Grid:
         shape: how many there are.
         affine: from their numbers to millimetres to the right's opposite, the front and the head (RAS), (4, 4); None
             where the file does not say where they are.
-        spacing: between slices, rows and columns, in millimetres; None where the file does not say it.
+        spacing: between slices, rows and columns, in millimetres; None where the file does not say it, and each side
+            of a pixel counts as 1.
     """
 
     shape: tuple[int, ...]
@@ -55,8 +57,12 @@ class Grid:
             return self
         turn = _turn(self.affine, plane)
         shape = tuple(np.asarray(self.shape)[np.argsort(turn[:, 0])].tolist())
-        affine = self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape)
-        return Grid.of(shape, affine)
+        known = Grid.of(shape, self.affine @ nibabel.orientations.inv_ornt_aff(turn, self.shape))
+        return known if self.spacing is not None else known.without_spacing()
+
+    def without_spacing(self) -> Grid:
+        """Return the grid of a volume of which it is known how it lies, and not how far its pixels are apart."""
+        return dataclasses.replace(self, spacing=None)
 
     def resampled(self, spacing: tuple[float, ...] | None) -> Grid:
         """Return the grid of a volume whose voxels were brought to a spacing; itself where there is none."""
@@ -72,9 +78,10 @@ class Grid:
             return False
         if self.affine is None or other.affine is None or self.spacing is None:
             return True
-        corners = np.array([[0, 0, 0, 1], [*(size - 1 for size in self.shape), 1]], float).T
-        apart = np.abs((self.affine - other.affine) @ corners)[:3]
-        return bool(apart.max() <= SLACK * max(self.spacing))
+        ends = [(0, size - 1) for size in self.shape]
+        corners = np.array([[*corner, 1] for corner in itertools.product(*ends)], float).T
+        apart = np.linalg.norm(((self.affine - other.affine) @ corners)[:3], axis=0)  # nothing between is farther
+        return bool(apart.max() <= SLACK * min(self.spacing))
 
 
 def turned(values: np.ndarray, grid: Grid, plane: Plane | None) -> np.ndarray:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,11 +18,12 @@ from pydantic_core import PydanticCustomError
 from export.targets import tools
 from pipelines.errors import UserError
 from pipelines.features import image_file
-from pipelines.features.feature import Field
+from pipelines.features.feature import Feature, Field
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources import nifti_files, volume
+from pipelines.ingest.sources import volume_checks as checks
 from pipelines.ingest.sources.part_names import folders_of_parts
-from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.source import LookedAt, Source
 from pipelines.ingest.sources.volume import Grid, Plane
 
 with epy.lazy_imports():
@@ -31,8 +32,6 @@ with epy.lazy_imports():
 
 EXTRA = "medical"
 PATIENT = "patient"
-#: Spacings are alike that differ by no more than this share.
-ALIKE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +49,11 @@ class Item:
     paths: tuple[str, ...]
     mask: str | None = None
     label: int | None = None
+
+    @property
+    def target(self) -> str:
+        """Return what a model can learn to answer of it, in words."""
+        return "masks" if self.mask is not None else "folders of classes" if self.label is not None else "no masks"
 
 
 class Volumes(Source):
@@ -120,17 +124,23 @@ class Volumes(Source):
         """Raise UserError where volumes do not go together: planes, spacings, one that has no neighbours."""
         if absent := tools.missing(EXTRA):
             raise UserError(f"data.source: {self.entry_name} is read by the extra {EXTRA}: {absent}")
-        items = [item for part in self.parts() for item in self.items(part)]
-        grids = {item.name: self.grid_of(item) for item in items}
+        named = self._named()
+        grids = [(name, self.grid_of(item)) for name, item in named]
         if self.neighbours:
-            for item in items:
+            for name, item in named:
                 if self.shape(item)[0] == 1:
-                    raise UserError(f"{self._setting}: {item.name} has one slice, and neighbours is {self.neighbours}: "
+                    raise UserError(f"{self._setting}: {name} has one slice, and neighbours is {self.neighbours}: "
                                     "a slice alone has none. Take it out, or leave neighbours out")
-        self._check_planes(grids)
-        self._check_spacings({name: grid.turned(self._plane(grid)) for name, grid in grids.items()})
-        for item in items:
-            self._check_mask(item)
+        checks.check_planes(self._setting, [(name, self._plane(grid)) for name, grid in grids])
+        if self.spacing is not None:
+            checks.check_spacing_is_known(self._setting, grids)
+        else:
+            axes = slice(0 if self.neighbours else 1, 3)  # what is between slices matters where they go in together
+            turned = [(name, grid.turned(self._plane(grid))) for name, grid in grids]
+            checks.check_spacings(self._setting, turned, axes)
+        for (name, item), (_, grid) in zip(named, grids, strict=True):
+            if item.mask is not None:
+                checks.check_mask(name, Path(item.mask), grid, self._plane(grid))
 
     def fields(self) -> dict[str, Field]:
         fields = {"image": Field(kind="array", shape=(None, None, 1 + 2 * self.neighbours), dtype="float32"),
@@ -152,9 +162,15 @@ class Volumes(Source):
         return sum(self.shape(item)[0] for item in self.items(part))
 
     def items(self, part: Part) -> list[Item]:
-        """Return the volumes of a part. Raises UserError where there is none, or an image lacks its mask."""
-        root = self._root(part)
-        return list(_items(self, str(root), _version(root)))
+        """Return the volumes of a part. Raises UserError where there is none, an image lacks its mask, or the training
+        part has other targets."""
+        root, learnt = self._root(part), self._root("train")
+        items = _items(self, str(root), _version(root))
+        if root != learnt:
+            first = _items(self, str(learnt), _version(learnt))[0]
+            if (own := items[0].target) != first.target:
+                raise UserError(f"{self._setting}: {learnt} has {first.target}, and {root} {own}; give both the same")
+        return list(items)
 
     def groups(self, part: Part, name: str, positions: Sequence[int]) -> list[str] | None:
         if name != PATIENT:
@@ -197,11 +213,24 @@ class Volumes(Source):
             raise UserError(f"{path}: has no {self.entry_name} files in it")
         names, images = [], []
         for item in items:
+            if self.spacing is not None:
+                checks.check_spacing_is_known(self._setting, [(item.name, self.grid_of(item))])
             values = self._seen(item)
             titles = [str(path) if len(items) == 1 else f"{path}/{item.name}"]
             names += [f"{titles[0]} slice {number}" if len(values) > 1 else titles[0] for number in range(len(values))]
             images += [volume.stacked(values, number, self.neighbours) for number in range(len(values))]
         return names, images
+
+    def looked_at(self, features: Mapping[str, Feature]) -> LookedAt | None:
+        """Return how many volumes do not say how far their pixels are apart; None where all do."""
+        named = self._named()
+        unknown = [name for name, item in named if self.grid_of(item).spacing is None]
+        if not unknown:
+            return None
+        slices = sum(self.shape(item)[0] for _, item in named)
+        return LookedAt(f"{len(named):,} volumes of {slices:,} slices", examples=slices, faulty=0, first=unknown[0],
+                        faults=[f"{len(unknown):,} without the distance of their pixels, which counts as 1, the first "
+                                f"{unknown[0]}"])
 
     def diagnose(self, part: Part, error: Exception) -> str:
         """Return what a reader said, which TensorFlow hands on among lines of its own."""
@@ -245,43 +274,11 @@ class Volumes(Source):
     def _plane(self, grid: Grid) -> Plane | None:
         return grid.plane if self.plane == "acquired" else self.plane
 
-    def _check_planes(self, grids: dict[str, Grid]) -> None:
-        planes = {name: self._plane(grid) for name, grid in grids.items() if grid.plane is not None}
-        first = next(iter(planes), None)
-        other = next((name for name in planes if first is not None and planes[name] != planes[first]), None)
-        if first is not None and other is not None:
-            raise UserError(f"{self._setting}: the slices of {first} are {planes[first]}, and those of {other} "
-                            f"{planes[other]}; give {self._setting}.plane, for instance axial, and all are cut so")
-
-    def _check_spacings(self, grids: dict[str, Grid]) -> None:
-        known = {name: grid.spacing for name, grid in grids.items() if grid.spacing is not None}
-        if self.spacing is not None:
-            if unknown := next((name for name in grids if name not in known), None):
-                raise UserError(f"{self._setting}.spacing: {unknown} does not say how far its pixels are apart; leave "
-                                "spacing out, or take it out")
-            return
-        axes = slice(0 if self.neighbours else 1, 3)  # what is between slices matters where they are seen together
-        first = next(iter(known), None)
-        for name, spacing in known.items():
-            if first is not None and not np.allclose(spacing[axes], known[first][axes], rtol=ALIKE):
-                sides = [" x ".join(f"{side:.4g}" for side in known[one][axes]) for one in (first, name)]
-                raise UserError(f"{self._setting}: {first} has voxels of {sides[0]} mm, and {name} of {sides[1]} mm; "
-                                f"give {self._setting}.spacing, for instance "
-                                f"[{', '.join(f'{side:.4g}' for side in known[first])}], and all are brought to it")
-
-    def _check_mask(self, item: Item) -> None:
-        if item.mask is None:
-            return
-        path = Path(item.mask)
-        grid = self.grid_of(item)
-        plane = self._plane(grid)
-        own, other = grid.turned(plane), nifti_files.grid(path).turned(plane)
-        if own.is_at(other):
-            return
-        shapes = [" x ".join(map(str, one.shape)) for one in (other, own)]
-        where = ("lies elsewhere in the body than it" if own.shape == other.shape
-                 else f"has {shapes[0]} voxels, and it {shapes[1]}")
-        raise UserError(f"data: the mask of {item.name}, {path}, {where}; give masks of their volumes' voxels")
+    def _named(self) -> list[tuple[str, Item]]:
+        """Return all volumes with their names, which say the part where there are several."""
+        parts = self.parts()
+        return [(item.name if len(parts) == 1 else f"{part}/{item.name}", item)
+                for part in parts for item in self.items(part)]
 
     def _root(self, part: Part) -> Path:
         base = Path(self.path)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ class Protocol:
 
 
 def threshold_name(far: float) -> str:
-    """Return what the metric is called that holds the threshold for a share of false acceptances."""
+    """Return what the metric is called that holds the threshold for a share of false acceptances: from which on a
+    picture is taken for somebody who is enrolled, with one picture or with the mean direction of several."""
     return f"{THRESHOLD}_{far:g}"
 
 
@@ -83,7 +84,7 @@ class Verification:
         identities, protocol = kept[self.label], self.protocol
         chosen = (pairs.listed(kept[self.listed], identities) if self.listed else
                   pairs.drawn(identities, protocol.most, protocol.folds, protocol.seed))
-        cosines = np.einsum("ij,ij->i", vectors[chosen.first], vectors[chosen.second])
+        cosines = verification.cosines_of(vectors, chosen.first, chosen.second)
         if chosen.alike.all() or not chosen.alike.any():
             return self._of_one_kind(vectors, identities)
         curve = verification.curve(cosines, chosen.alike)
@@ -94,8 +95,11 @@ class Verification:
             "rank_1": verification.rank_1(vectors, identities), THRESHOLD: threshold}
         others = int((~chosen.alike).sum())
         levels = [far for far in FARS if far * others >= 1]
-        values |= {threshold_name(far): curve.at_far(far)[1] for far in levels}
-        tables = [self._levels(curve, levels)]
+        strangers = verification.of_strangers(vectors, identities, protocol.seed)
+        # who is enrolled may be so with one picture or with several
+        enrolled = {far: max(curve.at_far(far)[1], verification.threshold_for(strangers, far)) for far in levels}
+        values |= {threshold_name(far): level for far, level in enrolled.items()}
+        tables = [self._levels(curve, enrolled)]
         if self.group:
             tables.append(self._by_group(cosines, chosen, kept[self.group], threshold))
         return Evaluation(
@@ -111,12 +115,13 @@ class Verification:
                           limits=[f"The {len(vectors)} pictures of {len(np.unique(identities))} identities make no "
                                   "pairs of both kinds."])
 
-    def _levels(self, curve: verification.Curve, levels: Sequence[float]) -> Table:
+    def _levels(self, curve: verification.Curve, enrolled: Mapping[float, float]) -> Table:
         rows: list[Row] = []
-        for far in levels:
+        for far, level in enrolled.items():
             tar, threshold = curve.at_far(far)
-            rows.append([f"{far:g}", round(tar, 6), round(threshold, 6)])
-        return Table(title="Thresholds", columns=["false acceptances", "true acceptances", "threshold"], rows=rows)
+            rows.append([f"{far:g}", round(tar, 6), round(threshold, 6), round(level, 6)])
+        return Table(title="Thresholds", rows=rows, columns=[
+            "false acceptances", "true acceptances", "threshold of pairs", "of a gallery"])
 
     def _by_group(self, cosines: np.ndarray, chosen: Pairs, groups: np.ndarray, threshold: float) -> Table:
         """Return the table of pairs within each group: how one threshold for all treats it."""

@@ -64,14 +64,25 @@ def drawn(identities: np.ndarray, most: int, folds: int, seed: int) -> Pairs:
 
 
 def _alike(identities: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
-    """Return pairs of one identity each, (pairs, 2): all where there are few, else as many of each as there are."""
-    pairs = [np.zeros((0, 2), int)]
-    for identity in np.unique(identities):
-        own = np.flatnonzero(identities == identity)
-        first, second = np.triu_indices(len(own), 1)
-        pairs.append(np.stack([own[first], own[second]], axis=1))
-    every = np.concatenate(pairs)
-    return every if len(every) <= most else every[np.sort(generator.choice(len(every), most, replace=False))]
+    """Return pairs of one identity each, (pairs, 2): all where there are few, else as many of each as there are. Those
+    that are not taken are counted, and never made."""
+    order = np.argsort(identities, kind="stable")
+    _, starts, counts = np.unique(identities[order], return_index=True, return_counts=True)
+    ends = np.cumsum(counts * (counts - 1) // 2)
+    total = int(ends[-1]) if len(ends) else 0
+    chosen = np.arange(total) if total <= most else np.sort(generator.choice(total, most, replace=False))
+    identity = np.searchsorted(ends, chosen, side="right")
+    first, second = _of_triangle(chosen - (ends - counts * (counts - 1) // 2)[identity], counts[identity])
+    return np.stack([order[starts[identity] + first], order[starts[identity] + second]], axis=1)
+
+
+def _of_triangle(number: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and column of a number among the pairs of `count` things, in the order of `numpy.triu_indices`."""
+    left = count * (count - 1) // 2 - 1 - number  # pairs behind it
+    behind = ((np.sqrt(8.0 * left + 1) - 1) // 2).astype(int)  # whole rows behind its own
+    behind -= behind * (behind + 1) // 2 > left  # what rounding may have added, or taken
+    behind += (behind + 1) * (behind + 2) // 2 <= left
+    return count - 2 - behind, count - 1 - (left - behind * (behind + 1) // 2)
 
 
 def _other(identities: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,14 @@ with epy.lazy_imports():
     from sklearn import metrics as sklearn_metrics
 
 
+#: Identities that are enrolled to see how near strangers are to them, and strangers' pictures, at most.
+ENROLLED, ASKED = 1_000, 10_000
+#: Pictures, or pairs, that are compared at once.
+BLOCK = 1_024
+#: A shorter vector has no direction.
+SHORTEST = 1e-12
+
+
 @dataclasses.dataclass(frozen=True)
 class Curve:
     """Which share of the pairs is accepted from each threshold on, the highest threshold first.
@@ -84,6 +92,42 @@ def best_threshold(cosines: np.ndarray, alike: np.ndarray) -> float:
     return float((padded[best] + padded[best + 1]) / 2)
 
 
+def template(embeddings: np.ndarray) -> np.ndarray:
+    """Return what an identity is enrolled as: the mean direction of its embeddings of length 1, (pictures, size) to
+    (size,)."""
+    mean = embeddings.mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), SHORTEST)  # type: ignore[no-any-return]
+
+
+def of_strangers(embeddings: np.ndarray, identities: np.ndarray, seed: int) -> np.ndarray:
+    """Return the cosines of pictures with the templates of identities that they are not of, each of which is made of
+    all its pictures; of many, those that are drawn by a seed.
+
+    A template is nearer to everybody than a picture is where embeddings have a direction in common, which counts the
+    more, the more pictures it is made of.
+
+    Args:
+        embeddings: of length 1, (pictures, size).
+        identities: (pictures,), at least two.
+    """
+    generator = np.random.default_rng(seed)
+    known = np.unique(identities)
+    enrolled = known if len(known) <= ENROLLED else generator.choice(known, ENROLLED, replace=False)
+    count = len(embeddings)
+    asked = np.arange(count) if count <= ASKED else generator.choice(count, ASKED, replace=False)
+    templates = np.stack([template(embeddings[identities == one]) for one in enrolled])
+    return (embeddings[asked] @ templates.T)[identities[asked][:, None] != enrolled]  # type: ignore[no-any-return]
+
+
+def threshold_for(cosines: np.ndarray, far: float) -> float:
+    """Return the threshold from which on at most a share `far` of cosines, none of which should be, is accepted."""
+    allowed = int(far * len(cosines) + 1e-9)
+    if allowed >= len(cosines):
+        return float(cosines.min())
+    place = len(cosines) - 1 - allowed
+    return float(np.nextafter(np.partition(cosines, place)[place], np.inf))
+
+
 def rank_1(embeddings: np.ndarray, identities: np.ndarray) -> float:
     """Return the share of pictures whose nearest enrolled one is of their identity. The first picture of each identity
     that has several is enrolled, the others are asked; NaN where there is none.
@@ -98,5 +142,22 @@ def rank_1(embeddings: np.ndarray, identities: np.ndarray) -> float:
     asked[enrolled] = False
     if not asked.any():
         return float("nan")
-    nearest = enrolled[(embeddings[asked] @ embeddings[enrolled].T).argmax(axis=1)]
-    return float((identities[nearest] == identities[asked]).mean())
+    gallery, questions = embeddings[enrolled], np.flatnonzero(asked)
+    right = 0
+    for start in range(0, len(questions), BLOCK):
+        some = questions[start:start + BLOCK]
+        nearest = enrolled[(embeddings[some] @ gallery.T).argmax(axis=1)]
+        right += int((identities[nearest] == identities[some]).sum())
+    return right / len(questions)
+
+
+def cosines_of(embeddings: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the cosines of pairs, (pairs,).
+
+    Args:
+        embeddings: of length 1, (pictures, size).
+        first, second: positions of the pictures of each pair, (pairs,).
+    """
+    parts = [np.einsum("ij,ij->i", embeddings[first[start:start + BLOCK]], embeddings[second[start:start + BLOCK]])
+             for start in range(0, len(first), BLOCK)]
+    return np.concatenate([np.zeros(0, embeddings.dtype), *parts])

@@ -10,6 +10,8 @@ import pytest
 from export.delivery import bundle, golden
 from export.signature import Signature, Tensor
 from export.tflite import metadata, signatures
+from pipelines.features.feature import Learnt
+from pipelines.features.image import Image
 from tests.export.delivery.conftest import write_bundle
 
 
@@ -99,3 +101,14 @@ def test_a_grey_model_whose_phone_file_takes_rgb_says_so(tmp_path):
     assert result["shape"] == [1, 32, 32, 3]
     assert result["meaning"] == "raw pixels 0..255, RGB, which the file averages (raw pixels 0..255, grey)"
     assert all(one.passed for one in golden.check_here(made.folder)), "grey samples are repeated to three channels"
+    assert "fit" not in result
+
+
+def test_a_model_whose_images_are_padded_says_so(dense, tmp_path):
+    padded = Image(size=32, fit="pad").tensor("image", Learnt())
+    signature = dense.signature.model_copy(update={"inputs": (padded, *dense.signature.inputs[1:])})
+    about = dense.about.model_copy(update={"signature": signature})
+    bundle.write(tmp_path / "again", about=about, signature=signature, exported=dense.exported, source=dense.source,
+                 samples=dense.samples, card="A card.\n", recommended={})
+    inputs = {one["name"]: one for one in models(tmp_path / "again")["float32"]["inputs"]}
+    assert inputs["image"]["fit"] == "pad" and "fit" not in inputs["depth"]

@@ -1,5 +1,6 @@
 """Instances: their numbers out of files, what a model learns of them, and what cannot be read."""
 import io
+import tracemalloc
 
 import numpy as np
 import PIL.Image
@@ -50,6 +51,21 @@ def test_distances_are_shares_of_the_middle_and_have_a_valley_where_things_touch
     assert result[3, 5] == 1.0 and result[2, 4] == 0.5
     middle = result[2, 1:7]
     np.testing.assert_allclose(middle, [0.5, 1, 0.5, 0.5, 1, 0.5])
+
+
+def test_numbers_may_be_as_large_as_their_bits_let_them():
+    """As of tools that number things by a counter of 32 bits: nothing is looked for between them."""
+    numbers = two_squares().astype("int32")
+    large = np.where(numbers == 300, 5_000_003, numbers)
+    tracemalloc.start()
+    result = distances(large)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(result, distances(numbers))
+    assert most < 2**20
+    _, file = Instances().encode(large)
+    expected = np.where(numbers == 300, 2, numbers > 0)
+    np.testing.assert_array_equal(np.asarray(PIL.Image.open(io.BytesIO(file))), expected)
 
 
 def test_what_a_model_learns_are_the_inside_and_the_distance():

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from pydantic import ValidationError
 from pydicom.data import get_testdata_file
+from scipy.spatial.transform import Rotation
 
 from pipelines.errors import UserError
 from pipelines.ingest.sources.source import Source
@@ -82,6 +83,15 @@ def test_spacings_between_slices_matter_where_neighbours_go_in(tmp_path):
         prepared({"dicom": {"path": str(tmp_path), "neighbours": 1}})
 
 
+def test_volumes_of_one_name_in_two_parts_are_two(tmp_path):
+    """Of other patients, as their files say: the spacing of each counts."""
+    values, _ = balls()
+    for part, gap in (("train", 1.0), ("test", 0.5)):
+        write_dicom(tmp_path / part / "images" / "scan1", values, f"patient in {part}", (3.0, gap, gap))
+    with pytest.raises(UserError, match=r"train/scan1 has voxels of 1 x 1 mm, and test/scan1 of 0.5 x 0.5 mm"):
+        prepared({"dicom": str(tmp_path)})
+
+
 def test_mixed_planes_are_refused_or_cut_alike(tmp_path):
     values, _ = balls((12, 12, 12))
     write_nifti(tmp_path / "images" / "a.nii.gz", values, (1, 1, 1), axes="LPS")
@@ -101,6 +111,48 @@ def test_a_volume_of_one_slice_has_no_neighbours(tmp_path):
     with pytest.raises(UserError, match=r"data.source.dicom: single has one slice, and neighbours is 1: a slice alone "
                                         r"has none"):
         prepared({"dicom": {"path": str(tmp_path), "neighbours": 1}})
+
+
+def changed(folder, **elements):
+    """Give all files of a series other elements; None takes one out."""
+    for path in sorted(folder.iterdir()):
+        file = pydicom.dcmread(path)
+        for name, value in elements.items():
+            if value is None:
+                delattr(file, name)
+            else:
+                setattr(file, name, value)
+        file.save_as(path)
+
+
+def test_a_tilted_gantry_is_refused(tmp_path):
+    write_dicom(tmp_path / "images" / "1", balls()[0])
+    changed(tmp_path / "images" / "1", GantryDetectorTilt=0)
+    prepared({"dicom": str(tmp_path)})
+    changed(tmp_path / "images" / "1", GantryDetectorTilt=-12.5)
+    with pytest.raises(UserError, match=r"^data.source.dicom: .*000\.dcm was taken with a gantry tilted by -12\.5 "
+                                        r"degrees \(0018,1120\), .*; correct the tilt of the series \(dcm2niix does"):
+        prepared({"dicom": str(tmp_path)})
+
+
+@pytest.mark.parametrize("taken_out", [{"PixelSpacing": None}, {"PixelSpacing": None, "ImageOrientationPatient": None}])
+def test_a_spacing_that_is_not_given_is_asked_for_where_it_is_needed_and_else_said(tmp_path, taken_out):
+    values, mask = balls()
+    write_dicom(tmp_path / "images" / "a", values, "a")
+    write_nifti(tmp_path / "masks" / "a.nii.gz", mask)
+    known = prepared({"dicom": str(tmp_path)})
+    assert known.looked_at({}) is None
+    single = "ImageOrientationPatient" in taken_out
+    write_dicom(tmp_path / "images" / "b", values[:1] if single else values, "b", (3.0, 0.5, 0.5))
+    write_nifti(tmp_path / "masks" / "b.nii.gz", mask[:1] if single else mask)
+    changed(tmp_path / "images" / "b", **taken_out)
+    source = prepared({"dicom": str(tmp_path)})
+    assert str(source.looked_at({})) == (f"2 volumes of {13 if single else 24} slices: 1 without the distance of their "
+                                         "pixels, which counts as 1, the first b")
+    with pytest.raises(UserError, match=r"data.source.dicom.spacing: b does not say how far its pixels are apart;"):
+        prepared({"dicom": {"path": str(tmp_path), "spacing": 1}})
+    with pytest.raises(UserError, match=r"data.source.dicom.spacing: b does not say how far its pixels are apart;"):
+        Source.read({"dicom": {"path": str(tmp_path), "spacing": 1}}).examples_in(tmp_path / "images")
 
 
 def test_missing_slices_and_mixed_series_are_named(tmp_path):
@@ -124,6 +176,32 @@ def test_masks_of_other_voxels_are_refused(tmp_path, spacing, shape, message):
     write_nifti(tmp_path / "masks" / "1.nii.gz", balls(shape)[1], spacing)
     with pytest.raises(UserError, match=message):
         prepared({"dicom": str(tmp_path)})
+
+
+def test_masks_lie_where_their_volumes_do_at_every_corner(tmp_path):
+    """A mask that is turned about the line between two corners of its volume is right at these alone; one that is off
+    by less than half of a slice may still be off by several pixels."""
+    values, mask = balls((12, 12, 12))
+    write_nifti(tmp_path / "images" / "1.nii.gz", values, (1.0, 1.0, 1.0))
+    own = nibabel.load(tmp_path / "images" / "1.nii.gz").affine
+    turned = own.copy()
+    turned[:3, :3] = own[:3, :3] @ Rotation.from_rotvec(0.3 * np.ones(3)).as_matrix()
+    path = tmp_path / "masks" / "1.nii.gz"
+    path.parent.mkdir()
+    nibabel.save(nibabel.Nifti1Image(mask, turned), path)
+    with pytest.raises(UserError, match=r"the mask of 1, .*, lies elsewhere in the body than it"):
+        prepared({"nifti": str(tmp_path)})
+    write_nifti(tmp_path / "images" / "1.nii.gz", values, (5.0, 0.5, 0.5))
+    own = nibabel.load(tmp_path / "images" / "1.nii.gz").affine
+    for millimetres, is_there in ((0.2, True), (2.0, False)):
+        shifted = own.copy()
+        shifted[0, 3] += millimetres
+        nibabel.save(nibabel.Nifti1Image(mask, shifted), path)
+        if is_there:
+            prepared({"nifti": str(tmp_path)})
+        else:
+            with pytest.raises(UserError, match="lies elsewhere in the body than it"):
+                prepared({"nifti": str(tmp_path)})
 
 
 def test_masks_with_other_numbers_are_refused(tmp_path):
@@ -155,6 +233,25 @@ def test_a_volume_without_its_mask_is_named(tmp_path):
         prepared({"dicom": str(tmp_path)})
 
 
+def test_parts_that_have_masks_classes_or_neither_do_not_go_together(tmp_path):
+    values, mask = balls()
+    for part in ("train", "test"):
+        write_nifti(tmp_path / part / "images" / f"{part}.nii.gz", values)
+    write_nifti(tmp_path / "train" / "masks" / "train.nii.gz", mask)
+    source = {"nifti": str(tmp_path)}
+    with pytest.raises(UserError, match=r"^data.source.nifti: .*train has masks, and .*test no masks; give both"):
+        prepared(source)
+    write_nifti(tmp_path / "test" / "masks" / "test.nii.gz", mask)
+    shutil.rmtree(tmp_path / "train" / "masks")
+    with pytest.raises(UserError, match=r"^data.source.nifti: .*train has no masks, and .*test masks; give both"):
+        Source.read(source).fingerprint()
+    shutil.rmtree(tmp_path / "train")
+    for name in ("ill", "well"):
+        write_nifti(tmp_path / "train" / name / f"{name}.nii.gz", values)
+    with pytest.raises(UserError, match=r"^data.source.nifti: .*train has folders of classes, and .*test masks; give"):
+        examples(source, "test")
+
+
 def test_files_of_several_times_and_damaged_ones_are_named(tmp_path):
     values, _ = balls()
     write_nifti(tmp_path / "images" / "1.nii.gz", np.stack([values] * 2).transpose(1, 2, 3, 0)[..., 0])
@@ -164,6 +261,20 @@ def test_files_of_several_times_and_damaged_ones_are_named(tmp_path):
     (tmp_path / "images" / "2.nii.gz").write_bytes(b"no such thing")
     with pytest.raises(UserError, match=r"2\.nii\.gz is not a NIfTI file, or is damaged"):
         prepared({"nifti": str(tmp_path)})
+
+
+def test_channels_of_one_volume_are_not_taken_for_patients(tmp_path):
+    values, _ = balls()
+    for name in ("well/a_0000", "well/a_0001", "well/b_0000", "ill/c_0000"):
+        write_nifti(tmp_path / f"{name}.nii.gz", values)
+    with pytest.raises(UserError, match=r"^data.source.nifti: .*a_0000\.nii\.gz and .*a_0001\.nii\.gz are channels of "
+                                        r"one volume by nnU-Net's names, .* give data.source.nifti.patient$"):
+        prepared({"nifti": str(tmp_path)})
+    known = Source.read({"nifti": {"path": str(tmp_path), "patient": r"/(\w)"}})
+    assert [item.name for item in known.items("train")] == ["ill/c", "well/a_0000", "well/a_0001", "well/b"]
+    assert len(set(known.groups("train", "patient", range(48)))) == 3
+    (tmp_path / "well" / "a_0001.nii.gz").unlink()
+    assert [item.name for item in prepared({"nifti": str(tmp_path)}).items("train")] == ["ill/c", "well/a", "well/b"]
 
 
 def test_what_is_not_there_says_what_to_give(tmp_path):

@@ -126,31 +126,45 @@ def test_pydicoms_own_files():
     np.testing.assert_array_equal(dicom_series.values(frames)[0], raw.pixel_array.astype(int) - 1024)
 
 
-def test_files_of_many_frames_are_read_as_their_groups_say(tmp_path):
-    """As an enhanced scanner writes them: places and rescaling stand with each frame."""
-    values, _ = balls()
-    write_dicom(tmp_path, values[:1])
-    file = pydicom.dcmread(tmp_path / "000.dcm")
+def write_frames(path, values, rescalings):
+    """Write a file of many frames as an enhanced scanner does: places and rescaling stand with each frame.
+
+    Args:
+        rescalings: slope and intercept of each frame, or of all.
+    """
+    write_dicom(path.parent, values[:1])
+    file = pydicom.dcmread(path.parent / "000.dcm")
     for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"):
         delattr(file, name)
     shared = Dataset()
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [Dataset()], [Dataset()]
     shared.PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     shared.PixelMeasuresSequence[0].PixelSpacing = [2, 1]
-    shared.PixelValueTransformationSequence = [Dataset()]
-    shared.PixelValueTransformationSequence[0].RescaleSlope = 1
-    shared.PixelValueTransformationSequence[0].RescaleIntercept = -1024
     frames = [Dataset() for _ in values]
     for number, frame in enumerate(frames):
         frame.PlanePositionSequence = [Dataset()]
         frame.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 33 - 3 * number]
+    for groups, (slope, intercept) in zip(frames if len(rescalings) > 1 else [shared], rescalings, strict=True):
+        groups.PixelValueTransformationSequence = [Dataset()]
+        groups.PixelValueTransformationSequence[0].RescaleSlope = slope
+        groups.PixelValueTransformationSequence[0].RescaleIntercept = intercept
     file.SharedFunctionalGroupsSequence, file.PerFrameFunctionalGroupsSequence = [shared], frames
     file.NumberOfFrames = len(values)
-    file.PixelData = (values[::-1].astype(int) + 1024).astype("<u2").tobytes()
-    file.save_as(tmp_path / "many.dcm")
+    slopes, intercepts = np.array(rescalings, float).T[..., None, None]
+    file.PixelData = ((values[::-1].astype(int) - intercepts) / slopes).round().astype("<u2").tobytes()
+    file.save_as(path)
+
+
+@pytest.mark.parametrize("rescalings", [
+    pytest.param([(1, -1024)], id="of all"),
+    pytest.param([(1 + number % 3, -1024 - 7 * number) for number in range(12)], id="of each")])
+def test_files_of_many_frames_are_read_as_their_groups_say(tmp_path, rescalings):
+    values, _ = balls()
+    write_frames(tmp_path / "many.dcm", values, rescalings)
     grid, ordered = dicom_series.grid(dicom_series.header(tmp_path / "many.dcm").frames)
     assert grid.shape == values.shape and grid.spacing == (3, 2, 1)
-    np.testing.assert_array_equal(dicom_series.values(ordered), values)
+    rounding = (max(slope for slope, _ in rescalings) - 1) / 2  # of the numbers that are stored
+    np.testing.assert_allclose(dicom_series.values(ordered), values, atol=rounding, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["MR_small_bigendian.dcm", "MR_small_RLE.dcm", "MR_small_implicit.dcm"])
@@ -265,6 +279,17 @@ def test_files_that_are_called_by_numbers_with_dots_are_found(tmp_path):
         file.rename(file.with_name(f"1.2.840.113619.2.{number}"))
     (tmp_path / "a" / "notes.55").write_text("no scan")
     assert len(dicom_series.files(tmp_path)) == 3
+
+
+def test_names_of_numbers_with_dots_are_kept_whole(tmp_path):
+    """Two series in one folder, each of one file: 1.2.840.1 and 1.2.840.2 are two volumes."""
+    for number in (1, 2):
+        write_dicom(tmp_path / str(number), balls()[0][:1], f"p{number}")
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / str(number) / "000.dcm").rename(tmp_path / "images" / f"1.2.840.{number}")
+    write_dicom(tmp_path / "images", balls()[0][:1], "p3")
+    names = [item.name for item in Source.read({"dicom": str(tmp_path)}).items("train")]
+    assert names == ["000", "1.2.840.1", "1.2.840.2"]
 
 
 def test_a_window_is_learnt_without_keeping_the_images():

@@ -10,12 +10,15 @@ from pydantic import ValidationError
 from sklearn import metrics
 
 import models
+from export.predictors import open_predictor
 from pipelines.errors import UserError
 from pipelines.recipe.recipe import Recipe
 from pipelines.tasks import diagnosis, rescaling
 from pipelines.tasks.classes import softmax
 from pipelines.tasks.image_classification import ImageClassification
+from pipelines.tasks.task import Evaluation
 from tests.conftest import run_here
+from tests.pipelines.ingest.conftest import data_of
 from tests.pipelines.tasks.test_image_classification import index_of
 
 
@@ -150,6 +153,50 @@ def test_a_class_that_is_not_one_of_two_is_refused():
     with pytest.raises(ValidationError, match="give positive, the name of that class, too"):
         Recipe.model_validate({"name": "x", "task": {"image_classification": {"sensitivity": 0.9}},
                                "data": {"source": "digits"}, "model": {"builder": "lenet5"}})
+
+
+def test_a_threshold_of_answers_that_are_sure_has_a_logit():
+    ill = np.array([True, True, False])
+    for scores in ([1.0, 1.0, 1 - 2**-53], [0.0, 0.0, 0.0]):
+        threshold = diagnosis.threshold_for(np.array(scores), ill, 0.9)
+        assert np.isfinite(np.log1p(-threshold) - np.log(threshold))
+
+
+@pytest.fixture
+def of_one_class(tmp_path):
+    """Return data whose validation part is well altogether, and a model of them."""
+    for name in "abcdef":
+        PIL.Image.fromarray(np.full((8, 8), 10 * ord(name) % 256, "uint8")).save(tmp_path / f"{name}.png")
+    (tmp_path / "t.csv").write_text("image,label,split\na.png,ill,train\nb.png,well,train\nc.png,well,val\n"
+                                    "d.png,well,val\ne.png,ill,test\nf.png,well,test\n")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 1), name="image"), keras.layers.Flatten(),
+                              keras.layers.Dense(2, name="logits")])
+    model.save(tmp_path / "model.keras")
+    return data_of({"image_table": str(tmp_path / "t.csv")}), model, tmp_path
+
+
+def test_an_operating_point_needs_both_classes_among_the_validation_examples(of_one_class):
+    data, model, _ = of_one_class
+    task = ImageClassification(positive="ill", sensitivity=0.9)
+    message = (r"^task.image_classification.sensitivity: the threshold for it is chosen on the validation examples, "
+               r"and none of these is {}; raise data.validation, add examples of it, or leave sensitivity out$")
+    with pytest.raises(UserError, match=message.format("ill")):
+        task.dimensions(data.index)
+    with pytest.raises(UserError, match=message.format("ill")):
+        task.finish(model, data)
+    with pytest.raises(UserError, match=message.format("ill")):
+        ImageClassification(positive="well", sensitivity=0.9).dimensions(data.index)
+    assert ImageClassification(positive="ill").dimensions(data.index)["classes"] == 2
+
+
+def test_operating_points_are_left_out_where_they_cannot_be_chosen(of_one_class):
+    data, _, folder = of_one_class
+    evaluation = Evaluation(metrics={})
+    result = ImageClassification(positive="ill").completed(
+        evaluation, open_predictor(folder / "model.keras"), data, folder)
+    assert not result.tables and result.limits == [
+        "The validation examples have none of ill, so that no operating points are chosen on them."]
 
 
 RECIPE = """\

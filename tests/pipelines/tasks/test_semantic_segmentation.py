@@ -1,5 +1,6 @@
 """Segmentation's metrics against scikit-learn and closed forms, its answers, and a run to its end."""
 import json
+import pathlib
 import re
 import shutil
 
@@ -10,11 +11,13 @@ import pytest
 import tensorflow as tf
 from sklearn import metrics
 
+from export.keras_models import graph
 from export.signature import Function, Signature, Tensor
+from export.targets import saved_model
 from pipelines.errors import UserError
 from pipelines.features import Learnt
 from pipelines.ingest.index import Index, Split
-from pipelines.tasks import semantic_segmentation
+from pipelines.tasks import drawn_masks, semantic_segmentation
 from pipelines.tasks.semantic_segmentation import SemanticSegmentation
 from pipelines.tools import drift
 from tests.conftest import run_here
@@ -222,6 +225,30 @@ def test_a_folder_of_images_and_masks_ends_as_verified_files(shapes):
     served = next(one for one in model["models"] if one["name"] == "saved_model")["signatures"]
     assert set(served) == {"serving_default", "serving_bytes"}
     assert all(text.endswith("-> logits, mask") for text in served.values())
+
+
+def test_drawings_are_called_as_their_files_and_slices_are():
+    def named(*files):
+        return drawn_masks.names_of([pathlib.Path(file) for file in files])
+
+    assert named("scans/p1.nii.gz slice 0", "scans/p1.nii.gz slice 10") == ["p1 slice 0", "p1 slice 10"]
+    assert named("1.2.840.5 slice 3", "1.2.840.7", "9.dcm") == ["1.2.840.5 slice 3", "1.2.840.7", "9"]
+    assert named("s/a/p1 slice 0", "s/b/p1 slice 0", "s/a/p2 slice 0") == [
+        "a_p1 slice 0", "b_p1 slice 0", "p2 slice 0"]
+    assert named("a.png", "x/b.jpg", "y/b.png", "y/b.bmp", "b_mask.png") == [
+        "a", "x_b", "y_b", "y_b_2", "b_mask"]
+
+
+def test_a_servers_model_answers_without_its_run(litepress, tmp_path):
+    """Which gives masks beside its logits."""
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, keras.layers.Conv2D(2, 1, name="logits")(image))
+    signature = Signature(inputs=(Tensor(name="image", dtype="uint8", shape=(8, 8, 3), role="image"),),
+                          outputs=(Tensor(name="logits", dtype="float32", shape=(8, 8, 2), role="logits"),))
+    saved_model.export(model, tmp_path / "1", [semantic_segmentation.with_mask(graph.function(model, signature))])
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    said = litepress("predict", tmp_path / "1", tmp_path / "a.png")
+    assert said.code == 0 and re.search(r"a\.png +[01] 100\.0%$", said.out.strip()), said.out + said.err
 
 
 @pytest.mark.slow

@@ -1,16 +1,21 @@
 """Who is known to a model of embeddings: enroll and identify, with a bundle's file."""
 import json
+import shutil
 
 import keras
 import numpy as np
 import PIL.Image
 import pytest
+import tensorflow as tf
 
 from export.conversion import convert
 from export.keras_models import graph
+from export.predictors import open_predictor
 from export.signature import Signature, Tensor
 from models.embedding import embedding
 from pipelines.errors import UserError
+from pipelines.features.feature import Learnt
+from pipelines.features.image import Image
 from pipelines.tools import gallery
 
 SIGNATURE = Signature(inputs=(Tensor(name="image", dtype="float32", shape=(8, 8, 1), role="image"),),
@@ -67,6 +72,7 @@ def test_who_is_enrolled_is_identified_and_who_is_not_is_unknown(shipped, people
     assert "3 people; from a cosine of 0.900 on, at most 0.05 of the pairs" in lines[3]
     written = gallery.read_gallery(tmp_path / "gallery.json")
     assert written.threshold == 0.9 and written.far == 0.05, "the strictest that was measured, of at most 0.05"
+    assert "and so at most 0.15 of the pictures of strangers for one of these people" in lines[3]
     for person in written.people:
         assert np.linalg.norm(person.embedding) == pytest.approx(1, abs=1e-6)
     asked = [picture(tmp_path / "ben.png", CORNERS["Ben"], size=30, seed=7),
@@ -81,6 +87,37 @@ def test_who_is_enrolled_is_identified_and_who_is_not_is_unknown(shipped, people
 def test_a_file_of_a_bundle_may_be_named(shipped, people, tmp_path):
     gallery.enroll(shipped / "litert" / "float32.tflite", people, 0.1, tmp_path / "gallery.json")
     assert "Ann" in gallery.identify(shipped, [people / "Ann"], tmp_path / "gallery.json")[0]
+
+
+@pytest.mark.parametrize("fit", ["resize", "pad"])
+def test_a_bundles_file_is_asked_about_images_as_they_were_learnt(shipped, tmp_path, fit):
+    folder = shutil.copytree(shipped, tmp_path / "bundle")
+    written = json.loads((folder / "model.json").read_text())
+    if fit == "pad":
+        written["models"][0]["inputs"][0]["fit"] = "pad"
+    (folder / "model.json").write_text(json.dumps(written))
+    large = picture(tmp_path / "large.png", (0, 1), size=30)
+    learnt = Image(size=8, channels=1, fit=fit)
+    pixels = learnt.load(tf.constant(large.read_bytes()), Learnt()).numpy()[None].astype("float32")
+    expected = open_predictor(folder / "litert" / "float32.tflite").predict({"image": pixels})["embedding"]
+    np.testing.assert_allclose(gallery.embeddings(gallery.find_embedder(folder), [large], None), expected, atol=1e-6)
+
+
+def test_a_bundle_that_is_not_whole_is_named_in_a_line(litepress, shipped, people, tmp_path):
+    folder = shutil.copytree(shipped, tmp_path / "bundle")
+    (folder / "manifest.json").unlink()
+    asked = ["--gallery", tmp_path / "gallery.json"]
+    assert litepress("enroll", shipped, people, "--far", 0.1, *asked).code == 0
+    for command in (("enroll", folder, people), ("identify", folder, people / "Cy.png")):
+        said = litepress(*command, *asked)
+        assert said.code == 2 and len(said.err.splitlines()) == 1, said.err
+        assert "manifest.json: a bundle has this file, and it cannot be read (No such file" in said.err
+    said = litepress("predict", folder, people / "Cy.png")
+    assert said.code == 2 and len(said.err.splitlines()) == 1 and "is not a model that can be run" in said.err
+    for name in ("manifest.json", "model.json"):
+        (folder / name).write_text("{}")
+        with pytest.raises(UserError, match=rf"{name}: is not what litepress writes into a bundle"):
+            gallery.find_embedder(folder)
 
 
 def test_a_share_that_was_not_measured_is_refused(shipped, people, tmp_path):

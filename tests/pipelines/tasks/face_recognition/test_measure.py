@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from pipelines.tasks.face_recognition.measure import Protocol, Verification
+from pipelines.tasks.face_recognition import verification
+from pipelines.tasks.face_recognition.measure import Protocol, Verification, unit
 
 PROTOCOL = Protocol(far=0.1, most=500, folds=5, seed=0)
 
@@ -43,9 +44,30 @@ def test_a_threshold_accepts_as_many_as_it_says():
     measure = Verification(PROTOCOL, "label")
     measure.add({"label": identities}, {"embedding": vectors})
     metrics = measure.result().metrics
-    assert metrics["threshold"] == metrics["threshold_0.1"]
+    assert metrics["threshold"] <= metrics["threshold_0.1"]
     assert metrics["threshold_0.1"] < metrics["threshold_0.03"] < metrics["threshold_0.01"]
     assert "threshold_0.001" not in metrics, "500 pairs cannot tell one in a thousand"
+
+
+@pytest.mark.parametrize("enrolled", [1, 3, 12])
+def test_strangers_are_unknown_at_the_stated_share_however_many_pictures_are_enrolled(enrolled):
+    """Of embeddings with a direction in common, to which the mean of several pictures is nearer than each of them."""
+    generator = np.random.default_rng(0)
+
+    def pictures(people, each):
+        own = generator.normal(size=(people, 1, 32)) + 0.5
+        return unit(own + generator.normal(size=(people, each, 32)))
+
+    tested = pictures(400, 12)
+    measure = Verification(Protocol(far=0.01, most=20_000, folds=10, seed=0), "label")
+    measure.add({"label": np.repeat(np.arange(400), 12)}, {"embedding": tested.reshape(-1, 32)})
+    metrics = measure.result().metrics
+    people, strangers = pictures(100, enrolled), pictures(20_000, 1)[:, 0]
+    cosines = strangers @ np.stack([verification.template(one) for one in people]).T
+    for far in (0.1, 0.01, 0.001):
+        assert (cosines >= metrics[f"threshold_{far:g}"]).mean() <= 1.15 * far
+    assert enrolled < 12 or (cosines >= metrics["threshold"]).mean() > 0.013, "that of pairs lets more of them in"
+    assert ((cosines >= metrics["threshold_0.001"]).any(axis=1)).mean() <= 1.15 * 100 * 0.001
 
 
 def test_a_picture_without_another_of_its_identity_is_not_measured():

@@ -1,4 +1,6 @@
 """Verification against hand counts."""
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,18 @@ def test_who_is_nearest_among_the_enrolled():
     assert np.isnan(verification.rank_1(vectors, np.arange(6)))
 
 
+def test_a_threshold_for_strangers_accepts_at_most_their_share():
+    cosines = np.array([0.9, 0.8, 0.8, 0.5, 0.4, 0.3, 0.2, 0.1])
+    assert [(cosines >= verification.threshold_for(cosines, far)).sum() for far in (0, 0.125, 0.25, 0.375, 0.5, 1)] == [
+        0, 1, 1, 3, 4, 8]
+
+
+def test_cosines_of_strangers_are_those_with_the_mean_direction_of_others():
+    vectors = np.array([[1, 0], [0.6, 0.8], [0, 1]])
+    assert sorted(verification.of_strangers(vectors, np.array([7, 7, 9]), 0)) == pytest.approx(
+        sorted([0.0, 0.8, 0.8 / 3.2 ** 0.5]))
+
+
 def test_drawn_pairs_are_different_and_of_the_kind_that_they_say():
     identities = np.repeat(np.arange(12), 5)
     drawn = pairs.drawn(identities, most=80, folds=10, seed=3)
@@ -77,6 +91,41 @@ def test_drawn_pairs_are_different_and_of_the_kind_that_they_say():
     again = pairs.drawn(identities, most=80, folds=10, seed=3)
     assert (again.first == drawn.first).all() and (again.fold == drawn.fold).all()
     assert not np.array_equal(pairs.drawn(identities, 80, 10, 4).first, drawn.first)
+
+
+def drawn_of_all(identities, most, generator):
+    """Return pairs of one identity each, drawn out of all of them."""
+    every = []
+    for identity in np.unique(identities):
+        own = np.flatnonzero(identities == identity)
+        every += [(own[one], own[other]) for one in range(len(own)) for other in range(one + 1, len(own))]
+    every = np.array(every, int).reshape(-1, 2)
+    return every if len(every) <= most else every[np.sort(generator.choice(len(every), most, replace=False))]
+
+
+@pytest.mark.parametrize("most", [10, 500, 100_000])
+def test_pairs_of_one_are_drawn_as_if_all_had_been_made(most):
+    identities = np.random.default_rng(5).integers(0, 9, 300) ** 2
+    drawn = pairs._alike(identities, most, np.random.default_rng(2))
+    np.testing.assert_array_equal(drawn, drawn_of_all(identities, most, np.random.default_rng(2)))
+
+
+def test_many_pictures_are_compared_in_little_memory():
+    """20,000 pictures of 10 things make 20 million pairs of one, and a matrix of 20,000 x 10 x 2,000 products."""
+    identities = np.arange(20_000) % 10
+    vectors = np.random.default_rng(0).normal(size=(4_000, 8)).astype("float32")
+    several = np.arange(4_000) // 2
+    tracemalloc.start()
+    drawn = pairs.drawn(identities, most=3_000, folds=10, seed=0)
+    share = verification.rank_1(vectors, several)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert drawn.alike.sum() == 3_000 and (identities[drawn.first] == identities[drawn.second])[drawn.alike].all()
+    asked, enrolled = np.arange(1, 4_000, 2), np.arange(0, 4_000, 2)
+    assert share == ((vectors[asked] @ vectors[enrolled].T).argmax(axis=1) == np.arange(2_000)).mean()
+    assert most < 12 * 2**20
+    np.testing.assert_allclose(verification.cosines_of(vectors, asked, enrolled),
+                               (vectors[asked] * vectors[enrolled]).sum(axis=1), atol=1e-5)
 
 
 def test_all_pairs_are_taken_where_there_are_few():
