@@ -55,6 +55,22 @@ def by_overlap(truth: Truth, places: Any, positive: float, negative: float, best
     return Matched(*image_by_image(of_images, (*truth.parts, *own), kinds, truth.boxes.shape[1] * places.shape[-2]))
 
 
+def highest(values: Any, counts: Any) -> Any:
+    """Return 1 for so many places with the highest values above 0, else 0: (batch, places). Of places alike the first
+    are taken.
+
+    Args:
+        values: (batch, places).
+        counts: (batch,), whole numbers.
+    """
+    ordered = tf.sort(values, axis=1, direction="DESCENDING")
+    least = tf.gather(ordered, tf.clip_by_value(counts, 1, values.shape[1]) - 1, axis=1, batch_dims=1)[:, None]
+    above, alike = values > least, values == least
+    left = counts[:, None] - tf.reduce_sum(tf.cast(above, tf.int32), axis=1, keepdims=True)
+    taken = above | (alike & (tf.cumsum(tf.cast(alike, tf.int32), axis=1) <= left))
+    return tf.cast(taken & (values > 0), tf.float32)
+
+
 def _matched(truth: Truth, places: Any, positive: float, negative: float, best: bool) -> Matched:
     """Return what `by_overlap` does, in as much memory as the whole batch takes."""
     iou = overlap(truth.boxes[:, :, None], places[:, None]) * tf.cast(truth.present, tf.float32)[..., None]
