@@ -96,6 +96,19 @@ def test_a_mixture_of_images_has_the_boxes_of_both():
             assert image[int((ymin + ymax) / 2 * 48), int((xmin + xmax) / 2 * 64), 0] > 40
 
 
+@pytest.mark.parametrize(("target", "alpha"), [("boxes", 1.5), ("label", 0.2)])
+def test_the_share_of_a_mixture_is_drawn_for_what_is_mixed(target, alpha):
+    """The variance of Beta(a, a) is 1 / (4 * (2 * a + 1))."""
+    count = 2000
+    images = np.zeros((count, 1, 1, 1), "uint8")
+    images[::2] = 200
+    targets = {"boxes": np.full((count, 2, 6), -1, "float32"), "label": np.ones((count, 2), "float32")}[target]
+    inputs, _ = apply_to(["mixup"], {"image": images}, {target: targets})
+    shares = np.abs(inputs["image"] - images)[..., 0].ravel() / 200  # 0 where its partner is alike
+    mixed = shares[shares > 0]
+    assert len(mixed) > 900 and np.mean((mixed - 0.5)**2) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+
+
 def test_a_mosaic_of_masks_has_the_classes_of_its_pixels():
     images, _ = coloured(8, (48, 64), 1)
     masks = np.stack([images[..., 0] < 90, images[..., 0] >= 90], axis=-1).astype("float32")
