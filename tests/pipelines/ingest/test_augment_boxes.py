@@ -37,6 +37,17 @@ def test_a_box_moves_with_what_is_drawn_in_it(written):
         np.testing.assert_allclose(box[:4], around, atol=2.6 / 48 if turned else 1.6 / 48)
 
 
+def test_an_affine_map_shifts_by_shares_of_the_image_whatever_its_scale():
+    """The image's centre goes as far as `shift` allows, no farther, of enlarged images and of reduced ones."""
+    written = {"affine": {"degrees": 30, "shear": 10, "scale": 0.9, "shift": 0.2}}
+    matrix = entry(written).matrix(4000, 50, 100, tf.constant([1, 2]))
+    x, y = np.asarray(tf.linalg.inv(matrix))[:, :2, 2].T / [[100], [50]]
+    larger = np.abs(np.linalg.det(np.asarray(matrix)[:, :2, :2])) < 1
+    for scaled in (larger, ~larger):
+        for shift in (x[scaled], y[scaled]):
+            assert np.abs(shift).max() == pytest.approx(0.2, rel=0.01)
+
+
 def test_a_box_that_leaves_its_image_is_none_any_more():
     boxes = np.array([[[0.0, 0.0, 0.2, 0.1, 1, 0], [0.4, 0.4, 0.6, 0.6, 2, 1]]], "float32")
     out = np.array([[[1, 0, 3.0], [0, 1, 0], [0, 0, 1]]], "float32")  # three pixels of 20 to the left
