@@ -18,8 +18,10 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-#: Less than the logit of anything.
-NOTHING = -1e9
+#: Less than the logit of anything: its sigmoid is 0. No smaller, so that scores as integers have steps left.
+NOTHING = -100.0
+#: Sides in pixels from which a region has an area.
+SMALLEST = 1e-3
 #: Points across each part of a region that its map is read at.
 SAMPLES = 2
 #: The side of a region that the map of a stride of 16 is read for (Lin et al., "Feature Pyramid Networks", 2017,
@@ -72,7 +74,7 @@ def proposals_class() -> type:
     @keras.saving.register_keras_serializable("litepress")
     class Proposals(keras.layers.Layer):
         """The best regions of an image, none of which overlaps a better one much (Ren et al., "Faster R-CNN", 2015,
-        section 3.1). What it gives is not learnt through.
+        section 3.1), nor has no area. What it gives is not learnt through.
 
         Args:
             size, strides, shapes: of the anchors, see `models.anchors.Anchors`.
@@ -108,6 +110,8 @@ def proposals_class() -> type:
                 apart.append(np.full((1, min(self.candidates, size), 1), 2.0 * level * max(height, width), "float32"))
                 first += size
             boxes, scores = tf.concat(sides, axis=1), tf.concat(best, axis=1)
+            has_area = tf.reduce_min(boxes[..., 2:] - boxes[..., :2], axis=-1) >= SMALLEST
+            scores = tf.where(has_area, scores, NOTHING - 1)
             candidates = (boxes, boxes + np.concatenate(apart, axis=1), scores)
             if boxes.shape[0] == 1:
                 return self._chosen(tuple(part[0] for part in candidates))[None]

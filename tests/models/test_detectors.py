@@ -154,6 +154,20 @@ def test_the_regions_proposed_are_the_best_of_each_level_that_are_apart():
     np.testing.assert_allclose(np.asarray(layer([objectness[1:2], deltas[1:2]]))[0], given[1], atol=1e-4)
 
 
+def test_regions_outside_the_image_take_the_place_of_none():
+    """They are cut to lines of no area, which overlap nothing and so would all be left."""
+    anchors = Anchors((64, 96), (16,), (((16.0, 16.0),),))
+    layer = proposals_class()(anchors.size, anchors.strides, anchors.shapes, candidates=24, count=6, iou=0.7)
+    objectness = np.linspace(9, -9, 24).reshape(1, 24, 1).astype("float32")
+    deltas = np.zeros((1, 24, 4), "float32")
+    deltas[0, :20, 1] = -20  # far to the left
+    deltas[0, :10, 3] = 1.0
+    images = np.repeat(objectness, 2, axis=0), np.concatenate([deltas, deltas - [0, 20, 0, 0]], dtype="float32")
+    given = np.asarray(layer(list(images)))
+    np.testing.assert_allclose(given[0, :4], anchors.anchors()[20:], atol=1e-4)
+    assert (given[0, 4:] == 0).all() and (given[1] == 0).all()
+
+
 def test_what_is_seen_in_a_region_is_what_is_there():
     """A map that holds its own positions, read between its places, holds the positions that are asked for."""
     layer = region_align_class()((4, 8), parts=7)
