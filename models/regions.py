@@ -18,8 +18,10 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-#: Less than the logit of anything.
-NOTHING = -1e9
+#: Less than the logit of anything: its sigmoid is 0. No smaller, so that scores as integers have steps left.
+NOTHING = -100.0
+#: Sides in pixels from which a region has an area.
+SMALLEST = 1e-3
 #: Points across each part of a region that its map is read at.
 SAMPLES = 2
 #: The side of a region that the map of a stride of 16 is read for (Lin et al., "Feature Pyramid Networks", 2017,
@@ -72,7 +74,7 @@ def proposals_class() -> type:
     @keras.saving.register_keras_serializable("litepress")
     class Proposals(keras.layers.Layer):
         """The best regions of an image, none of which overlaps a better one much (Ren et al., "Faster R-CNN", 2015,
-        section 3.1). What it gives is not learnt through.
+        section 3.1), nor has no area. What it gives is not learnt through.
 
         Args:
             size, strides, shapes: of the anchors, see `models.anchors.Anchors`.
@@ -108,6 +110,8 @@ def proposals_class() -> type:
                 apart.append(np.full((1, min(self.candidates, size), 1), 2.0 * level * max(height, width), "float32"))
                 first += size
             boxes, scores = tf.concat(sides, axis=1), tf.concat(best, axis=1)
+            has_area = tf.reduce_min(boxes[..., 2:] - boxes[..., :2], axis=-1) >= SMALLEST
+            scores = tf.where(has_area, scores, NOTHING - 1)
             candidates = (boxes, boxes + np.concatenate(apart, axis=1), scores)
             if boxes.shape[0] == 1:
                 return self._chosen(tuple(part[0] for part in candidates))[None]
@@ -166,22 +170,21 @@ def region_align_class() -> type:
             facts = np.stack([[x.shape[1] for x in maps], [x.shape[2] for x in maps], self.strides, firsts], axis=1)
             rows, columns, stride, first = tf.unstack(
                 tf.gather(tf.constant(facts, tf.float32), self._map_of(regions)), axis=-1)
-            total = 0.0
-            offsets = [(np.arange(self.parts) + (sample + 0.5) / SAMPLES).astype("float32") / self.parts
-                       for sample in range(SAMPLES)]
-            for down in offsets:
-                y = self._places(regions[..., 0], regions[..., 2], down, stride, rows)
-                for across in offsets:
-                    x = self._places(regions[..., 1], regions[..., 3], across, stride, columns)
-                    for row, of_row in y:
-                        for column, of_column in x:
-                            places = first[..., None, None] + row[..., None] * columns[..., None, None] + column[
-                                ..., None, :]
-                            share = of_row[..., None] * of_column[..., None, :]
-                            flat = tf.cast(tf.reshape(places, [-1, count * self.parts**2]), tf.int32)
-                            seen = tf.gather(table, flat, axis=1, batch_dims=1)
-                            total += seen * tf.reshape(share, [-1, count * self.parts**2, 1])
-            return tf.reshape(total / SAMPLES**2, [-1, count, self.parts**2, channels])
+            row, of_row = self._places(regions[..., 0], regions[..., 2], stride, rows)
+            column, of_column = self._places(regions[..., 1], regions[..., 3], stride, columns)
+            across = row.shape[-1]
+            column, of_column = (tf.reshape(x, [-1, count, 1, self.parts * across]) for x in (column, of_column))
+            # no tensor has more than four dimensions, which is what phones take
+            lines, seen = count * self.parts, 0.0
+            for number in range(across):
+                places = (first[..., None] + row[..., number] * columns[..., None])[..., None] + column
+                read = tf.gather(table, tf.cast(tf.reshape(places, [-1, lines * self.parts * across]), tf.int32),
+                                 axis=1, batch_dims=1)
+                seen += (tf.reshape(read, [-1, lines, self.parts * across, channels])
+                         * tf.reshape(of_row[..., number], [-1, lines, 1, 1]))
+            of_line = tf.reshape(of_column * tf.ones([self.parts, 1]), [-1, lines, self.parts * across, 1])
+            parts = tf.reshape(seen * of_line, [-1, lines * self.parts, across, channels])
+            return tf.reshape(tf.reduce_sum(parts, axis=2), [-1, count, self.parts**2, channels])
 
         def _map_of(self, regions: Any) -> Any:
             """Return which map each region is read from, (batch, regions)."""
@@ -190,14 +193,17 @@ def region_align_class() -> type:
             levels = [stride.bit_length() - 1 for stride in self.strides]
             return tf.cast(tf.clip_by_value(tf.floor(level), levels[0], levels[-1]), tf.int32) - levels[0]
 
-        def _places(self, low: Any, high: Any, shares: Any, stride: Any, size: Any) -> list[tuple[Any, Any]]:
-            """Return the two places of a map around each point, (batch, regions, parts) whole numbers, and what each
-            counts."""
-            at = (low[..., None] + (high - low)[..., None] * shares) / stride[..., None] - 0.5
-            at = tf.clip_by_value(at, 0.0, size[..., None] - 1)
+        def _places(self, low: Any, high: Any, stride: Any, size: Any) -> tuple[Any, Any]:
+            """Return the rows or the columns of a map that each part is read at, (batch, regions, parts, 2 * SAMPLES)
+            whole numbers, and how much of the part each is."""
+            points = [(np.arange(self.parts) + (sample + 0.5) / SAMPLES) / self.parts for sample in range(SAMPLES)]
+            shares = np.stack(points, axis=1).astype("float32")
+            low, high, stride, size = (value[..., None, None] for value in (low, high, stride, size))
+            at = tf.clip_by_value((low + (high - low) * shares) / stride - 0.5, 0.0, size - 1)
             below = tf.floor(at)
             share = at - below
-            return [(below, 1 - share), (tf.minimum(below + 1, size[..., None] - 1), share)]
+            return (tf.concat([below, tf.minimum(below + 1, size - 1)], axis=-1),
+                    tf.concat([1 - share, share], axis=-1) / SAMPLES)
 
         def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
             regions, first, *_ = input_shape

@@ -155,6 +155,20 @@ def test_the_regions_proposed_are_the_best_of_each_level_that_are_apart():
     np.testing.assert_allclose(np.asarray(layer([objectness[1:2], deltas[1:2]]))[0], given[1], atol=1e-4)
 
 
+def test_regions_outside_the_image_take_the_place_of_none():
+    """They are cut to lines of no area, which overlap nothing and so would all be left."""
+    anchors = Anchors((64, 96), (16,), (((16.0, 16.0),),))
+    layer = proposals_class()(anchors.size, anchors.strides, anchors.shapes, candidates=24, count=6, iou=0.7)
+    objectness = np.linspace(9, -9, 24).reshape(1, 24, 1).astype("float32")
+    deltas = np.zeros((1, 24, 4), "float32")
+    deltas[0, :20, 1] = -20  # far to the left
+    deltas[0, :10, 3] = 1.0
+    images = np.repeat(objectness, 2, axis=0), np.concatenate([deltas, deltas - [0, 20, 0, 0]], dtype="float32")
+    given = np.asarray(layer(list(images)))
+    np.testing.assert_allclose(given[0, :4], anchors.anchors()[20:], atol=1e-4)
+    assert (given[0, 4:] == 0).all() and (given[1] == 0).all()
+
+
 def test_what_is_seen_in_a_region_is_what_is_there():
     """A map that holds its own positions, read between its places, holds the positions that are asked for."""
     layer = region_align_class()((4, 8), parts=7)
@@ -172,6 +186,45 @@ def test_what_is_seen_in_a_region_is_what_is_there():
     assert (seen[..., 2] == 4).all()
     large = np.array([[[0, 0, 900, 900]]], "float32")
     assert np.asarray(layer([large, *maps]))[0, 0, 0, 2] == 8, "large regions are read from coarse maps"
+
+
+def align(region, values, stride, parts=7):
+    """Return what a map (height, width, channels) holds in a region, point by point: the mean of 2 x 2 of each part,
+    each between the four places around it (He et al. 2017, section 3)."""
+    height, width, channels = values.shape
+    given = np.zeros((parts, parts, channels))
+    for down, across in np.ndindex(2 * parts, 2 * parts):
+        at = [np.clip((region[axis] + (region[axis + 2] - region[axis]) * (step + 0.5) / (2 * parts)) / stride - 0.5,
+                      0, side - 1) for axis, step, side in ((0, down, height), (1, across, width))]
+        for row, column in np.ndindex(2, 2):
+            place = [int(at[0]) + row, int(at[1]) + column]
+            share = (1 - abs(at[0] - place[0])) * (1 - abs(at[1] - place[1]))
+            if share > 0:
+                given[down // 2, across // 2] += share / 4 * values[place[0], place[1]]
+    return given
+
+
+def test_regions_are_aligned_as_the_paper_has_it():
+    generator = np.random.default_rng(0)
+    layer = region_align_class()((4, 8), parts=7)
+    maps = [generator.normal(size=(2, 64 // stride, 96 // stride, 5)).astype("float32") for stride in (4, 8)]
+    corners = generator.uniform(-8, 50, (2, 12, 2))
+    regions = np.concatenate([corners, corners + generator.uniform(0, 60, (2, 12, 2))], axis=-1).astype("float32")
+    regions[:, -1] = [0, 0, 900, 900]
+    seen = np.asarray(layer([regions, *maps])).reshape(2, 12, 7, 7, 5)
+    for image, number in np.ndindex(2, 12):
+        stride, values = ((4, maps[0]), (8, maps[1]))[number == 11]
+        np.testing.assert_allclose(seen[image, number], align(regions[image, number], values[image], stride),
+                                   atol=1e-5)
+
+
+def test_regions_are_read_in_four_gathers_of_no_more_than_four_dimensions():
+    """Lines are read between rows first, then points between columns; phones take four dimensions."""
+    given = [tf.TensorSpec((1, 12, 4)), tf.TensorSpec((1, 16, 24, 5)), tf.TensorSpec((1, 8, 12, 5))]
+    layer = region_align_class()((4, 8), parts=7)
+    operations = tf.function(lambda *parts: layer(parts)).get_concrete_function(*given).graph.get_operations()
+    assert sum(one.type == "GatherV2" for one in operations) == 4 + 1, "and one for what is known of its map"
+    assert max(len(value.shape) for one in operations for value in one.outputs if value.shape.rank is not None) == 4
 
 
 def test_regions_are_learnt_from_what_the_maps_hold():

@@ -113,7 +113,8 @@ class Affine(Geometric, name="affine"):
         degrees: of the rotation, at most either way.
         shear: degrees, at most either way, along each axis.
         scale: of the enlargement or reduction, at most.
-        shift: shares of the height and of the width, at most either way.
+        shift: shares of the image's height and width, at most either way, whatever the scale: the image is shifted
+            last.
     """
 
     degrees: float = Field(0.0, ge=0, le=180)
@@ -126,9 +127,10 @@ class Affine(Geometric, name="affine"):
                                for offset, limit in enumerate((self.degrees, self.shear, self.shear)))
         scale = 1 / (1 + uniform(count, seed + 3) * self.scale)
         cosine, sine, zero, one = tf.cos(angle) * scale, tf.sin(angle) * scale, tf.zeros([count]), tf.ones([count])
-        turned = affine(cosine, -sine, sine, cosine, uniform(count, seed + 4) * self.shift * width,
-                        uniform(count, seed + 5) * self.shift * height)
-        return tf.matmul(turned, affine(one, tf.tan(across), tf.tan(down), one, zero, zero))
+        turned = tf.matmul(affine(cosine, -sine, sine, cosine), affine(one, tf.tan(across), tf.tan(down), one))
+        # from output to input positions: what the image undergoes last comes first
+        return tf.matmul(turned, affine(one, zero, zero, one, uniform(count, seed + 4) * self.shift * width,
+                                        uniform(count, seed + 5) * self.shift * height))
 
 
 class ScaleJitter(Geometric, name="scale_jitter"):

@@ -68,7 +68,7 @@ class Coco:
             image = np.full(len(boxes), self.images)
             self.answers.append(np.column_stack([image, boxes * self.scale, scores, classes]))
             known = scores >= self.score
-            wrong.append(1 - f1(true[true[:, feature.CROWD] == 0], boxes[known], classes[known]))
+            wrong.append(1 - f1(true, boxes[known], classes[known]))
             self.images += 1
         return np.array(wrong)
 
@@ -195,17 +195,28 @@ class Curve:
 def f1(truth: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> float:
     """Return the F1 of one image: 1 where all is found and nothing else, at an overlap of one half.
 
+    An answer that finds nothing, and half of which is in a crowd of its class, does not count, as COCO has it.
+
     Args:
         truth: (boxes, 6), see `features.boxes`.
         boxes, classes: the answer, best first.
     """
-    taken = np.zeros(len(truth), bool)
+    crowds, truth = truth[truth[:, feature.CROWD] > 0], truth[truth[:, feature.CROWD] == 0]
+    taken, ignored = np.zeros(len(truth), bool), 0
     for box, number in zip(boxes, classes, strict=True):
         overlap = np.where(taken | (truth[:, feature.CLASS] != number), 0.0, detections.overlaps(box, truth[:, :4]))
         if len(overlap) and overlap.max() >= FOUND:
             taken[overlap.argmax()] = True
-    total = len(truth) + len(boxes)
+        else:
+            ignored += _in_a_crowd(box, crowds[crowds[:, feature.CLASS] == number, :4])
+    total = len(truth) + len(boxes) - ignored
     return 2 * taken.sum() / total if total else 1.0
+
+
+def _in_a_crowd(box: np.ndarray, crowds: np.ndarray) -> bool:
+    """Return whether half of a box is in one of the crowds, (crowds, 4)."""
+    sides = np.maximum(np.minimum(box[2:], crowds[:, 2:]) - np.maximum(box[:2], crowds[:, :2]), 0)
+    return bool((sides.prod(axis=1) >= FOUND * (box[2:] - box[:2]).prod()).any())
 
 
 def _annotation(number: int, row: np.ndarray) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from pipelines.tasks.object_detection.measure import STATISTICS, Coco
 from pipelines.tasks.task import Evaluation, Metric, Place, Task
 from pipelines.training.detection.assigning import Truth
 from pipelines.training.detection.detector_loss import DetectorLoss
+from pipelines.training.detection.image_by_image import image_by_image
 from pipelines.training.detection.overlap import overlap
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
@@ -293,8 +294,18 @@ def truth_of(rows: Any, size: Sequence[int | None]) -> Truth:
 def share_found(coding: BoxCoding, truth: Truth, outputs: Any, threshold: float) -> Any:
     """Return the share of an image's boxes that some place finds, of their class and with an overlap of one half,
     (batch,); 1 where there are none."""
-    of_class = tf.gather(tf.transpose(coding.scores(outputs), [0, 2, 1]), truth.classes, axis=1, batch_dims=1)
-    boxes = coding.boxes(outputs)
+    scores, boxes = coding.scores(outputs), coding.boxes(outputs)
+
+    def of_images(scores: Any, boxes: Any, *parts: Any) -> tuple[Any]:
+        return (_share_found(Truth(*parts), scores, boxes, threshold),)
+
+    return image_by_image(of_images, (scores, boxes, *truth.parts), (tf.float32,),
+                          truth.boxes.shape[1] * scores.shape[1])[0]
+
+
+def _share_found(truth: Truth, scores: Any, boxes: Any, threshold: float) -> Any:
+    """Return what `share_found` does, in as much memory as the whole batch takes."""
+    of_class = tf.gather(tf.transpose(scores, [0, 2, 1]), truth.classes, axis=1, batch_dims=1)
     boxes = boxes[:, None] if len(boxes.shape) == 3 else tf.gather(
         tf.transpose(boxes, [0, 2, 1, 3]), truth.classes, axis=1, batch_dims=1)
     near = overlap(truth.boxes[:, :, None], boxes) >= FOUND

@@ -12,7 +12,7 @@ from models.anchors import Anchors
 from models.box_coding import RAW_BOXES, RAW_LOGITS, RAW_POINTS
 from pipelines.training.detection.assigning import Truth
 from pipelines.training.detection.detector_loss import DetectorLoss, shared, smooth_l1
-from pipelines.training.detection.matching import Matched, by_overlap
+from pipelines.training.detection.matching import Matched, by_overlap, highest
 from pipelines.training.detection.overlap import overlap
 
 with epy.lazy_imports():
@@ -104,7 +104,4 @@ def _hardest(losses: Any, matched: Matched, ratio: float) -> Any:
     to find something, else 0: (batch, places). An image without any has one, so that it counts."""
     negative = tf.stop_gradient(losses) * matched.nothing
     wanted = tf.cast(tf.math.ceil(ratio * tf.maximum(tf.reduce_sum(matched.found, axis=1), 1.0)), tf.int32)
-    count = losses.shape[1]
-    ordered = tf.sort(negative, axis=1, direction="DESCENDING")
-    least = tf.gather(ordered, tf.minimum(wanted, count) - 1, axis=1, batch_dims=1)
-    return tf.cast(negative >= tf.maximum(least, 1e-12)[:, None], tf.float32) * matched.nothing
+    return highest(negative, wanted)

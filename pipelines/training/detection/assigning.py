@@ -6,6 +6,7 @@ from typing import Any
 
 from etils import epy
 
+from pipelines.training.detection.image_by_image import image_by_image
 from pipelines.training.detection.overlap import overlap
 
 with epy.lazy_imports():
@@ -30,6 +31,11 @@ class Truth:
     present: Any
     crowds: Any
     points: Any = None
+
+    @property
+    def parts(self) -> tuple[Any, Any, Any, Any]:
+        """Return all of it, in this order."""
+        return self.boxes, self.classes, self.present, self.crowds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +68,44 @@ def task_aligned(truth: Truth, points: Any, scores: Any, boxes: Any, *, most: in
         boxes: (batch, points, 4), what the points answer, in pixels.
         most: points of a box.
     """
-    scores, boxes = tf.stop_gradient(scores), tf.stop_gradient(boxes)
+    def of_images(boxes: Any, scores: Any, *parts: Any) -> tuple[Any, Any, Any]:
+        assigned = _aligned(Truth(*parts), points, scores, boxes, most, alpha, beta)
+        return assigned.scores, assigned.boxes, assigned.chosen
+
+    return Assigned(*image_by_image(of_images, (boxes, scores, *truth.parts), (tf.float32,) * 3,
+                                    truth.boxes.shape[1] * points.shape[0]))
+
+
+def in_crowds(truth: Truth, points: Any) -> Any:
+    """Return 1 where a point is in a crowd, else 0: (batch, points).
+
+    Args:
+        points: (points, 2), or of each image (batch, points, 2), y and x in pixels.
+    """
+    own = () if len(points.shape) == 2 else (points,)
+
+    def of_images(boxes: Any, crowds: Any, *own: Any) -> tuple[Any]:
+        inside = within(boxes, own[0] if own else points) & crowds[..., None]
+        return (tf.cast(tf.reduce_any(inside, axis=1), tf.float32),)
+
+    return image_by_image(of_images, (truth.boxes, truth.crowds, *own), (tf.float32,),
+                          truth.boxes.shape[1] * points.shape[-2])[0]
+
+
+def within(boxes: Any, points: Any) -> Any:
+    """Return whether a point is inside a box, (batch, most, points).
+
+    Args:
+        boxes: (batch, most, 4), in pixels.
+        points: (points, 2), or of each image (batch, points, 2), y and x in pixels.
+    """
+    y, x = tf.unstack(points[:, None] if len(points.shape) == 3 else points[None, None], axis=-1)
+    top, left, bottom, right = tf.unstack(boxes[:, :, None], axis=-1)
+    return (y > top) & (y < bottom) & (x > left) & (x < right)
+
+
+def _aligned(truth: Truth, points: Any, scores: Any, boxes: Any, most: int, alpha: float, beta: float) -> Assigned:
+    """Return what `task_aligned` does, in as much memory as the whole batch takes."""
     classes, count = scores.shape[-1], points.shape[0]
     allowed = _inside(truth, points)
     iou = tf.maximum(overlap(truth.boxes[:, :, None], boxes[:, None]), 0.0)
@@ -82,30 +125,11 @@ def task_aligned(truth: Truth, points: Any, scores: Any, boxes: Any, *, most: in
     return Assigned(one_hot * (wanted * chosen)[..., None], tf.gather(truth.boxes, owner, axis=1, batch_dims=1), chosen)
 
 
-def in_crowds(truth: Truth, points: Any) -> Any:
-    """Return 1 where a point is in a crowd, else 0: (batch, points)."""
-    inside = within(truth.boxes, points) * tf.cast(truth.crowds, tf.float32)[..., None]
-    return tf.reduce_max(inside, axis=1)
-
-
-def within(boxes: Any, points: Any) -> Any:
-    """Return 1 where a point is inside a box, else 0: (batch, most, points).
-
-    Args:
-        boxes: (batch, most, 4), in pixels.
-        points: (points, 2), or of each image (batch, points, 2), y and x in pixels.
-    """
-    points = points[:, None] if len(points.shape) == 3 else points[None, None]
-    after = points - boxes[:, :, None, :2]
-    before = boxes[:, :, None, 2:] - points
-    return tf.cast(tf.reduce_min(tf.concat([after, before], axis=-1), axis=-1) > 0, tf.float32)
-
-
 def _inside(truth: Truth, points: Any) -> Any:
     """Return 1 where a point is inside a box, or nearest to one without a point, else 0: (batch, most, points)."""
-    inside = within(truth.boxes, points)
+    inside = tf.cast(within(truth.boxes, points), tf.float32)
     centres = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
-    distance = tf.reduce_sum((centres[:, :, None] - points[None, None])**2, axis=-1)
+    distance = (centres[..., :1] - points[:, 0])**2 + (centres[..., 1:] - points[:, 1])**2
     nearest = tf.one_hot(tf.argmin(distance, axis=-1), points.shape[0])
     alone = tf.cast(tf.reduce_sum(inside, axis=-1, keepdims=True) == 0, tf.float32)
     return tf.maximum(inside, nearest * alone) * tf.cast(truth.present, tf.float32)[..., None]

@@ -11,6 +11,7 @@ from models.anchors import AnchorCells
 from models.box_coding import OBJECTNESS, RAW_BOXES, RAW_LOGITS
 from pipelines.training.detection.assigning import Truth, in_crowds
 from pipelines.training.detection.detector_loss import DetectorLoss, shared
+from pipelines.training.detection.image_by_image import image_by_image
 from pipelines.training.detection.matching import Matched
 from pipelines.training.detection.overlap import overlap
 
@@ -72,12 +73,22 @@ def by_shape(coding: AnchorCells, truth: Truth, decoded: Any, ignored: float) ->
         decoded: what the anchors say, (batch, anchors, 4) in pixels.
         ignored: an anchor whose box overlaps a true one so far, and that does not answer for it, does not count.
     """
+    def of_images(decoded: Any, *parts: Any) -> tuple[Any, Any, Any, Any]:
+        matched = _matched(coding, Truth(*parts), decoded, ignored)
+        return matched.boxes, matched.classes, matched.found, matched.nothing
+
+    kinds = (truth.boxes.dtype, truth.classes.dtype, tf.float32, tf.float32)
+    return Matched(*image_by_image(of_images, (decoded, *truth.parts), kinds, truth.boxes.shape[1] * coding.count))
+
+
+def _matched(coding: AnchorCells, truth: Truth, decoded: Any, ignored: float) -> Matched:
+    """Return what `by_shape` does, in as much memory as the whole batch takes."""
     place = _answering(coding, truth)  # (batch, most)
     there = tf.cast(truth.present, tf.float32)
     of_box = tf.one_hot(place, coding.count) * there[..., None]  # (batch, most, anchors)
     found = tf.reduce_max(of_box, axis=1)
     owner = tf.argmax(of_box, axis=1)
-    iou = overlap(truth.boxes[:, :, None], tf.stop_gradient(decoded)[:, None]) * there[..., None]
+    iou = overlap(truth.boxes[:, :, None], decoded[:, None]) * there[..., None]
     near = tf.cast(tf.reduce_max(iou, axis=1) > ignored, tf.float32)
     crowded = in_crowds(truth, tf.constant(coding.middles()))
     return Matched(tf.gather(truth.boxes, owner, axis=1, batch_dims=1),

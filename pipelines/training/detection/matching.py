@@ -7,6 +7,7 @@ from typing import Any
 from etils import epy
 
 from pipelines.training.detection.assigning import Truth, within
+from pipelines.training.detection.image_by_image import image_by_image
 from pipelines.training.detection.overlap import overlap
 
 with epy.lazy_imports():
@@ -46,7 +47,34 @@ def by_overlap(truth: Truth, places: Any, positive: float, negative: float, best
         negative: overlap below which it is to find nothing.
         best: the place that overlaps a box most answers for it in any case (Ren et al. 2015, section 3.1.2).
     """
-    places = places if len(places.shape) == 3 else places[None]
+    own = () if len(places.shape) == 2 else (places,)
+
+    def of_images(*parts: Any) -> tuple[Any, Any, Any, Any]:
+        matched = _matched(Truth(*parts[:4]), parts[4] if own else places[None], positive, negative, best)
+        return matched.boxes, matched.classes, matched.found, matched.nothing
+
+    kinds = (truth.boxes.dtype, truth.classes.dtype, tf.float32, tf.float32)
+    return Matched(*image_by_image(of_images, (*truth.parts, *own), kinds, truth.boxes.shape[1] * places.shape[-2]))
+
+
+def highest(values: Any, counts: Any) -> Any:
+    """Return 1 for so many places with the highest values above 0, else 0: (batch, places). Of places alike the first
+    are taken.
+
+    Args:
+        values: (batch, places).
+        counts: (batch,), whole numbers.
+    """
+    ordered = tf.sort(values, axis=1, direction="DESCENDING")
+    least = tf.gather(ordered, tf.clip_by_value(counts, 1, values.shape[1]) - 1, axis=1, batch_dims=1)[:, None]
+    above, alike = values > least, values == least
+    left = counts[:, None] - tf.reduce_sum(tf.cast(above, tf.int32), axis=1, keepdims=True)
+    taken = above | (alike & (tf.cumsum(tf.cast(alike, tf.int32), axis=1) <= left))
+    return tf.cast(taken & (values > 0), tf.float32)
+
+
+def _matched(truth: Truth, places: Any, positive: float, negative: float, best: bool) -> Matched:
+    """Return what `by_overlap` does, in as much memory as the whole batch takes."""
     iou = overlap(truth.boxes[:, :, None], places[:, None]) * tf.cast(truth.present, tf.float32)[..., None]
     most = tf.reduce_max(iou, axis=1)
     owner, found = tf.argmax(iou, axis=1), most >= positive
@@ -57,8 +85,8 @@ def by_overlap(truth: Truth, places: Any, positive: float, negative: float, best
         owner = tf.where(any_forced, tf.argmax(iou * tf.cast(forced, tf.float32), axis=1), owner)
         found |= any_forced
     middles = (places[..., :2] + places[..., 2:]) / 2
-    crowded = tf.reduce_max(within(truth.boxes, middles) * tf.cast(truth.crowds, tf.float32)[..., None], axis=1)
-    nothing = tf.cast((most < negative) & ~found, tf.float32) * (1 - crowded)
+    crowded = tf.reduce_any(within(truth.boxes, middles) & truth.crowds[..., None], axis=1)
+    nothing = tf.cast((most < negative) & ~found & ~crowded, tf.float32)
     return Matched(tf.gather(truth.boxes, owner, axis=1, batch_dims=1),
                    tf.gather(truth.classes, owner, axis=1, batch_dims=1), tf.cast(found, tf.float32), nothing,
                    owner)

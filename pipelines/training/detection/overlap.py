@@ -26,8 +26,10 @@ def overlap(boxes: Any, others: Any, kind: Kind = "iou") -> Any:
     Args:
         boxes, others: (…, 4), of shapes that broadcast.
     """
-    sides = tf.minimum(boxes[..., 2:], others[..., 2:]) - tf.maximum(boxes[..., :2], others[..., :2])
-    shared = tf.reduce_prod(tf.maximum(sides, 0.0), axis=-1)
+    # side by side: pairs of many boxes take much memory
+    height, width = (tf.maximum(tf.minimum(boxes[..., axis + 2], others[..., axis + 2])
+                                - tf.maximum(boxes[..., axis], others[..., axis]), 0.0) for axis in (0, 1))
+    shared = height * width
     union = areas(boxes) + areas(others) - shared
     iou = shared / (union + EPSILON)
     if kind == "iou":

@@ -13,7 +13,7 @@ from models.faster_rcnn import ANCHOR_BOXES, ANCHOR_OBJECTNESS
 from models.regions import Regions
 from pipelines.training.detection.assigning import Truth
 from pipelines.training.detection.detector_loss import DetectorLoss, smooth_l1
-from pipelines.training.detection.matching import Matched, by_overlap
+from pipelines.training.detection.matching import Matched, by_overlap, highest
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -85,21 +85,9 @@ def drawn(matched: Matched, given: Any, count: int, share: float) -> tuple[Any, 
     """
     seed = tf.stack([tf.bitcast(tf.reduce_sum(tf.cast(given, tf.float32)), tf.int32), 1])
     order = tf.random.stateless_uniform(tf.shape(matched.found), tf.stop_gradient(seed), minval=0.01)
-    found = _first(order * matched.found, tf.fill(tf.shape(order)[:1], max(1, int(count * share))))
+    found = highest(order * matched.found, tf.fill(tf.shape(order)[:1], max(1, int(count * share))))
     left = count - tf.cast(tf.reduce_sum(found, axis=1), tf.int32)
-    return found, _first(order * matched.nothing, left)
-
-
-def _first(order: Any, counts: Any) -> Any:
-    """Return 1 for so many places with the highest numbers above 0, else 0: (batch, places).
-
-    Args:
-        order: (batch, places).
-        counts: (batch,).
-    """
-    ordered = tf.sort(order, axis=1, direction="DESCENDING")
-    least = tf.gather(ordered, tf.clip_by_value(counts, 1, order.shape[1]) - 1, axis=1, batch_dims=1)
-    return tf.cast((order >= tf.maximum(least, 1e-9)[:, None]) & (counts > 0)[:, None], tf.float32)
+    return found, highest(order * matched.nothing, left)
 
 
 def _mean(losses: Any, asked: Any) -> Any:

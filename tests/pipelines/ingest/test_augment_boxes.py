@@ -37,6 +37,17 @@ def test_a_box_moves_with_what_is_drawn_in_it(written):
         np.testing.assert_allclose(box[:4], around, atol=2.6 / 48 if turned else 1.6 / 48)
 
 
+def test_an_affine_map_shifts_by_shares_of_the_image_whatever_its_scale():
+    """The image's centre goes as far as `shift` allows, no farther, of enlarged images and of reduced ones."""
+    written = {"affine": {"degrees": 30, "shear": 10, "scale": 0.9, "shift": 0.2}}
+    matrix = entry(written).matrix(4000, 50, 100, tf.constant([1, 2]))
+    x, y = np.asarray(tf.linalg.inv(matrix))[:, :2, 2].T / [[100], [50]]
+    larger = np.abs(np.linalg.det(np.asarray(matrix)[:, :2, :2])) < 1
+    for scaled in (larger, ~larger):
+        for shift in (x[scaled], y[scaled]):
+            assert np.abs(shift).max() == pytest.approx(0.2, rel=0.01)
+
+
 def test_a_box_that_leaves_its_image_is_none_any_more():
     boxes = np.array([[[0.0, 0.0, 0.2, 0.1, 1, 0], [0.4, 0.4, 0.6, 0.6, 2, 1]]], "float32")
     out = np.array([[[1, 0, 3.0], [0, 1, 0], [0, 0, 1]]], "float32")  # three pixels of 20 to the left
@@ -94,6 +105,19 @@ def test_a_mixture_of_images_has_the_boxes_of_both():
     for image, rows in zip(inputs["image"], targets["boxes"], strict=True):
         for ymin, xmin, ymax, xmax, *_ in rows[rows[:, 4] >= 0]:
             assert image[int((ymin + ymax) / 2 * 48), int((xmin + xmax) / 2 * 64), 0] > 40
+
+
+@pytest.mark.parametrize(("target", "alpha"), [("boxes", 1.5), ("label", 0.2)])
+def test_the_share_of_a_mixture_is_drawn_for_what_is_mixed(target, alpha):
+    """The variance of Beta(a, a) is 1 / (4 * (2 * a + 1))."""
+    count = 2000
+    images = np.zeros((count, 1, 1, 1), "uint8")
+    images[::2] = 200
+    targets = {"boxes": np.full((count, 2, 6), -1, "float32"), "label": np.ones((count, 2), "float32")}[target]
+    inputs, _ = apply_to(["mixup"], {"image": images}, {target: targets})
+    shares = np.abs(inputs["image"] - images)[..., 0].ravel() / 200  # 0 where its partner is alike
+    mixed = shares[shares > 0]
+    assert len(mixed) > 900 and np.mean((mixed - 0.5)**2) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
 
 
 def test_a_mosaic_of_masks_has_the_classes_of_its_pixels():

@@ -92,7 +92,20 @@ def test_crowds_are_neither_missed_nor_found():
     measure, wrong = measured((truth, answered((ONE, 0.9, 0), (TWO, 0.8, 0))))
     result = measure.result()
     assert result.metrics["map"] == 1 and result.tables[0].rows[0][1] == 1
-    assert wrong[0] == pytest.approx(1 - 2 / 3), "of one image alone they count as made up"
+    assert wrong == [0], "nor are they made up of one image alone"
+
+
+def test_of_one_image_what_is_in_a_crowd_does_not_count():
+    """Half of an answer must be in a crowd of its class: several may be in one, and none takes the place of a box."""
+    crowd = [0.4, 0.4, 1.0, 1.0]
+    less, more = [0.2, 0.5, 0.59, 0.9], [0.2, 0.5, 0.61, 0.9]
+    truth = rows([*ONE, 0, 0], [*crowd, 0, 1])
+    inside = ([0.5, 0.5, 0.6, 0.6], 0.9, 0), (TWO, 0.8, 0)
+    _, wrong = measured((truth, answered((ONE, 0.9, 0), *inside)), (truth, answered(*inside)),
+                        (truth, answered((ONE, 0.9, 0), ([0.5, 0.5, 0.6, 0.6], 0.9, 1))),
+                        (truth, answered((ONE, 0.9, 0), (less, 0.9, 0))),
+                        (truth, answered((ONE, 0.9, 0), (more, 0.9, 0))))
+    assert wrong == [0, 1, pytest.approx(1 / 3), pytest.approx(1 / 3), 0]
 
 
 @pytest.mark.parametrize("images", [[(rows(), answered())], [(rows([*ONE, 0, 0]), answered())],

@@ -1,4 +1,6 @@
 """The losses of detectors with anchors and with regions: closed forms, and who answers for what."""
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +14,7 @@ from pipelines.training.detection.anchor_loss import AnchorDetection
 from pipelines.training.detection.assigning import Truth
 from pipelines.training.detection.cell_loss import CellDetection, by_shape
 from pipelines.training.detection.detector_loss import smooth_l1
-from pipelines.training.detection.matching import Matched, by_overlap
+from pipelines.training.detection.matching import Matched, by_overlap, highest
 from pipelines.training.detection.region_loss import RegionDetection, drawn
 from pipelines.training.losses import Loss
 
@@ -95,6 +97,19 @@ def test_hard_negatives_are_the_most_wrong_so_many_for_each_that_answers():
     first = entropy(logits[0], np.array([0, 1, 0])).sum()
     others = sorted((entropy(row, 0).sum() for row in logits[1:]), reverse=True)
     assert float(value[0]) == pytest.approx(first + sum(others[:2]), rel=1e-5)
+
+
+def test_of_negatives_that_are_alike_no_more_are_taken():
+    outputs = {"boxes": tf.zeros((1, 4, 4)), "logits": tf.zeros((1, 4, 3))}
+    value = AnchorDetection(hard_negatives=1, box_weight=0).of_images(GRID, truth([(0, 0, 16, 16, 1)]), outputs)
+    assert float(value[0]) == pytest.approx(2 * 3 * math.log(2)), "the one that answers, and one of three that do not"
+
+
+@pytest.mark.parametrize(("counts", "expected"), [([2], [[0, 1, 1, 0, 0]]), ([3], [[0, 1, 1, 0, 1]]),
+                                                  ([0], [[0] * 5]), ([9], [[1, 1, 1, 0, 1]])])
+def test_the_highest_are_so_many(counts, expected):
+    values = tf.constant([[0.2, 0.7, 0.5, 0.0, 0.5]])
+    assert highest(values, tf.constant(counts)).numpy().tolist() == expected
 
 
 @pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou", "smooth_l1"])
