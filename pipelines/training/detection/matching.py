@@ -49,11 +49,11 @@ def by_overlap(truth: Truth, places: Any, positive: float, negative: float, best
     """
     own = () if len(places.shape) == 2 else (places,)
 
-    def of_images(*parts: Any) -> tuple[Any, Any, Any, Any]:
+    def of_images(*parts: Any) -> tuple[Any, ...]:
         matched = _matched(Truth(*parts[:4]), parts[4] if own else places[None], positive, negative, best)
-        return matched.boxes, matched.classes, matched.found, matched.nothing
+        return matched.boxes, matched.classes, matched.found, matched.nothing, matched.owner
 
-    kinds = (truth.boxes.dtype, truth.classes.dtype, tf.float32, tf.float32)
+    kinds = (truth.boxes.dtype, truth.classes.dtype, tf.float32, tf.float32, tf.int64)
     return Matched(*image_by_image(of_images, (*truth.parts, *own), kinds, truth.boxes.shape[1] * places.shape[-2]))
 
 
