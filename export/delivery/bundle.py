@@ -27,6 +27,8 @@ LABELS, MODELS, CARD, CODE = "labels.txt", "model.json", "MODEL_CARD.md", "code"
 #: What model.json calls how images of another size are brought to the model's, and what it has there where they are not
 #: resized.
 FIT, PAD = "fit", "pad"
+#: What model.json calls how boxes come of a detector's answers, and where key points lie in aligned pictures.
+DECODING, PLACES = "decoding", "places"
 #: What model.json calls the numbers that were measured of a model.
 METRICS = "metrics"
 
@@ -55,8 +57,9 @@ def write(folder: Path, *, about: Description, signature: Signature, exported: S
         (folder / LABELS).write_text("".join(f"{label}\n" for label in about.labels))
     models = [_described(one, folder / one.path, about) | ({METRICS: dict(metrics[one.name])}
                                                            if one.name in metrics else {}) for one in exported]
-    decoding = {"decoding": about.decoding.model_dump(mode="json")} if about.decoding is not None else {}
-    (folder / MODELS).write_text(json.dumps({"labels": about.labels, **decoding, "models": models}, indent=1))
+    known = {DECODING: about.decoding.model_dump(mode="json")} if about.decoding is not None else {}
+    known |= {PLACES: about.places} if about.places else {}
+    (folder / MODELS).write_text(json.dumps({"labels": about.labels, **known, "models": models}, indent=1))
     golden_samples.write(folder / golden_samples.FOLDER, samples)
     (folder / CARD).write_text(card)
     snippets.write(folder / CODE, about, exported, recommended, source)

@@ -65,6 +65,7 @@ class Description(BaseModel):
         calibration: of its scores; without it a reader takes logits as they are.
         signature: what its tensors mean; roles are guessed where it is not given. Files do not hold it.
         decoding: how boxes come of what a detector's network gives. Files do not hold it.
+        places: where key points of what an image shows lie in it, by name: y and x as shares. Files do not hold it.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Description(BaseModel):
     calibration: Calibration | None = None
     signature: Signature | None = None
     decoding: Decoding | None = None
+    places: dict[str, tuple[float, float]] = {}
 
     def tensor(self, info: TensorInfo, *, output: bool = False) -> Tensor:
         """Return what a tensor of a file is, as the signature has it under its name, or alone; else as guessed."""

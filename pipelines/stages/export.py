@@ -63,7 +63,8 @@ def description(recipe: Recipe, index: Index) -> Description:
     return Description(
         name=recipe.name, description=package.description or summary, version=package.version, author=package.author,
         license=package.license, task=str(recipe.task.entry_name), labels=recipe.task.labels(index),
-        signature=recipe.task.signature(index), decoding=None if behind is None else behind.driver)
+        signature=recipe.task.signature(index), decoding=None if behind is None else behind.driver,
+        places=dict(recipe.task.places))
 
 
 def _exported(target: Target, context: ExportContext, chosen: list[str]) -> list[Exported]:

@@ -87,6 +87,11 @@ class Task(Entry):
         return self.metrics[0]
 
     @property
+    def places(self) -> Mapping[str, tuple[float, float]]:
+        """Return where key points of what an image shows lie in it, by name: y and x as shares; none if anywhere."""
+        return {}
+
+    @property
     def features(self) -> dict[str, type[Feature]]:
         """Return what an example is made of."""
         return self.inputs | self.targets

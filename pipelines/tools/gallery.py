@@ -11,8 +11,7 @@ from etils import epy
 from pydantic import BaseModel
 
 from export.delivery import bundle, manifest
-from export.predictors import Predictor, open_predictor
-from export.signature import Arrays, Signature
+from export.signature import Signature
 from models.embedding import EMBEDDING
 from pipelines.engine import runs
 from pipelines.errors import UserError
@@ -20,10 +19,9 @@ from pipelines.features import image_file
 from pipelines.features.image import Image
 from pipelines.reporting import results
 from pipelines.tasks.face_recognition import verification
+from pipelines.tasks.face_recognition.alignment import Places
 from pipelines.tasks.face_recognition.measure import THRESHOLD, unit
-from pipelines.tasks.object_detection import detections
-from pipelines.tasks.object_detection.task import ObjectDetection
-from pipelines.tools import predict
+from pipelines.tools import face_crops, predict
 
 with epy.lazy_imports():
     import numpy as np
@@ -50,12 +48,14 @@ class Gallery(BaseModel):
         threshold: the cosine from which on a picture is taken for a person, by that share of the model's test pairs,
             and of test pictures with identities that were enrolled as these people are.
         people: in the order of their names.
+        detector: SHA-256 of the file that found the faces in their pictures; empty where none did.
     """
 
     model: str
     far: float
     threshold: float
     people: list[Person]
+    detector: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +66,13 @@ class Embedder:
         path: of the file.
         feature: how images are read.
         thresholds: share of false acceptances to the cosine from which on a pair is taken for one.
+        places: where key points of faces lie in its images, see `face_recognition.alignment`.
     """
 
     path: Path
     feature: Image
     thresholds: Mapping[float, float]
+    places: Places = dataclasses.field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -92,16 +94,17 @@ def enroll(model: Path, folder: Path, far: float, gallery: Path, detector: Path 
     Raises:
         UserError: there is nobody, an image cannot be read, or the model's test pairs are too few for the threshold.
     """
-    embedder = find_embedder(model)
+    embedder, finder = find_embedder(model), None if detector is None else face_crops.detector_of(detector)
     threshold = threshold_for(embedder, far)
     people = people_in(folder)
     files = [file for files in people.values() for file in files]
-    vectors = embeddings(embedder, files, detector)
+    vectors = embeddings(embedder, files, finder)
     owners = np.repeat(np.arange(len(people)), [len(files) for files in people.values()])
     templates = [verification.template(vectors[owners == number]).tolist() for number in range(len(people))]
     enrolled = [Person(name=name, pictures=len(files), embedding=embedding)
                 for (name, files), embedding in zip(people.items(), templates, strict=True)]
-    known = Gallery(model=embedder.digest, far=far, threshold=threshold, people=enrolled)
+    known = Gallery(model=embedder.digest, far=far, threshold=threshold, people=enrolled,
+                    detector="" if finder is None else finder.digest)
     runs.write_whole(gallery, known.model_dump_json(indent=1) + "\n")
     width = max(map(len, people))
     return [*(f"{person.name:<{width}}  {person.pictures} picture{'' if person.pictures == 1 else 's'}"
@@ -121,10 +124,14 @@ def identify(model: Path, files: Sequence[Path], gallery: Path, detector: Path |
     if known.model != embedder.digest:
         raise UserError(f"identify: {gallery} was made with another model than {embedder.path}, and embeddings of two "
                         "models do not compare; enroll again")
+    finder = None if detector is None else face_crops.detector_of(detector)
+    if known.detector != ("" if finder is None else finder.digest):
+        raise UserError(f"identify: the faces of {gallery} were {_cut_out_by(known.detector)}: give the same here, or "
+                        "enroll again")
     images = [one for file in files for one in (image_file.images(file) if file.is_dir() else [file])]
     if not images:
         raise UserError(f"{files[0]}: has no images in it ({image_file.READ})")
-    cosines = embeddings(embedder, images, detector) @ np.array([person.embedding for person in known.people]).T
+    cosines = embeddings(embedder, images, finder) @ np.array([person.embedding for person in known.people]).T
     width = max(len(str(image)) for image in images)
     return [f"{image!s:<{width}}  {_said(row, known)}" for image, row in zip(images, cosines, strict=True)]
 
@@ -165,45 +172,20 @@ def people_in(folder: Path) -> dict[str, list[Path]]:
     return dict(sorted(people.items()))
 
 
-def embeddings(embedder: Embedder, files: Sequence[Path], detector: Path | None) -> np.ndarray:
+def embeddings(embedder: Embedder, files: Sequence[Path], detector: face_crops.Detector | None) -> np.ndarray:
     """Return the embeddings of images, of length 1, (files, size). Raises UserError."""
-    predictor = _opened(embedder.path)
+    predictor = face_crops.opened(embedder.path)
     signature = predict.main_signature(predictor)
     _refuse_others(embedder.path, signature)
     tensor = signature.inputs[0]
     if detector is None:
         images = [embedder.feature.from_file(file, tensor) for file in files]
     else:
-        images = [embedder.feature.fitted(face).numpy() for face in faces(detector, files)]
+        height, width = tensor.shape[:2]
+        images = [embedder.feature.fitted(face).numpy()
+                  for face in face_crops.faces(detector, files, embedder.places, (height or 0, width or 0))]
     outputs = predictor.predict({tensor.name: np.stack(images)})
     return unit(outputs[EMBEDDING])
-
-
-def faces(detector: Path, files: Sequence[Path]) -> list[np.ndarray]:
-    """Return the part of each image that a detector is surest of, uint8 (height, width, channels). Raises UserError
-    where it finds nothing."""
-    asked = predict.find_model(detector)
-    if not isinstance(asked.task, ObjectDetection):
-        raise UserError(f"--detector {detector}: is not a detector in its run's folder; give a run of object_detection")
-    predictor = _opened(asked.path)
-    inputs = predict.read_inputs(asked, predict.main_signature(predictor), files)
-    return cut_out(files, asked.task.answer(predictor, inputs), asked.task.threshold)
-
-
-def cut_out(files: Sequence[Path], found: Arrays, threshold: float) -> list[np.ndarray]:
-    """Return the part of each image in its best box, uint8 (height, width, channels). Raises UserError at an image
-    without a box.
-
-    Args:
-        found: what a detector answered, see `object_detection.detections`.
-        threshold: boxes with a lower score count for nothing.
-    """
-    cut = []
-    for file, (boxes, scores, _) in zip(files, detections.of_images(found), strict=True):
-        if not len(scores) or scores[0] < threshold:
-            raise UserError(f"{file}: has no face in it that the detector finds; take one nearer and from the front")
-        cut.append(_cut(Image().pixels(file), boxes[0]))
-    return cut
 
 
 def read_gallery(path: Path) -> Gallery:
@@ -231,7 +213,8 @@ def _of_bundle(folder: Path, model: Path) -> Embedder:
     size = image["shape"][1:]
     feature = Image(size=tuple(size[:2]), channels=size[2], fit="pad" if image.get(bundle.FIT) == bundle.PAD else
                     "resize")
-    return Embedder(folder / chosen, feature, _thresholds(listed[chosen].get(bundle.METRICS, {})))
+    return Embedder(folder / chosen, feature, _thresholds(listed[chosen].get(bundle.METRICS, {})),
+                    _read(folder / bundle.MODELS).get(bundle.PLACES, {}))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -256,20 +239,14 @@ def _of_run(model: Path) -> Embedder:
         raise UserError(f"{model}: is neither in a run's folder nor in a bundle; the threshold is told by these")
     run = next(folder for folder in (model, *model.absolute().parents) if (folder / runs.RECORD).exists())
     measured = {Path(one.path).resolve(): one.metrics for one in results.collect(runs.load(run)).artifacts}
-    return Embedder(asked.path, feature, _thresholds(measured.get(asked.path.resolve(), {})))
+    return Embedder(asked.path, feature, _thresholds(measured.get(asked.path.resolve(), {})),
+                    dict(asked.task.places))
 
 
 def _thresholds(metrics: Mapping[str, Any]) -> dict[float, float]:
     """Return the thresholds among a file's metrics, by the share of false acceptances."""
     prefix = f"{THRESHOLD}_"
     return {float(name.removeprefix(prefix)): value for name, value in metrics.items() if name.startswith(prefix)}
-
-
-def _opened(path: Path) -> Predictor:
-    try:
-        return open_predictor(path)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _refuse_others(path: Path, signature: Signature) -> None:
@@ -279,13 +256,10 @@ def _refuse_others(path: Path, signature: Signature) -> None:
                         "task: face_recognition")
 
 
-def _cut(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return the part of an image in a box, ymin, xmin, ymax, xmax as shares of its sides; at least a pixel."""
-    height, width = image.shape[:2]
-    top, left = int(np.clip(box[0] * height, 0, height - 1)), int(np.clip(box[1] * width, 0, width - 1))
-    bottom = max(top + 1, min(height, round(float(box[2]) * height)))
-    right = max(left + 1, min(width, round(float(box[3]) * width)))
-    return image[top:bottom, left:right]
+def _cut_out_by(detector: str) -> str:
+    """Return how the faces of a gallery were found, by the digest of its detector."""
+    return f"found by the detector whose file has the SHA-256 {detector[:12]}…" if detector else (
+        "taken from whole pictures, without --detector")
 
 
 def _said(cosines: np.ndarray, known: Gallery) -> str:

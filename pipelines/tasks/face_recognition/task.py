@@ -18,6 +18,7 @@ from pipelines.features.image import Image
 from pipelines.features.label import Label
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
+from pipelines.tasks.face_recognition.alignment import Aligned, Places, places_of
 from pipelines.tasks.face_recognition.measure import Protocol, Verification
 from pipelines.tasks.task import Evaluation, Features, Metric, Task
 from pipelines.training.learners.supervised import Objective
@@ -51,6 +52,8 @@ class FaceRecognition(Task, name="face_recognition"):
         most_pairs: of each kind that are drawn from the test split, at most, where the data list none.
         folds: of the pairs that are drawn; the threshold of one is found on the others.
         pair_seed: of the draw.
+        aligned: where key points lie in the pictures, by name, y and x as shares, or arcface, as in its paper's code:
+            `identify` turns the faces that a detector finds so that theirs do. Pictures of the data must be so already.
     """
 
     inputs, targets, pairs, split = {IMAGE: Image}, {LABEL: Label}, {EMBEDDING: LABEL}, "by_class"
@@ -65,6 +68,7 @@ class FaceRecognition(Task, name="face_recognition"):
     most_pairs: int = Field(3000, ge=10)
     folds: int = Field(10, ge=2)
     pair_seed: int = Field(0, ge=0)
+    aligned: Aligned | None = None
     _model: ModelSection | None = PrivateAttr(None)
 
     def of_model(self, section: ModelSection) -> FaceRecognition:
@@ -145,6 +149,10 @@ class FaceRecognition(Task, name="face_recognition"):
                 f"identity. Of identities that it was not trained on, {evaluation.metrics['tar_at_far']:.2%} of the "
                 f"pairs of one are recognized where {self.far:g} of the pairs of two are taken for one; the equal "
                 f"error rate is {evaluation.metrics['eer']:.2%}.")
+
+    @property
+    def places(self) -> Places:
+        return places_of(self.aligned)
 
     def labels(self, index: Index) -> list[str]:
         """Return none: the identities of training are not what a file tells apart."""

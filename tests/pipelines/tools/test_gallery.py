@@ -166,27 +166,6 @@ def test_what_cannot_be_identified_is_named(shipped, people, tmp_path):
             gallery.identify(shipped, [files], tmp_path / known)
 
 
-def found(scores, box=(0.25, 0.5, 0.75, 1.0)):
-    """Return what a detector gives for an image whose boxes have these scores."""
-    count = len(scores)
-    return {"detection_boxes": np.tile(np.array(box, "float32"), (1, 3, 1)),
-            "detection_scores": np.array([[*scores, *[0.0] * (3 - count)]], "float32"),
-            "detection_classes": np.zeros((1, 3), "int32"), "num_detections": np.array([count], "int32")}
-
-
-def test_a_picture_with_no_face_is_refused_by_name(tmp_path):
-    path = picture(tmp_path / "wall.png", (0, 0), size=20)
-    for scores in ((), (0.2,)):
-        with pytest.raises(UserError, match=r"wall\.png: has no face in it that the detector finds; take one nearer"):
-            gallery.cut_out([path], found(scores), 0.25)
-
-
-def test_the_surest_face_is_cut_out(tmp_path):
-    path = picture(tmp_path / "crowd.png", (0, 1), size=20)
-    face, = gallery.cut_out([path], found((0.9, 0.3)), 0.25)
-    np.testing.assert_array_equal(face[..., 0], np.asarray(PIL.Image.open(path))[5:15, 10:20])
-
-
 def test_a_model_that_finds_nothing_is_no_detector(shipped, people, tmp_path):
     with pytest.raises(UserError, match=r"--detector .*: is not a detector in its run's folder"):
         gallery.enroll(shipped, people, 0.1, tmp_path / "gallery.json", shipped / "litert" / "float32.tflite")

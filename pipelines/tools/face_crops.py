@@ -1,0 +1,116 @@
+"""The faces of pictures, cut out or turned upright by what a detector finds."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from etils import epy
+
+from export.delivery import manifest
+from export.predictors import Predictor, open_predictor
+from export.signature import Arrays
+from pipelines.errors import UserError
+from pipelines.features.image import Image
+from pipelines.tasks.face_recognition.alignment import Places, aligned
+from pipelines.tasks.object_detection import detections
+from pipelines.tasks.object_detection.task import TARGET, ObjectDetection
+from pipelines.tools import predict
+
+with epy.lazy_imports():
+    import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """A file that finds faces.
+
+    Args:
+        asked: the file, and what it was trained for.
+        task: the same's.
+        points: names of the key points that it gives of each face.
+    """
+
+    asked: predict.Asked
+    task: ObjectDetection
+    points: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        return manifest.sha256(self.asked.path)
+
+    def find(self, files: Sequence[Path]) -> Arrays:
+        """Return what is found in images, see `object_detection.detections`. Raises UserError."""
+        predictor = opened(self.asked.path)
+        inputs = predict.read_inputs(self.asked, predict.main_signature(predictor), files)
+        return self.task.answer(predictor, inputs)
+
+
+def detector_of(model: Path) -> Detector:
+    """Return the detector that `--detector` stands for. Raises UserError."""
+    asked = predict.find_model(model)
+    if not isinstance(asked.task, ObjectDetection):
+        raise UserError(f"--detector {model}: is not a detector in its run's folder; give a run of object_detection")
+    return Detector(asked, asked.task, tuple(asked.index.learnt[TARGET].points))
+
+
+def faces(detector: Detector, files: Sequence[Path], places: Places, size: tuple[int, int]) -> list[np.ndarray]:
+    """Return the face of each image that a detector is surest of, uint8 (height, width, channels): turned upright where
+    it gives key points whose places are known, else what is in the box, as large as it is.
+
+    Args:
+        places: where key points are to lie, by name.
+        size: height and width of an upright face in pixels.
+
+    Raises:
+        UserError: nothing is found in an image.
+    """
+    found = detector.find(files)
+    shared = [name for name in detector.points if name in places]
+    if len(shared) < 2 or detections.KEY_POINTS not in found:
+        return cut_out(files, found, detector.task.threshold)
+    turned = []
+    for file, one, points in zip(files, detections.of_images(found), found[detections.KEY_POINTS], strict=True):
+        _check_found(file, one[1], detector.task.threshold)
+        image = Image().pixels(file)
+        named = dict(zip(detector.points, map(tuple, (points[0] * image.shape[:2]).tolist()), strict=True))
+        turned.append(aligned(image, named, places, size))
+    return turned
+
+
+def cut_out(files: Sequence[Path], found: Arrays, threshold: float) -> list[np.ndarray]:
+    """Return the part of each image in its best box, uint8 (height, width, channels). Raises UserError at an image
+    without a box.
+
+    Args:
+        found: what a detector answered, see `object_detection.detections`.
+        threshold: boxes with a lower score count for nothing.
+    """
+    cut = []
+    for file, (boxes, scores, _) in zip(files, detections.of_images(found), strict=True):
+        _check_found(file, scores, threshold)
+        cut.append(_cut(Image().pixels(file), boxes[0]))
+    return cut
+
+
+def opened(path: Path) -> Predictor:
+    """Return what runs a file. Raises UserError where it is damaged."""
+    try:
+        return open_predictor(path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _check_found(file: Path, scores: np.ndarray, threshold: float) -> None:
+    """Raise UserError where nothing is found, the surest first."""
+    if not len(scores) or scores[0] < threshold:
+        raise UserError(f"{file}: has no face in it that the detector finds; take one nearer and from the front")
+
+
+def _cut(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return the part of an image in a box, ymin, xmin, ymax, xmax as shares of its sides; at least a pixel."""
+    height, width = image.shape[:2]
+    top, left = int(np.clip(box[0] * height, 0, height - 1)), int(np.clip(box[1] * width, 0, width - 1))
+    bottom = max(top + 1, min(height, round(float(box[2]) * height)))
+    right = max(left + 1, min(width, round(float(box[3]) * width)))
+    return image[top:bottom, left:right]
