@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from etils import epy
 
 from pipelines.errors import UserError
-from pipelines.features.boxes import COLUMNS, CROWD, Boxes, faults, turned
+from pipelines.features.boxes import COLUMNS, CROWD, GIVEN_POINT, Boxes, faults, turned
 from pipelines.features.feature import Feature, Field
 from pipelines.features.image import lies_as_stored, turned_by
 from pipelines.ingest.index import Part
@@ -30,7 +30,7 @@ class Annotated(NamedTuple):
 
     Args:
         path: of its file.
-        boxes: rows of six numbers, see `features.boxes`.
+        boxes: rows of six numbers, and three for each key point, see `features.boxes`.
         size: height and width in pixels that the annotations say; 0 where they do not.
     """
 
@@ -45,7 +45,7 @@ class Listed:
 
     Args:
         paths: of the files.
-        rows: boxes of one image after the other, (boxes, 6), see `features.boxes`.
+        rows: boxes of one image after the other, (boxes, 6 or more), see `features.boxes`.
         counts: boxes of each image, (images,).
         sizes: height and width of each image as annotations say them, (images, 2).
     """
@@ -56,10 +56,15 @@ class Listed:
     sizes: np.ndarray
 
     @classmethod
-    def of(cls, images: Iterable[Annotated]) -> Listed:
-        """Return images that are read one by one."""
+    def of(cls, images: Iterable[Annotated], points: int = 0) -> Listed:
+        """Return images that are read one by one.
+
+        Args:
+            points: key points of each box.
+        """
         known = list(images)
-        rows = np.array([row for image in known for row in image.boxes], float).reshape(-1, COLUMNS)
+        rows = np.array([row for image in known for row in image.boxes], float).reshape(
+            -1, COLUMNS + GIVEN_POINT * points)
         return cls([image.path for image in known], rows, np.array([len(image.boxes) for image in known], "int64"),
                    np.array([image.size for image in known], float).reshape(-1, 2))
 
@@ -76,10 +81,10 @@ class Listed:
         return np.cumsum(self.counts) - self.counts
 
     def boxes(self, positions: Sequence[int]) -> np.ndarray:
-        """Return the boxes of some images, (boxes, 6)."""
+        """Return the boxes of some images, (boxes, 6 or more)."""
         starts = self.starts
         parts = [self.rows[starts[one]:starts[one] + self.counts[one]] for one in positions]
-        return np.concatenate([np.zeros((0, COLUMNS)), *parts])
+        return np.concatenate([self.rows[:0], *parts])
 
 
 class AnnotatedImages(Source):
@@ -96,6 +101,10 @@ class AnnotatedImages(Source):
     def names(self) -> list[str]:
         """Return the classes, in the order of their numbers."""
         raise NotImplementedError
+
+    def point_names(self) -> list[str]:
+        """Return the key points of each box; none where there are none."""
+        return []
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.model_dump()} {self.names()}".encode())
@@ -123,7 +132,8 @@ class AnnotatedImages(Source):
                                     "is tested on must not be learnt")
 
     def fields(self) -> dict[str, Field]:
-        return {"image": Field(kind="bytes"), "boxes": Field(kind="boxes", names=self.names())}
+        return {"image": Field(kind="bytes"), "boxes": Field(kind="boxes", names=self.names(),
+                                                                      points=self.point_names() or None)}
 
     def parts(self) -> list[Part]:
         known = self.annotated()
@@ -169,7 +179,8 @@ class AnnotatedImages(Source):
         def example(path: tf.Tensor, start: tf.Tensor, count: tf.Tensor, size: tf.Tensor) -> dict[str, tf.Tensor]:
             content, rows = tf.numpy_function(_read, [path, all_rows[start:start + count], size],
                                               [tf.string, tf.float32], stateful=False)
-            return {"image": tf.ensure_shape(content, []), "boxes": tf.ensure_shape(rows, [None, COLUMNS]), "id": path}
+            return {"image": tf.ensure_shape(content, []),
+                    "boxes": tf.ensure_shape(rows, [None, all_rows.shape[1]]), "id": path}
 
         return listed.map(example, num_parallel_calls=tf.data.AUTOTUNE)
 

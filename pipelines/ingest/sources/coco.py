@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,8 +23,10 @@ SETTING = "data.source.coco"
 BESIDE = "_annotations.coco.json"
 #: Images that are looked for in a folder before it is taken for another.
 LOOKED_FOR = 20
-#: What of an annotation is not kept in memory.
-UNUSED = {"segmentation", "keypoints"}
+#: What of an annotation is kept in memory only where it is asked for.
+OUTLINES, POINTS = "segmentation", "keypoints"
+#: How the files begin that have key points beside boxes.
+WITH_POINTS = "person_keypoints"
 
 
 class Coco(AnnotatedAreas, name="coco", shorthand="path"):
@@ -38,19 +40,24 @@ class Coco(AnnotatedAreas, name="coco", shorthand="path"):
     Args:
         path: the folder or the file, relative to where litepress runs.
         images: the folder that file names start from, where it is another.
+        key_points: each box has key points, as `keypoints` of its annotation; the categories name them.
         test_on: validation, where what is to be tested on is not annotated, as COCO's; what is validated on during the
             training is then taken from the training part.
     """
 
     path: str = Setting(min_length=1)
     images: str | None = Setting(None, min_length=1)
+    key_points: bool = False
     test_on: Literal["validation"] | None = None
 
     def annotated(self) -> Mapping[Part, Listed]:
-        return _read(self, self._changed())[0]
+        return _read(self, self._changed()).parts
 
     def names(self) -> list[str]:
-        return _read(self, self._changed())[1]
+        return _read(self, self._changed()).names
+
+    def point_names(self) -> list[str]:
+        return _read(self, self._changed()).points
 
     def areas(self) -> Mapping[Part, Sequence[Sequence[Area]]]:
         return _outlined(self._changed())
@@ -74,7 +81,9 @@ class Coco(AnnotatedAreas, name="coco", shorthand="path"):
         inside = (one for one in base.iterdir() if one.is_dir() and (one / BESIDE).is_file())
         listed = sorted((base / "annotations").glob("*.json")) or sorted(base.glob("*.json"))
         files = [one / BESIDE for one in sorted(inside)] or [
-            one for one in listed if not one.name.startswith(("captions", "person_keypoints", "image_info"))]
+            one for one in listed if not one.name.startswith(("captions", WITH_POINTS, "image_info"))]
+        if self.key_points:
+            files = [one for one in listed if one.name.startswith(WITH_POINTS)] or files
         for file in files:
             part = part_of(file.parent.name if file.name == BESIDE else file.stem)
             if part is None and len(files) == 1:
@@ -98,7 +107,7 @@ class Coco(AnnotatedAreas, name="coco", shorthand="path"):
         """Return the folder that file names start from: the first of the usual ones in which one of the first images
         is."""
         base = file.parent
-        names = [file.stem, file.stem.partition("_")[2]]
+        names = [file.stem, file.stem.removeprefix(WITH_POINTS).partition("_")[2]]
         usual = [base, base / "images", *(base / name for name in names if name),
                  *(base.parent / name for name in names if name),
                  *(base.parent / "images" / name for name in names if name), base.parent / "images", base.parent]
@@ -115,28 +124,32 @@ class Document(NamedTuple):
     Args:
         parts: images of each part; their paths are the names of their files.
         names: of the classes.
+        points: names of the key points of each box.
     """
 
     parts: dict[Part, Listed]
     names: list[str]
+    points: list[str]
 
 
 @functools.lru_cache(maxsize=4)
-def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> tuple[dict[Part, Listed], list[str]]:
-    """Return the images of each part, and the classes. Raises UserError."""
-    known = Document(*kept.kept(files, lambda: _parsed(files)))
+def _read(source: Coco, files: tuple[tuple[Part, str, int], ...]) -> Document:
+    """Return what the files say, with where the images lie. Raises UserError."""
+    known = _parsed(files, True) if source.key_points else Document(*kept.kept(
+        files, lambda: _parsed(files, False)[:2]), [])
     result: dict[Part, Listed] = {}
     for part, file, _ in files:
         images = known.parts[part]
         folder = source._folder(Path(file), images.paths)
         result[part] = dataclasses.replace(images, paths=[str(folder / name) for name in images.paths])
-    return result, known.names
+    return known._replace(parts=result)
 
 
-def _parsed(files: tuple[tuple[Part, str, int], ...]) -> Document:
+def _parsed(files: tuple[tuple[Part, str, int], ...], key_points: bool) -> Document:
     """Return what the files say. Raises UserError."""
-    documents = {part: _document(Path(file)) for part, file, _ in files}
+    documents = {part: _document(Path(file), {POINTS} if key_points else set()) for part, file, _ in files}
     names, place = _classes(documents, files)
+    points = _point_names(documents, place, files) if key_points else []
     result: dict[Part, Listed] = {}
     for part, file, _ in files:
         images = sorted(documents[part]["images"], key=lambda one: str(one["file_name"]))
@@ -144,11 +157,31 @@ def _parsed(files: tuple[tuple[Part, str, int], ...]) -> Document:
         if len(rows) < len(images):
             raise UserError(f"{SETTING}: {file}: two images have one id; give each its own")
         sizes = {image["id"]: (float(image["height"]), float(image["width"])) for image in images}
-        for row, image in _rows(documents[part]["annotations"], sizes, place, file):
+        for row, image in _rows(documents[part]["annotations"], sizes, place, file, len(points)):
             rows[image].append(row)
-        result[part] = Listed.of(Annotated(str(image["file_name"]), rows[image["id"]], sizes[image["id"]])
-                                 for image in images)
-    return Document(result, names)
+        result[part] = Listed.of((Annotated(str(image["file_name"]), rows[image["id"]], sizes[image["id"]])
+                                  for image in images), len(points))
+    return Document(result, names, points)
+
+
+def _point_names(documents: Mapping[Part, dict[str, Any]], place: Mapping[int, int],
+                 files: Sequence[tuple[Part, str, int]]) -> list[str]:
+    """Return the key points that the categories name, the same for all that are used. Raises UserError."""
+    of_files = dict((part, file) for part, file, _ in files)
+    known: list[str] = []
+    for part, document in documents.items():
+        for number, category in enumerate(document["categories"]):
+            if category["id"] not in place:
+                continue
+            names = category.get(POINTS)
+            where = f"{SETTING}: {of_files[part]}: categories[{number}]"
+            if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+                raise UserError(f"{where} has no list of names {POINTS}; add it, or leave key_points out")
+            if known and names != known:
+                raise UserError(f"{where} has the key points {', '.join(names)}, and another category has "
+                                f"{', '.join(known)}: all boxes have the same")
+            known = names
+    return known
 
 
 def _classes(documents: Mapping[Part, dict[str, Any]],
@@ -171,7 +204,7 @@ def _classes(documents: Mapping[Part, dict[str, Any]],
 @functools.lru_cache(maxsize=4)
 def _outlined(files: tuple[tuple[Part, str, int], ...]) -> dict[Part, list[list[Area]]]:
     """Return what is outlined in each image of each part, in the order of `_parsed`. Raises UserError."""
-    documents = {part: _document(Path(file), outlines=True) for part, file, _ in files}
+    documents = {part: _document(Path(file), {OUTLINES}) for part, file, _ in files}
     _, place = _classes(documents, files)
     result: dict[Part, list[list[Area]]] = {}
     for part, file, _ in files:
@@ -212,8 +245,12 @@ def _area(annotation: Mapping[str, Any], size: tuple[float, float], place: Mappi
 
 
 def _rows(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[float, float]], place: Mapping[int, int],
-          file: str) -> Iterator[tuple[tuple[float, ...], Any]]:
-    """Yield boxes, each with the image that it is in. Raises UserError."""
+          file: str, points: int) -> Iterator[tuple[tuple[float, ...], Any]]:
+    """Yield boxes, each with the image that it is in. Raises UserError.
+
+    Args:
+        points: key points of each box.
+    """
     for one in annotations:
         image = one["image_id"]
         if image not in sizes:
@@ -224,18 +261,35 @@ def _rows(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, tuple[float
             raise UserError(f"{SETTING}: {file}: image {image} is {width:g} x {height:g} pixels")
         left, top, across, down = map(float, one["bbox"])
         yield ((top / height, left / width, (top + down) / height, (left + across) / width,
-                float(place.get(one["category_id"], -1)), float(bool(one.get("iscrowd", 0)))), image)
+                float(place.get(one["category_id"], -1)), float(bool(one.get("iscrowd", 0))),
+               *_key_points(one, (height, width), points, file)), image)
 
 
-def _needed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object without the outlines, of which most of a file consists."""
-    return {name: value for name, value in pairs if name not in UNUSED}
+def _key_points(annotation: Mapping[str, Any], size: tuple[float, float], count: int, file: str) -> Iterator[float]:
+    """Yield y and x as shares of the image, and whether it is marked, of each key point. Raises UserError."""
+    given = annotation.get(POINTS, [0] * 3 * count)
+    if count and (not isinstance(given, list) or len(given) != 3 * count or not all(
+            isinstance(value, (int, float)) for value in given)):
+        raise UserError(f"{SETTING}: {file}: annotation {annotation.get('id', '?')} has {POINTS} that are not x, y, v "
+                        f"of {count} key points")
+    for place in range(count):
+        x, y, seen = given[3 * place:3 * place + 3]
+        yield from (y / size[0], x / size[1], float(seen > 0))
 
 
-def _document(file: Path, outlines: bool = False) -> dict[str, Any]:
-    """Return a file's content, looked at. Raises UserError."""
+def _document(file: Path, wanted_too: Collection[str] = ()) -> dict[str, Any]:
+    """Return a file's content, looked at. Raises UserError.
+
+    Args:
+        wanted_too: of `OUTLINES` and `POINTS`, of which most of a file consists: the others are left out.
+    """
+    left_out = {OUTLINES, POINTS} - set(wanted_too)
+
+    def needed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in pairs if name not in left_out}
+
     try:
-        document = json.loads(file.read_bytes(), object_pairs_hook=dict if outlines else _needed)
+        document = json.loads(file.read_bytes(), object_pairs_hook=needed)
     except (OSError, ValueError) as error:
         raise UserError(f"{SETTING}: {file} cannot be read as JSON: {error}") from None
     wanted = {"images": ("id", "file_name", "height", "width"), "annotations": ("image_id", "category_id", "bbox"),
