@@ -98,7 +98,7 @@ class ImageClassification(Task, name="image_classification"):
         positive = self._positive_of(data.index)
         if self.sensitivity is not None and positive is not None:
             scores = softmax(logits.astype(float) * factor)[:, positive]
-            self._refuse_one_class(np.bincount(labels, minlength=2), data.index.names(LABEL), positive)
+            self._refuse_one_class(np.bincount(labels, minlength=2).tolist(), data.index.names(LABEL), positive)
             threshold = diagnosis.threshold_for(scores, labels == positive, self.sensitivity)
             shift[positive] = np.log1p(-threshold) - np.log(threshold)
             done.append(f"{self.positive} is answered from a probability of {threshold:.4f} on, for a sensitivity of "
