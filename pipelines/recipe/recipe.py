@@ -65,6 +65,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def data_are_what_the_task_wants(self) -> Recipe:
         self.data.fill(self.task.data_settings)
+        if self.task.split == "by_class":
+            object.__setattr__(self.data, "source", self.data.source.with_classes_apart())
         return self
 
     @model_validator(mode="after")

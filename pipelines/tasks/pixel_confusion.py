@@ -28,13 +28,16 @@ class PixelConfusion:
         output: name of the logits.
         names: of the classes.
         surfaces: measures distances beside, where they are asked for.
+        limits: what else to know of the figures.
     """
 
-    def __init__(self, target: str, output: str, names: Sequence[str], surfaces: Surfaces | None = None):
+    def __init__(self, target: str, output: str, names: Sequence[str], surfaces: Surfaces | None = None,
+                 limits: Sequence[str] = ()):
         self.target = target
         self.output = output
         self.names = list(names)
         self.surfaces = surfaces
+        self.limits = list(limits)
         #: Pixels by true class (rows) and answered class (columns).
         self.matrix = np.zeros((len(names), len(names)), np.int64)
 
@@ -75,7 +78,7 @@ class PixelConfusion:
                     "It gives every pixel one of its classes, whatever the image shows: other images than those it was "
                     "trained on need a check of their own.",
                     "The figures hold for data like the test set's. Images from another device, site or population "
-                    "must be measured first."])
+                    "must be measured first.", *self.limits])
 
     def _weakest(self, iou: np.ndarray, occurs: np.ndarray) -> str:
         order = [number for number in np.argsort(iou, kind="stable") if occurs[number]]

@@ -50,7 +50,9 @@ class SemanticSegmentation(InWindows, name="semantic_segmentation"):
             overlap by this share.
         distances: measure how far boundaries are apart too, class by class: hausdorff_95, surface_distance and
             boundary_f1. It takes some 2 ms for each class of an image of 256 x 256 pixels, again for every file.
-        spacing: height and width of a pixel, for instance in mm; distances are then in that unit, else in pixels.
+        spacing: height and width of a pixel that the model sees, for instance in mm; distances are then in that unit,
+            else in such pixels. Of images that are resized it is not that of their files: 512 pixels of 0.7 mm, resized
+            to 256, are 1.4 mm each.
         tolerance: of boundary_f1, in the unit of distances; 0.75 % of the image's diagonal where not given.
     """
 
@@ -110,8 +112,19 @@ class SemanticSegmentation(InWindows, name="semantic_segmentation"):
 
     def measure(self, index: Index) -> PixelConfusion:
         names = index.names(MASK)
-        beside = surfaces.Surfaces(len(names), self.spacing or (1.0, 1.0), self.tolerance) if self.distances else None
-        return PixelConfusion(MASK, OUTPUT, names, beside)
+        if not self.distances:
+            return PixelConfusion(MASK, OUTPUT, names)
+        beside = surfaces.Surfaces(len(names), self.spacing or (1.0, 1.0), self.tolerance)
+        return PixelConfusion(MASK, OUTPUT, names, beside, [self._unit(index.targets[MASK].shape)])
+
+    def _unit(self, shape: Sequence[int | None]) -> str:
+        """Return what the distances are in, as a limit of them."""
+        seen = f"the {_pixels(shape)} pixels that the model sees"
+        if self.spacing is None:
+            return f"Distances are in pixels, of {seen}."
+        height, width = self.spacing
+        return (f"Distances count each of {seen} as {height:g} x {width:g}: they are true where the images that were "
+                "brought to that size have such pixels then.")
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
         names, lines = index.names(MASK), []

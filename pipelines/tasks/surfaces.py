@@ -46,7 +46,7 @@ class Surfaces:
 
     Args:
         classes: how many.
-        spacing: height and width of a pixel.
+        spacing: height and width of a pixel of these masks, which may have been resized.
         tolerance: of boundary F1, in the same unit; 0.75 % of the image's diagonal where not given.
     """
 

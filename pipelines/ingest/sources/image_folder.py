@@ -8,6 +8,7 @@ from pathlib import Path
 
 from etils import epy
 from pydantic import Field as Setting
+from pydantic import PrivateAttr
 
 from pipelines.errors import UserError
 from pipelines.features import image_file
@@ -31,6 +32,7 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
     """
 
     path: str = Setting(min_length=1)
+    _are_apart: bool = PrivateAttr(False)
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
@@ -53,12 +55,15 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
     def files(self, part: Part) -> list[tuple[str, int]]:
         """Return path and label of every image of a part, sorted by class and name."""
         root, classes = self._root(part), self._classes()
-        unknown = set(self._folders(root)) - set(classes)
+        own = self._folders(root)
+        unknown = set(own) - set(classes)
         if unknown:
             raise UserError(f"data.source.image_folder.path: {root} has classes that the training part lacks: "
                             f"{', '.join(sorted(unknown))}")
         files = []
         for label, name in enumerate(classes):
+            if name not in own:
+                continue
             images = image_file.images(root / name, below=True)
             if not images and part == "train":
                 raise UserError(f"data.source.image_folder.path: class {name} has no images in {root / name} "
@@ -85,14 +90,22 @@ class ImageFolder(Source, name="image_folder", shorthand="path"):
         root, files = self._root(part), self.files(part)
         return [image_file.group_of(Path(files[position][0]).relative_to(root).parts[1:]) for position in positions]
 
+    def with_classes_apart(self) -> ImageFolder:
+        source = self.model_copy()
+        source._are_apart = True
+        return source
+
     def _classes(self) -> list[str]:
+        """Return the names of the training part's classes, and of other parts' where these may have their own."""
         root = self._root("train")
         names = self._folders(root)
         if len(names) < 2:
             direct = image_file.images(Path(self.path))
             hint = "Images lie in it directly." if direct else f"Found: {', '.join(names) or 'none'}."
             raise UserError(f"data.source.image_folder.path: {root} needs one folder per class, at least two. {hint}")
-        return names
+        if not self._are_apart:
+            return names
+        return sorted({name for part in self.parts() for name in self._folders(self._root(part))})
 
     def _root(self, part: Part) -> Path:
         base = Path(self.path)

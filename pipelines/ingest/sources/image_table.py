@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from etils import epy
 from pydantic import Field as Setting
+from pydantic import PrivateAttr
 
 from pipelines.errors import UserError
 from pipelines.features.feature import Field
@@ -70,6 +71,7 @@ class ImageTable(Source, name="image_table", shorthand="path"):
     group: str | None = Setting(None, min_length=1)
     suffix: str = ""
     class_names: tuple[str, ...] | None = Setting(None, min_length=2)
+    _are_apart: bool = PrivateAttr(False)
 
     def fingerprint(self) -> str:
         self.prepare()
@@ -142,8 +144,15 @@ class ImageTable(Source, name="image_table", shorthand="path"):
     def _groups(self) -> list[str]:
         return sorted({row.group for row in self.rows()})
 
+    def with_classes_apart(self) -> ImageTable:
+        source = self.model_copy()
+        source._are_apart = True
+        return source
+
     def _classes(self) -> class_labels.Classes:
-        return class_labels.classes_of(self._labels(self._of("train")), self.class_names)
+        """Return the training part's classes, and other parts' where these may have their own."""
+        rows = self.rows() if self._are_apart else self._of("train")
+        return class_labels.classes_of(self._labels(rows), self.class_names)
 
     def _labels(self, rows: Sequence[Row]) -> np.ndarray:
         """Return labels as whole numbers where all of the table are, else as words."""

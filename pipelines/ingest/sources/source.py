@@ -123,6 +123,11 @@ class Source(Entry):
         UserError."""
         return self
 
+    def with_classes_apart(self) -> Source:
+        """Return the source for a task that tests on other classes than it learns: each part may have its own. By
+        default the source as it is."""
+        return self
+
     def without(self, field: str) -> str | None:
         """Return why there is no field of this name, for the user; None where the names of the others say enough."""
         return None

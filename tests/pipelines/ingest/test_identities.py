@@ -7,7 +7,9 @@ import tensorflow_datasets as tfds
 
 from pipelines.errors import UserError
 from pipelines.ingest import Source
+from pipelines.ingest.indexing import build_index
 from pipelines.ingest.sources import lfw_subset
+from pipelines.recipe.recipe import Recipe
 from pipelines.tasks.face_recognition import FaceRecognition
 from tests.pipelines.ingest.conftest import EIGHT, Pricing, data_of, index_of
 
@@ -223,3 +225,36 @@ def test_groups_that_could_be_in_two_identities_are_refused(tmp_path):
     (tmp_path / "people.csv").write_text("\n".join(["file,label,session", *rows]) + "\n")
     with pytest.raises(UserError, match="face_recognition holds whole classes out"):
         index_of({"image_table": str(tmp_path / "people.csv")}, TASK, group="session")
+
+
+@pytest.mark.parametrize("kind", ["image_folder", "image_table"])
+def test_given_splits_of_other_people_are_taken_and_not_of_other_classes(tmp_path, kind):
+    """Ann to Cy are learnt, Di is validated on, Ed and Flo are tested on."""
+    parts = {"train": NAMES[:3], "val": NAMES[3:4], "test": NAMES[4:]}
+    lines = ["image,label,split"]
+    for part, names in parts.items():
+        people(tmp_path / "faces" / part, names)
+        lines += [f"faces/{part}/{name}/{name}_{number:04}.png,{name},{part}"
+                  for name in names for number in range(1, 5)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    written = {"name": "x", "task": "face_recognition", "model": {"builder": "mobilefacenet", "size": 16},
+               "data": {"source": {kind: str(tmp_path / ("faces" if kind == "image_folder" else "t.csv"))},
+                        "image": EIGHT}}
+    recipe = Recipe.model_validate(written)
+    recipe.data.source.fingerprint()
+    index = build_index(recipe.data, recipe.task, seed=0)
+    assert index.names("label") == NAMES
+    assert {part: counts["label"] for part, counts in index.counts.items()} == {
+        "train": [4, 4, 4, 0, 0, 0], "validation": [0, 0, 0, 4, 0, 0], "test": [0, 0, 0, 0, 4, 4]}
+    assert recipe.task.dimensions(index) == {"input_shape": (8, 8, 1)}
+    classes = Recipe.model_validate({**written, "task": "image_classification", "model": {"builder": "lenet5"}})
+    with pytest.raises(UserError, match=r"classes that the training part lacks: Di|"
+                                        r"has the label Di, which is none of the 3 classes of the training part"):
+        build_index(classes.data, classes.task, seed=0)
+    if kind == "image_folder":
+        people(tmp_path / "faces" / "test", ["Ann"])
+    else:
+        (tmp_path / "t.csv").write_text("\n".join([*lines, "faces/test/Ed/Ed_0001.png,Ann,test"]).replace(
+            "faces/test/Ed/Ed_0001.png,Ed,test\n", ""))
+    with pytest.raises(UserError, match=r"data: 1 identities are in the splits train and test, among them Ann"):
+        recipe.task.dimensions(build_index(recipe.data, recipe.task, seed=0))

@@ -87,7 +87,7 @@ def test_nothing_grows_with_the_test_set(answers):
     for _ in range(3):
         measure.add({"mask": answers[0]}, {"logits": logits_of(answers[1])})
         assert {name: np.size(value) for name, value in vars(measure).items()} == {
-            "target": 1, "output": 1, "names": 3, "matrix": 9, "surfaces": 1}
+            "target": 1, "output": 1, "names": 3, "matrix": 9, "surfaces": 1, "limits": 0}
     assert measure.matrix.sum() == 3 * (answers[0] != VOID).sum()
 
 

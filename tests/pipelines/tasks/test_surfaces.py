@@ -100,6 +100,10 @@ def test_they_are_measured_where_the_task_asks_for_them():
     assert {name: results[1].metrics[name] for name in results[0].metrics} == results[0].metrics
     assert results[1].tables[0].columns[4:] == ["Hausdorff 95", "surface distance", "boundary F1"]
     assert [row[0] for row in results[1].tables[0].rows] == NAMES
+    assert results[1].limits[-1].startswith("Distances count each of the 4 x 5 pixels that the model sees as 0.5 x 0.5")
+    unit = SemanticSegmentation(distances=True).measure(index_of()).limits
+    assert unit == ["Distances are in pixels, of the 4 x 5 pixels that the model sees."]
+    assert not any("Distances" in limit for limit in results[0].limits)
     assert results[1].tables[0].rows[1][4] == 1.0 and results[1].tables[0].rows[2][4:] == ["–"] * 3
 
 
