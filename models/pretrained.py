@@ -46,7 +46,8 @@ class Application:
         pixels: how it wants them; `caffe` ones come as blue, green, red.
         settings: the builder's settings that the network must be made with.
         plain: settings of the builder that must be at their defaults, for the weights to fit.
-        by: how its layers are found in ours: by name, or by order where ours have other names.
+        by: how its layers are found in ours: by name, or by order where ours have other names, or both are numbered as
+            they are made.
     """
 
     name: str
@@ -63,7 +64,7 @@ def _table() -> dict[str, Application]:
         "mobilenet_v2": Application("MobileNetV2", "tf", ("alpha",)),
         "mobilenet_v3_small": Application("MobileNetV3Small", "tf", ("alpha", "minimalistic")),
         "mobilenet_v3_large": Application("MobileNetV3Large", "tf", ("alpha", "minimalistic")),
-        "inception_v3": Application("InceptionV3", "tf", plain=("width",)),
+        "inception_v3": Application("InceptionV3", "tf", plain=("width",), by="order"),
         "vgg16": Application("VGG16", "caffe", plain=("width", "batch_norm"), by="order"),
         "vgg19": Application("VGG19", "caffe", plain=("width", "batch_norm"), by="order"),
         "efficientnet_v2_s": Application("EfficientNetV2S", "own", plain=scaled)}
@@ -228,7 +229,7 @@ def weighted(model: Any) -> list[Any]:
 
 
 def _by_name(network: keras.Model, model: keras.Model) -> list[str]:
-    """Pair layers that are called alike. A backbone may end before the network does."""
+    """Pair layers that are called alike. A backbone may end before the network does, and a classifier behind it."""
     ours = {layer.name: layer for layer in model.layers}
     scaling = next((layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)), None)
     may_end = backbones.inside(model) is not None
@@ -241,6 +242,10 @@ def _by_name(network: keras.Model, model: keras.Model) -> list[str]:
                 loaded.append(mine.name)
             elif not may_end:
                 raise ValueError(f"{network.name} has a layer {layer.name}, this model has none")
+    ours_in_order = [layer.name for layer in weighted(model)]
+    behind = max(number for number, name in enumerate(ours_in_order, start=1) if name in loaded)
+    if left := [name for name in ours_in_order[:behind] if name not in loaded]:
+        raise ValueError(f"this model has a layer {left[0]}, {network.name} has none: it would not start from weights")
     return loaded
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from export.delivery import publish, samples
 from export.delivery.manifest import Manifest, Model
+from export.delivery.paired import paired
 from export.delivery.samples import Samples
 from export.measure.compare import compare
 from export.predictors import open_predictor
@@ -71,11 +72,13 @@ def checked(name: str, outputs: Arrays, expected: Arrays, allowed: Mapping[str, 
     """Return how a model's answers differ from the recorded ones.
 
     Args:
-        outputs, expected: by name, (samples, ...). An output that is alone goes by any name.
+        outputs, expected: by name, (samples, ...). An output that is alone goes by any name; boxes may come in another
+            order.
         allowed: output name to how far its numbers may be off.
     """
     if len(outputs) == 1 and len(expected) == 1:
         outputs = dict(zip(expected, outputs.values(), strict=True))
+    outputs = paired(outputs, expected)
     count = len(next(iter(expected.values())))
     worst = dict.fromkeys(expected, 0.0)
     same = 0

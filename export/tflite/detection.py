@@ -22,6 +22,8 @@ OPERATOR = "TFLite_Detection_PostProcess"
 #: The outputs, under the names of TensorFlow's Object Detection API and in the operator's order: sides (1, most, 4)
 #: ymin, xmin, ymax, xmax as shares, classes and scores (1, most), and how many there are (1,).
 OUTPUTS = BOXES, CLASSES, SCORES, COUNT = "detection_boxes", "detection_classes", "detection_scores", "num_detections"
+#: Boxes that overlap less are never the same.
+HALF = 0.5
 #: A side of a box is at least so long: the operator takes its logarithm.
 SHORTEST = 1e-6
 #: The outputs of a file that decodes and does not suppress, as MediaPipe calls them: centre y, centre x, height and
@@ -145,6 +147,14 @@ def with_post_processing(content: bytes, behind: PostProcessing) -> bytes:
 def centred(boxes: Any) -> tuple[Any, Any]:
     """Return the centres (…, 2) of boxes (…, 4) ymin, xmin, ymax, xmax, and their heights and widths (…, 2)."""
     return (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+
+
+def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of a box and others (boxes, 4)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    return shared / np.maximum(areas - shared, 1e-12)
 
 
 def decoded(behind: PostProcessing, outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 
 import models
 from models import backbones, pretrained
+from models.adapt import adapted
 from pipelines.training.transfer import Transfer
 from pipelines.training.weights import Weights
 
@@ -55,6 +56,32 @@ def test_imagenet_weights_compute_what_keras_applications_does(name, tmp_path):
     result = models.features(model).predict(PIXELS, verbose=0)
     assert result.shape == expected.shape
     np.testing.assert_allclose(result, expected, atol=2e-4 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_weights_of_layers_that_are_numbered_as_they_are_made_find_their_own(tmp_path):
+    """Inception's layers are conv2d_1 and so on: another number in each model of a process."""
+    network = randomized(keras.applications.InceptionV3(include_top=False, weights=None))
+    network.save_weights(tmp_path / "notop.weights.h5")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype("float32")
+    model = models.build("inception_v3", input_shape=(96, 96, 3), classes=5)
+    loaded = Weights.read({"imagenet": str(tmp_path / "notop.weights.h5")}).load(
+        model, "inception_v3", models.builder("inception_v3").settings()().model_dump())
+    assert len(loaded) == len([layer for layer in network.layers if layer.weights])
+    expected = network.predict(pixels / 127.5 - 1, verbose=0)
+    np.testing.assert_allclose(models.features(model).predict(pixels, verbose=0), expected,
+                               atol=2e-4 * np.abs(expected).max())
+
+
+def test_a_layer_that_got_no_weights_is_noticed(tmp_path):
+    network = keras.applications.MobileNetV2(include_top=False, alpha=0.35, weights=None, input_shape=(64, 64, 3))
+    network.save_weights(tmp_path / "notop.weights.h5")
+    pixels = keras.Input((64, 64, 3))
+    more = keras.layers.Conv2D(3, 1, name="more")(keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, adapted(network, more))
+    with pytest.raises(ValueError, match=r"this model has a layer more, \S+ has none"):
+        Weights.read({"imagenet": str(tmp_path / "notop.weights.h5")}).load(
+            model, "mobilenet_v2", {"alpha": 0.35})
 
 
 @pytest.mark.parametrize(("name", "classifier"), [("resnet8", "logits"), ("squeezenet", "class_maps")])

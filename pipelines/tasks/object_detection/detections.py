@@ -7,7 +7,7 @@ from typing import Any
 from etils import epy
 
 from export.signature import Arrays, Tensor
-from export.tflite.detection import BOXES, CLASSES, COUNT, SCORES, Decoding, Level
+from export.tflite.detection import BOXES, CLASSES, COUNT, HALF, SCORES, Decoding, Level, overlaps
 from models.box_coding import BoxCoding, Points
 
 with epy.lazy_imports():
@@ -18,8 +18,6 @@ with epy.lazy_imports():
 NUMBERS = (BOXES, SCORES)
 #: The key points of the boxes that are found, beside what every detector finds.
 KEY_POINTS = "detection_key_points"
-#: Boxes that overlap less are never the same.
-HALF = 0.5
 #: How far a side may be from the trained model's, as a share of the image; overlaps differ by as much.
 ROUNDING = 1e-3
 
@@ -144,14 +142,6 @@ def paired(outputs: Arrays, expected: Arrays, iou: float, score: float) -> dict[
             if _is_missing(boxes[one], scores[one], classes[one], wanted, room, iou, score):
                 result[SCORES][image, row] = scores[one]
     return result
-
-
-def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of a box and others (boxes, 4)."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    shared = np.maximum(sides, 0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, 1e-12)
 
 
 def _is_missing(box: np.ndarray, value: float, number: int, others: tuple[np.ndarray, np.ndarray, np.ndarray],

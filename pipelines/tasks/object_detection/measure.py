@@ -10,6 +10,7 @@ from typing import Any
 from etils import epy
 
 from export.signature import Arrays
+from export.tflite.detection import overlaps
 from pipelines.features import boxes as feature
 from pipelines.figures import detection, figures
 from pipelines.tasks.evaluation import Evaluation, Figure, Table, rounded
@@ -204,7 +205,7 @@ def f1(truth: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> float:
     crowds, truth = truth[truth[:, feature.CROWD] > 0], truth[truth[:, feature.CROWD] == 0]
     taken, ignored = np.zeros(len(truth), bool), 0
     for box, number in zip(boxes, classes, strict=True):
-        overlap = np.where(taken | (truth[:, feature.CLASS] != number), 0.0, detections.overlaps(box, truth[:, :4]))
+        overlap = np.where(taken | (truth[:, feature.CLASS] != number), 0.0, overlaps(box, truth[:, :4]))
         if len(overlap) and overlap.max() >= FOUND:
             taken[overlap.argmax()] = True
         else:

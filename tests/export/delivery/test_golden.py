@@ -70,6 +70,36 @@ def test_of_several_outputs_the_one_that_is_furthest_off_is_told():
     assert not one.passed, "the other is missing"
 
 
+def boxes_of(*rows, most=4):
+    """Return the answer about one image out of (box, score, class)."""
+    boxes, scores, classes = np.zeros((1, most, 4)), np.zeros((1, most)), np.zeros((1, most))
+    for number, (box, score, label) in enumerate(rows):
+        boxes[0, number], scores[0, number], classes[0, number] = box, score, label
+    return {"detection_boxes": boxes, "detection_classes": classes, "detection_scores": scores,
+            "num_detections": np.array([float(len(rows))])}
+
+
+def test_boxes_may_come_in_another_order_and_nowhere_else():
+    """Two of nearly the same score change places; of one class, they are told apart by where they are."""
+    left, right, up = [0.1, 0.1, 0.5, 0.4], [0.1, 0.5, 0.5, 0.9], [0.1, 0.1, 0.5, 0.45]
+    expected = boxes_of((left, 0.9, 1), (right, 0.90001, 1), (up, 0.4, 0))
+    allowed = {"detection_boxes": 1e-3, "detection_scores": 1e-3, "detection_classes": 0.5, "num_detections": 0.5}
+
+    def checked(*rows):
+        return golden.checked("boxes", boxes_of(*rows), expected, allowed)
+
+    swapped = checked((right, 0.90002, 1), (left, 0.9, 1), (up, 0.4, 0))
+    assert swapped.passed and swapped.same == 1 and swapped.worst < 1e-4
+    for other in ([(right, 0.9, 1), (up, 0.4, 0)], [(left, 0.9, 1), (left, 0.9, 1), (up, 0.4, 0)],
+                  [(left, 0.9, 0), (right, 0.9, 1), (up, 0.4, 0)], [(right, 0.9, 1), (left, 0.8, 1), (up, 0.4, 0)],
+                  [(left, 0.9, 1), ([0.1, 0.5, 0.5, 0.91], 0.9, 1), (up, 0.4, 0)],
+                  [(left, 0.9, 1), (right, 0.9, 1), (up, 0.4, 0), (right, 0.3, 0)]):
+        assert not checked(*other).passed, other
+    broken = golden.checked("boxes", {**expected, "num_detections": np.array([np.nan])}, expected, allowed)
+    assert not broken.passed and broken.same == 0
+    assert not golden.checked("boxes", {"detection_boxes": expected["detection_boxes"]}, expected, allowed).passed
+
+
 def test_allowances_follow_how_a_file_computes(dense):
     expected = {"logits": np.array([[-4.0, 2.0]])}
     integer = json.loads((dense.folder / "model.json").read_bytes())["models"][1]
