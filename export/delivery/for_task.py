@@ -1,4 +1,4 @@
-"""What the code for apps must know of a file beyond its tensors, by what it is for: boxes and masks."""
+"""What the code for apps must know of a file beyond its tensors, by what it is for: boxes, masks and faces."""
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +7,9 @@ from export.tflite.detection import DECODED, OUTPUTS, Decoding, Kind
 from export.tflite.metadata import Description
 from export.tflite.signatures import FileSignature
 
-DETECTION, SEGMENTATION = "object_detection", "semantic_segmentation"
+DETECTION, SEGMENTATION, FACES = "object_detection", "semantic_segmentation", "face_recognition"
+#: What a file that embeds faces gives.
+EMBEDDING = "embedding"
 #: What a detector's network gives, by what it tells boxes from, in the order in which the code takes it.
 HEADS: dict[Kind, tuple[str, ...]] = {
     "points": ("boxes", "logits"), "anchors": ("boxes", "logits"), "cells": ("boxes", "logits", "objectness"),
@@ -24,6 +26,8 @@ def fits(signature: FileSignature, about: Description) -> bool:
     """Return whether a file is as the templates of its task want it."""
     if about.task == SEGMENTATION:
         return _takes_one_image(signature, about) and len(signature.outputs) == 1 and len(signature.output.shape) == 4
+    if about.task == FACES:
+        return _takes_one_image(signature, about) and set(signature.outputs) == {EMBEDDING}
     if about.task != DETECTION:
         return True
     form = form_of(signature)
