@@ -40,27 +40,43 @@ FACE_CELLS = ((16, 2), (8, 6))
 NOTHING, NEAREST = -100.0, 1e-7
 #: What a file gives: boxes that no better one overlaps, all boxes, or all as MediaPipe's FaceDetector reads them.
 Form = Literal["found", "decoded", "faces"]
+#: What a network tells boxes from.
+Kind = Literal["points", "anchors", "cells", "regions"]
 
 
 class Level(BaseModel, frozen=True):
-    """Points in rows and columns, so many pixels apart; the first is half of that from the image's corner."""
+    """Points, or the centres of anchors, in rows and columns, so many pixels apart; the first is half of that from the
+    image's corner.
+
+    Args:
+        shapes: height and width in pixels of the anchors of each cell, one after the other; none of points.
+    """
 
     rows: int
     columns: int
     stride: int
+    shapes: tuple[tuple[float, float], ...] = ()
 
 
 class Decoding(BaseModel, frozen=True):
-    """What a driver must know to make boxes of what a network gives: distances from points to the four sides in
-    strides, or logits of their distribution over whole numbers.
+    """What a driver must know to make boxes of what a network gives.
 
     Args:
         size: height and width of the image in pixels.
-        levels: of the points, one after the other; none where the network writes boxes in another way.
-        bins: logits of each distance; 1 where it is the distance itself.
+        levels: of the points or anchors, one after the other; none where boxes are told from regions, or written in
+            another way.
+        bins: logits of each distance from a point; 1 where it is the distance itself.
         iou: two boxes of one class that overlap more are one thing.
         most: boxes of an image, at most.
         threshold: boxes with a lower score are not shown.
+        kind: what boxes are told from: points, by distances to the four sides in strides or logits of their
+            distribution over whole numbers (`models.box_coding.Points`); anchors, by shifts and logarithms of scales
+            (`models.anchors.Anchors`), or by places in cells (`models.anchors.AnchorCells`); or regions that the
+            network proposes (`models.regions.Regions`). None where the network writes boxes in another way.
+        variances: what shifts and logarithms of scales from anchors and regions are multiplied by.
+        longest: the sides of a box are at most so many times as long as those of its anchor or region.
+        key_points: of a box.
+        point_names: of the key points, in their order, where they are known.
     """
 
     size: tuple[int, int]
@@ -69,6 +85,11 @@ class Decoding(BaseModel, frozen=True):
     iou: float
     most: int
     threshold: float
+    kind: Kind | None
+    variances: tuple[float, float]
+    longest: float
+    key_points: int
+    point_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

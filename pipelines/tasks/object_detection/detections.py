@@ -1,14 +1,16 @@
 """From what a detector gives to the boxes that it finds."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epy
 
 from export.signature import Arrays, Tensor
-from export.tflite.detection import BOXES, CLASSES, COUNT, HALF, SCORES, Decoding, Level, overlaps
-from models.box_coding import BoxCoding, Points
+from export.tflite.detection import BOXES, CLASSES, COUNT, HALF, SCORES, Decoding, Kind, Level, overlaps
+from models.anchors import AnchorCells, AnchorGrids, Anchors
+from models.box_coding import LONGEST, BoxCoding, Levels, Points
+from models.regions import Regions
 
 with epy.lazy_imports():
     import numpy as np
@@ -20,6 +22,8 @@ NUMBERS = (BOXES, SCORES)
 KEY_POINTS = "detection_key_points"
 #: How far a side may be from the trained model's, as a share of the image; overlaps differ by as much.
 ROUNDING = 1e-3
+#: How networks write boxes, to what that is called.
+KINDS: dict[type[BoxCoding], Kind] = {Points: "points", Anchors: "anchors", AnchorCells: "cells", Regions: "regions"}
 
 
 def tensors(most: int, points: int = 0) -> tuple[Tensor, ...]:
@@ -38,18 +42,24 @@ def tensors(most: int, points: int = 0) -> tuple[Tensor, ...]:
             Tensor(name=COUNT, dtype="int32", shape=(), role="length", meaning="how many of the rows are boxes"))
 
 
-def driver(coding: BoxCoding, most: int, iou: float, threshold: float) -> Decoding:
+def driver(coding: BoxCoding, most: int, iou: float, threshold: float, names: Sequence[str] = ()) -> Decoding:
     """Return what an app must know to make boxes of what the network gives.
 
     Args:
         most, iou, threshold: see `Decoding`.
+        names: of the key points, in their order, where they are known.
     """
+    kind = next((kind for known, kind in KINDS.items() if isinstance(coding, known)), None)
     levels: tuple[Level, ...] = ()
-    if isinstance(coding, Points):
-        levels = tuple(Level(rows=rows, columns=columns, stride=stride)
-                       for (rows, columns), stride in zip(coding.grids, coding.strides, strict=True))
+    if isinstance(coding, Levels):
+        shapes = coding.shapes if isinstance(coding, AnchorGrids) else ((),) * len(coding.strides)
+        levels = tuple(Level(rows=rows, columns=columns, stride=stride, shapes=of_level) for (rows, columns), stride,
+                       of_level in zip(coding.grids, coding.strides, shapes, strict=True))
     bins = coding.bins if isinstance(coding, Points) else 1
-    return Decoding(size=coding.size, levels=levels, bins=bins, most=most, iou=iou, threshold=threshold)
+    variances = coding.variances if isinstance(coding, Anchors | Regions) else (1.0, 1.0)
+    return Decoding(size=coding.size, levels=levels, bins=bins, most=most, iou=iou, threshold=threshold, kind=kind,
+                    variances=variances, longest=LONGEST, key_points=coding.point_count,
+                    point_names=tuple(names) if coding.point_count else ())
 
 
 def found(coding: BoxCoding, outputs: Mapping[str, Any], *, most: int, iou: float, score: float) -> dict[str, Any]:

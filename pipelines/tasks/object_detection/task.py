@@ -237,7 +237,7 @@ class ObjectDetection(Task, name="object_detection"):
             return (boxes, scores) if len(boxes.shape) == 3 else detections.one_class_each(boxes, scores)
 
         shapes = {tensor.name: tuple(size or 1 for size in tensor.shape) for tensor in self.outputs(index)}
-        driver = detections.driver(coding, self.most, self.iou, self.threshold)
+        driver = detections.driver(coding, self.most, self.iou, self.threshold, index.learnt[TARGET].points)
         classes = len(index.names(TARGET))
         points = (lambda outputs: coding.read_points(outputs) / np.array(coding.size, "float32")) if (
             coding.point_count) else None

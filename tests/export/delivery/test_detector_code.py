@@ -2,6 +2,7 @@
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 import tree_sitter_kotlin
 import tree_sitter_swift
@@ -11,6 +12,7 @@ from export.delivery import for_task, snippets
 from export.signature import Signature, Tensor
 from export.tflite import phone
 from export.tflite.metadata import Description
+from pipelines.tasks.object_detection import detections, given
 from tests.export.delivery import detectors
 from tests.export.delivery.test_snippets import SIGNATURES, parsed
 from tests.export.tflite.test_joined import converted
@@ -43,6 +45,7 @@ class Paint(flags: Int = 0) {
 }
 class Canvas(bitmap: Bitmap) {
     fun drawRect(left: Float, top: Float, right: Float, bottom: Float, paint: Paint) {}
+    fun drawCircle(x: Float, y: Float, radius: Float, paint: Paint) {}
     fun drawText(text: String, x: Float, y: Float, paint: Paint) {}
     fun drawBitmap(bitmap: Bitmap, source: Rect?, target: Rect, paint: Paint) {}
 }
@@ -85,16 +88,41 @@ def test_each_form_of_a_detector_has_its_class(detector, variant, tmp_path):
             assert f"{variant}.tflite (from {target}/ of this bundle)" in text
             assert ("suppressed(" in text) == (target != "boxes") and ("BINS" in text.upper()) == (target == "litert")
     network = (tmp_path / "code/kotlin/FarmDetector.kt").read_text()
-    assert "LEVELS = listOf(Triple(4, 6, 8), Triple(2, 3, 16))" in network and "BINS = 4" in network
+    assert "LEVELS = listOf(Level(4, 6, 8), Level(2, 3, 16))" in network and "BINS = 4" in network
     assert ("readInt8()" in network) == (variant == "int8")
 
 
 def test_a_network_whose_boxes_are_written_in_another_way_gets_code_for_its_tensors(detector, tmp_path):
     folder, exported = detector
-    other = detectors.ABOUT.model_copy(update={"decoding": detectors.DRIVER.model_copy(update={"levels": ()})})
+    other = detectors.ABOUT.model_copy(update={"decoding": detectors.DRIVER.model_copy(update={"kind": None})})
     snippets.write(tmp_path / "code", other, exported, {}, folder)
     assert {path.stem for path in (tmp_path / "code/kotlin").iterdir()} == {
         "FarmModel", "FarmBoxesDetector", "FarmDecodedDetector"}
+
+
+@pytest.mark.parametrize("name", detectors.CODINGS)
+def test_every_way_to_write_boxes_is_decoded(name, tmp_path):
+    coding = detectors.CODINGS[name]
+    code = detectors.written(tmp_path, name, coding)
+    stem = snippets.class_name(name, "Detector")
+    kotlin, swift = code / f"kotlin/{stem}.kt", code / f"swift/{stem}.swift"
+    assert parsed(kotlin, tree_sitter_kotlin.language()) == [] and parsed(swift, tree_sitter_swift.language()) == []
+    heads = ", ".join(for_task.heads(detections.driver(coding, most=1, iou=0.5, threshold=0.5)))
+    assert f"return suppressed(decoded({heads}, threshold))" in kotlin.read_text()
+    assert f"return Self.suppressed(Self.decoded({heads}, threshold))" in swift.read_text()
+    assert ('"nose", "\\$tail"' in kotlin.read_text()) == (name == "key points") == (
+        '"nose", "$tail"' in swift.read_text())
+
+
+def test_what_a_driver_must_know_of_anchors():
+    driver = detections.driver(detectors.CODINGS["key points"], most=1, iou=0.5, threshold=0.5, names=["nose", "tail"])
+    assert driver.kind == "anchors" and driver.variances == (0.1, 0.2) and driver.longest == 62.5
+    assert driver.key_points == 2 and driver.point_names == ("nose", "tail")
+    assert [(one.rows, one.columns, one.stride, one.shapes) for one in driver.levels] == [
+        (4, 6, 8, ((10.0, 6.5), (16.0, 16.0))), (2, 3, 16, ((24.0, 30.0),))]
+    elsewhere = given.Centres((32, 48), 10, "pixels")
+    assert detections.driver(elsewhere, most=1, iou=0.5, threshold=0.5).kind is None
+    assert for_task.heads(detections.driver(elsewhere, most=1, iou=0.5, threshold=0.5)) == ()
 
 
 def test_a_segmenter_paints_its_masks(segmenter, tmp_path):
@@ -113,16 +141,53 @@ def test_one_class_alone_is_painted_over_a_background():
     assert for_task.class_colors(["a", "b"]) == list(for_task.COLORS[:2])
 
 
+#: A program that prints what each class finds in numbers beside it.
+PROGRAM = """import java.io.File
+fun numbers(name: String) = File(name).readText().split(" ").map { it.toFloat() }.toFloatArray()
+fun main() {
+%s
+}
+"""
+LINE = """    for (one in {cls}.suppressed({cls}.decoded({numbers}, 0.3f))) {{
+        val sides = listOf(one.top, one.left, one.bottom, one.right)
+        val points = one.points.flatMap {{ listOf(it.y, it.x) }}
+        println((listOf("{name}", one.number, one.score) + sides + points).joinToString(";"))
+    }}
+"""
+
+
 @pytest.mark.skipif(shutil.which("kotlinc") is None, reason="no Kotlin compiler")
-def test_kotlin_compiles(detector, segmenter, tmp_path):
+def test_kotlin_compiles_and_finds_the_same_boxes(detector, segmenter, tmp_path):
     folder, exported = detector
     snippets.write(tmp_path / "code", detectors.ABOUT, exported, {}, folder)
     mask, about = segmenter
     files = [Exported(variant="float32", target="litert", path="litert/float32.tflite", bytes=1, zipped=1)]
     snippets.write(tmp_path / "code", about, files, {}, mask)
-    for name, text in (SIGNATURES | DRAWING).items():
+    lines, expected = [], []
+    for name, coding in detectors.CODINGS.items():
+        shutil.copytree(detectors.written(tmp_path, name, coding), tmp_path / "code", dirs_exist_ok=True)
+        outputs = detectors.outputs_of(coding)
+        for key, value in outputs.items():
+            (tmp_path / f"{name}.{key}").write_text(" ".join(map(str, value.ravel())))
+        heads = for_task.heads(detections.driver(coding, most=1, iou=0.5, threshold=0.3))
+        lines.append(LINE.format(name=name, cls=snippets.class_name(name, "Detector"),
+                                 numbers=", ".join(f'numbers("{name}.{key}")' for key in heads)))
+        found = detections.found(coding, outputs, most=10, iou=0.5, score=0.3)
+        points = found.get(detections.KEY_POINTS, np.zeros((1, 10, 0)))
+        expected += [[name, number, score, *sides, *np.ravel(places)] for number, score, sides, places in zip(
+            *(np.array(found[key])[0, :int(found["num_detections"][0])] for key in (
+                "detection_classes", "detection_scores", "detection_boxes")), np.array(points)[0], strict=False)]
+    for name, text in (SIGNATURES | DRAWING | {"main.kt": PROGRAM % "".join(lines)}).items():
         (tmp_path / name).write_text(text)
-    written = [*(tmp_path / "code" / "kotlin").iterdir(), *(tmp_path / name for name in SIGNATURES | DRAWING)]
-    done = subprocess.run(["kotlinc", *map(str, written), "-d", str(tmp_path / "classes")], capture_output=True,
-                          text=True)
+    written = [*(tmp_path / "code" / "kotlin").iterdir(), *(tmp_path / name for name in SIGNATURES | DRAWING),
+               tmp_path / "main.kt"]
+    done = subprocess.run(["kotlinc", *map(str, written), "-include-runtime", "-d", str(tmp_path / "app.jar")],
+                          capture_output=True, text=True)
     assert done.returncode == 0 and "error:" not in done.stderr, done.stderr
+    printed = subprocess.run(["java", "-cp", "app.jar", "MainKt"], cwd=tmp_path, capture_output=True, text=True,
+                             check=True).stdout.splitlines()
+    assert len(printed) == len(expected) > 50
+    for line, (name, number, *numbers) in zip(printed, expected, strict=True):
+        own, own_number, *own_numbers = line.split(";")
+        assert (own, int(own_number)) == (name, number)
+        np.testing.assert_allclose(np.array(own_numbers, float), np.array(numbers, float), atol=1e-4)
