@@ -21,33 +21,47 @@ SIDE = 8
 #: What of Android the code draws with.
 DRAWING = {
     "bitmap.kt": """package android.graphics
-class Bitmap {
+class Bitmap(val width: Int = 1, val height: Int = 1) {
     enum class Config { ARGB_8888 }
-    val width = 1
-    val height = 1
     fun copy(config: Config, mutable: Boolean): Bitmap = this
     fun getPixels(pixels: IntArray, offset: Int, stride: Int, x: Int, y: Int, width: Int, height: Int) {}
     companion object {
         fun createScaledBitmap(source: Bitmap, width: Int, height: Int, filter: Boolean): Bitmap = source
+        fun createBitmap(width: Int, height: Int, config: Config): Bitmap = Bitmap(width, height)
         fun createBitmap(colors: IntArray, width: Int, height: Int, config: Config): Bitmap = Bitmap()
     }
 }
 """,
     "canvas.kt": """package android.graphics
 class Rect(left: Int, top: Int, right: Int, bottom: Int)
+class RectF(val left: Float, val top: Float, val right: Float, val bottom: Float)
+class Matrix {
+    var given = FloatArray(9)
+    fun setValues(values: FloatArray) { given = values }
+}
+object Color { const val BLACK = 0 }
 class Paint(flags: Int = 0) {
     enum class Style { STROKE }
     var color = 0
     var style = Style.STROKE
     var strokeWidth = 1f
     var textSize = 1f
-    companion object { const val ANTI_ALIAS_FLAG = 1 }
+    companion object {
+        const val ANTI_ALIAS_FLAG = 1
+        const val FILTER_BITMAP_FLAG = 2
+    }
 }
 class Canvas(bitmap: Bitmap) {
     fun drawRect(left: Float, top: Float, right: Float, bottom: Float, paint: Paint) {}
     fun drawCircle(x: Float, y: Float, radius: Float, paint: Paint) {}
     fun drawText(text: String, x: Float, y: Float, paint: Paint) {}
+    fun drawColor(color: Int) {}
     fun drawBitmap(bitmap: Bitmap, source: Rect?, target: Rect, paint: Paint) {}
+    fun drawBitmap(bitmap: Bitmap, matrix: Matrix, paint: Paint) { drawn = matrix.given }
+    fun drawBitmap(bitmap: Bitmap, source: Rect?, target: RectF, paint: Paint) {
+        drawn = floatArrayOf(target.left, target.top, target.right, target.bottom)
+    }
+    companion object { var drawn = FloatArray(0) }
 }
 """}
 
