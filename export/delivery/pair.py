@@ -1,4 +1,4 @@
-"""A detector and the model of embeddings that looks at what it finds, as one bundle with one driver in each language."""
+"""A detector and the model of embeddings that looks at what it finds, as one bundle with a driver in each language."""
 from __future__ import annotations
 
 import dataclasses
@@ -8,16 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from etils import epy
-
 from export.artifacts import Exported
 from export.delivery import bundle, for_task, manifest, snippets
 from export.tflite import signatures
 from export.tflite.detection import Decoding
-from export.tflite.metadata import Description, read
-
-with epy.lazy_imports():
-    import jinja2
+from export.tflite.metadata import Description
 
 #: What is in the folder.
 NAME, FILES, DRIVER = "pair.json", "models", "faces.py"
@@ -46,7 +41,15 @@ class Part:
 
     @property
     def name(self) -> str:
-        return str(manifest.Manifest.model_validate_json((self.folder / manifest.NAME).read_bytes()).name)
+        return self._manifest.name
+
+    @property
+    def version(self) -> str:
+        return self._manifest.version
+
+    @property
+    def _manifest(self) -> manifest.Manifest:
+        return manifest.Manifest.model_validate_json((self.folder / manifest.NAME).read_bytes())
 
 
 def part_of(folder: Path) -> Part:
@@ -65,13 +68,14 @@ def part_of(folder: Path) -> Part:
     return Part(folder, folder / chosen["path"], described, chosen)
 
 
-def write(folder: Path, name: str, detector: Part, embedder: Part, thresholds: Mapping[float, float]) -> None:
+def write(folder: Path, name: str, detector: Part, embedder: Part, far: float, threshold: float) -> None:
     """Fill a folder with the two files, what is to be known of them, and a driver each in Python, Kotlin and Swift.
 
     Args:
         folder: to be made.
         name: of the pair, which the drivers' classes are called by.
-        thresholds: share of false acceptances to the cosine from which on two are one person.
+        far: share of false acceptances.
+        threshold: the cosine from which on two are one person, for that share.
 
     Raises:
         ValueError: one is no detector of one class whose network's outputs the drivers read, or the other gives no
@@ -88,15 +92,14 @@ def write(folder: Path, name: str, detector: Part, embedder: Part, thresholds: M
         listed[role] = {"name": part.name, "file": file, "sha256": manifest.sha256(folder / file),
                         "inputs": part.entry["inputs"]}
     listed["detector"]["decoding"] = decoding.model_dump(mode="json")
-    listed["embedder"] |= {"places": embedder.described.get(bundle.PLACES, {}),
-                           "thresholds": {f"{far:g}": value for far, value in sorted(thresholds.items())}}
+    listed["embedder"] |= {"places": embedder.described.get(bundle.PLACES, {}), bundle.METRICS: embedder.entry.get(
+        bundle.METRICS, {}), "far": far, "threshold": threshold}
     (folder / NAME).write_text(json.dumps({"name": name, **listed}, indent=1) + "\n")
     classes = {}
     for role, part, task in (("detector", detector, for_task.DETECTION), ("embedder", embedder, "face_recognition")):
         file = folder / listed[role]["file"]
-        about = read(file.read_bytes()).model_copy(update={
-            "name": f"{name}_{role}", "task": task, "labels": part.described["labels"],
-            "decoding": decoding if role == "detector" else None})
+        about = Description(name=f"{name}_{role}", task=task, version=part.version, labels=part.described["labels"],
+                            decoding=decoding if role == "detector" else None)
         one = Exported(variant=file.stem, target="litert", path=listed[role]["file"], bytes=1, zipped=1)
         snippets.write(folder / bundle.CODE, about, [one], {}, folder)
         classes[role] = about.name
@@ -123,8 +126,9 @@ def _check_embedder(embedder: Part) -> None:
     """Raise ValueError where a file gives no embeddings of images."""
     signature = signatures.main(embedder.path.read_bytes())
     if set(signature.outputs) != {EMBEDDING} or [len(one.shape) for one in signature.inputs.values()] != [4]:
-        raise ValueError(f"{embedder.path} takes {', '.join(signature.inputs)} and gives {', '.join(signature.outputs)}, "
-                         f"and no {EMBEDDING} of one image; give a run of face_recognition")
+        raise ValueError(f"{embedder.path} takes {', '.join(signature.inputs)} and gives "
+                         f"{', '.join(signature.outputs)}, and no {EMBEDDING} of one image; give a run of "
+                         "face_recognition")
 
 
 def _write_drivers(folder: Path, name: str, classes: Mapping[str, str], listed: Mapping[str, Any],
@@ -132,18 +136,15 @@ def _write_drivers(folder: Path, name: str, classes: Mapping[str, str], listed: 
     """Write the drivers of the pair, beside the classes of its models."""
     (folder / "python").mkdir()
     shutil.copy(TEMPLATES / DRIVER, folder / "python" / DRIVER)
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True, loader=jinja2.FileSystemLoader(snippets.TEMPLATES))
     names, places = list(decoding.point_names), listed["embedder"]["places"]
+    shared = [one for one in places if one in names]
     height, width = listed["embedder"]["inputs"][0]["shape"][1:3]
     values = {"class_name": snippets.class_name(name, "Faces"), "about": {"name": name, "version": ""},
               "detector_class": snippets.class_name(classes["detector"], "Detector"),
               "embedder_class": snippets.class_name(classes["embedder"], "Embedder"), "height": height, "width": width,
-              "places": [{"point": names.index(one), "y": y, "x": x} for one, (y, x) in places.items() if one in names],
-              "score": decoding.threshold,
-              "threshold": next(iter(listed["embedder"]["thresholds"].values()), None)}
+              "places": [{"point": names.index(one), "y": places[one][0], "x": places[one][1]} for one in shared]
+              if len(shared) > 1 else [], "score": decoding.threshold, "threshold": listed["embedder"]["threshold"]}
     for template in sorted(TEMPLATES.glob("*.j2")):
         stem, ending = template.name.removesuffix(".j2").split(".")
         path = folder / snippets.LANGUAGES[ending] / f"{snippets.class_name(name, stem)}.{ending}"
-        environment.filters["literal"] = snippets.literals[ending]
-        path.write_text(environment.from_string(template.read_text()).render(**values))
+        snippets.write_code(path, template, values)

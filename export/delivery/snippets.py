@@ -161,12 +161,17 @@ def _identifier(name: str) -> str:
 
 
 def _render(path: Path, template: Path, file: Path, name: str, values: Mapping[str, Any]) -> None:
+    write_code(path, template, {"class_name": name, "file": file.name, "stem": file.stem, "folder": file.parent.name,
+                                **values})
+
+
+def write_code(path: Path, template: Path, values: Mapping[str, Any]) -> None:
+    """Write a template filled in, in the language that the file's ending says."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      keep_trailing_newline=True, loader=jinja2.FileSystemLoader(TEMPLATES))
     environment.filters["literal"] = _kotlin_literal if path.suffix == ".kt" else _literal
     path.parent.mkdir(parents=True, exist_ok=True)
-    code = environment.from_string(template.read_text())
-    path.write_text(code.render(class_name=name, file=file.name, stem=file.stem, folder=file.parent.name, **values))
+    path.write_text(environment.from_string(template.read_text()).render(values))
 
 
 def _literal(text: str) -> str:

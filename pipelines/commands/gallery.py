@@ -6,10 +6,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from pipelines.commands.options import LOOK, app, check_file
+from pipelines.commands.options import LOOK, SHIP, app, check_file
 
 Embeddings = Annotated[Path, typer.Argument(
-    metavar="MODEL", help="a run's folder, a bundle's, or a TFLite file in one of them")]
+    metavar="MODEL", help="a run's folder, a bundle's, or a TFLite file in one of them; or a pair, see litepress pair")]
 GalleryFile = Annotated[Path, typer.Option("--gallery", metavar="FILE.json", help="who is known, as enroll writes it")]
 Detector = Annotated[Optional[Path], typer.Option(
     "--detector", metavar="RUN", help="the run of a detector that finds the face in each image")]
@@ -29,6 +29,21 @@ def enroll(
 
     check_file("--gallery", gallery)
     for line in workers.call(tool.enroll, model, folder, far, gallery, detector, what="enroll"):
+        typer.echo(line)
+
+
+@app.command(rich_help_panel=SHIP)
+def pair(
+        detector: Annotated[Path, typer.Argument(metavar="DETECTOR", help="a run of object_detection, or its bundle")],
+        embedder: Annotated[Path, typer.Argument(metavar="EMBEDDER", help="a run of face_recognition, or its bundle")],
+        out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="the folder to make")],
+        far: Annotated[float, typer.Option(
+            min=0, max=1, help="share of the pairs of two people that may be taken for one")] = 0.01) -> None:
+    """Write one bundle of a detector of faces and a model of embeddings, with a driver in Python, Kotlin and Swift."""
+    from pipelines.engine import workers
+    from pipelines.tools import pair as tool
+
+    for line in workers.call(tool.write, detector, embedder, out, far, what="pair"):
         typer.echo(line)
 
 

@@ -1,15 +1,18 @@
 """The faces of pictures, cut out or turned upright by what a detector finds."""
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
 from export.delivery import manifest
 from export.predictors import Predictor, open_predictor
 from export.signature import Arrays
+from export.tflite.detection import Decoding
 from pipelines.errors import UserError
 from pipelines.features.image import Image
 from pipelines.tasks.face_recognition.alignment import Places, aligned
@@ -22,28 +25,62 @@ with epy.lazy_imports():
 
 
 @dataclasses.dataclass(frozen=True)
-class Detector:
+class Detector(abc.ABC):
     """A file that finds faces.
 
     Args:
-        asked: the file, and what it was trained for.
-        task: the same's.
+        path: of the file.
         points: names of the key points that it gives of each face.
+        threshold: boxes with a lower score count for nothing.
     """
 
-    asked: predict.Asked
-    task: ObjectDetection
+    path: Path
     points: tuple[str, ...]
+    threshold: float
 
     @property
     def digest(self) -> str:
-        return manifest.sha256(self.asked.path)
+        return manifest.sha256(self.path)
 
+    @abc.abstractmethod
     def find(self, files: Sequence[Path]) -> Arrays:
         """Return what is found in images, see `object_detection.detections`. Raises UserError."""
-        predictor = opened(self.asked.path)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfRun(Detector):
+    """A detector in its run.
+
+    Args:
+        asked: the file, and what it was trained for.
+    """
+
+    asked: predict.Asked
+
+    def find(self, files: Sequence[Path]) -> Arrays:
+        predictor = opened(self.path)
         inputs = predict.read_inputs(self.asked, predict.main_signature(predictor), files)
-        return self.task.answer(predictor, inputs)
+        return self.asked.task.answer(predictor, inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfPair(Detector):
+    """A detector beside a model of embeddings, see `export.delivery.pair`.
+
+    Args:
+        decoding: how its boxes are read.
+    """
+
+    decoding: Decoding
+
+    def find(self, files: Sequence[Path]) -> Arrays:
+        predictor = opened(self.path)
+        tensor = predict.main_signature(predictor).inputs[0]
+        feature = Image(size=self.decoding.size, channels=tensor.shape[2] or 3)
+        outputs = predictor.predict({tensor.name: np.stack([feature.from_file(file, tensor) for file in files])})
+        found = detections.found(detections.coding_of(self.decoding), outputs, most=self.decoding.most,
+                                 iou=self.decoding.iou, score=self.threshold)
+        return {name: value.numpy() for name, value in found.items()}
 
 
 def detector_of(model: Path) -> Detector:
@@ -51,7 +88,18 @@ def detector_of(model: Path) -> Detector:
     asked = predict.find_model(model)
     if not isinstance(asked.task, ObjectDetection):
         raise UserError(f"--detector {model}: is not a detector in its run's folder; give a run of object_detection")
-    return Detector(asked, asked.task, tuple(asked.index.learnt[TARGET].points))
+    return OfRun(asked.path, tuple(asked.index.learnt[TARGET].points), asked.task.threshold, asked)
+
+
+def detector_of_pair(folder: Path, described: Mapping[str, Any]) -> Detector:
+    """Return the detector of a pair.
+
+    Args:
+        folder: of the pair.
+        described: what its pair.json says.
+    """
+    decoding = Decoding.model_validate(described["detector"]["decoding"])
+    return OfPair(folder / described["detector"]["file"], decoding.point_names, decoding.threshold, decoding)
 
 
 def faces(detector: Detector, files: Sequence[Path], places: Places, size: tuple[int, int]) -> list[np.ndarray]:
@@ -68,10 +116,10 @@ def faces(detector: Detector, files: Sequence[Path], places: Places, size: tuple
     found = detector.find(files)
     shared = [name for name in detector.points if name in places]
     if len(shared) < 2 or detections.KEY_POINTS not in found:
-        return cut_out(files, found, detector.task.threshold)
+        return cut_out(files, found, detector.threshold)
     turned = []
     for file, one, points in zip(files, detections.of_images(found), found[detections.KEY_POINTS], strict=True):
-        _check_found(file, one[1], detector.task.threshold)
+        _check_found(file, one[1], detector.threshold)
         image = Image().pixels(file)
         named = dict(zip(detector.points, map(tuple, (points[0] * image.shape[:2]).tolist()), strict=True))
         turned.append(aligned(image, named, places, size))

@@ -10,7 +10,7 @@ from typing import Any
 from etils import epy
 from pydantic import BaseModel
 
-from export.delivery import bundle, manifest
+from export.delivery import bundle, manifest, pair
 from export.signature import Signature
 from models.embedding import EMBEDDING
 from pipelines.engine import runs
@@ -94,7 +94,7 @@ def enroll(model: Path, folder: Path, far: float, gallery: Path, detector: Path 
     Raises:
         UserError: there is nobody, an image cannot be read, or the model's test pairs are too few for the threshold.
     """
-    embedder, finder = find_embedder(model), None if detector is None else face_crops.detector_of(detector)
+    embedder, finder = find_embedder(model), _detector(model, detector)
     threshold = threshold_for(embedder, far)
     people = people_in(folder)
     files = [file for files in people.values() for file in files]
@@ -124,7 +124,7 @@ def identify(model: Path, files: Sequence[Path], gallery: Path, detector: Path |
     if known.model != embedder.digest:
         raise UserError(f"identify: {gallery} was made with another model than {embedder.path}, and embeddings of two "
                         "models do not compare; enroll again")
-    finder = None if detector is None else face_crops.detector_of(detector)
+    finder = _detector(model, detector)
     if known.detector != ("" if finder is None else finder.digest):
         raise UserError(f"identify: the faces of {gallery} were {_cut_out_by(known.detector)}: give the same here, or "
                         "enroll again")
@@ -140,6 +140,8 @@ def find_embedder(model: Path) -> Embedder:
     """Return the file of embeddings that `model` stands for. Raises UserError where there is none."""
     if not model.exists():
         raise UserError(f"{model}: there is no such file or folder. Give a run's folder, or a bundle's")
+    if (model / pair.NAME).is_file():
+        return _of_pair(model)
     folders = [model, *list(model.absolute().parents)[:LEVELS]] if model.is_file() else [model]
     own = next((folder for folder in folders if (folder / bundle.MODELS).exists()), None)
     return _of_bundle(own, model) if own is not None else _of_run(model)
@@ -198,6 +200,21 @@ def read_gallery(path: Path) -> Gallery:
         raise UserError(f"{path}: is not a gallery; litepress enroll writes one") from None
 
 
+def _detector(model: Path, detector: Path | None) -> face_crops.Detector | None:
+    """Return what finds the faces: the detector of a pair, or the one that is given, if any. Raises UserError."""
+    if (model / pair.NAME).is_file():
+        if detector is not None:
+            raise UserError(f"--detector {detector}: {model} has a detector of its own; leave it out")
+        return face_crops.detector_of_pair(model, _read(model / pair.NAME))
+    return None if detector is None else face_crops.detector_of(detector)
+
+
+def _of_pair(folder: Path) -> Embedder:
+    described = _read(folder / pair.NAME)["embedder"]
+    return Embedder(folder / described["file"], _feature(described["inputs"][0]),
+                    _thresholds(described[bundle.METRICS]), described[bundle.PLACES])
+
+
 def _of_bundle(folder: Path, model: Path) -> Embedder:
     listed = {one["path"]: one for one in _read(folder / bundle.MODELS)["models"] if one["target"] == "litert"}
     if model.is_file():
@@ -210,11 +227,15 @@ def _of_bundle(folder: Path, model: Path) -> Embedder:
     image = next((one for one in listed[chosen]["inputs"] if len(one["shape"]) == 4), None)
     if image is None:
         raise UserError(f"{model}: takes no image, and embeddings of images are compared")
-    size = image["shape"][1:]
-    feature = Image(size=tuple(size[:2]), channels=size[2], fit="pad" if image.get(bundle.FIT) == bundle.PAD else
-                    "resize")
-    return Embedder(folder / chosen, feature, _thresholds(listed[chosen].get(bundle.METRICS, {})),
+    return Embedder(folder / chosen, _feature(image), _thresholds(listed[chosen].get(bundle.METRICS, {})),
                     _read(folder / bundle.MODELS).get(bundle.PLACES, {}))
+
+
+def _feature(image: Mapping[str, Any]) -> Image:
+    """Return how images are read for an input as a bundle describes it."""
+    size = image["shape"][1:]
+    return Image(size=tuple(size[:2]), channels=size[2],
+                 fit="pad" if image.get(bundle.FIT) == bundle.PAD else "resize")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -226,7 +247,7 @@ def _read(path: Path) -> dict[str, Any]:
                         "folder, as litepress wrote it") from None
     except ValueError:
         content = None
-    kind = {bundle.MODELS: "models", manifest.NAME: "recommended"}[path.name]
+    kind = {bundle.MODELS: "models", manifest.NAME: "recommended", pair.NAME: "embedder"}[path.name]
     if not isinstance(content, dict) or kind not in content:
         raise UserError(f"{path}: is not what litepress writes into a bundle; give the folder as it was written")
     return content

@@ -58,7 +58,7 @@ class Faces:
         boxes, scores, points = self._decoded(self.detector.run(picture))
         names, faces = self.decoding["point_names"], []
         for number in self._best(boxes, scores):
-            own = dict(zip(names, map(tuple, points[number].tolist())))
+            own = dict(zip(names, map(tuple, points[number].tolist()), strict=True))
             upright = self._upright(picture, boxes[number], own)
             embedding = np.ravel(self.embedder.run(upright)["embedding"])
             faces.append(Face(float(scores[number]), boxes[number], own, upright,
@@ -96,14 +96,14 @@ class Faces:
         return kept
 
     def _upright(self, picture: PIL.Image.Image, box: np.ndarray, points: dict[str, Any]) -> PIL.Image.Image:
-        """Return a face as the model of embeddings wants it: its key points where that has learnt them, by rotation, one
-        scale and shift (Umeyama, 1991); or its box, where they are not known."""
+        """Return a face as the model of embeddings wants it: its key points where that has learnt them, by rotation,
+        one scale and shift (Umeyama, 1991); or its box, where they are not known."""
         places = self.about["embedder"]["places"]
         shared = [name for name in places if name in points]
         if len(shared) < 2:
-            top, left, bottom, right = box * [picture.height, picture.width] * 2 if False else box * np.array(
-                [picture.height, picture.width, picture.height, picture.width])
-            return picture.crop((int(left), int(top), max(int(left) + 1, round(right)), max(int(top) + 1, round(bottom))))
+            top, left, bottom, right = (box * np.tile([picture.height, picture.width], 2)).tolist()
+            return picture.crop((int(left), int(top), max(int(left) + 1, round(right)),
+                                 max(int(top) + 1, round(bottom))))
         size = np.array(self.embedder.size)
         given, wanted = (np.array([of[name] for name in shared]) * scale for of, scale in (
             (points, [picture.height, picture.width]), (places, size)))
@@ -129,13 +129,14 @@ class Model:
         self.runner = Interpreter(str(path)).get_signature_runner()
         (self.name, self.input), = self.runner.get_input_details().items()
         self.outputs = self.runner.get_output_details()
-        self.size = tuple(int(side) for side in self.input["shape"][1:3])
+        height, width = self.input["shape"][1:3].tolist()
+        self.size: tuple[int, int] = height, width
 
     def run(self, picture: PIL.Image.Image) -> dict[str, np.ndarray]:
         """Return what the model gives of a picture of any size, as real numbers, without the batch."""
         fitted = picture.convert("RGB" if self.input["shape"][3] == 3 else "L")
         if fitted.size != self.size[::-1]:
-            fitted = fitted.resize(self.size[::-1], PIL.Image.Resampling.BILINEAR)
+            fitted = fitted.resize((self.size[1], self.size[0]), PIL.Image.Resampling.BILINEAR)
         pixels = np.asarray(fitted).reshape(self.input["shape"])
         scale, zero = self.input["quantization"]
         if self.input["dtype"] == np.int8 or (scale and abs(scale - 1) > 1e-6):

@@ -62,6 +62,21 @@ def driver(coding: BoxCoding, most: int, iou: float, threshold: float, names: Se
                     point_names=tuple(names) if coding.point_count else ())
 
 
+def coding_of(decoding: Decoding) -> BoxCoding:
+    """Return how a network's boxes are read out of what an app knows, of points and anchors.
+
+    Raises:
+        ValueError: they are told from something else.
+    """
+    strides = tuple(level.stride for level in decoding.levels)
+    if decoding.kind == "points":
+        return Points(decoding.size, strides, decoding.bins)
+    shapes = tuple(level.shapes for level in decoding.levels)
+    if decoding.kind == "anchors":
+        return Anchors(decoding.size, strides, shapes, decoding.variances, decoding.key_points)
+    raise ValueError(f"boxes that are told from {decoding.kind or 'something else'} are read by their run alone")
+
+
 def found(coding: BoxCoding, outputs: Mapping[str, Any], *, most: int, iou: float, score: float) -> dict[str, Any]:
     """Return the boxes that are found, of each class those that no better one overlaps.
 
