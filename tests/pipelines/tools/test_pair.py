@@ -105,8 +105,8 @@ print(json.dumps([[[one.score, one.box.tolist(), list(one.points.values()), one.
 
 
 def test_the_driver_in_python_says_what_litepress_does(made, tmp_path):
-    """On scenes in their own size, as the models see them: no picture is resized before it is looked at. Of equal scores
-    either may be the first."""
+    """On scenes in their own size, as the models see them: no picture is resized before it is looked at. Of scores
+    alike either may be the first."""
     folder, _ = made
     images, _ = scenes("validation")
     files = [tmp_path / f"{number}.png" for number in range(6)]
