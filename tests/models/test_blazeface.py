@@ -1,4 +1,6 @@
 """BlazeFace against its paper's tables and figures."""
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ def test_its_weights_are_those_of_the_table():
     """Kernels of 5 x 5 and of one pixel, without biases, two trained numbers for each normalized channel, and heads for
     a score, four sides and six key points of two and of six anchors a cell."""
     def block(*filters):
-        return sum(25 * given + given * made + 2 * made for given, made in zip(filters, filters[1:], strict=False))
+        return sum(25 * given + given * made + 2 * made for given, made in itertools.pairwise(filters))
 
     trained = 25 * 3 * 24 + 2 * 24 + sum(block(*filters) for filters in (*SINGLE, *DOUBLE))
     trained += sum(anchors * (1 + 4 + 12) * (96 + 1) for anchors in (2, 6))
