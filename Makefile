@@ -28,7 +28,7 @@ recipes-where: .venv/.ready ## run the recipes that find things, mark pixels and
 	@$(BIN)/python benchmarks/recipes.py recipes/detection/digits_in_scenes.yaml recipes/detection/ssd.yaml \
 		recipes/detection/faster_rcnn.yaml recipes/detection/nuclei.yaml recipes/medical/nuclei.yaml \
 		recipes/medical/nuclei_instances.yaml recipes/medical/brain.yaml recipes/medical/brain_deeplabv3plus.yaml \
-		recipes/faces/faces.yaml $(ARGS)
+		recipes/faces/faces.yaml recipes/faces/face_detector.yaml $(ARGS)
 
 test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
