@@ -14,7 +14,8 @@ with epy.lazy_imports():
 
 
 def ready(content: bytes, about: metadata.Description, rgb: bool = True) -> bytes:
-    """Return the same model with metadata; where it gives a single int8 output, that is uint8.
+    """Return the same model with metadata, which takes images as their bytes; where it gives a single int8 output, that
+    is uint8.
 
     Args:
         content: a TFLite file.
@@ -24,10 +25,33 @@ def ready(content: bytes, about: metadata.Description, rgb: bool = True) -> byte
     Raises:
         ValueError: the labels do not fit.
     """
-    content = with_unsigned_output(content)
+    content = with_raw_pixels(with_unsigned_output(content), about)
     if rgb and takes_grey_image(content, about):
         content = with_rgb_input(content)
     return metadata.embed(content, about)
+
+
+def with_raw_pixels(content: bytes, about: metadata.Description) -> bytes:
+    """Return the same model, whose images of raw pixels are stored as they are: each byte stands for itself.
+
+    Calibration gives an image the range that it has seen, up to the brightest pixel, say 217, by which a byte stands
+    for 217 / 255 of itself. MediaPipe hands bytes over whatever a file says of them. What is brighter than the
+    brightest pixel of calibration still counts as that.
+    """
+    model, main = tflite_file.read(content), signatures.main(content)
+    graph = model.subgraphs[main.subgraph]
+    changed = False
+    for info in main.inputs.values():
+        tensor = about.tensor(info)
+        if tensor.role != "image" or tensor.dtype != "uint8" or info.dtype != "uint8" or info.stores_values:
+            continue
+        readers = [operator for operator in graph.operators if info.index in map(int, operator.inputs)]
+        if all(tflite_file.operator_name(model, operator) == "QUANTIZE" for operator in readers):
+            stored = schema.QuantizationParametersT()
+            stored.scale, stored.zeroPoint = np.array([1.0], "float32"), np.array([0], "int64")
+            graph.tensors[info.index].quantization = stored
+            changed = True
+    return tflite_file.write(model) if changed else content
 
 
 def takes_grey_image(content: bytes, about: metadata.Description) -> bool:

@@ -1,0 +1,60 @@
+"""Integer files as phone frameworks hand bytes to them, whatever the brightest pixel of calibration was."""
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from export.conversion import convert
+from export.keras_models import graph
+from export.predictors import LiteRTPredictor
+from export.signature import Signature, Tensor
+from export.tflite import metadata, phone, signatures
+
+IMAGE = Tensor(name="image", dtype="uint8", shape=(16, 16, 1), role="image", meaning="raw pixels 0..255, grey")
+LOGITS = Tensor(name="logits", dtype="float32", shape=(3,), role="logits")
+ABOUT = metadata.Description(name="dim", version="1.0.0", labels=["a", "b", "c"],
+                             signature=Signature(inputs=(IMAGE,), outputs=(LOGITS,)))
+
+
+@pytest.fixture(scope="module")
+def dim(tmp_path_factory):
+    """Return an int8 file that was calibrated on images whose brightest pixel is 200."""
+    folder = tmp_path_factory.mktemp("dim")
+    keras.utils.set_random_seed(0)
+    image = keras.Input(IMAGE.shape, name="image")
+    x = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D()(x)))
+    on_device = ABOUT.signature.model_copy(update={"inputs": (IMAGE.model_copy(update={"dtype": "float32"}),)})
+    convert.float_graph(model, lambda plain: [graph.function(plain, on_device)], folder)
+    pixels = np.random.default_rng(0).integers(0, 201, (20, *IMAGE.shape)).astype("float32")
+    return convert.convert(folder, "int8", [("serving_default", {"image": pixels})])
+
+
+def answered(content, path, pixels):
+    path.write_bytes(content)
+    return LiteRTPredictor(path).predict({"image": pixels})["logits"]
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_bytes_of_images_stand_for_themselves(dim, tmp_path, rgb):
+    assert signatures.main(dim).inputs["image"].scale == pytest.approx(200 / 255, abs=0.01)
+    ready = phone.ready(dim, ABOUT, rgb)
+    taken = signatures.main(ready).inputs["image"]
+    assert taken.stores_values and taken.shape[-1] == (3 if rgb else 1)
+    pixels = np.random.default_rng(1).integers(0, 256, (8, *IMAGE.shape)).astype("uint8")
+    answers = answered(ready, tmp_path / "ready.tflite", pixels)
+    np.testing.assert_array_equal(answers, answered(dim, tmp_path / "dim.tflite", pixels))
+    handed = Interpreter(model_content=ready)
+    handed.allocate_tensors()
+    (given,), (got,) = handed.get_input_details(), handed.get_output_details()
+    scale, zero = got["quantization"]
+    for image, answer in zip(pixels, answers, strict=True):
+        handed.set_tensor(given["index"], np.repeat(image[None], taken.shape[-1], axis=-1))
+        handed.invoke()
+        np.testing.assert_allclose((handed.get_tensor(got["index"])[0].astype(int) - zero) * scale, answer, atol=1e-6)
+
+
+def test_images_of_real_numbers_keep_their_scale(dim):
+    real = IMAGE.model_copy(update={"dtype": "float32"})
+    about = ABOUT.model_copy(update={"signature": Signature(inputs=(real,), outputs=(LOGITS,))})
+    assert phone.with_raw_pixels(dim, about) == dim
