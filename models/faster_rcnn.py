@@ -61,7 +61,9 @@ def faster_rcnn(input_shape: tuple[int, int, int], classes: int, *, backbone: ba
         input_shape: (height, width, channels) in pixels.
         classes: without the background.
         backbone: a builder of classifiers, or {name: its settings}.
-        levels: the first and the last of the pyramid; level n has 1 / 2**n of the image's resolution.
+        levels: the first and the last of the pyramid; level n has 1 / 2**n of the image's resolution. Those behind the
+            backbone's last, such as P6, are every second place of the one before; regions are proposed from P6, and
+            read from P5 and finer ones.
         filters: of the pyramid.
         anchor: side of the square anchors, in strides of their level.
         candidates: best anchors of each level that regions are chosen from, at most.

@@ -19,8 +19,9 @@ def feature_pyramid(maps: Mapping[int, Any], filters: int, highest: int, further
         maps: of a backbone, by level: (batch, height, width, channels).
         filters: of each map.
         highest: level that is given; those behind the backbone's last halve the resolution of the last.
-        further: how: taking every second of its places, as the paper does, or by convolutions (Lin et al., "Focal Loss
-            for Dense Object Detection", 2017, section 4).
+        further: how: pool, a max pooling of one place with a stride of 2, which takes every second place, as the paper
+            and torchvision do; or convolution, with a stride of 2 (Lin et al., "Focal Loss for Dense Object Detection",
+            2017, section 4).
         batch_norm: normalize after each convolution, as the paper, which begins with trained backbones, does not.
     """
     levels = sorted(maps)

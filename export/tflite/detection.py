@@ -26,6 +26,9 @@ OUTPUTS = BOXES, CLASSES, SCORES, COUNT = "detection_boxes", "detection_classes"
 HALF = 0.5
 #: A side of a box is at least so long: the operator takes its logarithm.
 SHORTEST = 1e-6
+#: Boxes with a lower score are never counted: the operator takes those whose score is the threshold too, and so, where
+#: it is 0, all that are not of a class.
+FAINTEST = 1e-9
 #: The outputs of a file that decodes and does not suppress, as MediaPipe calls them: centre y, centre x, height and
 #: width (1, places, 4) as shares of the image, and scores (1, places, classes).
 DECODED = LOCATION, SCORE = "location", "score"
@@ -248,8 +251,8 @@ def _operator(behind: PostProcessing) -> Any:
     alone."""
     numbers = {"max_detections": behind.most, "max_classes_per_detection": 1, "detections_per_class": behind.most,
                "num_classes": behind.classes}
-    shares = {"nms_score_threshold": behind.score, "nms_iou_threshold": behind.driver.iou, "y_scale": 1.0,
-              "x_scale": 1.0, "h_scale": 1.0, "w_scale": 1.0}
+    shares = {"nms_score_threshold": max(behind.score, FAINTEST), "nms_iou_threshold": behind.driver.iou,
+              "y_scale": 1.0, "x_scale": 1.0, "h_scale": 1.0, "w_scale": 1.0}
     attributes = [*(f'attr {{ key: "{name}" value {{ i: {value} }} }}' for name, value in numbers.items()),
                   *(f'attr {{ key: "{name}" value {{ f: {value} }} }}' for name, value in shares.items()),
                   'attr { key: "use_regular_nms" value { b: true } }']  # class by class; rows behind the last are 0

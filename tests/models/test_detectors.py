@@ -11,6 +11,7 @@ from export.keras_models import file as keras_file
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
 from models.anchors import AnchorCells, Anchors
+from models.pyramid import feature_pyramid
 from models.regions import Regions, proposals_class, region_align_class
 
 SHAPE = (64, 96, 3)
@@ -233,3 +234,11 @@ def test_regions_are_learnt_from_what_the_maps_hold():
         value = tf.reduce_sum(layer([tf.constant([[[8.0, 8.0, 24.0, 24.0]]]), maps]))
     where = np.asarray(tf.convert_to_tensor(tape.gradient(value, maps)))[0, :, :, 0]
     assert where[2:6, 2:6].sum() == pytest.approx(4, abs=1e-4) and where.sum() == pytest.approx(4, abs=1e-4)
+
+
+def test_p6_is_every_second_place_of_p5():
+    x = keras.Input((25, 17, 3))
+    maps = feature_pyramid({5: x}, 4, 6, "pool")
+    p5, p6 = (np.asarray(value) for value in keras.Model(x, [maps[5], maps[6]])(np.random.default_rng(0).normal(
+        size=(1, 25, 17, 3))))
+    np.testing.assert_array_equal(p6, p5[:, ::2, ::2])

@@ -30,8 +30,9 @@ class CellDetection(DetectorLoss, name="cell_detection"):
     Args:
         ignored: overlap with a box from which an anchor that does not answer for it is not asked whether it holds
             anything.
-        boxes: squared, the paper's squares of what the network gives, or an overlap that is made large: iou, giou,
-            diou or ciou.
+        boxes: squared, half the squares of how far the centre's place in its cell, a sigmoid from 0 to 1, and the
+            logarithms of the scales are off, a box of no area counting twice as much as the whole image, as the
+            authors' code has it; or an overlap that is made large: iou, giou, diou or ciou.
         box_weight, object_weight, class_weight: factors of the three.
     """
 
