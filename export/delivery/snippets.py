@@ -10,7 +10,7 @@ from etils import epy
 
 from export.artifacts import Exported
 from export.delivery import for_task
-from export.signature import Tensor
+from export.signature import Signature, Tensor
 from export.tflite import signatures
 from export.tflite.metadata import Description
 from export.tflite.signatures import FileSignature, TensorInfo
@@ -79,7 +79,7 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     and `CoreMLName.swift.j2` is for Core ML. A task without templates gets those of `templates/any`, and so does a file
     whose tensors are not as its task's templates want them, and a model that takes no images. A language that lacks a
     type of the model's tensors is left out. Of a detector every kind of file has a class, those of another target than
-    litert with its name in theirs.
+    litert with its name in theirs; a Core ML package has one, of what the network gives.
 
     Args:
         folder: to be made.
@@ -87,21 +87,23 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
         exported: the artifacts, their paths relative to `source`.
         recommended: kind of device to the name of the artifact to take there; the code loads the one for phones' CPUs.
     """
-    package = next((one for one in exported if one.path.endswith(".mlpackage")), None)
     for chosen in _chosen(about, exported, recommended):
         signature = signatures.main((source / chosen.path).read_bytes())
-        values = _values(signature, about) | for_task.values(signature, about)
         own = about.name if chosen.target == "litert" else f"{about.name}_{chosen.target}"
-        for template in sorted(_templates(signature, about).glob("*.j2")):
+        values = _values(signature, about)
+        for template, language in _templates(signature, about):
+            if {port.dtype for port in (*values["inputs"], *values["outputs"])} <= TYPES[language]:
+                stem, ending = template.name.removesuffix(".j2").split(".")
+                name = class_name(own, stem)
+                _render(folder / language / f"{name}.{ending}", template, Path(chosen.path), name, values)
+    package = next((one for one in exported if one.path.endswith(".mlpackage")), None)
+    if package is not None and about.signature is not None:
+        signature = _of_core_ml(about.signature)
+        for template, language in _templates(signature, about, CORE_ML):
             stem, ending = template.name.removesuffix(".j2").split(".")
-            language = LANGUAGES[ending]
-            name = class_name(own, stem.removeprefix(CORE_ML))
-            if not stem.startswith(CORE_ML):
-                if {port.dtype for port in (*values["inputs"], *values["outputs"])} <= TYPES[language]:
-                    _render(folder / language / f"{name}.{ending}", template, Path(chosen.path), name, values)
-            elif package is not None:
-                _render(folder / language / f"{name}{CORE_ML}.{ending}", template, Path(package.path), name,
-                        values | _of_the_model(about))
+            name = class_name(about.name, stem.removeprefix(CORE_ML))
+            _render(folder / language / f"{name}{CORE_ML}.{ending}", template, Path(package.path), name,
+                    _values(signature, about))
 
 
 def _chosen(about: Description, exported: Sequence[Exported], recommended: Mapping[str, str]) -> list[Exported]:
@@ -114,11 +116,13 @@ def _chosen(about: Description, exported: Sequence[Exported], recommended: Mappi
             for of_target in files.values()]
 
 
-def _templates(signature: FileSignature, about: Description) -> Path:
-    """Return the folder of templates for a file."""
+def _templates(signature: FileSignature, about: Description, before: str = "") -> list[tuple[Path, str]]:
+    """Return the templates for a file whose names begin so, and the folders of their languages."""
     own = TEMPLATES / about.task
     takes_images = all(about.tensor(info).role == "image" for info in signature.inputs.values())
-    return own if takes_images and own.is_dir() and for_task.fits(signature, about) else TEMPLATES / ANY
+    folder = own if takes_images and own.is_dir() and for_task.fits(signature, about) else TEMPLATES / ANY
+    return [(path, LANGUAGES[path.name.split(".")[1]]) for path in sorted(folder.glob(f"{before}*.j2"))
+            if before or not path.name.startswith(CORE_ML)]
 
 
 def class_name(name: str, ending: str = "Classifier") -> str:
@@ -128,24 +132,25 @@ def class_name(name: str, ending: str = "Classifier") -> str:
 
 
 def _values(signature: FileSignature, about: Description) -> dict[str, Any]:
-    """Return what templates say of a TFLite file: what it is, its labels, its signature and tensors, and the
-    vocabularies of inputs that are positions in them, or vectors that hold such."""
+    """Return what templates say of a file: what it is, its labels, its signature and tensors, the vocabularies of
+    inputs that are positions in them, or vectors that hold such, and what its task adds."""
     inputs = [(info, about.tensor(info)) for info in signature.inputs.values()]
     columns = [column for _, tensor in inputs for column in (tensor, *tensor.parts)]
     return {"about": about, "labels": about.labels, "signature": signature.name,
             "inputs": [_port(info, tensor) for info, tensor in inputs],
             "outputs": [_port(info, about.tensor(info, output=True)) for info in signature.outputs.values()],
             "port": {info.name: _identifier(info.name) for info in signature.outputs.values()},
-            "vocabularies": {_identifier(column.name): column.words for column in columns if column.words}}
+            "vocabularies": {_identifier(column.name): column.words for column in columns if column.words},
+            **for_task.values(signature, about)}
 
 
-def _of_the_model(about: Description) -> dict[str, Any]:
-    """Return what is other for a Core ML package: it takes grey images where a TFLite file may take RGB."""
-    if about.signature is None:
-        return {}
-    shapes = {tensor.name: (1, *(size or -1 for size in tensor.shape)) for tensor in about.signature.inputs}
-    return {"inputs": [Port(name=tensor.name, shape=shapes[tensor.name], dtype="float32", meaning=tensor.meaning)
-                       for tensor in about.signature.inputs]}
+def _of_core_ml(signature: Signature) -> FileSignature:
+    """Return the signature of a Core ML package, which is the model's own: grey images where a TFLite file may take
+    RGB, and what the network gives where another file finds boxes itself."""
+    inputs, outputs = ({tensor.name: TensorInfo(name=tensor.name, dtype="float32",
+                                                shape=(1, *(size or -1 for size in tensor.shape)))
+                        for tensor in tensors} for tensors in (signature.inputs, signature.outputs))
+    return FileSignature(name=signature.name, inputs=inputs, outputs=outputs)
 
 
 def _port(info: TensorInfo, tensor: Tensor) -> Port:

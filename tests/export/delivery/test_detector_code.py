@@ -14,7 +14,7 @@ from export.tflite import phone
 from export.tflite.metadata import Description
 from pipelines.tasks.object_detection import detections, given
 from tests.export.delivery import detectors
-from tests.export.delivery.test_snippets import SIGNATURES, parsed
+from tests.export.delivery.test_snippets import SIGNATURES, package, parsed
 from tests.export.tflite.test_joined import converted
 
 SIDE = 8
@@ -153,6 +153,37 @@ def test_one_class_alone_is_painted_over_a_background():
     assert for_task.class_names(["tumour"]) == ["background", "tumour"]
     assert for_task.class_colors(["tumour"]) == [None, for_task.COLORS[0]]
     assert for_task.class_colors(["a", "b"]) == list(for_task.COLORS[:2])
+
+
+@pytest.mark.parametrize("name", detectors.CODINGS)
+def test_core_ml_finds_boxes_once_whatever_the_other_files_give(detector, name, tmp_path):
+    coding = detectors.CODINGS[name]
+    outputs = tuple(Tensor(name=key, dtype="float32", shape=given.shape) for key, given in coding.outputs(3).items())
+    about = detectors.ABOUT.model_copy(update={
+        "decoding": detections.driver(coding, most=10, iou=0.5, threshold=0.3),
+        "signature": Signature(inputs=(detectors.IMAGE,), outputs=outputs)})
+    folder, exported = detector
+    files = [one for one in exported if one.target == "boxes"]
+    snippets.write(tmp_path / "code", about, [*files, package("Farm")], {}, folder)
+    core_ml = tmp_path / "code/swift/FarmDetectorCoreML.swift"
+    assert [path.name for path in (tmp_path / "code/swift").glob("*CoreML.swift")] == [core_ml.name]
+    assert parsed(core_ml, tree_sitter_swift.language()) == []
+    numbers = ", ".join(f'try Self.numbers(answer, "{key}")' for key in for_task.heads(about.decoding))
+    assert f"return Self.suppressed(Self.decoded({numbers}, threshold))" in core_ml.read_text()
+    assert 'forResource: "Farm_float16"' in core_ml.read_text() and "shape: [1, 32, 48, 3]" in core_ml.read_text()
+    decoding = (detectors.written(tmp_path, name, coding) / f"swift/{snippets.class_name(name, 'Detector')}.swift"
+                ).read_text().split("/// The boxes whose score")[1]
+    assert decoding in core_ml.read_text(), "as the class for TFLite decodes"
+
+
+def test_core_ml_paints_masks(segmenter, tmp_path):
+    folder, about = segmenter
+    files = [Exported(variant="float32", target="litert", path="litert/float32.tflite", bytes=1, zipped=1)]
+    snippets.write(tmp_path / "code", about, [*files, package("Pets")], {}, folder)
+    core_ml, other = (tmp_path / f"code/swift/PetsSegmenter{end}.swift" for end in ("CoreML", ""))
+    assert parsed(core_ml, tree_sitter_swift.language()) == []
+    assert 'Self.numbers(try answer(image), "logits")' in core_ml.read_text()
+    assert core_ml.read_text().endswith(other.read_text().split("/// An image with its mask over it")[1])
 
 
 #: A program that prints what each class finds in numbers beside it.
