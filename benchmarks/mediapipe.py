@@ -90,7 +90,7 @@ def held_against(folder: Path) -> list[tuple[str, ...]]:
     run = runs.load(folder)
     recipe = Recipe.model_validate(run.record.recipe)
     index = Index.model_validate_json(run.path("ingest", "index.json").read_bytes())
-    inputs, _ = Data(recipe.data, recipe.task, index, recipe.seed).arrays("test", range(PICTURES))
+    inputs, _ = Data(recipe.data, recipe.task, index, recipe.seed).arrays("test", PICTURES)
     images = next(iter(inputs.values()))
     shown = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
     rows = []

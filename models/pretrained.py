@@ -243,6 +243,8 @@ def _by_name(network: keras.Model, model: keras.Model) -> list[str]:
             elif not may_end:
                 raise ValueError(f"{network.name} has a layer {layer.name}, this model has none")
     ours_in_order = [layer.name for layer in weighted(model)]
+    if not loaded:
+        raise ValueError(f"this model has no layer that {network.name} has: it would not start from weights")
     behind = max(number for number, name in enumerate(ours_in_order, start=1) if name in loaded)
     if left := [name for name in ours_in_order[:behind] if name not in loaded]:
         raise ValueError(f"this model has a layer {left[0]}, {network.name} has none: it would not start from weights")

@@ -112,7 +112,7 @@ def _tensors(signature: FileSignature, about: Description) -> dict[str, list[dic
 def _tensor(info: TensorInfo, tensor: Tensor) -> dict[str, Any]:
     described: dict[str, Any] = {"name": info.name, "dtype": info.dtype, "shape": list(info.shape),
                                  "meaning": tensor.meaning, **_column(tensor)}
-    if tensor.role == "image" and tensor.padded:
+    if tensor.padded:
         described[FIT] = PAD
     if tensor.parts:
         described["columns"] = [{"position": number, "name": part.name, "meaning": part.meaning, **_column(part)}

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from export.artifacts import Exported
 from export.delivery import bundle, for_task, manifest, snippets
 from export.tflite import signatures
@@ -52,6 +54,53 @@ class Part:
         return manifest.Manifest.model_validate_json((self.folder / manifest.NAME).read_bytes())
 
 
+class PairFile(BaseModel):
+    """What pair.json says of a file.
+
+    Args:
+        file: relative to the pair's folder.
+        inputs: as model.json has them.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    inputs: list[dict[str, Any]]
+
+
+class DetectorFile(PairFile):
+    """What pair.json says of the detector.
+
+    Args:
+        decoding: how its boxes are read.
+    """
+
+    decoding: Decoding
+
+
+class EmbedderFile(PairFile):
+    """What pair.json says of the model of embeddings.
+
+    Args:
+        places: where key points lie in its images, by name: y and x as shares.
+        metrics: that were measured of it.
+        far, threshold: a share of false acceptances, and the cosine from which on two are one person for it.
+    """
+
+    places: dict[str, tuple[float, float]]
+    metrics: dict[str, float]
+    far: float
+    threshold: float
+
+
+class Pair(BaseModel):
+    """What pair.json says."""
+
+    name: str
+    detector: DetectorFile
+    embedder: EmbedderFile
+
+
 def part_of(folder: Path) -> Part:
     """Return the file of a bundle that phones' processors are advised to take, of the target litert.
 
@@ -81,30 +130,45 @@ def write(folder: Path, name: str, detector: Part, embedder: Part, far: float, t
         ValueError: one is no detector of one class whose network's outputs the drivers read, or the other gives no
             embeddings.
     """
+    decoding = check(detector, embedder)
+    (folder / FILES).mkdir(parents=True)
+    described = Pair(
+        name=name, detector=DetectorFile(**_copied(detector, "detector", folder), decoding=decoding),
+        embedder=EmbedderFile(**_copied(embedder, "embedder", folder), places=embedder.described.get(bundle.PLACES, {}),
+                              metrics=embedder.entry.get(bundle.METRICS, {}), far=far, threshold=threshold))
+    (folder / NAME).write_text(described.model_dump_json(indent=1) + "\n")
+    for part, file, task in ((detector, described.detector, for_task.DETECTION),
+                             (embedder, described.embedder, "face_recognition")):
+        role = "detector" if part is detector else "embedder"
+        about = Description(name=f"{name}_{role}", task=task, version=part.version, labels=part.described["labels"],
+                            decoding=decoding if part is detector else None)
+        one = Exported(variant=Path(file.file).stem, target="litert", path=file.file, bytes=1, zipped=1)
+        snippets.write(folder / bundle.CODE, about, [one], {}, folder)
+    _write_drivers(folder / bundle.CODE, described)
+    (folder / bundle.CHECKSUMS).write_text(bundle.checksums(folder))
+
+
+def _copied(part: Part, role: str, folder: Path) -> dict[str, Any]:
+    """Copy the file of a part, and its model card, into the pair's folder; return what pair.json says of it."""
+    file = f"{FILES}/{part.name}_{role}.tflite"
+    shutil.copy(part.path, folder / file)
+    shutil.copy(part.folder / bundle.CARD, folder / f"MODEL_CARD_{role}.md")
+    return {"name": part.name, "file": file, "sha256": manifest.sha256(folder / file), "inputs": part.entry["inputs"]}
+
+
+def check(detector: Part, embedder: Part) -> Decoding:
+    """Return how the detector's boxes are read.
+
+    Raises:
+        ValueError: see `write`.
+    """
     decoding = _decoding(detector)
     _check_embedder(embedder)
-    (folder / FILES).mkdir(parents=True)
-    listed = {}
-    for role, part in (("detector", detector), ("embedder", embedder)):
-        file = f"{FILES}/{part.name}_{role}.tflite"
-        shutil.copy(part.path, folder / file)
-        shutil.copy(part.folder / bundle.CARD, folder / f"MODEL_CARD_{role}.md")
-        listed[role] = {"name": part.name, "file": file, "sha256": manifest.sha256(folder / file),
-                        "inputs": part.entry["inputs"]}
-    listed["detector"]["decoding"] = decoding.model_dump(mode="json")
-    listed["embedder"] |= {"places": embedder.described.get(bundle.PLACES, {}), bundle.METRICS: embedder.entry.get(
-        bundle.METRICS, {}), "far": far, "threshold": threshold}
-    (folder / NAME).write_text(json.dumps({"name": name, **listed}, indent=1) + "\n")
-    classes = {}
-    for role, part, task in (("detector", detector, for_task.DETECTION), ("embedder", embedder, "face_recognition")):
-        file = folder / listed[role]["file"]
-        about = Description(name=f"{name}_{role}", task=task, version=part.version, labels=part.described["labels"],
-                            decoding=decoding if role == "detector" else None)
-        one = Exported(variant=file.stem, target="litert", path=listed[role]["file"], bytes=1, zipped=1)
-        snippets.write(folder / bundle.CODE, about, [one], {}, folder)
-        classes[role] = about.name
-    _write_drivers(folder / bundle.CODE, name, classes, listed, decoding)
-    (folder / bundle.CHECKSUMS).write_text(bundle.checksums(folder))
+    shared = set(decoding.point_names) & set(embedder.described.get(bundle.PLACES, {}))
+    if len(shared) < 2 and embedder.entry["inputs"][0].get(bundle.FIT) == bundle.PAD:
+        raise ValueError(f"{embedder.path} has learnt on padded images, and the drivers resize what they cut out; "
+                         "train it with image.fit: resize, or with aligned and a detector of key points")
+    return decoding
 
 
 def _decoding(detector: Part) -> Decoding:
@@ -114,7 +178,11 @@ def _decoding(detector: Part) -> Decoding:
     if known is None or for_task.form_of(signature) != "network":
         raise ValueError(f"{detector.path} is no detector that gives what its network does; give a run of "
                          "object_detection whose target litert has no post_processing")
-    decoding = Decoding.model_validate(known)
+    try:
+        decoding = Decoding.model_validate(known)
+    except ValueError:
+        raise ValueError(f"{detector.folder / bundle.MODELS} is of another version of litepress; package its run "
+                         "again") from None
     if decoding.kind not in KINDS or len(detector.described["labels"]) != 1:
         raise ValueError(f"{detector.path} tells boxes of {len(detector.described['labels'])} classes from "
                          f"{decoding.kind or 'something else'}; a pair's detector finds one class by "
@@ -131,19 +199,19 @@ def _check_embedder(embedder: Part) -> None:
                          "face_recognition")
 
 
-def _write_drivers(folder: Path, name: str, classes: Mapping[str, str], listed: Mapping[str, Any],
-                   decoding: Decoding) -> None:
+def _write_drivers(folder: Path, described: Pair) -> None:
     """Write the drivers of the pair, beside the classes of its models."""
     (folder / "python").mkdir()
     shutil.copy(TEMPLATES / DRIVER, folder / "python" / DRIVER)
-    names, places = list(decoding.point_names), listed["embedder"]["places"]
+    name, decoding, places = described.name, described.detector.decoding, described.embedder.places
+    names = list(decoding.point_names)
     shared = [one for one in places if one in names]
-    height, width = listed["embedder"]["inputs"][0]["shape"][1:3]
+    height, width = described.embedder.inputs[0]["shape"][1:3]
     values = {"class_name": snippets.class_name(name, "Faces"), "about": {"name": name, "version": ""},
-              "detector_class": snippets.class_name(classes["detector"], "Detector"),
-              "embedder_class": snippets.class_name(classes["embedder"], "Embedder"), "height": height, "width": width,
+              "detector_class": snippets.class_name(f"{name}_detector", "Detector"),
+              "embedder_class": snippets.class_name(f"{name}_embedder", "Embedder"), "height": height, "width": width,
               "places": [{"point": names.index(one), "y": places[one][0], "x": places[one][1]} for one in shared]
-              if len(shared) > 1 else [], "score": decoding.threshold, "threshold": listed["embedder"]["threshold"]}
+              if len(shared) > 1 else [], "score": decoding.threshold, "threshold": described.embedder.threshold}
     for template in sorted(TEMPLATES.glob("*.j2")):
         stem, ending = template.name.removesuffix(".j2").split(".")
         path = folder / snippets.LANGUAGES[ending] / f"{snippets.class_name(name, stem)}.{ending}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from etils import epy
 
 from export.signature import Arrays
-from export.tflite.detection import BOXES, CLASSES, COUNT, HALF, OUTPUTS, overlaps
+from export.tflite.detection import BOXES, CLASSES, COUNT, HALF, KEY_POINTS, OUTPUTS, overlaps
 
 with epy.lazy_imports():
     import numpy as np
@@ -29,7 +29,7 @@ def paired(outputs: Arrays, expected: Arrays) -> Arrays:
                        for name in (BOXES, CLASSES, COUNT)))
               for number in range(len(expected[BOXES]))]
     rows = {name: np.stack([np.asarray(outputs[name])[number, order] for number, order in enumerate(orders)])
-            for name in OUTPUTS if name != COUNT}
+            for name in (*OUTPUTS, KEY_POINTS) if name != COUNT and name in outputs}
     return {**outputs, **rows}
 
 

@@ -24,6 +24,8 @@ OPERATOR = "TFLite_Detection_PostProcess"
 OUTPUTS = BOXES, CLASSES, SCORES, COUNT = "detection_boxes", "detection_classes", "detection_scores", "num_detections"
 #: Boxes that overlap less are never the same.
 HALF = 0.5
+#: The key points of the boxes, (1, most, points, 2) y and x as shares, which who decodes outside of the file finds too.
+KEY_POINTS = "detection_key_points"
 #: A side of a box is at least so long: the operator takes its logarithm.
 SHORTEST = 1e-6
 #: Boxes with a lower score are never counted: the operator takes those whose score is the threshold too, and so, where
@@ -37,6 +39,8 @@ DECODED = LOCATION, SCORE = "location", "score"
 #: the image; and the score's logit. It knows no other anchors, and no other number of key points.
 FACES = REGRESSORS, SCORE_LOGITS = "regressors", "score_logits"
 FACE_POINTS, FACE_UNIT = 6, 128.0
+#: The key points in its order, by the names that data of ours have for them.
+FACE_POINT_NAMES = ("right_eye", "left_eye", "nose_tip", "mouth", "right_ear", "left_ear")
 #: Rows and columns of its anchors, and how many there are in each cell.
 FACE_CELLS = ((16, 2), (8, 6))
 #: The score of an anchor that stands for nothing, and how near a score comes to 0 and to 1.
@@ -165,6 +169,10 @@ def with_post_processing(content: bytes, behind: PostProcessing) -> bytes:
         raise ValueError(f"post_processing: faces is for one class, {FACE_POINTS} key points and at most {anchors} "
                          f"places, as MediaPipe's FaceDetector takes them; the model has {behind.classes}, {points} "
                          f"and {behind.places}")
+    names = behind.driver.point_names
+    if behind.form == "faces" and set(names) == set(FACE_POINT_NAMES) and names != FACE_POINT_NAMES:
+        raise ValueError(f"post_processing: faces has key points in MediaPipe's order, {', '.join(FACE_POINT_NAMES)}; "
+                         f"the data have {', '.join(names)}: give them in that order")
     return joined(content, _file(behind))
 
 

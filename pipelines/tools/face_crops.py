@@ -3,16 +3,18 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from etils import epy
 
 from export.delivery import manifest
+from export.delivery.bundle import checksums
+from export.delivery.pair import Pair
 from export.predictors import Predictor, open_predictor
 from export.signature import Arrays
-from export.tflite.detection import Decoding
+from export.tflite.detection import KEY_POINTS, Decoding
 from pipelines.errors import UserError
 from pipelines.features.image import Image
 from pipelines.tasks.face_recognition.alignment import Places, aligned
@@ -40,7 +42,14 @@ class Detector(abc.ABC):
 
     @property
     def digest(self) -> str:
-        return manifest.sha256(self.path)
+        """Return the SHA-256 of the file, or of those of a folder and their names."""
+        if self.path.is_file():
+            return manifest.sha256(self.path)
+        return hashlib.sha256(checksums(self.path).encode()).hexdigest()
+
+    def turns(self, places: Collection[str]) -> bool:
+        """Return whether faces can be turned upright: two key points at least have places."""
+        return len(set(self.points) & set(places)) > 1
 
     @abc.abstractmethod
     def find(self, files: Sequence[Path]) -> Arrays:
@@ -91,15 +100,15 @@ def detector_of(model: Path) -> Detector:
     return OfRun(asked.path, tuple(asked.index.learnt[TARGET].points), asked.task.threshold, asked)
 
 
-def detector_of_pair(folder: Path, described: Mapping[str, Any]) -> Detector:
+def detector_of_pair(folder: Path, described: Pair) -> Detector:
     """Return the detector of a pair.
 
     Args:
         folder: of the pair.
-        described: what its pair.json says.
+        described: what it says of itself.
     """
-    decoding = Decoding.model_validate(described["detector"]["decoding"])
-    return OfPair(folder / described["detector"]["file"], decoding.point_names, decoding.threshold, decoding)
+    decoding = described.detector.decoding
+    return OfPair(folder / described.detector.file, decoding.point_names, decoding.threshold, decoding)
 
 
 def faces(detector: Detector, files: Sequence[Path], places: Places, size: tuple[int, int]) -> list[np.ndarray]:
@@ -114,11 +123,10 @@ def faces(detector: Detector, files: Sequence[Path], places: Places, size: tuple
         UserError: nothing is found in an image.
     """
     found = detector.find(files)
-    shared = [name for name in detector.points if name in places]
-    if len(shared) < 2 or detections.KEY_POINTS not in found:
+    if not detector.turns(places) or KEY_POINTS not in found:
         return cut_out(files, found, detector.threshold)
     turned = []
-    for file, one, points in zip(files, detections.of_images(found), found[detections.KEY_POINTS], strict=True):
+    for file, one, points in zip(files, detections.of_images(found), found[KEY_POINTS], strict=True):
         _check_found(file, one[1], detector.threshold)
         image = Image().pixels(file)
         named = dict(zip(detector.points, map(tuple, (points[0] * image.shape[:2]).tolist()), strict=True))

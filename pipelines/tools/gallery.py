@@ -48,14 +48,17 @@ class Gallery(BaseModel):
         threshold: the cosine from which on a picture is taken for a person, by that share of the model's test pairs,
             and of test pictures with identities that were enrolled as these people are.
         people: in the order of their names.
-        detector: SHA-256 of the file that found the faces in their pictures; empty where none did.
+        detector: SHA-256 of the file that found the faces in their pictures; empty where none did, and None where that
+            is not known.
+        places: where their key points were brought to, see `Embedder`.
     """
 
     model: str
     far: float
     threshold: float
     people: list[Person]
-    detector: str = ""
+    detector: str | None = None
+    places: Places = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,7 @@ def enroll(model: Path, folder: Path, far: float, gallery: Path, detector: Path 
         UserError: there is nobody, an image cannot be read, or the model's test pairs are too few for the threshold.
     """
     embedder, finder = find_embedder(model), _detector(model, detector)
-    threshold = threshold_for(embedder, far)
+    threshold = threshold_for(embedder, far, "enroll")
     people = people_in(folder)
     files = [file for files in people.values() for file in files]
     vectors = embeddings(embedder, files, finder)
@@ -104,11 +107,15 @@ def enroll(model: Path, folder: Path, far: float, gallery: Path, detector: Path 
     enrolled = [Person(name=name, pictures=len(files), embedding=embedding)
                 for (name, files), embedding in zip(people.items(), templates, strict=True)]
     known = Gallery(model=embedder.digest, far=far, threshold=threshold, people=enrolled,
-                    detector="" if finder is None else finder.digest)
+                    detector="" if finder is None else finder.digest, places={} if finder is None else embedder.places)
     runs.write_whole(gallery, known.model_dump_json(indent=1) + "\n")
     width = max(map(len, people))
+    cut = [] if finder is None or finder.turns(embedder.places) else [
+        "faces are cut out and not turned upright: the detector's key points "
+        f"({', '.join(finder.points) or 'none'}) and the places of the model's ({', '.join(embedder.places) or 'none'})"
+        " have less than two names in common"]
     return [*(f"{person.name:<{width}}  {person.pictures} picture{'' if person.pictures == 1 else 's'}"
-              for person in enrolled),
+              for person in enrolled), *cut,
             f"{gallery}: {len(enrolled)} people; from a cosine of {threshold:.3f} on, at most {far:g} of the pairs of "
             f"two people are taken for one, and so at most {min(1.0, far * len(enrolled)):g} of the pictures of "
             "strangers for one of these people"]
@@ -125,8 +132,11 @@ def identify(model: Path, files: Sequence[Path], gallery: Path, detector: Path |
         raise UserError(f"identify: {gallery} was made with another model than {embedder.path}, and embeddings of two "
                         "models do not compare; enroll again")
     finder = _detector(model, detector)
-    if known.detector != ("" if finder is None else finder.digest):
+    if known.detector is not None and known.detector != ("" if finder is None else finder.digest):
         raise UserError(f"identify: the faces of {gallery} were {_cut_out_by(known.detector)}: give the same here, or "
+                        "enroll again")
+    if finder is not None and known.detector and known.places != embedder.places:
+        raise UserError(f"identify: the faces of {gallery} were brought to other places than {embedder.path} has now: "
                         "enroll again")
     images = [one for file in files for one in (image_file.images(file) if file.is_dir() else [file])]
     if not images:
@@ -147,15 +157,19 @@ def find_embedder(model: Path) -> Embedder:
     return _of_bundle(own, model) if own is not None else _of_run(model)
 
 
-def threshold_for(embedder: Embedder, far: float) -> float:
+def threshold_for(embedder: Embedder, far: float, command: str) -> float:
     """Return the cosine from which on at most a share `far` of the model's test pairs of two was taken for one. Raises
-    UserError where these are too few to tell."""
+    UserError where these are too few to tell.
+
+    Args:
+        command: that asks, for the message.
+    """
     fitting = [level for level in embedder.thresholds if level <= far]
     if not fitting:
         smallest = min(embedder.thresholds, default=None)
         told = f"the smallest share that they tell is {smallest:g}" if smallest is not None else "there is no threshold"
-        raise UserError(f"enroll: --far {far:g}: the test pairs of {embedder.path} are too few; {told}. Test on more "
-                        "pictures, or allow more")
+        raise UserError(f"{command}: --far {far:g}: the test pairs of {embedder.path} are too few; {told}. Test on "
+                        "more pictures, or allow more")
     return embedder.thresholds[max(fitting)]
 
 
@@ -183,8 +197,10 @@ def embeddings(embedder: Embedder, files: Sequence[Path], detector: face_crops.D
     if detector is None:
         images = [embedder.feature.from_file(file, tensor) for file in files]
     else:
-        height, width = tensor.shape[:2]
-        images = [embedder.feature.fitted(face).numpy()
+        height, width, channels = tensor.shape
+        # what a file's channels are, as whoever runs the file alone gives them: it may average three itself
+        feature = embedder.feature.model_copy(update={"channels": channels or embedder.feature.channels})
+        images = [feature.fitted(face).numpy()
                   for face in face_crops.faces(detector, files, embedder.places, (height or 0, width or 0))]
     outputs = predictor.predict({tensor.name: np.stack(images)})
     return unit(outputs[EMBEDDING])
@@ -205,14 +221,25 @@ def _detector(model: Path, detector: Path | None) -> face_crops.Detector | None:
     if (model / pair.NAME).is_file():
         if detector is not None:
             raise UserError(f"--detector {detector}: {model} has a detector of its own; leave it out")
-        return face_crops.detector_of_pair(model, _read(model / pair.NAME))
+        return face_crops.detector_of_pair(model, pair_of(model))
     return None if detector is None else face_crops.detector_of(detector)
 
 
 def _of_pair(folder: Path) -> Embedder:
-    described = _read(folder / pair.NAME)["embedder"]
-    return Embedder(folder / described["file"], _feature(described["inputs"][0]),
-                    _thresholds(described[bundle.METRICS]), described[bundle.PLACES])
+    embedder = pair_of(folder).embedder
+    return Embedder(folder / embedder.file, _feature(embedder.inputs[0]), _thresholds(embedder.metrics),
+                    embedder.places)
+
+
+def pair_of(folder: Path) -> pair.Pair:
+    """Return what a pair says of itself. Raises UserError where it is not as litepress writes it."""
+    try:
+        return pair.Pair.model_validate_json((folder / pair.NAME).read_bytes())
+    except OSError as error:
+        raise UserError(f"{folder / pair.NAME}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{folder / pair.NAME}: is not what this litepress writes into a pair; write it again with "
+                        "litepress pair") from None
 
 
 def _of_bundle(folder: Path, model: Path) -> Embedder:
@@ -247,7 +274,7 @@ def _read(path: Path) -> dict[str, Any]:
                         "folder, as litepress wrote it") from None
     except ValueError:
         content = None
-    kind = {bundle.MODELS: "models", manifest.NAME: "recommended", pair.NAME: "embedder"}[path.name]
+    kind = {bundle.MODELS: "models", manifest.NAME: "recommended"}[path.name]
     if not isinstance(content, dict) or kind not in content:
         raise UserError(f"{path}: is not what litepress writes into a bundle; give the folder as it was written")
     return content

@@ -1,6 +1,7 @@
 """`litepress pair`: a detector and a model of embeddings as one bundle."""
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from export.delivery import pair
 from pipelines.errors import UserError
 from pipelines.tools import gallery
 from pipelines.tools.publish import bundle_of
+
+#: What a pair may be called.
+NAME = r"[a-z][a-z0-9_]*"
 
 
 def write(detector: Path, embedder: Path, out: Path, far: float) -> list[str]:
@@ -21,10 +25,17 @@ def write(detector: Path, embedder: Path, out: Path, far: float) -> list[str]:
     Raises:
         UserError: one of the two is not what it must be, or the folder is there already.
     """
+    if not re.fullmatch(NAME, out.name):
+        raise UserError(f"pair: --out {out}: the pair is called {out.name}, and code after it: give small letters, "
+                        "digits and _, beginning with a letter")
     if out.exists():
         raise UserError(f"pair: --out {out}: is there already; give a new folder")
     finds, embeds = (_part(bundle_of(folder)) for folder in (detector, embedder))
-    threshold = gallery.threshold_for(gallery.find_embedder(embeds.path), far)
+    try:
+        pair.check(finds, embeds)
+    except ValueError as error:
+        raise UserError(f"pair: {error}") from error
+    threshold = gallery.threshold_for(gallery.find_embedder(embeds.path), far, "pair")
     unfinished = out.parent / f".{out.name}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:

@@ -107,7 +107,7 @@ class AnnotatedImages(Source):
         return []
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.model_dump()} {self.names()}".encode())
+        digest = hashlib.sha256(f"{self.model_dump()} {self.names()} {self.point_names()}".encode())
         for part, images in self.annotated().items():
             for array in (images.rows, images.counts, images.sizes):
                 digest.update(array.tobytes())

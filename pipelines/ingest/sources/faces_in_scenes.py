@@ -38,7 +38,8 @@ OVERLAP, TRIES = 0.1, 30
 #: much of that on.
 MIDDLE, HALF, FADES = (10.9, 12.4), (9.3, 11.2), 0.85
 #: Where key points lie in the mean of all 100 faces, y and x in the picture's pixels: in one face they are a pixel or
-#: two elsewhere. The pictures are of 25 x 25 pixels, cut out alike, the eyes level.
+#: two elsewhere. The pictures are of 25 x 25 pixels, cut out alike, the eyes level. In
+#: MediaPipe's order.
 POINTS = {"right_eye": (8.7, 6.2), "left_eye": (8.6, 15.0), "nose_tip": (13.5, 10.7), "mouth": (17.6, 10.7),
           "right_ear": (10.5, 2.2), "left_ear": (10.5, 19.9)}
 
@@ -81,7 +82,9 @@ class FacesInScenes(Source, name="faces_in_scenes"):
     def fingerprint(self) -> str:
         if missing := tools.missing("faces"):
             raise UserError(f"data.source: faces_in_scenes is made of what comes inside scikit-image: {missing}")
-        return f"faces_in_scenes {VERSION} scikit-image {importlib.metadata.version('scikit-image')}"
+        packages = ("scikit-learn", "scikit-image")
+        return " ".join(["faces_in_scenes", str(VERSION),
+                         *(f"{one} {importlib.metadata.version(one)}" for one in packages)])
 
     def fields(self) -> dict[str, Field]:
         return {"image": Field(kind="bytes", shape=(SIZE, SIZE, 3)),

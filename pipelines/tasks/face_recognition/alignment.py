@@ -15,9 +15,10 @@ Share = Annotated[float, Field(ge=-1, le=2)]
 #: Where key points lie in an aligned picture, by name: y and x as shares of its height and width.
 Places: TypeAlias = dict[str, tuple[Share, Share]]
 #: The places of the ArcFace paper's code, of 112 x 112 pixels, its two corners of the mouth as their middle (Deng et
-#: al. 2019).
-ARCFACE: Places = {"right_eye": (51.6963 / 112, 38.2946 / 112), "left_eye": (51.5014 / 112, 73.5318 / 112),
-                   "nose_tip": (71.7366 / 112, 56.0252 / 112), "mouth": (92.28475 / 112, 56.13965 / 112)}
+#: al. 2019): y and x from the middle of the first pixel on.
+ARCFACE_PIXELS = {"right_eye": (51.6963, 38.2946), "left_eye": (51.5014, 73.5318), "nose_tip": (71.7366, 56.0252),
+                  "mouth": (92.28475, 56.13965)}
+ARCFACE: Places = {name: ((y + 0.5) / 112, (x + 0.5) / 112) for name, (y, x) in ARCFACE_PIXELS.items()}
 Aligned: TypeAlias = Literal["arcface"] | Annotated[Places, Field(min_length=2)]
 
 

@@ -7,7 +7,18 @@ from typing import Any
 from etils import epy
 
 from export.signature import Arrays, Tensor
-from export.tflite.detection import BOXES, CLASSES, COUNT, HALF, SCORES, Decoding, Kind, Level, overlaps
+from export.tflite.detection import (
+    BOXES,
+    CLASSES,
+    COUNT,
+    HALF,
+    KEY_POINTS,
+    SCORES,
+    Decoding,
+    Kind,
+    Level,
+    overlaps,
+)
 from models.anchors import AnchorCells, AnchorGrids, Anchors
 from models.box_coding import LONGEST, BoxCoding, Levels, Points
 from models.regions import Regions
@@ -18,8 +29,6 @@ with epy.lazy_imports():
 
 #: What is compared of what is found.
 NUMBERS = (BOXES, SCORES)
-#: The key points of the boxes that are found, beside what every detector finds.
-KEY_POINTS = "detection_key_points"
 #: How far a side may be from the trained model's, as a share of the image; overlaps differ by as much.
 ROUNDING = 1e-3
 #: How networks write boxes, to what that is called.
@@ -97,23 +106,32 @@ def found(coding: BoxCoding, outputs: Mapping[str, Any], *, most: int, iou: floa
     result = {BOXES: boxes, SCORES: scores, CLASSES: tf.cast(classes, tf.int32), COUNT: count}
     if coding.point_count:
         points = coding.read_points(outputs) / np.array(coding.size, "float32")
-        result[KEY_POINTS] = _points_of(boxes, count, every, points)
+        result[KEY_POINTS] = _points_of(result, every, coding.scores(outputs), points)
     return result
 
 
-def _points_of(boxes: Any, count: Any, every: Any, points: Any) -> Any:
+def _points_of(found: Mapping[str, Any], every: Any, scores: Any, points: Any) -> Any:
     """Return the key points of the boxes that are found, (batch, most, points, 2); 0 behind the last.
 
+    Suppression does not say which places it took: each box and its score are a copy of one of all. Boxes that are cut
+    to the image may be alike, their scores are not.
+
     Args:
-        boxes: that are found, (batch, most, 4), each a copy of one of all.
-        count: of them, (batch,).
+        found: boxes (batch, most, 4), their scores and classes (batch, most), and how many there are (batch,).
         every: (batch, places, 4).
+        scores: (batch, places, classes).
         points: of all boxes, (batch, places, points, 2).
     """
-    apart = tf.reduce_max(tf.abs(boxes[:, :, None] - every[:, None]), axis=-1)
-    own = tf.gather(points, tf.argmin(apart, axis=-1), axis=1, batch_dims=1)
-    there = tf.range(tf.shape(boxes)[1])[None] < count[:, None]
-    return tf.where(there[..., None, None], own, 0.0)
+    def of_image(parts: tuple[Any, ...]) -> Any:
+        boxes, values, classes, count, all_boxes, all_scores, all_points = parts
+        apart = tf.reduce_max(tf.abs(boxes[:, None] - all_boxes), axis=-1)
+        apart += tf.abs(values[:, None] - tf.gather(tf.transpose(all_scores), classes))
+        own = tf.gather(all_points, tf.argmin(apart, axis=-1))
+        return tf.where((tf.range(tf.shape(boxes)[0]) < count)[:, None, None], own, 0.0)
+
+    # image by image: all boxes of one are compared with all that are found in it
+    return tf.map_fn(of_image, (found[BOXES], found[SCORES], found[CLASSES], found[COUNT], every, scores, points),
+                     fn_output_signature=tf.float32)
 
 
 def shares(coding: BoxCoding, outputs: Mapping[str, Any]) -> Any:
@@ -149,7 +167,8 @@ def paired(outputs: Arrays, expected: Arrays, iou: float, score: float) -> dict[
         iou: the overlap from which two boxes of one class are one thing.
         score: from which boxes are found.
     """
-    result = {name: np.array(expected[name], float) for name in NUMBERS}
+    others = [KEY_POINTS] if KEY_POINTS in expected and KEY_POINTS in outputs else []
+    result = {name: np.array(expected[name], float) for name in (*NUMBERS, *others)}
     for image, (found, wanted) in enumerate(zip(of_images(outputs), of_images(expected), strict=True)):
         room = len(result[SCORES][image])
         boxes, scores, classes = found
@@ -160,6 +179,8 @@ def paired(outputs: Arrays, expected: Arrays, iou: float, score: float) -> dict[
                 nearest = int(np.where(near, np.abs(boxes - box).max(axis=1), np.inf).argmin())
                 free[nearest] = False
                 result[BOXES][image, row], result[SCORES][image, row] = boxes[nearest], scores[nearest]
+                for name in others:
+                    result[name][image, row] = outputs[name][image, nearest]
             elif _is_missing(box, value, number, found, room, iou, score):
                 result[SCORES][image, row] = 0.0
         begin = len(wanted[0])

@@ -51,9 +51,8 @@ class KeyPoints:
                 self.errors.append(float(apart.mean() / side))
 
     def result(self) -> dict[str, float]:
-        """Return the mean distance as a share of the square root of the box's area, and of how many boxes it is.
-
-        The mean is left out where no such box is found.
-        """
-        return ({ERROR: float(np.mean(self.errors))} if self.errors else {}) | {
-            SHARE: len(self.errors) / self.boxes if self.boxes else 0.0}
+        """Return the mean distance as a share of the square root of the box's area, and of which share of the boxes it
+        is; nothing where there are none, and no mean where none is found."""
+        if not self.boxes:
+            return {}
+        return ({ERROR: float(np.mean(self.errors))} if self.errors else {}) | {SHARE: len(self.errors) / self.boxes}

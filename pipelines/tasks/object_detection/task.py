@@ -221,7 +221,9 @@ class ObjectDetection(Task, name="object_detection"):
         coding = self._coding_of(index)
         if coding.places_are_fixed and RAW_LOGITS in given:
             return super().compared(index, given)
-        tensors = [tensor for tensor in detections.tensors(self.most) if tensor.name in detections.NUMBERS]
+        tensors = [tensor for tensor in detections.tensors(self.most, coding.point_count)
+                   if tensor.name in (*detections.NUMBERS, detections.KEY_POINTS) and (
+                       tensor.name in given or RAW_LOGITS in given)]
 
         def found(outputs: Arrays) -> Arrays:
             return {name: value.numpy() for name, value in self._found(coding, outputs).items()}

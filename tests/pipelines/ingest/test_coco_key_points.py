@@ -42,6 +42,12 @@ def test_key_points_are_read_with_their_boxes(tmp_path):
     assert alone.fields()["boxes"].points is None and next(iter(alone.examples("train")))["boxes"].shape == (2, 6)
 
 
+def test_other_names_of_key_points_are_other_data(tmp_path):
+    source = written(tmp_path, document())
+    renamed = document(categories=[{"id": 1, "name": "face", "keypoints": ["right_eye", "left_eye"]}])
+    assert source.fingerprint() != written(tmp_path, renamed).fingerprint()
+
+
 @pytest.mark.parametrize(("changes", "expected"), [
     ({"categories": [{"id": 1, "name": "face"}]}, r"categories\[0\] has no list of names keypoints; add it, or leave"),
     ({"categories": [{"id": 1, "name": "face", "keypoints": ["a", "b", "c"]}]}, "annotation 1 has keypoints that are "

@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from export.delivery import paired
 from export.signature import Tensor
 from export.tflite import detection as detection_file
 from models.anchors import Anchors
@@ -139,6 +140,33 @@ def test_boxes_that_are_found_have_their_own_key_points(outputs):
         assert not found[detections.KEY_POINTS][image, count:].any()
 
 
+def test_boxes_that_are_cut_alike_keep_their_own_key_points():
+    """Of a face that fills the picture several places say a box that is all of it, when cut."""
+    outputs = {"boxes": np.tile(np.array([0, 0, 12.0, 12.0], "float32"), (1, 4, 1)),
+               "logits": np.array([[[-3.0], [-4.0], [4.0], [-5.0]]], "float32"),
+               "key_points": np.zeros((1, 4, 4), "float32")}
+    found = detections.found(GRID, outputs, most=3, iou=0.3, score=0.4)
+    assert found["detection_boxes"].numpy()[0, 0].tolist() == [0, 0, 1, 1]
+    assert found[detections.KEY_POINTS].numpy()[0, 0].tolist() == [[0.75, 0.25]] * 2, "the middle of the third"
+
+
+@pytest.mark.parametrize("change", [0.0, 0.2])
+def test_key_points_of_a_server_are_compared_with_their_own_boxes(change):
+    """Boxes that changed places are held against each other; where a key point is elsewhere, that shows."""
+    def answered(boxes, scores, points):
+        return {detections.BOXES: np.array([boxes]), detections.SCORES: np.array([scores]),
+                detections.CLASSES: np.zeros((1, 2)), detections.COUNT: np.array([2]),
+                detections.KEY_POINTS: np.array([points], float)}
+
+    one, other = [0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9]
+    expected = answered([one, other], [0.9001, 0.9], [[[0.2, 0.2]], [[0.7, 0.7]]])
+    given = answered([other, one], [0.9001, 0.9], [[[0.7 + change, 0.7]], [[0.2, 0.2]]])
+    pairs = detections.paired(given, expected, iou=0.6, score=0.1)
+    assert np.abs(pairs[detections.KEY_POINTS] - expected[detections.KEY_POINTS]).max() == pytest.approx(change)
+    golden = paired.paired(given, expected)
+    assert np.abs(golden[detections.KEY_POINTS] - expected[detections.KEY_POINTS]).max() == pytest.approx(change)
+
+
 def test_the_error_of_key_points_is_a_share_of_their_box():
     rows = decoded(GIVEN, [0.0, 0.7, 0.2, 0.9, 0, 0, *[0.1, 0.8, 1] * 3])[None]
     found = {detections.BOXES: np.array([[[0.2, 0.2, 0.6, 0.7], [0.5, 0.5, 0.6, 0.6]]]),
@@ -146,7 +174,7 @@ def test_the_error_of_key_points_is_a_share_of_their_box():
              detections.COUNT: np.array([2]), detections.KEY_POINTS: np.zeros((1, 2, 3, 2))}
     found[detections.KEY_POINTS][0, 0] = [[0.3, 0.63], [0.36, 0.45], [9, 9]]
     measure = key_points.KeyPoints((100, 200), 0.5)
-    assert measure.result() == {"key_point_boxes": 0.0}
+    assert measure.result() == {}
     measure.add(rows, found)
     # 6 pixels across and 4 down of a box of 40 x 100 pixels; nothing is found of the second
     assert measure.result() == {"key_point_error": pytest.approx(5 / np.sqrt(4000)), "key_point_boxes": 0.5}
@@ -207,7 +235,10 @@ def test_faces_are_joined_as_mediapipe_joins_them(behind):
 
 @pytest.mark.parametrize(("change", "expected"), [
     ({"classes": 2}, r"the model has 2, 6 and 4"), ({"points": None}, "the model has 1, 0 and 4"),
-    ({"places": 897}, "the model has 1, 6 and 897"), ({"form": "found"}, "gives no key points: give faces")])
+    ({"places": 897}, "the model has 1, 6 and 897"), ({"form": "found"}, "gives no key points: give faces"),
+    ({"driver": detections.driver(dataclasses.replace(GRID, key_points=6), 10, 0.3, 0.3, [
+        "left_eye", "right_eye", "nose_tip", "mouth", "right_ear", "left_ear"])},
+     "key points in MediaPipe's order, right_eye, left_eye")])
 def test_a_model_that_is_no_face_detector_is_refused(behind, change, expected):
     with pytest.raises(ValueError, match=expected):
         detection_file.with_post_processing(b"", dataclasses.replace(behind[1], **change))

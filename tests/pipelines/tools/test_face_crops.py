@@ -9,7 +9,7 @@ from pipelines.errors import UserError
 from pipelines.ingest.sources.faces_in_scenes import POINTS, SIZE, scenes
 from pipelines.ingest.sources.lfw_subset import SIDE, photos
 from pipelines.recipe.recipe import Recipe
-from pipelines.tasks.face_recognition.alignment import ARCFACE, aligned, places_of, similarity
+from pipelines.tasks.face_recognition.alignment import ARCFACE, ARCFACE_PIXELS, aligned, places_of, similarity
 from pipelines.tasks.object_detection import detections
 from pipelines.tools import face_crops
 from tests.pipelines.tools.test_gallery import picture
@@ -84,6 +84,15 @@ def test_large_faces_are_reduced_without_gaps():
     assert not small[:, :5].any() and not small[:2].any() and not small[13:].any()
 
 
+def test_pictures_aligned_by_arcfaces_code_stay_as_they_are():
+    """That code counts from the middle of the first pixel: a point at a pixel's index is half a pixel further here."""
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (112, 112, 3)).astype("uint8")
+    points = {name: (y + 0.5, x + 0.5) for name, (y, x) in ARCFACE_PIXELS.items()}
+    upright = aligned(image, points, ARCFACE, (112, 112))
+    assert np.abs(upright.astype(int) - image).max() <= 1
+
+
 def test_places_are_those_of_a_setting():
     def task(aligned):
         return Recipe.model_validate({"name": "x", "model": {"builder": "mobilefacenet"}, "data": {
@@ -113,10 +122,10 @@ def test_a_face_is_upright_where_key_points_and_their_places_are_known(tmp_path,
     PIL.Image.fromarray(images[number]).save(file)
     points = np.tile(row[6:].reshape(1, 1, -1, 3)[..., :2], (1, 3, 1, 1))
     answer = {**found((0.9,), row[:4]), detections.KEY_POINTS: points}
-    task = Recipe.model_validate({"name": "x", "task": "object_detection", "data": {"source": "faces_in_scenes"},
-                                  "model": {"builder": "blazeface"}}).task
-    face, = face_crops.faces(Finds(None, task, tuple(POINTS), answer), [file], places, (SIDE, SIDE))
+    finder = Finds(file, tuple(POINTS), 0.25, answer)
+    face, = face_crops.faces(finder, [file], places, (SIDE, SIDE))
+    assert finder.turns(places) == (len(places) > 1)
     assert (face.shape[:2] == (SIDE, SIDE)) == (len(places) > 1)
     none = {**answer, "num_detections": np.array([0])}
     with pytest.raises(UserError, match=r"scene\.png: has no face in it"):
-        face_crops.faces(Finds(None, task, tuple(POINTS), none), [file], places, (SIDE, SIDE))
+        face_crops.faces(dataclasses.replace(finder, found=none), [file], places, (SIDE, SIDE))

@@ -1,5 +1,6 @@
 """A detector and a model of embeddings as one bundle, and its drivers."""
 import json
+import shutil
 import subprocess
 import sys
 
@@ -20,7 +21,7 @@ from pipelines.errors import UserError
 from pipelines.ingest.sources.faces_in_scenes import POINTS, scenes
 from pipelines.ingest.sources.lfw_subset import SIDE
 from pipelines.tasks.object_detection import detections
-from pipelines.tools import face_crops, gallery, pair
+from pipelines.tools import gallery, pair
 from tests.export.delivery.test_snippets import parsed
 
 PLACES = {name: (y / SIDE, x / SIDE) for name, (y, x) in POINTS.items()}
@@ -161,11 +162,30 @@ def test_what_is_no_pair_is_refused(bundles, made, tmp_path):
     for one, other, far, expected in (
             (embedder, embedder, 0.1, "is no detector that gives what its network does"),
             (detector, detector, 0.1, "and no embedding of one image; give a run of face_recognition"),
-            (detector, embedder, 0.001, "--far 0.001: the test pairs of .* are too few"),
+            (embedder, detector, 0.001, "is no detector that gives what its network does"),
+            (detector, embedder, 0.001, "^pair: --far 0.001: the test pairs of .* are too few"),
             (tmp_path, embedder, 0.1, "there is no bundle; give a run's folder")):
         with pytest.raises(UserError, match=expected):
             pair.write(one, other, tmp_path / "new", far)
         assert not list(tmp_path.glob(".*")) and not (tmp_path / "new").exists(), "nothing half-written stays behind"
     with pytest.raises(UserError, match="is there already; give a new folder"):
         pair.write(detector, embedder, folder, 0.1)
-    assert face_crops.detector_of_pair(folder, json.loads((folder / "pair.json").read_text())).threshold == 0.3
+    with pytest.raises(UserError, match="the pair is called PeopleAtWork, and code after it: give small letters"):
+        pair.write(detector, embedder, tmp_path / "PeopleAtWork", 0.1)
+    old, content = shutil.copytree(detector, tmp_path / "old"), json.loads((detector / "model.json").read_text())
+    del content["decoding"]["kind"]
+    (old / "model.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"model\.json is of another version of litepress; package its run again"):
+        pair.write(old, embedder, tmp_path / "new", 0.1)
+    padded, content = shutil.copytree(embedder, tmp_path / "padded"), json.loads((embedder / "model.json").read_text())
+    content["models"][0]["inputs"][0]["fit"] = "pad"
+    (padded / "model.json").write_text(json.dumps({**content, "places": {}}))
+    with pytest.raises(UserError, match=r"has learnt on padded images, and the drivers resize what they cut out"):
+        pair.write(detector, padded, tmp_path / "new", 0.1)
+
+
+@pytest.mark.parametrize("content", ["{", '{"name": "x", "embedder": {}}'])
+def test_a_damaged_pair_is_named_in_a_line(tmp_path, content):
+    (tmp_path / "pair.json").write_text(content)
+    with pytest.raises(UserError, match=r"pair\.json: is not what this litepress writes into a pair"):
+        gallery.find_embedder(tmp_path)
