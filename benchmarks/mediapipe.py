@@ -76,13 +76,12 @@ def main() -> None:
     options = parser.parse_args()
     if not PACKAGES.is_dir():
         sys.exit(f"there is no {PACKAGES}; make .venv/.mediapipe brings it")
-    rows = [("run", "file", "task", "pictures", "agreement")]
     for folder in options.runs:
         try:
-            rows += [(folder.parent.name, *row) for row in held_against(folder)]
+            rows = held_against(folder)
         except UserError as error:
             sys.exit(str(error))
-    print("\n".join(aligned(rows)))
+        print("\n".join(aligned([(folder.parent.name, "task", "pictures", "agreement"), *rows])) + "\n", flush=True)
 
 
 def held_against(folder: Path) -> list[tuple[str, ...]]:
@@ -94,7 +93,7 @@ def held_against(folder: Path) -> list[tuple[str, ...]]:
     images = next(iter(inputs.values()))
     shown = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
     rows = []
-    for path in sorted(run.path("export").glob("*/*.tflite")):
+    for path in sorted(run.path("export", ".").glob("*/*.tflite")):
         predictor = LiteRTPredictor(path)
         signature = next(iter(predictor.signatures.values()))
         names = {tensor.name: tensor for tensor in signature.outputs}
@@ -138,7 +137,8 @@ def pixels(ours: Arrays, said: Any, index: Index) -> str:
     logits = ours["logits"]
     own = logits.argmax(-1) if logits.shape[-1] > 1 else (logits[..., 0] > 0).astype(int)
     middle = LARGER // 2
-    return f"{(said[:, middle::LARGER, middle::LARGER] == own).mean():.3%} of pixels"
+    seen = said[:, middle::LARGER, middle::LARGER].reshape(own.shape)
+    return f"{(seen == own).mean():.3%} of pixels"
 
 
 def cosines(ours: Arrays, said: Any, index: Index) -> str:
