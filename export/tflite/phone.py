@@ -13,6 +13,11 @@ with epy.lazy_imports():
     from ai_edge_litert import schema_py_generated as schema
 
 
+#: A byte of raw pixels stands for so much at least; of pixels 0..1 it stands for a 255th, and those of -1..1 do not
+#: begin at 0.
+DIMMEST = 0.1
+
+
 def ready(content: bytes, about: metadata.Description, rgb: bool = True) -> bytes:
     """Return the same model with metadata, which takes images as their bytes; where it gives a single int8 output, that
     is uint8.
@@ -42,8 +47,8 @@ def with_raw_pixels(content: bytes, about: metadata.Description) -> bytes:
     graph = model.subgraphs[main.subgraph]
     changed = False
     for info in main.inputs.values():
-        tensor = about.tensor(info)
-        if tensor.role != "image" or tensor.dtype != "uint8" or info.dtype != "uint8" or info.stores_values:
+        is_dim = info.dtype == "uint8" and info.zero == 0 and DIMMEST <= (info.scale or 0) < 1
+        if about.tensor(info).role != "image" or not is_dim:
             continue
         readers = [operator for operator in graph.operators if info.index in map(int, operator.inputs)]
         if all(tflite_file.operator_name(model, operator) == "QUANTIZE" for operator in readers):

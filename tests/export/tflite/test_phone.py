@@ -8,9 +8,10 @@ from export.conversion import convert
 from export.keras_models import graph
 from export.predictors import LiteRTPredictor
 from export.signature import Signature, Tensor
-from export.tflite import metadata, phone, signatures
+from export.tflite import file, metadata, phone, signatures
 
-IMAGE = Tensor(name="image", dtype="uint8", shape=(16, 16, 1), role="image", meaning="raw pixels 0..255, grey")
+#: As a task's signature for devices has it.
+IMAGE = Tensor(name="image", dtype="float32", shape=(16, 16, 1), role="image", meaning="raw pixels 0..255, grey")
 LOGITS = Tensor(name="logits", dtype="float32", shape=(3,), role="logits")
 ABOUT = metadata.Description(name="dim", version="1.0.0", labels=["a", "b", "c"],
                              signature=Signature(inputs=(IMAGE,), outputs=(LOGITS,)))
@@ -24,8 +25,7 @@ def dim(tmp_path_factory):
     image = keras.Input(IMAGE.shape, name="image")
     x = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
     model = keras.Model(image, keras.layers.Dense(3, name="logits")(keras.layers.GlobalAveragePooling2D()(x)))
-    on_device = ABOUT.signature.model_copy(update={"inputs": (IMAGE.model_copy(update={"dtype": "float32"}),)})
-    convert.float_graph(model, lambda plain: [graph.function(plain, on_device)], folder)
+    convert.float_graph(model, lambda plain: [graph.function(plain, ABOUT.signature)], folder)
     pixels = np.random.default_rng(0).integers(0, 201, (20, *IMAGE.shape)).astype("float32")
     return convert.convert(folder, "int8", [("serving_default", {"image": pixels})])
 
@@ -54,7 +54,16 @@ def test_bytes_of_images_stand_for_themselves(dim, tmp_path, rgb):
         np.testing.assert_allclose((handed.get_tensor(got["index"])[0].astype(int) - zero) * scale, answer, atol=1e-6)
 
 
-def test_images_of_real_numbers_keep_their_scale(dim):
-    real = IMAGE.model_copy(update={"dtype": "float32"})
-    about = ABOUT.model_copy(update={"signature": Signature(inputs=(real,), outputs=(LOGITS,))})
+@pytest.mark.parametrize(("scale", "zero"), [(1 / 255, 0), (1 / 127.5, 128)])
+def test_images_of_other_numbers_keep_their_scale(dim, scale, zero):
+    model = file.read(dim)
+    stored = model.subgraphs[0].tensors[signatures.main(dim).inputs["image"].index].quantization
+    stored.scale, stored.zeroPoint = np.array([scale], "float32"), np.array([zero], "int64")
+    content = file.write(model)
+    assert phone.with_raw_pixels(content, ABOUT) == content
+
+
+def test_what_is_no_image_keeps_its_scale(dim):
+    values = IMAGE.model_copy(update={"role": "values"})
+    about = ABOUT.model_copy(update={"signature": Signature(inputs=(values,), outputs=(LOGITS,))})
     assert phone.with_raw_pixels(dim, about) == dim

@@ -73,7 +73,7 @@ def run(tmp_path_factory):
 def test_every_file_is_measured_alike_and_served(run):
     results = json.loads((run / "results.json").read_text())
     reference = results["reference"]["metrics"]
-    artifacts = {one["name"]: one for one in results["artifacts"]}
+    artifacts = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in results["artifacts"]}
     assert set(artifacts) == {"float32", "int8", "qat", "saved_model"}
     assert artifacts["float32"]["metrics"] == pytest.approx(reference, abs=1e-3)
     assert artifacts["float32"]["max_error"] < 1e-5
