@@ -139,8 +139,7 @@ def write(folder: Path, name: str, detector: Part, embedder: Part, far: float, t
     (folder / NAME).write_text(described.model_dump_json(indent=1) + "\n")
     for part, file, task in ((detector, described.detector, for_task.DETECTION),
                              (embedder, described.embedder, "face_recognition")):
-        role = "detector" if part is detector else "embedder"
-        about = Description(name=f"{name}_{role}", task=task, version=part.version, labels=part.described["labels"],
+        about = Description(name=name, task=task, version=part.version, labels=part.described["labels"],
                             decoding=decoding if part is detector else None)
         one = Exported(variant=Path(file.file).stem, target="litert", path=file.file, bytes=1, zipped=1)
         snippets.write(folder / bundle.CODE, about, [one], {}, folder)
@@ -208,8 +207,8 @@ def _write_drivers(folder: Path, described: Pair) -> None:
     shared = [one for one in places if one in names]
     height, width = described.embedder.inputs[0]["shape"][1:3]
     values = {"class_name": snippets.class_name(name, "Faces"), "about": {"name": name, "version": ""},
-              "detector_class": snippets.class_name(f"{name}_detector", "Detector"),
-              "embedder_class": snippets.class_name(f"{name}_embedder", "Embedder"), "height": height, "width": width,
+              "detector_class": snippets.class_name(name, "Detector"),
+              "embedder_class": snippets.class_name(name, "Embedder"), "height": height, "width": width,
               "places": [{"point": names.index(one), "y": places[one][0], "x": places[one][1]} for one in shared]
               if len(shared) > 1 else [], "score": decoding.threshold, "threshold": described.embedder.threshold}
     for template in sorted(TEMPLATES.glob("*.j2")):

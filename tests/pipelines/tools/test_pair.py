@@ -84,15 +84,15 @@ def test_a_pair_has_two_files_and_a_driver_in_each_language(made):
         "pair.json", "SHA256SUMS", "MODEL_CARD_detector.md", "MODEL_CARD_embedder.md",
         "models/finder_detector.tflite", "models/namer_embedder.tflite", "code/python/faces.py",
         *(f"code/{language}/People{name}.{ending}" for language, ending in (("kotlin", "kt"), ("swift", "swift"))
-          for name in ("DetectorDetector", "EmbedderEmbedder", "Faces"))}
+          for name in ("Detector", "Embedder", "Faces"))}
     for path in (folder / "code").rglob("*.kt"):
         assert parsed(path, tree_sitter_kotlin.language()) == []
     for path in (folder / "code").rglob("*.swift"):
         assert parsed(path, tree_sitter_swift.language()) == []
     text = (folder / "code/kotlin/PeopleFaces.kt").read_text()
-    assert "PeopleDetectorDetector(context, accelerator), PeopleEmbedderEmbedder(context, accelerator)" in text
+    assert "PeopleDetector(context, accelerator), PeopleEmbedder(context, accelerator)" in text
     assert "THRESHOLD = 0.8f" in text and "POINTS = intArrayOf(0, 1, 2, 3, 4, 5)" in text
-    assert '"finder_detector.tflite"' in (folder / "code/kotlin/PeopleDetectorDetector.kt").read_text()
+    assert '"finder_detector.tflite"' in (folder / "code/kotlin/PeopleDetector.kt").read_text()
 
 
 ASK = """
