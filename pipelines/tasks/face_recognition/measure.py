@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ class Verification:
         strangers = verification.of_strangers(vectors, identities, protocol.seed)
         # who is enrolled may be so with one picture or with several
         enrolled = {far: max(curve.at_far(far)[1], verification.threshold_for(strangers, far)) for far in levels}
-        values |= {threshold_name(far): level for far, level in enrolled.items()}
+        # rounded up: one that is rounded down lets one more in
+        values |= {threshold_name(far): math.ceil(level * 1e6) / 1e6 for far, level in enrolled.items()}
         tables = [self._levels(curve, enrolled)]
         if self.group:
             tables.append(self._by_group(cosines, chosen, kept[self.group], threshold))
