@@ -81,7 +81,8 @@ def main() -> None:
             rows = held_against(folder)
         except UserError as error:
             sys.exit(str(error))
-        print("\n".join(aligned([(folder.parent.name, "task", "pictures", "agreement"), *rows])) + "\n", flush=True)
+        titles = (folder.parent.name, "task", "pictures", "agreement")
+        print(aligned([titles, *rows], [str.ljust] * len(titles)) + "\n", flush=True)
 
 
 def held_against(folder: Path) -> list[tuple[str, ...]]:
