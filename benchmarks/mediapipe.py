@@ -5,9 +5,9 @@
 
 A line for each file that a task opens: ObjectDetector and FaceDetector by boxes (of those with a score of 0.25 and
 more, the share that the other finds too, of the same class and at an overlap of 0.99), ImageSegmenter by the share of
-pixels of the same class, ImageEmbedder by the least cosine. Pictures are shown eight times as large, each pixel a
-square: MediaPipe, which makes them smaller, then sees the pixels that our drivers see, and its boxes in whole pixels
-are eight times as exact.
+pixels of the same class, ImageEmbedder by the least cosine. Pictures are shown to detectors eight times as large, each
+pixel a square: MediaPipe, which makes them smaller, then sees the pixels that our drivers see, and its boxes in whole
+pixels are eight times as exact; ours are cut off to whole pixels in the same way.
 """
 from __future__ import annotations
 
@@ -121,12 +121,19 @@ def boxes(ours: Arrays, said: Any, index: Index) -> str:
     counts = [0, 0, 0, 0]
     for answers, (sides, scores, classes) in zip(said, detections.of_images(ours), strict=True):
         theirs = [(np.array(one[:4]) / (side * LARGER), one[4], one[5] or names[0]) for one in answers]
-        mine = [(box, score, names[number]) for box, score, number in zip(sides, scores, classes, strict=True)]
+        mine = [(whole(box, side * LARGER), score, names[number])
+                for box, score, number in zip(sides, scores, classes, strict=True)]
         for place, (some, others) in enumerate(((mine, theirs), (theirs, mine))):
             sure = [one for one in some if one[1] >= SURE]
             counts[2 * place] += sum(any(_same(one, other) for other in others) for one in sure)
             counts[2 * place + 1] += len(sure)
     return "{} of {} boxes, {} of its {}".format(*counts)
+
+
+def whole(box: np.ndarray, side: int) -> np.ndarray:
+    """Return a box as MediaPipe says it: where it begins and its sides, cut off to whole pixels."""
+    begin, sides = np.trunc(box[:2] * side + 1e-4), np.trunc((box[2:] - box[:2]) * side + 1e-4)
+    return np.concatenate([begin, begin + sides]) / side
 
 
 def _same(one: tuple[Any, float, str], other: tuple[Any, float, str]) -> bool:
@@ -137,9 +144,7 @@ def pixels(ours: Arrays, said: Any, index: Index) -> str:
     """Return the share of pixels of the same class."""
     logits = ours["logits"]
     own = logits.argmax(-1) if logits.shape[-1] > 1 else (logits[..., 0] > 0).astype(int)
-    middle = LARGER // 2
-    seen = said[:, middle::LARGER, middle::LARGER].reshape(own.shape)
-    return f"{(seen == own).mean():.3%} of pixels"
+    return f"{(said.reshape(own.shape) == own).mean():.3%} of pixels"
 
 
 def cosines(ours: Arrays, said: Any, index: Index) -> str:
@@ -159,7 +164,8 @@ def _asked(task: str, path: Path, images: np.ndarray) -> tuple[Any, np.ndarray |
     """Return what a task of MediaPipe says of images in a process of its own, and the masks it gives."""
     with tempfile.TemporaryDirectory() as folder:
         shown, out = Path(folder) / "images.npy", Path(folder) / "said.json"
-        np.save(shown, images.repeat(LARGER, axis=1).repeat(LARGER, axis=2))
+        times = LARGER if task in ("ObjectDetector", "FaceDetector") else 1
+        np.save(shown, images.repeat(times, axis=1).repeat(times, axis=2))
         done = subprocess.run([sys.executable, "-c", ASK, task, str(path), str(shown), str(out)], capture_output=True,
                               text=True, env={**os.environ, "PYTHONPATH": str(PACKAGES)})
         if done.returncode:
