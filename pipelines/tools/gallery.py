@@ -243,7 +243,8 @@ def pair_of(folder: Path) -> pair.Pair:
 
 
 def _of_bundle(folder: Path, model: Path) -> Embedder:
-    listed = {one["path"]: one for one in _read(folder / bundle.MODELS)["models"] if one["target"] == "litert"}
+    described = _read(folder / bundle.MODELS)
+    listed = {one["path"]: one for one in described["models"] if one["target"] == "litert"}
     if model.is_file():
         chosen = model.absolute().relative_to(folder.absolute()).as_posix()
     else:
@@ -255,7 +256,7 @@ def _of_bundle(folder: Path, model: Path) -> Embedder:
     if image is None:
         raise UserError(f"{model}: takes no image, and embeddings of images are compared")
     return Embedder(folder / chosen, _feature(image), _thresholds(listed[chosen].get(bundle.METRICS, {})),
-                    _read(folder / bundle.MODELS).get(bundle.PLACES, {}))
+                    described.get(bundle.PLACES, {}))
 
 
 def _feature(image: Mapping[str, Any]) -> Image:

@@ -99,14 +99,13 @@ def found(coding: BoxCoding, outputs: Mapping[str, Any], *, most: int, iou: floa
     Returns:
         Tensors by the names of `tensors`, (batch, most, …); rows behind the last box are 0.
     """
-    every = shares(coding, outputs)
+    every, every_score = shares(coding, outputs), coding.scores(outputs)
     boxes, scores, classes, count = tf.image.combined_non_max_suppression(
-        every[:, :, None] if len(every.shape) == 3 else every, coding.scores(outputs), most, most, iou, score,
-        clip_boxes=False)
+        every[:, :, None] if len(every.shape) == 3 else every, every_score, most, most, iou, score, clip_boxes=False)
     result = {BOXES: boxes, SCORES: scores, CLASSES: tf.cast(classes, tf.int32), COUNT: count}
     if coding.point_count:
         points = coding.read_points(outputs) / np.array(coding.size, "float32")
-        result[KEY_POINTS] = _points_of(result, every, coding.scores(outputs), points)
+        result[KEY_POINTS] = _points_of(result, every, every_score, points)
     return result
 
 
