@@ -24,7 +24,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines*", "models*", "export*", "serving*"]),
-    package_data={"pipelines": ["reporting/*.j2", "ingest/sources/nuclei_data/*"],
+    package_data={"pipelines": ["reporting/*.j2", "ingest/sources/nuclei_data/*", "ingest/sources/vader_data/*"],
                   "export": ["templates/*", "templates/**/*"],
                   "serving": ["deploy/templates/*", "deploy/templates/**/*"]},
     install_requires=[

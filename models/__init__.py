@@ -32,6 +32,7 @@ from models import (
     shufflenet,
     squeezenet,
     ssd,
+    textcnn,
     unet,
     unet_plus_plus,
     vgg,
@@ -48,5 +49,5 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "bui
            "convnext", "cut", "deeplab", "densenet", "ds_cnn", "efficientnet", "faster_rcnn", "fcn", "features",
            "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp", "mobilefacenet",
            "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet", "retinanet",
-           "shufflenet", "squeezenet", "ssd", "unet", "unet_plus_plus", "vgg", "vit", "wide_and_deep", "yolov3",
-           "yolov8"]
+           "shufflenet", "squeezenet", "ssd", "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wide_and_deep",
+           "yolov3", "yolov8"]
