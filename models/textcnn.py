@@ -2,21 +2,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from etils import epy
 from pydantic import Field
 
+from models import texts
 from models.registry import register
 
 with epy.lazy_imports():
     import keras
 
-#: Of sentences: the length, the tokens of the vocabulary, and the classes.
-SENTENCES: dict[str, Any] = {"length": 64, "vocabulary": 20_000, "classes": 2}
 
-
-@register("textcnn", task="text_classification", paper="https://arxiv.org/abs/1408.5882", at=SENTENCES)
+@register("textcnn", task="text_classification", paper="https://arxiv.org/abs/1408.5882", at=texts.SENTENCES)
 def textcnn(length: int, vocabulary: int, classes: int, *, embedding: Annotated[int, Field(ge=1)] = 300,
             filters: Annotated[int, Field(ge=1)] = 100,
             widths: Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)] = (3, 4, 5),
@@ -49,12 +47,8 @@ def textcnn(length: int, vocabulary: int, classes: int, *, embedding: Annotated[
         raise ValueError(f"textcnn: a filter is {max(widths)} tokens wide, and texts have {length}; give widths of at "
                          f"most {length}")
     layers = keras.layers
-    tokens = keras.Input((length,), name="tokens", dtype="int32")
-    x = layers.Embedding(vocabulary, embedding, embeddings_initializer=keras.initializers.RandomUniform(-0.25, 0.25),
-                         name="embedding")(tokens)
-    there = keras.ops.cast(keras.ops.not_equal(tokens, 0), "float32")
-    x = x * keras.ops.expand_dims(there, -1)
-    x = layers.SpatialDropout1D(embedding_dropout)(x)
+    tokens = texts.tokens_of(length)
+    x = texts.vectors_of(tokens, vocabulary, embedding, embedding_dropout) * texts.there(tokens)
     answers = [layers.GlobalMaxPooling1D()(layers.Conv1D(filters, width, activation="relu")(x)) for width in widths]
     x = layers.Concatenate()(answers) if len(answers) > 1 else answers[0]
     x = layers.Dropout(dropout)(x)
