@@ -94,6 +94,11 @@ def kinds(points: tf.Tensor) -> tf.Tensor:
     return tf.where(points == REPLACEMENT, APART, kind)
 
 
+def string(points: np.ndarray) -> str:
+    """Return the text that characters make."""
+    return np.asarray(points, "<i4").tobytes().decode("utf-32-le")
+
+
 def words(points: tf.Tensor) -> tf.Tensor:
     """Return the words that characters make, string (words,), in UTF-8."""
     kind = kinds(points)
@@ -101,3 +106,12 @@ def words(points: tf.Tensor) -> tf.Tensor:
     spaced = tf.stack([between, tf.where(kind == APART, SPACE, points), between], axis=1)
     flat = tf.reshape(spaced, [-1])
     return tf.strings.split(tf.strings.unicode_encode(tf.boolean_mask(flat, flat > 0), "UTF-8"))
+
+
+def in_words(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the characters that are in words, int32 (characters,), and the number of the word that each is in."""
+    kind = kinds(points)
+    before = tf.concat([[APART], kind[:-1]], axis=0)[:tf.size(points)]
+    begins = (kind == ALONE) | ((kind == PART) & (before != PART))
+    words = tf.cumsum(tf.cast(begins, tf.int32)) - 1
+    return tf.boolean_mask(points, kind != APART), tf.boolean_mask(words, kind != APART)
