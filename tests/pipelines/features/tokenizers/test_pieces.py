@@ -105,7 +105,7 @@ def test_wordpieces_in_words():
 
 @pytest.mark.parametrize("tokenizer", [SentencePiece(), Bpe(), WordPiece()])
 def test_too_few_texts_are_refused(tokenizer):
-    with pytest.raises(UserError, match=r"cannot learn 8,000 pieces of the training texts: .*Give fewer, or more texts"):
+    with pytest.raises(UserError, match=r"cannot learn 8,000 pieces of the training texts: .*Give fewer"):
         tokenizer.learn([b"\x00"], SPECIAL)
 
 
