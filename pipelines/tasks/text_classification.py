@@ -61,7 +61,7 @@ class TextClassification(Task, name="text_classification"):
 
     def rows_of(self, path: Path, features: Features, index: Index,
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
-        return text_files.rows(path, features, index)
+        return text_files.rows(path, features, index, like)
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return, for a server, `serving_default` of tokens and `serving_bytes` of texts, to logits and scores."""

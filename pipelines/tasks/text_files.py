@@ -13,6 +13,9 @@ from pipelines.features.feature import Feature
 from pipelines.features.text import Text
 from pipelines.features.tokenizers.tokenizer import PADDING, UNKNOWN
 from pipelines.ingest.index import Index
+from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.table_file import ENDINGS, TableFile
+from pipelines.ingest.sources.text_folder import TextFolder
 
 with epy.lazy_imports():
     import numpy as np
@@ -25,25 +28,52 @@ if TYPE_CHECKING:
 TOKENIZER = "tokenizer.json"
 
 
-def rows(path: Path, features: Mapping[str, Feature], index: Index) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Return what each text in a user's file is called, and its tokens: each line that is not empty is a text.
+def rows(path: Path, features: Mapping[str, Feature], index: Index,
+         like: Source | None) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return what each text in a user's file is called, and its tokens.
+
+    Of a table each row is a text, of any other file each line that is not empty; or the whole file, where the model
+    learnt from such.
+
+    Args:
+        like: the source that the model learnt from, where it is known.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, or has no text.
     """
     (name, feature), = features.items()
+    named = _of_table(path, feature.field_name(name), like) if path.suffix.lower() in ENDINGS else _of_text(path, like)
+    learnt = index.learnt[name]
+    tokens = [feature.decode(tf.constant(text), learnt).numpy() for _, text in named]
+    return [title for title, _ in named], {name: np.stack(tokens)}
+
+
+def _of_table(path: Path, column: str, like: Source | None) -> list[tuple[str, bytes]]:
+    """Return what each row of a table is called, and its text. Raises UserError."""
+    kind = ENDINGS[path.suffix.lower()]
+    source: TableFile = like if isinstance(like, kind) else kind(path=str(path))
+    table = source.table_of(path, {column: "text"})
+    if column not in table.columns:
+        raise UserError(f"{table.name} has no column {column}; it has {', '.join(table.columns)}")
+    return [(table.row(number), text) for number, text in enumerate(table.columns[column])]
+
+
+def _of_text(path: Path, like: Source | None) -> list[tuple[str, bytes]]:
+    """Return what each line of a file, or the file, is called, and its text. Raises UserError."""
     try:
         content = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    lines = [(number, line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
-    if not lines:
+    if isinstance(like, TextFolder):
+        named = [(str(path), content)]
+    else:
+        named = [(f"{path.name} line {number}", line) for number, line in enumerate(content.splitlines(), 1)]
+    result = [(title, text.encode()) for title, text in named if text.strip()]
+    if not result:
         raise UserError(f"{path}: has no text; each line is one")
-    learnt = index.learnt[name]
-    return ([f"{path.name} line {number}" for number, _ in lines],
-            {name: np.stack([feature.decode(tf.constant(line.encode()), learnt).numpy() for _, line in lines])})
+    return result
 
 
 def notes(data: Data, name: str) -> list[str]:
