@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from etils import epy
 
+from export.delivery.snippets import TEMPLATES
 from pipelines.errors import UserError
 from pipelines.features.feature import Feature
 from pipelines.features.text import Text
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: What a bundle's file is called that says how text is cut.
 TOKENIZER = "tokenizer.json"
+#: What cuts text so, by the folder of its language.
+CODE = {"python": "tokenizer.py", "kotlin": "Tokenizer.kt", "swift": "Tokenizer.swift"}
 
 
 def rows(path: Path, features: Mapping[str, Feature], index: Index,
@@ -95,4 +98,5 @@ def shipped(data: Data, name: str) -> dict[str, bytes]:
     """Return what an app needs to cut text as the model was trained to, by file name."""
     feature, learnt = data.features[name], data.index.learnt[name]
     assert isinstance(feature, Text)
-    return {TOKENIZER: json.dumps(feature.described(learnt), ensure_ascii=False).encode()}
+    code = {f"code/{language}/{file}": (TEMPLATES / "text" / file).read_bytes() for language, file in CODE.items()}
+    return {**code, TOKENIZER: json.dumps(feature.described(learnt), ensure_ascii=False).encode()}
