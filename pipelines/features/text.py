@@ -11,6 +11,7 @@ from export.signature import Tensor
 from pipelines.features import tokenizers
 from pipelines.features.feature import Feature, Field, Learnt
 from pipelines.features.tokenizers import code_points
+from pipelines.features.tokenizers.regex import DELIMITERS, Regex
 from pipelines.features.tokenizers.tokenizer import END, ENDS, PADDING, SPECIAL, START, UNKNOWN, Tokenizer
 from pipelines.features.tokenizers.word import Word
 
@@ -51,7 +52,8 @@ class Text(Feature, name="text", shorthand="tokenizer"):
         return self.tokenizer.learn(values, (*SPECIAL, *ENDS) if self.ends else SPECIAL)
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
-        return Tensor(name=name, dtype="int32", shape=(self.length,), role="tokens",
+        known = {"words": tuple(learnt.names), "delimiters": DELIMITERS} if isinstance(self.tokenizer, Regex) else {}
+        return Tensor(name=name, dtype="int32", shape=(self.length,), role="tokens", **known,
                       meaning=f"numbers of tokens, 0 to {len(learnt.names) - 1}, see tokenizer.json; {PADDING} behind "
                               f"the last, {UNKNOWN} where the vocabulary lacks one")
 
