@@ -14,8 +14,8 @@ MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15", "pydicom>=3.0,<4", "scikit-
 DETECTION = ["pycocotools>=2.0.11,<3", "scikit-image>=0.26,<0.27"]
 #: Has the faces that `source: distorted_faces` is made of.
 FACES = ["scikit-image>=0.26,<0.27"]
-#: Learns pieces of words.
-TEXT = ["sentencepiece>=0.2.1,<0.3"]
+#: Learns pieces of words, and counts entities.
+TEXT = ["sentencepiece>=0.2.1,<0.3", "seqeval>=1.2.2,<2"]
 
 setup(
     name="litepress",

@@ -33,6 +33,7 @@ from models import (
     shufflenet,
     squeezenet,
     ssd,
+    tagger,
     text_rnn,
     textcnn,
     unet,
@@ -51,5 +52,5 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "bui
            "convnext", "cut", "deeplab", "densenet", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext", "fcn",
            "features", "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp",
            "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register",
-           "resnet", "retinanet", "shufflenet", "squeezenet", "ssd", "text_rnn", "textcnn", "unet", "unet_plus_plus",
-           "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]
+           "resnet", "retinanet", "shufflenet", "squeezenet", "ssd", "tagger", "text_rnn", "textcnn", "unet",
+           "unet_plus_plus", "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]

@@ -9,6 +9,7 @@ from pipelines.ingest.sources import (
     box_table,
     brain,
     coco,
+    conll,
     dicom,
     faces_in_scenes,
     identity_folder,
@@ -31,7 +32,7 @@ from pipelines.ingest.sources import (
 )
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "dicom",
-           "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table",
-           "json_lines", "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "text_folder", "tfds_source",
-           "tfrecord", "vader", "voc", "yolo"]
+__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "conll",
+           "dicom", "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder",
+           "image_table", "json_lines", "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "text_folder",
+           "tfds_source", "tfrecord", "vader", "voc", "yolo"]

@@ -8,9 +8,9 @@ from pipelines.tasks import (
     semantic_segmentation,
     tabular,
     text_classification,
+    token_classification,
 )
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "equivalence", "face_recognition", "image_classification", "instance_segmentation",
-           "object_detection",
-           "semantic_segmentation", "tabular", "text_classification"]
+           "object_detection", "semantic_segmentation", "tabular", "text_classification", "token_classification"]

@@ -51,7 +51,7 @@ public final class Tokenizer {
     private func numbers(of points: [Int]) -> [Int] {
         switch said.kind {
         case "character": return points.map { numbers[[$0]] ?? Tokenizer.unknown }
-        case "word", "regex": return words(points).map { numbers[$0] ?? Tokenizer.unknown }
+        case "word", "regex", "whitespace": return words(points).map { numbers[$0] ?? Tokenizer.unknown }
         case "wordpiece": return words(points).flatMap { longestFirst($0) }
         default:
             let found = spaced(points).flatMap { said.kind == "bpe" ? merged($0) : likeliest($0) }
@@ -69,6 +69,7 @@ public final class Tokenizer {
 
     private func kind(_ point: Int) -> Int {
         if said.kind == "regex" { return Tokenizer.wordCharacters.contains(point) ? Tokenizer.part : Tokenizer.apart }
+        if said.kind == "whitespace" { return point == 32 || (9...13).contains(point) ? Tokenizer.apart : Tokenizer.part }
         if point == Tokenizer.replacement { return Tokenizer.apart }
         var low = 0
         var high = said.characters.starts.count
