@@ -73,7 +73,7 @@ def test_words_and_tags_must_be_as_many(tmp_path):
     task = TokenClassification()
     section = DataSection.model_validate({"source": {"csv": str(tmp_path / "rows.csv")}})
     section.fill(task.data_settings)
-    with pytest.raises(UserError, match="rows.csv row 1 has 3 words and 2 tags; give a tag for each word"):
+    with pytest.raises(UserError, match=r"rows.csv row 1 has 3 words and 2 tags; give a tag for each word"):
         build_index(section, task, 0)
 
 
