@@ -16,13 +16,16 @@ from pipelines.ingest.sources import (
     image_and_mask_folder,
     image_folder,
     image_table,
+    json_lines,
     lfw_subset,
     nifti,
     nuclei,
     scikit_learn,
     table_file,
+    text_folder,
     tfds_source,
     tfrecord,
+    vader,
     voc,
     yolo,
 )
@@ -30,4 +33,5 @@ from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "dicom",
            "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table",
-           "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "tfds_source", "tfrecord", "voc", "yolo"]
+           "json_lines", "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "text_folder", "tfds_source",
+           "tfrecord", "vader", "voc", "yolo"]

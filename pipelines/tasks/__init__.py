@@ -7,9 +7,10 @@ from pipelines.tasks import (
     object_detection,
     semantic_segmentation,
     tabular,
+    text_classification,
 )
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "equivalence", "face_recognition", "image_classification", "instance_segmentation",
            "object_detection",
-           "semantic_segmentation", "tabular"]
+           "semantic_segmentation", "tabular", "text_classification"]
