@@ -2,8 +2,9 @@
 quantize."""
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
@@ -23,12 +24,13 @@ with epy.lazy_imports():
 BINS = 2048
 
 
-def calibrate(source: Path, calibration: Calibration) -> bytes:
+def calibrate(source: Path, calibration: Calibration, *, apart: bool = False) -> bytes:
     """Return a float32 TFLite file whose activations have their ranges noted.
 
     Args:
         source: a folder that `export.conversion.convert.float_graph` wrote, or a float32 TFLite file.
         calibration: inputs out of the training set.
+        apart: note the range of each activation by itself, see `noted_apart`; it takes twice the time.
 
     Raises:
         ValueError: the graph has no such signature, or takes other inputs.
@@ -37,13 +39,37 @@ def calibrate(source: Path, calibration: Calibration) -> bytes:
     if source.is_file():
         from tensorflow.lite.python.optimize import calibrator
 
-        return bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
+        content = bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
+        return noted_apart(content, examples) if apart else content
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = examples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     converter._experimental_calibrate_only = True
-    return converting.run(converter)
+    content = converting.run(converter)
+    return noted_apart(content, examples) if apart else content
+
+
+def noted_apart(calibrated: bytes, examples: Callable[[], Iterator[Any]]) -> bytes:
+    """Return a calibrated file whose ranges are those of its activations alone.
+
+    TensorFlow's calibrator runs additions and products in place, and takes what they leave for a value of the tensor
+    that they took: where a level of thousands is added to an answer of units, the answer's range becomes thousands, and
+    8 bits have nothing of it. With every activation among the outputs, none is written over.
+
+    Args:
+        examples: see `calibration.representative`.
+    """
+    from tensorflow.lite.python.optimize import calibrator
+
+    model = tflite_file.read(calibrated)
+    graph = model.subgraphs[0]
+    outputs = [int(index) for index in graph.outputs]
+    activations = dict.fromkeys(int(index) for operator in graph.operators for index in operator.outputs)
+    graph.outputs = np.array([*outputs, *(index for index in activations if index not in outputs)], np.int32)
+    noted = tflite_file.read(bytes(calibrator.Calibrator(tflite_file.write(model)).calibrate(examples)))
+    noted.subgraphs[0].outputs = np.array(outputs, np.int32)
+    return tflite_file.write(noted)
 
 
 def quantize(calibrated: bytes, *, per_channel: bool = True, keep_float: Collection[int] = (),
