@@ -11,9 +11,12 @@ with epy.lazy_imports():
     import keras
     import numpy as np
 
-#: What a model takes off each window and adds to its forecast: nothing, the window's last step, or its mean.
-Level = Literal["none", "last", "mean"]
+#: What a model takes off each window and gives back to its forecast: nothing, the window's last step, its mean, or its
+#: mean and its deviation (Kim et al., "Reversible Instance Normalization", 2022, without weights).
+Level = Literal["none", "last", "mean", "standard"]
 FORECAST = "forecast"
+#: What a window's variance is at least, in the training data's.
+LEAST = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +60,14 @@ class Inputs:
         given: what goes into `keras.Model`.
         past: standardized, less the level, float32 (batch, window, variables).
         level: what was taken off, standardized, (batch, 1, variables); None where nothing was.
+        spread: what was divided by then, (batch, 1, variables); None where nothing was.
         known: standardized covariates, float32 (batch, window + horizon, covariates); None where there are none.
     """
 
     given: dict[str, Any]
     past: Any
     level: Any
+    spread: Any
     known: Any
 
 
@@ -79,9 +84,13 @@ def inputs(series: Series, level: Level = "none") -> Inputs:
         given["known"] = keras.Input((series.window + series.horizon, len(series.known_means)), name="known")
         known = _standardized(given["known"], series.known_means, series.known_deviations)
     if level == "none":
-        return Inputs(given, x, None, known)
+        return Inputs(given, x, None, None, known)
     taken = x[:, -1:, :] if level == "last" else keras.ops.mean(x, axis=1, keepdims=True)
-    return Inputs(given, x - taken, taken, known)
+    x = x - taken
+    if level != "standard":
+        return Inputs(given, x, taken, None, known)
+    spread = keras.ops.sqrt(keras.ops.mean(x * x, axis=1, keepdims=True) + LEAST)
+    return Inputs(given, x / spread, taken, spread, known)
 
 
 def with_known(taken: Inputs, series: Series) -> Any:
@@ -105,12 +114,28 @@ def answer(x: Any, taken: Inputs, series: Series) -> dict[str, Any]:
     each = max(1, series.quantiles)
     means, deviations = (np.repeat(np.array(values[:series.targets], "float32"), each)
                          for values in (series.means, series.deviations))
+    if taken.spread is not None:
+        x = x * _of_targets(taken.spread, series)
     if taken.level is not None:
-        level = taken.level[:, :, :series.targets]
-        x = x + (keras.ops.repeat(level, each, axis=2) if each > 1 else level)
+        x = x + _of_targets(taken.level, series)
     x = x * deviations + means
     shape = (series.horizon, series.targets, *([each] if series.quantiles else []))
     return {FORECAST: keras.layers.Reshape(shape, name=FORECAST)(x)}
+
+
+def head(x: Any, taken: Inputs, series: Series) -> dict[str, Any]:
+    """Return a model's outputs out of what it makes of a window, (batch, features): `logits` (batch, classes) of
+    classes, else `forecast`, see `answer`."""
+    if series.classes:
+        return {"logits": keras.layers.Dense(series.classes, name="logits")(x)}
+    steps = keras.layers.Dense(series.horizon * series.numbers, name="steps")(x)
+    return answer(keras.layers.Reshape((series.horizon, series.numbers))(steps), taken, series)
+
+
+def _of_targets(values: Any, series: Series) -> Any:
+    """Return numbers of each variable, (batch, 1, variables), for each number to say, (batch, 1, numbers)."""
+    of_targets = values[:, :, :series.targets]
+    return keras.ops.repeat(of_targets, series.quantiles, axis=2) if series.quantiles > 1 else of_targets
 
 
 def _standardized(values: Any, means: Sequence[float], deviations: Sequence[float]) -> Any:

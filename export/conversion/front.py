@@ -15,7 +15,7 @@ with epy.lazy_imports():
 
 #: Operators that give a number for each that they take, or, of a window of one unit, its mean.
 ELEMENTWISE = {"ADD", "CAST", "DIV", "EQUAL", "EXPAND_DIMS", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NOT_EQUAL", "RELU",
-               "RESHAPE", "SELECT", "SELECT_V2", "SQUEEZE", "STRIDED_SLICE", "SUB"}
+               "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SQRT", "SQUARE", "SQUEEZE", "STRIDED_SLICE", "SUB"}
 #: Operators that bring numbers into other units.
 ARITHMETIC = {"ADD", "DIV", "MUL", "SUB"}
 

@@ -1,4 +1,5 @@
 """The builders of series: what they compute, against NumPy."""
+import keras
 import numpy as np
 import pytest
 
@@ -15,6 +16,64 @@ def past(series=TWO, count=3, seed=0):
 
 def answered(model, **inputs):
     return np.asarray(model(inputs, training=False)["forecast"])
+
+
+def test_recurrent_builders_have_keras_layers_and_a_dense_one():
+    assert 4 * 64 * (1 + 64 + 1) + 65 == 16_961 and 3 * 64 * (1 + 64 + 2) + 65 == 12_929
+    model = models.build("series_lstm", series=TWO, units=(8, 4))
+    assert model.count_params() == 4 * 8 * (2 + 8 + 1) + 4 * 4 * (8 + 4 + 1) + 5 * TWO.horizon
+
+
+@pytest.mark.parametrize(("window", "horizon", "blocks", "units", "depth", "expansion"), [
+    (36, 18, 30, 512, 4, 32), (12, 4, 2, 16, 3, 5)])
+def test_nbeats_has_the_papers_blocks(window, horizon, blocks, units, depth, expansion):
+    layers = (window + 1) * units + (depth - 1) * units * (units + 1)
+    past, future = (units * expansion + expansion * steps for steps in (window, horizon))
+    expected = blocks * (layers + past + future) - past
+    series = Series(window=window, horizon=horizon)
+    model = models.build("nbeats", series=series, blocks=blocks, units=units, depth=depth, expansion=expansion)
+    assert model.count_params() == expected
+
+
+def test_each_block_of_nbeats_sees_what_the_ones_before_have_left():
+    series = Series(window=6, horizon=2)
+    model = models.build("nbeats", series=series, blocks=2, units=4, depth=1, expansion=3)
+    kernel = {layer.name: layer.get_weights()[0] for layer in model.layers if layer.get_weights()}
+    x = past(series)[..., 0]
+    first = np.maximum(x @ kernel["block_0_hidden_0"], 0)
+    left = x - first @ kernel["block_0_past_coefficients"] @ kernel["block_0_past"]
+    second = np.maximum(left @ kernel["block_1_hidden_0"], 0)
+    expected = sum(hidden @ kernel[f"block_{number}_future_coefficients"] @ kernel[f"block_{number}_future"]
+                   for number, hidden in enumerate((first, second)))
+    assert answered(model, past=past(series))[..., 0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_tcn_sees_as_far_back_as_its_dilations_reach():
+    keras.utils.set_random_seed(0)
+    series = Series(window=40, horizon=4)
+    model = models.build("tcn", series=series, units=6, depth=3, kernel=3)
+    given = past(series, count=1)
+    reach = 1 + 2 * (3 - 1) * (2**3 - 1)
+    usual = answered(model, past=given)
+    for step, differs in ((40 - reach - 1, False), (40 - reach, True)):
+        changed = given.copy()
+        changed[0, step] += 100
+        assert (abs(answered(model, past=changed) - usual).max() > 1e-6) == differs
+
+
+def test_a_window_is_standardized_and_given_back():
+    """What is 100 times as large and elsewhere is forecast as large and as far away."""
+    series = Series(window=12, horizon=4)
+    model = models.build("nbeats", series=series, blocks=1, units=8, level="standard")
+    given = past(series, count=1)
+    usual = answered(model, past=given)
+    assert answered(model, past=100 * given + 7) == pytest.approx(100 * usual + 7, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["tcn", "series_lstm", "series_gru"])
+def test_models_of_windows_may_tell_classes_apart(name):
+    model = models.build(name, series=Series(window=12, means=(0.0,), classes=3))
+    assert model.output["logits"].shape == (None, 3)
 
 
 @pytest.mark.parametrize("level", ["none", "last", "mean"])

@@ -11,6 +11,7 @@ from pipelines.ingest.sources.series import Series
 
 with epy.lazy_imports():
     import numpy as np
+    import pandas as pd
 
 #: Each is a point on a circle, so that the end of a year, a week or a day is beside its beginning.
 Feature = Literal["time_of_day", "day_of_week", "day_of_year"]
@@ -37,20 +38,23 @@ def beside(series: Series, known: Sequence[int], features: Sequence[Feature]) ->
     if np.isnan(columns).any():
         position = int(np.flatnonzero(np.isnan(columns).any(axis=1))[0])
         raise UserError(f"data: {series.step(position)} lacks a value of a column that is known ahead; fill it in")
-    return np.concatenate([columns, of_stamps(series.times, features)], axis=1)
+    return np.concatenate([columns, of_stamps(series.times, features, series.zone)], axis=1)
 
 
-def of_stamps(times: np.ndarray, features: Sequence[Feature]) -> np.ndarray:
+def of_stamps(times: np.ndarray, features: Sequence[Feature], zone: str = "") -> np.ndarray:
     """Return calendar features, (steps, 2 * features): sine and cosine of how far each period has gone.
 
     Args:
         times: datetime64 (steps,).
+        zone: to which stamps in UTC are brought first.
 
     Raises:
         UserError: they are not stamps.
     """
     if features and times.dtype.kind != "M":
         raise UserError("data.source.calendar: the steps have numbers and no stamps; leave calendar out")
+    if zone and times.dtype.kind == "M":
+        times = pd.DatetimeIndex(times).tz_localize("UTC").tz_convert(zone).tz_localize(None).to_numpy()
     columns = []
     for feature in features:
         offset, period = PERIODS[feature]

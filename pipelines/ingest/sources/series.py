@@ -26,6 +26,7 @@ class Series:
         values: float64 (steps, columns), NaN where one is missing and was not filled in.
         filled: which of them are not measured but filled in, bool (steps, columns).
         labels: whether each step is out of the ordinary, bool (steps,); None where nobody has said it.
+        zone: in which days begin, where the stamps are in UTC; nothing where they are as they were written.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Series:
     values: np.ndarray
     filled: np.ndarray
     labels: np.ndarray | None = None
+    zone: str = ""
 
     def step(self, position: int) -> str:
         """Return what messages call a step: "co2 at 1958-05-10"."""
@@ -170,6 +172,13 @@ def filled(series: Series, columns: Sequence[str], how: Literal["previous", "lin
             steps = np.arange(1, behind - first + 1) / (behind - first + 1)
             result[first:behind, number] = before + (after - before) * steps
     return dataclasses.replace(series, values=result, filled=absent)
+
+
+def cut_off(series: Series, steps: int) -> Series:
+    """Return the first steps of a series."""
+    labels = None if series.labels is None else series.labels[:steps]
+    return dataclasses.replace(series, times=series.times[:steps], values=series.values[:steps],
+                               filled=series.filled[:steps], labels=labels)
 
 
 def _gaps(absent: np.ndarray) -> list[tuple[int, int]]:

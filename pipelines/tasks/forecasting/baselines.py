@@ -76,9 +76,9 @@ def seasonal_naive(values: np.ndarray, origins: np.ndarray, horizon: int, season
 def smoothed(values: np.ndarray, origins: np.ndarray, horizon: int, season: int) -> np.ndarray:
     """Return the forecasts of exponential smoothing, (origins, horizon).
 
-    Of the models with additive errors, with or without a damped trend, with or without an additive season, that with
-    the least AICc on what is known before the first origin (Hyndman and Khandakar 2008); its smoothing goes on over
-    later values, with the parameters that it has.
+    Of the models with additive errors, with no trend, a damped or a linear one, with or without an additive season,
+    that with the least AICc on what is known before the first origin (Hyndman and Khandakar 2008); its smoothing goes
+    on over later values, with the parameters that it has.
 
     Args:
         values: (steps,), none of them missing.
@@ -92,15 +92,15 @@ def smoothed(values: np.ndarray, origins: np.ndarray, horizon: int, season: int)
                          for origin in origins])
 
 
-def _choices(known: int, season: int) -> Iterator[tuple[bool, int]]:
-    """Give trend or not with each length of a season that can be estimated."""
+def _choices(known: int, season: int) -> Iterator[tuple[str | None, int]]:
+    """Give each trend with each length of a season that can be estimated."""
     can = 1 < season <= LONGEST_SEASON and known >= FEWEST_SEASONS * season
-    return itertools.product((False, True), (0, season) if can else (0,))
+    return itertools.product((None, "damped", "linear"), (0, season) if can else (0,))
 
 
-def _fitted(values: np.ndarray, trend: bool, season: int) -> tuple[float, dict[str, Any], np.ndarray]:
+def _fitted(values: np.ndarray, trend: str | None, season: int) -> tuple[float, dict[str, Any], np.ndarray]:
     """Return the AICc of a model, its settings and its parameters."""
-    settings: dict[str, Any] = {"error": "add", "trend": "add" if trend else None, "damped_trend": trend,
+    settings: dict[str, Any] = {"error": "add", "trend": "add" if trend else None, "damped_trend": trend == "damped",
                                 "seasonal": "add" if season else None, "seasonal_periods": season or None,
                                 "initialization_method": "estimated"}
     model = ets.ETSModel(values, **settings)
@@ -110,8 +110,8 @@ def _fitted(values: np.ndarray, trend: bool, season: int) -> tuple[float, dict[s
         start["initial_trend"] = result.initial_trend
     if season:
         start["initial_seasonal"] = result.initial_seasonal
-    smoothing = np.asarray(result.params)[:1 + 2 * trend + bool(season)]
-    return float(result.aicc), settings | start, smoothing
+    smoothing = 1 + bool(trend) + (trend == "damped") + bool(season)
+    return float(result.aicc), settings | start, np.asarray(result.params)[:smoothing]
 
 
 def _origins(cut: Cut) -> Iterator[tuple[int, np.ndarray]]:

@@ -18,7 +18,8 @@ from pipelines.features.series import Series
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.series_source import FUTURE, KNOWN, PAST, SCALE, SeriesSource
-from pipelines.tasks.forecasting import baselines, drawing
+from pipelines.ingest.sources.source import Source
+from pipelines.tasks.forecasting import baselines, drawing, rows
 from pipelines.tasks.forecasting.measure import POINT, QUANTILE, ForecastMeasure, middle
 from pipelines.tasks.task import Evaluation, Features, Metric, Task
 from pipelines.training.learners.supervised import Objective
@@ -149,6 +150,13 @@ class Forecasting(Task, name="forecasting", shorthand="quantiles"):
         drawn = drawing.over_truth(predictor, data, self.quantiles, folder)
         return evaluation.model_copy(update={"baselines": baselines.measured(data),
                                              "figures": [*drawn, *evaluation.figures]})
+
+    def rows_of(self, path: Path, features: Features, index: Index,
+                like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
+        """Return the last window of each series in a CSV or Parquet file."""
+        if not isinstance(like, SeriesSource):
+            raise UserError(f"{path}: how the model's series are written is not known; ask it in its run's folder")
+        return rows.read(path, index, like)
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
         points = middle(outputs[FORECAST], self.quantiles)
