@@ -12,6 +12,7 @@ from models import (
     convnext,
     deeplab,
     densenet,
+    dlinear,
     ds_cnn,
     efficientnet,
     faster_rcnn,
@@ -27,12 +28,15 @@ from models import (
     mobilefacenet,
     mobilenet,
     mobilevit,
+    nbeats,
     pretrained,
     resnet,
     retinanet,
+    series_recurrent,
     shufflenet,
     squeezenet,
     ssd,
+    tcn,
     text_rnn,
     textcnn,
     unet,
@@ -48,8 +52,8 @@ from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
 __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "build", "builder", "builders", "census",
-           "convnext", "cut", "deeplab", "densenet", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext", "fcn",
-           "features", "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp",
-           "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register",
-           "resnet", "retinanet", "shufflenet", "squeezenet", "ssd", "text_rnn", "textcnn", "unet", "unet_plus_plus",
-           "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]
+           "convnext", "cut", "deeplab", "densenet", "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext",
+           "fcn", "features", "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp",
+           "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
+           "register", "resnet", "retinanet", "series_recurrent", "shufflenet", "squeezenet", "ssd", "tcn", "text_rnn",
+           "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]

@@ -2,8 +2,21 @@
 
 Importing this makes all of them known.
 """
-from pipelines.features import array, boxes, category, image, instances, label, mask, number, outcome, scan, text
+from pipelines.features import (
+    array,
+    boxes,
+    category,
+    image,
+    instances,
+    label,
+    mask,
+    number,
+    outcome,
+    scan,
+    series,
+    text,
+)
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "boxes", "category", "image", "instances", "label",
-           "mask", "number", "outcome", "scan", "text"]
+__all__ = ["Feature", "Field", "Learnt", "array", "boxes", "category", "image", "instances", "label", "mask", "number",
+           "outcome", "scan", "series", "text"]

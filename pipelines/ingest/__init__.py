@@ -21,6 +21,8 @@ from pipelines.ingest.sources import (
     nifti,
     nuclei,
     scikit_learn,
+    series_table,
+    statsmodels_series,
     table_file,
     text_folder,
     tfds_source,
@@ -33,5 +35,5 @@ from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "dicom",
            "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table",
-           "json_lines", "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "text_folder", "tfds_source",
-           "tfrecord", "vader", "voc", "yolo"]
+           "json_lines", "lfw_subset", "nifti", "nuclei", "scikit_learn", "series_table", "statsmodels_series",
+           "table_file", "text_folder", "tfds_source", "tfrecord", "vader", "voc", "yolo"]

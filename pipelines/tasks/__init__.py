@@ -2,6 +2,7 @@
 from pipelines.tasks import (
     equivalence,
     face_recognition,
+    forecasting,
     image_classification,
     instance_segmentation,
     object_detection,
@@ -11,6 +12,6 @@ from pipelines.tasks import (
 )
 from pipelines.tasks.task import Task
 
-__all__ = ["Task", "equivalence", "face_recognition", "image_classification", "instance_segmentation",
+__all__ = ["Task", "equivalence", "face_recognition", "forecasting", "image_classification", "instance_segmentation",
            "object_detection",
            "semantic_segmentation", "tabular", "text_classification"]

@@ -210,7 +210,7 @@ class VariantContext:
                 return make(all_integer=True)
             except Exception:  # of several classes, some of them the converter's own
                 return self._partly_integer(make(all_integer=False), strict=all_integer is True)
-        calibrated = int8.calibrate(graph, calibration)
+        calibrated = int8.calibrate(graph, calibration, apart=True)
         return int8.quantize(calibrated, per_channel=per_channel, keep_float=self.front(calibrated),
                              integer_io=integer_io)
 
