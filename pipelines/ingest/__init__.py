@@ -6,6 +6,7 @@ from pipelines.ingest.augmentation import augment_policies
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import (
     array_file,
+    audio_folder,
     box_table,
     brain,
     coco,
@@ -28,6 +29,7 @@ from pipelines.ingest.sources import (
 )
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "dicom",
-           "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table",
-           "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "tfds_source", "tfrecord", "voc", "yolo"]
+__all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "box_table", "brain", "coco",
+           "dicom", "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder",
+           "image_table", "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "tfds_source",
+           "tfrecord", "voc", "yolo"]
