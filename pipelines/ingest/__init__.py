@@ -20,6 +20,7 @@ from pipelines.ingest.sources import (
     lfw_subset,
     nifti,
     nuclei,
+    recordings,
     scikit_learn,
     table_file,
     tfds_source,
@@ -31,5 +32,5 @@ from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "box_table", "brain", "coco",
            "dicom", "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder",
-           "image_table", "lfw_subset", "nifti", "nuclei", "scikit_learn", "table_file", "tfds_source",
+           "image_table", "lfw_subset", "nifti", "nuclei", "recordings", "scikit_learn", "table_file", "tfds_source",
            "tfrecord", "voc", "yolo"]
