@@ -36,6 +36,7 @@ from models import (
     unet_plus_plus,
     vgg,
     vit,
+    wav2letter,
     wide_and_deep,
     yolov3,
     yolov8,
@@ -48,5 +49,6 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "bui
            "convnext", "cut", "deeplab", "densenet", "ds_cnn", "efficientnet", "faster_rcnn", "fcn", "features",
            "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp", "mobilefacenet",
            "mobilenet", "mobilevit", "named_inputs", "named_outputs", "pretrained", "register", "resnet", "retinanet",
-           "shufflenet", "squeezenet", "ssd", "unet", "unet_plus_plus", "vgg", "vit", "wide_and_deep", "yolov3",
+           "shufflenet", "squeezenet", "ssd", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter",
+           "wide_and_deep", "yolov3",
            "yolov8"]

@@ -35,8 +35,8 @@ class FrontEnd(BaseModel):
         mels: bands.
         lowest, highest: in Hz, where the bands begin and end; half the rate where not given.
         mfcc: coefficients of the cosine transform of the bands; none for log-mel.
-        centred: each band's mean over the recording is taken off, so that neither how loud it is nor the microphone's
-            colour counts.
+        centred: each band's mean over the frames that are not silent is taken off, so that neither how loud it is nor
+            the microphone's colour counts, nor how long the silence behind it; silent frames are 0.
         form: how the transform is computed: by RFFT2D, which LiteRT has for powers of two, or by a convolution, which
             TensorFlow Lite Micro has too; by what `fft` is where not given.
     """
@@ -101,6 +101,12 @@ class _Inlined:
 Front = Annotated[FrontEnd, _Inlined()]
 
 
+def as_sequence(samples: Any, front: FrontEnd | Mapping[str, Any], rate: int) -> Any:
+    """Return a spectrogram as a sequence, (batch, frames, bands); the arguments are those of `as_image`. Raises
+    ValueError, see `FrontEnd`."""
+    return FrontEnd.model_validate(front).of(samples, rate)
+
+
 def as_image(samples: Any, front: FrontEnd | Mapping[str, Any], rate: int) -> Any:
     """Return a spectrogram as an image of one channel, (batch, frames, bands, 1). Raises ValueError, see `FrontEnd`.
 
@@ -109,7 +115,7 @@ def as_image(samples: Any, front: FrontEnd | Mapping[str, Any], rate: int) -> An
         front: the settings, or the same as a mapping, as recipes have them.
         rate: samples a second.
     """
-    seen = FrontEnd.model_validate(front).of(samples, rate)
+    seen = as_sequence(samples, front, rate)
     return keras.layers.Reshape((*seen.shape[1:], 1))(seen)
 
 
@@ -145,10 +151,16 @@ def spectrogram_class() -> type:
         def call(self, samples: Any) -> Any:
             """Return (batch, frames, bands) of samples (batch, samples)."""
             power = self._by_rfft(samples) if self.form == "rfft" else self._by_convolution(samples)
-            bands = tf.math.log(tf.matmul(power, self.filters) + FLOOR)
+            power = tf.matmul(power, self.filters)
+            bands = tf.math.log(power + FLOOR)
             if self.cosines is not None:
                 bands = tf.matmul(bands, self.cosines)
-            return bands - tf.reduce_mean(bands, axis=1, keepdims=True) if self.centred else bands
+            if not self.centred:
+                return bands
+            # 0 of frames as quiet as the floor, 1 of those twice as loud and more: no step, which rounding would cross
+            heard = tf.clip_by_value(tf.reduce_max(power, axis=2, keepdims=True) / FLOOR - 1.0, 0.0, 1.0)
+            frames = tf.maximum(tf.reduce_sum(heard, axis=1, keepdims=True), 1.0)
+            return heard * (bands - tf.reduce_sum(heard * bands, axis=1, keepdims=True) / frames)
 
         def _by_rfft(self, samples: Any) -> Any:
             frames = tf.signal.frame(samples, self.frame, self.hop) * self.hann

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from etils import epy
 
+from export.conversion import cells
 from export.conversion import converter as converting
 from export.conversion import integer_io as integers
 from export.conversion.calibration import Calibration, one_by_one, representative
 from export.signature import Arrays
-from export.tflite import edit
+from export.tflite import edit, lstm
 from export.tflite import file as tflite_file
 from export.tflite.trace import Trace
 
@@ -33,17 +34,23 @@ def calibrate(source: Path, calibration: Calibration) -> bytes:
     Raises:
         ValueError: the graph has no such signature, or takes other inputs.
     """
+    from tensorflow.lite.python.optimize import calibrator
+
     examples = representative(source, calibration)
     if source.is_file():
-        from tensorflow.lite.python.optimize import calibrator
-
+        if lstm.is_in(source.read_bytes()):
+            raise ValueError(f"a float32 file with {lstm.KIND} cannot be calibrated; press it from the Keras model")
         return bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = examples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     converter._experimental_calibrate_only = True
-    return converting.run(converter)
+    calibrated = converting.run(converter)
+    if lstm.is_in(calibrated):  # its ranges are those under a bound that Keras does not have
+        calibrated = bytes(calibrator.Calibrator(lstm.without_bound(calibrated)).calibrate(examples))
+        return lstm.with_whole_ranges(calibrated, cells.reached(calibrated, calibration))
+    return calibrated
 
 
 def quantize(calibrated: bytes, *, per_channel: bool = True, keep_float: Collection[int] = (),
@@ -76,7 +83,7 @@ def quantize(calibrated: bytes, *, per_channel: bool = True, keep_float: Collect
         content = convert.mlir_quantize(calibrated, disable_per_channel=not per_channel, input_data_type=ends[0],
                                         output_data_type=ends[1])
         content = edit.with_unsigned_images(bytes(content)) if integer_io else content
-    return tflite_file.slim(bytes(content))
+    return tflite_file.slim(lstm.finished(bytes(content)))
 
 
 def with_best_ranges(calibrated: bytes, inputs: Arrays) -> bytes:

@@ -2,8 +2,21 @@
 
 Importing this makes all of them known.
 """
-from pipelines.features import array, audio, boxes, category, image, instances, label, mask, number, outcome, scan
+from pipelines.features import (
+    array,
+    audio,
+    boxes,
+    category,
+    image,
+    instances,
+    label,
+    mask,
+    number,
+    outcome,
+    scan,
+    transcript,
+)
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label",
-           "mask", "number", "outcome", "scan"]
+           "mask", "number", "outcome", "scan", "transcript"]

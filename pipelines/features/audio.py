@@ -62,8 +62,8 @@ class Audio(Feature, name="audio", shorthand="seconds"):
 
     def load(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return the samples of a file that soundfile reads."""
-        def read(content: Any) -> np.ndarray:
-            return self.fitted(audio_file.samples(_bytes(content), self.rate))
+        def read(file: Any) -> np.ndarray:
+            return self.fitted(audio_file.samples(content(file), self.rate))
 
         return tf.ensure_shape(tf.numpy_function(read, [value], tf.float32, stateful=False), (self.samples,))
 
@@ -86,7 +86,7 @@ class Audio(Feature, name="audio", shorthand="seconds"):
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
         try:
-            audio_file.samples(_bytes(value), self.rate)
+            audio_file.samples(content(value), self.rate)
         except ValueError as error:
             return str(error)
         return None
@@ -144,8 +144,9 @@ def notes(name: str, learnt: Mapping[str, Learnt]) -> list[str]:
 
 def _headers(values: Iterable[Any]) -> Iterator[audio_file.Header]:
     for value in values:
-        yield audio_file.header(_bytes(value))
+        yield audio_file.header(content(value))
 
 
-def _bytes(value: Any) -> bytes:
+def content(value: Any) -> bytes:
+    """Return the bytes of a raw value."""
     return value if isinstance(value, bytes) else bytes(value.item())  # TensorFlow gives an array when it is eager

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import io
 import math
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from etils import epy
@@ -49,13 +49,17 @@ def is_recording(path: PurePath) -> bool:
     return path.suffix.lower() in SUFFIXES | NOT_READ
 
 
-def header(content: bytes) -> Header:
-    """Return what a file says of itself. Raises ValueError where it cannot be read; the message is the reason."""
+def header(content: bytes | Path) -> Header:
+    """Return what a file says of itself. Raises ValueError where it cannot be read; the message is the reason.
+
+    Args:
+        content: of the file, or where it is.
+    """
     if not content:
         raise ValueError("empty file")
     library = _library()
     try:
-        with library.SoundFile(io.BytesIO(content)) as file:
+        with library.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else str(content)) as file:
             return Header(file.samplerate, file.channels, file.frames)
     except library.SoundFileError:
         raise ValueError(f"not a {READ} file, or {DAMAGED}") from None

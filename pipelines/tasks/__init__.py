@@ -7,9 +7,11 @@ from pipelines.tasks import (
     instance_segmentation,
     object_detection,
     semantic_segmentation,
+    speech_recognition,
     tabular,
 )
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "audio_classification", "equivalence", "face_recognition", "image_classification",
-           "instance_segmentation", "object_detection", "semantic_segmentation", "tabular"]
+           "instance_segmentation", "object_detection", "semantic_segmentation", "speech_recognition",
+           "tabular"]

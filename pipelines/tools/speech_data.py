@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +40,9 @@ FISH = {"m": "small fish", "v": "big fish"}
 #: Languages whose letters and syllables are taken.
 LETTERS = ("cs", "en", "en_GB", "es", "fr", "it", "ru")
 GSM_RATE = 8000
-COLUMNS = ("file", "language", "voice", "kind", "prompt", "transcript")
+COLUMNS = ("file", "language", "voice", "kind", "prompt", "transcript", "fold")
+#: Prompts are divided into so many folds by their names.
+FOLDS = 10
 
 
 class Recording(NamedTuple):
@@ -49,7 +52,7 @@ class Recording(NamedTuple):
         file: relative to the list.
         language: ISO 639's two letters.
         voice: who speaks.
-        kind: prompts, dialogues, letters or sentences.
+        kind: prompts, dialogues, letters, sentences, or noises, of what is no speech in a game.
         prompt: what is said, by a name that all voices share.
         transcript: of it; nothing where only a name is known.
     """
@@ -60,6 +63,11 @@ class Recording(NamedTuple):
     kind: str
     prompt: str
     transcript: str
+
+    @property
+    def fold(self) -> int:
+        """Return a number that all recordings of a prompt have, and as many prompts as any other."""
+        return zlib.crc32(self.prompt.encode()) % FOLDS
 
 
 def main() -> None:
@@ -82,7 +90,7 @@ def make(folder: Path) -> tuple[int, int]:
     found = [*_asterisk(share / "asterisk" / "sounds", folder), *_dialogues(share / "games" / "fillets-ng", folder),
              *_letters(share / "klettres", folder),
              *_sentences(share / "pocketsphinx" / "test" / "data" / "librivox", folder)]
-    _write(folder / "prompts.csv", COLUMNS, found)
+    _write(folder / "prompts.csv", COLUMNS, [(*one, one.fold) for one in found])
     words = spoken_words(folder, unpacked, [one for one in found if one.language == "en"])
     return len(found), words
 
@@ -159,7 +167,7 @@ def _dialogues(game: Path, folder: Path) -> Iterator[Recording]:
         text = texts.get(path.stem, "").replace('\\"', '"')
         part = path.stem.split("-")
         voice = FISH.get(part[1] if len(part) > 1 else "", "others")
-        yield Recording(path.relative_to(folder).as_posix(), "cs", voice, "dialogues",
+        yield Recording(path.relative_to(folder).as_posix(), "cs", voice, "dialogues" if text else "noises",
                         f"{path.parent.parent.name}/{path.stem}", text)
 
 
@@ -179,7 +187,7 @@ def _sentences(books: Path, folder: Path) -> Iterator[Recording]:
                         text)
 
 
-def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     beside = path.with_suffix(".tmp")
     with beside.open("w", newline="") as file:
         writer = csv.writer(file)

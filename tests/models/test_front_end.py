@@ -65,6 +65,13 @@ def test_centred_bands_do_not_know_how_loud_it_was():
     np.testing.assert_allclose(of(sound).mean(axis=1), 0, atol=1e-5)
 
 
+def test_centred_bands_do_not_know_how_long_the_silence_behind_is():
+    sound = sounds()[1:2, :8000]
+    alone, followed = of(sound), of(np.pad(sound, ((0, 0), (0, 8000))))
+    np.testing.assert_allclose(followed[:, :alone.shape[1]], alone, atol=0.2)  # a frame or two have both
+    assert not followed[:, alone.shape[1] + 3:].any()
+
+
 def test_silence_is_a_number():
     silent = np.zeros((1, RATE), "float32")
     assert abs(of(silent)).max() < 1e-5

@@ -12,6 +12,7 @@ from pydantic import Field as Setting
 from pydantic import PrivateAttr
 
 from pipelines.errors import UserError
+from pipelines.features import audio_file
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources import manifest
@@ -56,6 +57,7 @@ class Recordings(Source, name="recordings", shorthand="path"):
         split: the column that says train, validation or test.
         where: columns, and the values that rows must have to be taken.
         test: columns, and the values of rows to test on: voices that are not learnt from, for instance.
+        longest: seconds; recordings that last longer are left out.
     """
 
     path: str = Setting(min_length=1)
@@ -66,6 +68,7 @@ class Recordings(Source, name="recordings", shorthand="path"):
     split: str | None = Setting(None, min_length=1)
     where: dict[str, list[str]] = {}
     test: dict[str, list[str]] = {}
+    longest: float | None = Setting(None, gt=0)
     _kept: tuple[str, list[Listed]] | None = PrivateAttr(None)
 
     def fingerprint(self) -> str:
@@ -166,9 +169,10 @@ class Recordings(Source, name="recordings", shorthand="path"):
         if not taken:
             raise UserError(f"data.source.recordings.where: {path} has no such rows")
         said = {} if transcript is None else {TRANSCRIPT: transcript}
-        return [Listed(str(folder / row[file]), self._part(row), {
+        listed = [Listed(str(folder / row[file]), self._part(row), {
             **{name: text for name, text in row.items() if name not in (PART, AUDIO, LABEL, ID)},
             **{name: row[column] for name, column in said.items()}}) for row in taken]
+        return [one for one in listed if self.longest is None or _seconds(one.path) <= self.longest]
 
     def _part(self, row: Row) -> Part:
         if self.test and _has(row, self.test):
@@ -178,6 +182,14 @@ class Recordings(Source, name="recordings", shorthand="path"):
             raise UserError(f"data.source.recordings.split: {self.path} has {written!r} in the column {self.split}; it "
                             f"must be {WRITTEN}. Leave other rows out by where")
         return PARTS[written.lower()]
+
+
+def _seconds(path: str) -> float:
+    """Return how long a recording lasts; 0 where it cannot be read, which is said later."""
+    try:
+        return audio_file.header(Path(path)).seconds
+    except ValueError:
+        return 0.0
 
 
 def _has(row: Row, values: Mapping[str, Sequence[str]]) -> bool:
