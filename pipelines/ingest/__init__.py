@@ -2,7 +2,15 @@
 
 Importing this makes every source and augmentation known to recipes.
 """
-from pipelines.ingest.augmentation import augment_policies
+from pipelines.ingest.augmentation import (
+    augment_policies,
+    gain,
+    noise,
+    reverberation,
+    spec_augment,
+    speed,
+    time_shift,
+)
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import (
     array_file,
@@ -31,6 +39,7 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "box_table", "brain", "coco",
-           "dicom", "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder",
-           "image_table", "lfw_subset", "nifti", "nuclei", "recordings", "scikit_learn", "table_file", "tfds_source",
-           "tfrecord", "voc", "yolo"]
+           "dicom", "faces_in_scenes", "gain", "identity_folder", "idx_files", "image_and_mask_folder",
+           "image_folder", "image_table", "lfw_subset", "nifti", "noise", "nuclei", "recordings", "reverberation",
+           "scikit_learn", "spec_augment", "speed", "table_file", "tfds_source", "tfrecord", "time_shift", "voc",
+           "yolo"]
