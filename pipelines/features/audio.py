@@ -126,6 +126,11 @@ def dimensions(learnt: Learnt) -> dict[str, int]:
     return {"samples": int(learnt.statistics[SAMPLES][0]), "rate": int(learnt.statistics[RATE][0])}
 
 
+def rate_of(learnt: Mapping[str, Learnt]) -> int:
+    """Return how many samples a second the sound has among what was learnt; 0 where there is no sound."""
+    return next((int(one.statistics[RATE][0]) for one in learnt.values() if SAMPLES in one.statistics), 0)
+
+
 def notes(name: str, learnt: Mapping[str, Learnt]) -> list[str]:
     """Return what was done to the training recordings of a feature, a line each: resampled, mixed down, cut."""
     known = learnt[name].statistics
