@@ -280,6 +280,8 @@ class Variant(Named, Entry):
     learns: ClassVar[bool] = False
     #: Whether the operators of its file can be compared with those of the trained model.
     explained: ClassVar[bool] = False
+    #: Whether its file is asked a few steps of a sequence at a time, and gives what it remembers.
+    streams: ClassVar[bool] = False
 
     @property
     def encoding(self) -> str:
