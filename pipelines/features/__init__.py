@@ -2,8 +2,24 @@
 
 Importing this makes all of them known.
 """
-from pipelines.features import array, boxes, category, image, instances, label, mask, number, outcome, scan, tags, text
+from pipelines.features import (
+    array,
+    audio,
+    boxes,
+    category,
+    image,
+    instances,
+    label,
+    mask,
+    number,
+    outcome,
+    scan,
+    series,
+    tags,
+    text,
+    transcript,
+)
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "boxes", "category", "image", "instances", "label", "mask", "number",
-           "outcome", "scan", "tags", "text"]
+__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
+           "number", "outcome", "scan", "series", "tags", "text", "transcript"]

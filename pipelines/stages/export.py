@@ -10,6 +10,7 @@ from export.artifacts import EXPORTED, Exported, ExportedList
 from export.tflite.metadata import Description
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
+from pipelines.features import audio
 from pipelines.ingest.index import Index
 from pipelines.recipe.recipe import Recipe
 from pipelines.stages.context import Context, without_log
@@ -36,6 +37,10 @@ def run(context: Context) -> str:
             message = result.failed[target.title] = without_log(str(error), context.work)
         shutil.rmtree(context.work / target.title, ignore_errors=True)
         context.journal.note(message)
+    for artifact in result.artifacts:
+        variant = target_context.variants.get(artifact.variant)
+        asked = variant.details.get("streaming") if variant is not None else None
+        artifact.seconds = recipe.task.seconds(index) if asked is None else asked["seconds"]
     if not result.artifacts:
         raise (StageError if result.failed else UserError)("\n".join((result.failed | result.left_out).values()))
     if about.labels:
@@ -64,7 +69,7 @@ def description(recipe: Recipe, index: Index) -> Description:
         name=recipe.name, description=package.description or summary, version=package.version, author=package.author,
         license=package.license, task=str(recipe.task.entry_name), labels=recipe.task.labels(index),
         signature=recipe.task.signature(index), decoding=None if behind is None else behind.driver,
-        places=dict(recipe.task.places))
+        places=dict(recipe.task.places), rate=audio.rate_of(index.learnt))
 
 
 def _exported(target: Target, context: ExportContext, chosen: list[str]) -> list[Exported]:
