@@ -1,9 +1,12 @@
 """Named entities: examples of a file in CoNLL's format, and what a tagger is worth."""
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import models
+from export.predictors import open_predictor
 from pipelines.errors import UserError
 from pipelines.ingest.data import Data
 from pipelines.ingest.indexing import build_index
@@ -11,6 +14,7 @@ from pipelines.ingest.section import DataSection
 from pipelines.tasks.token_classification import TokenClassification
 from pipelines.tasks.token_classification.measure import EntityMeasure
 from pipelines.training.losses import Loss
+from tests.conftest import command
 
 NAMES = ["O", "B-LOC", "I-LOC", "B-PER"]
 #: Sentences about real places and people, tagged by hand.
@@ -121,3 +125,40 @@ def test_a_tagger_has_the_papers_parameters(units, expected):
     short, long = (np.asarray(one(np.pad(tokens, [(0, 0), (0, more)]), training=False))[:, :3]
                    for one, more in ((model, 0), (longer, 2)))
     np.testing.assert_allclose(short, long, atol=1e-6)
+
+
+RECIPE = """\
+name: names
+task: token_classification
+data:
+  source: {conll: train.txt}
+  tokens: {length: 8, tokenizer: {whitespace: {min_count: 1}}}
+  batch: 4
+model: {builder: bilstm_tagger, embedding: 16, units: [16], dropout: 0.1, embedding_dropout: 0.0}
+train: {epochs: 12, schedule: {cosine: 0.02}}
+compress: {variants: [float32, int8]}
+export: {targets: [litert, saved_model]}
+verify: {runs: 20}
+gates: {entity_f1: ">= 0.9", float32.max_error: "<= 1e-4", int8.drop: "<= 0.05"}
+"""
+
+
+@pytest.mark.slow
+def test_a_run_ends_in_files_that_tag(tmp_path):
+    data_of(tmp_path)  # writes train.txt
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = tmp_path / "runs" / "names" / "latest"
+    bundle = run / "package" / "bundle"
+    served = open_predictor(bundle / "saved_model" / "1").predict(
+        {"text": np.array([b"Niels Bohr was born in Copenhagen", b""], object)}, "serving_bytes")["logits"]
+    names = (bundle / "labels.txt").read_text().splitlines()
+    assert [names[number] for number in served[0, :6].argmax(axis=-1)] == [
+        "B-PER", "I-PER", "O", "O", "O", "B-LOC"]
+    assert np.isfinite(served).all()
+    fused = next(one for one in json.loads((bundle / "model.json").read_text())["models"] if one["name"] == "int8")
+    assert fused["operators"]["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 2
+    (tmp_path / "mine.txt").write_text("Ada Lovelace lived in London\n")
+    said = command("predict", str(run), "mine.txt", cwd=tmp_path)
+    assert said.returncode == 0 and "1 B-PER  2 I-PER  5 B-LOC" in said.stdout
