@@ -309,6 +309,8 @@ class Variant(Named, Entry):
         summary = details.pop("summary", self.summary)
         if kept := details.get("stays_float"):
             summary += f"; {', '.join(kept)} float"
+        if details.get("looped"):
+            summary += "; recurrent layers in a loop of integers"
         if details.get("unrolled"):
             summary += "; recurrent layers gate by gate, without loops"
         return VariantRecord(
