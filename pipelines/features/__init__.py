@@ -15,10 +15,11 @@ from pipelines.features import (
     outcome,
     scan,
     series,
+    tags,
     text,
     transcript,
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "scan", "series", "text", "transcript"]
+           "number", "outcome", "scan", "series", "tags", "text", "transcript"]

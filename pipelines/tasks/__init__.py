@@ -11,9 +11,10 @@ from pipelines.tasks import (
     speech_recognition,
     tabular,
     text_classification,
+    token_classification,
 )
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "audio_classification", "equivalence", "face_recognition", "forecasting", "image_classification",
            "instance_segmentation", "object_detection", "semantic_segmentation", "speech_recognition", "tabular",
-           "text_classification"]
+           "text_classification", "token_classification"]

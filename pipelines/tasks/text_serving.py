@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 
 from export.signature import Function, Tensor
+from pipelines.features.text import Text
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -21,7 +22,7 @@ def of_text(function: Function, data: Data) -> Function:
     """Return the function that takes texts, string (batch,), where the given one takes their tokens: each input of
     tokens becomes one of strings, called `text`, or `<name>_text` where there are several."""
     encoded = [tensor.name for tensor in function.signature.inputs
-               if tensor.name in data.features and data.features[tensor.name].entry_name == "text"]
+               if tensor.name in data.features and isinstance(data.features[tensor.name], Text)]
     names = {name: TEXT if len(encoded) == 1 else f"{name}_{TEXT}" for name in encoded}
     inputs = tuple(Tensor(name=names[tensor.name], dtype="string", shape=(), role="text", meaning="text, UTF-8")
                    if tensor.name in names else tensor for tensor in function.signature.inputs)

@@ -47,6 +47,7 @@ PARAMETERS = {
     # the closed forms in test_text_models.py
     "textcnn": (6_360_902, None), "text_lstm": (2_659_074, None), "text_gru": (2_634_754, None),
     "text_rnn": (2_584_962, None), "fasttext": (1_200_020, None),
+    "bilstm_tagger": (2_162_609, None),
     "dlinear": (2 * 96 * 337, None),  # two maps from 336 to 96 steps
     "tcn": (69_985, None),  # 70 K in the paper's table 1, the adding problem over 600 steps
     # the closed forms in test_series.py
