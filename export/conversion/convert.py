@@ -9,14 +9,14 @@ from etils import epy
 
 from export.conversion import calibration as calibrating
 from export.conversion import converter as converting
+from export.conversion import fused, int8, requantize, weight_only
 from export.conversion import integer_io as integers
-from export.conversion import requantize, weight_only
 from export.conversion.calibration import Calibration
 from export.conversion.plain import plain
 from export.encodings import ENCODINGS
 from export.keras_models import graph
 from export.signature import Function
-from export.tflite import edit
+from export.tflite import edit, lstm
 from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
@@ -33,10 +33,10 @@ def float_graph(model: keras.Model, functions: Functions, folder: Path) -> None:
     The batch is fixed, since that is what NPU compilers take.
 
     Args:
-        functions: called with the model as it is written, see `plain`.
+        functions: called with the model as it is written, see `plain` and `fused.fused`.
         folder: to be made.
     """
-    written = plain(model)
+    written = fused.fused(plain(model))
     graph.write(written, folder, functions(written), batch=1)
 
 
@@ -69,7 +69,7 @@ def convert(source: Path, encoding: str, calibration: Calibration | None = None,
                               all_integer=all_integer, sparse=sparse)
     else:
         content = _float(source, encoding, per_channel=per_channel, sparse=sparse)
-    return tflite_file.slim(content)
+    return tflite_file.slim(lstm.finished(content))
 
 
 def _float(source: Path, encoding: str, *, per_channel: bool, sparse: bool) -> bytes:
@@ -85,6 +85,9 @@ def _calibrated(source: Path, encoding: str, calibration: Calibration | None, *,
     """Return a file whose activations are integers."""
     if not calibrating.has_examples(calibration):
         raise ValueError(f"{encoding} needs calibration examples")
+    if fused.is_in((source / "saved_model.pb").read_bytes()):
+        return _with_lstms(source, encoding, calibration or (), per_channel=per_channel, integer_io=integer_io,
+                           all_integer=all_integer)
     converter = _converter(source, optimized=True, per_channel=per_channel, sparse=sparse)
     converter.representative_dataset = calibrating.representative(source, calibration or ())
     if not ENCODINGS[encoding].integer:
@@ -99,7 +102,23 @@ def _calibrated(source: Path, encoding: str, calibration: Calibration | None, *,
     converter.inference_input_type = tf.int16 if wide else integers.input_type(taken)
     converter.inference_output_type = tf.int16 if wide else tf.int8
     content = edit.with_unsigned_images(converting.run(converter))
-    if all_integer and (floats := tflite_file.float_tensors(content)):
+    return _checked(content, encoding) if all_integer else content
+
+
+def _with_lstms(source: Path, encoding: str, calibration: Calibration, *, per_channel: bool, integer_io: bool,
+                all_integer: bool) -> bytes:
+    """Return an int8 file of a graph with LSTM operators, whose ranges are taken without the converter's bound on
+    cells."""
+    if encoding != "int8":
+        raise ValueError(f"{encoding}: TensorFlow's converter makes no 16-bit activations of {lstm.KIND}; use int8, or "
+                         "float16 or dynamic")
+    content = int8.quantize(int8.calibrate(source, calibration), per_channel=per_channel, integer_io=integer_io)
+    return _checked(content, encoding) if all_integer and integer_io else content
+
+
+def _checked(content: bytes, encoding: str) -> bytes:
+    """Return an integer file. Raises ValueError where some of its numbers are not integers."""
+    if floats := tflite_file.float_tensors(content):
         raise ValueError(f"{encoding} still has float tensors: {', '.join(floats[:3])}")
     return content
 

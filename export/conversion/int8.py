@@ -8,11 +8,12 @@ from typing import Any
 
 from etils import epy
 
+from export.conversion import cells
 from export.conversion import converter as converting
 from export.conversion import integer_io as integers
 from export.conversion.calibration import Calibration, one_by_one, representative
 from export.signature import Arrays
-from export.tflite import edit
+from export.tflite import edit, lstm
 from export.tflite import file as tflite_file
 from export.tflite.trace import Trace
 
@@ -35,19 +36,28 @@ def calibrate(source: Path, calibration: Calibration, *, apart: bool = False) ->
     Raises:
         ValueError: the graph has no such signature, or takes other inputs.
     """
+    from tensorflow.lite.python.optimize import calibrator
+
     examples = representative(source, calibration)
     if source.is_file():
-        from tensorflow.lite.python.optimize import calibrator
-
-        content = bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
-        return noted_apart(content, examples) if apart else content
+        if lstm.is_in(source.read_bytes()):
+            raise ValueError(f"a float32 file with {lstm.KIND} cannot be calibrated; press it from the Keras model")
+        calibrated = bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
+        return noted_apart(calibrated, examples) if apart else calibrated
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = examples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     converter._experimental_calibrate_only = True
-    content = converting.run(converter)
-    return noted_apart(content, examples) if apart else content
+    calibrated = converting.run(converter)
+    has_lstm = lstm.is_in(calibrated)
+    if has_lstm:  # its ranges are those under a bound that Keras does not have
+        calibrated = lstm.without_bound(calibrated)
+    if apart:
+        calibrated = noted_apart(calibrated, examples)
+    elif has_lstm:
+        calibrated = bytes(calibrator.Calibrator(calibrated).calibrate(examples))
+    return lstm.with_whole_ranges(calibrated, cells.reached(calibrated, calibration)) if has_lstm else calibrated
 
 
 def noted_apart(calibrated: bytes, examples: Callable[[], Iterator[Any]]) -> bytes:
@@ -102,7 +112,7 @@ def quantize(calibrated: bytes, *, per_channel: bool = True, keep_float: Collect
         content = convert.mlir_quantize(calibrated, disable_per_channel=not per_channel, input_data_type=ends[0],
                                         output_data_type=ends[1])
         content = edit.with_unsigned_images(bytes(content)) if integer_io else content
-    return tflite_file.slim(bytes(content))
+    return tflite_file.slim(lstm.finished(bytes(content)))
 
 
 def with_best_ranges(calibrated: bytes, inputs: Arrays) -> bytes:

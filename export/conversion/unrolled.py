@@ -6,6 +6,7 @@ from typing import Any
 
 from etils import epy
 
+from export.conversion.fused import WRITTEN_OUT, hindrance
 from export.keras_models.rebuild import rewritten
 
 with epy.lazy_imports():
@@ -15,8 +16,11 @@ with epy.lazy_imports():
 MOST_STEPS = 256
 
 
-def unrolled(model: keras.Model) -> keras.Model | None:
+def unrolled(model: keras.Model, *, every: bool = False) -> keras.Model | None:
     """Return the same model without loops; None where it has none that can be written out.
+
+    LSTMs that become one operator, see `fused`, stay, unless every layer is to be written out: that operator takes no
+    16-bit activations.
 
     LSTMs and GRUs compute their gates one by one, those without a loop as well: of gates that are split off one
     product, the converter makes integers or leaves them in floats, as the order of its memory has it.
@@ -25,7 +29,8 @@ def unrolled(model: keras.Model) -> keras.Model | None:
     remember their state from one call to the next, and of masked sequences there and back: Keras answers otherwise
     without the loop.
     """
-    result = rewritten(model, lambda one: _written_out(one) if _is_to_be_written_out(one) else one)
+    result = rewritten(model, lambda one: _written_out(one) if _is_to_be_written_out(one) and (
+        every or hindrance(one, model)) else one)
     return None if result is model else result
 
 
@@ -48,6 +53,7 @@ def _written_out(layer: Any) -> Any:
     for part in parts:
         part["unroll"] = True
     copy = type(layer).from_config(config)
+    setattr(copy, WRITTEN_OUT, True)
     for cell in _cells(copy):
         if hasattr(cell, "implementation"):
             cell.implementation = 1  # gate by gate

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from export.tflite import file as tflite_file
+from export.tflite import lstm
 
 #: Encodings that are made here, and how many bits a weight has.
 BITS = {"int8_weights": 8, "int4_weights": 4}
@@ -14,13 +15,14 @@ BITS = {"int8_weights": 8, "int4_weights": 4}
 
 def quantize(content: bytes, bits: int) -> bytes:
     """Return a float32 TFLite file with the weights of convolutions and dense layers in 4 or 8 bits, a scale per
-    output channel.
+    output channel; those of LSTMs always in 8.
 
     Args:
         content: a float32 TFLite file.
         bits: 4 or 8.
     """
-    return _quantized(content, f"weight_only_wi{bits}_afp32")
+    rounded = _quantized(content, f"weight_only_wi{bits}_afp32")
+    return lstm.with_int8_weights(rounded) if lstm.is_in(rounded) else rounded
 
 
 def dynamic(content: bytes) -> bytes:

@@ -139,11 +139,22 @@ def operators(content: bytes) -> dict[str, int]:
 
 
 def float_tensors(content: bytes) -> Sequence[str]:
-    """Return the names of the tensors that are not integers."""
+    """Return the names of the tensors that are not integers; those that only tell an operator ranges do not count."""
     model = read(content)
     floats = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64}
-    tensors = [tensor for subgraph in model.subgraphs for tensor in subgraph.tensors]
-    return [tensor.name.decode() for tensor in tensors if tensor.type in floats]
+    names = []
+    for subgraph in model.subgraphs:
+        ranges = _ranges_inside(subgraph)
+        names += [tensor.name.decode() for number, tensor in enumerate(subgraph.tensors)
+                  if tensor.type in floats and number not in ranges]
+    return names
+
+
+def _ranges_inside(subgraph: Any) -> set[int]:
+    """Return the tensors of a graph that stand for the results inside its operators, which have ranges and no
+    values."""
+    return {int(number) for operator in subgraph.operators or () if operator.intermediates is not None
+            for number in operator.intermediates}
 
 
 def is_quantized(content: bytes) -> bool:

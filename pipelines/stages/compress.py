@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from export.conversion import convert
+from export.conversion import convert, fused, unrolled
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
 from export.tflite import explain
@@ -32,12 +32,12 @@ EXPLAINED = 32
 
 def run(context: Context) -> str:
     recipe, data, variants = context.recipe, context.data(), context.recipe.compress.variants
-    graph, layers = _graph(context, data)
+    graph, layers, loops = _graph(context, data)
     limits = {variant.title: limit for variant in variants if (limit := recipe.limit_of(variant)) is not None}
     shared = VariantContext(
         data=data, train=recipe.train, model=context.model(), graph=graph, folder=context.work / WORK,
         calibration_section=recipe.compress.calibration, journal=context.journal, limits=limits,
-        recurrent=graph != context.model() and bool(_looping(layers)))
+        recurrent=graph != context.model() and bool(_recurrent(layers)))
     made: list[VariantRecord] = []
     failed: dict[str, str] = {}
     latencies: dict[str, list[float]] = {}
@@ -48,7 +48,7 @@ def run(context: Context) -> str:
             record = _made(variant, shared, span, context.work)
         except StageError as error:
             failed[variant.title] = (f"{without_log(str(error), context.work)}, on layer types {', '.join(layers)}"
-                                     f"{_instead(variant, layers)}")
+                                     f"{_instead(variant, loops)}")
             context.journal.note(f"failed: {failed[variant.title]}")
             continue
         made.append(record)
@@ -67,39 +67,42 @@ def run(context: Context) -> str:
     return line + (f" · FAILED: {', '.join(failed)}" if failed else "")
 
 
-def _graph(context: Context, data: Data) -> tuple[Path, list[str]]:
-    """Return the graph that variants are converted from, and the types of the model's layers."""
+def _graph(context: Context, data: Data) -> tuple[Path, list[str], list[str]]:
+    """Return the graph that variants are converted from, the types of the model's layers, and which of them stay
+    loops, each with why."""
     model = context.model()
     if model.suffix == ".tflite":
-        return model, sorted(tflite_file.operators(model.read_bytes()))
+        kinds = sorted(tflite_file.operators(model.read_bytes()))
+        return model, kinds, [kind for kind in kinds if kind == "WHILE"]
     graph = context.work / "graph"
     shutil.rmtree(graph, ignore_errors=True)
     context.progress(0, "tracing the graph")
-    return graph, workers.isolated(trace, model, data, graph, what="compress: tracing the model")
+    return graph, *workers.isolated(trace, model, data, graph, what="compress: tracing the model")
 
 
-def _looping(layers: list[str]) -> list[str]:
-    """Return which types of layers, or operators, compute in a loop."""
-    return [layer for layer in layers if layer in ("WHILE", "RNN", "SimpleRNN", "Bidirectional")
+def _recurrent(layers: list[str]) -> list[str]:
+    """Return which types of layers go through a sequence step by step."""
+    return [layer for layer in layers if layer in ("RNN", "SimpleRNN", "Bidirectional")
             or layer.startswith("ConvLSTM") or layer.endswith(("LSTM", "GRU"))]
 
 
-def _instead(variant: Variant, layers: list[str]) -> str:
-    """Return what can be made in place of an integer variant of layers with a loop in them; "" for others."""
-    loops = _looping(layers)
+def _instead(variant: Variant, loops: list[str]) -> str:
+    """Return what can be made in place of an integer variant of layers that stay loops; "" where none does."""
     if not loops or not ENCODINGS[variant.encoding].calibrated:
         return ""
-    names = f"{', '.join(loops)}, which {'loops' if len(loops) == 1 else 'loop'}"
-    return (f": TensorFlow makes no integer form of {names}; use float32, float16, dynamic or "
-            "int8_weights, or give it sequences of a known length")
+    others = f", nor of {len(loops) - 1} more" if len(loops) > 1 else ""
+    return (f": TensorFlow makes no integer form of the loop that stays of {loops[0]}{others}; use float32, float16, "
+            f"dynamic or int8_weights, or sequences of a known length of at most {unrolled.MOST_STEPS} steps")
 
 
-def trace(model: Path, data: Data, graph: Path) -> list[str]:
-    """Write the graph that the variants are converted from; return the model's layer types."""
+def trace(model: Path, data: Data, graph: Path) -> tuple[list[str], list[str]]:
+    """Write the graph that the variants are converted from; return the model's layer types, and which of its layers
+    stay loops."""
     loaded = keras_file.load(model)
     convert.float_graph(loaded, device_functions(data), graph)
     types = {type(layer).__name__ for layer in loaded._flatten_layers(include_self=False)}
-    return sorted(name for name in types if not name.endswith(("Cell", "Cells")))  # parts of recurrent layers
+    layers = sorted(name for name in types if not name.endswith(("Cell", "Cells")))  # parts of recurrent layers
+    return layers, fused.loops(loaded)
 
 
 def _made(variant: Variant, shared: VariantContext, span: tuple[float, float], folder: Path) -> VariantRecord:

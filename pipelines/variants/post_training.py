@@ -67,7 +67,7 @@ class Int16x8(Calibrated, name="int16x8"):
         if context.data.real_inputs:
             raise ValueError("int16x8 files take no real numbers, which this task's inputs are; use int8")
         calibration = context.calibration(self.calibration)
-        return convert.convert(context.integer_graph, "int16x8", calibration, integer_io=self.io == "integer")
+        return convert.convert(context.wide_integer_graph, "int16x8", calibration, integer_io=self.io == "integer")
 
 
 class Int8(Calibrated, name="int8"):

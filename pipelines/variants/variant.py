@@ -147,12 +147,20 @@ class VariantContext:
 
     @property
     def integer_graph(self) -> Path:
-        """Return the float graph that integers are made of, whose recurrent layers have no loop; `details` notes where
-        it is not the others' graph."""
+        """Return the float graph that 8-bit integers are made of, whose recurrent layers have no loop; `details` notes
+        where it is not the others' graph."""
+        return self._without_loops("integers")
+
+    @property
+    def wide_integer_graph(self) -> Path:
+        """Return the float graph that 16-bit integers are made of: without loops, and without operators for LSTMs."""
+        return self._without_loops("wide_integers", every=True)
+
+    def _without_loops(self, name: str, *, every: bool = False) -> Path:
         if not self.recurrent:
             return self.graph
-        target, trained = self.folder / "integers", self.load()
-        model = self.for_integers(trained)
+        target, trained = self.folder / name, self.load()
+        model = self.for_integers(trained, every=every)
         if model is trained:
             return self.graph
         if not target.exists():
@@ -160,10 +168,14 @@ class VariantContext:
                 convert.float_graph(model, self.functions, beside)
         return target
 
-    def for_integers(self, model: keras.Model) -> keras.Model:
+    def for_integers(self, model: keras.Model, *, every: bool = False) -> keras.Model:
         """Return a model without the loops of its recurrent layers, of which the converter makes no integers; itself
-        where it has none that can be written out."""
-        plain = unrolled.unrolled(model) if self.recurrent else None
+        where it has none that can be written out.
+
+        Args:
+            every: write out LSTMs as well that become one operator.
+        """
+        plain = unrolled.unrolled(model, every=every) if self.recurrent else None
         if plain is None:
             return model
         self.details["unrolled"] = True

@@ -35,7 +35,7 @@ def recurrent(inner: bool = False) -> keras.Model:
 def test_without_loops_they_compute_the_same_and_become_integers(tmp_path, inner):
     model = recurrent(inner)
     given = SEQUENCES
-    plain = unrolled.unrolled(model)
+    plain = unrolled.unrolled(model, every=True)
     expected = model.predict({"x": given}, verbose=0)["y"]
     np.testing.assert_allclose(plain.predict({"x": given}, verbose=0)["y"], expected, atol=1e-6)
     convert.float_graph(plain, functions_of, tmp_path / "graph")
@@ -58,7 +58,7 @@ def test_gates_are_not_split_off_one_product(tmp_path, layer, unroll):
     """Of those the converter leaves some in floats, one time in three."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4, 4), name="x"), layer(8, unroll=unroll)])
-    convert.float_graph(unrolled.unrolled(model), functions_of, tmp_path / "graph")
+    convert.float_graph(unrolled.unrolled(model, every=True), functions_of, tmp_path / "graph")
     given = {"x": np.random.default_rng(0).normal(size=(20, 4, 4)).astype("float32")}
     content = convert.convert(tmp_path / "graph", "int8", [(graph.signature_of(model).name, given)], all_integer=False)
     assert "SPLIT" not in tflite_file.operators(content)
@@ -67,14 +67,15 @@ def test_gates_are_not_split_off_one_product(tmp_path, layer, unroll):
 
 def test_long_sequences_that_have_no_loop_compute_their_gates_one_by_one():
     model = keras.Sequential([keras.Input((unrolled.MOST_STEPS + 1, 1)), L.LSTM(1, unroll=True)])
-    assert unrolled.unrolled(model).layers[-1].cell.implementation == 1
+    assert unrolled.unrolled(model, every=True).layers[-1].cell.implementation == 1
+    assert unrolled.unrolled(model) is None, "it becomes one operator"
 
 
 @pytest.mark.parametrize(("shape", "layer"), [
     ((None, 4), lambda: L.LSTM(2)), ((unrolled.MOST_STEPS + 1, 4), lambda: L.LSTM(2)),
     ((3, 6, 2), lambda: L.ConvLSTM1D(2, 2)), ((9, 4), lambda: L.LSTM(2, stateful=True))])
 def test_what_cannot_be_written_out_stays(shape, layer):
-    assert unrolled.unrolled(keras.Sequential([keras.Input(shape, batch_size=1), layer()])) is None
+    assert unrolled.unrolled(keras.Sequential([keras.Input(shape, batch_size=1), layer()]), every=True) is None
 
 
 def test_masked_sequences_compute_the_same(tmp_path):
@@ -83,7 +84,7 @@ def test_masked_sequences_compute_the_same(tmp_path):
     masked = L.Masking()(inputs)
     there_and_back = L.Bidirectional(L.LSTM(3, return_sequences=True))(masked)
     model = keras.Model(inputs, {"y": L.Bidirectional(L.GRU(3))(masked), "z": L.LSTM(3)(there_and_back)})
-    plain = unrolled.unrolled(model)
+    plain = unrolled.unrolled(model, every=True)
     given = SEQUENCES.copy()
     given[:10, 5:] = 0
     expected = model.predict({"x": given}, verbose=0)

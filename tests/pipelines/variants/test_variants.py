@@ -138,19 +138,20 @@ def test_a_clustered_network_has_so_many_different_weights(work):
 
 
 def write_recurrent(folder: Path) -> None:
-    """Write a Keras 3 LSTM of more steps than are written out, whose calibration crashes the converter, as rnn.keras,
+    """Write a GRU of more steps than are written out, whose calibration crashes the converter, as rnn.keras,
     and examples for it as data.npz."""
     import keras
 
     layers = keras.layers
-    model = keras.Sequential([keras.Input((20, 20, 1)), layers.Reshape((400, 1)), layers.LSTM(4), layers.Dense(3)])
+    model = keras.Sequential([keras.Input((20, 20, 1)), layers.Reshape((400, 1)), layers.GRU(4, name="gru"),
+                              layers.Dense(3)])
     model.save(folder / "rnn.keras")
     images = np.random.default_rng(0).integers(0, 256, (100, 20, 20)).astype("uint8")
     np.savez(folder / "data.npz", x=images, y=np.arange(100) % 3)
 
 
 def test_a_conversion_that_crashes_is_named_and_the_others_ship(tmp_path, litepress, monkeypatch):
-    """Calibrating a Keras 3 LSTM kills the converter's process: a crash of the real thing."""
+    """Calibrating a GRU kills the converter's process: a crash of the real thing."""
     write_recurrent(tmp_path)
     monkeypatch.chdir(tmp_path)
     message = litepress("press", "rnn.keras", "--data", "data.npz", "--variants", "float32,int8", "--targets",
@@ -161,8 +162,10 @@ def test_a_conversion_that_crashes_is_named_and_the_others_ship(tmp_path, litepr
     file = tflite_file.read(Path("bundle/litert/float32.tflite").read_bytes())
     assert list(file.subgraphs[0].tensors[file.subgraphs[0].inputs[0]].shape) == [1, 20, 20, 1], "as the model takes it"
     assert "takes RGB" not in message.out
-    assert ("compress int8: crashed (segmentation fault), on layer types Dense, InputLayer, LSTM, Reshape: TensorFlow "
-            "makes no integer form of LSTM, which loops; use float32, float16, dynamic or int8_weights") in message.err
+    assert ("compress int8: crashed (segmentation fault), on layer types Dense, GRU, InputLayer, Reshape: TensorFlow "
+            "makes no integer form of the loop that stays of gru (GRU): it is a GRU, for which TFLite has no operator; "
+            "use float32, float16, dynamic or int8_weights, or sequences of a known length of at most 256 steps"
+            ) in message.err
     results = json.loads(Path("r.json").read_text())
     assert [one["variant"] for one in results["artifacts"]] == ["float32"]
     assert list(results["failed"]) == ["int8"] and results["bundle"]
@@ -230,7 +233,7 @@ def test_a_gate_on_the_drop_is_where_the_search_ends(tmp_path):
 
 @pytest.mark.slow
 def test_a_step_that_crashes_is_passed_over(tmp_path, litepress, monkeypatch):
-    """The converter dies of calibrating a Keras 3 LSTM; the search ends at float16 all the same."""
+    """The converter dies of calibrating a GRU; the search ends at float16 all the same."""
     write_recurrent(tmp_path)
     monkeypatch.chdir(tmp_path)
     message = litepress("press", "rnn.keras", "--data", "data.npz", "--variants",
