@@ -1,5 +1,6 @@
 """What examples, outputs and metrics mean, one file per task. Importing this makes all of them known to recipes."""
 from pipelines.tasks import (
+    anomaly_detection,
     equivalence,
     face_recognition,
     forecasting,
@@ -11,6 +12,5 @@ from pipelines.tasks import (
 )
 from pipelines.tasks.task import Task
 
-__all__ = ["Task", "equivalence", "face_recognition", "forecasting", "image_classification", "instance_segmentation",
-           "object_detection",
-           "semantic_segmentation", "tabular"]
+__all__ = ["Task", "anomaly_detection", "equivalence", "face_recognition", "forecasting", "image_classification",
+           "instance_segmentation", "object_detection", "semantic_segmentation", "tabular"]
