@@ -16,6 +16,7 @@ from models import (
     ds_cnn,
     efficientnet,
     faster_rcnn,
+    fasttext,
     fcn,
     ft_transformer,
     googlenet,
@@ -37,10 +38,13 @@ from models import (
     squeezenet,
     ssd,
     tcn,
+    text_rnn,
+    textcnn,
     unet,
     unet_plus_plus,
     vgg,
     vit,
+    wav2letter,
     wide_and_deep,
     yolov3,
     yolov8,
@@ -50,8 +54,9 @@ from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
 __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "build", "builder", "builders", "census",
-           "convnext", "cut", "deeplab", "densenet", "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fcn",
-           "features", "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp",
+           "convnext", "cut", "deeplab", "densenet", "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext",
+           "fcn", "features", "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp",
            "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
            "register", "resnet", "retinanet", "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd",
-           "tcn", "unet", "unet_plus_plus", "vgg", "vit", "wide_and_deep", "yolov3", "yolov8"]
+           "tcn", "text_rnn", "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep",
+           "yolov3", "yolov8"]

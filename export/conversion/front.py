@@ -3,6 +3,7 @@ each that it gives, once they have."""
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 
 from etils import epy
@@ -18,6 +19,23 @@ ELEMENTWISE = {"ABS", "ADD", "CAST", "DIV", "EQUAL", "EXPAND_DIMS", "MAXIMUM", "
                "RELU", "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SQRT", "SQUARE", "SQUEEZE", "STRIDED_SLICE", "SUB"}
 #: Operators that bring numbers into other units.
 ARITHMETIC = {"ADD", "DIV", "MUL", "SUB"}
+
+
+def named(trace: Trace, layers: Collection[str]) -> list[int]:
+    """Return the operators of layers of these names and all that comes before them, by their positions among the main
+    graph's, counted from 0.
+
+    Args:
+        trace: of a TFLite file, which calls tensors after the layers that give them.
+    """
+    called = re.compile(rf"(^|[/;])({'|'.join(map(re.escape, layers))})(_\d+)?([/;:]|$)")
+    needed: set[int] = set()
+    chosen = []
+    for step in reversed(trace.steps):
+        if called.search(step.name) or needed & set(step.outputs):
+            needed.update(map(trace.source, step.inputs))
+            chosen.append(step.number)
+    return chosen[::-1]
 
 
 def operators(content: bytes) -> list[int]:

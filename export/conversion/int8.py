@@ -42,22 +42,20 @@ def calibrate(source: Path, calibration: Calibration, *, apart: bool = False) ->
     if source.is_file():
         if lstm.is_in(source.read_bytes()):
             raise ValueError(f"a float32 file with {lstm.KIND} cannot be calibrated; press it from the Keras model")
-        calibrated = bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
-        return noted_apart(calibrated, examples) if apart else calibrated
+        content = bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
+        return noted_apart(content, examples) if apart else content
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = examples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     converter._experimental_calibrate_only = True
-    calibrated = converting.run(converter)
-    has_lstm = lstm.is_in(calibrated)
-    if has_lstm:  # its ranges are those under a bound that Keras does not have
-        calibrated = lstm.without_bound(calibrated)
+    content = converting.run(converter)
+    has_cells = lstm.is_in(content)
+    if has_cells:  # its ranges are those under a bound that Keras does not have
+        content = bytes(calibrator.Calibrator(lstm.without_bound(content)).calibrate(examples))
     if apart:
-        calibrated = noted_apart(calibrated, examples)
-    elif has_lstm:
-        calibrated = bytes(calibrator.Calibrator(calibrated).calibrate(examples))
-    return lstm.with_whole_ranges(calibrated, cells.reached(calibrated, calibration)) if has_lstm else calibrated
+        content = noted_apart(content, examples)
+    return lstm.with_whole_ranges(content, cells.reached(content, calibration)) if has_cells else content
 
 
 def noted_apart(calibrated: bytes, examples: Callable[[], Iterator[Any]]) -> bytes:

@@ -35,6 +35,7 @@ FEATURE, IMAGE = 1, 2  # ContentProperties
 NORMALIZATION, SCORE_CALIBRATION = 1, 2  # ProcessUnitOptions
 RGB, GRAYSCALE = 1, 2  # ColorSpaceType
 AXIS_LABELS, VALUE_LABELS, AXIS_CALIBRATION = 2, 3, 4  # AssociatedFileType
+SOUND = 4  # ContentProperties
 BOUNDING_BOX, BOUNDARIES, RATIO = 3, 1, 0  # ContentProperties, BoundingBoxType, CoordinateType
 #: Where xmin, ymin, xmax and ymax stand in a box, ymin, xmin, ymax, xmax.
 SIDES = [1, 0, 3, 2]
@@ -66,6 +67,7 @@ class Description(BaseModel):
         signature: what its tensors mean; roles are guessed where it is not given. Files do not hold it.
         decoding: how boxes come of what a detector's network gives. Files do not hold it.
         places: where key points of what an image shows lie in it, by name: y and x as shares. Files do not hold it.
+        rate: of sound that it takes, in samples a second; 0 where it takes none.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Description(BaseModel):
     signature: Signature | None = None
     decoding: Decoding | None = None
     places: dict[str, tuple[float, float]] = {}
+    rate: int = 0
 
     def tensor(self, info: TensorInfo, *, output: bool = False) -> Tensor:
         """Return what a tensor of a file is, as the signature has it under its name, or alone; else as guessed."""
@@ -213,7 +216,7 @@ def _flatbuffer(about: Description, inputs: Sequence[Described], outputs: Sequen
     """
     builder = flatbuffers.Builder(1024)
     build = Tables(builder)
-    of_inputs = [_input(build, info, tensor) for info, tensor in inputs]
+    of_inputs = [_input(build, info, tensor, about.rate) for info, tensor in inputs]
     of_outputs = [_output(build, tensor, files if number == scored else ())
                   for number, (_, tensor) in enumerate(outputs)]
     custom = [build({0: ("text", name), 1: ("bytes", options)}) for name, options in
@@ -226,8 +229,15 @@ def _flatbuffer(about: Description, inputs: Sequence[Described], outputs: Sequen
     return bytes(builder.Output())
 
 
-def _input(build: Tables, info: TensorInfo, tensor: Tensor) -> int:
-    """Write the metadata of an input; return where they are."""
+def _input(build: Tables, info: TensorInfo, tensor: Tensor, rate: int) -> int:
+    """Write the metadata of an input; return where they are.
+
+    Args:
+        rate: of sound, in samples a second.
+    """
+    if tensor.role == "waveform" and rate:
+        sound = build({0: ("uint", rate), 1: ("uint", 1)})
+        return build({**_texts(tensor), 3: ("table", build({0: ("ubyte", SOUND), 1: ("table", sound)}))})
     if tensor.role != "image" or len(info.shape) != 4:
         return build({**_texts(tensor), 3: ("table", build({0: ("ubyte", FEATURE), 1: ("table", build({}))}))})
     height, width, channels = info.shape[1:]

@@ -2,8 +2,23 @@
 
 Importing this makes all of them known.
 """
-from pipelines.features import array, boxes, category, image, instances, label, mask, number, outcome, scan, series
+from pipelines.features import (
+    array,
+    audio,
+    boxes,
+    category,
+    image,
+    instances,
+    label,
+    mask,
+    number,
+    outcome,
+    scan,
+    series,
+    text,
+    transcript,
+)
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "boxes", "category", "image", "instances", "label",
-           "mask", "number", "outcome", "scan", "series"]
+__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
+           "number", "outcome", "scan", "series", "text", "transcript"]

@@ -2,10 +2,19 @@
 
 Importing this makes every source and augmentation known to recipes.
 """
-from pipelines.ingest.augmentation import augment_policies
+from pipelines.ingest.augmentation import (
+    augment_policies,
+    gain,
+    noise,
+    reverberation,
+    spec_augment,
+    speed,
+    time_shift,
+)
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import (
     array_file,
+    audio_folder,
     box_table,
     brain,
     coco,
@@ -16,21 +25,26 @@ from pipelines.ingest.sources import (
     image_and_mask_folder,
     image_folder,
     image_table,
+    json_lines,
     lfw_subset,
     nifti,
     nuclei,
+    recordings,
     scikit_learn,
     series_table,
     statsmodels_series,
     table_file,
+    text_folder,
     tfds_source,
     tfrecord,
+    vader,
     voc,
     yolo,
 )
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "augment_policies", "box_table", "brain", "coco", "dicom",
-           "faces_in_scenes", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table",
-           "lfw_subset", "nifti", "nuclei", "scikit_learn", "series_table",
-           "statsmodels_series", "table_file", "tfds_source", "tfrecord", "voc", "yolo"]
+__all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "box_table", "brain", "coco",
+           "dicom", "faces_in_scenes", "gain", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder",
+           "image_table", "json_lines", "lfw_subset", "nifti", "noise", "nuclei", "recordings", "reverberation",
+           "scikit_learn", "series_table", "spec_augment", "speed", "statsmodels_series", "table_file", "text_folder",
+           "tfds_source", "tfrecord", "time_shift", "vader", "voc", "yolo"]

@@ -10,6 +10,7 @@ from export.artifacts import EXPORTED, Exported, ExportedList
 from export.tflite.metadata import Description
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
+from pipelines.features import audio
 from pipelines.ingest.index import Index
 from pipelines.recipe.recipe import Recipe
 from pipelines.stages.context import Context, without_log
@@ -64,7 +65,7 @@ def description(recipe: Recipe, index: Index) -> Description:
         name=recipe.name, description=package.description or summary, version=package.version, author=package.author,
         license=package.license, task=str(recipe.task.entry_name), labels=recipe.task.labels(index),
         signature=recipe.task.signature(index), decoding=None if behind is None else behind.driver,
-        places=dict(recipe.task.places))
+        places=dict(recipe.task.places), rate=audio.rate_of(index.learnt))
 
 
 def _exported(target: Target, context: ExportContext, chosen: list[str]) -> list[Exported]:

@@ -1,6 +1,7 @@
 """What examples, outputs and metrics mean, one file per task. Importing this makes all of them known to recipes."""
 from pipelines.tasks import (
     anomaly_detection,
+    audio_classification,
     equivalence,
     face_recognition,
     forecasting,
@@ -8,9 +9,12 @@ from pipelines.tasks import (
     instance_segmentation,
     object_detection,
     semantic_segmentation,
+    speech_recognition,
     tabular,
+    text_classification,
 )
 from pipelines.tasks.task import Task
 
-__all__ = ["Task", "anomaly_detection", "equivalence", "face_recognition", "forecasting", "image_classification",
-           "instance_segmentation", "object_detection", "semantic_segmentation", "tabular"]
+__all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
+           "image_classification", "instance_segmentation", "object_detection", "semantic_segmentation",
+           "speech_recognition", "tabular", "text_classification"]

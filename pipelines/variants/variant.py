@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from etils import epy
 from pydantic import Field, model_validator
 
-from export.conversion import convert, front, int8, unrolled
+from export.conversion import convert, exact, front, int8, unrolled
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
 from export.keras_models import graph
 from export.signature import DEFAULT, Arrays
 from export.tflite import file as tflite_file
+from export.tflite.trace import Trace
+from models import front_end
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.engine.store import whole
@@ -226,7 +228,23 @@ class VariantContext:
     def front(self, calibrated: bytes) -> list[int]:
         """Return the operators of a calibrated file that stay float, so that it takes real inputs; none where the task
         does not ask for it."""
-        return front.operators(calibrated) if self.data.real_inputs else []
+        if not self.data.real_inputs:
+            return []
+        heard = front.named(Trace(calibrated), (front_end.NAME,)) if self._hears else []
+        return sorted({*front.operators(calibrated), *heard})
+
+    @property
+    def _hears(self) -> bool:
+        """Return whether the model takes sound, of which a front end makes what the network sees."""
+        return any(tensor.role == "waveform" for tensor in self.data.index.inputs.values())
+
+    def with_exact_front(self, content: bytes) -> bytes:
+        """Return a file of a model that takes sound with the front end's float32 weights, and note it; the file as it
+        is where the model takes none."""
+        if not self._hears:
+            return content
+        self.details["stays_float"] = ["front end"]
+        return exact.with_exact(content, convert.convert(self.graph, "float32"), (front_end.NAME,))
 
     @property
     def functions(self) -> Functions:
@@ -312,6 +330,8 @@ class Variant(Named, Entry):
     def make(self, context: VariantContext, path: Path) -> VariantRecord:
         """Write the file; return what was made."""
         content = self.content(context)
+        if self.encoding != "float32":
+            content = context.with_exact_front(content)
         with whole(path) as beside:
             beside.write_bytes(content)
         details = dict(context.details)

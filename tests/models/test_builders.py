@@ -13,6 +13,10 @@ from tests.conftest import ROOT
 PARAMETERS = {
     "resnet8": (78_666, None),  # MLPerf Tiny, github.com/mlcommons/tiny
     "ds_cnn": (24_908, 23_756),  # MLPerf Tiny
+    "ds_cnn_audio": (24_908, 23_756),
+    # the convolutions of the paper's figure 2, kernel by kernel
+    "wav2letter": (48 * 13 * 250 + 250 + 7 * (7 * 250 * 250 + 250) + 32 * 250 * 2000 + 2000 + 2000 * 2000 + 2000
+                   + 2000 * 30 + 30, None),
     "lenet5": (60_000 + 850, None),  # the paper's C1 to F6, and ten logits in the place of its RBF units
     # 0.27, 0.85, 1.7 M: table 6 of the paper
     "resnet20": (None, 269_722), "resnet56": (None, 853_018), "resnet110": (None, 1_727_962),
@@ -40,6 +44,9 @@ PARAMETERS = {
     "shufflenet_v2_x2": (None, 7_393_996),  # torchvision
     # timm, as all below
     "vit_tiny": (5_717_416, None), "vit_small": (22_050_664, None), "vit_base": (86_567_656, None),
+    # the closed forms in test_text_models.py
+    "textcnn": (6_360_902, None), "text_lstm": (2_659_074, None), "text_gru": (2_634_754, None),
+    "text_rnn": (2_584_962, None), "fasttext": (1_200_020, None),
     "dlinear": (2 * 96 * 337, None),  # two maps from 336 to 96 steps
     "tcn": (69_985, None),  # 70 K in the paper's table 1, the adding problem over 600 steps
     # the closed forms in test_series.py
@@ -77,7 +84,8 @@ MULTIPLY_ADDS = {"resnet8": (12.5, 0.1), "resnet18": (1_800, 0.05), "resnet50": 
                  "resnet152": (11_300, 0.05),
                  "mobilenet_v1": (569, 0.01), "mobilenet_v2": (300, 0.05), "mobilenet_v3_large": (219, 0.05),
                  "mobilenet_v3_small": (56, 0.05),
-                 "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05), "alexnet": (720, 0.02), "inception_v3": (5_700, 0.02),
+                 "vgg16": (15_500, 0.01), "ds_cnn": (2.7, 0.05), "ds_cnn_audio": (2.7, 0.05),
+                 "alexnet": (720, 0.02), "inception_v3": (5_700, 0.02),
                  "efficientnet_b0": (390, 0.02), "convnext_tiny": (4_500, 0.02), "shufflenet_v2": (146, 0.02),
                  "densenet121": (2_800, 0.03), "mobilefacenet": (221, 0.01), "iresnet50": (6_300, 0.02),
                  "yolov8n": (4_350, 0.01), "yolov8s": (14_300, 0.01), "yolov3": (65_860 / 2, 0.01),

@@ -7,7 +7,7 @@ from export.conversion import convert, fused
 from export.keras_models import graph
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
-from export.tflite import lstm
+from export.tflite import lstm, profile
 from pipelines.tools.inspect_model import functions_of
 
 L = keras.layers
@@ -160,6 +160,12 @@ def test_integers_of_small_cells(tmp_path):
 def test_finishing_twice_changes_nothing(files):
     content = files["int8"].path.read_bytes()
     assert tflite_file.operators(lstm.finished(content)) == tflite_file.operators(content)
+
+
+@pytest.mark.parametrize("encoding", ["float32", "int8"])
+def test_operators_are_timed_on_their_own(files, encoding):
+    times = profile.by_kind(profile.operator_times(files[encoding].path.read_bytes(), runs=2))
+    assert times[lstm.KIND] > 0
 
 
 def test_weights_alone_in_integers(tmp_path, files):

@@ -1,0 +1,82 @@
+"""Sound in files of fewer bits: the front end stays as it was trained, the network behind it does not."""
+import keras
+import numpy as np
+import pytest
+
+import models
+from export.conversion import convert, exact, front, int8
+from export.keras_models import graph
+from export.predictors import open_predictor
+from export.signature import Signature, Tensor
+from export.tflite import file as tflite_file
+from export.tflite.trace import Trace
+from models.front_end import NAME
+
+SAMPLES = 4000
+RATE = 8000
+
+
+@pytest.fixture(scope="module", params=["rfft", "convolution"])
+def model(request, tmp_path_factory):
+    """Return the folder of a graph of sound, its inputs, and what the model answers."""
+    keras.utils.set_random_seed(0)
+    model = models.build("ds_cnn_audio", samples=SAMPLES, rate=RATE, classes=4, filters=16, blocks_after=1,
+                         front={"window": 0.03, "hop": 0.02, "mels": 32, "form": request.param})
+    signature = Signature(inputs=(Tensor(name="audio", dtype="float32", shape=(SAMPLES,), role="waveform"),),
+                          outputs=(Tensor(name="logits", dtype="float32", shape=(4,), role="logits"),))
+    folder = tmp_path_factory.mktemp("sound") / "graph"
+    convert.float_graph(model, lambda written: [graph.function(written, signature)], folder)
+    noise = np.random.default_rng(0).normal(size=(30, SAMPLES)) * np.logspace(-3, -0.5, 30)[:, None]
+    given = {"audio": noise.astype("float32")}
+    return folder, given, np.asarray(model(given["audio"], training=False))
+
+
+def errors(content, model, path):
+    _, given, expected = model
+    path.write_bytes(content)
+    return abs(open_predictor(path).predict(given)["logits"] - expected).max() / expected.std()
+
+
+def test_all_of_the_front_end_is_named_by_its_layer(model):
+    folder, given, _ = model
+    steps = Trace(int8.calibrate(folder, [("serving_default", given)])).steps
+    chosen = front.named(Trace(convert.convert(folder, "float32")), [NAME])
+    assert chosen == list(range(len(chosen)))
+    assert steps[chosen[-1]].operator == "SUB" and "LOG" in {steps[number].operator for number in chosen}
+    assert steps[len(chosen)].operator == "RESHAPE"
+
+
+@pytest.mark.parametrize("encoding", ["dynamic", "float16"])
+def test_fewer_bits_of_the_network_leave_the_front_end_exact(model, tmp_path, encoding):
+    folder = model[0]
+    coarse = convert.convert(folder, encoding)
+    content = exact.with_exact(coarse, convert.convert(folder, "float32"), [NAME])
+    spoilt, kept = (errors(one, model, tmp_path / "one.tflite") for one in (coarse, content))
+    assert kept < 0.05
+    if encoding == "dynamic":
+        assert spoilt > 4 * kept
+    assert "float16" not in {str(tensor.type) for tensor in tflite_file.read(content).subgraphs[0].tensors}
+
+
+def test_an_integer_network_stands_behind_a_front_end_in_real_numbers(model, tmp_path):
+    folder, given, _ = model
+    calibration = [("serving_default", given)]
+    calibrated = int8.calibrate(folder, calibration)
+    kept = front.named(Trace(calibrated), [NAME])
+    content = exact.with_exact(int8.quantize(calibrated, keep_float=kept), convert.convert(folder, "float32"), [NAME])
+    trace = Trace(content)
+    assert [trace.is_quantized(step.output) for step in trace.steps] == [False] * len(kept) + [True] * (
+        len(trace.steps) - len(kept))
+    assert tflite_file.operators(content)["QUANTIZE"] == 1
+    whole = convert.convert(folder, "int8", calibration, all_integer=False)
+    assert errors(content, model, tmp_path / "kept.tflite") < 0.2 < errors(whole, model, tmp_path / "whole.tflite")
+
+
+def test_files_of_two_models_are_refused(model):
+    folder, _, _ = model
+    dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    import tensorflow as tf
+
+    other = tf.lite.TFLiteConverter.from_keras_model(dense).convert()
+    with pytest.raises(ValueError, match="operators that stay float 0 are found"):
+        exact.with_exact(other, convert.convert(folder, "float32"), [NAME])
