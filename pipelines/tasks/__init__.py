@@ -9,6 +9,7 @@ from pipelines.tasks import (
     instance_segmentation,
     object_detection,
     semantic_segmentation,
+    series_classification,
     speech_recognition,
     tabular,
     text_classification,
@@ -17,4 +18,4 @@ from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
            "image_classification", "instance_segmentation", "object_detection", "semantic_segmentation",
-           "speech_recognition", "tabular", "text_classification"]
+           "series_classification", "speech_recognition", "tabular", "text_classification"]
