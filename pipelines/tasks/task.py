@@ -303,6 +303,10 @@ class Task(Entry):
         """
         return examples_in(path, features, index, like)
 
+    def seconds(self, index: Index) -> float | None:
+        """Return how long what an example is of lasts, of sound for instance; None where that is not known."""
+        return None
+
     def notes(self, data: Data) -> list[str]:
         """Return what is worth knowing of the data as ingest divided them, a line each."""
         return []
