@@ -32,6 +32,7 @@ from models import (
     pretrained,
     resnet,
     retinanet,
+    series_anomaly,
     series_recurrent,
     shufflenet,
     squeezenet,
@@ -57,6 +58,6 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "bui
            "convnext", "cut", "deeplab", "densenet", "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext",
            "fcn", "features", "ft_transformer", "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp",
            "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
-           "register", "resnet", "retinanet", "series_recurrent", "shufflenet", "squeezenet", "ssd", "tagger", "tcn",
-           "text_rnn", "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3",
-           "yolov8"]
+           "register", "resnet", "retinanet", "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd",
+           "tagger", "tcn", "text_rnn", "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter",
+           "wide_and_deep", "yolov3", "yolov8"]

@@ -52,6 +52,7 @@ PARAMETERS = {
     "tcn": (69_985, None),  # 70 K in the paper's table 1, the adding problem over 600 steps
     # the closed forms in test_series.py
     "nbeats": (25_224_704, None), "series_lstm": (16_961, None), "series_gru": (12_929, None),
+    "lstm_autoencoder": (12_708, 12_705), "lstm_predictor": (4_619, 4_616),
     # the closed forms in test_tables.py
     "mlp": (35_458, None), "wide_and_deep": (665_874, None), "ft_transformer": (894_913, None),
     "mobilevit_xxs": (None, 1_272_024), "mobilevit_xs": (None, 2_317_848), "mobilevit_s": (None, 5_578_632),
