@@ -20,7 +20,7 @@ EXPANSION = 4
 
 @register("conformer", task="speech_recognition", paper="https://arxiv.org/abs/2005.08100",
           at={"samples": 16_000, "rate": 16_000, "classes": 30})
-def conformer(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(mels=80),
+def conformer(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(mels=80, centred=True),
               depth: Annotated[int, Field(ge=1)] = 4, units: Annotated[int, Field(ge=2)] = 144,
               heads: Annotated[int, Field(ge=1)] = 4, kernel: Annotated[int, Field(ge=1)] = 31,
               dropout: blocks.Dropout = 0.1) -> keras.Model:

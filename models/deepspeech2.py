@@ -20,7 +20,7 @@ KERNELS, BANDS_BY = ((11, 41), (11, 21)), (2, 2)
 
 @register("deepspeech2", task="speech_recognition", paper="https://arxiv.org/abs/1512.02595",
           at={"samples": 16_000, "rate": 16_000, "classes": 30})
-def deepspeech2(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(mels=64),
+def deepspeech2(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(mels=64, centred=True),
                 filters: blocks.Filters = 32, cell: Cell = "lstm",
                 units: tuple[Annotated[int, Field(ge=1)], ...] = (128, 128),
                 stride: Annotated[int, Field(ge=1, le=4)] = 2, dropout: blocks.Dropout = 0.1) -> keras.Model:
