@@ -31,6 +31,7 @@ from pipelines.ingest.sources import (
     recordings,
     scikit_learn,
     table_file,
+    tfds_audio,
     tfds_source,
     tfrecord,
     voc,
@@ -41,5 +42,5 @@ from pipelines.ingest.sources.source import Source
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "box_table", "brain", "coco",
            "dicom", "faces_in_scenes", "gain", "identity_folder", "idx_files", "image_and_mask_folder",
            "image_folder", "image_table", "lfw_subset", "nifti", "noise", "nuclei", "recordings", "reverberation",
-           "scikit_learn", "spec_augment", "speed", "table_file", "tfds_source", "tfrecord", "time_shift", "voc",
-           "yolo"]
+           "scikit_learn", "spec_augment", "speed", "table_file", "tfds_audio", "tfds_source", "tfrecord",
+           "time_shift", "voc", "yolo"]
