@@ -7,6 +7,8 @@ import pytest
 import models
 from models import mel
 from models.front_end import FrontEnd
+from pipelines.features import audio_file
+from tests.conftest import ROOT
 
 RATE = 16_000
 
@@ -106,3 +108,17 @@ def test_a_model_with_a_front_end_is_saved_and_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(loaded(sounds())), np.asarray(model(sounds())))
+
+
+VOICES = ROOT / "data" / "speech" / "unpacked" / "usr" / "share" / "asterisk" / "sounds"
+
+
+@pytest.mark.skipif(not VOICES.is_dir(), reason="the voices are not here; make data-speech brings them")
+@pytest.mark.parametrize("form", ["rfft", "convolution"])
+def test_is_what_librosa_computes_of_people(form):
+    paths = sorted(VOICES.glob("*/vm-*.wav"))[::25]
+    assert len({path.parent for path in paths}) >= 4
+    for path in paths:
+        sound = audio_file.samples(path.read_bytes(), RATE)
+        theirs = by_librosa(sound, fft=512, frame=400, hop=160, mels=40, lowest=20)
+        assert abs(of(sound[None], form=form)[0] - theirs).max() < 1e-3
