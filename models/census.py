@@ -21,7 +21,7 @@ class Census:
     Args:
         parameters: all of them, moving statistics of batch normalization included.
         trainable: those that training changes.
-        multiply_adds: of one example, in convolutions and dense layers.
+        multiply_adds: of one example, in convolutions, dense and recurrent layers.
     """
 
     builder: Builder
@@ -31,13 +31,17 @@ class Census:
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Return the multiply-adds of one example in convolutions and dense layers, those of nested models included."""
+    """Return the multiply-adds of one example in convolutions, dense and recurrent layers, those of nested models
+    included."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             total += multiply_adds(layer)
         elif isinstance(layer, keras.layers.MultiHeadAttention):
             total += _attention(layer)
+        elif isinstance(layer, keras.layers.RNN):
+            weights = (layer.cell.kernel, layer.cell.recurrent_kernel)
+            total += layer.input.shape[1] * sum(math.prod(weight.shape) for weight in weights)
         elif (kernel := getattr(layer, "kernel", None)) is not None:
             # each position of a transposed convolution's input meets the whole kernel, else each of the output
             is_transposed = isinstance(layer, keras.layers.Conv2DTranspose)

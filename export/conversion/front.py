@@ -1,21 +1,24 @@
-"""The front of a model: what is done to each number that it takes, before numbers meet each other or a weight."""
+"""The ends of a model: what is done to each number that it takes, before numbers meet each other or a weight, and to
+each that it gives, once they have."""
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from etils import epy
 
 from export.tflite import file as tflite_file
-from export.tflite.trace import Trace
+from export.tflite.trace import Step, Trace
 
 with epy.lazy_imports():
     from ai_edge_litert import schema_py_generated as schema
 
-#: Operators that give a number for each that they take.
-ELEMENTWISE = {"ADD", "CAST", "DIV", "EQUAL", "EXPAND_DIMS", "MAXIMUM", "MINIMUM", "MUL", "NOT_EQUAL", "RELU",
-               "RESHAPE", "SELECT", "SELECT_V2", "SQUEEZE", "STRIDED_SLICE", "SUB"}
+#: Operators that give a number for each that they take, or, of a window of one unit, its mean.
+ELEMENTWISE = {"ADD", "CAST", "DIV", "EQUAL", "EXPAND_DIMS", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NOT_EQUAL", "RELU",
+               "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SQRT", "SQUARE", "SQUEEZE", "STRIDED_SLICE", "SUB"}
+#: Operators that bring numbers into other units.
+ARITHMETIC = {"ADD", "DIV", "MUL", "SUB"}
 
 
 def named(trace: Trace, layers: Collection[str]) -> list[int]:
@@ -36,11 +39,13 @@ def named(trace: Trace, layers: Collection[str]) -> list[int]:
 
 
 def operators(content: bytes) -> list[int]:
-    """Return the operators of a file's front, by their positions among the main graph's, counted from 0.
+    """Return the operators of a file that stay float where its inputs are real numbers, by their positions among the
+    main graph's, counted from 0.
 
-    They change real inputs number by number, with constants that are single numbers: scale them, or replace what is
-    missing. An integer file that keeps them float takes its inputs as they are, whatever their ranges, and NaN too,
-    which has no integer; all that follows is integer.
+    In front they change real inputs number by number, with constants that are single numbers: scale them, or replace
+    what is missing. An integer file that keeps them float takes its inputs as they are, whatever their ranges, and NaN
+    too, which has no integer; all that follows is integer. At the end they bring what the network says into the units
+    of the data where inputs are added to it, whose ranges would leave nothing of it in 8 bits.
 
     Args:
         content: a float32 TFLite file, or one with its ranges noted, see `export.conversion.int8.calibrate`.
@@ -58,4 +63,24 @@ def operators(content: bytes) -> list[int]:
         if math.prod(step.shape) <= max(math.prod(tflite_file.shape(graph.tensors[index])) for index in taken):
             front |= set(step.outputs)
             chosen.append(step.number)
-    return chosen
+    behind = _end(trace.steps, {int(index) for index in graph.outputs}, front, constants)
+    return chosen + [number for number in behind if number not in chosen]
+
+
+def _end(steps: Sequence[Step], outputs: Collection[int], front: Collection[int],
+         constants: Collection[int]) -> list[int]:
+    """Return the operators from where a number of the front is added to what the network says, on to the outputs; none
+    where there is no such place, or where two results of the network meet behind it."""
+    takers: dict[int, list[int]] = {}
+    for step in steps:
+        for index in step.inputs:
+            takers.setdefault(index, []).append(step.number)
+    end: list[Step] = []
+    for step in reversed(steps):
+        of_network = [index for index in step.inputs if index >= 0 and index not in front and index not in constants]
+        only_ends = all(output in outputs or (takers.get(output) and set(takers[output]) <= {one.number for one in end})
+                        for output in step.outputs)
+        if step.operator in ELEMENTWISE and len(set(of_network)) == 1 and only_ends:
+            end.append(step)
+    merging = [step.number for step in end if step.operator in ARITHMETIC and set(step.inputs) & set(front)]
+    return sorted(step.number for step in end if merging and step.number >= min(merging))

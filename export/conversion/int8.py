@@ -2,8 +2,9 @@
 quantize."""
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from etils import epy
 
@@ -12,7 +13,7 @@ from export.conversion import converter as converting
 from export.conversion import integer_io as integers
 from export.conversion.calibration import Calibration, one_by_one, representative
 from export.signature import Arrays
-from export.tflite import edit, lstm
+from export.tflite import edit, lstm, signatures
 from export.tflite import file as tflite_file
 from export.tflite.trace import Trace
 
@@ -24,12 +25,13 @@ with epy.lazy_imports():
 BINS = 2048
 
 
-def calibrate(source: Path, calibration: Calibration) -> bytes:
+def calibrate(source: Path, calibration: Calibration, *, apart: bool = False) -> bytes:
     """Return a float32 TFLite file whose activations have their ranges noted.
 
     Args:
         source: a folder that `export.conversion.convert.float_graph` wrote, or a float32 TFLite file.
         calibration: inputs out of the training set.
+        apart: note the range of each activation by itself, see `noted_apart`; it takes twice the time.
 
     Raises:
         ValueError: the graph has no such signature, or takes other inputs.
@@ -40,17 +42,59 @@ def calibrate(source: Path, calibration: Calibration) -> bytes:
     if source.is_file():
         if lstm.is_in(source.read_bytes()):
             raise ValueError(f"a float32 file with {lstm.KIND} cannot be calibrated; press it from the Keras model")
-        return bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
+        content = bytes(calibrator.Calibrator(source.read_bytes()).calibrate(examples))
+        return noted_apart(content, examples) if apart else content
     converter = tf.lite.TFLiteConverter.from_saved_model(str(source))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = examples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     converter._experimental_calibrate_only = True
-    calibrated = converting.run(converter)
-    if lstm.is_in(calibrated):  # its ranges are those under a bound that Keras does not have
-        calibrated = bytes(calibrator.Calibrator(lstm.without_bound(calibrated)).calibrate(examples))
-        return lstm.with_whole_ranges(calibrated, cells.reached(calibrated, calibration))
-    return calibrated
+    content = converting.run(converter)
+    has_cells = lstm.is_in(content)
+    if has_cells:  # its ranges are those under a bound that Keras does not have
+        content = bytes(calibrator.Calibrator(lstm.without_bound(content)).calibrate(examples))
+    if apart:
+        content = noted_apart(content, examples)
+    return lstm.with_whole_ranges(content, cells.reached(content, calibration)) if has_cells else content
+
+
+def with_one_range(calibrated: bytes, states: Collection[str]) -> bytes:
+    """Return a calibrated file in which what goes from one call to the next has one range, going in and out, so that an
+    app hands on integers as they are.
+
+    Args:
+        states: names of inputs of the main signature, and of the outputs that are the same later.
+    """
+    model = tflite_file.read(calibrated)
+    file, tensors = signatures.main(calibrated), model.subgraphs[0].tensors
+    for name in states:
+        both = [tensors[file.inputs[name].index].quantization, tensors[file.outputs[name].index].quantization]
+        low, high = min(float(one.min[0]) for one in both), max(float(one.max[0]) for one in both)
+        for one in both:
+            one.min, one.max = [low], [high]
+    return tflite_file.write(model)
+
+
+def noted_apart(calibrated: bytes, examples: Callable[[], Iterator[Any]]) -> bytes:
+    """Return a calibrated file whose ranges are those of its activations alone.
+
+    TensorFlow's calibrator runs additions and products in place, and takes what they leave for a value of the tensor
+    that they took: where a level of thousands is added to an answer of units, the answer's range becomes thousands, and
+    8 bits have nothing of it. With every activation among the outputs, none is written over.
+
+    Args:
+        examples: see `calibration.representative`.
+    """
+    from tensorflow.lite.python.optimize import calibrator
+
+    model = tflite_file.read(calibrated)
+    graph = model.subgraphs[0]
+    outputs = [int(index) for index in graph.outputs]
+    activations = dict.fromkeys(int(index) for operator in graph.operators for index in operator.outputs)
+    graph.outputs = np.array([*outputs, *(index for index in activations if index not in outputs)], np.int32)
+    noted = tflite_file.read(bytes(calibrator.Calibrator(tflite_file.write(model)).calibrate(examples)))
+    noted.subgraphs[0].outputs = np.array(outputs, np.int32)
+    return tflite_file.write(noted)
 
 
 def quantize(calibrated: bytes, *, per_channel: bool = True, keep_float: Collection[int] = (),

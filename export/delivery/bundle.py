@@ -35,7 +35,8 @@ METRICS = "metrics"
 
 def write(folder: Path, *, about: Description, signature: Signature, exported: Sequence[Exported], source: Path,
           samples: Sequence[golden_samples.Sample], card: str, recommended: Mapping[str, str],
-          rollback: str | None = None, metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> None:
+          rollback: str | None = None, metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+          files: Mapping[str, bytes] = MappingProxyType({})) -> None:
     """Fill a folder with the models, and all that an app needs to use and to check them.
 
     Args:
@@ -48,11 +49,15 @@ def write(folder: Path, *, about: Description, signature: Signature, exported: S
         recommended: kind of device to the name of the artifact to take there.
         rollback: the version that an app falls back to.
         metrics: of the artifacts that were measured, by their names.
+        files: what else an app needs to prepare inputs, by their paths in the folder.
     """
     about = about.model_copy(update={"signature": signature})
     folder.mkdir(parents=True)
     for target in dict.fromkeys(one.target for one in exported):
         shutil.copytree(source / target, folder / target)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
     if about.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in about.labels))
     models = [_described(one, folder / one.path, about) | ({METRICS: dict(metrics[one.name])}

@@ -16,6 +16,7 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "detection": {"pycocotools": "pycocotools", "skimage": "scikit-image"},
     "faces": {"skimage": "scikit-image"},
     "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
+    "series": {"statsmodels": "statsmodels"},
 }
 
 

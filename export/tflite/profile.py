@@ -83,7 +83,8 @@ def _cut_out(model: Any, operator: Any, unpacking: Mapping[int, Any]) -> bytes:
     """Return a file of one operator: its constants stay constants, with what unpacks them; its other inputs are the
     file's. One that computes by other graphs of the file comes with all of them."""
     operators = [*(unpacking[int(index)] for index in operator.inputs if int(index) in unpacking), operator]
-    used = sorted({int(index) for one in operators for index in (*one.inputs, *one.outputs) if index >= 0})
+    used = sorted({int(index) for one in operators for index in (*one.inputs, *one.outputs, *_inside(one))
+                   if index >= 0})
     single, graph = copy.copy(model), copy.copy(model.subgraphs[0])
     graph.tensors = [copy.copy(graph.tensors[index]) for index in used]
     graph.operators = [_renumbered(one, used) for one in operators]
@@ -105,14 +106,21 @@ def _renumbered(operator: Any, used: Sequence[int]) -> Any:
     own = copy.copy(operator)
     own.inputs = [used.index(int(index)) if index >= 0 else -1 for index in operator.inputs]
     own.outputs = [used.index(int(index)) for index in operator.outputs]
+    own.intermediates = [used.index(index) for index in _inside(operator)] or None
     return own
 
 
+def _inside(operator: Any) -> list[int]:
+    """Return the tensors that stand for results inside an operator."""
+    return [] if operator.intermediates is None else list(map(int, operator.intermediates))
+
+
 def _open_inputs(model: Any, graph: Any) -> list[int]:
-    """Return the tensors that the last operator takes, and that nothing in the graph gives."""
+    """Return the tensors that the last operator takes, and that nothing in the graph gives nor it remembers."""
     computed = {index for operator in graph.operators[:-1] for index in operator.outputs}
     taken = dict.fromkeys(index for index in graph.operators[-1].inputs if index >= 0 and index not in computed)
-    return [index for index in taken if not tflite_file.is_constant(model, graph.tensors[index])]
+    return [index for index in taken if not tflite_file.is_constant(model, graph.tensors[index])
+            and not graph.tensors[index].isVariable]
 
 
 def _keep_buffers(single: Any, graph: Any) -> None:

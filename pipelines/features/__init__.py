@@ -14,9 +14,11 @@ from pipelines.features import (
     number,
     outcome,
     scan,
+    series,
+    text,
     transcript,
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label",
-           "mask", "number", "outcome", "scan", "transcript"]
+__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
+           "number", "outcome", "scan", "series", "text", "transcript"]

@@ -25,15 +25,20 @@ from pipelines.ingest.sources import (
     image_and_mask_folder,
     image_folder,
     image_table,
+    json_lines,
     lfw_subset,
     nifti,
     nuclei,
     recordings,
     scikit_learn,
+    series_table,
+    statsmodels_series,
     table_file,
+    text_folder,
     tfds_audio,
     tfds_source,
     tfrecord,
+    vader,
     voc,
     yolo,
 )
@@ -41,6 +46,6 @@ from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "box_table", "brain", "coco",
            "dicom", "faces_in_scenes", "gain", "identity_folder", "idx_files", "image_and_mask_folder",
-           "image_folder", "image_table", "lfw_subset", "nifti", "noise", "nuclei", "recordings", "reverberation",
-           "scikit_learn", "spec_augment", "speed", "table_file", "tfds_audio", "tfds_source", "tfrecord",
-           "time_shift", "voc", "yolo"]
+           "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise", "nuclei", "recordings",
+           "reverberation", "scikit_learn", "series_table", "spec_augment", "speed", "statsmodels_series",
+           "table_file", "text_folder", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "vader", "voc", "yolo"]

@@ -39,7 +39,7 @@ def run(context: Context) -> str:
         source=context.inputs["export"], samples=_samples(context, data),
         card=model_card.write(recipe, data.index, context.evaluation(), exported, verified),
         recommended=recommended(exported, drops, unfit), rollback=recipe.package.rollback,
-        metrics={one.name: one.metrics for one in verified})
+        metrics={one.name: one.metrics for one in verified}, files=recipe.task.files(data))
     zipped = bundle.zip_up(folder, recipe.name)
     context.journal.metrics({"bytes.bundle": zipped.stat().st_size})
     context.journal.parameters({"bundle": zipped.name})

@@ -97,6 +97,8 @@ def verify_one(context: Context, exported: Exported) -> Done:
         verified.served = {protocol: serve_one(client, data, protocol, evaluated)
                            for protocol, client in serving_predictors(folder, context.recipe.name, data)}
     times = _latencies(context, data.task, predictor, {name: values[:1] for name, values in probe.items()})
+    if exported.seconds is not None:
+        times["real_time_factor"] = times["p50"] / 1000 / exported.seconds
     return Done(verified, times, asking.comparison.histogram, asking.samples)
 
 

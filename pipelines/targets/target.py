@@ -125,7 +125,8 @@ class FromVariants(Target):
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         encodings = {variant.title: variant.encoding for variant in variants}
         if self.variants is None:
-            first = {encoding: title for title, encoding in reversed(encodings.items())}
+            whole = [variant for variant in variants if not variant.streams]
+            first = {variant.encoding: variant.title for variant in reversed(whole)}
             chosen = [first[encoding] for encoding in self.takes[:2] if encoding in first]
         else:
             self._check_named(encodings)

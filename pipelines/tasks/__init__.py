@@ -3,15 +3,17 @@ from pipelines.tasks import (
     audio_classification,
     equivalence,
     face_recognition,
+    forecasting,
     image_classification,
     instance_segmentation,
     object_detection,
     semantic_segmentation,
     speech_recognition,
     tabular,
+    text_classification,
 )
 from pipelines.tasks.task import Task
 
-__all__ = ["Task", "audio_classification", "equivalence", "face_recognition", "image_classification",
-           "instance_segmentation", "object_detection", "semantic_segmentation", "speech_recognition",
-           "tabular"]
+__all__ = ["Task", "audio_classification", "equivalence", "face_recognition", "forecasting", "image_classification",
+           "instance_segmentation", "object_detection", "semantic_segmentation", "speech_recognition", "tabular",
+           "text_classification"]

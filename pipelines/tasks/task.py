@@ -258,8 +258,7 @@ class Task(Entry):
         return None
 
     def decided(self, targets: Arrays) -> np.ndarray | None:
-        """Return what `decision` would be were the targets answered, where they are not that by themselves; None where
-        there is no such thing."""
+        """Return the `decision` that the targets are, where they are not that by themselves; None where none is."""
         return None
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
@@ -271,6 +270,10 @@ class Task(Entry):
         """Return the class names that the files, their metadata and labels.txt carry; none where the task has no
         classes."""
         return next((index.names(target) for target in index.targets if index.names(target)), [])
+
+    def files(self, data: Data) -> Mapping[str, bytes]:
+        """Return what a bundle has beside the models for an app to prepare their inputs, by file name."""
+        return {}
 
     def compared(self, index: Index, given: Collection[str]) -> Compared:
         """Return how a file that gives these outputs is held against the trained model: by default by what the network
@@ -299,6 +302,10 @@ class Task(Entry):
             like: the source that the model learnt from, where it is known.
         """
         return examples_in(path, features, index, like)
+
+    def seconds(self, index: Index) -> float | None:
+        """Return how long what an example is of lasts, of sound for instance; None where that is not known."""
+        return None
 
     def notes(self, data: Data) -> list[str]:
         """Return what is worth knowing of the data as ingest divided them, a line each."""

@@ -201,7 +201,8 @@ class _CandidateBuilder:
 
     def _calibrated(self) -> bytes:
         return self._once("calibrated", lambda: int8.with_best_ranges(
-            int8.calibrate(self.context.integer_graph, self._calibration), self._inputs))
+            int8.calibrate(self.context.integer_graph, self._calibration, apart=self.context.data.real_inputs),
+            self._inputs))
 
     def _better(self) -> bytes:
         return self._once("better", lambda: bias_correction.corrected(

@@ -112,7 +112,7 @@ class Int8(Calibrated, name="int8"):
             content = context.int8(graph, calibration, per_channel=self.per_channel, integer_io=integer_io,
                                    all_integer=self.all_integer or None)
         else:
-            calibrated = int8.calibrate(graph, calibration)
+            calibrated = int8.calibrate(graph, calibration, apart=context.data.real_inputs)
             if self.ranges == "mse":
                 calibrated = int8.with_best_ranges(calibrated, default_inputs(calibration))
             kept = {*self.keep_float, *context.front(calibrated)}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from etils import epy
-from pydantic import Field, model_validator
 
 from export.conversion import convert, exact, front, int8, unrolled
 from export.encodings import ENCODINGS
@@ -22,17 +21,17 @@ from models import front_end
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.engine.store import whole
-from pipelines.entries import Entry, Named, Section
+from pipelines.entries import Entry, Named
 from pipelines.errors import UserError
 from pipelines.ingest.data import Data, set_seed
 from pipelines.training import loop
-from pipelines.training.distillation import Distillation
 from pipelines.training.distribution import Distribution
 from pipelines.training.learners.distilled import distilled
 from pipelines.training.optimizers import Adam
 from pipelines.training.schedules import Cosine
 from pipelines.training.section import TrainSection
 from pipelines.variants.record import VariantRecord, zipped_size
+from pipelines.variants.settings import Calibration, Learning
 
 with epy.lazy_imports():
     import keras
@@ -46,37 +45,6 @@ if TYPE_CHECKING:
 
 #: What an int8 file of a task with real inputs is.
 REAL_INPUTS = "weights and activations in 8-bit integers, real numbers in and out"
-
-
-class Calibration(Section):
-    """The training examples that integer variants find ranges with. A bare number means `examples`.
-
-    Args:
-        examples: how many.
-        balanced: as many of each class; otherwise as they come.
-    """
-
-    examples: int = Field(200, ge=1)
-    balanced: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def read_number(cls, value: Any) -> Any:
-        return {"examples": value} if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-class Learning(Section):
-    """How a variant that trains goes on from the trained model. Loss, data and augmentation are the recipe's.
-
-    Args:
-        epochs: passes over the training split.
-        rate: peak of the learning rate, which falls along a cosine.
-        distill: the float model teaches; not where it is null.
-    """
-
-    epochs: int = Field(3, ge=1)
-    rate: float = Field(1e-4, gt=0)
-    distill: Distillation | None = None
 
 
 @dataclasses.dataclass
@@ -212,7 +180,7 @@ class VariantContext:
                 return make(all_integer=True)
             except Exception:  # of several classes, some of them the converter's own
                 return self._partly_integer(make(all_integer=False), strict=all_integer is True)
-        calibrated = int8.calibrate(graph, calibration)
+        calibrated = int8.calibrate(graph, calibration, apart=True)
         return int8.quantize(calibrated, per_channel=per_channel, keep_float=self.front(calibrated),
                              integer_io=integer_io)
 
@@ -312,6 +280,8 @@ class Variant(Named, Entry):
     learns: ClassVar[bool] = False
     #: Whether the operators of its file can be compared with those of the trained model.
     explained: ClassVar[bool] = False
+    #: Whether its file is asked a few steps of a sequence at a time, and gives what it remembers.
+    streams: ClassVar[bool] = False
 
     @property
     def encoding(self) -> str:

@@ -56,3 +56,44 @@ def test_a_file_with_its_front_in_float_takes_years_and_missing_numbers(model, t
             answers = open_predictor(tmp_path / f"{name}.tflite").predict(given)["value"]
         errors[name] = abs(answers - expected).max() / expected.std()
     assert errors["front"] < 0.1 < 0.5 < errors["integer"]
+
+
+@pytest.fixture(scope="module")
+def levelled(tmp_path_factory):
+    """Return the folder of a graph that adds a window's last number, in thousands, to what its network says in units;
+    its calibration, and what the model answers."""
+    keras.utils.set_random_seed(0)
+    window = keras.Input((8,), name="window")
+    level = window[:, -1:]
+    x = keras.layers.Dense(4)(keras.layers.Dense(16, "relu")((window - level) * 0.5))
+    model = keras.Model({"window": window}, {"ahead": (x + level) * 10.0 + 3.0})
+    signature = Signature(inputs=(Tensor(name="window", dtype="float32", shape=(8,)),),
+                          outputs=(Tensor(name="ahead", dtype="float32", shape=(4,)),))
+    folder = tmp_path_factory.mktemp("levelled") / "graph"
+    convert.float_graph(model, lambda written: [graph.function(written, signature)], folder)
+    generator = np.random.default_rng(0)
+    windows = generator.normal(0, 1, (COUNT, 8)) + generator.uniform(0, 5000, (COUNT, 1))
+    given = {"window": windows.astype("float32")}
+    return folder, [("serving_default", given)], np.asarray(model.predict(given, verbose=0)["ahead"])
+
+
+def test_the_end_is_float_where_an_input_is_added_to_what_the_network_says(levelled, tmp_path):
+    folder, ((_, given),), expected = levelled
+    calibrated = int8.calibrate(folder, [("serving_default", given)], apart=True)
+    steps = Trace(calibrated).steps
+    kept = [steps[number].operator for number in sorted(front.operators(calibrated))]
+    assert kept == ["STRIDED_SLICE", "SUB", "ADD", "MUL", "ADD"]
+    (tmp_path / "end.tflite").write_bytes(int8.quantize(calibrated, keep_float=front.operators(calibrated)))
+    answers = open_predictor(tmp_path / "end.tflite").predict(given)["ahead"]
+    said = expected - 10 * given["window"][:, -1:] - 3
+    assert abs(answers - expected).max() < said.std() / 10
+
+
+def test_the_range_of_an_answer_is_not_that_of_what_is_added_to_it(levelled):
+    folder, given, _ = levelled
+    highest = {}
+    for apart in (False, True):
+        trace = Trace(int8.calibrate(folder, given, apart=apart))
+        answer = [step.output for step in trace.steps if step.operator == "FULLY_CONNECTED"][-1]
+        highest[apart] = float(trace.tensors[answer].quantization.max[0])
+    assert highest[True] < 10 < 1000 < highest[False]  # the calibrator's own

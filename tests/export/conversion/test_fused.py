@@ -7,7 +7,7 @@ from export.conversion import convert, fused
 from export.keras_models import graph
 from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
-from export.tflite import lstm
+from export.tflite import lstm, profile
 from pipelines.tools.inspect_model import functions_of
 
 L = keras.layers
@@ -162,6 +162,12 @@ def test_finishing_twice_changes_nothing(files):
     assert tflite_file.operators(lstm.finished(content)) == tflite_file.operators(content)
 
 
+@pytest.mark.parametrize("encoding", ["float32", "int8"])
+def test_operators_are_timed_on_their_own(files, encoding):
+    times = profile.by_kind(profile.operator_times(files[encoding].path.read_bytes(), runs=2))
+    assert times[lstm.KIND] > 0
+
+
 def test_weights_alone_in_integers(tmp_path, files):
     model = stacked()
     predictor = converted(model, tmp_path, "int8_weights")
@@ -250,46 +256,6 @@ def test_cells_and_both_directions(tmp_path, layers, count):
     predictor = converted(model, tmp_path)
     assert lstms(predictor) == count
     np.testing.assert_allclose(answers(predictor, given), of_keras(model, given), atol=1e-6)
-
-
-def masked_models():
-    sequences = [lambda: [L.LSTM(5, return_sequences=True), L.LSTM(4, return_sequences=True)],
-                 lambda: [L.LSTM(5, return_sequences=True), L.LSTM(4)],
-                 lambda: [*both_ways("concat"), *both_ways("concat", False)],
-                 lambda: [*both_ways("concat")],
-                 lambda: [L.LSTM(4, go_backwards=True, return_sequences=True)],
-                 lambda: [L.RNN([L.LSTMCell(4), L.LSTMCell(3)], go_backwards=True)],
-                 lambda: [L.LSTM(4, return_sequences=True, zero_output_for_mask=True)],
-                 lambda: [L.LSTM(4, return_sequences=True), L.GlobalAveragePooling1D()]]
-    return [lambda layers=layers: [L.Masking(0.0), *layers()] for layers in sequences]
-
-
-@pytest.mark.parametrize("layers", masked_models())
-def test_masked_sequences_of_every_length(tmp_path, layers):
-    """None of the steps, one, and so on to all of them; what Keras gives in masked steps is given too."""
-    steps = 6
-    model = functional(layers(), steps)
-    given = np.where(np.tri(steps + 1, steps, -1, dtype=bool)[..., None], SEQUENCES[:steps + 1, :steps], 0)
-    given = given.astype("float32")
-    if isinstance(model.layers[-1], L.GlobalAveragePooling1D):
-        given = given[1:]  # of nothing there is no mean
-    predictor = converted(model, tmp_path)
-    assert lstms(predictor) >= 1 and "WHILE" not in tflite_file.operators(predictor.path.read_bytes())
-    np.testing.assert_allclose(answers(predictor, given), of_keras(model, given), atol=2e-6)
-
-
-def test_masked_tokens_in_integers(tmp_path):
-    keras.utils.set_random_seed(3)
-    tokens = keras.Input((STEPS,), dtype="int32", name="x")
-    x = L.Embedding(30, FEATURES, mask_zero=True)(tokens)
-    x = L.Bidirectional(L.LSTM(10, return_sequences=True))(x)
-    model = keras.Model(tokens, {"y": L.Dense(3)(L.Bidirectional(L.LSTM(10))(x))})
-    lengths = RNG.integers(1, STEPS + 1, 60)
-    given = np.where(np.arange(STEPS) < lengths[:, None], RNG.integers(1, 30, (60, STEPS)), 0).astype("int32")
-    expected = of_keras(model, given)
-    predictor = converted(model, tmp_path, "int8", given[:40])
-    assert lstms(predictor) == 4 and tflite_file.float_tensors(predictor.path.read_bytes()) == []
-    assert np.abs(answers(predictor, given) - expected).mean() < 0.05 * expected.std()
 
 
 HINDRANCES = [

@@ -1,0 +1,188 @@
+// Cuts text into tokens, as the model of this bundle was trained to. Assets: tokenizer.json (of this bundle).
+// It does what code/python/tokenizer.py does, line by line.
+import org.json.JSONArray
+import org.json.JSONObject
+
+/**
+ * The tokenizer of a model.
+ *
+ * @param said what tokenizer.json says.
+ */
+class Tokenizer(private val said: Said) {
+    /** What tokenizer.json says. */
+    class Said(
+        val kind: String, val lower: Boolean, val length: Int, val ends: Boolean, val charactersPerToken: Int, val longest: Int, val inside: String,
+        val starts: IntArray, val kinds: IntArray, val capitals: IntArray, val small: IntArray, val vocabulary: List<String>, val scores: FloatArray,
+    )
+
+    private val most = said.length * said.charactersPerToken
+    private val small = said.capitals.indices.associate { said.capitals[it] to said.small[it] }
+    private val numbers = said.vocabulary.withIndex().associate { (number, name) -> name to number }
+    private val special = said.vocabulary.size - said.scores.size
+    private val unknownScore = if (said.scores.isEmpty()) 0f else said.scores.min() - PENALTY
+
+    /** Returns a text's tokens, filled up to the model's length. */
+    fun tokens(text: String): IntArray {
+        var found = numbersOf(pointsOf(text)).take(said.length - if (said.ends) 2 else 0)
+        if (said.ends) found = listOf(START) + found + END
+        return IntArray(said.length) { found.getOrElse(it) { PADDING } }
+    }
+
+    private fun numbersOf(points: IntArray): List<Int> = when (said.kind) {
+        "character" -> points.map { numbers[string(intArrayOf(it))] ?: UNKNOWN }
+        "word" -> wordsOf(points).map { numbers[string(it)] ?: UNKNOWN }
+        "wordpiece" -> wordsOf(points).flatMap { longestFirst(it) }
+        else -> {
+            val found = spaced(points).flatMap { if (said.kind == "bpe") merged(it) else likeliest(it) }
+            found.filterIndexed { at, number -> number != UNKNOWN || at == 0 || found[at - 1] != UNKNOWN }
+        }
+    }
+
+    /** Returns the characters that are looked at, without capitals where these do not count. */
+    private fun pointsOf(text: String): IntArray {
+        val points = ArrayList<Int>()
+        var at = 0
+        while (at < text.length && points.size < most) {
+            val point = text.codePointAt(at)
+            at += Character.charCount(point)
+            points.add(if (point in 0xD800..0xDFFF) REPLACEMENT else point)
+        }
+        return IntArray(points.size) { if (said.lower) small[points[it]] ?: points[it] else points[it] }
+    }
+
+    private fun kindOf(point: Int): Int {
+        if (point == REPLACEMENT) return APART
+        val place = said.starts.binarySearch(point)
+        return said.kinds[if (place >= 0) place else -place - 2]
+    }
+
+    /** Returns runs of letters, marks and digits, and every other character that is not white space. */
+    private fun wordsOf(points: IntArray): List<IntArray> {
+        val words = ArrayList<ArrayList<Int>>()
+        var before = APART
+        for (point in points) {
+            val kind = kindOf(point)
+            if (kind == ALONE || (kind == PART && before != PART)) words.add(arrayListOf(point))
+            else if (kind == PART) words.last().add(point)
+            before = kind
+        }
+        return words.map { it.toIntArray() }
+    }
+
+    /** Returns what stands between white space, each behind a mark. */
+    private fun spaced(points: IntArray): List<IntArray> {
+        val words = ArrayList<ArrayList<Int>>()
+        var apart = true
+        for (point in points) {
+            if (kindOf(point) == APART || point == MARK) {
+                apart = true
+                continue
+            }
+            if (apart) words.add(arrayListOf(MARK))
+            words.last().add(point)
+            apart = false
+        }
+        return words.map { it.toIntArray() }
+    }
+
+    /** Returns the number of the piece of so many characters, or null. */
+    private fun numberOf(word: IntArray, start: Int, size: Int, before: String = ""): Int? {
+        if (size > said.longest || start + size > word.size) return null
+        return numbers[before + string(word, start, size)]
+    }
+
+    private fun longestFirst(word: IntArray): List<Int> {
+        val result = ArrayList<Int>()
+        var start = 0
+        while (start < word.size) {
+            val before = if (start > 0) said.inside else ""
+            val size = (minOf(said.longest, word.size - start) downTo 1).firstOrNull { numberOf(word, start, it, before) != null }
+            result.add(numberOf(word, start, size ?: return listOf(UNKNOWN), before)!!)
+            start += size
+        }
+        return result
+    }
+
+    private fun merged(word: IntArray): List<Int> {
+        val ends = (0..word.size).toMutableList() // where pieces begin, and the end of the word
+        while (true) {
+            var best = Float.NEGATIVE_INFINITY
+            var place = 0
+            for (position in 0 until ends.size - 2) {
+                val score = scoreOf(numberOf(word, ends[position], ends[position + 2] - ends[position]))
+                if (score != null && score > best) {
+                    best = score
+                    place = position + 1
+                }
+            }
+            if (place == 0) return ends.zipWithNext { first, end -> known(word, first, end) }
+            ends.removeAt(place)
+        }
+    }
+
+    private fun likeliest(word: IntArray): List<Int> {
+        val totals = FloatArray(word.size + 1)
+        val sizes = IntArray(word.size + 1)
+        for (end in 1..word.size) {
+            var best = Float.NEGATIVE_INFINITY
+            for (size in minOf(said.longest, end) downTo 1) {
+                val score = scoreOf(numberOf(word, end - size, size)) ?: if (size == 1) unknownScore else continue
+                if (totals[end - size] + score > best) {
+                    best = totals[end - size] + score
+                    sizes[end] = size
+                }
+            }
+            totals[end] = best
+        }
+        val result = ArrayList<Int>()
+        var end = word.size
+        while (end > 0) {
+            result.add(known(word, end - sizes[end], end))
+            end -= sizes[end]
+        }
+        return result.reversed()
+    }
+
+    private fun scoreOf(number: Int?): Float? = if (number == null || number < special) null else said.scores[number - special]
+
+    private fun known(word: IntArray, first: Int, end: Int): Int = numberOf(word, first, end - first)?.takeIf { it >= special } ?: UNKNOWN
+
+    companion object {
+        private const val APART = 0
+        private const val PART = 1
+        private const val ALONE = 2
+        private const val PADDING = 0
+        private const val UNKNOWN = 1
+        private const val START = 2
+        private const val END = 3
+        private const val REPLACEMENT = 0xFFFD
+        private const val MARK = 0x2581
+
+        /** A character that is no piece counts as so much less likely than the rarest piece. */
+        private const val PENALTY = 10f
+
+        /** Returns the tokenizer that a bundle's tokenizer.json describes: context.assets.open("tokenizer.json").reader().readText(). */
+        fun of(content: String): Tokenizer {
+            val said = JSONObject(content)
+            val characters = said.getJSONObject("characters")
+            val names = said.getJSONArray("vocabulary")
+            val scores = said.optJSONArray("scores") ?: JSONArray()
+            return Tokenizer(
+                Said(
+                    said.getString("kind"), said.getBoolean("lower"), said.getInt("length"), said.getBoolean("ends"), said.optInt("characters_per_token", 1),
+                    said.optInt("longest", 0), said.optString("inside", ""), ints(characters, "starts"), ints(characters, "kinds"),
+                    ints(characters, "capitals"), ints(characters, "small"), List(names.length()) { names.getString(it) },
+                    FloatArray(scores.length()) { scores.getDouble(it).toFloat() },
+                )
+            )
+        }
+
+        private fun ints(said: JSONObject, name: String): IntArray = said.getJSONArray(name).let { values -> IntArray(values.length()) { values.getInt(it) } }
+
+        private fun string(points: IntArray, start: Int = 0, size: Int = points.size): String {
+            val text = StringBuilder()
+            for (at in start until start + size) text.appendCodePoint(points[at])
+            return text.toString()
+        }
+    }
+}

@@ -1,0 +1,142 @@
+"""The tokenizers that a bundle brings for apps: the same tokens as the model's own, whatever the text."""
+import importlib.util
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tree_sitter_kotlin
+import tree_sitter_swift
+
+from export.delivery.snippets import TEMPLATES
+from pipelines.features.feature import Field
+from pipelines.features.text import Text
+from pipelines.features.tokenizers.character import Character
+from pipelines.features.tokenizers.sentencepiece import Bpe, SentencePiece
+from pipelines.features.tokenizers.word import Word
+from pipelines.features.tokenizers.wordpiece import WordPiece
+from tests.export.delivery.test_snippets import parsed
+from tests.pipelines.features.tokenizers.odd_strings import odd, real
+
+FOLDER = TEMPLATES / "text"
+FEATURES = {
+    "word": Text(tokenizer=Word(most=800), length=24), "word_as_written": Text(tokenizer=Word(lower=False), length=12,
+                                                                               ends=True),
+    "character": Text(tokenizer=Character(), length=40), "wordpiece": Text(tokenizer=WordPiece(most=700), length=24),
+    "bpe": Text(tokenizer=Bpe(most=700), length=24, ends=True),
+    "sentencepiece": Text(tokenizer=SentencePiece(most=700), length=24)}
+#: What the app's JSON parser is called, as Android's documentation gives it.
+JSON = """package org.json
+class JSONArray {
+    fun length(): Int = 0
+    fun getInt(index: Int): Int = 0
+    fun getDouble(index: Int): Double = 0.0
+    fun getString(index: Int): String = ""
+}
+class JSONObject(content: String) {
+    fun getJSONObject(name: String): JSONObject = this
+    fun getJSONArray(name: String): JSONArray = JSONArray()
+    fun optJSONArray(name: String): JSONArray? = null
+    fun getString(name: String): String = ""
+    fun optString(name: String, otherwise: String): String = otherwise
+    fun getInt(name: String): Int = 0
+    fun optInt(name: String, otherwise: Int): Int = otherwise
+    fun getBoolean(name: String): Boolean = false
+}
+"""
+#: Reads what the Python below writes: fields a line each, then strings as code points.
+PROGRAM = """import java.io.File
+fun main(files: Array<String>) = files.forEach { file ->
+    val lines = File(file).readLines()
+    val ints = { at: Int -> lines[at].split(" ").filter { it.isNotEmpty() }.map { it.toInt() }.toIntArray() }
+    val text = { at: Int -> ints(at).joinToString("") { String(Character.toChars(it)) } }
+    val names = lines[11].toInt()
+    val scores = lines[12].split(" ").filter { it.isNotEmpty() }.map { it.toFloat() }.toFloatArray()
+    val said = Tokenizer.Said(
+        lines[0], lines[1] == "true", lines[2].toInt(), lines[3] == "true", lines[4].toInt(), lines[5].toInt(),
+        lines[6], ints(7), ints(8), ints(9), ints(10), List(names) { text(13 + it) }, scores)
+    val tokenizer = Tokenizer(said)
+    for (at in 13 + names until lines.size) println(tokenizer.tokens(text(at)).joinToString(" "))
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    texts = [text.encode() for text in real(600)]
+    return {name: feature.learn(Field(kind="text"), texts) for name, feature in FEATURES.items()}
+
+
+def expected(feature, learnt, strings):
+    """Return the tokens that a served graph makes, (strings, length)."""
+    dataset = tf.data.Dataset.from_tensor_slices([text.encode() for text in strings])
+    decoded = dataset.map(lambda text: feature.decode(text, learnt), num_parallel_calls=2).batch(len(strings))
+    return next(iter(decoded)).numpy()
+
+
+def shipped():
+    """Return the module that a bundle brings."""
+    spec = importlib.util.spec_from_file_location("shipped_tokenizer", FOLDER / "tokenizer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", FEATURES)
+def test_python_makes_the_same_tokens(learnt, name, count):
+    strings = [*real(count // 2), *odd(count - count // 2)]
+    tokenizer = shipped().Tokenizer(json.loads(json.dumps(FEATURES[name].described(learnt[name]))))
+    tokens = expected(FEATURES[name], learnt[name], strings)
+    for text, row in zip(strings, tokens.tolist(), strict=True):
+        assert tokenizer.tokens(text) == row, repr(text)
+
+
+def test_python_reads_the_bundles_file(learnt, tmp_path):
+    content = json.dumps(FEATURES["bpe"].described(learnt["bpe"]), ensure_ascii=False)
+    (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
+    tokens = shipped().Tokenizer.read(tmp_path).tokens("so good")
+    assert len(tokens) == 24 and tokens[0] == 2 and 3 in tokens
+
+
+def test_lone_surrogates_stand_between_words(learnt):
+    tokenizer = shipped().Tokenizer(FEATURES["word"].described(learnt["word"]))
+    assert tokenizer.tokens("good\ud800film") == tokenizer.tokens("good film")
+
+
+def test_kotlin_and_swift_are_whole():
+    assert parsed(FOLDER / "Tokenizer.kt", tree_sitter_kotlin.language()) == []
+    assert parsed(FOLDER / "Tokenizer.swift", tree_sitter_swift.language()) == []
+
+
+def written(said, strings):
+    """Return what the Kotlin program reads."""
+    characters = said["characters"]
+    listed = [[ord(character) for character in text] for text in (*said["vocabulary"], *strings)]
+    lines = [said["kind"], str(said["lower"]).lower(), said["length"], str(said["ends"]).lower(),
+             said.get("characters_per_token", 1), said.get("longest", 0), said.get("inside", ""),
+             *(" ".join(map(str, characters[name])) for name in ("starts", "kinds", "capitals", "small")),
+             len(said["vocabulary"]), " ".join(map(repr, said.get("scores", []))),
+             *(" ".join(map(str, points)) for points in listed)]
+    return "\n".join(map(str, lines)) + "\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("kotlinc") is None, reason="no Kotlin compiler")
+def test_kotlin_makes_the_same_tokens(learnt, tmp_path):
+    strings = [*real(5000), *odd(5000)]
+    (tmp_path / "Json.kt").write_text(JSON)
+    (tmp_path / "Main.kt").write_text(PROGRAM)
+    for name, feature in FEATURES.items():
+        (tmp_path / name).write_text(written(feature.described(learnt[name]), strings))
+    done = subprocess.run(["kotlinc", str(FOLDER / "Tokenizer.kt"), "Json.kt", "Main.kt", "-include-runtime", "-d",
+                           "app.jar"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "error:" not in done.stderr, done.stderr
+    printed = subprocess.run(["java", "-cp", "app.jar", "MainKt", *FEATURES], cwd=tmp_path, capture_output=True,
+                             text=True, check=True).stdout.splitlines()
+    for number, (name, feature) in enumerate(FEATURES.items()):
+        rows = [list(map(int, line.split())) for line in printed[number * len(strings):(number + 1) * len(strings)]]
+        wrong = np.flatnonzero((np.array(rows) != expected(feature, learnt[name], strings)).any(axis=1))
+        assert not len(wrong), (name, [strings[position] for position in wrong[:3]])
