@@ -98,6 +98,12 @@ def test_a_file_is_predicted(tones):
     said = run_here("predict", "runs/tones/latest", *sounds, cwd=folder)
     lines = said.out.splitlines()
     assert [line.split()[1] for line in lines] == list(KINDS), said.out + said.err
+    (folder / "mine").mkdir()
+    none = run_here("predict", "runs/tones/latest", "mine", cwd=folder)
+    assert none.code == 2 and "mine: has no recordings in it" in none.out + none.err
+    (folder / "mine" / "one.wav").write_bytes(sounds[0].read_bytes())
+    of_folder = run_here("predict", "runs/tones/latest", "mine", cwd=folder)
+    assert of_folder.out.split()[:2] == ["mine/one.wav", KINDS[0]]
 
 
 @pytest.mark.slow
