@@ -28,6 +28,7 @@ from pipelines.ingest.sources import (
     statsmodels_series,
     table_file,
     text_folder,
+    tfds_audio,
     tfds_source,
     tfrecord,
     ts_file,
@@ -41,4 +42,4 @@ __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_po
            "conll", "dicom", "faces_in_scenes", "gain", "identity_folder", "idx_files", "image_and_mask_folder",
            "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise", "nuclei", "recordings",
            "reverberation", "scikit_learn", "series_table", "spec_augment", "speed", "statsmodels_series", "table_file",
-           "text_folder", "tfds_source", "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]
+           "text_folder", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]
