@@ -13,6 +13,7 @@ from pipelines.features import (
     mask,
     number,
     outcome,
+    running_text,
     scan,
     series,
     text,
@@ -21,4 +22,4 @@ from pipelines.features import (
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "scan", "series", "text", "transcript"]
+           "number", "outcome", "running_text", "scan", "series", "text", "transcript"]

@@ -6,6 +6,7 @@ from pipelines.tasks import (
     forecasting,
     image_classification,
     instance_segmentation,
+    language_model,
     object_detection,
     semantic_segmentation,
     speech_recognition,
@@ -15,5 +16,5 @@ from pipelines.tasks import (
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "audio_classification", "equivalence", "face_recognition", "forecasting", "image_classification",
-           "instance_segmentation", "object_detection", "semantic_segmentation", "speech_recognition", "tabular",
-           "text_classification"]
+           "instance_segmentation", "language_model", "object_detection", "semantic_segmentation", "speech_recognition",
+           "tabular", "text_classification"]
