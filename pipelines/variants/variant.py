@@ -297,11 +297,14 @@ class Variant(Named, Entry):
         """Return the file. Raises ValueError where it cannot be made."""
         raise NotImplementedError
 
+    def finished(self, context: VariantContext) -> bytes:
+        """Return the file, whose layers that stay float are as exact as they were trained. Raises ValueError."""
+        content = self.content(context)
+        return content if self.encoding == "float32" else context.with_exact_front(content)
+
     def make(self, context: VariantContext, path: Path) -> VariantRecord:
         """Write the file; return what was made."""
-        content = self.content(context)
-        if self.encoding != "float32":
-            content = context.with_exact_front(content)
+        content = self.finished(context)
         with whole(path) as beside:
             beside.write_bytes(content)
         details = dict(context.details)
@@ -309,6 +312,8 @@ class Variant(Named, Entry):
         summary = details.pop("summary", self.summary)
         if kept := details.get("stays_float"):
             summary += f"; {', '.join(kept)} float"
+        if details.get("looped"):
+            summary += "; recurrent layers in a loop of integers"
         if details.get("unrolled"):
             summary += "; recurrent layers gate by gate, without loops"
         return VariantRecord(
