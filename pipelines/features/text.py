@@ -32,8 +32,9 @@ LINE, LINES = 28, 8
 
 
 class Text(Feature, name="text", shorthand="tokenizer"):
-    """A text as the numbers of its tokens, filled up with 0 to a fixed length; 1 stands for what is not in the
-    vocabulary, which is learnt from the training texts alone.
+    """A text as the numbers of its tokens, filled up with 0 to a fixed length.
+
+    1 stands for what is not in the vocabulary, which is learnt from the training texts alone.
 
     Args:
         field: what the source calls it; `text` where not given.

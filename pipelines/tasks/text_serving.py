@@ -28,15 +28,15 @@ def of_text(function: Function, data: Data) -> Function:
                    if tensor.name in names else tensor for tensor in function.signature.inputs)
 
     def call(**tensors: Any) -> dict[str, Any]:
-        given = {}
+        taken = {}
         for tensor in function.signature.inputs:
             if tensor.name not in names:
-                given[tensor.name] = tensors[tensor.name]
+                taken[tensor.name] = tensors[tensor.name]
                 continue
             feature, learnt = data.features[tensor.name], data.index.learnt[tensor.name]
-            given[tensor.name] = tf.map_fn(lambda one, feature=feature, learnt=learnt: feature.decode(one, learnt),
+            taken[tensor.name] = tf.map_fn(lambda one, feature=feature, learnt=learnt: feature.decode(one, learnt),
                                            tensors[names[tensor.name]],
                                            fn_output_signature=tf.TensorSpec(tensor.shape, tensor.dtype))
-        return function.call(**given)
+        return function.call(**taken)
 
     return Function(function.signature.model_copy(update={"name": SIGNATURE, "inputs": inputs}), call)

@@ -56,10 +56,10 @@ class Tokenizer:
 
     def tokens(self, text: str) -> list[int]:
         """Return a text's tokens, filled up to the model's length."""
-        found = self._numbers(self._points(text))[:self.length - 2 * self.ends]
+        numbers = self._numbers(self._points(text))[:self.length - 2 * self.ends]
         if self.ends:
-            found = [START, *found, END]
-        return found + [PADDING] * (self.length - len(found))
+            numbers = [START, *numbers, END]
+        return numbers + [PADDING] * (self.length - len(numbers))
 
     def _numbers(self, points: Points) -> list[int]:
         if self.kind == "character":
@@ -125,11 +125,11 @@ class Tokenizer:
         while start < len(word):
             before = self.inside if start else ""
             sizes = range(min(self.longest, len(word) - start), 0, -1)
-            found = next((size for size in sizes if self._number(word, start, size, before) is not None), 0)
-            if not found:
+            size = next((size for size in sizes if self._number(word, start, size, before) is not None), 0)
+            if not size:
                 return [UNKNOWN]
-            numbers.append(self.numbers[before + _string(word[start:start + found])])
-            start += found
+            numbers.append(self.numbers[before + _string(word[start:start + size])])
+            start += size
         return numbers
 
     def _merged(self, word: Points) -> list[int]:

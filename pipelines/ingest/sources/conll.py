@@ -26,11 +26,11 @@ BETWEEN = re.compile(f"[{SPACES}]+")
 
 
 class Conll(TableFile, name="conll", shorthand="path"):
-    """Tagged texts in CoNLL's format (Tjong Kim Sang and De Meulder, 2003): in each line a word and, behind tabs or
-    spaces, its tag; an empty line ends a text.
+    """Tagged texts in CoNLL's format: a word and its tag in each line, an empty line behind each text.
 
-    `text` are the words and `tags` the tags, in their order between spaces. Lines that begin with -DOCSTART- are passed
-    over.
+    Tjong Kim Sang and De Meulder, "Introduction to the CoNLL-2003 Shared Task", 2003. Between a word and its tag are
+    tabs or spaces, and maybe other columns. `text` are the words and `tags` the tags, in their order between spaces.
+    Lines that begin with -DOCSTART- are passed over.
 
     Args:
         tag: column of the tag in a line, from 0; the last where not given.

@@ -8,6 +8,7 @@ from pathlib import Path
 from etils import epy
 
 from export.signature import Arrays
+from export.targets import tools
 from pipelines.errors import UserError
 from pipelines.features.tags import NOTHING
 from pipelines.tasks.evaluation import Evaluation, Metric, Table, rounded
@@ -17,6 +18,12 @@ with epy.lazy_imports():
 
 METRICS = (Metric(name="entity_f1", label="entity F1"), Metric(name="entity_precision", label="precision", shown=False),
            Metric(name="entity_recall", label="recall", shown=False), Metric(name="accuracy"))
+
+
+def need_library() -> None:
+    """Raise UserError where what counts entities is not installed."""
+    if absent := tools.missing("text"):
+        raise UserError(f"task: seqeval counts the entities of token_classification: {absent}")
 
 
 class EntityMeasure:
@@ -34,12 +41,10 @@ class EntityMeasure:
     """
 
     def __init__(self, names: Sequence[str], target: str, output: str):
-        try:
-            import seqeval.metrics
+        need_library()
+        import seqeval.metrics
 
-            self.metrics = seqeval.metrics
-        except ImportError:
-            raise UserError("task: entities want seqeval: .venv/bin/pip install -e '.[text]'") from None
+        self.metrics = seqeval.metrics
         self.names, self.target, self.output = list(names), target, output
         self.true: list[list[str]] = []
         self.said: list[list[str]] = []

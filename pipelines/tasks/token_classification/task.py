@@ -15,7 +15,7 @@ from pipelines.ingest.sources.source import Source
 from pipelines.tasks import text_files, text_serving
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.tasks.token_classification import baseline
-from pipelines.tasks.token_classification.measure import METRICS, EntityMeasure
+from pipelines.tasks.token_classification.measure import METRICS, EntityMeasure, need_library
 
 with epy.lazy_imports():
     import numpy as np
@@ -61,6 +61,9 @@ class TokenClassification(Task, name="token_classification"):
         return EntityMeasure(index.names(TAGS), TAGS, OUTPUT)
 
     def notes(self, data: Data) -> list[str]:
+        """Return how many texts are cut off, and how much the vocabulary lacks. Raises UserError where what measures
+        taggers is not installed: before the training, not after it."""
+        need_library()
         return text_files.notes(data, TOKENS)
 
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:

@@ -111,5 +111,5 @@ def test_too_few_texts_are_refused(tokenizer):
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    with pytest.raises(UserError, match=r"pip install -e '.\[text\]'"):
+    with pytest.raises(UserError, match=r"sentencepiece is not installed; .venv/bin/pip install -e '.\[text\]'"):
         trained.learn(["a b"], "bpe", 10)

@@ -1,5 +1,6 @@
 """Named entities: examples of a file in CoNLL's format, and what a tagger is worth."""
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -162,3 +163,10 @@ def test_a_run_ends_in_files_that_tag(tmp_path):
     (tmp_path / "mine.txt").write_text("Ada Lovelace lived in London\n")
     said = command("predict", str(run), "mine.txt", cwd=tmp_path)
     assert said.returncode == 0 and "1 B-PER  2 I-PER  5 B-LOC" in said.stdout
+
+
+def test_a_missing_library_is_named_before_the_training(tmp_path, monkeypatch):
+    data = data_of(tmp_path)
+    monkeypatch.setitem(sys.modules, "seqeval", None)
+    with pytest.raises(UserError, match=r"seqeval is not installed; .venv/bin/pip install -e '.\[text\]'"):
+        data.task.notes(data)
