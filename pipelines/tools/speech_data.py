@@ -56,8 +56,8 @@ class Recording(NamedTuple):
         file: relative to the list.
         language: ISO 639's two letters.
         voice: who speaks.
-        kind: prompts, dialogues, letters, sentences, noises, of what is no speech in a game, or synthesized,
-            of dialogues that a program reads.
+        kind: prompts, dialogues, roles, of other voices in a game, noises, of what is no speech there, letters,
+            sentences, or synthesized, of dialogues that a program reads.
         prompt: what is said, by a name that all voices share.
         transcript: of it; nothing where only a name is known.
     """
@@ -175,7 +175,8 @@ def _dialogues(game: Path, folder: Path) -> Iterator[Recording]:
         text = texts.get(path.stem, "").replace('\\"', '"')
         part = path.stem.split("-")
         voice = FISH.get(part[1] if len(part) > 1 else "", "others")
-        yield Recording(path.relative_to(folder).as_posix(), "cs", voice, "dialogues" if text else "noises",
+        kind = ("roles" if voice == "others" else "dialogues") if text else "noises"
+        yield Recording(path.relative_to(folder).as_posix(), "cs", voice, kind,
                         f"{path.parent.parent.name}/{path.stem}", text)
 
 
