@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where test test-all targets lint ui data-speech bench bench-compression bench-targets bench-serving soak lock schema clean data-series
+.PHONY: help setup run recipes-vision recipes-where test test-all targets lint ui data-speech data-text bench bench-compression bench-targets bench-serving soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -44,6 +44,9 @@ lint: .venv/.ready ## ruff and mypy
 
 ui: .venv/.ready ## show the tracked runs in a browser
 	@$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///runs/mlflow.db}" --host 127.0.0.1 --port 5000
+
+data-text: .venv/.ready ## fetch the King James Bible in a Debian package, unpacked without root, into data/text
+	@$(BIN)/python -m pipelines.tools.text_data data/text
 
 data-speech: .venv/.ready ## fetch voices in Debian packages, unpacked without root, and synthesize words, into data/speech
 	@$(BIN)/python -m pipelines.tools.speech_data data/speech
