@@ -7,15 +7,18 @@ from pipelines.tasks import (
     forecasting,
     image_classification,
     instance_segmentation,
+    language_model,
     object_detection,
     semantic_segmentation,
     series_classification,
     speech_recognition,
     tabular,
     text_classification,
+    token_classification,
 )
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
-           "image_classification", "instance_segmentation", "object_detection", "semantic_segmentation",
-           "series_classification", "speech_recognition", "tabular", "text_classification"]
+           "image_classification", "instance_segmentation", "language_model", "object_detection",
+           "semantic_segmentation", "series_classification", "speech_recognition", "tabular", "text_classification",
+           "token_classification"]

@@ -244,10 +244,9 @@ class Task(Entry):
 
     def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
         """Draw the examples that the report shows, by default in a grid, each under its `title`."""
-        titles = [self.title(one.targets, one.outputs, 0, one.wrong, data) for one in examples]
-        figures.grid([functools.partial(self.draw, data=data, inputs=one.inputs, targets=one.targets, position=0,
-                                        title=title)
-                      for one, title in zip(examples, titles, strict=True)], path)
+        drawn = functools.partial(self.draw, data=data, position=0)
+        figures.grid([functools.partial(drawn, inputs=one.inputs, targets=one.targets, title=self.title(
+            one.targets, one.outputs, 0, one.wrong, data)) for one in examples], path)
 
     def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
         """Return what stands above one of the examples that the model is most wrong about."""
@@ -313,11 +312,7 @@ class Task(Entry):
 
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
         """Return the trained model's evaluation with what no artifact is measured by: baselines, further tables and
-        figures. By default it is as it is.
-
-        Args:
-            folder: for figures.
-        """
+        figures, drawn into a folder. By default it is as it is."""
         return evaluation
 
     @final
