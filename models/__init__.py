@@ -26,6 +26,7 @@ from models import (
     googlenet,
     inception,
     iresnet,
+    language_rnn,
     lenet5,
     lraspp,
     mlp,
@@ -36,10 +37,12 @@ from models import (
     pretrained,
     resnet,
     retinanet,
+    series_anomaly,
     series_recurrent,
     shufflenet,
     squeezenet,
     ssd,
+    tagger,
     tcn,
     text_rnn,
     textcnn,
@@ -56,10 +59,10 @@ from models.backbones import backbone
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "blazeface", "build", "builder",
-           "builders", "census", "conformer", "convnext", "crnn", "cut", "deeplab", "deepspeech2", "densenet",
-           "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer",
-           "googlenet", "inception", "iresnet", "lenet5", "lraspp", "mlp", "mobilefacenet", "mobilenet", "mobilevit",
-           "named_inputs", "named_outputs", "nbeats", "pretrained", "register", "resnet", "retinanet",
-           "series_recurrent", "shufflenet", "squeezenet", "ssd", "tcn", "text_rnn", "textcnn", "unet",
+__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "blazeface", "build", "builder", "builders",
+           "census", "conformer", "convnext", "crnn", "cut", "deeplab", "deepspeech2", "densenet", "dlinear", "ds_cnn",
+           "efficientnet", "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer", "googlenet", "inception",
+           "iresnet", "language_rnn", "lenet5", "lraspp", "mlp", "mobilefacenet", "mobilenet", "mobilevit",
+           "named_inputs", "named_outputs", "nbeats", "pretrained", "register", "resnet", "retinanet", "series_anomaly",
+           "series_recurrent", "shufflenet", "squeezenet", "ssd", "tagger", "tcn", "text_rnn", "textcnn", "unet",
            "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

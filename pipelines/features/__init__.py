@@ -13,12 +13,14 @@ from pipelines.features import (
     mask,
     number,
     outcome,
+    running_text,
     scan,
     series,
+    tags,
     text,
     transcript,
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "scan", "series", "text", "transcript"]
+           "number", "outcome", "running_text", "scan", "series", "tags", "text", "transcript"]

@@ -74,6 +74,8 @@ class Feature(Entry):
     counts_faults: ClassVar[bool] = False
     #: Whether `counts` takes what a source gives as well as what is made of it, so that nothing is read twice.
     counts_raw: ClassVar[bool] = False
+    #: Whether ingest counts how often each class of a target with names occurs.
+    counted: ClassVar[bool] = True
     #: The kinds of source fields that it can be made of.
     accepts: ClassVar[tuple[str, ...]] = ("array",)
     field: str | None = Setting(None, min_length=1)

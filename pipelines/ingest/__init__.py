@@ -2,22 +2,16 @@
 
 Importing this makes every source and augmentation known to recipes.
 """
-from pipelines.ingest.augmentation import (
-    augment_policies,
-    gain,
-    noise,
-    reverberation,
-    spec_augment,
-    speed,
-    time_shift,
-)
+from pipelines.ingest.augmentation import augment_policies, gain, noise, reverberation, spec_augment, speed, time_shift
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import (
     array_file,
     audio_folder,
+    bible,
     box_table,
     brain,
     coco,
+    conll,
     dicom,
     faces_in_scenes,
     identity_folder,
@@ -35,17 +29,20 @@ from pipelines.ingest.sources import (
     statsmodels_series,
     table_file,
     text_folder,
+    text_lines,
     tfds_audio,
     tfds_source,
     tfrecord,
+    ts_file,
     vader,
     voc,
     yolo,
 )
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "box_table", "brain", "coco",
-           "dicom", "faces_in_scenes", "gain", "identity_folder", "idx_files", "image_and_mask_folder",
+__all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "bible", "box_table", "brain",
+           "coco", "conll", "dicom", "faces_in_scenes", "gain", "identity_folder", "idx_files", "image_and_mask_folder",
            "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise", "nuclei", "recordings",
-           "reverberation", "scikit_learn", "series_table", "spec_augment", "speed", "statsmodels_series",
-           "table_file", "text_folder", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "vader", "voc", "yolo"]
+           "reverberation", "scikit_learn", "series_table", "spec_augment", "speed", "statsmodels_series", "table_file",
+           "text_folder", "text_lines", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file", "vader",
+           "voc", "yolo"]

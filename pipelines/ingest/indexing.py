@@ -316,11 +316,12 @@ def _class_of(task: Task, seen: PartIndex) -> dict[int, int]:
 
 
 def _counts(reader: Reader, split: Split, seen: PartIndex, learnt: Mapping[str, Learnt]) -> dict[str, list[int]]:
-    """Return, by target, how often each class occurs in a split; nothing of a target without classes."""
+    """Return, by target, how often each class occurs in a split; nothing of a target without classes, or whose
+    classes are not counted."""
     counts = {}
     for target in reader.targets:
         feature, known = reader.features[target], learnt[target]
-        if not known.names:
+        if not known.names or not feature.counted:
             continue
         values: Iterable[Any]
         if target in seen.classes:

@@ -120,6 +120,8 @@ class FromVariants(Target):
     #: How the numbers may be written in what it takes, see `export.encodings`; the first two are taken where no
     #: variants are named.
     takes: ClassVar[tuple[str, ...]] = ("float32", "int8")
+    #: And those that it takes where they are named.
+    takes_named: ClassVar[tuple[str, ...]] = ()
     variants: list[str] | None = Field(None, min_length=1)
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
@@ -141,9 +143,9 @@ class FromVariants(Target):
         for title in self.variants or []:
             if title not in encodings:
                 raise ValueError(f"compress.variants makes no {title}; it makes {', '.join(encodings)}")
-            if encodings[title] not in (*self.takes, "mixed"):
+            if encodings[title] not in (taken := (*self.takes, *self.takes_named)) + ("mixed",):
                 raise ValueError(f"{title} is a {encodings[title]} file, and {self.title} takes "
-                                 f"{' and '.join(self.takes)} ones only")
+                                 f"{' and '.join(taken)} ones only")
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         folder = fresh(context.folder / self.title)

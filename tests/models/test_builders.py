@@ -46,12 +46,15 @@ PARAMETERS = {
     # timm, as all below
     "vit_tiny": (5_717_416, None), "vit_small": (22_050_664, None), "vit_base": (86_567_656, None),
     # the closed forms in test_text_models.py
+    "language_lstm": (350_211, None), "language_gru": (268_803, None), "language_rnn": (103_683, None),
     "textcnn": (6_360_902, None), "text_lstm": (2_659_074, None), "text_gru": (2_634_754, None),
     "text_rnn": (2_584_962, None), "fasttext": (1_200_020, None),
+    "bilstm_tagger": (2_162_609, None),
     "dlinear": (2 * 96 * 337, None),  # two maps from 336 to 96 steps
     "tcn": (69_985, None),  # 70 K in the paper's table 1, the adding problem over 600 steps
     # the closed forms in test_series.py
     "nbeats": (25_224_704, None), "series_lstm": (16_961, None), "series_gru": (12_929, None),
+    "lstm_autoencoder": (12_708, 12_705), "lstm_predictor": (4_619, 4_616),
     # the closed forms in test_tables.py
     "mlp": (35_458, None), "wide_and_deep": (665_874, None), "ft_transformer": (894_913, None),
     "mobilevit_xxs": (None, 1_272_024), "mobilevit_xs": (None, 2_317_848), "mobilevit_s": (None, 5_578_632),

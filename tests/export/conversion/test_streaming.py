@@ -9,7 +9,7 @@ from export.keras_models import graph
 from export.predictors import open_predictor
 from export.predictors.streamed import StreamedPredictor
 from export.tflite import file as tflite_file
-from export.tflite import signatures
+from export.tflite import loop, signatures
 
 L = keras.layers
 STEPS, FEATURES = 12, 5
@@ -33,7 +33,7 @@ def streamed(model, folder, chunk=1, encoding="float32") -> StreamedPredictor:
     if encoding == "int8":
         calls = streamed(model, folder, chunk).calls({"x": SEQUENCES})
         calibrated = int8.calibrate(folder / "graph", [(made.signature.name, calls)], apart=True)
-        path.write_bytes(int8.quantize(int8.with_one_range(calibrated, made.states)))
+        path.write_bytes(loop.with_one_coding(int8.quantize(int8.with_one_range(calibrated, made.states))))
     else:
         path.write_bytes(convert.convert(folder / "graph", encoding))
     predictor = open_predictor(path)

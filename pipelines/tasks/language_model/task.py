@@ -1,0 +1,155 @@
+"""Language modelling: which token follows, at every step of a text."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etils import epy
+from pydantic import PrivateAttr
+
+from export.signature import DEFAULT, Arrays, Function, Tensor
+from models.stepping import stepping
+from pipelines.features.feature import Field
+from pipelines.features.running_text import NextTokens, RunningText
+from pipelines.features.tokenizers.tokenizer import ENDS, PADDING
+from pipelines.ingest.index import Index
+from pipelines.ingest.section import DataSection
+from pipelines.ingest.sources.source import Source
+from pipelines.tasks import text_files
+from pipelines.tasks.language_model import baselines, steps
+from pipelines.tasks.language_model.measure import Surprise
+from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
+
+with epy.lazy_imports():
+    import keras
+    import numpy as np
+
+if TYPE_CHECKING:
+    from export.predictors import Predictor
+    from pipelines.ingest.data import Data
+
+TOKENS, NEXT, OUTPUT = "tokens", "next", "logits"
+#: Of the tokens that may follow, so many are named.
+NAMED = 3
+
+
+class LanguageModel(Task, name="language_model"):
+    """Which token follows, at every step of a text; a model must see no token before its time.
+
+    Each stretch of text is read from its own beginning, behind a token that says so, and each of its tokens is
+    answered once: nothing of the held-out text is left out of the figures.
+    """
+
+    inputs, targets, pairs = {TOKENS: RunningText}, {NEXT: NextTokens}, {OUTPUT: NEXT}
+    split = "chronological"
+    metrics = (Metric(name="bits_per_character", label="bits per character", better="lower", relative=True),
+               Metric(name="perplexity", better="lower", relative=True))
+    watched = (Metric(name="bits_per_token", label="bits per token", better="lower"),)
+    baselines = baselines.NAMES
+    ranked = True
+    worst_caption = "The best, the median and the worst test texts by their bits for each token"
+    _read: RunningText | None = PrivateAttr(None)
+
+    def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
+        """Return what is read and what follows; the task takes note of how text is cut."""
+        inputs, targets = super().features_of(section, fields)
+        read = inputs[TOKENS]
+        assert isinstance(read, RunningText)
+        self._read = read
+        return inputs, targets
+
+    def dimensions(self, index: Index) -> dict[str, Any]:
+        return {"length": index.inputs[TOKENS].shape[0], "vocabulary": len(index.names(NEXT))}
+
+    def outputs(self, index: Index) -> tuple[Tensor, ...]:
+        shape = (index.inputs[TOKENS].shape[0], len(index.names(NEXT)))
+        return (Tensor(name=OUTPUT, dtype="float32", shape=shape, role="logits",
+                       meaning="at each step one per token of the vocabulary; their softmax says which one follows"),)
+
+    def labels(self, index: Index) -> list[str]:
+        """Return nothing: the vocabulary is in tokenizer.json."""
+        return []
+
+    def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
+        return {"bits_per_token": bits_per_token}
+
+    def measure(self, index: Index) -> Surprise:
+        names, read = index.names(NEXT), self._read
+        assert read is not None
+
+        def characters(tokens: np.ndarray) -> int:
+            own = [names[number] for number in tokens.tolist()]
+            words = [name for name in own if name not in ENDS]
+            ends = len(own) - len(words)  # the line break is a character
+            return len(read.tokenizer.text("?" if name.startswith("<UNK") else name for name in words)) + ends
+
+        return Surprise(OUTPUT, NEXT, characters)
+
+    def notes(self, data: Data) -> list[str]:
+        return text_files.notes(data, TOKENS)
+
+    def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
+        """Return the evaluation with gzip, xz and a five-gram model beside."""
+        measure = self.measure(data.index)
+        count = sum(measure.count(row[row != PADDING]) for _, targets in data.batches("test")
+                    for row in targets[NEXT])
+        read = data.features[TOKENS]
+        assert isinstance(read, RunningText)
+        beside = baselines.measured(data, TOKENS, NEXT, count, "\n" if read.ends else "")
+        return evaluation.model_copy(update={"baselines": beside})
+
+    def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Return what the network gives, and how many tokens it was given."""
+        return {**predictor.predict(inputs), "length": (inputs[TOKENS] != PADDING).sum(axis=1)}
+
+    def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
+        """Return the usual signature, and `step`, which takes one token and states, where the model is recurrent."""
+        functions = super().functions(model, data, place)
+        one = stepping(model)
+        return functions if one is None else [*functions, steps.function(one, len(data.index.names(NEXT)))]
+
+    def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
+        """Return training texts for the usual signature, and their single steps for `step`."""
+        one = stepping(load())
+        return [(DEFAULT, inputs)] if one is None else [
+            (DEFAULT, inputs), (steps.STEP, steps.trajectories(one, inputs[TOKENS]))]
+
+    def rows_of(self, path: Path, features: Features, index: Index,
+                like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
+        return text_files.rows(path, features, index, like)
+
+    def files(self, data: Data) -> Mapping[str, bytes]:
+        return text_files.shipped(data, TOKENS)
+
+    def in_words(self, outputs: Arrays, index: Index) -> list[str]:
+        """Return a line per text: what may stand in the place of its last token."""
+        names = index.names(NEXT)
+        lines = []
+        for logits, length in zip(outputs[OUTPUT], outputs["length"], strict=True):
+            last = logits[max(int(length), 1) - 1]
+            likely = np.exp(last - last.max()) / np.exp(last - last.max()).sum()
+            best = np.argsort(-likely)[:NAMED]
+            lines.append("then " + "  ".join(f"{names[number]!r} {likely[number]:.2f}" for number in best))
+        return lines
+
+    def sentence(self, index: Index, evaluation: Evaluation) -> str:
+        known = evaluation.metrics
+        return (f"It says which of {len(index.names(NEXT)):,} tokens follows, at every step of a text; the held-out "
+                f"test text takes {known['bits_per_character']:.3f} bits per character, a perplexity of "
+                f"{known['perplexity']:.2f}.")
+
+    def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
+        return f"{wrong:.2f} bits per token"
+
+
+def bits_per_token(targets: Any, outputs: Any) -> Any:
+    """Return the bits of each text's tokens on average, (batch,).
+
+    Args:
+        targets: one-hot, (batch, length, vocabulary), all 0 behind a text.
+    """
+    ops = keras.ops
+    known = ops.sum(targets[NEXT], axis=-1)
+    losses = ops.sum(targets[NEXT] * -ops.log_softmax(outputs[OUTPUT], axis=-1), axis=-1)
+    return ops.sum(losses, axis=-1) / ops.maximum(ops.sum(known, axis=-1), 1) / np.log(2).astype("float32")
