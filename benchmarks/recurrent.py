@@ -3,7 +3,7 @@
     python benchmarks/recurrent.py
     python benchmarks/recurrent.py --only lstm --inputs 10000
 
-Four LSTM(128) over 100 steps of 32 numbers with a dense layer behind, and two GRU(32) over 100 steps of 16, with weights
+Four LSTM(128) over 100 steps of 32 numbers and a dense layer, and two GRU(32) over 100 steps of 16, with weights
 under which states last and cells grow. The int8 file of the LSTMs is asked random inputs besides: it must answer each,
 with numbers.
 """
