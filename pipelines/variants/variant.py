@@ -103,7 +103,7 @@ class VariantContext:
         for values in inputs.values():
             digest.update(values.tobytes())
         self.details |= {"calibration": len(positions), "calibration_digest": digest.hexdigest()}
-        return [(DEFAULT, inputs)]
+        return self.data.task.calibration(inputs, self.load)
 
     def inputs(self, requested: Calibration | None = None) -> Arrays:
         """Return the calibration inputs of the default signature alone."""

@@ -1,4 +1,4 @@
-"""Running text in the user's own files: line by line, or in stretches of so many characters."""
+"""Running text in the user's own files: line by line, or in stretches of some characters."""
 from __future__ import annotations
 
 import functools
@@ -28,8 +28,8 @@ class TextLines(TableSource, name="text_lines", shorthand="path"):
 
     Args:
         path: a file, or a folder of .txt files, relative to where litepress runs.
-        window: cut each file into stretches of so many characters, white space and all, the last one being shorter;
-            where not given, each line that is not empty is a text.
+        window: cut each file into stretches of at most so many characters, white space and all; where not given, each
+            line that is not empty is a text.
     """
 
     path: str = Setting(min_length=1)
@@ -81,14 +81,23 @@ def of_columns(name: str, columns: Mapping[str, Sequence[str]]) -> Table:
 def cut(text: str, window: int | None) -> Iterator[str]:
     """Yield the stretches of a text, none of it twice and none left out; or its lines, but for empty ones.
 
+    A stretch ends behind a line break that is in its last quarter, or else behind a space where it has one: what is
+    cut in the middle of a word is hard to go on with.
+
     Args:
-        window: characters of a stretch; lines where not given.
+        window: characters of a stretch, at most; lines where not given.
     """
     if window is None:
         yield from (line for line in text.splitlines() if line.strip())
         return
-    for start in range(0, len(text), window):
-        yield text[start:start + window]
+    start = 0
+    while start < len(text):
+        end = start + window
+        if end < len(text):
+            line, space = text.rfind("\n", end - window // 4, end), text.rfind(" ", start, end)
+            end = next((place + 1 for place in (line, space) if place >= start), end)
+        yield text[start:end]
+        start = end
 
 
 def _read(path: Path) -> str:
