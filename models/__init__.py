@@ -33,6 +33,7 @@ from models import (
     pretrained,
     resnet,
     retinanet,
+    seq2seq,
     series_recurrent,
     shufflenet,
     squeezenet,
@@ -57,5 +58,6 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "bui
            "convnext", "cut", "deeplab", "densenet", "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext",
            "fcn", "features", "ft_transformer", "googlenet", "inception", "iresnet", "language_rnn", "lenet5", "lraspp",
            "mlp", "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
-           "register", "resnet", "retinanet", "series_recurrent", "shufflenet", "squeezenet", "ssd", "tcn", "text_rnn",
-           "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]
+           "register", "resnet", "retinanet", "seq2seq", "series_recurrent", "shufflenet", "squeezenet", "ssd", "tcn",
+           "text_rnn", "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3",
+           "yolov8"]

@@ -38,7 +38,7 @@ def stepping(model: Any) -> Stepping | None:
     if len(layers) < 3 or type(layers[0]).__name__ != "Embedding" or type(layers[-1]).__name__ != "Dense":
         return None
     embedding, *middle, last = layers
-    recurrent = [layer if hasattr(layer, "cell") else getattr(layer, "layer", None) for layer in middle]
+    recurrent: list[Any] = [layer if hasattr(layer, "cell") else getattr(layer, "layer", None) for layer in middle]
     if any(not hasattr(layer, "cell") or layer.go_backwards for layer in recurrent):
         return None
     cells = [layer.cell for layer in recurrent]

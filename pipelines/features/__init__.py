@@ -18,8 +18,9 @@ from pipelines.features import (
     series,
     text,
     transcript,
+    translated_text,
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "running_text", "scan", "series", "text", "transcript"]
+           "number", "outcome", "running_text", "scan", "series", "text", "transcript", "translated_text"]
