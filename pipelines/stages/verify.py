@@ -118,19 +118,21 @@ def _latencies(context: Context, task: Task, predictor: Predictor, one: Arrays) 
 
 
 class Given:
-    """A predictor that gives at once what another gave: what is timed with it is the work behind a file.
+    """A predictor that gives at once what another gave: what is timed with it is the work behind a file, its further
+    signatures among it.
 
     Args:
-        predictor: it is asked once.
+        predictor: it is asked once by the usual signature.
         inputs: what it is asked, and will be.
     """
 
     def __init__(self, predictor: Predictor, inputs: Arrays):
         self.signatures: Mapping[str, Signature] = predictor.signatures
         self.outputs = predictor.predict(inputs)
+        self._predictor = predictor
 
     def predict(self, inputs: Arrays, signature: str = DEFAULT) -> dict[str, np.ndarray]:
-        return self.outputs
+        return self.outputs if signature == DEFAULT else self._predictor.predict(inputs, signature)
 
     def prepared(self, inputs: Arrays, signature: str = DEFAULT) -> Callable[[], object]:
         return lambda: self.outputs

@@ -263,8 +263,7 @@ class Task(Entry):
         return None
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
-        """Return what one example's answer is called in a bundle's samples, beside its numbers: {"class": "7"}.
-        `outputs` is a batch of one."""
+        """Return what one example's answer, a batch of one, is called in a bundle's samples: {"class": "7"}."""
         return {}
 
     def labels(self, index: Index) -> list[str]:

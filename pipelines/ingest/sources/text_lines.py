@@ -63,7 +63,7 @@ class TextLines(TableSource, name="text_lines", shorthand="path"):
 def _tables(files: Sequence[tuple[Part, str, int, int]], window: int | None) -> Mapping[Part, Table]:
     tables: dict[Part, Table] = {}
     for part in ("train", "validation", "test"):
-        rows = [(text, path) for own, path, *_ in files if own == part for text in cut(_read(Path(path)), window)]
+        rows = [(text, path) for own, path, *_ in files if own == part for text in cut(read(Path(path)), window)]
         if rows:
             tables[part] = of_columns(part, {"text": [text for text, _ in rows],
                                              "file": [Path(path).name for _, path in rows]})
@@ -100,7 +100,8 @@ def cut(text: str, window: int | None) -> Iterator[str]:
         start = end
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return the text of a file, with one character at the end of each line. Raises UserError."""
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
