@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where test test-all targets lint ui data-speech bench bench-compression bench-targets bench-serving soak lock schema clean data-series
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -30,6 +30,9 @@ recipes-where: .venv/.ready ## run the recipes that find things, mark pixels and
 		recipes/medical/nuclei_instances.yaml recipes/medical/brain.yaml recipes/medical/brain_deeplabv3plus.yaml \
 		recipes/faces/faces.yaml recipes/faces/face_detector.yaml $(ARGS)
 
+recipes-sequences: .venv/.ready ## run the recipes of texts, time series and speech that have their data, and print one table (an hour)
+	@$(BIN)/python benchmarks/recipes.py recipes/text recipes/series recipes/speech $(ARGS)
+
 test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -44,6 +47,9 @@ lint: .venv/.ready ## ruff and mypy
 
 ui: .venv/.ready ## show the tracked runs in a browser
 	@$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///runs/mlflow.db}" --host 127.0.0.1 --port 5000
+
+data-text: .venv/.ready ## fetch the King James Bible in a Debian package, unpacked without root, into data/text
+	@$(BIN)/python -m pipelines.tools.text_data data/text
 
 data-speech: .venv/.ready ## fetch voices in Debian packages, unpacked without root, and synthesize words, into data/speech
 	@$(BIN)/python -m pipelines.tools.speech_data data/speech

@@ -37,6 +37,7 @@ from models import (
     pretrained,
     resnet,
     retinanet,
+    seq2seq,
     series_anomaly,
     series_recurrent,
     shufflenet,
@@ -63,6 +64,6 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "bla
            "census", "conformer", "convnext", "crnn", "cut", "deeplab", "deepspeech2", "densenet", "dlinear", "ds_cnn",
            "efficientnet", "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer", "googlenet", "inception",
            "iresnet", "language_rnn", "lenet5", "lraspp", "mlp", "mobilefacenet", "mobilenet", "mobilevit",
-           "named_inputs", "named_outputs", "nbeats", "pretrained", "register", "resnet", "retinanet", "series_anomaly",
-           "series_recurrent", "shufflenet", "squeezenet", "ssd", "tagger", "tcn", "text_rnn", "textcnn", "unet",
-           "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]
+           "named_inputs", "named_outputs", "nbeats", "pretrained", "register", "resnet", "retinanet", "seq2seq",
+           "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd", "tagger", "tcn", "text_rnn",
+           "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

@@ -108,6 +108,21 @@ def predict(
         typer.echo(line)
 
 
+@app.command(rich_help_panel=LOOK)
+def generate(
+        artifact: Annotated[Path, typer.Argument(
+            help="a language model: a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
+        prompt: Annotated[str, typer.Option(help="the text to go on with")] = "",
+        tokens: Annotated[int, typer.Option("--tokens", "--characters", help="to add, at most")] = 200,
+        temperature: Annotated[float, typer.Option(
+            help="0 takes the likeliest token each time; the higher, the more daring")] = 0.0,
+        seed: Annotated[int, typer.Option(help="of what is drawn")] = 0) -> None:
+    """Let a language model go on with a text."""
+    from pipelines.tools import generate
+
+    typer.echo(generate.generate(artifact, prompt, tokens, temperature, seed))
+
+
 @app.command(rich_help_panel=SHIP)
 def verify(
         bundle: BundleFolder,

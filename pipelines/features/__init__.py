@@ -19,8 +19,9 @@ from pipelines.features import (
     tags,
     text,
     transcript,
+    translated_text,
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "running_text", "scan", "series", "tags", "text", "transcript"]
+           "number", "outcome", "running_text", "scan", "series", "tags", "text", "transcript", "translated_text"]

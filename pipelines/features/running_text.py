@@ -71,7 +71,8 @@ class NextTokens(RunningText, name="next_tokens"):
 
     def beside(self, others: Mapping[str, Feature]) -> Feature:
         """Return it with the tokenizer, the length and the field of the text that is read."""
-        read = next((one for one in others.values() if type(one) is RunningText), None)
+        read = next((one for one in others.values() if isinstance(one, RunningText) and type(one) is not type(self)),
+                    None)
         return self if read is None else self.model_copy(update=dict(read))
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:

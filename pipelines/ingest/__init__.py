@@ -14,6 +14,7 @@ from pipelines.ingest.sources import (
     conll,
     dicom,
     faces_in_scenes,
+    gettext,
     identity_folder,
     idx_files,
     image_and_mask_folder,
@@ -23,6 +24,7 @@ from pipelines.ingest.sources import (
     lfw_subset,
     nifti,
     nuclei,
+    parallel_text,
     recordings,
     scikit_learn,
     series_table,
@@ -41,8 +43,8 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "bible", "box_table", "brain",
-           "coco", "conll", "dicom", "faces_in_scenes", "gain", "identity_folder", "idx_files", "image_and_mask_folder",
-           "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise", "nuclei", "recordings",
-           "reverberation", "scikit_learn", "series_table", "spec_augment", "speed", "statsmodels_series", "table_file",
-           "text_folder", "text_lines", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file", "vader",
-           "voc", "yolo"]
+           "coco", "conll", "dicom", "faces_in_scenes", "gain", "gettext", "identity_folder", "idx_files",
+           "image_and_mask_folder", "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise",
+           "nuclei", "parallel_text", "recordings", "reverberation", "scikit_learn", "series_table", "spec_augment",
+           "speed", "statsmodels_series", "table_file", "text_folder", "text_lines", "tfds_audio", "tfds_source",
+           "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]

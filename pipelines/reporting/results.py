@@ -62,6 +62,7 @@ class ArtifactResult(Exported, Measurement):
 
     latency_ms: Milliseconds
     served: dict[str, Served] = {}
+    beyond: int = 0
 
 
 class Results(BaseModel):
@@ -240,6 +241,8 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
     if one.latency_ms.real_time_factor is not None:
         recommended.append(f"real-time factor {one.latency_ms.real_time_factor:.2g}")
+    if one.beyond:
+        recommended.append(f"{one.beyond:,} test examples reach beyond its integers")
     return "; ".join(recommended + (one.notes if one.is_tflite else []))
 
 

@@ -27,7 +27,12 @@ class Sending:
         self.signatures: Mapping[str, Signature] = predictor.signatures
 
     def predict(self, inputs: Arrays, signature: str = DEFAULT) -> dict[str, np.ndarray]:
-        return self.predictor.predict(self.data.sent(inputs), signature)
+        return self.predictor.predict(self._sent(inputs), signature)
 
     def prepared(self, inputs: Arrays, signature: str = DEFAULT) -> Callable[[], object]:
-        return self.predictor.prepared(self.data.sent(inputs), signature)
+        return self.predictor.prepared(self._sent(inputs), signature)
+
+    def _sent(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Return inputs as they are sent; states, which are no feature's, as they are."""
+        known = self.data.sent({name: values for name, values in inputs.items() if name in self.data.features})
+        return {**inputs, **known}

@@ -91,7 +91,7 @@ def verify_one(context: Context, exported: Exported) -> Done:
               for metric in data.task.metrics if metric.name in known and metric.name in asking.evaluation.metrics},
         max_error=furthest.max, mean_error=furthest.mean, agreement=furthest.agreement,
         compared=asking.comparison.count,
-        order_independent=order_independent(predictor, probe, asking.first.outputs))
+        order_independent=order_independent(predictor, probe, asking.first.outputs), beyond=asking.beyond)
     if exported.target == SAVED_MODEL:
         folder = (context.inputs["export"] / exported.path).parent
         verified.served = {protocol: serve_one(client, data, protocol, evaluated)
@@ -118,19 +118,21 @@ def _latencies(context: Context, task: Task, predictor: Predictor, one: Arrays) 
 
 
 class Given:
-    """A predictor that gives at once what another gave: what is timed with it is the work behind a file.
+    """A predictor that gives at once what another gave: what is timed with it is the work behind a file, its further
+    signatures among it.
 
     Args:
-        predictor: it is asked once.
+        predictor: it is asked once by the usual signature.
         inputs: what it is asked, and will be.
     """
 
     def __init__(self, predictor: Predictor, inputs: Arrays):
         self.signatures: Mapping[str, Signature] = predictor.signatures
         self.outputs = predictor.predict(inputs)
+        self._predictor = predictor
 
     def predict(self, inputs: Arrays, signature: str = DEFAULT) -> dict[str, np.ndarray]:
-        return self.outputs
+        return self.outputs if signature == DEFAULT else self._predictor.predict(inputs, signature)
 
     def prepared(self, inputs: Arrays, signature: str = DEFAULT) -> Callable[[], object]:
         return lambda: self.outputs
@@ -192,15 +194,23 @@ class _Asking:
         self.comparison = Comparison(self.compared.tensors)
         self.evaluation: Evaluation | None = None
         self.samples: dict[str, np.ndarray] = {}
+        #: What the file takes, as it is stored, where the predictor knows it.
+        self.taken: Mapping[str, Any] = {}
+        #: Examples with an input further out than its integers reach.
+        self.beyond = 0
         #: What is asked again in another order.
         self.first = asked.First(asked.probe_size(data, self.kept))
 
     def ask(self, predictor: Predictor) -> None:
         """Ask it everything. Raises ValueError where it gives outputs of another shape, or none."""
+        stored = getattr(predictor, "tensors", {})
+        self.taken = next(iter(stored.values())).inputs if stored else {}
         self.evaluation = self.data.task.evaluate(predictor, self.data.batches("test"), self.data.index, see=self._see)
 
     def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         start, count = self.first.seen, len(wrong)
+        outside = [self.taken[name].beyond(values) for name, values in inputs.items() if name in self.taken]
+        self.beyond += int(np.any(outside, axis=0).sum()) if outside else 0
         if not start:
             self.compared = self.data.task.compared(self.data.index, list(outputs))
             self.comparison = Comparison(self.compared.tensors)

@@ -15,10 +15,11 @@ from pipelines.tasks import (
     tabular,
     text_classification,
     token_classification,
+    translation,
 )
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
            "image_classification", "instance_segmentation", "language_model", "object_detection",
            "semantic_segmentation", "series_classification", "speech_recognition", "tabular", "text_classification",
-           "token_classification"]
+           "token_classification", "translation"]

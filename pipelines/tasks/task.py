@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from etils import epy
 from pydantic import BaseModel
 
-from export.signature import Arrays, Function, Signature, Tensor
+from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from export.tflite.detection import PostProcessing
 from pipelines.entries import Entry
 from pipelines.errors import UserError
@@ -151,8 +151,7 @@ class Task(Entry):
     # What has a default
 
     def objective(self, loss: Loss, index: Index) -> Objective:
-        """Return the function of (inputs, targets, outputs) to the loss of each example, (batch,): by default the sum
-        over `pairs`.
+        """Return the function of (inputs, targets, outputs) to each example's loss, (batch,): the sum over `pairs`.
 
         Losses on probabilities see the softmax of outputs whose role is logits, and any other output as it is.
         """
@@ -197,8 +196,7 @@ class Task(Entry):
         return supervised(library)
 
     def finish(self, model: keras.Model, data: Data) -> list[str]:
-        """Change a trained model before it is written, where weights are left that training does not reach; return what
-        was done that is worth knowing, a line each."""
+        """Change weights that training does not reach before a model is written; return what was done, a line each."""
         return []
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -220,6 +218,10 @@ class Task(Entry):
         if place == "server" and encoded:
             functions.append(decoding(functions[0], data, encoded))
         return functions
+
+    def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
+        """Return training inputs that integers are calibrated with, by signature; `load` gives the trained model."""
+        return [(DEFAULT, inputs)]
 
     def signature(self, index: Index, place: Place = "device") -> Signature:
         """Return the signature of what ships: on a device real numbers go in, on a server they keep the type of the
@@ -261,8 +263,7 @@ class Task(Entry):
         return None
 
     def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
-        """Return what one example's answer is called in a bundle's samples, beside its numbers: {"class": "7"}.
-        `outputs` is a batch of one."""
+        """Return what one example's answer, a batch of one, is called in a bundle's samples: {"class": "7"}."""
         return {}
 
     def labels(self, index: Index) -> list[str]:
@@ -275,8 +276,7 @@ class Task(Entry):
         return {}
 
     def compared(self, index: Index, given: Collection[str]) -> Compared:
-        """Return how a file that gives these outputs is held against the trained model: by default by what the network
-        gives."""
+        """Return how a file that gives these outputs is held against the trained model: by what the network gives."""
         return Compared(self.outputs(index))
 
     def post_processing(self, index: Index) -> PostProcessing | None:

@@ -56,8 +56,8 @@ class Recording(NamedTuple):
         file: relative to the list.
         language: ISO 639's two letters.
         voice: who speaks.
-        kind: prompts, dialogues, letters, sentences, noises, of what is no speech in a game, or synthesized,
-            of dialogues that a program reads.
+        kind: prompts, dialogues, roles, of other voices in a game, noises, of what is no speech there, letters,
+            sentences, or synthesized, of dialogues that a program reads.
         prompt: what is said, by a name that all voices share.
         transcript: of it; nothing where only a name is known.
     """
@@ -92,14 +92,14 @@ def make(folder: Path) -> tuple[int, int]:
     unpacked = folder / "unpacked"
     fetch([*VOICES, *needed(SPEAKERS)], folder / "packages", unpacked)
     share = unpacked / "usr" / "share"
-    found = [*_asterisk(share / "asterisk" / "sounds", folder), *_dialogues(share / "games" / "fillets-ng", folder),
+    recorded = [*_asterisk(share / "asterisk" / "sounds", folder), *_dialogues(share / "games" / "fillets-ng", folder),
              *_letters(share / "klettres", folder),
              *_sentences(share / "pocketsphinx" / "test" / "data" / "librivox", folder)]
-    spoken = [*_synthesized(found)]
+    spoken = [*_synthesized(recorded)]
     speak([(folder / one.file, command) for one, command in spoken], unpacked)
-    listed = [*found, *(one for one, _ in spoken)]
+    listed = [*recorded, *(one for one, _ in spoken)]
     _write(folder / "prompts.csv", COLUMNS, [(*one, one.fold) for one in listed])
-    words = spoken_words(folder, unpacked, [one for one in found if one.language == "en"])
+    words = spoken_words(folder, unpacked, [one for one in recorded if one.language == "en"])
     return len(listed), words
 
 
@@ -175,7 +175,8 @@ def _dialogues(game: Path, folder: Path) -> Iterator[Recording]:
         text = texts.get(path.stem, "").replace('\\"', '"')
         part = path.stem.split("-")
         voice = FISH.get(part[1] if len(part) > 1 else "", "others")
-        yield Recording(path.relative_to(folder).as_posix(), "cs", voice, "dialogues" if text else "noises",
+        kind = ("roles" if voice == "others" else "dialogues") if text else "noises"
+        yield Recording(path.relative_to(folder).as_posix(), "cs", voice, kind,
                         f"{path.parent.parent.name}/{path.stem}", text)
 
 

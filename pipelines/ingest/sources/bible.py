@@ -33,7 +33,7 @@ class Bible(TableSource, name="bible", shorthand="path"):
     Args:
         path: verses one a line, "Ge1:1 In the beginning …", as `make data-text` writes them into data/text/bible.txt;
             the Gospels where not given.
-        window: characters of a stretch.
+        window: characters of a stretch, at most.
     """
 
     grouped_by = "chapter"

@@ -1,4 +1,4 @@
-"""Running text in the user's own files: line by line, or in stretches of so many characters."""
+"""Running text in the user's own files: line by line, or in stretches of some characters."""
 from __future__ import annotations
 
 import functools
@@ -28,8 +28,8 @@ class TextLines(TableSource, name="text_lines", shorthand="path"):
 
     Args:
         path: a file, or a folder of .txt files, relative to where litepress runs.
-        window: cut each file into stretches of so many characters, white space and all, the last one being shorter;
-            where not given, each line that is not empty is a text.
+        window: cut each file into stretches of at most so many characters, white space and all; where not given, each
+            line that is not empty is a text.
     """
 
     path: str = Setting(min_length=1)
@@ -63,7 +63,7 @@ class TextLines(TableSource, name="text_lines", shorthand="path"):
 def _tables(files: Sequence[tuple[Part, str, int, int]], window: int | None) -> Mapping[Part, Table]:
     tables: dict[Part, Table] = {}
     for part in ("train", "validation", "test"):
-        rows = [(text, path) for own, path, *_ in files if own == part for text in cut(_read(Path(path)), window)]
+        rows = [(text, path) for own, path, *_ in files if own == part for text in cut(read(Path(path)), window)]
         if rows:
             tables[part] = of_columns(part, {"text": [text for text, _ in rows],
                                              "file": [Path(path).name for _, path in rows]})
@@ -81,17 +81,27 @@ def of_columns(name: str, columns: Mapping[str, Sequence[str]]) -> Table:
 def cut(text: str, window: int | None) -> Iterator[str]:
     """Yield the stretches of a text, none of it twice and none left out; or its lines, but for empty ones.
 
+    A stretch ends behind a line break that is in its last quarter, or else behind a space where it has one: what is
+    cut in the middle of a word is hard to go on with.
+
     Args:
-        window: characters of a stretch; lines where not given.
+        window: characters of a stretch, at most; lines where not given.
     """
     if window is None:
         yield from (line for line in text.splitlines() if line.strip())
         return
-    for start in range(0, len(text), window):
-        yield text[start:start + window]
+    start = 0
+    while start < len(text):
+        end = start + window
+        if end < len(text):
+            line, space = text.rfind("\n", end - window // 4, end), text.rfind(" ", start, end)
+            end = next((place + 1 for place in (line, space) if place >= start), end)
+        yield text[start:end]
+        start = end
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return the text of a file, with one character at the end of each line. Raises UserError."""
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:

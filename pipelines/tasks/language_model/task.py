@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 from pydantic import PrivateAttr
 
-from export.signature import Arrays, Tensor
+from export.signature import DEFAULT, Arrays, Function, Tensor
+from models.stepping import stepping
 from pipelines.features.feature import Field
 from pipelines.features.running_text import NextTokens, RunningText
 from pipelines.features.tokenizers.tokenizer import ENDS, PADDING
@@ -16,9 +17,9 @@ from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
 from pipelines.tasks import text_files
-from pipelines.tasks.language_model import baselines
+from pipelines.tasks.language_model import baselines, steps
 from pipelines.tasks.language_model.measure import Surprise
-from pipelines.tasks.task import Evaluation, Features, Metric, Task
+from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 
 with epy.lazy_imports():
     import keras
@@ -101,6 +102,18 @@ class LanguageModel(Task, name="language_model"):
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return what the network gives, and how many tokens it was given."""
         return {**predictor.predict(inputs), "length": (inputs[TOKENS] != PADDING).sum(axis=1)}
+
+    def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
+        """Return the usual signature, and `step`, which takes one token and states, where the model is recurrent."""
+        functions = super().functions(model, data, place)
+        one = stepping(model)
+        return functions if one is None else [*functions, steps.function(one, len(data.index.names(NEXT)))]
+
+    def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
+        """Return training texts for the usual signature, and their single steps for `step`."""
+        one = stepping(load())
+        return [(DEFAULT, inputs)] if one is None else [
+            (DEFAULT, inputs), (steps.STEP, steps.trajectories(one, inputs[TOKENS]))]
 
     def rows_of(self, path: Path, features: Features, index: Index,
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
