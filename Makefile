@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where test test-all targets lint ui data-speech data-text bench bench-compression bench-targets bench-serving soak lock schema clean
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences test test-all targets lint ui data-speech data-text bench bench-compression bench-targets bench-serving soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -29,6 +29,9 @@ recipes-where: .venv/.ready ## run the recipes that find things, mark pixels and
 		recipes/detection/faster_rcnn.yaml recipes/detection/nuclei.yaml recipes/medical/nuclei.yaml \
 		recipes/medical/nuclei_instances.yaml recipes/medical/brain.yaml recipes/medical/brain_deeplabv3plus.yaml \
 		recipes/faces/faces.yaml recipes/faces/face_detector.yaml $(ARGS)
+
+recipes-sequences: .venv/.ready ## run the recipes of texts, time series and speech that have their data, and print one table (an hour)
+	@$(BIN)/python benchmarks/recipes.py recipes/text recipes/series recipes/speech $(ARGS)
 
 test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -77,6 +80,11 @@ lock: .venv/.ready ## pin the newest versions that setup.py allows
 		--constraint requirements-dev.txt setup.py --output-file requirements-targets.txt
 	@echo mediapipe | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate - \
 		--output-file requirements-mediapipe.txt
+
+data-series: .venv/.ready ## unpack the labelled series inside the packages aeon and sktime into data/series (15 MB)
+	@$(BIN)/uv pip install --quiet --no-deps --upgrade --target data/series/packages aeon==1.6.0 sktime==1.2.0
+	@cd data/series && cp -r packages/aeon/datasets/data/*/ packages/sktime/datasets/data/mitdb packages/sktime/datasets/data/yahoo . && \
+		(cat KDD-TSAD_135/*_TRAIN.csv; tail -n +2 -q KDD-TSAD_135/*_TEST.csv) > internal_bleeding.csv && rm -r packages
 
 schema: .venv/.ready ## write recipe.schema.json
 	@$(BIN)/litepress schema > recipe.schema.json

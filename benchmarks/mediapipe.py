@@ -5,9 +5,10 @@
 
 A line for each file that a task opens: ObjectDetector and FaceDetector by boxes (of those with a score of 0.25 and
 more, the share that the other finds too, of the same class and at an overlap of 0.99), ImageSegmenter by the share of
-pixels of the same class, ImageEmbedder by the least cosine. Pictures are shown to detectors eight times as large, each
-pixel a square: MediaPipe, which makes them smaller, then sees the pixels that our drivers see, and its boxes in whole
-pixels are eight times as exact; ours are cut off to whole pixels in the same way.
+pixels of the same class, ImageEmbedder by the least cosine, AudioClassifier by the largest difference of a
+score. Pictures are shown to detectors eight times as large, each pixel a square: MediaPipe, which makes them smaller,
+then sees the pixels that our drivers see, and its boxes in whole pixels are eight times as exact; ours are cut off to
+whole pixels in the same way.
 """
 from __future__ import annotations
 
@@ -25,10 +26,12 @@ import numpy as np
 
 from export.predictors import LiteRTPredictor
 from export.signature import Arrays
+from export.tflite import metadata
 from export.tflite.detection import BOXES, LOCATION, REGRESSORS
 from models.embedding import EMBEDDING
 from pipelines.engine import runs
 from pipelines.errors import UserError
+from pipelines.features import audio
 from pipelines.ingest.data import Data
 from pipelines.ingest.index import Index
 from pipelines.recipe.recipe import Recipe
@@ -68,6 +71,18 @@ else:
         said = [model.embed(image).embeddings[0].embedding.tolist() for image in images]
 json.dump(said, open(out, "w"))
 """
+ASK_SOUND = """
+import json, sys
+import mediapipe, numpy
+from mediapipe.tasks.python import BaseOptions, audio
+from mediapipe.tasks.python.components.containers import AudioData
+path, sounds, rate, out = sys.argv[1:]
+options = audio.AudioClassifierOptions(base_options=BaseOptions(model_asset_path=path))
+with audio.AudioClassifier.create_from_options(options) as model:
+    said = [model.classify(AudioData.create_from_array(sound, int(rate)))[0].classifications[0].categories
+            for sound in numpy.load(sounds)]
+json.dump([{one.category_name: one.score for one in each} for each in said], open(out, "w"))
+"""
 
 
 def main() -> None:
@@ -92,6 +107,8 @@ def held_against(folder: Path) -> list[tuple[str, ...]]:
     index = Index.model_validate_json(run.path("ingest", "index.json").read_bytes())
     inputs, _ = Data(recipe.data, recipe.task, index, recipe.seed).arrays("test", PICTURES)
     images = next(iter(inputs.values()))
+    if next(iter(index.inputs.values())).role == "waveform":
+        return [scores(path, images, index) for path in sorted(run.path("export", ".").glob("*/*.tflite"))]
     shown = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
     rows = []
     for path in sorted(run.path("export", ".").glob("*/*.tflite")):
@@ -152,6 +169,26 @@ def cosines(ours: Arrays, said: Any, index: Index) -> str:
     given, own = np.array(said), ours[EMBEDDING]
     lengths = np.linalg.norm(given, axis=1) * np.linalg.norm(own, axis=1)
     return f"cosine {((given * own).sum(axis=1) / lengths).min():.5f} at least"
+
+
+def scores(path: Path, sounds: np.ndarray, index: Index) -> tuple[str, ...]:
+    """Return a row of a file that tells classes of sound apart: how far MediaPipe's scores are from its own."""
+    about = metadata.read(path.read_bytes())
+    assert about is not None
+    with tempfile.TemporaryDirectory() as folder:
+        heard, out = Path(folder) / "sounds.npy", Path(folder) / "said.json"
+        np.save(heard, sounds)
+        rate = str(audio.rate_of(index.learnt))
+        done = subprocess.run([sys.executable, "-c", ASK_SOUND, str(path), str(heard), rate, str(out)],
+                              capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(PACKAGES)})
+        if done.returncode:
+            sys.exit(f"{path}: AudioClassifier ended: {' '.join(done.stderr.split())[-300:]}")
+        said = np.array([[one[name] for name in about.labels] for one in json.loads(out.read_text())])
+    own = next(iter(LiteRTPredictor(path).predict({"audio": sounds}).values()))
+    if about.calibration is not None:
+        own = 1 / (1 + np.exp(-(about.calibration.slope * own + about.calibration.offset)))
+    return (f"{path.parent.name} {path.stem}", "AudioClassifier", str(len(sounds)),
+            f"scores off by {np.abs(said - own).max():.5f} at most")
 
 
 #: An output, to the task that opens such files and what is compared.

@@ -62,6 +62,7 @@ class Exported(BaseModel):
         bytes: of the file, or of all files of the folder.
         zipped: of the same in a zip archive.
         operators: name to number, where the format has them.
+        seconds: how long what one call of it is asked lasts, of sound or of what a sensor gives, where that is known.
         runs: whether it can be run, and so measured, on this machine.
         coverage: how much of it an accelerator takes, where one was asked.
         estimates: what its compiler estimates, by name: sram_bytes, flash_bytes, cycles, inferences_per_second, …
@@ -77,6 +78,7 @@ class Exported(BaseModel):
     bytes: int
     zipped: int
     operators: dict[str, int] = {}
+    seconds: float | None = None
     runs: bool = True
     coverage: Coverage | None = None
     estimates: dict[str, float] = {}

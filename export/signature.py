@@ -38,6 +38,7 @@ class Tensor(BaseModel, frozen=True):
         words: what each position stands for, of an input that is a position in a vocabulary.
         parts: what each position holds, of a vector of different things.
         missing: what a missing value, NaN, counts as, of an input that may be missing.
+        delimiters: regular expression of what stands between words, of an input of their positions in `words`.
         padded: whether an image of another size gets a black border, or is cut, around its middle; else it is resized.
         tolerance: how far an output of a float file may be from the trained model's, as a share of its largest value.
     """
@@ -50,6 +51,7 @@ class Tensor(BaseModel, frozen=True):
     words: tuple[str, ...] = ()
     parts: tuple[Tensor, ...] = ()
     missing: float | None = None
+    delimiters: str = ""
     padded: bool = False
     tolerance: float = 1e-4
 

@@ -7,10 +7,14 @@ pixels 0..255. Classifiers end in logits. Outputs have names: a dict of them, or
 from models import (
     alexnet,
     attention_unet,
+    bc_resnet,
     blazeface,
     census,
+    conformer,
     convnext,
+    crnn,
     deeplab,
+    deepspeech2,
     densenet,
     dlinear,
     ds_cnn,
@@ -34,10 +38,12 @@ from models import (
     resnet,
     retinanet,
     seq2seq,
+    series_anomaly,
     series_recurrent,
     shufflenet,
     squeezenet,
     ssd,
+    tagger,
     tcn,
     text_rnn,
     textcnn,
@@ -54,10 +60,10 @@ from models.backbones import backbone
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "blazeface", "build", "builder", "builders", "census",
-           "convnext", "cut", "deeplab", "densenet", "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext",
-           "fcn", "features", "ft_transformer", "googlenet", "inception", "iresnet", "language_rnn", "lenet5", "lraspp",
-           "mlp", "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
-           "register", "resnet", "retinanet", "seq2seq", "series_recurrent", "shufflenet", "squeezenet", "ssd", "tcn",
-           "text_rnn", "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3",
-           "yolov8"]
+__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "blazeface", "build", "builder", "builders",
+           "census", "conformer", "convnext", "crnn", "cut", "deeplab", "deepspeech2", "densenet", "dlinear", "ds_cnn",
+           "efficientnet", "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer", "googlenet", "inception",
+           "iresnet", "language_rnn", "lenet5", "lraspp", "mlp", "mobilefacenet", "mobilenet", "mobilevit",
+           "named_inputs", "named_outputs", "nbeats", "pretrained", "register", "resnet", "retinanet", "seq2seq",
+           "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd", "tagger", "tcn", "text_rnn",
+           "textcnn", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

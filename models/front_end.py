@@ -36,7 +36,8 @@ class FrontEnd(BaseModel):
         lowest, highest: in Hz, where the bands begin and end; half the rate where not given.
         mfcc: coefficients of the cosine transform of the bands; none for log-mel.
         centred: each band's mean over the frames that are not silent is taken off, so that neither how loud it is nor
-            the microphone's colour counts, nor how long the silence behind it; silent frames are 0.
+            the microphone's colour counts, nor how long the silence behind it; silent frames are 0. Good for speech; of
+            steady sounds nothing is left.
         form: how the transform is computed: by RFFT2D, which LiteRT has for powers of two, or by a convolution, which
             TensorFlow Lite Micro has too; by what `fft` is where not given.
     """
@@ -49,7 +50,7 @@ class FrontEnd(BaseModel):
     lowest: float = Field(20.0, ge=0)
     highest: float | None = Field(None, gt=0)
     mfcc: int | None = Field(None, ge=1)
-    centred: bool = True
+    centred: bool = False
     form: Form | None = None
 
     @model_validator(mode="after")

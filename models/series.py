@@ -31,6 +31,7 @@ class Series:
         quantiles: of each forecast; 0 where it is one number.
         known_means, known_deviations: of the covariates that are known ahead.
         classes: of whole series, where it tells them apart and forecasts nothing.
+        name: of the input that has what it sees.
     """
 
     window: int
@@ -42,6 +43,7 @@ class Series:
     known_means: Sequence[float] = ()
     known_deviations: Sequence[float] = ()
     classes: int = 0
+    name: str = "past"
 
     def __str__(self) -> str:
         return f"{self.window} steps of {len(self.means)} variables"
@@ -76,8 +78,8 @@ def inputs(series: Series, level: Level = "none") -> Inputs:
 
     A value that is missing, NaN, counts as the mean.
     """
-    past = keras.Input((series.window, len(series.means)), name="past")
-    given = {"past": past}
+    past = keras.Input((series.window, len(series.means)), name=series.name)
+    given = {series.name: past}
     x = _standardized(past, series.means, series.deviations)
     known = None
     if series.known_means:
@@ -110,7 +112,10 @@ def answer(x: Any, taken: Inputs, series: Series) -> dict[str, Any]:
         x: standardized, less the level: (batch, horizon, targets x quantiles), the quantiles of a target side by side.
     """
     if taken.known is not None:
-        x = x + keras.layers.Dense(series.numbers, use_bias=False, name="ahead")(taken.known[:, series.window:])
+        ahead = keras.layers.Dense(series.numbers, use_bias=False, name="ahead")(taken.known[:, series.window:])
+        # added in a row: of a dense layer, a reshape to steps and an addition TensorFlow's converter makes nonsense
+        row = keras.layers.Reshape((series.horizon * series.numbers,))
+        x = keras.layers.Reshape((series.horizon, series.numbers))(row(x) + row(ahead))
     each = max(1, series.quantiles)
     means, deviations = (np.repeat(np.array(values[:series.targets], "float32"), each)
                          for values in (series.means, series.deviations))

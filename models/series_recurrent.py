@@ -28,7 +28,7 @@ def series_recurrent(series: Series, *, cell: Cell = "lstm", units: Units = (64,
     Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997, with forget gates (Gers et al. 2000); Cho et al.,
     "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation", 2014, as cuDNN has
     it. From f features to u units an LSTM has 4 u (f + u + 1) parameters and a GRU 3 u (f + u + 2); 16,961 and 12,929
-    at one variable and 64 units, with a dense layer of one step; 64 multiply-adds in it, besides the recurrence.
+    at one variable and 64 units, with a dense layer of one step; 0.40 M and 0.30 M multiply-adds over 24 steps.
 
     Args:
         series: what it sees, and what it has to say.

@@ -19,7 +19,8 @@ with epy.lazy_imports():
 def tcn(series: Series, *, units: Annotated[int, Field(ge=1)] = 24, depth: Annotated[int, Field(ge=1)] = 8,
         kernel: Annotated[int, Field(ge=2)] = 8, dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         level: Level = "none") -> keras.Model:
-    """Residual blocks of dilated causal convolutions, of which the last step says what comes.
+    """Residual blocks of dilated causal convolutions, of which the last step says what comes, and the mean of all steps
+    which class a series has.
 
     Bai, Kolter and Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence
     Modeling", 2018, section 3: the b-th block's convolutions look at every 2^b-th step, so that the last step sees
@@ -39,7 +40,8 @@ def tcn(series: Series, *, units: Annotated[int, Field(ge=1)] = 24, depth: Annot
     x = windows.with_known(taken, series)
     for block in range(depth):
         x = _block(x, units, kernel, 2**block, dropout)
-    return keras.Model(taken.given, windows.head(x[:, -1], taken, series), name="tcn")
+    seen = keras.ops.mean(x, axis=1) if series.classes else x[:, -1]
+    return keras.Model(taken.given, windows.head(seen, taken, series), name="tcn")
 
 
 def _block(x: Any, units: int, kernel: int, dilation: int, dropout: float) -> Any:

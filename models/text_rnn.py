@@ -13,6 +13,7 @@ from models.registry import register
 
 with epy.lazy_imports():
     import keras
+    import numpy as np
 
 #: What a step behind the end of a text weighs, as a logit: nothing beside the others. No less, so that integers have
 #: steps left for these.
@@ -66,26 +67,28 @@ def text_rnn(length: int, vocabulary: int, classes: int, *, cell: Cell,
     x = recurrent(x, cell=cell, units=units, length=count, bidirectional=bidirectional,
                   recurrent_dropout=recurrent_dropout, sequences=pooling != "last")
     if pooling != "last":
-        x = _pooled(x, count, length, pooling, attention)
+        x = _pooled(x, tokens, length, pooling, attention)
     x = layers.Dropout(dropout)(x)
     return keras.Model(tokens, layers.Dense(classes, name="logits")(x), name=f"text_{cell}")
 
 
-def _pooled(steps: Any, count: Any, length: int, pooling: str, attention: int) -> Any:
+def _pooled(steps: Any, tokens: Any, length: int, pooling: str, attention: int) -> Any:
     """Return one vector of a text's steps, (batch, units).
 
     Args:
         steps: (batch, length, units), of which those behind a text's end say nothing.
-        count: steps of each text, (batch,), at least 1.
+        tokens: (batch, length).
         attention: units.
     """
     ops, layers = keras.ops, keras.layers
-    within = ops.expand_dims(ops.cast(ops.less(ops.arange(length, dtype="int32"), ops.expand_dims(count, -1)),
-                                      "float32"), -1)
+    first = np.zeros((1, length, 1), "bool")
+    first[:, 0] = True
+    within = ops.logical_or(ops.expand_dims(ops.not_equal(tokens, 0), -1), first)  # of no tokens a step of padding
     if pooling == "max":
-        return ops.max(steps * within + (within - 1), axis=1)  # -1, which is below what a unit can give
+        return ops.max(ops.where(within, steps, -1.0), axis=1)  # which is below what a unit can give
     if pooling == "mean":
-        return ops.sum(steps * within, axis=1) / ops.expand_dims(ops.cast(count, "float32"), -1)
+        counted = ops.cast(within, "float32")
+        return ops.sum(steps * counted, axis=1) / ops.sum(counted, axis=1)
     agreement = layers.Dense(1, use_bias=False, name="agreement")(layers.Dense(attention, "tanh")(steps))
-    weights = ops.softmax(agreement * within + NOTHING * (1 - within), axis=1)
+    weights = ops.softmax(ops.where(within, agreement, NOTHING), axis=1)
     return ops.sum(weights * steps, axis=1)

@@ -16,11 +16,11 @@ with epy.lazy_imports():
 
 @register("wav2letter", task="speech_recognition", paper="https://arxiv.org/abs/1609.03193",
           at={"samples": 16_000, "rate": 16_000, "classes": 30})
-def wav2letter(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(mfcc=13),
+def wav2letter(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(mfcc=13, centred=True),
                filters: blocks.Filters = 250, wide: blocks.Filters = 2000, depth: Annotated[int, Field(ge=1)] = 7,
                first: Annotated[int, Field(ge=1)] = 48, kernel: Annotated[int, Field(ge=1)] = 7,
                last: Annotated[int, Field(ge=1)] = 32, stride: Annotated[int, Field(ge=1, le=8)] = 2,
-               normalized: bool = False, dropout: blocks.Dropout = 0.0) -> keras.Model:
+               normalized: bool = False, residual: bool = False, dropout: blocks.Dropout = 0.0) -> keras.Model:
     """wav2letter, a network of convolutions over time alone, whose answers are characters.
 
     Collobert, Puhrsch and Synnaeve, "Wav2Letter: an End-to-End ConvNet-based Speech Recognition System", 2016, figure
@@ -39,6 +39,7 @@ def wav2letter(samples: int, rate: int, classes: int, *, front: Front = FrontEnd
         first, kernel, last: the kernels in frames.
         stride: frames of the spectrogram for one of the answer.
         normalized: batch normalization behind each convolution.
+        residual: each convolution of kernel `kernel` adds to what it is given, as Jasper's blocks do (Li et al. 2019).
         dropout: rate behind each convolution.
     """
     layers = keras.layers
@@ -53,6 +54,7 @@ def wav2letter(samples: int, rate: int, classes: int, *, front: Front = FrontEnd
     sound = keras.Input((samples,), name="audio")
     x = convolution(as_sequence(sound, front, rate), filters, first, stride)
     for _ in range(depth):
-        x = convolution(x, filters, kernel)
+        y = convolution(x, filters, kernel)
+        x = layers.Add()([x, y]) if residual else y
     x = convolution(convolution(x, wide, last), wide, 1)
     return keras.Model(sound, layers.Conv1D(classes, 1, name="logits")(x), name="wav2letter")

@@ -67,6 +67,24 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
     return _structured_as(carried, aware)
 
 
+def taken_over(model: keras.Model, aware: Any) -> None:
+    """Give a model the weights that its form with rounding has learnt, in place.
+
+    Args:
+        model: see `prepare`; its layers have names.
+        aware: what `prepare` made of it.
+    """
+    learnt = {getattr(one, "layer", one).name: one for one in aware.layers}
+    for layer in model.layers:
+        if not layer.weights or layer.name not in learnt:
+            continue
+        if isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional)):
+            layer.set_weights(learnt[layer.name].get_weights())
+            continue
+        named = {weight.name.split("/")[-1].split(":")[0]: weight for weight in learnt[layer.name].weights}
+        layer.set_weights([named[weight.name].numpy() for weight in layer.weights])
+
+
 def float_graph(aware: Any, functions: Functions, folder: Path) -> None:
     """Write the graph that the integer file is converted from, as `export.conversion.convert.float_graph` does for
     Keras 3 models."""

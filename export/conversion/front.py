@@ -15,8 +15,8 @@ with epy.lazy_imports():
     from ai_edge_litert import schema_py_generated as schema
 
 #: Operators that give a number for each that they take, or, of a window of one unit, its mean.
-ELEMENTWISE = {"ADD", "CAST", "DIV", "EQUAL", "EXPAND_DIMS", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NOT_EQUAL", "RELU",
-               "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SQRT", "SQUARE", "SQUEEZE", "STRIDED_SLICE", "SUB"}
+ELEMENTWISE = {"ABS", "ADD", "CAST", "DIV", "EQUAL", "EXPAND_DIMS", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NOT_EQUAL",
+               "RELU", "RESHAPE", "RSQRT", "SELECT", "SELECT_V2", "SQRT", "SQUARE", "SQUEEZE", "STRIDED_SLICE", "SUB"}
 #: Operators that bring numbers into other units.
 ARITHMETIC = {"ADD", "DIV", "MUL", "SUB"}
 

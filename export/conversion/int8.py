@@ -13,7 +13,7 @@ from export.conversion import converter as converting
 from export.conversion import integer_io as integers
 from export.conversion.calibration import Calibration, one_by_one, representative
 from export.signature import Arrays
-from export.tflite import edit, lstm
+from export.tflite import edit, lstm, signatures
 from export.tflite import file as tflite_file
 from export.tflite.trace import Trace
 
@@ -56,6 +56,23 @@ def calibrate(source: Path, calibration: Calibration, *, apart: bool = False) ->
     if apart:
         content = noted_apart(content, examples)
     return lstm.with_whole_ranges(content, cells.reached(content, calibration)) if has_cells else content
+
+
+def with_one_range(calibrated: bytes, states: Collection[str]) -> bytes:
+    """Return a calibrated file in which what goes from one call to the next has one range, going in and out, so that an
+    app hands on integers as they are.
+
+    Args:
+        states: names of inputs of the main signature, and of the outputs that are the same later.
+    """
+    model = tflite_file.read(calibrated)
+    file, tensors = signatures.main(calibrated), model.subgraphs[0].tensors
+    for name in states:
+        both = [tensors[file.inputs[name].index].quantization, tensors[file.outputs[name].index].quantization]
+        low, high = min(float(one.min[0]) for one in both), max(float(one.max[0]) for one in both)
+        for one in both:
+            one.min, one.max = [low], [high]
+    return tflite_file.write(model)
 
 
 def noted_apart(calibrated: bytes, examples: Callable[[], Iterator[Any]]) -> bytes:

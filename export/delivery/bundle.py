@@ -130,7 +130,7 @@ def _tensor(info: TensorInfo, tensor: Tensor) -> dict[str, Any]:
 
 def _column(tensor: Tensor) -> dict[str, Any]:
     """Return what else is to be known of a column of a table: its vocabulary, and what to give for a missing number."""
-    described: dict[str, Any] = {"words": list(tensor.words)} if tensor.words else {}
+    described: dict[str, Any] = {"words": list(tensor.words)} if tensor.words and not tensor.delimiters else {}
     if tensor.missing is not None:
         described["missing"] = {"give": "NaN", "counts_as": tensor.missing}
     return described

@@ -140,7 +140,8 @@ def _values(signature: FileSignature, about: Description) -> dict[str, Any]:
             "inputs": [_port(info, tensor) for info, tensor in inputs],
             "outputs": [_port(info, about.tensor(info, output=True)) for info in signature.outputs.values()],
             "port": {info.name: _identifier(info.name) for info in signature.outputs.values()},
-            "vocabularies": {_identifier(column.name): column.words for column in columns if column.words},
+            "vocabularies": {_identifier(column.name): column.words for column in columns
+                             if column.words and not column.delimiters},
             **for_task.values(signature, about)}
 
 

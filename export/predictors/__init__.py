@@ -15,12 +15,14 @@ from export.predictors.onnx import ONNXPredictor
 from export.predictors.openvino import OpenVINOPredictor
 from export.predictors.predictor import BatchPredictor, Predictor, choose
 from export.predictors.saved_model import SavedModelPredictor
+from export.predictors.streamed import StreamedPredictor, is_streaming
 
 with epy.lazy_imports():
     import tensorflow as tf
 
 __all__ = ["BatchPredictor", "CoreMLPredictor", "GpuPredictor", "KerasPredictor", "LiteRTPredictor", "MicroPredictor",
-           "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor", "choose", "open_predictor"]
+           "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor", "StreamedPredictor", "choose",
+           "open_predictor"]
 
 #: Endings of files that are run on so many processor threads as each is told.
 BY_ENDING: dict[str, Callable[[Path, int], Predictor]] = {
@@ -39,7 +41,8 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
         ValueError: the kind is not known, or what runs it is not installed.
     """
     if path.suffix in BY_ENDING:
-        return BY_ENDING[path.suffix](path, threads or 1)
+        predictor = BY_ENDING[path.suffix](path, threads or 1)
+        return StreamedPredictor(predictor) if is_streaming(predictor) else predictor
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -64,6 +64,9 @@ def arena_bytes(content: bytes) -> int:
     """Return the bytes of the tensor arena that TensorFlow Lite Micro allocates for a model, in whole kB, as its own
     recording allocator counts it. Raises ValueError where it cannot run the model."""
     micro = runtime()
+    if "RFFT2D" in tflite_file.operators(content):
+        raise ValueError("TensorFlow Lite Micro has no RFFT2D, by which this file transforms sound; give the model's "
+                         "front end the form convolution (model.front.form)")
     with tempfile.TemporaryFile() as file:
         kept = [os.dup(stream) for stream in (1, 2)]
         for stream in (1, 2):

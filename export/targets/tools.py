@@ -18,6 +18,7 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
     "series": {"statsmodels": "statsmodels"},
     "translation": {"sacrebleu": "sacrebleu", "polib": "polib", "django": "django", "pycountry": "pycountry"},
+    "text": {"sentencepiece": "sentencepiece", "seqeval": "seqeval"},
 }
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from export.delivery.archive import write_zip
 from export.signature import Signature, Tensor
 from export.tflite import file as tflite_file
-from export.tflite import mediapipe_options, signatures
+from export.tflite import mediapipe_options, signatures, texts
 from export.tflite.detection import BOXES, CLASSES, COUNT, LOCATION, SCORES, Decoding
 from export.tflite.signatures import TensorInfo
 from export.tflite.tables import Tables
@@ -119,6 +119,7 @@ def embed(content: bytes, about: Description) -> bytes:
     model.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = FIELD, len(model.buffers) - 1
+    files |= texts.vocabularies([tensor for _, tensor in inputs])
     model.metadata = [*(one for one in model.metadata or [] if one.name != FIELD), entry]
     written = tflite_file.write(model)
     if not files:
@@ -239,7 +240,8 @@ def _input(build: Tables, info: TensorInfo, tensor: Tensor, rate: int) -> int:
         sound = build({0: ("uint", rate), 1: ("uint", 1)})
         return build({**_texts(tensor), 3: ("table", build({0: ("ubyte", SOUND), 1: ("table", sound)}))})
     if tensor.role != "image" or len(info.shape) != 4:
-        return build({**_texts(tensor), 3: ("table", build({0: ("ubyte", FEATURE), 1: ("table", build({}))}))})
+        content = build({0: ("ubyte", FEATURE), 1: ("table", build({}))})
+        return build({**_texts(tensor), 3: ("table", content), **texts.tokenizer(build, tensor)})
     height, width, channels = info.shape[1:]
     image: dict[int, tuple[str, Any]] = {0: ("byte", RGB if channels == 3 else GRAYSCALE)}
     if height > 0 and width > 0:

@@ -50,6 +50,15 @@ class TensorInfo(BaseModel):
         """Return values as this tensor stores them."""
         return values if self.dtype == "string" else quantization.to_tensor(values, self.dtype, self.scale, self.zero)
 
+    def beyond(self, values: np.ndarray) -> np.ndarray:
+        """Return for each example, the first axis, whether it has values further out than this tensor's integers reach,
+        more than rounding takes them: (examples,)."""
+        if not self.scale or self.stores_values or self.dtype == "string":
+            return np.zeros(len(values), bool)
+        limits = np.iinfo(self.dtype)
+        steps = np.reshape(values, (len(values), -1)) / self.scale + self.zero
+        return np.any((steps < limits.min - 0.5) | (steps > limits.max + 0.5), axis=1)
+
     def to_real(self, stored: np.ndarray) -> np.ndarray:
         """Return what stored numbers stand for."""
         return quantization.to_real(stored, self.scale, self.zero)

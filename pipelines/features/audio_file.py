@@ -92,6 +92,11 @@ def samples(content: bytes, rate: int) -> np.ndarray:
     return fitted(values.mean(axis=1), own_rate, rate)
 
 
+def is_silent(content: bytes) -> bool:
+    """Return whether all samples of a file are 0. Raises ValueError where it cannot be read, or has none."""
+    return not samples(content, header(content).rate).any()
+
+
 def fitted(values: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
     """Return samples of one channel at another rate, rounded to 16 bits, float32 (samples,)."""
     if own_rate != rate:

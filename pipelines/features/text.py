@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from etils import epy
 from pydantic import Field as Setting
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
 from pipelines.features import tokenizers
 from pipelines.features.feature import Feature, Field, Learnt
 from pipelines.features.tokenizers import code_points
+from pipelines.features.tokenizers.regex import DELIMITERS, Regex
 from pipelines.features.tokenizers.tokenizer import END, ENDS, PADDING, SPECIAL, START, UNKNOWN, Tokenizer
+from pipelines.features.tokenizers.whitespace import Whitespace
 from pipelines.features.tokenizers.word import Word
 
 with epy.lazy_imports():
@@ -28,8 +32,9 @@ LINE, LINES = 28, 8
 
 
 class Text(Feature, name="text", shorthand="tokenizer"):
-    """A text as the numbers of its tokens, filled up with 0 to a fixed length; 1 stands for what is not in the
-    vocabulary, which is learnt from the training texts alone.
+    """A text as the numbers of its tokens, filled up with 0 to a fixed length.
+
+    1 stands for what is not in the vocabulary, which is learnt from the training texts alone.
 
     Args:
         field: what the source calls it; `text` where not given.
@@ -51,7 +56,8 @@ class Text(Feature, name="text", shorthand="tokenizer"):
         return self.tokenizer.learn(values, (*SPECIAL, *ENDS) if self.ends else SPECIAL)
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
-        return Tensor(name=name, dtype="int32", shape=(self.length,), role="tokens",
+        known = {"words": tuple(learnt.names), "delimiters": DELIMITERS} if isinstance(self.tokenizer, Regex) else {}
+        return Tensor(name=name, dtype="int32", shape=(self.length,), role="tokens", **known,
                       meaning=f"numbers of tokens, 0 to {len(learnt.names) - 1}, see tokenizer.json; {PADDING} behind "
                               f"the last, {UNKNOWN} where the vocabulary lacks one")
 
@@ -93,4 +99,23 @@ class Text(Feature, name="text", shorthand="tokenizer"):
         return {"tokens": count, "unknown": (values == UNKNOWN).sum(axis=1) / np.maximum(count, 1)}
 
 
-__all__ = ["FIELD", "Text", "tokenizers"]
+class Words(Text, name="words", shorthand="length"):
+    """A text that has been cut into words, which stand between spaces, as the numbers of these.
+
+    Args:
+        field: what the source calls it; `text` where not given.
+        tokenizer: whitespace, with the size of its vocabulary.
+        length: words; what is behind them is cut off.
+    """
+
+    tokenizer: Tokenizer = Whitespace()
+
+    @field_validator("tokenizer")
+    @classmethod
+    def keeps_words(cls, value: Tokenizer) -> Tokenizer:
+        if not isinstance(value, Whitespace):
+            raise PydanticCustomError("tokenizer", "must be whitespace: there is a tag for each word between spaces")
+        return value
+
+
+__all__ = ["FIELD", "Text", "Words", "tokenizers"]

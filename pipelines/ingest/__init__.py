@@ -2,15 +2,7 @@
 
 Importing this makes every source and augmentation known to recipes.
 """
-from pipelines.ingest.augmentation import (
-    augment_policies,
-    gain,
-    noise,
-    reverberation,
-    spec_augment,
-    speed,
-    time_shift,
-)
+from pipelines.ingest.augmentation import augment_policies, gain, noise, reverberation, spec_augment, speed, time_shift
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import (
     array_file,
@@ -19,6 +11,7 @@ from pipelines.ingest.sources import (
     box_table,
     brain,
     coco,
+    conll,
     dicom,
     faces_in_scenes,
     gettext,
@@ -39,8 +32,10 @@ from pipelines.ingest.sources import (
     table_file,
     text_folder,
     text_lines,
+    tfds_audio,
     tfds_source,
     tfrecord,
+    ts_file,
     vader,
     voc,
     yolo,
@@ -48,8 +43,8 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "bible", "box_table", "brain",
-           "coco", "dicom", "faces_in_scenes", "gain", "gettext", "identity_folder", "idx_files",
+           "coco", "conll", "dicom", "faces_in_scenes", "gain", "gettext", "identity_folder", "idx_files",
            "image_and_mask_folder", "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise",
            "nuclei", "parallel_text", "recordings", "reverberation", "scikit_learn", "series_table", "spec_augment",
-           "speed", "statsmodels_series", "table_file", "text_folder", "text_lines", "tfds_source", "tfrecord",
-           "time_shift", "vader", "voc", "yolo"]
+           "speed", "statsmodels_series", "table_file", "text_folder", "text_lines", "tfds_audio", "tfds_source",
+           "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]

@@ -15,7 +15,7 @@ LIMIT = re.compile(r"^\s*(>=|<=|>|<)\s*([0-9.eE+-]+)\s*$")
 #: What a gate can ask of every artifact.
 SIZES = ("bytes", "zipped_bytes", "size_ratio", "zipped_ratio")
 #: What a gate can ask of an artifact that runs here, beside the task's metrics.
-MEASURED = ("drop", "latency_ms", "max_error", "agreement")
+MEASURED = ("drop", "latency_ms", "max_error", "agreement", "real_time_factor")
 
 
 class Gate(BaseModel):

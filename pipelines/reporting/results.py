@@ -44,6 +44,7 @@ class Milliseconds(BaseModel):
 
     Args:
         answered: median of a whole answer, where the driver has work behind the file: decoding and suppressing boxes.
+        real_time_factor: share of the time that what is asked lasts, where that is known; below 1 it keeps up.
         why: of an integer file that gains little over float32, the reason.
     """
 
@@ -52,6 +53,7 @@ class Milliseconds(BaseModel):
     threads: int
     runs: int
     answered: float | None = None
+    real_time_factor: float | None = None
     why: str = ""
 
 
@@ -60,6 +62,7 @@ class ArtifactResult(Exported, Measurement):
 
     latency_ms: Milliseconds
     served: dict[str, Served] = {}
+    beyond: int = 0
 
 
 class Results(BaseModel):
@@ -164,6 +167,8 @@ def _values(results: Results) -> dict[str, float]:
         values |= {f"{one.name}.{name}": value for name, value in one.metrics.items()}
         values |= {f"{one.name}.drop": one.drop[main], f"{one.name}.latency_ms": one.latency_ms.p50,
                    f"{one.name}.max_error": one.max_error, f"{one.name}.agreement": one.agreement}
+        if one.latency_ms.real_time_factor is not None:
+            values[f"{one.name}.real_time_factor"] = one.latency_ms.real_time_factor
     made: list[Exported] = [*results.artifacts, *results.compiled]
     for file in made:
         values |= {f"{file.name}.{name}": value for name, value in file.estimates.items()}
@@ -234,6 +239,10 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
     """Return what stands behind an artifact in the table: what it is recommended for, and what a phone's file takes
     that the model does not."""
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
+    if one.latency_ms.real_time_factor is not None:
+        recommended.append(f"real-time factor {one.latency_ms.real_time_factor:.2g}")
+    if one.beyond:
+        recommended.append(f"{one.beyond:,} test examples reach beyond its integers")
     return "; ".join(recommended + (one.notes if one.is_tflite else []))
 
 

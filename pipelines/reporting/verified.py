@@ -34,9 +34,11 @@ class Verified(Measurement):
 
     Args:
         served: by protocol, for what TF Serving serves.
+        beyond: of the test examples, how many have an input further out than the file's integers reach.
     """
 
     name: str
+    beyond: int = 0
     served: dict[str, Served] = {}
 
 

@@ -37,6 +37,10 @@ def run(context: Context) -> str:
             message = result.failed[target.title] = without_log(str(error), context.work)
         shutil.rmtree(context.work / target.title, ignore_errors=True)
         context.journal.note(message)
+    for artifact in result.artifacts:
+        variant = target_context.variants.get(artifact.variant)
+        asked = variant.details.get("streaming") if variant is not None else None
+        artifact.seconds = recipe.task.seconds(index) if asked is None else asked["seconds"]
     if not result.artifacts:
         raise (StageError if result.failed else UserError)("\n".join((result.failed | result.left_out).values()))
     if about.labels:

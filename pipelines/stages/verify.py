@@ -91,12 +91,14 @@ def verify_one(context: Context, exported: Exported) -> Done:
               for metric in data.task.metrics if metric.name in known and metric.name in asking.evaluation.metrics},
         max_error=furthest.max, mean_error=furthest.mean, agreement=furthest.agreement,
         compared=asking.comparison.count,
-        order_independent=order_independent(predictor, probe, asking.first.outputs))
+        order_independent=order_independent(predictor, probe, asking.first.outputs), beyond=asking.beyond)
     if exported.target == SAVED_MODEL:
         folder = (context.inputs["export"] / exported.path).parent
         verified.served = {protocol: serve_one(client, data, protocol, evaluated)
                            for protocol, client in serving_predictors(folder, context.recipe.name, data)}
     times = _latencies(context, data.task, predictor, {name: values[:1] for name, values in probe.items()})
+    if exported.seconds is not None:
+        times["real_time_factor"] = times["p50"] / 1000 / exported.seconds
     return Done(verified, times, asking.comparison.histogram, asking.samples)
 
 
@@ -192,15 +194,23 @@ class _Asking:
         self.comparison = Comparison(self.compared.tensors)
         self.evaluation: Evaluation | None = None
         self.samples: dict[str, np.ndarray] = {}
+        #: What the file takes, as it is stored, where the predictor knows it.
+        self.taken: Mapping[str, Any] = {}
+        #: Examples with an input further out than its integers reach.
+        self.beyond = 0
         #: What is asked again in another order.
         self.first = asked.First(asked.probe_size(data, self.kept))
 
     def ask(self, predictor: Predictor) -> None:
         """Ask it everything. Raises ValueError where it gives outputs of another shape, or none."""
+        stored = getattr(predictor, "tensors", {})
+        self.taken = next(iter(stored.values())).inputs if stored else {}
         self.evaluation = self.data.task.evaluate(predictor, self.data.batches("test"), self.data.index, see=self._see)
 
     def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         start, count = self.first.seen, len(wrong)
+        outside = [self.taken[name].beyond(values) for name, values in inputs.items() if name in self.taken]
+        self.beyond += int(np.any(outside, axis=0).sum()) if outside else 0
         if not start:
             self.compared = self.data.task.compared(self.data.index, list(outputs))
             self.comparison = Comparison(self.compared.tensors)

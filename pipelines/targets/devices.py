@@ -74,13 +74,14 @@ class EthosU(FromVariants, name="ethos-u", shorthand="accelerator"):
 
 
 class Microcontroller(FromVariants, name="microcontroller"):
-    """Integer files as C++ arrays for TensorFlow Lite Micro, with the arena that they need.
+    """Integer files, and others that are named, as C++ arrays for TensorFlow Lite Micro, with the arena that they need.
 
     Args:
         sram_kb, flash_kb: what the device has; a model that needs more is refused.
     """
 
     extra, takes, estimates = "microcontroller", ("int8",), ("arena_bytes", "flash_bytes")
+    takes_named = ("int16x8", "float32")
     sram_kb: float | None = Field(None, gt=0)
     flash_kb: float | None = Field(None, gt=0)
 

@@ -53,6 +53,12 @@ class LiteRT(Target, name="litert"):
 
     def _export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
         path = folder / f"{variant.name}.tflite"
+        if "streaming" in variant.details:  # what it takes is not what the task's models take
+            path.write_bytes(context.file(variant.name).read_bytes())
+            return Exported(
+                variant=variant.name, target=self.title, path=context.relative(path), summary=variant.summary,
+                encoding=variant.encoding, integer=variant.integer, **sizes(path),
+                operators=tflite_file.operators(path.read_bytes()), notes=_stays_float(variant))
         content = phone_file(context, variant, self.rgb, self._behind(context))
         path.write_bytes(content)
         averages = self.rgb and phone.takes_grey_image(context.file(variant.name).read_bytes(), context.about)

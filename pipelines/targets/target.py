@@ -120,12 +120,15 @@ class FromVariants(Target):
     #: How the numbers may be written in what it takes, see `export.encodings`; the first two are taken where no
     #: variants are named.
     takes: ClassVar[tuple[str, ...]] = ("float32", "int8")
+    #: And those that it takes where they are named.
+    takes_named: ClassVar[tuple[str, ...]] = ()
     variants: list[str] | None = Field(None, min_length=1)
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         encodings = {variant.title: variant.encoding for variant in variants}
         if self.variants is None:
-            first = {encoding: title for title, encoding in reversed(encodings.items())}
+            whole = [variant for variant in variants if not variant.streams]
+            first = {variant.encoding: variant.title for variant in reversed(whole)}
             chosen = [first[encoding] for encoding in self.takes[:2] if encoding in first]
         else:
             self._check_named(encodings)
@@ -140,9 +143,9 @@ class FromVariants(Target):
         for title in self.variants or []:
             if title not in encodings:
                 raise ValueError(f"compress.variants makes no {title}; it makes {', '.join(encodings)}")
-            if encodings[title] not in (*self.takes, "mixed"):
+            if encodings[title] not in (taken := (*self.takes, *self.takes_named)) + ("mixed",):
                 raise ValueError(f"{title} is a {encodings[title]} file, and {self.title} takes "
-                                 f"{' and '.join(self.takes)} ones only")
+                                 f"{' and '.join(taken)} ones only")
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         folder = fresh(context.folder / self.title)

@@ -246,10 +246,9 @@ class Task(Entry):
 
     def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
         """Draw the examples that the report shows, by default in a grid, each under its `title`."""
-        titles = [self.title(one.targets, one.outputs, 0, one.wrong, data) for one in examples]
-        figures.grid([functools.partial(self.draw, data=data, inputs=one.inputs, targets=one.targets, position=0,
-                                        title=title)
-                      for one, title in zip(examples, titles, strict=True)], path)
+        drawn = functools.partial(self.draw, data=data, position=0)
+        figures.grid([functools.partial(drawn, inputs=one.inputs, targets=one.targets, title=self.title(
+            one.targets, one.outputs, 0, one.wrong, data)) for one in examples], path)
 
     def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
         """Return what stands above one of the examples that the model is most wrong about."""
@@ -303,17 +302,17 @@ class Task(Entry):
         """
         return examples_in(path, features, index, like)
 
+    def seconds(self, index: Index) -> float | None:
+        """Return how long what an example is of lasts, of sound for instance; None where that is not known."""
+        return None
+
     def notes(self, data: Data) -> list[str]:
         """Return what is worth knowing of the data as ingest divided them, a line each."""
         return []
 
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
         """Return the trained model's evaluation with what no artifact is measured by: baselines, further tables and
-        figures. By default it is as it is.
-
-        Args:
-            folder: for figures.
-        """
+        figures, drawn into a folder. By default it is as it is."""
         return evaluation
 
     @final

@@ -158,7 +158,7 @@ def write_variant(written: dict[str, Any], variant: dict[str, Any], data: Data, 
         data=data, train=recipe.train, model=folder / MODEL, graph=folder / GRAPH, folder=folder,
         calibration_section=recipe.compress.calibration, journal=Journal(folder / NAME),
         limits={} if limit is None else {chosen.title: limit})
-    return (folder / f"{chosen.title}.tflite").write_bytes(chosen.content(context))
+    return (folder / f"{chosen.title}.tflite").write_bytes(chosen.finished(context))
 
 
 def preflight(written: dict[str, Any], target: dict[str, Any], folder: Path) -> list[str]:

@@ -120,7 +120,11 @@ def _random_values(reader: Reader, count: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, feature in reader.features.items():
         classes = len(reader.learnt[name].names) if name in reader.targets else 0
-        decoded = _random(feature.tensor(name, reader.learnt[name]), classes, count)
+        tensor = feature.tensor(name, reader.learnt[name])
+        decoded = _random(tensor, classes, count)
+        if tensor.role == "tokens":
+            values[feature.field_name(name)] = np.array([" ".join(map(str, row)).encode() for row in decoded], object)
+            continue
         files = [feature.encode(value) for value in decoded] if reader.fields[name].kind == "bytes" else []
         contents = [file[1] for file in files if file is not None]
         values[feature.field_name(name)] = np.array(contents, object) if contents else decoded

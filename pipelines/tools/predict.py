@@ -11,7 +11,8 @@ from export.predictors import Predictor, open_predictor
 from export.signature import DEFAULT, Arrays, Signature
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
-from pipelines.features import Feature, Learnt, image_file
+from pipelines.features import Feature, Learnt, audio_file, image_file
+from pipelines.features.audio import Audio
 from pipelines.ingest.index import Index
 from pipelines.ingest.sources.source import Source
 from pipelines.recipe.recipe import Recipe
@@ -57,7 +58,7 @@ def predict(artifact: Path, files: Sequence[Path], out: Path | None = None) -> I
     with their probabilities.
 
     Args:
-        files: or folders, of which all images are taken.
+        files: or folders, of which all images are taken, or all recordings.
         out: folder for drawings of what it says, where that can be drawn.
 
     Raises:
@@ -65,7 +66,8 @@ def predict(artifact: Path, files: Sequence[Path], out: Path | None = None) -> I
     """
     asked = find_model(artifact)
     reads_folders = asked.source is not None and asked.source.reads_folders
-    files = [one for file in files for one in (_images(file) if file.is_dir() and not reads_folders else [file])]
+    files = [one for file in files
+             for one in (_files_in(file, asked) if file.is_dir() and not reads_folders else [file])]
     if asked.path.suffix == ".tflite":
         with workers.quiet():
             said = answers(asked, files, out)
@@ -140,6 +142,17 @@ def _each(values: Sequence[np.ndarray]) -> np.ndarray:
     for number, value in enumerate(values):
         result[number] = value
     return result
+
+
+def _files_in(folder: Path, asked: Asked) -> list[Path]:
+    """Return the images in a folder, or its recordings where the model takes sound. Raises UserError where there are
+    none."""
+    if not any(isinstance(feature, Audio) for feature in asked.features.values()):
+        return _images(folder)
+    recordings = sorted(path for path in image_file.files(folder) if audio_file.is_recording(path))
+    if not recordings:
+        raise UserError(f"{folder}: has no recordings in it ({audio_file.READ})")
+    return recordings
 
 
 def _images(folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from pipelines.errors import UserError
 from pipelines.features import audio_file
+from pipelines.tools.speaking import ESPEAK, FLITE, speak
 from pipelines.tools.spoken_words import spoken_words
 
 #: Packages of recordings.
@@ -27,7 +28,7 @@ VOICES = ("asterisk-core-sounds-en-wav", "asterisk-core-sounds-es-wav", "asteris
           "asterisk-prompt-fr-armelle", "asterisk-prompt-es-co", "fillets-ng-data-cs", "fillets-ng-data",
           "klettres-data", "pocketsphinx-testdata")
 #: Programs that speak.
-SPEAKERS = ("espeak-ng", "flite")
+SPEAKERS = (ESPEAK, FLITE)
 #: Folder of Asterisk's prompts to their language and voice.
 ASTERISK = {"en_US_f_Allison": ("en", "Allison Smith"), "es_MX_f_Allison": ("es", "Allison Smith"),
             "fr_CA_f_June": ("fr", "June Wallack"), "it_IT_m_Carlo": ("it", "Carlo"),
@@ -42,7 +43,10 @@ LETTERS = ("cs", "en", "en_GB", "es", "fr", "it", "ru")
 GSM_RATE = 8000
 COLUMNS = ("file", "language", "voice", "kind", "prompt", "transcript", "fold")
 #: Prompts are divided into so many folds by their names.
-FOLDS = 10
+FOLDS, TESTED_FOLD = 10, 0
+#: How the Czech dialogues are synthesized: variants of espeak-ng's voice, words a minute, pitches.
+CZECH_VOICES = ("m1", "f2", "m3", "Andy", "f4", "m5", "Annie", "m7", "f5", "Denis", "klatt2")
+SPEEDS, PITCHES = ("150", "175", "200", "165"), ("35", "50", "65")
 
 
 class Recording(NamedTuple):
@@ -52,7 +56,8 @@ class Recording(NamedTuple):
         file: relative to the list.
         language: ISO 639's two letters.
         voice: who speaks.
-        kind: prompts, dialogues, letters, sentences, or noises, of what is no speech in a game.
+        kind: prompts, dialogues, roles, of other voices in a game, noises, of what is no speech there, letters,
+            sentences, or synthesized, of dialogues that a program reads.
         prompt: what is said, by a name that all voices share.
         transcript: of it; nothing where only a name is known.
     """
@@ -90,9 +95,12 @@ def make(folder: Path) -> tuple[int, int]:
     found = [*_asterisk(share / "asterisk" / "sounds", folder), *_dialogues(share / "games" / "fillets-ng", folder),
              *_letters(share / "klettres", folder),
              *_sentences(share / "pocketsphinx" / "test" / "data" / "librivox", folder)]
-    _write(folder / "prompts.csv", COLUMNS, [(*one, one.fold) for one in found])
+    spoken = [*_synthesized(found)]
+    speak([(folder / one.file, command) for one, command in spoken], unpacked)
+    listed = [*found, *(one for one, _ in spoken)]
+    _write(folder / "prompts.csv", COLUMNS, [(*one, one.fold) for one in listed])
     words = spoken_words(folder, unpacked, [one for one in found if one.language == "en"])
-    return len(found), words
+    return len(listed), words
 
 
 def fetch(packages: Sequence[str], downloads: Path, unpacked: Path) -> None:
@@ -167,7 +175,8 @@ def _dialogues(game: Path, folder: Path) -> Iterator[Recording]:
         text = texts.get(path.stem, "").replace('\\"', '"')
         part = path.stem.split("-")
         voice = FISH.get(part[1] if len(part) > 1 else "", "others")
-        yield Recording(path.relative_to(folder).as_posix(), "cs", voice, "dialogues" if text else "noises",
+        kind = ("roles" if voice == "others" else "dialogues") if text else "noises"
+        yield Recording(path.relative_to(folder).as_posix(), "cs", voice, kind,
                         f"{path.parent.parent.name}/{path.stem}", text)
 
 
@@ -185,6 +194,20 @@ def _sentences(books: Path, folder: Path) -> Iterator[Recording]:
     for text, name in (re.match(r"<s> (.*?) *</s> \((.*)\)", line).groups() for line in lines if line.strip()):  # type: ignore[union-attr]
         yield Recording((books / f"{name}.wav").relative_to(folder).as_posix(), "en", "LibriVox", "sentences", name,
                         text)
+
+
+def _synthesized(recordings: Sequence[Recording]) -> Iterator[tuple[Recording, list[str]]]:
+    """Yield the Czech dialogues that are not tested on as synthesized voices say them, and the commands that do."""
+    number = 0
+    for one in recordings:
+        if one.kind != "dialogues" or one.fold == TESTED_FOLD:
+            continue
+        voice = CZECH_VOICES[number % len(CZECH_VOICES)]
+        speed, pitch = SPEEDS[number % len(SPEEDS)], PITCHES[number // 2 % len(PITCHES)]
+        number += 1
+        file = f"spoken/{one.prompt}.wav"
+        yield (Recording(file, one.language, f"espeak-ng {voice}", "synthesized", one.prompt, one.transcript),
+               [ESPEAK, "-v", f"cs+{voice}", "-s", speed, "-p", pitch, one.transcript, "-w"])
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 import csv
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from pipelines.errors import UserError
+from pipelines.tools.speaking import ESPEAK, speak
+from pipelines.tools.speaking import FLITE as FLITE_PROGRAM
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WORDS = (*DIGITS, *"abcdefghijklmnopqrstuvwxyz")
@@ -72,28 +71,7 @@ def spoken_words(folder: Path, unpacked: Path, english: Sequence[Recorded]) -> i
         english: recordings of people, some of them words.
     """
     wanted = [*_by_espeak(), *_by_flite()]
-    commands = [(command, one) for one, command in wanted if not (folder / one.file).exists()]
-    libraries = unpacked / "usr" / "lib"
-    search = os.pathsep.join(str(path) for path in (*libraries.glob("*-linux-gnu*"),
-                                                    *libraries.glob("*-linux-gnu*/pulseaudio")))
-    environment = {**os.environ, "LD_LIBRARY_PATH": search}
-    for one, _ in wanted:
-        (folder / one.file).parent.mkdir(parents=True, exist_ok=True)
-    data = next((path.parent for path in libraries.glob("*/espeak-ng-data")), libraries)
-
-    def speak(task: tuple[Sequence[str], Spoken]) -> None:
-        program, *arguments = task[0]
-        where = [f"--path={data}"] if program == "espeak-ng" else []
-        target = folder / task[1].file
-        beside = target.with_suffix(".part.wav")
-        done = subprocess.run([str(unpacked / "usr" / "bin" / program), *where, *arguments, str(beside)],
-                              env=environment, capture_output=True, text=True)
-        if done.returncode or not beside.exists():
-            raise UserError(f"data-speech: {program} does not speak: {' '.join(done.stderr.split())[-200:]}")
-        os.replace(beside, target)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(speak, commands))
+    speak([(folder / one.file, command) for one, command in wanted], unpacked)
     rows = [*(one for one, _ in wanted), *_recorded(english)]
     beside = folder / "words.tmp"
     with beside.open("w", newline="") as file:
@@ -116,8 +94,8 @@ def _by_espeak() -> Iterator[tuple[Spoken, list[str]]]:
                 number += 1
                 for word in WORDS:
                     file = f"words/espeak-{variant}-{accent}/{word}.wav"
-                    yield (Spoken(file, word, f"{variant} ({accent})", "espeak-ng", split),
-                           ["espeak-ng", "-v", f"{accent}+{variant}", "-p", str(pitch), "-s", str(speed),
+                    yield (Spoken(file, word, f"{variant} ({accent})", ESPEAK, split),
+                           [ESPEAK, "-v", f"{accent}+{variant}", "-p", str(pitch), "-s", str(speed),
                             word.upper() if len(word) == 1 else word, "-w"])
 
 
@@ -126,8 +104,8 @@ def _by_flite() -> Iterator[tuple[Spoken, list[str]]]:
         for stretch in STRETCHES:
             for word in WORDS:
                 file = f"words/flite-{voice}-{stretch}/{word}.wav"
-                yield (Spoken(file, word, voice, "flite", split),
-                       ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch}", "-t",
+                yield (Spoken(file, word, voice, FLITE_PROGRAM, split),
+                       [FLITE_PROGRAM, "-voice", voice, "--setf", f"duration_stretch={stretch}", "-t",
                         SPELLED.get(word, word), "-o"])
 
 

@@ -30,7 +30,9 @@ class CtcLoss(Loss, name="ctc"):
             labels: int32 (batch, characters), 0 behind the last.
             logits: (batch, frames, characters and blank); no probabilities, which would be wrong without an error.
         """
-        length = tf.reduce_sum(tf.cast(labels != 0, tf.int32), axis=1)
-        frames = tf.fill(tf.shape(length), tf.shape(logits)[1])
-        loss = tf.nn.ctc_loss(labels, logits, length, frames, logits_time_major=False, blank_index=0)
-        return loss / tf.cast(tf.maximum(length, 1), tf.float32)
+        length = tf.reduce_sum(tf.cast(labels != 0, tf.float32), axis=1)
+        frames = tf.fill(tf.shape(logits)[:1], tf.shape(logits)[1])
+        # sparse labels go to a kernel, and dense ones through a loop over the frames, which takes thirty times as long
+        loss = tf.nn.ctc_loss(tf.sparse.from_dense(labels), logits, None, frames, logits_time_major=False,
+                              blank_index=0)
+        return loss / tf.maximum(length, 1.0)

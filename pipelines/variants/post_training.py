@@ -9,6 +9,7 @@ from pydantic import Field
 from export.compression import equalize
 from export.conversion import bias_correction, convert, int8
 from pipelines.engine.store import whole
+from pipelines.variants import stepwise
 from pipelines.variants.variant import REAL_INPUTS, Calibration, Variant, VariantContext, default_inputs
 
 
@@ -105,6 +106,11 @@ class Int8(Calibrated, name="int8"):
     def content(self, context: VariantContext) -> bytes:
         if context.data.real_inputs:
             context.details["summary"] = REAL_INPUTS
+        usual = self.ranges == "min_max" and not (self.keep_float or self.equalize or self.correct_bias)
+        if usual and self.io == "integer" and self.per_channel:
+            content = stepwise.looped(context, self.calibration)
+            if content is not None:
+                return content
         graph = _equalized(context) if self.equalize else context.integer_graph
         calibration = context.calibration(self.calibration)
         integer_io = self.io == "integer"

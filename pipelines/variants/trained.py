@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from export.compression import cluster, low_rank, prune, qat
-from export.conversion import convert
+from export.conversion import convert, fused
 from export.encodings import ENCODINGS
 from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext
 
@@ -231,7 +231,7 @@ def _clustered(context: VariantContext, model: Any, learning: Learning, clusters
 def aware_content(context: VariantContext, model: Any, learning: Learning, *, keep_float: Sequence[str] = (),
                   preserve: str = "", calibration: Calibration | None = None, integer_io: bool = True,
                   part: str = "qat") -> bytes:
-    """Train a model with the rounding of int8 and return its file.
+    """Train a model with the rounding of int8 and return its file. Recurrent layers learn without it.
 
     Args:
         keep_float: names of layers that stay float.
@@ -245,10 +245,15 @@ def aware_content(context: VariantContext, model: Any, learning: Learning, *, ke
     if context.data.real_inputs:
         raise ValueError(f"a training with the rounding of int8 rounds its inputs too, and those of "
                          f"{context.data.task.entry_name} are real numbers, words, or missing; use int8 or auto")
-    aware = qat.prepare(model, keep_float, preserve)
+    recurrent = [layer.name for layer in model.layers if fused.is_recurrent(layer)]
+    aware = qat.prepare(model, (*keep_float, *recurrent), preserve)
     context.fit(aware, learning, part)
     graph = context.folder / f"{part}_graph"
     shutil.rmtree(graph, ignore_errors=True)
-    qat.float_graph(aware, context.functions, graph)
+    if recurrent:  # the converter makes no integers of an LSTM among learnt ranges: all ranges are calibrated
+        qat.taken_over(model, aware)
+        convert.float_graph(context.for_integers(model), context.functions, graph)
+    else:
+        qat.float_graph(aware, context.functions, graph)
     return context.int8(graph, context.calibration(calibration), integer_io=integer_io,
                         all_integer=False if keep_float else None)

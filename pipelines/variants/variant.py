@@ -22,7 +22,6 @@ from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.engine.store import whole
 from pipelines.entries import Entry, Named
-from pipelines.errors import UserError
 from pipelines.ingest.data import Data, set_seed
 from pipelines.training import loop
 from pipelines.training.distribution import Distribution
@@ -30,6 +29,7 @@ from pipelines.training.learners.distilled import distilled
 from pipelines.training.optimizers import Adam
 from pipelines.training.schedules import Cosine
 from pipelines.training.section import TrainSection
+from pipelines.variants import chosen
 from pipelines.variants.record import VariantRecord, zipped_size
 from pipelines.variants.settings import Calibration, Learning
 
@@ -90,25 +90,19 @@ class VariantContext:
         workers.report(done=first + done * (last - first), text=text)
 
     def calibration(self, requested: Calibration | None = None) -> list[tuple[str, Arrays]]:
-        """Return training inputs, drawn by the seed, with the signature that they go into. Their digest is kept in
-        `details`.
+        """Return training inputs, drawn by the seed, the longest sequence among them, with the signature that they go
+        into. Their digest is kept in `details`.
 
         Raises:
             UserError: as many of each class are requested, and the task has no classes.
         """
         requested = requested or self.calibration_section
-        generator = np.random.default_rng(self.data.seed)
-        examples = self.data.index.splits["train"].examples
-        count = min(examples, requested.examples)
-        if requested.balanced:
-            positions = _balanced(*self._labels(), count, generator)
-        else:
-            positions = generator.choice(examples, count, replace=False)
-        inputs, _ = self.data.arrays("train", np.sort(positions).tolist())
+        positions = chosen.positions(self.data, requested, longest=self.recurrent)
+        inputs, _ = self.data.arrays("train", positions)
         digest = hashlib.sha256()
         for values in inputs.values():
             digest.update(values.tobytes())
-        self.details |= {"calibration": count, "calibration_digest": digest.hexdigest()}
+        self.details |= {"calibration": len(positions), "calibration_digest": digest.hexdigest()}
         return self.data.task.calibration(inputs, self.load)
 
     def inputs(self, requested: Calibration | None = None) -> Arrays:
@@ -262,16 +256,6 @@ class VariantContext:
         names = [outputs[0].name] if len(outputs) == 1 else graph.output_names(self.load())
         return library.Model(model.input, dict(zip(names, model.outputs, strict=True)), name=model.name)
 
-    def _labels(self) -> tuple[np.ndarray, int]:
-        """Return the class of each training example, (examples,), and how many classes there are. Raises UserError
-        where there are none."""
-        target = self.data.index.class_target
-        if target is None:
-            raise UserError("compress: balanced calibration takes as many examples of each class, and in "
-                            f"{self.data.task.entry_name} an example has no class: leave balanced out")
-        labels = [targets[target] for _, targets in self.data.batches("train")]
-        return np.concatenate(labels), len(self.data.index.names(target))
-
 
 class Variant(Named, Entry):
     """Something to make of a trained model, as one TFLite file."""
@@ -280,6 +264,8 @@ class Variant(Named, Entry):
     learns: ClassVar[bool] = False
     #: Whether the operators of its file can be compared with those of the trained model.
     explained: ClassVar[bool] = False
+    #: Whether its file is asked a few steps of a sequence at a time, and gives what it remembers.
+    streams: ClassVar[bool] = False
 
     @property
     def encoding(self) -> str:
@@ -295,11 +281,14 @@ class Variant(Named, Entry):
         """Return the file. Raises ValueError where it cannot be made."""
         raise NotImplementedError
 
+    def finished(self, context: VariantContext) -> bytes:
+        """Return the file, whose layers that stay float are as exact as they were trained. Raises ValueError."""
+        content = self.content(context)
+        return content if self.encoding == "float32" else context.with_exact_front(content)
+
     def make(self, context: VariantContext, path: Path) -> VariantRecord:
         """Write the file; return what was made."""
-        content = self.content(context)
-        if self.encoding != "float32":
-            content = context.with_exact_front(content)
+        content = self.finished(context)
         with whole(path) as beside:
             beside.write_bytes(content)
         details = dict(context.details)
@@ -307,6 +296,8 @@ class Variant(Named, Entry):
         summary = details.pop("summary", self.summary)
         if kept := details.get("stays_float"):
             summary += f"; {', '.join(kept)} float"
+        if details.get("looped"):
+            summary += "; recurrent layers in a loop of integers"
         if details.get("unrolled"):
             summary += "; recurrent layers gate by gate, without loops"
         return VariantRecord(
@@ -323,12 +314,3 @@ def default_inputs(calibration: Sequence[tuple[str, Arrays]]) -> Arrays:
     """Return the inputs of the default signature out of several signatures' inputs; those of the first where it has
     another name."""
     return next((inputs for signature, inputs in calibration if signature == DEFAULT), calibration[0][1])
-
-
-def _balanced(labels: np.ndarray, classes: int, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return positions of `count` labels, as many of each class as there are, the first classes one more where it does
-    not come out even."""
-    by_class = [generator.permutation(np.flatnonzero(labels == label)) for label in range(classes)]
-    most = max(map(len, by_class))
-    rounds = [positions[turn] for turn in range(most) for positions in by_class if turn < len(positions)]
-    return np.array(rounds[:count])

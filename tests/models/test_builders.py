@@ -14,9 +14,10 @@ PARAMETERS = {
     "resnet8": (78_666, None),  # MLPerf Tiny, github.com/mlcommons/tiny
     "ds_cnn": (24_908, 23_756),  # MLPerf Tiny
     "ds_cnn_audio": (24_908, 23_756),
-    # the convolutions of the paper's figure 2, kernel by kernel
-    "wav2letter": (48 * 13 * 250 + 250 + 7 * (7 * 250 * 250 + 250) + 32 * 250 * 2000 + 2000 + 2000 * 2000 + 2000
-                   + 2000 * 30 + 30, None),
+    "bc_resnet": (None, 9_232),  # the paper's BC-ResNet-1 has 9.2 k, and the authors' code 9,232
+    "crnn": (229_474, None),  # 229 k in the paper
+    # the closed forms in test_hearing
+    "wav2letter": (23_284_530, None), "deepspeech2": (1_313_662, None), "conformer": (2_551_422, None),
     "lenet5": (60_000 + 850, None),  # the paper's C1 to F6, and ten logits in the place of its RBF units
     # 0.27, 0.85, 1.7 M: table 6 of the paper
     "resnet20": (None, 269_722), "resnet56": (None, 853_018), "resnet110": (None, 1_727_962),
@@ -48,10 +49,12 @@ PARAMETERS = {
     "language_lstm": (350_211, None), "language_gru": (268_803, None), "language_rnn": (103_683, None),
     "textcnn": (6_360_902, None), "text_lstm": (2_659_074, None), "text_gru": (2_634_754, None),
     "text_rnn": (2_584_962, None), "fasttext": (1_200_020, None),
+    "bilstm_tagger": (2_162_609, None),
     "dlinear": (2 * 96 * 337, None),  # two maps from 336 to 96 steps
     "tcn": (69_985, None),  # 70 K in the paper's table 1, the adding problem over 600 steps
     # the closed forms in test_series.py
     "nbeats": (25_224_704, None), "series_lstm": (16_961, None), "series_gru": (12_929, None),
+    "lstm_autoencoder": (12_708, 12_705), "lstm_predictor": (4_619, 4_616),
     # the closed forms in test_tables.py
     "mlp": (35_458, None), "wide_and_deep": (665_874, None), "ft_transformer": (894_913, None),
     "mobilevit_xxs": (None, 1_272_024), "mobilevit_xs": (None, 2_317_848), "mobilevit_s": (None, 5_578_632),

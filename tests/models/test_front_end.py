@@ -7,6 +7,8 @@ import pytest
 import models
 from models import mel
 from models.front_end import FrontEnd
+from pipelines.features import audio_file
+from tests.conftest import ROOT
 
 RATE = 16_000
 
@@ -45,9 +47,9 @@ def by_librosa(sound, *, fft, frame, hop, mels, lowest, mfcc=None):
 def test_is_what_librosa_computes(settings, expected, form):
     if form == "rfft" and settings.get("fft") == 400:
         with pytest.raises(ValueError, match="RFFT2D takes powers of two, and fft is 400; use convolution"):
-            of(sounds(), form=form, centred=False, **settings)
+            of(sounds(), form=form, **settings)
         return
-    for ours, sound in zip(of(sounds(), form=form, centred=False, **settings), sounds(), strict=True):
+    for ours, sound in zip(of(sounds(), form=form, **settings), sounds(), strict=True):
         theirs = by_librosa(sound, **expected)
         assert ours.shape == theirs.shape
         assert abs(ours - theirs).max() < 1e-3
@@ -61,21 +63,21 @@ def test_the_form_follows_from_the_transform_where_it_is_not_given():
 
 def test_centred_bands_do_not_know_how_loud_it_was():
     sound = sounds()[:2] + 0.1 * np.random.default_rng(1).normal(size=(2, RATE)).astype("float32")
-    np.testing.assert_allclose(of(sound), of(sound * 0.5), atol=0.01)
-    np.testing.assert_allclose(of(sound).mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(of(sound, centred=True), of(sound * 0.5, centred=True), atol=0.01)
+    np.testing.assert_allclose(of(sound, centred=True).mean(axis=1), 0, atol=1e-5)
 
 
 def test_centred_bands_do_not_know_how_long_the_silence_behind_is():
     sound = sounds()[1:2, :8000]
-    alone, followed = of(sound), of(np.pad(sound, ((0, 0), (0, 8000))))
+    alone, followed = (of(one, centred=True) for one in (sound, np.pad(sound, ((0, 0), (0, 8000)))))
     np.testing.assert_allclose(followed[:, :alone.shape[1]], alone, atol=0.2)  # a frame or two have both
     assert not followed[:, alone.shape[1] + 3:].any()
 
 
 def test_silence_is_a_number():
     silent = np.zeros((1, RATE), "float32")
-    assert abs(of(silent)).max() < 1e-5
-    np.testing.assert_allclose(of(silent, centred=False), np.log(1e-6), rtol=1e-6)
+    assert abs(of(silent, centred=True)).max() < 1e-5
+    np.testing.assert_allclose(of(silent), np.log(1e-6), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("settings", "reason"), [
@@ -106,3 +108,17 @@ def test_a_model_with_a_front_end_is_saved_and_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.asarray(loaded(sounds())), np.asarray(model(sounds())))
+
+
+VOICES = ROOT / "data" / "speech" / "unpacked" / "usr" / "share" / "asterisk" / "sounds"
+
+
+@pytest.mark.skipif(not VOICES.is_dir(), reason="the voices are not here; make data-speech brings them")
+@pytest.mark.parametrize("form", ["rfft", "convolution"])
+def test_is_what_librosa_computes_of_people(form):
+    paths = sorted(VOICES.glob("*/vm-*.wav"))[::25]
+    assert len({path.parent for path in paths}) >= 4
+    for path in paths:
+        sound = audio_file.samples(path.read_bytes(), RATE)
+        theirs = by_librosa(sound, fft=512, frame=400, hop=160, mels=40, lowest=20)
+        assert abs(of(sound[None], form=form)[0] - theirs).max() < 1e-3

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 import models
-from export.keras_models import bridge
+from export.conversion import convert
+from export.keras_models import bridge, graph
+from export.predictors import open_predictor
+from export.signature import Signature, Tensor
 
 SMALL = {"length": 12, "vocabulary": 50, "classes": 3}
 
@@ -117,3 +120,16 @@ def test_the_bridge_keeps_a_model_of_texts(name):
     tokens = np.random.default_rng(1).integers(0, 50, (3, 12)).astype("int32")
     np.testing.assert_allclose(np.asarray(bridge.to_tf_keras(model)(tokens)), np.asarray(model(tokens, training=False)),
                                atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["last", "max", "attention"])
+def test_a_file_for_phones_answers_as_the_model_does(pooling, tmp_path):
+    model = models.build("text_lstm", **SMALL, embedding=8, units=(6,), pooling=pooling)
+    signature = Signature(inputs=(Tensor(name="tokens", dtype="int32", shape=(12,), role="tokens"),),
+                          outputs=(Tensor(name="logits", dtype="float32", shape=(3,), role="logits"),))
+    convert.float_graph(model, lambda model: [graph.function(model, signature)], tmp_path / "graph")
+    (tmp_path / "m.tflite").write_bytes(convert.convert(tmp_path / "graph", "float32"))
+    tokens = np.random.default_rng(4).integers(1, 50, (4, 12)).astype("int32")
+    tokens[1, 5:] = tokens[2, 1:] = tokens[3] = 0
+    answers = open_predictor(tmp_path / "m.tflite").predict({"tokens": tokens})["logits"]
+    np.testing.assert_allclose(answers, np.asarray(model(tokens, training=False)), atol=1e-5)

@@ -30,7 +30,7 @@ class Tokenizer(private val said: Said) {
 
     private fun numbersOf(points: IntArray): List<Int> = when (said.kind) {
         "character" -> points.map { numbers[string(intArrayOf(it))] ?: UNKNOWN }
-        "word" -> wordsOf(points).map { numbers[string(it)] ?: UNKNOWN }
+        "word", "regex", "whitespace" -> wordsOf(points).map { numbers[string(it)] ?: UNKNOWN }
         "wordpiece" -> wordsOf(points).flatMap { longestFirst(it) }
         else -> {
             val found = spaced(points).flatMap { if (said.kind == "bpe") merged(it) else likeliest(it) }
@@ -51,6 +51,8 @@ class Tokenizer(private val said: Said) {
     }
 
     private fun kindOf(point: Int): Int {
+        if (said.kind == "regex") return if (point < 128 && WORDS.indexOf(point.toChar()) >= 0) PART else APART
+        if (said.kind == "whitespace") return if (point == 32 || point in 9..13) APART else PART
         if (point == REPLACEMENT) return APART
         val place = said.starts.binarySearch(point)
         return said.kinds[if (place >= 0) place else -place - 2]
@@ -157,6 +159,9 @@ class Tokenizer(private val said: Said) {
         private const val END = 3
         private const val REPLACEMENT = 0xFFFD
         private const val MARK = 0x2581
+
+        /** The characters of words of the kind regex, which are MediaPipe's. */
+        private const val WORDS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz'"
 
         /** A character that is no piece counts as so much less likely than the rarest piece. */
         private const val PENALTY = 10f

@@ -16,6 +16,8 @@ public final class Tokenizer {
     private static let apart = 0, part = 1, alone = 2
     private static let padding = 0, unknown = 1, start = 2, end = 3
     private static let replacement = 0xFFFD, mark = 0x2581
+    /// The characters of words of the kind regex, which are MediaPipe's.
+    private static let wordCharacters = Set(points("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz'"))
     /// A character that is no piece counts as so much less likely than the rarest piece.
     private static let penalty: Float = 10
 
@@ -49,7 +51,7 @@ public final class Tokenizer {
     private func numbers(of points: [Int]) -> [Int] {
         switch said.kind {
         case "character": return points.map { numbers[[$0]] ?? Tokenizer.unknown }
-        case "word": return words(points).map { numbers[$0] ?? Tokenizer.unknown }
+        case "word", "regex", "whitespace": return words(points).map { numbers[$0] ?? Tokenizer.unknown }
         case "wordpiece": return words(points).flatMap { longestFirst($0) }
         default:
             let found = spaced(points).flatMap { said.kind == "bpe" ? merged($0) : likeliest($0) }
@@ -66,6 +68,8 @@ public final class Tokenizer {
     }
 
     private func kind(_ point: Int) -> Int {
+        if said.kind == "regex" { return Tokenizer.wordCharacters.contains(point) ? Tokenizer.part : Tokenizer.apart }
+        if said.kind == "whitespace" { return point == 32 || (9...13).contains(point) ? Tokenizer.apart : Tokenizer.part }
         if point == Tokenizer.replacement { return Tokenizer.apart }
         var low = 0
         var high = said.characters.starts.count

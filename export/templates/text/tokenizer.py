@@ -21,6 +21,9 @@ FOLDER = Path(__file__).resolve().parents[2]
 APART, PART, ALONE = 0, 1, 2
 PADDING, UNKNOWN, START, END = 0, 1, 2, 3
 REPLACEMENT, MARK = 0xFFFD, 0x2581
+SPACES = " \t\n\v\f\r"
+#: The characters of words of the kind regex, which are MediaPipe's.
+WORDS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz'"
 #: A character that is no piece counts as so much less likely than the rarest piece.
 PENALTY = 10.0
 Points = list[int]
@@ -53,15 +56,15 @@ class Tokenizer:
 
     def tokens(self, text: str) -> list[int]:
         """Return a text's tokens, filled up to the model's length."""
-        found = self._numbers(self._points(text))[:self.length - 2 * self.ends]
+        numbers = self._numbers(self._points(text))[:self.length - 2 * self.ends]
         if self.ends:
-            found = [START, *found, END]
-        return found + [PADDING] * (self.length - len(found))
+            numbers = [START, *numbers, END]
+        return numbers + [PADDING] * (self.length - len(numbers))
 
     def _numbers(self, points: Points) -> list[int]:
         if self.kind == "character":
             return [self.numbers.get(chr(point), UNKNOWN) for point in points]
-        if self.kind == "word":
+        if self.kind in ("word", "regex", "whitespace"):
             return [self.numbers.get(_string(word), UNKNOWN) for word in self._words(points)]
         if self.kind == "wordpiece":
             return [number for word in self._words(points) for number in self._longest_first(word)]
@@ -77,6 +80,10 @@ class Tokenizer:
         return [self.small.get(point, point) for point in points] if self.lower else points
 
     def _kind(self, point: int) -> int:
+        if self.kind == "regex":
+            return PART if chr(point) in WORDS else APART
+        if self.kind == "whitespace":
+            return APART if chr(point) in SPACES else PART
         return APART if point == REPLACEMENT else self.kinds[bisect.bisect_right(self.starts, point) - 1]
 
     def _words(self, points: Points) -> list[Points]:
@@ -118,11 +125,11 @@ class Tokenizer:
         while start < len(word):
             before = self.inside if start else ""
             sizes = range(min(self.longest, len(word) - start), 0, -1)
-            found = next((size for size in sizes if self._number(word, start, size, before) is not None), 0)
-            if not found:
+            size = next((size for size in sizes if self._number(word, start, size, before) is not None), 0)
+            if not size:
                 return [UNKNOWN]
-            numbers.append(self.numbers[before + _string(word[start:start + found])])
-            start += found
+            numbers.append(self.numbers[before + _string(word[start:start + size])])
+            start += size
         return numbers
 
     def _merged(self, word: Points) -> list[int]:

@@ -26,7 +26,7 @@ def positions(points: tf.Tensor, words: tf.Tensor, pieces: Sequence[str]) -> tf.
 
     Args:
         words: of each character.
-        pieces: all different, of at most LONGEST characters; longer ones are never found.
+        pieces: all different, of at most LONGEST characters; longer ones match nothing.
     """
     if not pieces:
         return tf.fill([tf.size(points), LONGEST], -1)
@@ -34,7 +34,7 @@ def positions(points: tf.Tensor, words: tf.Tensor, pieces: Sequence[str]) -> tf.
     order = np.argsort(hashes, kind="stable")
     table, places = tf.constant(hashes[order]), tf.constant(order.astype("int32"))
     total = tf.zeros(tf.shape(points), tf.uint64)
-    found = []
+    matches = []
     for size in range(LONGEST):
         behind = tf.minimum(size, tf.size(points))
         shifted, word = (tf.pad(values[size:], [[0, behind]], constant_values=-1) for values in (points, words))
@@ -42,8 +42,8 @@ def positions(points: tf.Tensor, words: tf.Tensor, pieces: Sequence[str]) -> tf.
         key = tf.bitcast(total, tf.int64)
         near = tf.minimum(tf.searchsorted(table, key), len(pieces) - 1)
         same = tf.equal(tf.gather(table, near), key) & tf.equal(word, words)
-        found.append(tf.where(same, tf.gather(places, near), -1))
-    return tf.stack(found, axis=1)
+        matches.append(tf.where(same, tf.gather(places, near), -1))
+    return tf.stack(matches, axis=1)
 
 
 def _hash(piece: str) -> int:
@@ -65,8 +65,8 @@ def longest_first(begin: tf.Tensor, inside: tf.Tensor, words: tf.Tensor) -> tf.T
     count, lengths, first = _spans(words)
     sizes = tf.range(1, LONGEST + 1)
 
-    def longest(found: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_max(tf.where(found >= 0, sizes, 0), axis=1)
+    def longest(matches: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_max(tf.where(matches >= 0, sizes, 0), axis=1)
 
     is_first = tf.range(tf.size(words)) == tf.gather(first, words)
     longest_at = tf.where(is_first, longest(begin), longest(inside))
@@ -85,12 +85,12 @@ def longest_first(begin: tf.Tensor, inside: tf.Tensor, words: tf.Tensor) -> tf.T
     return tf.where(tf.gather(failed, words), whole, cut)
 
 
-def merged(found: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+def merged(matches: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
     """Return the cut of words by byte pair encoding (Sennrich, Haddow and Birch, "Neural Machine Translation of Rare
     Words with Subword Units", 2016): of two neighbours the pair with the best score becomes one, again and again.
 
     Args:
-        found: see `positions`.
+        matches: see `positions`.
         scores: of pieces, float32; all different.
         words: of each character.
     """
@@ -103,7 +103,7 @@ def merged(found: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
         second = tf.gather(cut, tf.minimum(tf.range(size) + cut, size - 1))
         both = cut + second
         fits = (cut > 0) & (second > 0) & (both <= LONGEST) & (tf.range(size) + cut < size)
-        piece = tf.gather(found, tf.clip_by_value(both - 1, 0, LONGEST - 1), axis=1, batch_dims=1)
+        piece = tf.gather(matches, tf.clip_by_value(both - 1, 0, LONGEST - 1), axis=1, batch_dims=1)
         score = tf.where(fits & (piece >= 0), tf.gather(scores, tf.maximum(piece, 0)), lowest)
         highest = tf.math.unsorted_segment_max(score, words, count)
         is_best = (score == tf.gather(highest, words)) & (score > lowest)
@@ -122,20 +122,20 @@ def merged(found: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
     return result
 
 
-def likeliest(found: tf.Tensor, scores: tf.Tensor, unknown: float, words: tf.Tensor) -> tf.Tensor:
+def likeliest(matches: tf.Tensor, scores: tf.Tensor, unknown: float, words: tf.Tensor) -> tf.Tensor:
     """Return the cut of words with the highest sum of scores (Kudo, "Subword Regularization", 2018, section 3.2, by
     Viterbi's algorithm); of two equal ones that with the longer last piece.
 
     Args:
-        found: see `positions`.
+        matches: see `positions`.
         scores: of pieces, float32: logarithms of their probabilities.
         unknown: score of a character that is no piece.
         words: of each character.
     """
     size = tf.size(words)
     count, lengths, first = _spans(words)
-    known = tf.where(found >= 0, tf.gather(scores, tf.maximum(found, 0)), scores.dtype.min)
-    alone = tf.where(found[:, :1] >= 0, known[:, :1], unknown)
+    known = tf.where(matches >= 0, tf.gather(scores, tf.maximum(matches, 0)), scores.dtype.min)
+    alone = tf.where(matches[:, :1] >= 0, known[:, :1], unknown)
     known = tf.concat([alone, known[:, 1:]], axis=1)
     sizes = tf.range(LONGEST, 0, -1)
 

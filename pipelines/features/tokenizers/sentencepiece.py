@@ -48,16 +48,16 @@ class InPieces(Tokenizer):
         special = len(learnt.names) - len(scores)
         if not scores:
             return tf.fill([tf.minimum(tf.size(points), 1)], UNKNOWN)
-        found = pieces.positions(points, words, learnt.names[special:])
-        cut = self.cut(found, tf.constant(scores, tf.float32), words)
+        matches = pieces.positions(points, words, learnt.names[special:])
+        cut = self.cut(matches, tf.constant(scores, tf.float32), words)
         starts = tf.where(cut > 0)[:, 0]
         places = tf.stack([tf.cast(starts, tf.int32), tf.gather(cut, starts) - 1], axis=1)
-        number = tf.gather_nd(found, places)
+        number = tf.gather_nd(matches, places)
         number = tf.where(number < 0, UNKNOWN, number + special)
         again = tf.concat([[False], (number[1:] == UNKNOWN) & (number[:-1] == UNKNOWN)], axis=0)
         return tf.boolean_mask(number, ~again[:tf.size(number)])
 
-    def cut(self, found: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+    def cut(self, matches: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
         """Return the cut of words into pieces, see `pieces`."""
         raise NotImplementedError
 
@@ -104,8 +104,8 @@ class SentencePiece(InPieces, name="sentencepiece", shorthand="most"):
 
     algorithm: Literal["unigram"] = "unigram"
 
-    def cut(self, found: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
-        return pieces.likeliest(found, scores, tf.reduce_min(scores) - PENALTY, words)
+    def cut(self, matches: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+        return pieces.likeliest(matches, scores, tf.reduce_min(scores) - PENALTY, words)
 
 
 class Bpe(InPieces, name="bpe", shorthand="most"):
@@ -117,5 +117,5 @@ class Bpe(InPieces, name="bpe", shorthand="most"):
 
     algorithm: Literal["bpe"] = "bpe"
 
-    def cut(self, found: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
-        return pieces.merged(found, scores, words)
+    def cut(self, matches: tf.Tensor, scores: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+        return pieces.merged(matches, scores, words)

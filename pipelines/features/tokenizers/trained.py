@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from export.errors import first_line
+from export.targets import tools
 from pipelines.errors import UserError
 from pipelines.features.tokenizers.pieces import LONGEST
 
@@ -35,10 +36,10 @@ def learn(texts: Iterable[str], algorithm: Literal["unigram", "bpe"], most: int)
     Raises:
         UserError: the library is not installed, or the texts are too few to learn from.
     """
-    try:
-        import sentencepiece
-    except ImportError:
-        raise UserError("data: these tokens want sentencepiece: .venv/bin/pip install -e '.[text]'") from None
+    if absent := tools.missing("text"):
+        raise UserError(f"data: SentencePiece learns these tokens: {absent}")
+    import sentencepiece
+
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -50,16 +50,16 @@ class WordPiece(Tokenizer, name="wordpiece", shorthand="most"):
         points, words = code_points.in_words(points)
         begin = [name for name in learnt.names if not name.startswith(INSIDE)]
         inside = [name.removeprefix(INSIDE) for name in learnt.names if name.startswith(INSIDE)]
-        found_first, found_inside = (pieces.positions(points, words, names) for names in (begin, inside))
-        cut = pieces.longest_first(found_first, found_inside, words)
+        first_matches, inside_matches = (pieces.positions(points, words, names) for names in (begin, inside))
+        cut = pieces.longest_first(first_matches, inside_matches, words)
         starts = tf.cast(tf.where(cut > 0)[:, 0], tf.int32)
         sizes = tf.gather(cut, starts) - 1
         places = tf.stack([starts, tf.minimum(sizes, pieces.LONGEST - 1)], axis=1)
         is_first = tf.concat([[True], words[1:] != words[:-1]], axis=0)[:tf.size(words)]
         number_of = {name: number for number, name in enumerate(learnt.names)}
         numbers = tf.where(tf.gather(is_first, starts),
-                           _numbered(found_first, places, [number_of[name] for name in begin]),
-                           _numbered(found_inside, places, [number_of[INSIDE + name] for name in inside]))
+                           _numbered(first_matches, places, [number_of[name] for name in begin]),
+                           _numbered(inside_matches, places, [number_of[INSIDE + name] for name in inside]))
         return tf.where(sizes < pieces.LONGEST, numbers, UNKNOWN)
 
     def text(self, tokens: Iterable[str]) -> str:
@@ -74,9 +74,9 @@ class WordPiece(Tokenizer, name="wordpiece", shorthand="most"):
         return code_points.lowered(points) if self.lower else points
 
 
-def _numbered(found: tf.Tensor, places: tf.Tensor, numbers: list[int]) -> tf.Tensor:
+def _numbered(matches: tf.Tensor, places: tf.Tensor, numbers: list[int]) -> tf.Tensor:
     """Return the numbers of the pieces at places, UNKNOWN where there is none."""
     if not numbers:
         return tf.fill([tf.shape(places)[0]], UNKNOWN)
-    position = tf.gather_nd(found, places)
+    position = tf.gather_nd(matches, places)
     return tf.where(position < 0, UNKNOWN, tf.gather(tf.constant(numbers, tf.int32), tf.maximum(position, 0)))

@@ -18,10 +18,12 @@ class Noise(SoundAugmentation, name="noise", shorthand="quietest"):
 
     Args:
         loudest, quietest: the ratios, in decibels, that the noise is drawn between.
+        share: of the recordings; the others stay as they are, so that a model knows silence too that is wholly silent.
     """
 
     loudest: float = Field(10.0, ge=-20, le=100)
     quietest: float = Field(30.0, ge=-20, le=100)
+    share: float = Field(0.5, gt=0, le=1)
 
     @model_validator(mode="after")
     def the_loudest_is_below_the_quietest(self) -> Noise:
@@ -39,4 +41,5 @@ class Noise(SoundAugmentation, name="noise", shorthand="quietest"):
         noise = tf.signal.irfft(spectrum, [length])
         noise /= tf.sqrt(tf.reduce_mean(tf.square(noise), axis=1, keepdims=True)) + 1e-12
         ratio = between(self.loudest, self.quietest, count, seed + 2)
-        return samples + noise * tf.sqrt(power(samples) * tf.pow(10.0, -ratio / 10))
+        chosen = tf.cast(between(0.0, 1.0, count, seed + 3) < self.share, tf.float32)
+        return samples + chosen * noise * tf.sqrt(power(samples) * tf.pow(10.0, -ratio / 10))

@@ -75,7 +75,10 @@ class SpeechRecognition(Task, name="speech_recognition"):
         between two that are the same."""
         text = plain(_text(example[TRANSCRIPT]))
         try:
-            seconds = audio_file.header(audio.content(example[AUDIO])).seconds
+            content = audio.content(example[AUDIO])
+            seconds = audio_file.header(content).seconds
+            if audio_file.is_silent(content):
+                return "has a transcript, and no sound: take it out"
         except ValueError:
             return None  # it is named as unreadable
         if self._seconds is not None and seconds > self._seconds:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: The signatures of exported files; of TFLite files the first is the usual one alone, see `signatures.functions`.
 ENCODE, STEP = "encode", "decode_step"
 #: What the second takes and gives beside what the first gives.
-TOKEN, LOGITS = "token", "logits"
+TOKEN, SCORED = "token", "logits"
 #: What is read, and what has been written so far.
 TOKENS, PREVIOUS = "tokens", "previous"
 #: What no translation has in it.
@@ -62,7 +62,7 @@ class InSteps:
     def step(self, token: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         answer = self.predictor.predict({TOKEN: token.astype(np.int32), **state}, STEP)
         changed = {name: answer[name] for name in state if name in answer}
-        return answer[LOGITS], {**state, **changed}
+        return answer[SCORED], {**state, **changed}
 
 
 class AtOnce:
@@ -79,7 +79,7 @@ class AtOnce:
         written = np.concatenate([state[PREVIOUS], token[:, None].astype(np.int32)], axis=1)
         count = written.shape[1]
         padded = np.pad(written, [(0, 0), (0, self.length - count)])
-        logits = self.predictor.predict({TOKENS: state[TOKENS], PREVIOUS: padded})[LOGITS]
+        logits = self.predictor.predict({TOKENS: state[TOKENS], PREVIOUS: padded})[SCORED]
         return logits[:, count - 1], {TOKENS: state[TOKENS], PREVIOUS: written}
 
 

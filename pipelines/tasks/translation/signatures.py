@@ -8,7 +8,7 @@ from etils import epy
 from export.signature import Arrays, Function, Signature, Tensor
 from models.seq2seq import Parts
 from pipelines.features.tokenizers.tokenizer import PADDING, START
-from pipelines.tasks.translation.driver import ENCODE, LOGITS, STEP, TOKEN, TOKENS
+from pipelines.tasks.translation.driver import ENCODE, SCORED, STEP, TOKEN, TOKENS
 
 with epy.lazy_imports():
     import numpy as np
@@ -33,7 +33,7 @@ def functions(parts: Parts, tokens: Tensor, vocabulary: int, *, named: bool) -> 
                    meaning="1 for each token that is read, 0 behind the last")
     token = Tensor(name=TOKEN, dtype="int32", shape=(), role="tokens",
                    meaning=f"number of the token before; {START} before the first")
-    logits = Tensor(name=LOGITS, dtype="float32", shape=(vocabulary,), role="logits",
+    logits = Tensor(name=SCORED, dtype="float32", shape=(vocabulary,), role="logits",
                     meaning="one per token of the translation's vocabulary; the largest follows")
     after = [tensor.model_copy(update={"meaning": "for the next call"}) for tensor in handed
              if tensor.name in parts.states]

@@ -53,7 +53,7 @@ class Translation(Task, name="translation"):
     """
 
     inputs, targets = {TOKENS: SourceText, PREVIOUS: TargetText}, {NEXT: NextTokens}
-    pairs, split = {driver.LOGITS: NEXT}, "random"
+    pairs, split = {driver.SCORED: NEXT}, "random"
     metrics = (Metric(name="chrf", label="chrF"), Metric(name="bleu", label="BLEU"))
     watched = (Metric(name="bits_per_token", label="bits per token", better="lower"),)
     baselines = (COPY,)
@@ -82,7 +82,7 @@ class Translation(Task, name="translation"):
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
         """Return what a model gives: what follows each true token, and what its encoder hands on."""
-        logits = Tensor(name=driver.LOGITS, dtype="float32", role="logits",
+        logits = Tensor(name=driver.SCORED, dtype="float32", role="logits",
                         shape=(index.inputs[PREVIOUS].shape[0], len(index.names(NEXT))),
                         meaning="at each step one per token of the translation's vocabulary")
         return (logits, *self._handed_on(index))

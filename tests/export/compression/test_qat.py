@@ -104,3 +104,22 @@ def test_concatenations_of_pieces_of_one_tensor_convert(tmp_path):
     expected = np.asarray(model(images.astype("float32"), training=False))
     logits = LiteRTPredictor(tmp_path / "qat.tflite").predict({"image": images.astype("uint8")})["logits"]
     assert np.abs(logits - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_a_model_takes_over_what_it_learnt_with_rounding_around_its_lstm():
+    layers = keras.layers
+    inputs = keras.Input((6, 4), name="x")
+    x = layers.Dense(5, activation="relu", name="before")(inputs)
+    x = layers.LSTM(4, name="remembers")(x)
+    model = keras.Model(inputs, {"y": layers.Dense(2, name="behind")(x)})
+    aware = qat.prepare(model, ["remembers"])
+    given = np.random.default_rng(0).normal(size=(64, 6, 4)).astype("float32")
+    aware.compile("adam", "mse")
+    aware.fit({"x": given}, {"y": np.ones((64, 2), "float32")}, epochs=2, verbose=0)
+    before = [weight.copy() for weight in model.get_weights()]
+    qat.taken_over(model, aware)
+    assert all(np.abs(new - old).max() > 0 for new, old in zip(model.get_weights(), before, strict=True))
+    answered = next(iter(model.predict(given, verbose=0).values()))
+    rounded = aware.predict(given, verbose=0)
+    rounded = next(iter(rounded.values())) if isinstance(rounded, dict) else rounded
+    assert np.abs(answered - rounded).mean() < 0.05

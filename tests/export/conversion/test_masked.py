@@ -3,7 +3,12 @@ import keras
 import numpy as np
 import pytest
 
+from export.conversion import convert
+from export.keras_models import graph
+from export.predictors import LiteRTPredictor
 from export.tflite import file as tflite_file
+from models.recurrent import recurrent
+from pipelines.tools.inspect_model import functions_of
 from tests.export.conversion.test_fused import (
     FEATURES,
     RNG,
@@ -58,3 +63,32 @@ def test_masked_tokens_in_integers(tmp_path):
     predictor = converted(model, tmp_path, "int8", given[:40])
     assert lstms(predictor) == 4 and tflite_file.float_tensors(predictor.path.read_bytes()) == []
     assert np.abs(answers(predictor, given) - expected).mean() < 0.05 * expected.std()
+
+
+def test_a_padded_sequence_and_its_length_go_in(tmp_path):
+    """Of models of this package: equal to Keras under a mask at every length, whatever stands in the padding."""
+    steps = 6
+    keras.utils.set_random_seed(7)
+    inputs, length = keras.Input((steps, FEATURES), name="x"), keras.Input((), dtype="int32", name="length")
+    x = recurrent(inputs, units=(6, 5), length=length, bidirectional=True)
+    model = keras.Model({"x": inputs, "length": length}, {"y": x})
+    masked = functional([L.Masking(0.0), L.Bidirectional(L.LSTM(6, return_sequences=True)), L.Bidirectional(L.LSTM(5))],
+                        steps)
+    layers = sorted((layer for layer in model.layers if isinstance(layer, L.LSTM)),
+                    key=lambda layer: (len(layer.name), layer.name))
+    weights = iter(masked.get_weights())
+    for layer in layers:
+        layer.set_weights([next(weights) for _ in layer.weights])
+    lengths = np.arange(1, steps + 1, dtype="int32")
+    there = np.arange(steps) < lengths[:, None]
+    expected = of_keras(masked, np.where(there[..., None], SEQUENCES[:steps, :steps], 0))
+    given = {"x": np.where(there[..., None], SEQUENCES[:steps, :steps], 99).astype("float32"), "length": lengths}
+    convert.float_graph(model, functions_of, tmp_path / "graph")
+    for encoding, allowed in (("float32", 1e-6), ("int8", 0.05)):
+        clean = {"x": np.where(there[..., None], SEQUENCES[:steps, :steps], 0).astype("float32"), "length": lengths}
+        calibration = [(graph.signature_of(model).name, clean)] if encoding == "int8" else None
+        path = tmp_path / f"{encoding}.tflite"
+        path.write_bytes(convert.convert(tmp_path / "graph", encoding, calibration))
+        predictor = LiteRTPredictor(path)
+        assert lstms(predictor) == 4
+        np.testing.assert_allclose(predictor.predict(given)["y"], expected, atol=allowed)

@@ -14,7 +14,9 @@ from export.delivery.snippets import TEMPLATES
 from pipelines.features.feature import Field
 from pipelines.features.text import Text
 from pipelines.features.tokenizers.character import Character
+from pipelines.features.tokenizers.regex import Regex
 from pipelines.features.tokenizers.sentencepiece import Bpe, SentencePiece
+from pipelines.features.tokenizers.whitespace import Whitespace
 from pipelines.features.tokenizers.word import Word
 from pipelines.features.tokenizers.wordpiece import WordPiece
 from tests.export.delivery.test_snippets import parsed
@@ -26,6 +28,8 @@ FEATURES = {
                                                                                ends=True),
     "character": Text(tokenizer=Character(), length=40), "wordpiece": Text(tokenizer=WordPiece(most=700), length=24),
     "bpe": Text(tokenizer=Bpe(most=700), length=24, ends=True),
+    "whitespace": Text(tokenizer=Whitespace(most=800), length=24),
+    "regex": Text(tokenizer=Regex(most=800), length=24),
     "sentencepiece": Text(tokenizer=SentencePiece(most=700), length=24)}
 #: What the app's JSON parser is called, as Android's documentation gives it.
 JSON = """package org.json

@@ -29,9 +29,10 @@ def changed(written, samples=None, seed=SEED):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_seed_alone_decides_and_each_recording_is_changed_by_itself(name):
-    first = changed(name)
-    np.testing.assert_array_equal(first, changed(name))
-    assert not np.array_equal(first, changed(name, seed=SEED + 1))
+    written = {name: {"share": 1}} if name == "noise" else name
+    first = changed(written)
+    np.testing.assert_array_equal(first, changed(written))
+    assert not np.array_equal(first, changed(written, seed=SEED + 1))
     assert first.shape == (COUNT, LENGTH) and np.isfinite(first).all() and abs(first).max() <= 1
     assert len({row.tobytes() for row in first}) == COUNT
 
@@ -48,9 +49,16 @@ def test_examples_without_sound_are_refused(name):
 
 def test_noise_has_its_ratio():
     samples = tones()
-    added = changed({"noise": {"loudest": 20, "quietest": 20}}) - samples
+    added = changed({"noise": {"loudest": 20, "quietest": 20, "share": 1}}) - samples
     ratio = 10 * np.log10((samples**2).mean(axis=1) / (added**2).mean(axis=1))
     np.testing.assert_allclose(ratio, 20, atol=0.01)
+
+
+def test_a_share_of_the_recordings_has_no_noise():
+    samples = np.repeat(tones(), 20, axis=0)
+    entry = Augmentation.read({"noise": {"share": 0.3}})
+    clean = (entry.change(tf.constant(samples), SEED).numpy() == samples).all(axis=1)
+    assert 0.5 < clean.mean() < 0.9
 
 
 def test_noise_that_is_louder_than_it_is_quiet_is_refused():

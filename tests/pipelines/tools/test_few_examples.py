@@ -48,3 +48,11 @@ def test_data_without_one_readable_example_are_refused(tmp_path):
         (tmp_path / name / "0.png").write_text("no image")
     with pytest.raises(UserError, match="none of the first 2 examples could be read"):
         few_examples(recipe({"image_folder": str(tmp_path)}), 8)
+
+
+def test_random_texts_stand_for_those_that_are_not_here(tmp_path):
+    data = few_examples(Recipe.model_validate({
+        "name": "x", "task": "text_classification", "model": {"builder": "textcnn"},
+        "data": {"source": {"tfds": {"name": "imdb_reviews", "data_dir": str(tmp_path)}}, "tokens": {"length": 9}}}), 4)
+    inputs, targets = data.arrays("train", 4)
+    assert inputs["tokens"].shape == (4, 9) and inputs["tokens"].min() > 0 and set(targets["label"]) == {0, 1}

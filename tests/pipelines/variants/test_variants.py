@@ -15,8 +15,9 @@ import pytest
 from export.tflite import file as tflite_file
 from pipelines.errors import UserError
 from pipelines.recipe import file as recipe_file
+from pipelines.variants.chosen import _balanced
 from pipelines.variants.record import VariantList, VariantRecord, zipped_size
-from pipelines.variants.variant import Variant, _balanced
+from pipelines.variants.variant import Variant
 from tests.conftest import TINY, digests, run_here
 
 EVERY = """[float32,

@@ -101,3 +101,7 @@ def test_a_run_beats_its_baselines_in_every_file(tmp_path, monkeypatch, litepres
     assert known["mase"] < results["reference"]["baselines"]["seasonal_naive"]["mase"]
     assert 0 < known["coverage"] < 1
     assert (tmp_path / "runs/cycle/latest/evaluate/figures/forecasts.png").stat().st_size > 5000
+    years = [f"{1980 + year}-01-01,{50 + 40 * np.sin(year):.1f}" for year in range(30)]
+    (tmp_path / "own.csv").write_text("\n".join(["year,sunactivity", *years]))
+    said = litepress("predict", "runs/cycle/latest", "own.csv")
+    assert said.code == 0 and "own from 2010-01-01" in said.out

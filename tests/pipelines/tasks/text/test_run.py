@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -11,6 +12,8 @@ from export.predictors import open_predictor
 from pipelines.ingest.data import Data
 from pipelines.ingest.index import Index
 from pipelines.recipe import file as recipe_file
+from serving.client import GrpcClient, RestClient
+from serving.embedded import serving
 from tests.conftest import command
 
 ODD = ["", " \n", "ゾゾゾ", "great " * 1000, "so happy :)"]
@@ -62,8 +65,6 @@ def test_a_server_takes_strings_and_answers_as_a_phone_does_with_tokens(moods, d
     answers = served.predict({"text": np.array([text.encode() for text in [*texts]] + [b"\xff\xfeday"], object)},
                              "serving_bytes")
     feature, learnt = data.features["tokens"], data.index.learnt["tokens"]
-    import tensorflow as tf
-
     tokens = np.stack([feature.decode(tf.constant(text.encode()), learnt).numpy() for text in texts])
     logits = phone.predict({"tokens": tokens})["logits"]
     np.testing.assert_allclose(answers["logits"][:-1], logits, atol=1e-5)
@@ -72,8 +73,20 @@ def test_a_server_takes_strings_and_answers_as_a_phone_does_with_tokens(moods, d
     np.testing.assert_allclose(served.predict({"tokens": tokens})["logits"], logits, atol=1e-5)
 
 
+def test_the_embedded_server_takes_strings_over_both_protocols(moods):
+    texts = np.array([b"I hate this", b"what a lovely day", b"", b"\xff\xfe"], object)
+    expected = open_predictor(moods.bundle / "saved_model" / "1").predict({"text": texts}, "serving_bytes")["scores"]
+    with serving(moods.bundle / "saved_model", "moods") as running:
+        with GrpcClient(running.grpc, "moods") as client:
+            np.testing.assert_allclose(client.predict({"text": texts}, "serving_bytes")["scores"], expected, atol=1e-6)
+        with RestClient(running.rest, "moods", signature="serving_bytes") as client:
+            np.testing.assert_allclose(client.predict({"text": texts})["scores"], expected, atol=1e-6)
+
+
 def test_the_bundle_says_how_text_is_cut(moods, data):
     said = json.loads((moods.bundle / "tokenizer.json").read_text())
+    assert {path.name for path in (moods.bundle / "code").rglob("*okenizer.*")} == {
+        "tokenizer.py", "Tokenizer.kt", "Tokenizer.swift"}
     assert (said["kind"], said["length"], said["lower"], said["ends"]) == ("word", 24, True, False)
     assert said["vocabulary"] == data.index.learnt["tokens"].names
     model = json.loads((moods.bundle / "model.json").read_text())["models"][0]
@@ -86,11 +99,3 @@ def test_predict_says_a_class_of_each_line(moods):
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and [line.split("  ")[0] for line in lines] == ["mine.txt line 1", "mine.txt line 3"]
     assert lines[0].split()[3] == "positive" and lines[1].split()[3] == "negative"
-
-
-@pytest.mark.parametrize(("content", "said"), [
-    (b"\xff\xfe", "mine2.txt: is not UTF-8 (byte 0); save it as UTF-8"), (b" \n", "mine2.txt: has no text")])
-def test_predict_names_a_file_that_has_no_text(moods, content, said):
-    (moods.folder / "mine2.txt").write_bytes(content)
-    done = command("predict", str(moods.run), "mine2.txt", cwd=moods.folder)
-    assert done.returncode == 2 and said in done.stderr

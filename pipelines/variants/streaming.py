@@ -1,0 +1,54 @@
+"""The variant of a model of sequences that an app asks a few steps at a time, as they come."""
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from export.conversion.streaming import streaming
+from pipelines.variants import stepwise
+from pipelines.variants.settings import Calibration
+from pipelines.variants.variant import Variant, VariantContext
+
+
+class Streaming(Variant, name="streaming", shorthand="chunk"):
+    """What the model remembers goes in with some steps of a sequence, and out with the answer; LSTM, GRU and SimpleRNN,
+    and causal convolutions. A bare number means `chunk`.
+
+    Args:
+        chunk: steps of each call.
+        encode: how its numbers are written.
+        step_seconds: how long a step of the sequence lasts, for `real_time_factor`: the share of that time which a call
+            takes on one core.
+        calibration: the sequences that ranges are found with; those of compress.calibration where not given.
+    """
+
+    streams = True
+    chunk: int = Field(1, ge=1)
+    encode: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "float32"
+    step_seconds: float | None = Field(None, gt=0)
+    calibration: Calibration | None = None
+
+    @model_validator(mode="after")
+    def check_calibration(self) -> Streaming:
+        if self.calibration is not None and self.encode not in ("int8", "int16x8"):
+            raise ValueError(f"calibration is for int8 and int16x8, and encode is {self.encode}")
+        return self
+
+    @property
+    def encoding(self) -> str:
+        return self.encode
+
+    @property
+    def summary(self) -> str:
+        steps = "a step" if self.chunk == 1 else f"{self.chunk} steps"
+        return f"asked {steps} at a time, what it remembers goes in and out; {super().summary}"
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long the steps of a call last; None where that is not known."""
+        return None if self.step_seconds is None else self.chunk * self.step_seconds
+
+    def content(self, context: VariantContext) -> bytes:
+        context.details["streaming"] = {"chunk": self.chunk, "seconds": self.seconds}
+        return stepwise.written(context, streaming(context.load(), self.chunk), self.encode, self.calibration)
