@@ -228,7 +228,7 @@ REPAIRED = {
 
 
 @pytest.mark.parametrize("name", REPAIRED)
-@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("sequences", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_keeps_the_converter_from_it_is_no_hindrance(tmp_path, name, sequences):
     kind, settings = REPAIRED[name]
     model = functional([kind(6, return_sequences=sequences, **settings)], 5)
@@ -247,8 +247,10 @@ def both_ways(mode, sequences=True):
 
 
 @pytest.mark.parametrize(("layers", "count"), [
-    (layers_of_cells, 3), (lambda: both_ways("concat"), 2), (lambda: both_ways("sum", False), 2),
-    (lambda: both_ways("mul"), 2), (lambda: both_ways("ave"), 2),
+    (layers_of_cells, 3), (lambda: both_ways("concat"), 2),
+    pytest.param(lambda: both_ways("sum", False), 2, marks=pytest.mark.slow),
+    pytest.param(lambda: both_ways("mul"), 2, marks=pytest.mark.slow),
+    pytest.param(lambda: both_ways("ave"), 2, marks=pytest.mark.slow),
     (lambda: [keras.Sequential([L.LSTM(5, return_sequences=True), L.LSTM(4)])], 2)])
 def test_cells_and_both_directions(tmp_path, layers, count):
     model = functional(layers(), 6)

@@ -52,7 +52,7 @@ MODELS = {
                             L.SimpleRNN(3)]}
 
 
-@pytest.mark.parametrize("chunk", [1, 4])
+@pytest.mark.parametrize("chunk", [pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize("name", MODELS)
 def test_steps_one_after_the_other_are_equal_to_the_whole(tmp_path, name, chunk):
     model = model_of(*MODELS[name]())

@@ -8,8 +8,8 @@ from export.tflite import loop
 from tests.export.conversion.test_streaming import MODELS, SEQUENCES, STEPS, model_of, streamed
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm", "inner model"])
-@pytest.mark.parametrize("encoding", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["gru", pytest.param("lstm", marks=pytest.mark.slow), "inner model"])
+@pytest.mark.parametrize("encoding", [pytest.param("float32", marks=pytest.mark.slow), "int8"])
 def test_a_loop_answers_what_its_steps_do_one_after_the_other(tmp_path, name, encoding):
     model = model_of(*MODELS[name]())
     steps = streamed(model, tmp_path, encoding=encoding)
