@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where recipes-sequences test test-all targets lint ui data-speech data-text bench bench-compression bench-targets bench-serving soak lock schema clean
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20

@@ -87,7 +87,8 @@ class FrontEnd(BaseModel):
             raise ValueError(f"front.form: LiteRT's RFFT2D takes powers of two, and fft is {fft}; use convolution")
         return spectrogram_class()(
             rate=rate, frame=frame, hop=hop, fft=fft, mels=self.mels, lowest=self.lowest, highest=highest,
-            mfcc=self.mfcc or 0, centred=self.centred, form=form, name=NAME)(samples)
+            mfcc=self.mfcc or 0, centred=self.centred, form=form, name=NAME,
+            dtype="float32")(samples)  # a training in 16 bits would lose what integers do
 
 
 class _Inlined:

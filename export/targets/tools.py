@@ -17,8 +17,8 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "faces": {"skimage": "scikit-image"},
     "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
     "series": {"statsmodels": "statsmodels"},
-    "translation": {"sacrebleu": "sacrebleu", "polib": "polib", "django": "django", "pycountry": "pycountry"},
     "text": {"sentencepiece": "sentencepiece", "seqeval": "seqeval"},
+    "translation": {"sacrebleu": "sacrebleu", "polib": "polib", "django": "django", "pycountry": "pycountry"},
 }
 
 

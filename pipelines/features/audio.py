@@ -122,7 +122,7 @@ class Audio(Feature, name="audio", shorthand="seconds"):
 
 
 def dimensions(learnt: Learnt) -> dict[str, int]:
-    """Return what builders are told of sound: how many samples there are, and how many a second."""
+    """Return what builders need to know of sound: how many samples there are, and how many a second."""
     return {"samples": int(learnt.statistics[SAMPLES][0]), "rate": int(learnt.statistics[RATE][0])}
 
 

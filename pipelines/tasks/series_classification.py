@@ -1,13 +1,12 @@
 """Series classification: one class per series, for instance a movement or a device."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
-from export.signature import Arrays, Function, Tensor
 from models.series import Series as Steps
 from pipelines.errors import UserError
 from pipelines.features.label import Label
@@ -16,17 +15,15 @@ from pipelines.ingest.index import Index
 from pipelines.ingest.sources import ts_file
 from pipelines.ingest.sources.source import Source
 from pipelines.ingest.sources.ts_file import LABEL, SERIES
-from pipelines.tasks import classes
 from pipelines.tasks.classes import OUTPUT, ClassMeasure, Row
-from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
+from pipelines.tasks.classification import Classification
+from pipelines.tasks.task import Evaluation, Features
 
 with epy.lazy_imports():
     import numpy as np
     from sklearn import neighbors
 
 if TYPE_CHECKING:
-    import keras
-
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
 
@@ -34,27 +31,17 @@ if TYPE_CHECKING:
 SMALLEST = 1e-12
 
 
-class SeriesClassification(Task, name="series_classification"):
+class SeriesClassification(Classification, name="series_classification"):
     """One class per series of a fixed number of steps, of one or several variables."""
 
-    inputs, targets, pairs = {SERIES: Series}, {LABEL: Label}, {OUTPUT: LABEL}
-    metrics = (Metric(name="accuracy"), Metric(name="macro_f1", label="macro F1"))
-    watched = (Metric(name="accuracy"),)
+    inputs, targets = {SERIES: Series}, {LABEL: Label}
     baselines = ("majority", "nearest_neighbour")
     real_inputs = True
-    worst_caption = "The wrong answers that the model was surest of"
 
     def dimensions(self, index: Index) -> dict[str, Any]:
         known = index.learnt[SERIES].statistics
         return {"series": Steps(name=SERIES, window=int(index.inputs[SERIES].shape[0] or 0), means=tuple(known["mean"]),
                                 deviations=tuple(known["deviation"]), horizon=0, classes=len(index.names(LABEL)))}
-
-    def outputs(self, index: Index) -> tuple[Tensor, ...]:
-        return (Tensor(name=OUTPUT, dtype="float32", shape=(len(index.names(LABEL)),), role="logits",
-                       meaning="one per class, in the order of labels.txt; their softmax are the probabilities"),)
-
-    def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
-        return {"accuracy": classes.accuracy(LABEL)}
 
     def measure(self, index: Index) -> SeriesClassMeasure:
         return SeriesClassMeasure(index.names(LABEL), LABEL)
@@ -73,28 +60,11 @@ class SeriesClassification(Task, name="series_classification"):
                             f"the model takes {expected[0]} and {expected[1]}")
         return [f"{path} series {number + 1}" for number in range(len(read.values))], {SERIES: read.values}
 
-    def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return, for a server, logits with their scores."""
-        functions = super().functions(model, data, place)
-        return functions if place == "device" else [classes.with_scores(function) for function in functions]
-
-    def in_words(self, outputs: Arrays, index: Index) -> list[str]:
-        return classes.in_words(outputs[OUTPUT], index.names(LABEL))
-
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         steps, variables = index.inputs[SERIES].shape
         return (f"It tells {len(index.names(LABEL))} classes apart by {steps} steps of {variables} "
                 f"variable{'s' if variables != 1 else ''}, and answers {evaluation.metrics['accuracy']:.2%} of the "
                 "held-out test series correctly.")
-
-    def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
-        return classes.title(outputs[OUTPUT][position], int(targets[LABEL][position]), data.index.names(LABEL))
-
-    def decision(self, outputs: Arrays) -> np.ndarray:
-        return classes.decision(outputs)
-
-    def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
-        return {"class": index.names(LABEL)[int(outputs[OUTPUT][0].argmax())]}
 
 
 class SeriesClassMeasure(ClassMeasure):

@@ -1,20 +1,21 @@
 """Text classification: one class per text."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
-from export.signature import Arrays, Function, Tensor
+from export.signature import Function
 from pipelines.features.outcome import Outcome
 from pipelines.features.text import Text
 from pipelines.ingest.index import Index
 from pipelines.ingest.sources.source import Source
-from pipelines.tasks import classes, text_baselines, text_files, text_serving
-from pipelines.tasks.classes import OUTPUT, ClassMeasure, Row
-from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
+from pipelines.tasks import text_baselines, text_files, text_serving
+from pipelines.tasks.classes import ClassMeasure, Row
+from pipelines.tasks.classification import LABEL, Classification
+from pipelines.tasks.task import Evaluation, Features, Place
 
 with epy.lazy_imports():
     import numpy as np
@@ -25,28 +26,18 @@ if TYPE_CHECKING:
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
 
-TOKENS, LABEL = "tokens", "label"
+TOKENS = "tokens"
 
 
-class TextClassification(Task, name="text_classification"):
+class TextClassification(Classification, name="text_classification"):
     """One class per text: its sentiment, topic or language."""
 
-    inputs, targets, pairs = {TOKENS: Text}, {LABEL: Outcome}, {OUTPUT: LABEL}
-    metrics = (Metric(name="accuracy"), Metric(name="macro_f1", label="macro F1"))
-    watched = (Metric(name="accuracy"),)
+    inputs, targets = {TOKENS: Text}, {LABEL: Outcome}
     baselines = text_baselines.NAMES
-    worst_caption = "The wrong answers that the model was surest of"
 
     def dimensions(self, index: Index) -> dict[str, Any]:
         return {"length": index.inputs[TOKENS].shape[0], "vocabulary": len(index.learnt[TOKENS].names),
                 "classes": len(index.names(LABEL))}
-
-    def outputs(self, index: Index) -> tuple[Tensor, ...]:
-        return (Tensor(name=OUTPUT, dtype="float32", shape=(len(index.names(LABEL)),), role="logits",
-                       meaning="one per class, in the order of labels.txt; their softmax are the probabilities"),)
-
-    def watch(self, index: Index) -> dict[str, Callable[[Any, Any], Any]]:
-        return {"accuracy": classes.accuracy(LABEL)}
 
     def measure(self, index: Index) -> TextClassMeasure:
         return TextClassMeasure(index.names(LABEL), LABEL)
@@ -66,30 +57,15 @@ class TextClassification(Task, name="text_classification"):
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return, for a server, `serving_default` of tokens and `serving_bytes` of texts, to logits and scores."""
         functions = super().functions(model, data, place)
-        if place == "device":
-            return functions
-        scored = classes.with_scores(functions[0])
-        return [scored, text_serving.of_text(scored, data)]
+        return functions if place == "device" else [*functions, text_serving.of_text(functions[0], data)]
 
     def files(self, data: Data) -> Mapping[str, bytes]:
         return text_files.shipped(data, TOKENS)
-
-    def in_words(self, outputs: Arrays, index: Index) -> list[str]:
-        return classes.in_words(outputs[OUTPUT], index.names(LABEL))
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         return (f"It tells {len(index.names(LABEL))} classes of texts apart by their first "
                 f"{index.inputs[TOKENS].shape[0]} tokens, and answers {evaluation.metrics['accuracy']:.2%} of the "
                 "held-out test texts correctly.")
-
-    def title(self, targets: Arrays, outputs: Arrays, position: int, wrong: float, data: Data) -> str:
-        return classes.title(outputs[OUTPUT][position], int(targets[LABEL][position]), data.index.names(LABEL))
-
-    def decision(self, outputs: Arrays) -> np.ndarray:
-        return classes.decision(outputs)
-
-    def expected(self, outputs: Arrays, index: Index) -> dict[str, str]:
-        return {"class": index.names(LABEL)[int(outputs[OUTPUT][0].argmax())]}
 
 
 class TextClassMeasure(ClassMeasure):

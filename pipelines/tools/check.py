@@ -157,7 +157,7 @@ def write_variant(written: dict[str, Any], variant: dict[str, Any], data: Data, 
     context = DryContext(
         data=data, train=recipe.train, model=folder / MODEL, graph=folder / GRAPH, folder=folder,
         calibration_section=recipe.compress.calibration, journal=Journal(folder / NAME),
-        limits={} if limit is None else {chosen.title: limit})
+        limits={} if limit is None else {chosen.title: limit}, recurrent=True)
     return (folder / f"{chosen.title}.tflite").write_bytes(chosen.finished(context))
 
 

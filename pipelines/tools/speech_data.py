@@ -92,14 +92,14 @@ def make(folder: Path) -> tuple[int, int]:
     unpacked = folder / "unpacked"
     fetch([*VOICES, *needed(SPEAKERS)], folder / "packages", unpacked)
     share = unpacked / "usr" / "share"
-    found = [*_asterisk(share / "asterisk" / "sounds", folder), *_dialogues(share / "games" / "fillets-ng", folder),
+    recorded = [*_asterisk(share / "asterisk" / "sounds", folder), *_dialogues(share / "games" / "fillets-ng", folder),
              *_letters(share / "klettres", folder),
              *_sentences(share / "pocketsphinx" / "test" / "data" / "librivox", folder)]
-    spoken = [*_synthesized(found)]
+    spoken = [*_synthesized(recorded)]
     speak([(folder / one.file, command) for one, command in spoken], unpacked)
-    listed = [*found, *(one for one, _ in spoken)]
+    listed = [*recorded, *(one for one, _ in spoken)]
     _write(folder / "prompts.csv", COLUMNS, [(*one, one.fold) for one in listed])
-    words = spoken_words(folder, unpacked, [one for one in found if one.language == "en"])
+    words = spoken_words(folder, unpacked, [one for one in recorded if one.language == "en"])
     return len(listed), words
 
 

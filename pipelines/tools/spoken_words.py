@@ -70,9 +70,9 @@ def spoken_words(folder: Path, unpacked: Path, english: Sequence[Recorded]) -> i
         unpacked: where the programs lie.
         english: recordings of people, some of them words.
     """
-    wanted = [*_by_espeak(), *_by_flite()]
-    speak([(folder / one.file, command) for one, command in wanted], unpacked)
-    rows = [*(one for one, _ in wanted), *_recorded(english)]
+    synthesized = [*_by_espeak(), *_by_flite()]
+    speak([(folder / one.file, command) for one, command in synthesized], unpacked)
+    rows = [*(one for one, _ in synthesized), *_recorded(english)]
     beside = folder / "words.tmp"
     with beside.open("w", newline="") as file:
         writer = csv.writer(file)

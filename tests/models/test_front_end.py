@@ -74,6 +74,15 @@ def test_centred_bands_do_not_know_how_long_the_silence_behind_is():
     assert not followed[:, alone.shape[1] + 3:].any()
 
 
+def test_a_training_in_16_bits_leaves_the_front_end_exact():
+    exact = of(sounds())
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        np.testing.assert_array_equal(of(sounds()), exact)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_silence_is_a_number():
     silent = np.zeros((1, RATE), "float32")
     assert abs(of(silent, centred=True)).max() < 1e-5

@@ -64,11 +64,11 @@ def column(rows: Sequence[Row], named: str | None, usual: tuple[str, ...], what:
     known = list(rows[0])
     if named is not None and named not in known:
         raise UserError(f"data.source.recordings.{setting}: there is no column {named}; there are {', '.join(known)}")
-    found = named or next((name for name in usual if name in known), None)
-    if found is None:
+    chosen = named or next((name for name in usual if name in known), None)
+    if chosen is None:
         raise UserError(f"data.source.recordings: no column is called {' or '.join(usual)}; say in {setting} which one "
                         f"holds {what}: {', '.join(known)}")
-    return found
+    return chosen
 
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:

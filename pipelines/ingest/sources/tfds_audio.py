@@ -55,11 +55,11 @@ class TfdsAudio(TfdsSource, name="tfds_audio", shorthand="name"):
     def _recording(self) -> Any:
         """Return the set's feature of recordings. Raises UserError where there is none, or several."""
         info = self.builder().info
-        found = [feature for feature in info.features.values() if isinstance(feature, tfds.features.Audio)]
-        if len(found) != 1:
-            raise UserError(f"data.source.tfds_audio: {info.full_name} has {len(found) or 'no'} recordings in an "
+        recordings = [feature for feature in info.features.values() if isinstance(feature, tfds.features.Audio)]
+        if len(recordings) != 1:
+            raise UserError(f"data.source.tfds_audio: {info.full_name} has {len(recordings) or 'no'} recordings in an "
                             f"example; its features are {', '.join(info.features)}")
-        return found[0]
+        return recordings[0]
 
     def _paths(self) -> dict[str, tuple[str, ...]]:
         features = self.builder().info.features

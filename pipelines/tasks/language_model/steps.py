@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from export.predictors import Predictor
 
 #: The signature, and what it takes and gives beside states.
-STEP, TOKEN, SCORED = "step", "token", "logits"
+STEP, TOKEN, OUTPUT = "step", "token", "logits"
 #: States are called state_1, state_2, …, and come out as next_state_1, …
 STATE, NEXT = "state_", "next_state_"
 #: Steps that integers are calibrated with, at most.
@@ -38,7 +38,7 @@ def signature(sizes: Sequence[int], vocabulary: int) -> Signature:
              for number, tensor in enumerate(states, 1)]
     token = Tensor(name=TOKEN, dtype="int32", shape=(), role="tokens",
                    meaning=f"number of a token; {START} before the first")
-    logits = Tensor(name=SCORED, dtype="float32", shape=(vocabulary,), role="logits",
+    logits = Tensor(name=OUTPUT, dtype="float32", shape=(vocabulary,), role="logits",
                     meaning="one per token of the vocabulary; their softmax says which one follows")
     return Signature(name=STEP, inputs=(token, *states), outputs=(logits, *after))
 
@@ -48,7 +48,7 @@ def function(model: Stepping, vocabulary: int) -> Function:
     def call(**tensors: Any) -> dict[str, Any]:
         states = [tensors[f"{STATE}{number}"] for number in range(1, len(model.states) + 1)]
         logits, after = model.call(tensors[TOKEN], states)
-        return {SCORED: logits, **{f"{NEXT}{number}": state for number, state in enumerate(after, 1)}}
+        return {OUTPUT: logits, **{f"{NEXT}{number}": state for number, state in enumerate(after, 1)}}
 
     return Function(signature(model.states, vocabulary), call)
 
@@ -92,10 +92,10 @@ class Writer:
         if self.states is None:
             self.read = [*self.read, token][-self.length:]
             row = np.array(self.read + [PADDING] * (self.length - len(self.read)), np.int32)[None]
-            return self.predictor.predict({self.tokens: row})[SCORED][0, len(self.read) - 1]
+            return self.predictor.predict({self.tokens: row})[OUTPUT][0, len(self.read) - 1]
         answer: Arrays = self.predictor.predict({TOKEN: np.array([token], np.int32), **self.states}, STEP)
         self.states = {name: answer[f"{NEXT}{name.removeprefix(STATE)}"] for name in self.states}
-        return answer[SCORED][0]
+        return answer[OUTPUT][0]
 
 
 def written(writer: Writer, prompt: Sequence[int], count: int, temperature: float, seed: int,

@@ -17,7 +17,7 @@ SAMPLES = 4000
 RATE = 8000
 
 
-@pytest.fixture(scope="module", params=["rfft", "convolution"])
+@pytest.fixture(scope="module", params=["rfft", pytest.param("convolution", marks=pytest.mark.slow)])
 def model(request, tmp_path_factory):
     """Return the folder of a graph of sound, its inputs, and what the model answers."""
     keras.utils.set_random_seed(0)
@@ -86,6 +86,29 @@ def test_a_microcontroller_runs_the_front_end_by_convolution_alone(model):
     interpreter.set_input(given["audio"][:1], 0)
     interpreter.invoke()
     np.testing.assert_allclose(interpreter.get_output(0), expected[:1], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "settings"), [("crnn", {"cell": "lstm", "units": (16,), "dense": 16}),
+                                                ("conformer", {"depth": 1, "units": 16, "heads": 2}),
+                                                ("bc_resnet", {})])
+def test_other_networks_are_integers_behind_a_front_end_too(name, settings, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = models.build(name, samples=8000, rate=16_000, classes=4, **settings)
+    signature = Signature(inputs=(Tensor(name="audio", dtype="float32", shape=(8000,), role="waveform"),), outputs=(
+        Tensor(name="logits", dtype="float32", shape=tuple(model.output.shape[1:]), role="logits"),))
+    convert.float_graph(model, lambda written: [graph.function(written, signature)], tmp_path / "graph")
+    sounds = (0.1 * np.random.default_rng(0).normal(size=(8, 8000))).astype("float32")
+    calibrated = int8.calibrate(tmp_path / "graph", [("serving_default", {"audio": sounds})])
+    kept = front.named(Trace(calibrated), [NAME])
+    content = exact.with_exact(int8.quantize(calibrated, keep_float=kept),
+                               convert.convert(tmp_path / "graph", "float32"), [NAME])
+    assert tflite_file.operators(content).get("UNIDIRECTIONAL_SEQUENCE_LSTM", 0) == (2 if name == "crnn" else 0)
+    trace = Trace(content)
+    assert all(trace.is_quantized(step.output) for step in trace.steps[len(kept):] if step.operator != "SPLIT_V")
+    folder = tmp_path / "graph"
+    expected = np.asarray(model(sounds, training=False))
+    assert errors(content, (folder, {"audio": sounds}, expected), tmp_path / "one.tflite") < 0.25
 
 
 def test_files_of_two_models_are_refused(model):

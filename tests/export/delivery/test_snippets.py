@@ -125,6 +125,16 @@ def test_a_task_without_templates_gets_code_that_names_every_tensor(dense, tmp_p
     assert ("writeInt8(ByteArray(depth.size)" in kotlin.read_text()) == (variant == "int8")
 
 
+def test_what_writes_down_speech_brings_its_decoding(dense, tmp_path):
+    about = dense.about.model_copy(update={"task": "speech_recognition", "labels": ["(blank)", " ", "a", "b", '"']})
+    snippets.write(tmp_path / "code", about, dense.exported, {}, dense.source)
+    kotlin = tmp_path / "code" / "kotlin" / "SeaFloorModel.kt"
+    swift = tmp_path / "code" / "swift" / "SeaFloorModel.swift"
+    assert parsed(kotlin, tree_sitter_kotlin.language()) == [] and parsed(swift, tree_sitter_swift.language()) == []
+    assert "fun text(logits: FloatArray): String" in kotlin.read_text()
+    assert "static func text(_ logits: [Float32]) -> String" in swift.read_text()
+
+
 def test_names_and_types_that_a_language_does_not_have(tmp_path):
     port = snippets.Port(name="in", shape=(1, -1), dtype="int32", meaning="ends a */ comment\nand a line")
     assert port.identifier == "in_" and port.comment == "int32 (1, ?): ends a * / comment and a line"

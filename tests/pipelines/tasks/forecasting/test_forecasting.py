@@ -91,6 +91,15 @@ def test_quantiles_that_are_none_are_refused_with_their_line(task, message, tmp_
 
 
 @pytest.mark.slow
+def test_a_loop_is_written_out_where_a_recipe_is_checked(tmp_path, monkeypatch, litepress):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gru.yaml").write_text(RECIPE.replace(
+        "{builder: dlinear, kernel: 5, level: mean}", "{builder: series_gru, units: [4]}"))
+    said = litepress("check", "gru.yaml")
+    assert said.code == 0 and "int8" in said.out, said.err
+
+
+@pytest.mark.slow
 def test_a_run_beats_its_baselines_in_every_file(tmp_path, monkeypatch, litepress):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cycle.yaml").write_text(RECIPE)
