@@ -41,7 +41,8 @@ def multiply_adds(model: keras.Model) -> int:
             total += _attention(layer)
         elif isinstance(layer, keras.layers.RNN):
             weights = (layer.cell.kernel, layer.cell.recurrent_kernel)
-            total += layer.input.shape[1] * sum(math.prod(weight.shape) for weight in weights)
+            sequence = keras.tree.flatten(layer.input)[0]  # behind it may come states to begin with
+            total += sequence.shape[1] * sum(math.prod(weight.shape) for weight in weights)
         elif (kernel := getattr(layer, "kernel", None)) is not None:
             # each position of a transposed convolution's input meets the whole kernel, else each of the output
             is_transposed = isinstance(layer, keras.layers.Conv2DTranspose)

@@ -46,7 +46,8 @@ PARAMETERS = {
     # timm, as all below
     "vit_tiny": (5_717_416, None), "vit_small": (22_050_664, None), "vit_base": (86_567_656, None),
     # the closed forms in test_text_models.py
-    "language_lstm": (350_211, None), "language_gru": (268_803, None), "language_rnn": (103_683, None),
+    "seq2seq": (464_848, None), "language_lstm": (350_211, None), "language_gru": (268_803, None),
+    "language_rnn": (103_683, None),
     "textcnn": (6_360_902, None), "text_lstm": (2_659_074, None), "text_gru": (2_634_754, None),
     "text_rnn": (2_584_962, None), "fasttext": (1_200_020, None),
     "bilstm_tagger": (2_162_609, None),
