@@ -17,6 +17,8 @@ from pipelines.tools import generate
 from pipelines.tools.predict import find_model
 from tests.conftest import command
 
+pytestmark = pytest.mark.slow  # a whole run
+
 
 @pytest.fixture(scope="module")
 def results(words):

@@ -13,6 +13,8 @@ from pipelines.recipe import file as recipe_file
 from pipelines.tasks.translation import driver
 from tests.conftest import command
 
+pytestmark = pytest.mark.slow  # a whole run
+
 
 @pytest.fixture(scope="module")
 def results(numbers):
