@@ -1,7 +1,6 @@
 """Recurrent language models: of each token they answer which one follows."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from etils import epy
@@ -23,7 +22,7 @@ CHARACTERS: dict[str, Any] = {"length": 128, "vocabulary": 67}
 @register("language_rnn", task="language_model", paper="https://doi.org/10.1207/s15516709cog1402_1", at=CHARACTERS,
           cell="rnn")
 def language_rnn(length: int, vocabulary: int, *, cell: Cell, embedding: Annotated[int, Field(ge=1)] = 64,
-                 units: Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)] = (256,),
+                 units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (256,),
                  embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
                  dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> keras.Model:
     """The next token at every step, by recurrent layers that read a text from its beginning.

@@ -1,7 +1,6 @@
 """A recurrent network that tags each word of a text."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from etils import epy
@@ -18,7 +17,7 @@ with epy.lazy_imports():
 @register("bilstm_tagger", task="token_classification", paper="https://arxiv.org/abs/1508.01991",
           at={"length": 64, "vocabulary": 20_000, "classes": 9})
 def bilstm_tagger(length: int, vocabulary: int, classes: int, *, embedding: Annotated[int, Field(ge=1)] = 100,
-                  units: Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)] = (100,),
+                  units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (100,),
                   embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
                   dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5) -> keras.Model:
     """An LSTM from both ends of a text, and the tags' logits of each word.

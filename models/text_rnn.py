@@ -1,7 +1,6 @@
 """Recurrent networks over words: LSTM, GRU, and the simple one."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from etils import epy
@@ -28,7 +27,7 @@ NOTHING = -20.0
           at=texts.SENTENCES, cell="rnn")
 def text_rnn(length: int, vocabulary: int, classes: int, *, cell: Cell,
              embedding: Annotated[int, Field(ge=1)] = 128,
-             units: Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)] = (64,),
+             units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (64,),
              bidirectional: bool = True, pooling: Literal["last", "mean", "max", "attention"] = "last",
              attention: Annotated[int, Field(ge=1)] = 64,
              embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,

@@ -1,7 +1,6 @@
 """Convolutions over words."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from etils import epy
@@ -17,7 +16,7 @@ with epy.lazy_imports():
 @register("textcnn", task="text_classification", paper="https://arxiv.org/abs/1408.5882", at=texts.SENTENCES)
 def textcnn(length: int, vocabulary: int, classes: int, *, embedding: Annotated[int, Field(ge=1)] = 300,
             filters: Annotated[int, Field(ge=1)] = 100,
-            widths: Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(min_length=1)] = (3, 4, 5),
+            widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (3, 4, 5),
             embedding_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
             dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
             max_norm: Annotated[float, Field(gt=0)] | None = 3.0) -> keras.Model:
