@@ -113,6 +113,8 @@ def _with_lstms(source: Path, encoding: str, calibration: Calibration, *, per_ch
         raise ValueError(f"{encoding}: TensorFlow's converter makes no 16-bit activations of {lstm.KIND}; use int8, or "
                          "float16 or dynamic")
     content = int8.quantize(int8.calibrate(source, calibration), per_channel=per_channel, integer_io=integer_io)
+    if all_integer and not integer_io and (floats := tflite_file.float_operators(content)):
+        raise ValueError(f"{encoding} still has float operators: {', '.join(floats[:3])}")
     return _checked(content, encoding) if all_integer and integer_io else content
 
 

@@ -134,6 +134,10 @@ def _replacement(layer: Any) -> Any:
         def call(self, inputs: Any, mask: Any = None) -> Any:
             return _computed(layer, inputs, mask)
 
+        def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+            inner = layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer
+            return previous_mask if inner.return_sequences and not inner.return_state else None
+
         def compute_output_spec(self, inputs: Any, mask: Any = None) -> Any:
             return keras.tree.map_structure(lambda tensor: keras.KerasTensor(tensor.shape, tensor.dtype),
                                             layer._inbound_nodes[0].outputs)

@@ -19,13 +19,16 @@ with epy.lazy_imports():
     import keras
 
 #: Layers that see one step at a time, whatever their settings.
-BY_STEP = ("Dense", "EinsumDense", "Embedding", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Dropout",
+BY_STEP = ("Dense", "EinsumDense", "Embedding", "Activation", "ReLU", "LeakyReLU", "ELU", "Dropout",
            "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "Rescaling", "Normalization", "TimeDistributed",
            "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "InputLayer", "RMSNormalization",
            "ActivityRegularization", "Identity")
+#: Layers that do where they work along the last axis.
+ALONG_AN_AXIS = ("LayerNormalization", "BatchNormalization", "Concatenate", "UnitNormalization", "Softmax")
 #: Operations of `keras.ops` that do.
 OPERATIONS = ("Add", "Subtract", "Multiply", "Divide", "Relu", "Tanh", "Sigmoid", "Silu", "Gelu", "Exp", "Log", "Sqrt",
-              "Square", "Absolute", "Negative", "Maximum", "Minimum", "Cast", "Clip")
+              "Square", "Absolute", "Negative", "Maximum", "Minimum", "Cast", "Clip", "Where", "Equal", "NotEqual",
+              "Isnan")
 
 
 class StreamingError(ValueError):
@@ -136,14 +139,18 @@ def _hindrance(operation: Any) -> str:
         if kind in OPERATIONS or (kind == "GetItem" and _takes_the_last(operation)):
             return ""
         return "is not known to see one step at a time"
-    axes = getattr(operation, "axis", None)
-    last = axes in (-1, [-1], (-1,)) or axes in (len(operation.input.shape) - 1, [len(operation.input.shape) - 1]) \
-        if kind in ("LayerNormalization", "BatchNormalization", "Concatenate", "UnitNormalization") else False
-    if kind in BY_STEP or last:
+    if kind in BY_STEP or (kind in ALONG_AN_AXIS and _is_along_the_last(operation)):
         return ""
     if kind == "Bidirectional":
         return "goes through the sequence backwards, which is not there yet"
     return "sees the whole sequence, which is not there yet"
+
+
+def _is_along_the_last(operation: Any) -> bool:
+    """Return whether a layer works along the last axis alone."""
+    axes = operation.axis if isinstance(operation.axis, (list, tuple)) else [operation.axis]
+    width = len(operation._inbound_nodes[0].output_tensors[0].shape)
+    return [axis % width for axis in axes] == [width - 1]
 
 
 def _takes_the_last(operation: Any) -> bool:

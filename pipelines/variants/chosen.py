@@ -33,17 +33,25 @@ def positions(data: Data, requested: Calibration, *, longest: bool = False) -> l
 
 
 def _longest(data: Data) -> int | None:
-    """Return the position of the longest of the training sequences; None where all are of one length."""
+    """Return the position of the longest of the training sequences; None where all are of one length. A sequence of
+    real numbers is as long as it has steps that are not zeros."""
     roles = {name: tensor.role for name, tensor in data.index.inputs.items()}
-    counted = [name for name, role in roles.items() if role in ("tokens", "length")]
+    counted = [name for name, tensor in data.index.inputs.items()
+               if tensor.role in ("tokens", "length") or (tensor.role == "values" and len(tensor.shape) == 2)]
     if not counted:
         return None
     lengths = []
     for inputs, _ in data.batches("train"):
-        of_inputs = [inputs[name] if roles[name] == "length" else np.count_nonzero(inputs[name], axis=-1)
-                     for name in counted]
+        of_inputs = [inputs[name] if roles[name] == "length" else _steps(inputs[name]) for name in counted]
         lengths.append(np.sum(of_inputs, axis=0))
-    return int(np.argmax(np.concatenate(lengths)))
+    known = np.concatenate(lengths)
+    return None if (known == known[0]).all() else int(np.argmax(known))
+
+
+def _steps(values: np.ndarray) -> np.ndarray:
+    """Return how many steps of each sequence are not zeros, (examples,)."""
+    there = values != 0
+    return np.count_nonzero(there if values.ndim == 2 else there.any(axis=-1), axis=1)
 
 
 def _labels(data: Data) -> tuple[np.ndarray, int]:

@@ -50,5 +50,9 @@ class Streaming(Variant, name="streaming", shorthand="chunk"):
         return None if self.step_seconds is None else self.chunk * self.step_seconds
 
     def content(self, context: VariantContext) -> bytes:
+        model = context.load()
+        steps = stepwise.steps(model)
+        if steps is not None and steps % self.chunk:
+            raise ValueError(f"chunk is {self.chunk}, and sequences of {steps} steps do not divide into such chunks")
         context.details["streaming"] = {"chunk": self.chunk, "seconds": self.seconds}
-        return stepwise.written(context, streaming(context.load(), self.chunk), self.encode, self.calibration)
+        return stepwise.written(context, streaming(model, self.chunk), self.encode, self.calibration)

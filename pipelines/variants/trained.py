@@ -246,6 +246,9 @@ def aware_content(context: VariantContext, model: Any, learning: Learning, *, ke
         raise ValueError(f"a training with the rounding of int8 rounds its inputs too, and those of "
                          f"{context.data.task.entry_name} are real numbers, words, or missing; use int8 or auto")
     recurrent = [layer.name for layer in model.layers if fused.is_recurrent(layer)]
+    if recurrent and keep_float:
+        raise ValueError(f"layers that stay float are not for a model with recurrent layers, such as {recurrent[0]}: "
+                         "leave only and keep_float out, or use int8")
     aware = qat.prepare(model, (*keep_float, *recurrent), preserve)
     context.fit(aware, learning, part)
     graph = context.folder / f"{part}_graph"

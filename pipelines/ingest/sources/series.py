@@ -90,7 +90,8 @@ def cut(series: Sequence[Series], length: int, horizon: int, targets: Sequence[i
     """Return the windows of all series: in training one at each step, else one every `stride` steps.
 
     All targets of a window lie in its part; what it sees before them may lie in the part before, which is known by
-    then. A window is left out where one of its targets was not measured, or a value that it sees is missing.
+    then. A window is left out where one of its targets was not measured, a value that it sees is missing, or one of the
+    newest that it sees was filled in, which may have been done by those behind it.
 
     Args:
         horizon: steps that are aimed at; 0 where nothing is, and the last step that is seen says the part.
@@ -109,6 +110,7 @@ def cut(series: Sequence[Series], length: int, horizon: int, targets: Sequence[i
         unseen = _sums(absent)
         whole = (part_of[first] == part_of[last]) & (unseen[origins] == unseen[origins - length])
         if horizon:
+            whole &= ~one.filled[origins - 1].any(axis=1)
             whole &= unmeasured[last + 1] == unmeasured[first]
         for place, part in enumerate(PARTS):
             own = origins[whole & (part_of[first] == place)]

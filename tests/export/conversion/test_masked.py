@@ -94,3 +94,13 @@ def test_a_padded_sequence_and_its_length_go_in(tmp_path):
         predictor = LiteRTPredictor(path)
         assert lstms(predictor) == 4
         np.testing.assert_allclose(predictor.predict(given)["y"], expected, atol=allowed)
+
+
+def test_no_mask_comes_behind_the_last_step(tmp_path):
+    """As many classes as steps, so that a mask of steps would fit them."""
+    steps = 6
+    model = functional([L.Masking(0.0), L.LSTM(5), L.Dense(steps), L.Softmax()], steps)
+    given = np.where(np.tri(steps, dtype=bool)[..., None], SEQUENCES[:steps, :steps], 0).astype("float32")
+    predictor = converted(model, tmp_path)
+    assert lstms(predictor) == 1
+    np.testing.assert_allclose(answers(predictor, given), of_keras(model, given), atol=1e-6)

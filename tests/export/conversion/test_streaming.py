@@ -30,7 +30,11 @@ def streamed(model, folder, chunk=1, encoding="float32") -> StreamedPredictor:
     if not (folder / "graph").exists():
         convert.float_graph(made.model, lambda written: [graph.function(written, made.signature)], folder / "graph")
     path = folder / f"{encoding}.tflite"
-    if encoding == "int8":
+    if encoding == "int16x8":
+        calls = streamed(model, folder, chunk).calls({"x": SEQUENCES})
+        calibration = [(made.signature.name, calls)]
+        path.write_bytes(loop.with_one_coding(convert.convert(folder / "graph", "int16x8", calibration)))
+    elif encoding == "int8":
         calls = streamed(model, folder, chunk).calls({"x": SEQUENCES})
         calibrated = int8.calibrate(folder / "graph", [(made.signature.name, calls)], apart=True)
         path.write_bytes(loop.with_one_coding(int8.quantize(int8.with_one_range(calibrated, made.states))))
@@ -41,6 +45,16 @@ def streamed(model, folder, chunk=1, encoding="float32") -> StreamedPredictor:
     return predictor
 
 
+class Twice:
+    """A sequence joined with itself."""
+
+    def __init__(self, axis):
+        self.layer = L.Concatenate(axis=axis)
+
+    def __call__(self, x):
+        return self.layer([x, x])
+
+
 MODELS = {
     "lstm": lambda: [L.LSTM(6, return_sequences=True), L.LSTM(4)],
     "gru": lambda: [L.GRU(6, return_sequences=True), L.Dense(3, activation="relu"), L.GRU(4, return_sequences=True)],
@@ -48,6 +62,7 @@ MODELS = {
     "causal convolutions": lambda: [
         L.Conv1D(6, 3, dilation_rate=2, padding="causal", activation="relu"), L.LayerNormalization(),
         L.Conv1D(4, 2, padding="causal"), L.BatchNormalization()],
+    "joined": lambda: [Twice(axis=-1), L.GRU(3, return_sequences=True), L.Dense(4), L.Softmax()],
     "inner model": lambda: [keras.Sequential([keras.Input((STEPS, FEATURES)), L.GRU(4, return_sequences=True)]),
                             L.SimpleRNN(3)]}
 
@@ -71,10 +86,11 @@ def test_what_is_remembered_is_in_the_signature(tmp_path):
     assert set(file.outputs) == {"y", "state_0", "state_1"}
 
 
-def test_integers_hand_on_what_they_remember_as_it_is(tmp_path):
+@pytest.mark.parametrize("encoding", ["int8", "int16x8"])
+def test_integers_hand_on_what_they_remember_as_it_is(tmp_path, encoding):
     model = model_of(L.GRU(6, return_sequences=True), L.LSTM(8))
-    predictor = streamed(model, tmp_path, encoding="int8")
-    content = (tmp_path / "int8.tflite").read_bytes()
+    predictor = streamed(model, tmp_path, encoding=encoding)
+    content = (tmp_path / f"{encoding}.tflite").read_bytes()
     assert tflite_file.float_tensors(content) == []
     file = signatures.main(content)
     for name in ("state_0", "state_1", "state_2"):
@@ -103,6 +119,8 @@ def test_microcontrollers_take_steps(tmp_path):
     (lambda: [L.Conv1D(3, 2, strides=2, padding="causal")], "has a stride, or its channels first"),
     (lambda: [L.GlobalAveragePooling1D()], "sees the whole sequence, which is not there yet"),
     (lambda: [L.LayerNormalization(axis=1)], "sees the whole sequence, which is not there yet"),
+    (lambda: [L.Softmax(axis=1)], "sees the whole sequence, which is not there yet"),
+    (lambda: [Twice(axis=1)], "sees the whole sequence, which is not there yet"),
     (lambda: [L.Masking(), L.LSTM(3)], "sees the whole sequence|has a mask|not known to see")])
 def test_what_needs_steps_that_have_not_come_is_named(layers, message):
     with pytest.raises(StreamingError, match=message):
