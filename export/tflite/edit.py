@@ -123,7 +123,7 @@ def _give_two_classes(model: Any) -> None:
                          "float32 file")
     factors = _constant(model, b"two_classes", [[0.0], [1.0]])
     both = _tensor(model, OUTPUT, [1, 2])
-    graph.operators.append(_operator(model, "FULLY_CONNECTED", "FullyConnected", [own, factors, -1], both))
+    graph.operators.append(operator_of(model, "FULLY_CONNECTED", "FullyConnected", [own, factors, -1], both))
     point_signatures(model, own, both)
     graph.outputs = [both]
 
@@ -137,8 +137,8 @@ def _scale_input(model: Any, scale: float, offset: float) -> None:
     scaled = _tensor(model, b"pixels/scaled", shape)
     factor = _constant(model, b"pixels/scale", scale)
     term = _constant(model, b"pixels/offset", offset)
-    graph.operators = [_operator(model, "MUL", "Mul", [raw, factor], scaled),
-                       _operator(model, "ADD", "Add", [scaled, term], inner), *graph.operators]
+    graph.operators = [operator_of(model, "MUL", "Mul", [raw, factor], scaled),
+                       operator_of(model, "ADD", "Add", [scaled, term], inner), *graph.operators]
     point_signatures(model, inner, raw)
     graph.inputs = [raw]
 
@@ -173,7 +173,7 @@ def _take_unsigned(model: Any, subgraph: int, index: int) -> None:
     signed.name = signed.name + b"/int8"
     graph.tensors.append(outer)
     number = len(graph.tensors) - 1
-    graph.operators = [_operator(model, "QUANTIZE", "Quantize", [number], index), *graph.operators]
+    graph.operators = [operator_of(model, "QUANTIZE", "Quantize", [number], index), *graph.operators]
     graph.inputs = [number if one == index else one for one in graph.inputs]
     point_signatures(model, index, number, subgraph)
 
@@ -196,16 +196,17 @@ def _constant(model: Any, name: bytes, value: Any) -> int:
     return _tensor(model, name, list(values.shape), len(model.buffers) - 1)
 
 
-def _operator(model: Any, kind: str, options: str, inputs: Sequence[int], output: int) -> Any:
+def operator_of(model: Any, kind: str, options: str, inputs: Sequence[int], output: int | Sequence[int]) -> Any:
     """Return an operator with the usual options.
 
     Args:
         kind: for instance MUL.
         options: how the schema calls the kind in the names of its options, for instance Mul.
+        output: the number of its tensor, or of several.
     """
     operator = schema.OperatorT()
     operator.opcodeIndex = tflite_file.operator_code(model, getattr(schema.BuiltinOperator, kind))
-    operator.inputs, operator.outputs = list(inputs), [output]
+    operator.inputs, operator.outputs = list(inputs), [output] if isinstance(output, int) else list(output)
     operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
     operator.builtinOptions = getattr(schema, f"{options}OptionsT")()
     return operator

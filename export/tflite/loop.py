@@ -12,6 +12,7 @@ from export.predictors.streamed import EVERY_STEP, STATE
 from export.signature import DEFAULT
 from export.tflite import file as tflite_file
 from export.tflite import signatures
+from export.tflite.edit import operator_of
 
 with epy.lazy_imports():
     import numpy as np
@@ -28,7 +29,7 @@ def with_one_coding(content: bytes) -> bytes:
         if taken.dtype != given.dtype or (taken.scale, taken.zero) == (given.scale, given.zero):
             continue
         other = _add(graph, _like(graph.tensors[taken.index], name.encode() + b"/given", given.shape))
-        graph.operators.append(_operator(model, "QUANTIZE", "Quantize", [given.index], other))
+        graph.operators.append(operator_of(model, "QUANTIZE", "Quantize", [given.index], other))
         is_an_answer = sum(info.index == given.index for info in file.outputs.values()) > 1
         outputs = [int(number) for number in graph.outputs]
         graph.outputs = [*outputs, other] if is_an_answer else [
@@ -77,17 +78,17 @@ def looped(content: bytes, steps: int) -> bytes:
 
     number, sequence = _add(body, kinds[0]), _add(body, kinds[1])
     kept = [_add(body, kinds[2 + len(states) + position]) for position in range(len(answers))]
-    one = _operator(model, "GATHER", "Gather", [sequence, number], file.inputs[taken].index)
+    one = operator_of(model, "GATHER", "Gather", [sequence, number], file.inputs[taken].index)
     one.builtinOptions.axis = 1
     after = _add(body, kinds[0])
-    count = _operator(model, "ADD", "Add", [number, _constant(model, body, np.ones(1, np.int32))], after)
+    count = operator_of(model, "ADD", "Add", [number, _constant(model, body, np.ones(1, np.int32))], after)
     written = [file.outputs[name].index for name in answers]
     put: list[Any] = []
     if every:
         for position, name in enumerate(answers):
             start = _start(model, body, number, len(file.outputs[name].shape), put)
             update = _add(body, kinds[2 + len(states) + position])
-            put.append(_operator(model, "DYNAMIC_UPDATE_SLICE", "DynamicUpdateSlice",
+            put.append(operator_of(model, "DYNAMIC_UPDATE_SLICE", "DynamicUpdateSlice",
                                  [kept[position], written[position], start], update))
             written[position] = update
     body.operators = [one, *body.operators, count, *put]
@@ -98,14 +99,14 @@ def looped(content: bytes, steps: int) -> bytes:
     rounds = [_add(condition, kind) for kind in kinds]
     ends = _add(condition, _tensor(b"goes_on", (1,), schema.TensorType.BOOL))
     condition.inputs, condition.outputs = rounds, [ends]
-    condition.operators = [_operator(model, "LESS", "Less", [
+    condition.operators = [operator_of(model, "LESS", "Less", [
         rounds[0], _constant(model, condition, np.full(1, steps, np.int32))], ends)]
 
     asked = _add(main, kinds[1])
     begin = [_constant(model, main, np.zeros(1, np.int32)), asked]
     begin += [_constant(model, main, *_nothing(kind)) for kind in kinds[2:]]
     given = [_add(main, kind) for kind in kinds]
-    goes = _operator(model, "WHILE", "While", begin, given)
+    goes = operator_of(model, "WHILE", "While", begin, given)
     goes.builtinOptions.bodySubgraphIndex, goes.builtinOptions.condSubgraphIndex = 1, 2
     main.operators, main.inputs, main.outputs = [goes], [asked], given[len(given) - len(answers):]
     model.signatureDefs = [_signature(taken, asked, answers, main.outputs)]
@@ -168,18 +169,9 @@ def _start(model: Any, graph: Any, number: int, axes: int, operators: list[Any])
     """Add the position that a step's answer is written at, (0, step, 0, …), to a graph."""
     zero = _constant(model, graph, np.zeros(1, np.int32))
     start = _add(graph, _integers(b"start", (axes,)))
-    joined = _operator(model, "CONCATENATION", "Concatenation", [zero, number, *[zero] * (axes - 2)], start)
+    joined = operator_of(model, "CONCATENATION", "Concatenation", [zero, number, *[zero] * (axes - 2)], start)
     operators.append(joined)
     return start
-
-
-def _operator(model: Any, kind: str, options: str, inputs: list[int], output: int | list[int]) -> Any:
-    operator = schema.OperatorT()
-    operator.opcodeIndex = tflite_file.operator_code(model, getattr(schema.BuiltinOperator, kind))
-    operator.inputs, operator.outputs = inputs, output if isinstance(output, list) else [output]
-    operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
-    operator.builtinOptions = getattr(schema, f"{options}OptionsT")()
-    return operator
 
 
 def _signature(taken: str, asked: int, answers: Sequence[str], given: Sequence[int]) -> Any:

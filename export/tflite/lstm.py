@@ -10,6 +10,7 @@ from typing import Any
 from etils import epy
 
 from export.tflite import file as tflite_file
+from export.tflite.edit import operator_of
 
 with epy.lazy_imports():
     import numpy as np
@@ -234,11 +235,8 @@ def _constant(model: Any, graph: Any, name: bytes, values: np.ndarray, kind: int
 
 
 def _operator(model: Any, kind: str, options: str, inputs: list[int], output: int) -> Any:
-    operator = schema.OperatorT()
-    operator.opcodeIndex = tflite_file.operator_code(model, getattr(schema.BuiltinOperator, kind))
+    """Return an operator of integers, see `edit.operator_of`."""
+    operator = operator_of(model, kind, options, inputs, output)
     code = model.operatorCodes[operator.opcodeIndex]
-    code.version = max(code.version, 2)  # of integers
-    operator.inputs, operator.outputs = inputs, [output]
-    operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{options}Options")
-    operator.builtinOptions = getattr(schema, f"{options}OptionsT")()
+    code.version = max(code.version, 2)
     return operator
