@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from export.artifacts import Exported
-from export.delivery import manifest, snippets
+from export.delivery import manifest, snippets, two_files
 from export.delivery import samples as golden_samples
 from export.delivery.archive import write_zip
 from export.signature import Signature, Tensor, shown
@@ -60,7 +60,7 @@ def write(folder: Path, *, about: Description, signature: Signature, exported: S
         (folder / name).write_bytes(content)
     if about.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in about.labels))
-    models = [_described(one, folder / one.path, about) | ({METRICS: dict(metrics[one.name])}
+    models = [_described(one, folder, about) | ({METRICS: dict(metrics[one.name])}
                                                            if one.name in metrics else {}) for one in exported]
     known = {DECODING: about.decoding.model_dump(mode="json")} if about.decoding is not None else {}
     known |= {PLACES: about.places} if about.places else {}
@@ -68,6 +68,7 @@ def write(folder: Path, *, about: Description, signature: Signature, exported: S
     golden_samples.write(folder / golden_samples.FOLDER, samples)
     (folder / CARD).write_text(card)
     snippets.write(folder / CODE, about, exported, recommended, source)
+    two_files.write(folder / CODE, about, exported, source)
     (folder / CHECKSUMS).write_text(checksums(folder))
     listed = manifest.create(folder, about.name, about.version, exported, recommended, rollback)
     (folder / manifest.NAME).write_text(listed.text())
@@ -88,8 +89,9 @@ def zip_up(folder: Path, name: str) -> Path:
     return target
 
 
-def _described(one: Exported, path: Path, about: Description) -> dict[str, Any]:
+def _described(one: Exported, folder: Path, about: Description) -> dict[str, Any]:
     """Return what goes into an artifact and what comes out, tensor by tensor."""
+    path = folder / one.path
     described: dict[str, Any] = {"name": one.name, "variant": one.variant, "target": one.target, "path": one.path,
                                  "bytes": one.bytes, "summary": one.summary}
     if one.coverage is not None:
@@ -102,6 +104,12 @@ def _described(one: Exported, path: Path, about: Description) -> dict[str, Any]:
         others = [signature for signature in signatures.of(content).values() if signature.name != main.name]
         described |= {"signature": main.name, "operators": one.operators, **_tensors(main, about)}
         described |= {"other_signatures": {other.name: _tensors(other, about) for other in others}} if others else {}
+    elif parts := two_files.paths(one, folder):
+        described |= {"rate": about.rate, "operators": one.operators}
+        for part, own in parts.items():
+            main = signatures.main((folder / own).read_bytes())
+            tensors = _tensors(main, two_files.part_of(about, part, main))
+            described[part] = {"path": own, "signature": main.name, **tensors}
     elif one.target == "saved_model":
         described["signatures"] = {name: _in_words(signature, about)
                                    for name, signature in saved_model.signatures(path).items()}

@@ -13,7 +13,7 @@ from export.delivery.manifest import Manifest, Model
 from export.delivery.paired import paired
 from export.delivery.samples import Samples
 from export.measure.compare import compare
-from export.predictors import open_predictor
+from export.predictors import open_predictor, two_files
 from export.signature import Arrays, Tensor
 from export.tensors import described
 from export.tflite import signatures
@@ -99,6 +99,8 @@ def checked(name: str, outputs: Arrays, expected: Arrays, allowed: Mapping[str, 
 
 def allowance(path: Path, expected: Arrays) -> dict[str, float]:
     """Return how far a model's outputs may be from the recorded ones, by name, on another machine."""
+    both = two_files.files(path)
+    path = both.network if both is not None else path
     tflite = signatures.main(path.read_bytes()) if path.suffix == ".tflite" else None
     exact = path.stem == "float32" if tflite is not None else "float32" in path.name or path.is_dir()
     allowed = {}
@@ -134,7 +136,8 @@ def check_with(bundle: Path, ask: Callable[[Sequence[Path], Arrays], Mapping[str
     """
     listed, recorded = read(bundle)
     asked = [model for model in listed.models
-             if model.target == "litert" and model.name in recorded.expected and fit(model)]
+             if model.target == "litert" and model.path.endswith(".tflite") and model.name in recorded.expected
+             and fit(model)]
     answers = ask([bundle / model.path for model in asked], recorded.inputs)
     return [_checked(bundle, model, answers[Path(model.path).stem], recorded) for model in asked]
 

@@ -23,7 +23,7 @@ def recommended(artifacts: Sequence[Exported], drops: Mapping[str, float], unfit
         drops: name to what the file loses of the main metric: a difference, or a share where the metric is relative.
         unfit: names of those that must not ship.
     """
-    good = [one for one in artifacts if one.target == "litert" and one.name not in unfit
+    good = [one for one in artifacts if one.target == "litert" and one.is_tflite and one.name not in unfit
             and drops.get(one.name, 1.0) <= ACCEPTABLE_DROP]
     candidates = {"phone_cpu": [one for one in good if one.encoding not in SLOW],
                   "phone_gpu": [one for one in good if one.coverage is not None and one.coverage.share == 1],

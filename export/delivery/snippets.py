@@ -90,7 +90,7 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     for chosen in _chosen(about, exported, recommended):
         signature = signatures.main((source / chosen.path).read_bytes())
         own = about.name if chosen.target == "litert" else f"{about.name}_{chosen.target}"
-        values = _values(signature, about)
+        values = values_of(signature, about)
         for template, language in _templates(signature, about):
             if {port.dtype for port in (*values["inputs"], *values["outputs"])} <= TYPES[language]:
                 stem, ending = template.name.removesuffix(".j2").split(".")
@@ -103,7 +103,7 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
             stem, ending = template.name.removesuffix(".j2").split(".")
             name = class_name(about.name, stem.removeprefix(CORE_ML))
             _render(folder / language / f"{name}{CORE_ML}.{ending}", template, Path(package.path), name,
-                    _values(signature, about))
+                    values_of(signature, about))
 
 
 def _chosen(about: Description, exported: Sequence[Exported], recommended: Mapping[str, str]) -> list[Exported]:
@@ -111,7 +111,7 @@ def _chosen(about: Description, exported: Sequence[Exported], recommended: Mappi
     best = next((one for one in exported if one.name == recommended.get("phone_cpu")), None)
     targets = dict.fromkeys(one.target for one in exported if one.is_tflite and (
         one.target == "litert" or about.decoding is not None))
-    files = {target: [one for one in exported if one.target == target] for target in targets}
+    files = {target: [one for one in exported if one.target == target and one.is_tflite] for target in targets}
     return [next((one for one in of_target if best is not None and one.variant == best.variant), of_target[0])
             for of_target in files.values()]
 
@@ -131,7 +131,7 @@ def class_name(name: str, ending: str = "Classifier") -> str:
     return f"{'' if words[:1].isalpha() else 'Model'}{words}{ending}"
 
 
-def _values(signature: FileSignature, about: Description) -> dict[str, Any]:
+def values_of(signature: FileSignature, about: Description) -> dict[str, Any]:
     """Return what templates say of a file: what it is, its labels, its signature and tensors, the vocabularies of
     inputs that are positions in them, or vectors that hold such, and what its task adds."""
     inputs = [(info, about.tensor(info)) for info in signature.inputs.values()]
@@ -167,8 +167,8 @@ def _identifier(name: str) -> str:
 
 
 def _render(path: Path, template: Path, file: Path, name: str, values: Mapping[str, Any]) -> None:
-    write_code(path, template, {"class_name": name, "file": file.name, "stem": file.stem, "folder": file.parent.name,
-                                **values})
+    write_code(path, template, {"class_name": name, "file": file.name, "stem": file.stem,
+                                "folder": file.parent.as_posix(), **values})
 
 
 def write_code(path: Path, template: Path, values: Mapping[str, Any]) -> None:

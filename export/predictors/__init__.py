@@ -16,13 +16,14 @@ from export.predictors.openvino import OpenVINOPredictor
 from export.predictors.predictor import BatchPredictor, Predictor, choose
 from export.predictors.saved_model import SavedModelPredictor
 from export.predictors.streamed import StreamedPredictor, is_streaming
+from export.predictors.two_files import TwoFilesPredictor, files
 
 with epy.lazy_imports():
     import tensorflow as tf
 
 __all__ = ["BatchPredictor", "CoreMLPredictor", "GpuPredictor", "KerasPredictor", "LiteRTPredictor", "MicroPredictor",
-           "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor", "StreamedPredictor", "choose",
-           "open_predictor"]
+           "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor", "StreamedPredictor",
+           "TwoFilesPredictor", "choose", "open_predictor"]
 
 #: Endings of files that are run on so many processor threads as each is told.
 BY_ENDING: dict[str, Callable[[Path, int], Predictor]] = {
@@ -34,7 +35,8 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
     """Return the predictor for a file or folder, by its kind.
 
     Args:
-        path: a .tflite, .keras, .onnx, .xml or .cc file, a .mlpackage, or a SavedModel's version folder.
+        path: a .tflite, .keras, .onnx, .xml or .cc file, a .mlpackage, a SavedModel's version folder, or a folder of a
+            front end and the network behind it.
         threads: processor threads to use; TensorFlow's choice, and one for the others, where not given.
 
     Raises:
@@ -43,6 +45,8 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
     if path.suffix in BY_ENDING:
         predictor = BY_ENDING[path.suffix](path, threads or 1)
         return StreamedPredictor(predictor) if is_streaming(predictor) else predictor
+    if (both := files(path)) is not None:
+        return TwoFilesPredictor(open_predictor(both.front_end, threads), open_predictor(both.network, threads))
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -1,6 +1,7 @@
 """Targets that are compiled for devices: NPUs, microcontrollers, Apple's."""
 from __future__ import annotations
 
+import collections
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,13 @@ from pydantic import Field, field_validator
 from export.artifacts import Exported
 from export.delivery import snippets
 from export.keras_models import file as keras_file
+from export.predictors.two_files import FRONT_END, NETWORK
 from export.targets import coreml, ethos_u, microcontroller, phone_npu, replacements, tools
 from export.targets.ethos_u import Accelerator
 from export.tflite import file as tflite_file
 from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
 from pipelines.variants.record import VariantRecord
+from pipelines.variants.split_front_end import front_file
 from pipelines.variants.variant import Variant
 
 
@@ -81,11 +84,13 @@ class Microcontroller(FromVariants, name="microcontroller"):
     """
 
     extra, takes, estimates = "microcontroller", ("int8",), ("arena_bytes", "flash_bytes")
-    takes_named = ("int16x8", "float32")
+    takes_named, takes_split = ("int16x8", "float32"), True
     sram_kb: float | None = Field(None, gt=0)
     flash_kb: float | None = Field(None, gt=0)
 
     def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+        if "front_end" in variant.details:
+            return self._export_two(context, variant, folder)
         content = context.file(variant.name).read_bytes()
         path, arena = microcontroller.write(content, f"{context.about.name}_{variant.name}", folder)
         self._check_sizes(arena, len(content))
@@ -95,9 +100,28 @@ class Microcontroller(FromVariants, name="microcontroller"):
             summary=f"C++ array, tensor arena of {arena / 1024:,.0f} kB", operators=tflite_file.operators(content),
             estimates={"arena_bytes": arena, "flash_bytes": len(content)})
 
+    def _export_two(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+        """Make an array of each of the two files of a variant, in a folder of their own."""
+        both = fresh(folder / variant.name)
+        network = context.file(variant.name)
+        contents = {FRONT_END: network.with_name(front_file(variant.name)).read_bytes(), NETWORK: network.read_bytes()}
+        arenas = [microcontroller.write(content, f"{context.about.name}_{variant.name}_{part}", both)[1]
+                  for part, content in contents.items()]
+        flash = sum(map(len, contents.values()))
+        self._check_sizes(sum(arenas), flash)
+        kinds = sum((collections.Counter(tflite_file.operators(one)) for one in contents.values()),
+                    collections.Counter())
+        first, second = (f"{arena / 1024:,.0f} kB" for arena in arenas)
+        return Exported(
+            variant=variant.name, target=self.title, path=context.relative(both), encoding=variant.encoding,
+            bytes=variant.bytes, zipped=variant.zipped, runs=self.runs, operators=dict(kinds),
+            summary=f"C++ arrays, tensor arenas of {first} for the front end and {second} for the network",
+            estimates={"arena_bytes": sum(arenas), "flash_bytes": flash})
+
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         lines = []
-        for source in files.values():
+        fronts = [front for path in files.values() if (front := path.with_name(front_file(path.stem))).exists()]
+        for source in (*files.values(), *fronts):
             arena, flash = microcontroller.arena_bytes(source.read_bytes()), source.stat().st_size
             self._check_sizes(arena, flash)
             lines.append(f"a tensor arena of {arena / 1024:,.0f} kB, a model of {flash / 1024:,.0f} kB")

@@ -1,6 +1,7 @@
 """Targets that run on machines like this one: TFLite files, TF Serving, ONNX Runtime, OpenVINO."""
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,13 @@ from export.artifacts import Exported
 from export.delivery import for_task
 from export.keras_models import file as keras_file
 from export.predictors import open_predictor
+from export.predictors.two_files import FRONT_END, NETWORK
 from export.targets import onnx, openvino, replacements, saved_model, web
 from export.tflite import detection, gpu_coverage, metadata, phone, signatures
 from export.tflite import file as tflite_file
 from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
 from pipelines.variants.record import VariantRecord
+from pipelines.variants.split_front_end import front_file
 from pipelines.variants.variant import Variant
 
 #: TF Serving serves the highest number of a model's version folders; a fresh model begins with the first.
@@ -52,6 +55,8 @@ class LiteRT(Target, name="litert"):
         return [self._export_one(context, variant, folder) for variant in context.variants.values()]
 
     def _export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+        if "front_end" in variant.details:
+            return _two_files(context, variant, folder, self.title)
         path = folder / f"{variant.name}.tflite"
         if "streaming" in variant.details:  # what it takes is not what the task's models take
             path.write_bytes(context.file(variant.name).read_bytes())
@@ -88,6 +93,20 @@ class LiteRT(Target, name="litert"):
         if coverage is None or not coverage.left:
             return []
         return [f"a phone's GPU takes {coverage}", *replacements.advice(coverage)]
+
+
+def _two_files(context: ExportContext, variant: VariantRecord, folder: Path, target: str) -> Exported:
+    """Copy the front end and the network of a variant into a folder of their own."""
+    both = fresh(folder / variant.name)
+    network = context.file(variant.name)
+    contents = {FRONT_END: network.with_name(front_file(variant.name)).read_bytes(), NETWORK: network.read_bytes()}
+    for name, content in contents.items():
+        (both / f"{name}.tflite").write_bytes(content)
+    operators = sum((collections.Counter(tflite_file.operators(one)) for one in contents.values()),
+                    collections.Counter())
+    return Exported(
+        variant=variant.name, target=target, path=context.relative(both), summary=variant.summary,
+        encoding=variant.encoding, **sizes(both), operators=dict(operators), notes=_stays_float(variant))
 
 
 def _stays_float(variant: VariantRecord) -> list[str]:

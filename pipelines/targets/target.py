@@ -122,27 +122,36 @@ class FromVariants(Target):
     takes: ClassVar[tuple[str, ...]] = ("float32", "int8")
     #: And those that it takes where they are named.
     takes_named: ClassVar[tuple[str, ...]] = ()
+    #: Whether it takes what is two files, where they are named.
+    takes_split: ClassVar[bool] = False
     variants: list[str] | None = Field(None, min_length=1)
 
     def chosen(self, variants: Sequence[Variant]) -> list[str]:
         encodings = {variant.title: variant.encoding for variant in variants}
         if self.variants is None:
-            whole = [variant for variant in variants if not variant.streams]
+            whole = [variant for variant in variants if not (variant.streams or variant.split)]
             first = {variant.encoding: variant.title for variant in reversed(whole)}
             chosen = [first[encoding] for encoding in self.takes[:2] if encoding in first]
         else:
-            self._check_named(encodings)
+            self._check_named(encodings, [variant.title for variant in variants if variant.split])
             chosen = self.variants
         if not chosen:
             raise ValueError(f"{self.title} takes {' and '.join(self.takes)} files only: name such a variant in "
                              f"compress.variants, for instance {self.takes[-1]}")
         return chosen
 
-    def _check_named(self, encodings: Mapping[str, str]) -> None:
-        """Raise ValueError where a named variant is not made, or is written in a way that the target does not take."""
+    def _check_named(self, encodings: Mapping[str, str], split: Sequence[str]) -> None:
+        """Raise ValueError where a named variant is not made, or is written in a way that the target does not take.
+
+        Args:
+            split: titles of those that are two files.
+        """
         for title in self.variants or []:
             if title not in encodings:
                 raise ValueError(f"compress.variants makes no {title}; it makes {', '.join(encodings)}")
+            if title in split and not self.takes_split:
+                raise ValueError(f"{title} is two files, and {self.title} takes one; name another variant, or leave "
+                                 "variants out")
             if encodings[title] not in (taken := (*self.takes, *self.takes_named)) + ("mixed",):
                 raise ValueError(f"{title} is a {encodings[title]} file, and {self.title} takes "
                                  f"{' and '.join(taken)} ones only")

@@ -192,18 +192,18 @@ class VariantContext:
         does not ask for it."""
         if not self.data.real_inputs:
             return []
-        heard = front.named(Trace(calibrated), (front_end.NAME,)) if self._hears else []
+        heard = front.named(Trace(calibrated), (front_end.NAME,)) if self.hears else []
         return sorted({*front.operators(calibrated), *heard})
 
     @property
-    def _hears(self) -> bool:
+    def hears(self) -> bool:
         """Return whether the model takes sound, of which a front end makes what the network sees."""
         return any(tensor.role == "waveform" for tensor in self.data.index.inputs.values())
 
     def with_exact_front(self, content: bytes) -> bytes:
         """Return a file of a model that takes sound with the front end's float32 weights, and note it; the file as it
         is where the model takes none."""
-        if not self._hears:
+        if not self.hears:
             return content
         self.details["stays_float"] = ["front end"]
         return exact.with_exact(content, convert.convert(self.graph, "float32"), (front_end.NAME,))
@@ -266,6 +266,8 @@ class Variant(Named, Entry):
     explained: ClassVar[bool] = False
     #: Whether its file is asked a few steps of a sequence at a time, and gives what it remembers.
     streams: ClassVar[bool] = False
+    #: Whether it is two files, of which the second takes what the first gives.
+    split: ClassVar[bool] = False
 
     @property
     def encoding(self) -> str:

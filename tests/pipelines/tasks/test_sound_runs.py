@@ -17,8 +17,8 @@ data:
   batch: 16
 model: {builder: ds_cnn_audio, front: {hop: 0.02, mels: 20, form: convolution}, filters: 8, blocks_after: 1}
 train: {epochs: 6, schedule: {one_cycle: 0.02}}
-compress: {variants: [float32, float16, dynamic, int8]}
-export: {targets: [litert, saved_model, microcontroller]}
+compress: {variants: [float32, float16, dynamic, int8, split_front_end]}
+export: {targets: [litert, saved_model, {microcontroller: {variants: [int8, split_front_end]}}]}
 verify: {runs: 10}
 gates: {accuracy: ">= 0.9", int8.drop: "<= 0.05", microcontroller_int8.drop: "<= 0.05"}
 """
@@ -86,8 +86,9 @@ def test_sound_is_told_apart_on_every_target(tones):
     assert said.code == 0, said.out + said.err
     errors = {(one["target"], one["variant"]): one["max_error"]
               for one in json.loads((folder / "results.json").read_text())["artifacts"]}
-    assert set(errors) == {*(("litert", variant) for variant in ("float32", "float16", "dynamic", "int8")),
-                           ("saved_model", "float32"), ("microcontroller", "int8")}
+    variants = ("float32", "float16", "dynamic", "int8", "split_front_end")
+    assert set(errors) == {*(("litert", variant) for variant in variants), ("saved_model", "float32"),
+                           ("microcontroller", "int8"), ("microcontroller", "split_front_end")}
     assert errors["litert", "float32"] < 1e-4 and errors["saved_model", "float32"] < 1e-4
 
 
