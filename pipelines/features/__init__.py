@@ -16,6 +16,7 @@ from pipelines.features import (
     running_text,
     scan,
     series,
+    series_name,
     tags,
     text,
     transcript,
@@ -24,4 +25,5 @@ from pipelines.features import (
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "running_text", "scan", "series", "tags", "text", "transcript", "translated_text"]
+           "number", "outcome", "running_text", "scan", "series", "series_name", "tags", "text", "transcript",
+           "translated_text"]

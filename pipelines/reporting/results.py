@@ -62,7 +62,7 @@ class ArtifactResult(Exported, Measurement):
 
     latency_ms: Milliseconds
     served: dict[str, Served] = {}
-    beyond: int = 0
+    beyond: int | None = None
 
 
 class Results(BaseModel):
@@ -242,7 +242,8 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
     if one.latency_ms.real_time_factor is not None:
         recommended.append(f"real-time factor {one.latency_ms.real_time_factor:.2g}")
     if one.beyond:
-        recommended.append(f"{one.beyond:,} test examples reach beyond its integers")
+        limit = "what its ranges were found with" if one.ranges else "its integers"
+        recommended.append(f"{one.beyond:,} test examples reach beyond {limit}")
     return "; ".join(recommended + (one.notes if one.is_tflite else []))
 
 

@@ -34,11 +34,12 @@ class Verified(Measurement):
 
     Args:
         served: by protocol, for what TF Serving serves.
-        beyond: of the test examples, how many have an input further out than the file's integers reach.
+        beyond: of the test examples, how many have an input further out than the file's integers reach, or, where it
+            takes real numbers, than these were found with; None where that cannot be said.
     """
 
     name: str
-    beyond: int = 0
+    beyond: int | None = None
     served: dict[str, Served] = {}
 
 

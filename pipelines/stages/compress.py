@@ -20,7 +20,7 @@ from pipelines.figures import compression
 from pipelines.ingest.data import Data
 from pipelines.stages.context import LATENCY, Context, without_log
 from pipelines.variants.record import VARIANTS, VariantList, VariantRecord, layers_file
-from pipelines.variants.variant import Variant, VariantContext, device_functions
+from pipelines.variants.variant import RANGES, Variant, VariantContext, device_functions
 
 #: Where a variant works, in the stage's work folder, until the stage is done.
 WORK = "variants"
@@ -146,7 +146,7 @@ def explain_layers(name: str, context: VariantContext, folder: Path) -> None:
 def _journal(context: Context, record: VariantRecord) -> None:
     journal = Journal(context.journal.path, f"{record.name}.")
     journal.metrics({"bytes": record.bytes, "zipped": record.zipped})
-    details = {name: value for name, value in record.details.items() if name != "rungs"}
+    details = {name: value for name, value in record.details.items() if name not in ("rungs", RANGES)}
     journal.parameters({"summary": record.summary, **details})
     if digest := record.details.get("calibration_digest"):
         source = context.index().source

@@ -16,6 +16,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.stages.context import Context, without_log
 from pipelines.targets.target import ExportContext, Target
 from pipelines.variants.record import VariantList
+from pipelines.variants.variant import RANGES
 
 
 def run(context: Context) -> str:
@@ -40,6 +41,7 @@ def run(context: Context) -> str:
     for artifact in result.artifacts:
         variant = target_context.variants.get(artifact.variant)
         asked = variant.details.get("streaming") if variant is not None else None
+        artifact.ranges = variant.details.get(RANGES, {}) if variant is not None and asked is None else {}
         artifact.seconds = recipe.task.seconds(index) if asked is None else asked["seconds"]
     if not result.artifacts:
         raise (StageError if result.failed else UserError)("\n".join((result.failed | result.left_out).values()))

@@ -79,7 +79,7 @@ def verify_one(context: Context, exported: Exported) -> Done:
     if exported.target == SAVED_MODEL:
         predictor = Sending(predictor, data)
     evaluated = context.inputs["evaluate"]
-    asking = _Asking(data, evaluated, context.samples())
+    asking = _Asking(data, evaluated, context.samples(), exported)
     asked.checked(exported.title, lambda: asking.ask(predictor))
     assert asking.evaluation is not None
     known = context.evaluation().metrics
@@ -179,9 +179,11 @@ class _Asking:
     Args:
         evaluated: the folder of evaluate's artifact, with the reference.
         positions: of the samples in the test split.
+        exported: what is asked; None for what is served of it.
     """
 
-    def __init__(self, data: Data, evaluated: Path, positions: Sequence[int]):
+    def __init__(self, data: Data, evaluated: Path, positions: Sequence[int], exported: Exported | None = None):
+        self.exported = exported
         self.data = data
         self.evaluated = evaluated
         self.positions = positions
@@ -196,8 +198,9 @@ class _Asking:
         self.samples: dict[str, np.ndarray] = {}
         #: What the file takes, as it is stored, where the predictor knows it.
         self.taken: Mapping[str, Any] = {}
-        #: Examples with an input further out than its integers reach.
-        self.beyond = 0
+        #: Examples with an input further out than its integers reach, or than their ranges were found with; None where
+        #: that cannot be said.
+        self.beyond: int | None = None
         #: What is asked again in another order.
         self.first = asked.First(asked.probe_size(data, self.kept))
 
@@ -207,10 +210,19 @@ class _Asking:
         self.taken = next(iter(stored.values())).inputs if stored else {}
         self.evaluation = self.data.task.evaluate(predictor, self.data.batches("test"), self.data.index, see=self._see)
 
+    def _outside(self, inputs: Arrays) -> np.ndarray | None:
+        """Return for each example whether an input lies outside of the file's ranges, (examples,); None where what it
+        takes has none, and nobody knows what they were found with."""
+        integers = [self.taken[name].beyond(values) for name, values in inputs.items()
+                    if name in self.taken and self.taken[name].scale and not self.taken[name].stores_values]
+        if integers:
+            return np.any(integers, axis=0)
+        return self.exported.outside(inputs) if self.exported is not None else None
+
     def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         start, count = self.first.seen, len(wrong)
-        outside = [self.taken[name].beyond(values) for name, values in inputs.items() if name in self.taken]
-        self.beyond += int(np.any(outside, axis=0).sum()) if outside else 0
+        if (outside := self._outside(inputs)) is not None:
+            self.beyond = (self.beyond or 0) + int(outside.sum())
         if not start:
             self.compared = self.data.task.compared(self.data.index, list(outputs))
             self.comparison = Comparison(self.compared.tensors)

@@ -15,6 +15,7 @@ from pipelines.errors import UserError
 from pipelines.features.feature import Field as SourceField
 from pipelines.features.label import Label
 from pipelines.features.series import Series
+from pipelines.features.series_name import SeriesName
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.series_source import KNOWN, LABEL, PAST, SeriesSource
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
     from pipelines.ingest.data import Data
 
+#: Of which series a window is: an anomaly ends with it.
+OWNER = "owner"
+
 
 class AnomalyDetection(Task, name="anomaly_detection", shorthand="quantile"):
     """When series are out of the ordinary: a model learns what is ordinary, and scores how far a window's end is from
@@ -48,7 +52,7 @@ class AnomalyDetection(Task, name="anomaly_detection", shorthand="quantile"):
     """
 
     inputs = {PAST: Series}
-    targets = {LABEL: Label}
+    targets = {LABEL: Label, OWNER: SeriesName}
     split, real_inputs, ranked = "chronological", True, False
     metrics = METRICS
     watched = (Metric(name="error", better="lower"),)
@@ -62,7 +66,7 @@ class AnomalyDetection(Task, name="anomaly_detection", shorthand="quantile"):
         return {}
 
     def features_of(self, section: DataSection, fields: Mapping[str, SourceField]) -> tuple[Features, Features]:
-        """Return what is seen, and whether its end is labelled as an anomaly."""
+        """Return what is seen, and whether its end is labelled as an anomaly, in which series."""
         source = section.source
         if not isinstance(source, SeriesSource):
             raise UserError(f"data.source: {source.entry_name} has no series; anomaly_detection takes {{series_table: "
@@ -73,7 +77,7 @@ class AnomalyDetection(Task, name="anomaly_detection", shorthand="quantile"):
         if KNOWN in fields or source.horizon:
             raise UserError(f"data.source.{source.entry_name}: anomalies are sought in what is seen alone; set "
                             "horizon: 0, and leave known and calendar out")
-        return {PAST: Series()}, {LABEL: Label()}
+        return {PAST: Series()}, {LABEL: Label(), OWNER: SeriesName()}
 
     def dimensions(self, index: Index) -> dict[str, Any]:
         known = index.learnt[PAST].statistics
@@ -84,7 +88,14 @@ class AnomalyDetection(Task, name="anomaly_detection", shorthand="quantile"):
         return (Tensor(name=SCORE, dtype="float32", shape=(), meaning="above 1 the end of the window is an anomaly"),)
 
     def objective(self, loss: Loss, index: Index) -> Objective:
-        """Return the score of the windows that are ordinary: the model's own error."""
+        """Return the score of the windows that are ordinary: the model's own error.
+
+        Raises:
+            UserError: the recipe asks for another loss.
+        """
+        if loss != Loss.read(self.loss):
+            raise UserError("train.loss: anomaly_detection learns by the score of its model, a mean absolute error, "
+                            f"and not by {loss.entry_name}; leave it out")
 
         def error(inputs: Any, targets: Any, outputs: Any) -> Any:
             return outputs[SCORE] * targets[LABEL][:, 0]
@@ -106,7 +117,7 @@ class AnomalyDetection(Task, name="anomaly_detection", shorthand="quantile"):
         return [f"threshold {threshold:.4g} deviations, by {len(scores):,} ordinary validation windows"]
 
     def measure(self, index: Index) -> AnomalyMeasure:
-        return AnomalyMeasure(SCORE, LABEL)
+        return AnomalyMeasure(SCORE, LABEL, OWNER)
 
     def notes(self, data: Data) -> list[str]:
         source = data.section.source

@@ -21,7 +21,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.targets.target import ExportContext, Target
 from pipelines.tasks.task import Task
 from pipelines.training.section import TrainSection
-from pipelines.variants.variant import Calibration, Variant, VariantContext, device_functions
+from pipelines.variants.variant import RANGES, Calibration, Variant, VariantContext, device_functions
 
 FRONT = {"hop": 0.02, "mels": 20}
 RATE = 8000
@@ -174,3 +174,14 @@ def test_a_calibration_that_nothing_uses_is_refused():
     with pytest.raises(ValueError, match="calibration is for int8 and int16x8, and encode is float16"):
         Recipe.model_validate(recipe("audio_classification", data={"source": {"audio_folder": "a"}}, compress={
             "variants": [{"split_front_end": {"encode": "float16", "calibration": 20}}]}))
+
+
+def test_ranges_of_sound_are_noted_with_its_integers(data, made):
+    context = made("int8")
+    exported, = Target.read("litert").export(context, [])
+    (low,), (high,) = context.variants["int8"].details[RANGES]["audio"]
+    sounds = data.arrays("train", data.index.splits["train"].examples)[0]["audio"]
+    assert sounds.min() <= low < -0.3 and 0.3 < high <= sounds.max()
+    ranged = exported.model_copy(update={"ranges": context.variants["int8"].details[RANGES]})
+    louder = np.stack([0.9 * low * np.ones(4000), 1.1 * high * np.ones(4000)]).astype("float32")
+    assert ranged.outside({"audio": louder}).tolist() == [False, True]

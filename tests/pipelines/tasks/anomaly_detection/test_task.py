@@ -77,6 +77,23 @@ def test_labelled_windows_are_not_learnt_from():
     assert np.asarray(objective({}, targets, {"score": keras.ops.array([0.5, 7.0])})).tolist() == [0.5, 0.0]
 
 
+def test_a_loss_that_nothing_would_use_is_refused():
+    with pytest.raises(UserError, match=r"train\.loss: anomaly_detection learns .* not by huber; leave it out"):
+        AnomalyDetection().objective(Loss.read("huber"), None)
+
+
+def test_windows_know_of_which_series_they_are(tmp_path):
+    lines = [f"{pump},{value},{int(step == 59)}" for pump, value in (("a", 1), ("b at night", 2))
+             for step in range(60)]
+    (tmp_path / "pumps.csv").write_text("\n".join(["pump,x,odd", *lines]))
+    data = data_of(tmp_path / "pumps.csv", series="pump", columns="x")
+    (inputs, targets), = data.batches("test")
+    levels = inputs["past"][:, 0, 0]
+    owners = targets["owner"]
+    assert len(set(owners)) == 2
+    assert len(set(zip(levels.tolist(), owners.tolist(), strict=True))) == 2, "one number a series"
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"label": None}, "no column says which steps are anomalies"),
     ({"horizon": 3}, "set horizon: 0, and leave known and calendar out")])
