@@ -20,8 +20,8 @@ def prepare(model: keras.Model, sparsity: float, *, steps: int, constant: bool =
 
     Args:
         model: trained.
-        sparsity: share of zeros in each convolution and dense layer at the end; depthwise convolutions keep all
-            weights.
+        sparsity: share of zeros in each convolution, dense and recurrent layer at the end; depthwise convolutions keep
+            all weights, and so do recurrent layers of two directions.
         steps: of the training to come. Unless `constant`, the share rises over its first half along 1 - (1 - t)^3
             (Zhu & Gupta 2017).
         two_of_four: zeros are two of every four neighbours, as sparse hardware wants them.
@@ -42,7 +42,8 @@ def prepare(model: keras.Model, sparsity: float, *, steps: int, constant: bool =
         schedule = pruning_schedule.PolynomialDecay(0.0, sparsity, begin_step=0, end_step=max(1, steps // 2),
                                                     frequency=every)
     pattern = {"sparsity_m_by_n": (2, 4)} if two_of_four else {}
-    chosen = {layer.name for layer in reducible(model)} - set(keep_dense)
+    prunable = [*reducible(model), *(() if two_of_four else recurrent(model))]
+    chosen = {layer.name for layer in prunable} - set(keep_dense)
 
     def marked(layer: Any) -> Any:
         return prune.prune_low_magnitude(layer, schedule, **pattern) if layer.name in chosen else layer
@@ -71,8 +72,16 @@ def reducible(model: keras.Model) -> list[Any]:
     return [layer for layer in model.layers if isinstance(layer, kinds)]
 
 
+def recurrent(model: keras.Model) -> list[Any]:
+    """Return the recurrent layers whose kernels can do with less: LSTM, GRU and SimpleRNN in one direction."""
+    return [layer for layer in model.layers
+            if isinstance(layer, (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN))]
+
+
 def sparsity(model: keras.Model) -> float:
-    """Return the share of zeros among the weights of all reducible layers."""
+    """Return the share of zeros among the weights of all reducible and recurrent layers."""
     kernels = [np.asarray(layer.kernel) for layer in reducible(model)]
+    kernels += [np.asarray(kernel) for layer in recurrent(model)
+                for kernel in (layer.cell.kernel, layer.cell.recurrent_kernel)]
     zeros = sum((kernel == 0).sum() for kernel in kernels)
     return round(float(zeros / max(1, sum(kernel.size for kernel in kernels))), 4)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
-from export.compression import rounding
+from export.compression import ends, rounding
+from export.conversion import fused
 from export.conversion.convert import Functions
-from export.keras_models import bridge, graph, namesakes, operations
+from export.keras_models import bridge, graph, namesakes, operations, rebuild
 from export.keras_models.rebuild import linear, rebuilt
 
 with epy.lazy_imports():
@@ -44,13 +45,17 @@ def kept(model: keras.Model, only: Collection[str], keep_float: Collection[str])
     return [name for name in names if name in keep_float or (only and name not in only)]
 
 
-def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str = "") -> Any:
-    """Return the tf_keras model that learns with the rounding of its integer form.
+def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str = "", *,
+            real_ends: bool = False) -> Any:
+    """Return the tf_keras model that learns with the rounding of its integer form. Recurrent layers, those of models
+    inside the model too, must be among `keep_float`.
 
     Args:
         model: trained; its weights are where the training goes on from.
         keep_float: names of layers that get no rounding.
         preserve: what the training keeps of the weights: zeros (sparsity), shared values (clusters), or both.
+        real_ends: what comes before the first trained weights, and behind the last, does not round, and neither do the
+            inputs: for models whose integer files take real numbers.
 
     Returns:
         A tf_keras model with the inputs and outputs of the given one, not compiled.
@@ -59,12 +64,25 @@ def prepare(model: keras.Model, keep_float: Collection[str] = (), preserve: str 
         BridgeError: a layer cannot cross to tf_keras.
         ValueError: tfmot cannot take the model.
     """
+    real = [tensor.name for tensor in bridge.keras_graph(model).inputs if real_ends or not is_float(tensor)]
+    model = _with_float_inputs(_flattened(model))
     carried = bridge.to_tf_keras(_with_activations_apart(model), rounding.rounding_operation())
     flat = _with_lists(carried)
+    keep_float = {*keep_float, *(ends.without_weights(flat) if real_ends else ())}
     aware = _rounded(flat, keep_float, preserve, apart=())
     if reordered := _reordered(flat, aware):
         aware = _rounded(flat, keep_float, preserve, apart=reordered)
-    return _structured_as(carried, aware)
+    return _structured_as(carried, ends.with_real_inputs(aware, real) if real else aware)
+
+
+def is_float(tensor: Any) -> bool:
+    """Return whether an input is of real numbers, which can round."""
+    return str(tensor.dtype).startswith(("float", "bfloat"))
+
+
+def recurrent(model: keras.Model) -> list[str]:
+    """Return the names of a model's recurrent layers, those of models inside it too."""
+    return [operation.name for operation in rebuild.operations(model) if fused.is_recurrent(operation)]
 
 
 def taken_over(model: keras.Model, aware: Any) -> None:
@@ -74,21 +92,92 @@ def taken_over(model: keras.Model, aware: Any) -> None:
         model: see `prepare`; its layers have names.
         aware: what `prepare` made of it.
     """
-    learnt = {getattr(one, "layer", one).name: one for one in aware.layers}
+    learnt = {_inner(one).name: one for one in _leaves(aware)}
+    for layer in rebuild.operations(model):
+        if rebuild.is_graph(layer) or not getattr(layer, "weights", ()):
+            continue
+        if layer.name not in learnt:
+            raise ValueError(f"layer {layer.name} ({type(layer).__name__}) has no counterpart among those that learnt "
+                             "with rounding; use int8, or name the layer in keep_float")
+        layer.set_weights(_weights(layer, learnt[layer.name]))
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    """Give the layers of a tf_keras model, those of models inside it in their place."""
     for layer in model.layers:
-        if not layer.weights or layer.name not in learnt:
-            continue
-        if isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional)):
-            layer.set_weights(learnt[layer.name].get_weights())
-            continue
-        named = {weight.name.split("/")[-1].split(":")[0]: weight for weight in learnt[layer.name].weights}
-        layer.set_weights([named[weight.name].numpy() for weight in layer.weights])
+        if isinstance(layer, tf_keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
+
+
+def _is_wrapped(layer: Any) -> bool:
+    from tensorflow_model_optimization.python.core.quantization.keras import quantize_wrapper
+
+    return isinstance(layer, quantize_wrapper.QuantizeWrapper)
+
+
+def _inner(layer: Any) -> Any:
+    """Return the layer that rounds; Bidirectional, which wraps one as well, is itself."""
+    return layer.layer if _is_wrapped(layer) else layer
+
+
+def _weights(layer: Any, learnt: Any) -> list[Any]:
+    """Return the weights of a layer's counterpart, in the layer's order.
+
+    A wrapper puts rounded tensors in the place of some weights, which it keeps itself: these layers, dense ones and
+    convolutions, are flat, so that a name is one weight's. All others still have their weights, in order.
+    """
+    inner = _inner(learnt)
+    rounded = [variable for variable, *_ in learnt._weight_vars] if _is_wrapped(learnt) else []
+    if not rounded:
+        return inner.get_weights()
+    every = list({id(variable): variable for variable in (*inner.weights, *rounded)}.values())
+    names = [variable.name.split("/")[-1].split(":")[0] for variable in every]
+    chosen = []
+    for weight in layer.weights:  # tf_keras calls the kernel of a depthwise convolution depthwise_kernel
+        fitting = [variable for variable, name in zip(every, names, strict=True)
+                   if name == weight.name or name.endswith(f"_{weight.name}")]
+        if len(fitting) != 1:
+            raise ValueError(f"layer {layer.name} ({type(layer).__name__}) learnt {', '.join(names)} with rounding, of "
+                             f"which {len(fitting)} are its {weight.name}; name the layer in keep_float")
+        chosen.append(fitting[0].numpy())
+    return chosen
 
 
 def float_graph(aware: Any, functions: Functions, folder: Path) -> None:
     """Write the graph that the integer file is converted from, as `export.conversion.convert.float_graph` does for
     Keras 3 models."""
     graph.write(aware, folder, functions(aware), batch=1)
+
+
+def _flattened(model: keras.Model) -> keras.Model:
+    """Return a model whose inner models are taken apart where they have recurrent layers, which tfmot would refuse; it
+    shares the layers."""
+    if not any(fused.is_recurrent(one) for inner in bridge.keras_graph(model).operations if rebuild.is_graph(inner)
+               for one in rebuild.operations(inner)):
+        return model
+
+    def inlined(operation: Any) -> Any:
+        if not rebuild.is_graph(operation):
+            return operation
+        return lambda x, **settings: rebuild.replayed(operation, keras.tree.flatten(x), inlined)
+
+    return rebuilt(model, inlined)
+
+
+def _with_float_inputs(model: keras.Model) -> keras.Model:
+    """Return a model that takes its whole numbers, such as tokens, as float32: tfmot rounds every input, and fails on
+    others. It shares the layers."""
+    whole = bridge.keras_graph(model)
+    if all(map(is_float, whole.inputs)):
+        return model
+    inputs = [rebuild.fresh_input(tensor) if is_float(tensor) else
+              keras.Input(batch_shape=tensor.shape, name=tensor.name, dtype="float32") for tensor in whole.inputs]
+    seen = [given if is_float(tensor) else keras.ops.cast(given, tensor.dtype)
+            for given, tensor in zip(inputs, whole.inputs, strict=True)]
+    outputs = rebuild.replayed(model, seen, lambda operation: operation)
+    return keras.Model(keras.tree.pack_sequence_as(whole.input, inputs), outputs, name=model.name)
 
 
 def _with_activations_apart(model: keras.Model) -> keras.Model:
@@ -144,6 +233,9 @@ def _annotated(layer: Any, keep_float: Collection[str], folded: Collection[str],
     """Return a layer as tfmot is to see it: with the rule by which it rounds, or as it is where it does not."""
     from tensorflow_model_optimization.python.core.quantization.keras import quantize
 
+    operation: Any = rounding.rounding_operation()
+    if layer.name in keep_float and isinstance(layer, operation):
+        return operation.from_config({**layer.get_config(), "rounds": False})
     if layer.name in keep_float or isinstance(layer, (tf_keras.layers.InputLayer, tf_keras.Model)):
         return layer
     if layer.name in apart:

@@ -117,9 +117,12 @@ def rounding_operation() -> type:
     """Return the layer of a `keras.ops` node which rounds what it gives where that is new, with a range that it
     learns."""
     class RoundingOperation(operations.operation_class()):  # type: ignore[misc]
-        def __init__(self, operation: Any, template: Any, **settings: Any):
+        def __init__(self, operation: Any, template: Any, rounds: bool = True, **settings: Any):
             super().__init__(operation, template, **settings)
-            self.rounds = type(self.operation).__name__ not in MOVING
+            self.rounds = rounds and type(self.operation).__name__ not in MOVING
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "rounds": self.rounds}
 
         def build(self, shapes: Any) -> None:
             if self.rounds:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from export.compression import cluster, low_rank, prune, qat
-from export.conversion import convert, fused
+from export.conversion import convert
 from export.encodings import ENCODINGS
 from pipelines.variants.variant import Calibration, Learning, Variant, VariantContext
 
@@ -231,7 +231,8 @@ def _clustered(context: VariantContext, model: Any, learning: Learning, clusters
 def aware_content(context: VariantContext, model: Any, learning: Learning, *, keep_float: Sequence[str] = (),
                   preserve: str = "", calibration: Calibration | None = None, integer_io: bool = True,
                   part: str = "qat") -> bytes:
-    """Train a model with the rounding of int8 and return its file. Recurrent layers learn without it.
+    """Train a model with the rounding of int8 and return its file. Recurrent layers learn without it, and where inputs
+    are real numbers so does what comes before the first weights and behind the last.
 
     Args:
         keep_float: names of layers that stay float.
@@ -240,20 +241,28 @@ def aware_content(context: VariantContext, model: Any, learning: Learning, *, ke
         part: names the training among the variant's.
 
     Raises:
-        ValueError: the task's inputs are real numbers, which this training would round.
+        ValueError: the task's inputs are columns of a table, which this training would round, or layers are to stay
+            float in a file whose ranges are all calibrated.
     """
-    if context.data.real_inputs:
+    real = context.data.real_inputs
+    if real and any(not tensor.shape for tensor in context.data.index.inputs.values()):
         raise ValueError(f"a training with the rounding of int8 rounds its inputs too, and those of "
                          f"{context.data.task.entry_name} are real numbers, words, or missing; use int8 or auto")
-    recurrent = [layer.name for layer in model.layers if fused.is_recurrent(layer)]
-    if recurrent and keep_float:
-        raise ValueError(f"layers that stay float are not for a model with recurrent layers, such as {recurrent[0]}: "
-                         "leave only and keep_float out, or use int8")
-    aware = qat.prepare(model, (*keep_float, *recurrent), preserve)
+    recurrent = qat.recurrent(model)
+    calibrates = real or bool(recurrent) or not all(map(qat.is_float, model.inputs))
+    if calibrates and keep_float:
+        kind = f"recurrent layers, such as {recurrent[0]}" if recurrent else "inputs that stay as they are"
+        raise ValueError(f"layers that stay float are not for a model with {kind}: leave only and keep_float out, or "
+                         "use int8")
+    aware = qat.prepare(model, (*keep_float, *recurrent), preserve, real_ends=real)
+    if preserve:  # what was made zero, or alike, without rounding would not stay so
+        for layer in aware.layers:
+            layer.trainable = layer.trainable and layer.name not in recurrent
     context.fit(aware, learning, part)
     graph = context.folder / f"{part}_graph"
     shutil.rmtree(graph, ignore_errors=True)
-    if recurrent:  # the converter makes no integers of an LSTM among learnt ranges: all ranges are calibrated
+    # the converter makes no integers of an LSTM among learnt ranges, nor of what stays real: all ranges are calibrated
+    if calibrates:
         qat.taken_over(model, aware)
         convert.float_graph(context.for_integers(model), context.functions, graph)
     else:

@@ -185,3 +185,21 @@ def test_ranges_of_sound_are_noted_with_its_integers(data, made):
     ranged = exported.model_copy(update={"ranges": context.variants["int8"].details[RANGES]})
     louder = np.stack([0.9 * low * np.ones(4000), 1.1 * high * np.ones(4000)]).astype("float32")
     assert ranged.outside({"audio": louder}).tolist() == [False, True]
+
+
+@pytest.mark.slow
+def test_training_with_rounding_leaves_the_front_end_as_it_is(data, trained, made):
+    context = made({"qat": {"epochs": 1}}, "int8")
+    sounds, targets = held_out(data)
+    learnt, usual = (open_predictor(context.file(variant)) for variant in ("qat", "int8"))
+    known = open_predictor(trained / "model.keras").predict(sounds)["logits"]
+    answered = learnt.predict(sounds)["logits"]
+    assert np.mean(answered.argmax(1) == targets["label"]) > 0.9
+    assert np.abs(answered - known).mean() < 0.1 * np.abs(known).max(), "an epoch changes little"
+    assert tflite_file.operators(context.file("qat").read_bytes()) == tflite_file.operators(
+        context.file("int8").read_bytes())
+    assert np.abs(usual.predict(sounds)["logits"] - known).mean() < 0.05 * np.abs(known).max()
+    with pytest.raises(ValueError, match="layers that stay float are not for a model with inputs that stay"):
+        Variant.read({"qat": {"only": ["logits"]}}).content(VariantContext(
+            data=data, train=TrainSection(), model=trained / "model.keras", graph=trained / "graph",
+            folder=context.files, calibration_section=Calibration(), journal=Journal(context.files / "journal.jsonl")))
