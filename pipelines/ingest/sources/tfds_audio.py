@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from etils import epy
+from pydantic import Field as Setting
 
 from pipelines.errors import UserError
 from pipelines.features.feature import Field
@@ -26,7 +27,35 @@ class TfdsAudio(TfdsSource, name="tfds_audio", shorthand="name"):
 
     Its recording is the field `audio`, at the rate that the set states, and a text called text, sentence, transcript or
     transcription the field `transcript`, whatever the set calls them; the others keep their names.
+
+    Args:
+        train_on, validate_on: the splits where they are not called train and validation, as those of librispeech.
+        rate: samples a second of the recordings, where the set does not state it, as common_voice.
     """
+
+    train_on: str | None = Setting(None, min_length=1)
+    validate_on: str | None = Setting(None, min_length=1)
+    rate: int | None = Setting(None, ge=1000, le=192_000)
+
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} {self.train_on or ''} {self.validate_on or ''} {self.rate or ''}"
+
+    def parts(self) -> list[Part]:
+        known, listed = self.builder().info.splits, ", ".join(self.builder().info.splits)
+        for setting in ("train_on", "validate_on", "test_on"):
+            name = getattr(self, setting)
+            if name is not None and name not in known:
+                raise UserError(f"data.source.tfds_audio.{setting}: {self.name} has no split {name}; it has {listed}")
+        if self._split("train") not in known:
+            raise UserError(f"data.source.tfds_audio: {self.name} has no split called train; it has {listed}. Name one "
+                            "with train_on, and others with validate_on and test_on")
+        own = self.validate_on is not None or self.test_on is None  # else validated on a share of what is trained on
+        there: dict[Part, bool] = {"train": True, "validation": own, "test": True}
+        return [part for part, chosen in there.items() if chosen and self._split(part) in known]
+
+    def _split(self, part: Part) -> str:
+        named: dict[Part, str | None] = {"train": self.train_on, "validation": self.validate_on}
+        return named.get(part) or super()._split(part)
 
     def fields(self) -> dict[str, Field]:
         self._recording()
@@ -35,10 +64,14 @@ class TfdsAudio(TfdsSource, name="tfds_audio", shorthand="name"):
 
     def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
         """Return the examples of a part, recordings as WAV files of 16 bits; an example's id is train#0 and so on."""
-        rate = self._recording().sample_rate
+        stated = self._recording().sample_rate
+        rate = stated or self.rate
         if not rate:
-            raise UserError(f"data.source.tfds_audio: {self.name} does not state the rate of its recordings; write "
-                            "them into files, and give {recordings: LIST}")
+            raise UserError(f"data.source.tfds_audio: {self.name} does not state the rate of its recordings; say it "
+                            "with rate, as in rate: 48000")
+        if self.rate not in (None, rate):
+            raise UserError(f"data.source.tfds_audio.rate: {self.name} states {stated:,} samples a second; leave rate "
+                            "out")
 
         def as_file(example: Any) -> Any:
             samples = tf.cast(example[AUDIO], tf.float32)

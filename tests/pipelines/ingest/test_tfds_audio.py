@@ -48,6 +48,24 @@ class Unknown(SpokenWords):
             yield number, {"speech": samples(number), "label": number % 2}
 
 
+class ReadBooks(SpokenWords):
+    """Sentences, and splits and features as those of librispeech."""
+
+    def _info(self):
+        features = tfds.features
+        return tfds.core.DatasetInfo(builder=self, features=features.FeaturesDict({
+            "speech": features.Audio(sample_rate=8000, dtype=np.int16), "text": features.Text(),
+            "speaker_id": np.int64, "id": features.Text()}))
+
+    def _split_generators(self, dl_manager):
+        return {"train_clean100": self._books(COUNT), "dev_clean": self._books(4), "test_clean": self._books(4)}
+
+    def _books(self, count):
+        for number in range(count):
+            yield number, {"speech": samples(number)[:3900].astype("int16"), "text": "low", "speaker_id": number,
+                           "id": f"{number}-1"}
+
+
 @pytest.fixture
 def source(tmp_path):
     return {"tfds_audio": {"name": "spoken_words", "data_dir": str(tmp_path)}}
@@ -70,8 +88,36 @@ def test_what_is_said_is_the_transcript(source):
 
 
 def test_a_rate_that_is_not_stated_is_refused(tmp_path):
-    with pytest.raises(UserError, match="unknown does not state the rate of its recordings"):
-        data_of({"tfds_audio": {"name": "unknown", "data_dir": str(tmp_path)}}, AudioClassification())
+    source = {"name": "unknown", "data_dir": str(tmp_path)}
+    with pytest.raises(UserError, match=r"unknown does not state the rate of its recordings; say it with rate"):
+        data_of({"tfds_audio": source}, AudioClassification())
+    data = data_of({"tfds_audio": {**source, "rate": 8000}}, AudioClassification(), audio={"seconds": 0.5}, batch=4)
+    assert any("resampled from 8,000 to 16,000 Hz" in note for note in data.task.notes(data))
+
+
+def test_a_rate_that_the_set_states_is_not_changed(source):
+    source["tfds_audio"]["rate"] = 16000
+    with pytest.raises(UserError, match=r"rate: spoken_words states 8,000 samples a second; leave rate out"):
+        data_of(source, AudioClassification())
+
+
+def test_splits_of_other_names_are_named(tmp_path):
+    source = {"name": "read_books", "data_dir": str(tmp_path)}
+    with pytest.raises(UserError, match=r"no split called train; it has .*dev_clean.* Name one with train_on"):
+        data_of({"tfds_audio": source}, SpeechRecognition())
+    named = {"train_on": "train_clean100", "validate_on": "dev_clean", "test_on": "test_clean"}
+    data = data_of({"tfds_audio": {**source, **named}}, SpeechRecognition(), audio={"seconds": 0.5},
+                   transcript={"most": 5}, batch=4)
+    assert [split.examples for split in data.index.splits.values()] == [COUNT, 4, 4]
+    with pytest.raises(UserError, match=r"validate_on: read_books has no split dev; it has .*dev_clean"):
+        data_of({"tfds_audio": {**source, **named, "validate_on": "dev"}}, SpeechRecognition())
+
+
+@pytest.mark.parametrize(("name", "field"), [
+    ("speech_commands", "label"), ("librispeech", "transcript"), ("common_voice", "transcript")])
+def test_the_known_sets_have_a_recording_and_what_is_learnt(name, field, tmp_path):
+    fields = Source.read({"tfds_audio": {"name": name, "data_dir": str(tmp_path)}}).fields()
+    assert fields["audio"].kind == "bytes" and fields[field].kind == ("class" if field == "label" else "text")
 
 
 def test_a_set_without_recordings_is_refused(tmp_path):
