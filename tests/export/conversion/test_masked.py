@@ -8,6 +8,7 @@ import pytest
 from export.conversion import convert
 from export.keras_models import graph
 from export.predictors import LiteRTPredictor
+from export.targets import microcontroller
 from export.tflite import file as tflite_file
 from models.recurrent import recurrent
 from pipelines.tools.inspect_model import functions_of
@@ -119,3 +120,10 @@ def test_no_mask_comes_behind_the_last_step(tmp_path):
     predictor = converted(model, tmp_path)
     assert lstms(predictor) == 1
     np.testing.assert_allclose(answers(predictor, given), of_keras(model, given), atol=1e-6)
+
+
+def test_a_microcontroller_names_the_operator_that_it_has_not(tmp_path):
+    pytest.importorskip("tflite_micro")
+    predictor = converted(functional([L.Masking(0.0), L.LSTM(5)], 6), tmp_path)
+    with pytest.raises(ValueError, match=r"cannot run it: .* 'REDUCE_ANY'"):
+        microcontroller.arena_bytes(predictor.path.read_bytes())
