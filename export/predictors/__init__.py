@@ -6,6 +6,7 @@ from pathlib import Path
 
 from etils import epy
 
+from export.predictors.bert import BertPredictor, takes_three
 from export.predictors.coreml import CoreMLPredictor
 from export.predictors.gpu import GpuPredictor
 from export.predictors.keras import KerasPredictor
@@ -20,9 +21,9 @@ from export.predictors.streamed import StreamedPredictor, is_streaming
 with epy.lazy_imports():
     import tensorflow as tf
 
-__all__ = ["BatchPredictor", "CoreMLPredictor", "GpuPredictor", "KerasPredictor", "LiteRTPredictor", "MicroPredictor",
-           "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor", "StreamedPredictor", "choose",
-           "open_predictor"]
+__all__ = ["BatchPredictor", "BertPredictor", "CoreMLPredictor", "GpuPredictor", "KerasPredictor", "LiteRTPredictor",
+           "MicroPredictor", "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor",
+           "StreamedPredictor", "choose", "open_predictor"]
 
 #: Endings of files that are run on so many processor threads as each is told.
 BY_ENDING: dict[str, Callable[[Path, int], Predictor]] = {
@@ -42,6 +43,8 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
     """
     if path.suffix in BY_ENDING:
         predictor = BY_ENDING[path.suffix](path, threads or 1)
+        if isinstance(predictor, LiteRTPredictor) and takes_three(predictor):
+            return BertPredictor(predictor)
         return StreamedPredictor(predictor) if is_streaming(predictor) else predictor
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
