@@ -48,7 +48,7 @@ lint: .venv/.ready ## ruff and mypy
 ui: .venv/.ready ## show the tracked runs in a browser
 	@$(BIN)/mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///runs/mlflow.db}" --host 127.0.0.1 --port 5000
 
-data-text: .venv/.ready ## fetch the King James Bible in a Debian package, unpacked without root, into data/text
+data-text: .venv/.ready ## fetch the King James Bible in a Debian package, unpacked without root, and labelled addresses, into data/text
 	@$(BIN)/python -m pipelines.tools.text_data data/text
 
 data-speech: .venv/.ready ## fetch voices in Debian packages, unpacked without root, and synthesize words, into data/speech

@@ -14,7 +14,7 @@ from export.delivery import manifest, snippets, two_files
 from export.delivery import samples as golden_samples
 from export.delivery.archive import write_zip
 from export.signature import Signature, Tensor, shown
-from export.targets import saved_model
+from export.targets import mediapipe, saved_model
 from export.tflite import signatures
 from export.tflite.metadata import Description
 from export.tflite.signatures import FileSignature, TensorInfo
@@ -101,6 +101,8 @@ def _described(one: Exported, folder: Path, about: Description) -> dict[str, Any
     if one.is_tflite:
         content = path.read_bytes()
         main = signatures.main(content)
+        if set(main.inputs) == set(mediapipe.MEANINGS):
+            about = mediapipe.described(about)
         others = [signature for signature in signatures.of(content).values() if signature.name != main.name]
         described |= {"signature": main.name, "operators": one.operators, **_tensors(main, about)}
         described |= {"other_signatures": {other.name: _tensors(other, about) for other in others}} if others else {}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from etils import epy
 
+from export.predictors.bert import BertPredictor, takes_three
 from export.predictors.coreml import CoreMLPredictor
 from export.predictors.gpu import GpuPredictor
 from export.predictors.keras import KerasPredictor
@@ -21,9 +22,9 @@ from export.predictors.two_files import TwoFilesPredictor, files
 with epy.lazy_imports():
     import tensorflow as tf
 
-__all__ = ["BatchPredictor", "CoreMLPredictor", "GpuPredictor", "KerasPredictor", "LiteRTPredictor", "MicroPredictor",
-           "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor", "StreamedPredictor",
-           "TwoFilesPredictor", "choose", "open_predictor"]
+__all__ = ["BatchPredictor", "BertPredictor", "CoreMLPredictor", "GpuPredictor", "KerasPredictor", "LiteRTPredictor",
+           "MicroPredictor", "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor",
+           "StreamedPredictor", "TwoFilesPredictor", "choose", "open_predictor"]
 
 #: Endings of files that are run on so many processor threads as each is told.
 BY_ENDING: dict[str, Callable[[Path, int], Predictor]] = {
@@ -44,6 +45,8 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
     """
     if path.suffix in BY_ENDING:
         predictor = BY_ENDING[path.suffix](path, threads or 1)
+        if isinstance(predictor, LiteRTPredictor) and takes_three(predictor):
+            return BertPredictor(predictor)
         return StreamedPredictor(predictor) if is_streaming(predictor) else predictor
     if (both := files(path)) is not None:
         return TwoFilesPredictor(open_predictor(both.front_end, threads), open_predictor(both.network, threads))

@@ -86,6 +86,12 @@ class Text(Feature, name="text", shorthand="tokenizer"):
         names = [learnt.names[number] for number in np.asarray(value).tolist() if number != PADDING]
         return self.tokenizer.text(name for name in names if name not in ENDS)
 
+    def texts(self, tokens: tf.Tensor, learnt: Learnt) -> tf.Tensor:
+        """Return the texts that rows of tokens make, from int32 (batch, tokens) to string (batch,): in a graph what
+        `in_words` returns."""
+        names = ["" if number == PADDING or name in ENDS else name for number, name in enumerate(learnt.names)]
+        return self.tokenizer.texts(tf.gather(tf.constant(names), tokens))
+
     def draw(self, axes: Axes, value: np.ndarray, learnt: Learnt) -> None:
         """Write the tokens, as far as there is room."""
         text = self.in_words(value, learnt).replace("$", r"\$")

@@ -28,8 +28,12 @@ def generate(artifact: Path, prompt: str = "", tokens: int = 200, temperature: f
         seed: of what is drawn.
 
     Raises:
-        UserError: it is no language model, or the prompt has a token that the vocabulary lacks.
+        UserError: it is no language model, or the prompt is not UTF-8 or has a token that the vocabulary lacks.
     """
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"generate: --prompt is not UTF-8 (character {error.start}); give text in UTF-8") from None
     if tokens < 1:
         raise UserError(f"generate: --tokens is {tokens}; give at least 1")
     if temperature < 0:

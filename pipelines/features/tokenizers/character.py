@@ -49,6 +49,9 @@ class Character(Tokenizer, name="character", shorthand="most"):
     def text(self, tokens: Iterable[str]) -> str:
         return "".join(tokens)
 
+    def texts(self, tokens: tf.Tensor) -> tf.Tensor:
+        return tf.strings.reduce_join(tokens, axis=-1)
+
     def described(self, learnt: Learnt) -> dict[str, Any]:
         return {"kind": "character", "lower": self.lower}
 

@@ -64,6 +64,9 @@ class InPieces(Tokenizer):
     def text(self, tokens: Iterable[str]) -> str:
         return "".join(tokens).replace(MARK, " ").strip()
 
+    def texts(self, tokens: tf.Tensor) -> tf.Tensor:
+        return tf.strings.strip(tf.strings.regex_replace(tf.strings.reduce_join(tokens, axis=-1), MARK, " "))
+
     def described(self, learnt: Learnt) -> dict[str, Any]:
         return {"kind": str(self.entry_name), "lower": self.lower, "characters_per_token": CHARACTERS,
                 "longest": pieces.LONGEST, SCORES: learnt.statistics[SCORES]}

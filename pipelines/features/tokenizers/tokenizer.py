@@ -66,6 +66,15 @@ class Tokenizer(Entry):
         """Return the text that tokens of the vocabulary make, as far as it can be known."""
         return " ".join(tokens)
 
+    def texts(self, tokens: tf.Tensor) -> tf.Tensor:
+        """Return the same in a graph, of several texts at once, string (batch,).
+
+        Args:
+            tokens: their names, string (batch, tokens); "" where there is none.
+        """
+        spaced = tf.where(tokens == "", "", tf.strings.join([" ", tokens]))
+        return tf.strings.regex_replace(tf.strings.reduce_join(spaced, axis=-1), "^ ", "")
+
     def described(self, learnt: Learnt) -> dict[str, Any]:
         """Return what an app must know beside the vocabulary to cut text as this does."""
         raise NotImplementedError

@@ -65,6 +65,9 @@ class WordPiece(Tokenizer, name="wordpiece", shorthand="most"):
     def text(self, tokens: Iterable[str]) -> str:
         return " ".join(tokens).replace(f" {INSIDE}", "")
 
+    def texts(self, tokens: tf.Tensor) -> tf.Tensor:
+        return tf.strings.regex_replace(super().texts(tokens), f" {INSIDE}", "")
+
     def described(self, learnt: Learnt) -> dict[str, Any]:
         return {"kind": "wordpiece", "lower": self.lower, "characters_per_token": CHARACTERS,
                 "longest": pieces.LONGEST, "inside": INSIDE}

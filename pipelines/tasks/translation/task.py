@@ -23,7 +23,7 @@ from pipelines.tasks.compared import Compared
 from pipelines.tasks.language_model.task import bits_per_token
 from pipelines.tasks.raw_texts import texts
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
-from pipelines.tasks.translation import driver, signatures
+from pipelines.tasks.translation import driver, of_texts, signatures
 from pipelines.tasks.translation.driver import PREVIOUS, TOKENS
 from pipelines.tasks.translation.measure import Translations, metrics
 from pipelines.training.model_section import ModelSection
@@ -123,9 +123,12 @@ class Translation(Task, name="translation"):
         return predictor.predict(asked)
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return the encoder, on a server as `encode` too, and `decode_step`."""
-        return signatures.functions(seq2seq.parts(model), data.index.inputs[TOKENS], len(data.index.names(NEXT)),
-                                    named=place == "server")
+        """Return the encoder and `decode_step`; on a server the encoder as `encode` too, and `translate`, from texts to
+        texts."""
+        parts = seq2seq.parts(model)
+        functions = signatures.functions(parts, data.index.inputs[TOKENS], len(data.index.names(NEXT)),
+                                         named=place == "server")
+        return functions if place == "device" else [*functions, of_texts.translate(parts, data)]
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
         """Return training texts for the encoder, and the steps of their true translations for the decoder."""

@@ -8,6 +8,12 @@ import tensorflow as tf
 from pipelines.errors import UserError
 from pipelines.features.feature import Field
 from pipelines.features.text import Text
+from pipelines.features.tokenizers.character import Character
+from pipelines.features.tokenizers.sentencepiece import Bpe, SentencePiece
+from pipelines.features.tokenizers.whitespace import Whitespace
+from pipelines.features.tokenizers.word import Word
+from pipelines.features.tokenizers.wordpiece import WordPiece
+from tests.pipelines.features.tokenizers.odd_strings import real
 
 TEXTS = [b"a good film , a good day", b"a bad film", b"a day"]
 
@@ -71,3 +77,14 @@ def test_tokens_in_words_and_their_properties(learnt):
     assert Text().in_words(values[0], learnt) == "a good film"
     properties = Text().properties(values)
     assert properties["tokens"].tolist() == [3, 4] and properties["unknown"].tolist() == [0, 0.75]
+
+
+@pytest.mark.parametrize("tokenizer", [Word(), Character(), Whitespace(), WordPiece(most=150), SentencePiece(most=150),
+                                       Bpe(most=150)])
+def test_a_graph_writes_the_text_of_tokens_as_python_does(tokenizer):
+    feature = Text(tokenizer=tokenizer, ends=True)
+    learnt = feature.learn(Field(kind="text"), [text.encode() for text in real(60)])
+    tokens = np.random.default_rng(0).integers(0, len(learnt.names), (40, 9))
+    tokens[0], tokens[1, :4] = 0, range(4)
+    written = feature.texts(tf.constant(tokens, tf.int32), learnt).numpy()
+    assert [text.decode() for text in written] == [feature.in_words(row, learnt) for row in tokens]

@@ -1,0 +1,57 @@
+"""Files for MediaPipe's TextClassifier, which cuts texts itself, as BERT does."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.artifacts import Exported
+from export.targets import mediapipe
+from export.tflite import file as tflite_file
+from export.tflite import phone
+from pipelines.features.text import Text
+from pipelines.features.tokenizers.regex import Regex
+from pipelines.features.tokenizers.wordpiece import WordPiece
+from pipelines.targets.runtimes import score_calibration
+from pipelines.targets.target import ExportContext, FromVariants, sizes
+from pipelines.variants.record import VariantRecord
+
+
+class MediaPipe(FromVariants, name="mediapipe", shorthand="variants"):
+    """TFLite files of classifiers of texts for MediaPipe's TextClassifier, where the tokenizer is wordpiece: they take
+    what it makes of a text as BERT has it, and have the vocabulary behind them.
+
+    Of other tokenizers it opens regex, and for that the files of `litert`.
+    """
+
+    takes = ("float32", "int8", "float16", "dynamic", "int8_weights")
+
+    def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
+        text, pieces = _text(context)
+        path = folder / f"{variant.name}.tflite"
+        about = context.about.model_copy(update={"calibration": score_calibration(context, variant)})
+        content = phone.with_unsigned_output(context.file(variant.name).read_bytes())
+        path.write_bytes(mediapipe.written(content, about, pieces, ends=text.ends))
+        return Exported(
+            variant=variant.name, target=self.title, path=context.relative(path), encoding=variant.encoding,
+            integer=variant.integer, **sizes(path), operators=tflite_file.operators(path.read_bytes()), runs=self.runs,
+            summary=f"{variant.summary}; MediaPipe's TextClassifier cuts its texts")
+
+
+def _text(context: ExportContext) -> tuple[Text, list[str]]:
+    """Return how texts are cut, and the vocabulary. Raises ValueError where MediaPipe does not cut them so."""
+    task, features = context.data.task, context.data.features
+    (name, *others), tokens = context.data.index.inputs, None
+    if str(task.entry_name) == "text_classification" and not others:
+        tokens = features[name]
+    if not isinstance(tokens, Text):
+        raise ValueError(f"MediaPipe's TextClassifier gives one class per text, and this is {task.entry_name}; leave "
+                         "the target mediapipe out")
+    if isinstance(tokens.tokenizer, Regex):
+        raise ValueError("MediaPipe's TextClassifier opens the files of the target litert where the tokenizer is "
+                         "regex; leave the target mediapipe out")
+    if not isinstance(tokens.tokenizer, WordPiece):
+        raise ValueError(f"MediaPipe's TextClassifier does not cut texts as {tokens.tokenizer.entry_name} does; give "
+                         "data.tokens.tokenizer: wordpiece, or regex")
+    if not tokens.tokenizer.lower:
+        raise ValueError("MediaPipe's TextClassifier makes small letters of capitals; leave out lower: false of "
+                         "data.tokens.tokenizer")
+    return tokens, list(context.data.index.learnt[name].names)
