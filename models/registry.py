@@ -33,6 +33,8 @@ class Builder:
         at: the paper's dimensions, for instance {"input_shape": (224, 224, 3), "classes": 1000}.
         fixed: the settings that make it this variant of its family.
         coding: of a detector, a function of the same arguments to how its boxes are read, see `models.box_coding`.
+        closed_form: a function of the same arguments to how large the model is, see `models.transformer.Size`, where
+            that is known without building it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Builder:
     function: Callable[..., keras.Model]
     fixed: Mapping[str, Any]
     coding: Callable[..., Any] | None = None
+    closed_form: Callable[..., Any] | None = None
 
     @property
     def summary(self) -> str:
@@ -81,6 +84,15 @@ class Builder:
         assert self.coding is not None
         return self.coding(**self._arguments(dimensions, settings))
 
+    def sized(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+        """Return how large the model is that `build` would return, without building it; None where that is not
+        known."""
+        if self.closed_form is None:
+            return None
+        arguments = inspect.signature(self.function).bind(**self._arguments(dimensions, settings))
+        arguments.apply_defaults()
+        return self.closed_form(**arguments.arguments)
+
     def _arguments(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
         return {**{name: dimensions[name] for name in self.dimensions}, **self.fixed, **settings}
 
@@ -99,6 +111,7 @@ _builders: dict[str, Builder] = {}
 
 def register(name: str, *, task: str | tuple[str, ...] = "image_classification", paper: str,
              at: dict[str, Any] = IMAGENET, coding: Callable[..., Any] | None = None,
+             closed_form: Callable[..., Any] | None = None,
              **fixed: Any) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
     """Return a decorator that makes a function, with some of its settings fixed, known as a builder. A family has
     several.
@@ -108,7 +121,7 @@ def register(name: str, *, task: str | tuple[str, ...] = "image_classification",
         task: what its models can be trained for, one or several.
         paper: where it is described.
         at: the paper's dimensions.
-        coding: see `Builder`.
+        coding, closed_form: see `Builder`.
 
     Example:
         >>> @register("two_layers", task="row", paper="https://doi.org/10.1038/323533a0",
@@ -123,7 +136,7 @@ def register(name: str, *, task: str | tuple[str, ...] = "image_classification",
     def add(function: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         if name in _builders:
             raise ValueError(f"two builders are called {name}")
-        _builders[name] = Builder(name, function.__name__, tasks, paper, at, function, fixed, coding)
+        _builders[name] = Builder(name, function.__name__, tasks, paper, at, function, fixed, coding, closed_form)
         return function
 
     return add
