@@ -46,6 +46,7 @@ from models import (
     shufflenet,
     squeezenet,
     ssd,
+    t5,
     tagger,
     tcn,
     text_rnn,
@@ -69,5 +70,5 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "ber
            "googlenet", "gpt", "inception", "iresnet", "language_rnn", "lenet5", "llama", "lraspp", "mlp",
            "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
            "register", "resnet", "retinanet", "seq2seq", "series_anomaly", "series_recurrent", "shufflenet",
-           "squeezenet", "ssd", "tagger", "tcn", "text_rnn", "textcnn", "unet", "unet_plus_plus", "vgg", "vit",
+           "squeezenet", "ssd", "t5", "tagger", "tcn", "text_rnn", "textcnn", "unet", "unet_plus_plus", "vgg", "vit",
            "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

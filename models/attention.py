@@ -17,20 +17,22 @@ with epy.lazy_imports():
 #: What is added to the score of a key that must not be seen: it weighs e^-30 beside an equal. No less, so that scores
 #: as integers have steps left for those that count.
 MASKED = -30.0
+#: The same, of scores that are not scaled, which reach further: between -20 and 20 where others stay within 10.
+MASKED_UNSCALED = -100.0
 
 
-def causal_mask(length: int) -> np.ndarray:
+def causal_mask(length: int, masked: float = MASKED) -> np.ndarray:
     """Return what is added to scores so that no token sees those behind it, float32 (1, 1, length, length)."""
-    return np.triu(np.full((length, length), MASKED, "float32"), 1)[None, None]
+    return np.triu(np.full((length, length), masked, "float32"), 1)[None, None]
 
 
-def padding_mask(tokens: Any) -> Any:
+def padding_mask(tokens: Any, masked: float = MASKED) -> Any:
     """Return what is added to scores so that nothing sees the padding, (batch, 1, 1, length).
 
     Args:
         tokens: (batch, length), 0 behind the last.
     """
-    return keras.ops.cast(keras.ops.equal(tokens, 0), "float32")[:, None, None] * MASKED
+    return keras.ops.cast(keras.ops.equal(tokens, 0), "float32")[:, None, None] * masked
 
 
 def split_heads(x: Any, heads: int) -> Any:
@@ -121,30 +123,32 @@ def attention_class() -> type:
                 key, value: (batch, keys, groups * width).
                 bias: added to the scores, (1 or batch, 1 or heads, 1 or queries, keys).
             """
-            query, key, value = split_heads(query, self.heads), self.of_keys(key), split_heads(value, self.groups)
-            if self.rotary is not None:
-                query = self.turned(query, np.arange(query.shape[2]))
+            query, key, value = (split_heads(x, count) for x, count in (
+                (query, self.heads), (key, self.groups), (value, self.groups)))
+            query, key = (self.turned(x, np.arange(x.shape[2])) for x in (query, key))
             if self.causal:
-                mask = causal_mask(query.shape[2])
+                mask = causal_mask(query.shape[2], self.masked)
                 bias = mask if bias is None else bias + mask
-            weights = attention_weights(query, key, bias, scale=self.scale(query.shape[-1]))
+            return self.read(query, key, value, bias, training)
+
+        @property
+        def masked(self) -> float:
+            """Return what is added to the score of a key that must not be seen."""
+            return MASKED if self.scaled else MASKED_UNSCALED
+
+        def read(self, query: Any, key: Any, value: Any, bias: Any, training: Any = False) -> Any:
+            """Return what queries read, (batch, queries, heads * width), all by their heads, (batch, heads or groups,
+            length, width)."""
+            scale = query.shape[-1]**-0.5 if self.scaled else 1.0
+            weights = attention_weights(query, key, bias, scale=scale)
             if self.dropout and training:
                 weights = keras.random.dropout(weights, self.dropout, seed=self.random)
             return merge_heads(weighted(weights, value, self.heads))
 
-        def of_keys(self, key: Any) -> Any:
-            """Return keys from position 0 on by their heads, (batch, groups, keys, width), rotated where they are."""
-            key = split_heads(key, self.groups)
-            return key if self.rotary is None else self.turned(key, np.arange(key.shape[2]))
-
         def turned(self, x: Any, positions: Any) -> Any:
-            """Return queries or keys, (batch, heads, length, width), rotated by their positions, (length,) or more."""
-            assert self.rotary is not None
-            return rotated(x, *rotations(positions, x.shape[-1], self.rotary))
-
-        def scale(self, width: int) -> float:
-            """Return what scores are multiplied with, for heads of a width."""
-            return width**-0.5 if self.scaled else 1.0
+            """Return queries or keys, (batch, heads or groups, length, width), rotated by their positions, (length,) or
+            (batch, 1, length), where they are rotated at all."""
+            return x if self.rotary is None else rotated(x, *rotations(positions, x.shape[-1], self.rotary))
 
         def compute_output_shape(self, query: Any, *others: Any, **more: Any) -> tuple[Any, ...]:
             return tuple(query)

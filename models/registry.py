@@ -89,9 +89,14 @@ class Builder:
         known."""
         if self.closed_form is None:
             return None
-        arguments = inspect.signature(self.function).bind(**self._arguments(dimensions, settings))
-        arguments.apply_defaults()
-        return self.closed_form(**arguments.arguments)
+        return self.closed_form(**{name: dimensions[name] for name in self.dimensions}, **self.settled(settings))
+
+    def settled(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all settings: those given, those that make this variant, and the defaults of others."""
+        parameters = inspect.signature(self.function).parameters
+        defaults = {name: parameter.default for name, parameter in parameters.items()
+                    if parameter.default is not parameter.empty}
+        return {**defaults, **self.fixed, **settings}
 
     def _arguments(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
         return {**{name: dimensions[name] for name in self.dimensions}, **self.fixed, **settings}

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Literal
 
 from etils import epy
 
 from models.attention import attention_class
 from models.blocks import stochastic_depth
+from models.registry import own_layer
 
 with epy.lazy_imports():
     import keras
@@ -58,7 +60,8 @@ class Block:
         scaled: scores are divided by the root of a head's width.
         dropout: rate on what each part adds.
         attention_dropout: rate on the weights of attention.
-        deviation: of the dense layers' weights to begin with.
+        deviation: of the dense layers' weights to begin with; where not given 1 / sqrt(inputs), and of queries whose
+            scores are not scaled less by the root of a head's width, as in Raffel et al. 2020.
         last_deviation: of those of the last layer of each part, whose sums grow with the depth (Radford et al. 2019,
             section 2.3); `deviation` where not given.
     """
@@ -78,7 +81,7 @@ class Block:
     scaled: bool = True
     dropout: float = 0.0
     attention_dropout: float = 0.0
-    deviation: float = 0.02
+    deviation: float | None = 0.02
     last_deviation: float | None = None
 
     @property
@@ -131,9 +134,16 @@ class Block:
         block = sum(parts, Size(len(parts) * self.norm_size(), 0))
         return block.times(depth) + Size(self.norm_size() * self.first, 0)
 
-    def dense(self, units: int, name: str, deviation: float | None = None) -> Any:
-        """Return a dense layer."""
-        initializer = keras.initializers.RandomNormal(stddev=deviation or self.deviation)
+    def dense(self, units: int, name: str, deviation: float | None = None, factor: float = 1.0) -> Any:
+        """Return a dense layer.
+
+        Args:
+            deviation: of its weights to begin with; the block's where not given.
+            factor: of their variance, where the block has none.
+        """
+        known = deviation or self.deviation
+        initializer: Any = keras.initializers.RandomNormal(stddev=known) if known else (
+            keras.initializers.VarianceScaling(factor, "fan_in", "untruncated_normal"))
         return keras.layers.Dense(units, use_bias=self.biased, name=name, kernel_initializer=initializer)
 
     def normalization(self, name: str) -> Any:
@@ -142,10 +152,10 @@ class Block:
         return kind(epsilon=self.epsilon, name=name)
 
 
-def embedding(vocabulary: int, units: int, deviation: float = 0.02) -> Any:
+def embedding(vocabulary: int, units: int, deviation: float = 0.02, name: str = "embedding") -> Any:
     """Return the layer that has a vector of each token, and with `reverse=True` makes logits of vectors (Press and Wolf
     2017)."""
-    return keras.layers.ReversibleEmbedding(vocabulary, units, name="embedding",
+    return keras.layers.ReversibleEmbedding(vocabulary, units, name=name,
                                             embeddings_initializer=keras.initializers.RandomNormal(stddev=deviation))
 
 
@@ -164,7 +174,8 @@ def multi_head_attention(x: Any, block: Block, name: str, *, memory: Any = None,
     attention = attention_class()(block.heads, block.groups, causal, None if memory is not None else block.rotary,
                                   block.scaled, block.attention_dropout, name=name)
     key, value = (block.dense(of_keys, f"{name}_{part}")(read) for part in ("key", "value"))
-    y = attention(block.dense(of_queries, f"{name}_query")(x), key, value, bias)
+    query = block.dense(of_queries, f"{name}_query", factor=1.0 if block.scaled else 1 / block.width)(x)
+    y = attention(query, key, value, bias)
     return block.dense(block.units, f"{name}_output", block.last_deviation)(y)
 
 
@@ -172,18 +183,45 @@ def feed_forward(x: Any, block: Block, name: str) -> Any:
     """Return W2 f(W1 x), or W2 (f(Wg x) * (W1 x)) where it is gated: SwiGLU with silu, GeGLU with gelu; (batch, length,
     units)."""
     wide = block.dense(block.hidden, f"{name}_wide")(x)
-    if block.gated:
-        wide = activated(block.dense(block.hidden, f"{name}_gate")(x), block.activation) * wide
-    else:
-        wide = activated(wide, block.activation)
-    return block.dense(block.units, f"{name}_output", block.last_deviation)(wide)
+    gate = [block.dense(block.hidden, f"{name}_gate")(x)] if block.gated else []
+    activation = activation_class()(block.activation, name=f"{name}_activation")
+    return block.dense(block.units, f"{name}_output", block.last_deviation)(activation(wide, *gate))
 
 
-def activated(x: Any, activation: Activation) -> Any:
-    """Return f(x)."""
-    if activation.startswith("gelu"):
-        return keras.ops.gelu(x, approximate=activation == "gelu_tanh")
-    return keras.ops.silu(x) if activation == "silu" else keras.ops.relu(x)
+@own_layer
+@functools.cache
+def activation_class() -> type:
+    """Return the layer between the dense ones of a feed-forward part, made once, on demand: once it is, files with it
+    can be loaded."""
+    @keras.saving.register_keras_serializable("litepress")
+    class FeedForwardActivation(keras.layers.Layer):
+        """f(x), or f(gate) * x where there is a gate.
+
+        Args:
+            activation: f.
+        """
+
+        def __init__(self, activation: Activation, **others: Any):
+            super().__init__(**others)
+            self.activation = activation
+
+        def call(self, wide: Any, gate: Any = None) -> Any:
+            """Return (batch, length, hidden) of as much."""
+            return self.activated(wide) if gate is None else self.activated(gate) * wide
+
+        def activated(self, x: Any) -> Any:
+            """Return f(x)."""
+            if self.activation.startswith("gelu"):
+                return keras.ops.gelu(x, approximate=self.activation == "gelu_tanh")
+            return keras.ops.silu(x) if self.activation == "silu" else keras.ops.relu(x)
+
+        def compute_output_shape(self, wide: Any, *others: Any, **more: Any) -> tuple[Any, ...]:
+            return tuple(wide)
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "activation": self.activation}
+
+    return FeedForwardActivation
 
 
 def stack(x: Any, block: Block, depth: int, name: str, *, bias: Any = None, causal: bool = False, memory: Any = None,

@@ -93,3 +93,47 @@ def test_positions_are_kerashubs(hub):
     x = np.random.default_rng(0).normal(size=(2, 20, 8)).astype("float32")
     turned = positions.rotated(x, *positions.rotations(np.arange(20), 8, 10_000.0))
     np.testing.assert_allclose(turned, keras_hub.layers.RotaryEmbedding()(x), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gated", [False, True])
+def test_t5_is_kerashubs(hub, gated):
+    backbone = hub.T5Backbone(**HUB, num_heads=4, key_value_dim=6, use_gated_activation=gated, activation="relu",
+                              tie_embedding_weights=True)
+    dimensions = {**SMALL, "target_length": 9, "target_vocabulary": 50}
+    model = models.build("t5", **dimensions, depth=2, units=16, heads=4, head_width=6, hidden=24, gated=gated,
+                         shared=True)
+    assert backbone.count_params() == model.count_params()
+    generator = np.random.default_rng(0)
+    for weight in backbone.weights:
+        weight.assign((weight.name == "weight") + 0.3 * generator.normal(size=weight.shape))
+
+    def give(name, kernel):
+        model.get_layer(name).set_weights([np.asarray(kernel)])
+
+    give("target_embedding", backbone.token_embedding.embeddings)
+    for side, blocks in (("encoder", backbone.encoder_transformer_layers),
+                         ("decoder", backbone.decoder_transformer_layers)):
+        give(f"{side}_distances", blocks[0].self_attention.relative_attention_bias)
+        give(f"{side}_norm", getattr(backbone, f"{side}_layer_norm").weight)
+        for number, block in enumerate(blocks):
+            own = f"{side}_{number}"
+            parts = [("attention", block.self_attention, block.self_attention_layer_norm)]
+            if side == "decoder":
+                parts.append(("memory", block.cross_attention, block.cross_attention_layer_norm))
+            for name, attention, norm in parts:
+                give(f"{own}_{name}_norm", norm.weight)
+                for part in ("query", "key", "value", "output"):
+                    give(f"{own}_{name}_{part}", getattr(attention, f"{part}_projector").kernel)
+            give(f"{own}_feed_forward_norm", block.layer_norm.weight)
+            give(f"{own}_feed_forward_output", block.output_projector.kernel)
+            give(f"{own}_feed_forward_{'gate' if gated else 'wide'}", block.input_projector.kernel)
+            if gated:
+                give(f"{own}_feed_forward_wide", block.gate_projector.kernel)
+    tokens, previous = texts(), texts()[:, :9]
+    there = (tokens != 0).astype("int32")
+    hidden = backbone({"encoder_token_ids": tokens, "encoder_padding_mask": there, "decoder_token_ids": previous,
+                       "decoder_padding_mask": np.ones_like(previous)})["decoder_sequence_output"]
+    expected = np.asarray(hidden) * 16**-0.5 @ np.asarray(backbone.token_embedding.embeddings).T
+    result = model({"tokens": tokens, "previous": previous})["logits"]
+    np.testing.assert_allclose(result, expected, atol=1e-4 * np.abs(expected).max())

@@ -5,7 +5,7 @@ import pytest
 
 from models import positions, texts
 from models.attention import MASKED, attention_class, causal_mask, padding_mask
-from models.transformer import Block, activated, feed_forward, multi_head_attention, stack
+from models.transformer import Block, activation_class, feed_forward, multi_head_attention, stack
 
 RANDOM = np.random.default_rng(0)
 
@@ -115,6 +115,13 @@ def test_no_token_sees_those_behind_it_nor_the_padding():
         np.testing.assert_allclose(result[:, place:place + 1], alone, atol=1e-5)
 
 
+def test_scores_that_are_not_scaled_are_masked_by_more():
+    """A token with a score of -20 with itself and of 20 with the one behind it sees itself alone all the same."""
+    query, key = np.array([[[20.0], [1.0]]], "float32"), np.array([[[-1.0], [1.0]]], "float32")
+    value = np.array([[[0.0], [1.0]]], "float32")
+    assert float(attention_class()(1, causal=True, scaled=False)(query, key, value)[0, 0, 0]) < 1e-20
+
+
 def test_weights_are_dropped_in_training_alone():
     query, key, value = normal(2, 30, 8), normal(2, 30, 8), np.ones((2, 30, 8), "float32")
     layer = attention_class()(2, dropout=0.5)
@@ -160,7 +167,7 @@ def normal_below(x):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_are_their_formulas(name):
     x = np.linspace(-4, 4, 41).astype("float32")
-    np.testing.assert_allclose(activated(x, name), ACTIVATIONS[name](x), atol=1e-6)
+    np.testing.assert_allclose(activation_class()(name)(x), ACTIVATIONS[name](x), atol=1e-6)
 
 
 @pytest.mark.parametrize("gated", [False, True])
