@@ -59,7 +59,8 @@ setup(
         "series": SERIES,
         "speech": SPEECH,
         "translation": TRANSLATION,
-        "hub": ["keras-hub>=0.32,<0.33"],
+        # KerasHub reads Hugging Face's folders by safetensors
+        "hub": ["keras-hub>=0.32,<0.33", "safetensors>=0.8,<1"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
         "coreml": ["coremltools>=9,<10"],
         # the release that LiteRT's plugin for Intel's NPUs is built against

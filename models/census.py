@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from etils import epy
 
+from models.attention import attention_class
 from models.outputs import AUXILIARY, cut, named_outputs
 from models.registry import Builder, builders
 
@@ -21,7 +23,7 @@ class Census:
     Args:
         parameters: all of them, moving statistics of batch normalization included.
         trainable: those that training changes.
-        multiply_adds: of one example, in convolutions, dense and recurrent layers.
+        multiply_adds: of one example, in convolutions, dense and recurrent layers, and in attention.
     """
 
     builder: Builder
@@ -31,14 +33,21 @@ class Census:
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Return the multiply-adds of one example in convolutions, dense and recurrent layers, those of nested models
-    included."""
+    """Return the multiply-adds of one example in convolutions, dense and recurrent layers, and in attention, those of
+    nested models included."""
     total = 0
-    for layer in model.layers:
+    attention: Any = attention_class()
+    layers: Sequence[Any] = model.layers
+    for layer in layers:
         if isinstance(layer, keras.Model):
             total += multiply_adds(layer)
         elif isinstance(layer, keras.layers.MultiHeadAttention):
             total += _attention(layer)
+        elif isinstance(layer, attention):
+            query, key = layer.input[:2]
+            total += 2 * query.shape[1] * key.shape[1] * query.shape[2]
+        elif isinstance(layer, keras.layers.ReversibleEmbedding):
+            total += sum(_reverse(layer))
         elif isinstance(layer, keras.layers.RNN):
             weights = (layer.cell.kernel, layer.cell.recurrent_kernel)
             sequence = keras.tree.flatten(layer.input)[0]  # behind it may come states to begin with
@@ -51,6 +60,13 @@ def multiply_adds(model: keras.Model) -> int:
     return total
 
 
+def _reverse(layer: keras.layers.ReversibleEmbedding) -> Iterator[int]:
+    """Yield the multiply-adds of each use of an embedding that makes logits."""
+    for node in layer._inbound_nodes:
+        if node.arguments.kwargs.get("reverse"):
+            yield math.prod(layer.embeddings.shape) * math.prod(node.outputs[0].shape[1:-1])
+
+
 def _attention(layer: keras.layers.MultiHeadAttention) -> int:
     """Return the multiply-adds of an attention: projections of queries, keys, values and output, then the products of
     all pairs of positions, twice."""
@@ -60,8 +76,13 @@ def _attention(layer: keras.layers.MultiHeadAttention) -> int:
 
 
 def census(chosen: Iterable[Builder] | None = None) -> Iterator[Census]:
-    """Build models, all by default, at their papers' dimensions, one after the other; auxiliary heads do not count."""
+    """Yield the sizes of models, all by default, at their papers' dimensions, one after the other: of those that are
+    built, where no formula knows; auxiliary heads do not count."""
     for builder in sorted(builders() if chosen is None else chosen, key=lambda one: (one.family, one.name)):
+        known = builder.sized(builder.at, {})
+        if known is not None:
+            yield Census(builder, known.parameters, known.parameters, known.multiply_adds)
+            continue
         keras.backend.clear_session()
         with keras.StatelessScope(initialize_variables=False):  # weights have shapes there, and no values
             model = builder.build(builder.at, {})

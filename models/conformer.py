@@ -8,11 +8,11 @@ from pydantic import Field
 
 from models import blocks
 from models.front_end import Front, FrontEnd, as_image
+from models.positions import sines
 from models.registry import register
 
 with epy.lazy_imports():
     import keras
-    import numpy as np
 
 #: The feed-forward modules are this many times as wide inside.
 EXPANSION = 4
@@ -65,12 +65,6 @@ def conformer(samples: int, rate: int, classes: int, *, front: Front = FrontEnd(
         x = x + 0.5 * _feed_forward(x, units, dropout)
         x = layers.LayerNormalization(epsilon=1e-5)(x)
     return keras.Model(sound, layers.Dense(classes, name="logits")(x), name="conformer")
-
-
-def sines(frames: int, units: int) -> np.ndarray:
-    """Return what is added to frames for their positions, float32 (1, frames, units) (Vaswani et al. 2017, 3.5)."""
-    angles = np.arange(frames)[:, None] / 10_000 ** (np.arange(0, units, 2) / units)
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[None].astype("float32")
 
 
 def _feed_forward(x: Any, units: int, dropout: float) -> Any:

@@ -198,15 +198,7 @@ def load_hub(model: keras.Model, preset: str) -> list[str]:
     Raises:
         ValueError: KerasHub is not installed, the preset cannot be had, or it does not fit.
     """
-    try:
-        import keras_hub
-    except ImportError as error:
-        raise ValueError("weights from KerasHub want the extra hub: .venv/bin/pip install -e '.[hub]'") from error
-    try:
-        backbone = keras_hub.models.Backbone.from_preset(preset)
-    except Exception as error:
-        reason = _first_line(error)
-        raise ValueError(f"the preset {preset} cannot be had: {reason}. Give a folder that is here") from error
+    backbone = hub_backbone(preset)
     class_token, kernel, bias, *rest = backbone.weights
     theirs = [kernel, bias, class_token, *rest]  # ours come in the order in which they are used
     backbone_layers = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
@@ -219,6 +211,20 @@ def load_hub(model: keras.Model, preset: str) -> list[str]:
     for mine, other in zip(ours, theirs, strict=True):
         mine.assign(np.asarray(other).reshape(mine.shape))
     return [layer.name for layer in weighted(model) if layer.name != "logits"]
+
+
+def hub_backbone(preset: str) -> Any:
+    """Return the network of a KerasHub preset, by name or from a folder. Raises ValueError where KerasHub is not
+    installed or the preset cannot be had."""
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ValueError("weights from KerasHub want the extra hub: .venv/bin/pip install -e '.[hub]'") from error
+    try:
+        return keras_hub.models.Backbone.from_preset(preset)
+    except Exception as error:
+        reason = _first_line(error)
+        raise ValueError(f"the preset {preset} cannot be had: {reason}. Give a folder that is here") from error
 
 
 def weighted(model: Any) -> list[Any]:

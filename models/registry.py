@@ -33,6 +33,8 @@ class Builder:
         at: the paper's dimensions, for instance {"input_shape": (224, 224, 3), "classes": 1000}.
         fixed: the settings that make it this variant of its family.
         coding: of a detector, a function of the same arguments to how its boxes are read, see `models.box_coding`.
+        closed_form: a function of the same arguments to how large the model is, see `models.transformer.Size`, where
+            that is known without building it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Builder:
     function: Callable[..., keras.Model]
     fixed: Mapping[str, Any]
     coding: Callable[..., Any] | None = None
+    closed_form: Callable[..., Any] | None = None
 
     @property
     def summary(self) -> str:
@@ -81,6 +84,20 @@ class Builder:
         assert self.coding is not None
         return self.coding(**self._arguments(dimensions, settings))
 
+    def sized(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+        """Return how large the model is that `build` would return, without building it; None where that is not
+        known."""
+        if self.closed_form is None:
+            return None
+        return self.closed_form(**{name: dimensions[name] for name in self.dimensions}, **self.settled(settings))
+
+    def settled(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all settings: those given, those that make this variant, and the defaults of others."""
+        parameters = inspect.signature(self.function).parameters
+        defaults = {name: parameter.default for name, parameter in parameters.items()
+                    if parameter.default is not parameter.empty}
+        return {**defaults, **self.fixed, **settings}
+
     def _arguments(self, dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
         return {**{name: dimensions[name] for name in self.dimensions}, **self.fixed, **settings}
 
@@ -99,6 +116,7 @@ _builders: dict[str, Builder] = {}
 
 def register(name: str, *, task: str | tuple[str, ...] = "image_classification", paper: str,
              at: dict[str, Any] = IMAGENET, coding: Callable[..., Any] | None = None,
+             closed_form: Callable[..., Any] | None = None,
              **fixed: Any) -> Callable[[Callable[..., keras.Model]], Callable[..., keras.Model]]:
     """Return a decorator that makes a function, with some of its settings fixed, known as a builder. A family has
     several.
@@ -108,7 +126,7 @@ def register(name: str, *, task: str | tuple[str, ...] = "image_classification",
         task: what its models can be trained for, one or several.
         paper: where it is described.
         at: the paper's dimensions.
-        coding: see `Builder`.
+        coding, closed_form: see `Builder`.
 
     Example:
         >>> @register("two_layers", task="row", paper="https://doi.org/10.1038/323533a0",
@@ -123,7 +141,7 @@ def register(name: str, *, task: str | tuple[str, ...] = "image_classification",
     def add(function: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
         if name in _builders:
             raise ValueError(f"two builders are called {name}")
-        _builders[name] = Builder(name, function.__name__, tasks, paper, at, function, fixed, coding)
+        _builders[name] = Builder(name, function.__name__, tasks, paper, at, function, fixed, coding, closed_form)
         return function
 
     return add

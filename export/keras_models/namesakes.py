@@ -8,6 +8,8 @@ from typing import Any
 
 from etils import epy
 
+from export.keras_models.language_layers import layers_for_keras_2
+
 with epy.lazy_imports():
     import keras
     import tf_keras
@@ -102,17 +104,19 @@ def namesake(layer: Any, library: Any, name: str) -> Any:
 
 
 def of_networks(library: Any) -> dict[str, Any]:
-    """Return the layers that belong to networks of a library's applications, ConvNeXt's and Inception-ResNet's, by
-    name.
+    """Return the layers that belong to networks of a library's applications, ConvNeXt's and Inception-ResNet's, and
+    those of language models that Keras 3 alone has, by name.
 
     Args:
         library: keras.layers or tf_keras.layers.
     """
     if library is keras.layers:
         from keras.src.applications import convnext, inception_resnet_v2
+        others: dict[str, Any] = {}
     else:
         from tf_keras.src.applications import convnext, inception_resnet_v2
-    return {"CustomScaleLayer": inception_resnet_v2.CustomScaleLayer, "LayerScale": convnext.LayerScale,
+        others = layers_for_keras_2()
+    return {**others, "CustomScaleLayer": inception_resnet_v2.CustomScaleLayer, "LayerScale": convnext.LayerScale,
             "StochasticDepth": convnext.StochasticDepth}
 
 

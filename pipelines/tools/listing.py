@@ -19,9 +19,8 @@ from pipelines.variants.variant import Variant
 KINDS: dict[str, type[Entry]] = {"tasks": Task, "features": Feature, "sources": Source}
 #: Dimensions of what a model gives, not of what it takes.
 NOT_SIZES = ("classes", "target")
-HEADER = (f"{'family':<18}  {'model':<18}  {'input':>13}  {'parameters':>11}  {'multiply-adds':>13}  {'float32':>9}  "
-          f"{'int8':>9}  "
-          "paper")
+HEADER = (f"{'family':<18}  {'model':<18}  {'input':>13}  {'parameters':>15}  {'multiply-adds':>15}  {'float32':>12}  "
+          f"{'int8':>12}  paper")
 
 
 def rows(kind: str) -> list[tuple[str, str]]:
@@ -61,9 +60,9 @@ def model_table() -> list[str]:
 def _model_rows() -> Iterator[str]:
     for one in census():
         builder = one.builder
-        sizes = f"{one.parameters * 4 / 1e6:>6,.1f} MB  {one.parameters / 1e6:>6,.1f} MB"
-        yield (f"{builder.family:<18}  {builder.name:<18}  {_size(builder.at):>13}  {one.parameters:>11,}  "
-               f"{one.multiply_adds / 1e6:>11,.1f} M  {sizes}  {builder.paper}")
+        sizes = f"{one.parameters * 4 / 1e6:>9,.1f} MB  {one.parameters / 1e6:>9,.1f} MB"
+        yield (f"{builder.family:<18}  {builder.name:<18}  {_size(builder.at):>13}  {one.parameters:>15,}  "
+               f"{one.multiply_adds / 1e6:>13,.1f} M  {sizes}  {builder.paper}")
 
 
 def _size(dimensions: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from models import backbones, pretrained
+from models import backbones, hub, pretrained, registry
 from pipelines.entries import Entry
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class WeightsFile(Weights, name="file", shorthand="path"):
 
 class KerasHub(Weights, name="keras_hub", shorthand="preset"):
     """The backbone of a KerasHub preset, by name (vit_base_patch16_224_imagenet) or from a folder; for the vit
-    builders.
+    builders, and for gpt, llama, bert and t5, which take folders in Hugging Face's layout too.
 
     Args:
         preset: the name or the folder.
@@ -79,13 +79,16 @@ class KerasHub(Weights, name="keras_hub", shorthand="preset"):
     preset: str = Field(min_length=1)
 
     def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
-        if not builder.startswith("vit_"):
-            raise ValueError(f"weights from KerasHub are for the vit builders, not for {builder}: give weights: "
-                             "imagenet")
-        pretrained.adopt_scaling(model, "tf")
+        if builder.startswith("vit_"):
+            pretrained.adopt_scaling(model, "tf")
+        elif registry.builder(builder).family not in hub.BACKBONES:
+            raise ValueError("weights from KerasHub are for the vit builders, and gpt, llama, bert and t5, not for "
+                             f"{builder}: give weights: imagenet")
 
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
-        return pretrained.load_hub(model, self.preset)
+        family = registry.builder(builder).family
+        return hub.load(model, family, self.preset) if family in hub.BACKBONES else (
+            pretrained.load_hub(model, self.preset))
 
 
 def _existing(path: str) -> Path:

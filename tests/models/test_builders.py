@@ -51,6 +51,18 @@ PARAMETERS = {
     "textcnn": (6_360_902, None), "text_lstm": (2_659_074, None), "text_gru": (2_634_754, None),
     "text_rnn": (2_584_962, None), "fasttext": (1_200_020, None),
     "bilstm_tagger": (2_162_609, None),
+    # the closed forms in test_transformer_models.py; of those with a name, the published weights
+    "gpt": (818_304, None), "gpt2": (124_439_808, None), "gpt2_medium": (354_823_168, None),
+    "gpt2_large": (774_030_080, None), "gpt2_xl": (1_557_611_200, None),
+    "gpt3": (174_604_259_328, None),  # 175 B in the paper's table 2.1
+    "llama": (821_120, None), "llama_7b": (6_738_415_616, None), "llama_13b": (13_015_864_320, None),
+    "llama_33b": (32_528_943_616, None), "llama_65b": (65_285_660_672, None),
+    "llama3_8b": (8_030_261_248, None), "llama3_70b": (70_553_706_496, None),
+    "t5": (939_776, None), "t5_small": (60_506_624, None), "t5_base": (222_903_552, None),
+    "t5_large": (737_668_096, None), "t5_3b": (2_851_598_336, None), "t5_11b": (11_307_321_344, None),
+    # the published encoders with the pooler, and two logits
+    "bert": (2_982_018, None), "bert_base": (109_482_240 + 769 * 2, None),
+    "bert_large": (335_141_888 + 1025 * 2, None), "bert_tagger": (2_966_409, None),
     "dlinear": (2 * 96 * 337, None),  # two maps from 336 to 96 steps
     "tcn": (69_985, None),  # 70 K in the paper's table 1, the adding problem over 600 steps
     # the closed forms in test_series.py

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from models.conformer import sines
+from models.positions import sines
 
 SMALL = {"ds_cnn_audio": {"filters": 8, "blocks_after": 1}, "bc_resnet": {}, "crnn": {"units": (4,), "dense": 8},
          "wav2letter": {"filters": 8, "wide": 8, "depth": 1, "first": 5, "last": 3, "normalized": True},

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 from pydantic import Field, PrivateAttr
 
+import models
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
-from models import seq2seq
+from models import translators
 from pipelines.features.feature import Field as SourceField
 from pipelines.features.running_text import NextTokens
 from pipelines.features.text import Text
@@ -26,7 +27,7 @@ from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.tasks.translation import driver, of_texts, signatures
 from pipelines.tasks.translation.driver import PREVIOUS, TOKENS
 from pipelines.tasks.translation.measure import Translations, metrics
-from pipelines.training.model_section import ModelSection
+from pipelines.training.model_section import FILE, ModelSection
 
 with epy.lazy_imports():
     import numpy as np
@@ -60,12 +61,13 @@ class Translation(Task, name="translation"):
     ranked = True
     worst_caption = "The best, the median and the worst test texts by their chrF"
     beam: int = Field(0, ge=0, le=100)
-    _cell: str = PrivateAttr("lstm")
+    _settings: dict[str, Any] = PrivateAttr(default_factory=lambda: models.builder("seq2seq").settled({}))
     _written: TargetText | None = PrivateAttr(None)
 
     def of_model(self, section: ModelSection) -> Translation:
         task = self.model_copy()
-        task._cell = str((section.model_extra or {}).get("cell", "lstm"))
+        if section.builder != FILE:
+            task._settings = models.builder(section.builder).settled(section.model_extra or {})
         return task
 
     def features_of(self, section: DataSection, fields: Mapping[str, SourceField]) -> tuple[Features, Features]:
@@ -88,9 +90,7 @@ class Translation(Task, name="translation"):
         return (logits, *self._handed_on(index))
 
     def _handed_on(self, index: Index) -> tuple[Tensor, ...]:
-        length = index.inputs[TOKENS].shape[0]
-        shapes = {seq2seq.MEMORY: (length, None), seq2seq.KEYS: (length, None),
-                  **{name: (None,) for name in seq2seq.state_names(self._cell)}}
+        shapes = translators.handed_on(self._settings, index.inputs[TOKENS].shape[0])
         return tuple(Tensor(name=name, dtype="float32", shape=shape, role="state", meaning="for decode_step")
                      for name, shape in shapes.items())
 
@@ -125,7 +125,7 @@ class Translation(Task, name="translation"):
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return the encoder and `decode_step`; on a server the encoder as `encode` too, and `translate`, from texts to
         texts."""
-        parts = seq2seq.parts(model)
+        parts = translators.parts(model)
         functions = signatures.functions(parts, data.index.inputs[TOKENS], len(data.index.names(NEXT)),
                                          named=place == "server")
         return functions if place == "device" else [*functions, of_texts.translate(parts, data)]
@@ -133,7 +133,7 @@ class Translation(Task, name="translation"):
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
         """Return training texts for the encoder, and the steps of their true translations for the decoder."""
         encoder = {TOKENS: inputs[TOKENS]}
-        steps = signatures.trajectories(seq2seq.parts(load()), inputs[TOKENS], inputs[PREVIOUS])
+        steps = signatures.trajectories(translators.parts(load()), inputs[TOKENS], inputs[PREVIOUS])
         return [(DEFAULT, encoder), (driver.STEP, steps)]
 
     def measure(self, index: Index) -> Translations:

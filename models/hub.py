@@ -1,0 +1,102 @@
+"""Weights of KerasHub's language models, for the Transformers here: from its presets, by name or from a folder, and
+from folders in Hugging Face's layout, which it converts."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from etils import epy
+
+from models.pretrained import hub_backbone, weighted
+
+with epy.lazy_imports():
+    import keras
+    import numpy as np
+
+#: Families of builders, and the classes of KerasHub whose weights they take.
+BACKBONES = {"gpt": ("GPT2Backbone",), "llama": ("LlamaBackbone", "Llama3Backbone", "MistralBackbone"),
+             "bert": ("BertBackbone",), "t5": ("T5Backbone",)}
+#: The parts of an attention, in KerasHub's order.
+ATTENTION = ("attention_query", "attention_key", "attention_value", "attention_output", "attention_norm")
+BLOCKS = {"gpt": (*ATTENTION, "feed_forward_wide", "feed_forward_output", "feed_forward_norm"),
+          "llama": (*ATTENTION, "feed_forward_wide", "feed_forward_gate", "feed_forward_output", "feed_forward_norm"),
+          "bert": (*ATTENTION, "feed_forward_norm", "feed_forward_wide", "feed_forward_output")}
+
+
+def load(model: keras.Model, family: str, preset: str) -> list[str]:
+    """Load all weights of a preset into a model of the same size.
+
+    Learned positions may be fewer than the preset's: the first ones are taken. What a preset lacks, such as the logits
+    of classes, stays as it is.
+
+    Args:
+        family: of the builder, see `BACKBONES`.
+        preset: a name, or a folder of KerasHub's or of Hugging Face's.
+
+    Returns:
+        The names of the layers that have weights now, in the model's order.
+
+    Raises:
+        ValueError: KerasHub is not installed, the preset cannot be had, is another kind of model, or does not fit.
+    """
+    backbone = hub_backbone(preset)
+    kind = type(backbone).__name__
+    if kind not in BACKBONES[family]:
+        raise ValueError(f"the preset {preset} is a {kind}; {family} takes weights of {', '.join(BACKBONES[family])}")
+    ours = {layer.name: layer for layer in model.layers}
+    names = [name for name in _names(family, ours) if name in ours]
+    theirs = iter(backbone.weights)
+    changes = [(mine, _fitted(mine, next(theirs, None), name, preset)) for name in names for mine in ours[name].weights]
+    if (more := next(theirs, None)) is not None:
+        raise ValueError(f"the preset {preset} has weights {more.path} of {tuple(more.shape)}, and this model has "
+                         "none: it wants the same depth, and tied where the preset is")
+    for mine, other in changes:
+        mine.assign(other)
+    return [layer.name for layer in weighted(model) if layer.name in names]
+
+
+def _fitted(mine: Any, other: Any, name: str, preset: str) -> np.ndarray:
+    """Return a weight in the shape of ours, where KerasHub's has axes for heads. Raises ValueError where it does not
+    fit."""
+    if other is not None:
+        values = np.asarray(other)
+        values = values[:mine.shape[0]] if name == "positions" else values
+        if set(_products(mine.shape)) <= set(_products(values.shape)) and values.size == math.prod(mine.shape):
+            return values.reshape(mine.shape)
+    has = "nothing" if other is None else f"{other.path} of {tuple(other.shape)}"
+    raise ValueError(f"layer {name} has weights {tuple(mine.shape)}, the preset {preset} has {has} for it: it wants "
+                     "the same vocabulary, units, heads, groups, hidden and depth")
+
+
+def _products(shape: Sequence[int]) -> list[int]:
+    """Return how many numbers lie along the first axis, the first two, and so on."""
+    return [math.prod(shape[:count]) for count in range(1, len(shape) + 1)]
+
+
+def _names(family: str, ours: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of our layers in KerasHub's order; some may not be there."""
+    if family == "t5":
+        yield "target_embedding"
+        yield from ["logits"] if "logits" in ours else []
+        for side in ("encoder", "decoder"):
+            yield f"{side}_distances"
+            for number in range(_depth(side, ours)):
+                own = f"{side}_{number}"
+                yield from (f"{own}_{part}" for part in ATTENTION)
+                yield from (f"{own}_{part.replace('attention', 'memory')}" for part in ATTENTION)
+                is_gated = f"{own}_feed_forward_gate" in ours  # KerasHub has first what the activation sees
+                for part in ("gate", "wide") if is_gated else ("wide",):
+                    yield f"{own}_feed_forward_{part}"
+                yield from (f"{own}_feed_forward_{part}" for part in ("output", "norm"))
+            yield f"{side}_norm"
+        return
+    yield "embedding"
+    yield from {"llama": ["logits"], "bert": ["positions", "segments", "embedding_norm"]}.get(family, ["positions"])
+    for number in range(_depth("block", ours)):
+        yield from (f"block_{number}_{part}" for part in BLOCKS[family])
+    yield from ["pooler"] if family == "bert" else ["block_norm"]
+
+
+def _depth(name: str, ours: dict[str, Any]) -> int:
+    return sum(f"{name}_{number}_attention" in ours for number in range(len(ours)))

@@ -1,0 +1,200 @@
+"""GPT, LLaMA, BERT and T5: their sizes, that no token sees what it must not, and that files answer as the models do."""
+import keras
+import numpy as np
+import pytest
+
+import models
+from export.conversion import convert
+from export.keras_models import bridge, graph
+from export.predictors import open_predictor
+from export.signature import Signature, Tensor
+from models.decoding import CachedStack
+from models.stepping import stepping
+from models.translators import handed_on, parts
+
+SMALL = {"length": 10, "vocabulary": 50}
+CLASSES = {**SMALL, "classes": 3}
+WRITTEN = {**SMALL, "target_length": 6, "target_vocabulary": 50}
+SETTINGS = {"depth": 2, "units": 16, "heads": 4}
+
+
+def dimensions_of(name):
+    return CLASSES if name.startswith("bert") else WRITTEN if name == "t5" else SMALL
+
+
+def built(name, **settings):
+    """Return a small model whose weights are drawn anew, biases and factors among them."""
+    dimensions = dimensions_of(name)
+    model = models.build(name, **{**dimensions, **SETTINGS, **settings})
+    generator = np.random.default_rng(1)
+    for weight in model.weights:
+        around = 1 if weight.name in ("gamma", "scale") else 0
+        weight.assign(around + 0.3 * generator.normal(size=weight.shape))
+    return model
+
+
+def tokens_of_texts():
+    tokens = np.random.default_rng(2).integers(1, 50, (4, 10)).astype("int32")
+    tokens[1, 7:] = tokens[2, 1:] = 0
+    return tokens
+
+
+def logits(model, tokens):
+    takes_both = isinstance(model.input, dict)
+    result = model({"tokens": tokens, "previous": tokens[:, ::-1][:, 4:]} if takes_both else tokens, training=False)
+    return np.asarray(result["logits"] if isinstance(result, dict) else result)
+
+
+CASES = [("gpt", {}), ("gpt", {"tied": False, "hidden": 24}), ("llama", {}), ("llama", {"tied": True, "groups": 2}),
+         ("llama", {"groups": 1, "hidden": 40, "rotary": 500.0}), ("bert", {}),
+         ("bert", {"pooling": "mean", "hidden": 24}), ("bert_tagger", {}), ("t5", {}), ("t5", {"shared": True}),
+         ("t5", {"head_width": 3, "gated": True, "tied": False})]
+IDS = [f"{name}-{number}" for number, (name, _) in enumerate(CASES)]
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=IDS)
+def test_the_closed_form_is_the_size_of_what_is_built(name, settings):
+    model = built(name, **settings)
+    dimensions = dimensions_of(name)
+    size = models.builder(name).sized(dimensions, {**SETTINGS, **settings})
+    assert (size.parameters, size.multiply_adds) == (model.count_params(), models.census.multiply_adds(model))
+
+
+@pytest.mark.parametrize("name", [
+    "gpt", "llama", "bert", "bert_tagger", "t5",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt2", "gpt2_medium", "bert_base", "bert_large",
+                                                               "t5_base"))])
+def test_the_closed_form_is_the_size_of_the_papers_models(name):
+    builder = models.builder(name)
+    size = builder.sized(builder.at, {})
+    with keras.StatelessScope(initialize_variables=False):
+        model = builder.build(builder.at, {})
+        assert (size.parameters, size.multiply_adds) == (model.count_params(), models.census.multiply_adds(model))
+
+
+def test_gpt3_computes_what_its_paper_says():
+    """Table D.1: 3.14e23 operations for 300 G tokens, six for each parameter that multiplies."""
+    builder = models.builder("gpt3")
+    size = builder.sized(builder.at, {})
+    attention = 96 * 2 * 2048**2 * 12_288
+    assert 6 * 300e9 * (size.multiply_adds - attention) / 2048 == pytest.approx(3.14e23, rel=0.005)
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES[:5], ids=IDS[:5])
+def test_a_language_model_sees_no_token_before_its_time(name, settings):
+    model, tokens = built(name, **settings), tokens_of_texts()
+    before = logits(model, tokens)
+    assert before.shape == (4, 10, 50)
+    changed = tokens.copy()
+    changed[:, 6] = (changed[:, 6] + 5) % 50
+    after = logits(model, changed)
+    np.testing.assert_allclose(after[:, :6], before[:, :6], atol=1e-5)
+    assert (np.abs(after[:, 6:] - before[:, 6:]).max(axis=(1, 2)) > 1e-3).all()
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES[5:8], ids=IDS[5:8])
+def test_padding_says_nothing_to_a_bert(name, settings):
+    """What the vector of the padding is changes nothing where there are tokens."""
+    model, tokens = built(name, **settings), tokens_of_texts()
+    before = logits(model, tokens)
+    table = model.get_layer("embedding").embeddings
+    table.assign(np.concatenate([np.asarray(table)[:1] + 1, np.asarray(table)[1:]]))
+    after = logits(model, tokens)
+    there = tokens != 0 if name == "bert_tagger" else np.full(4, True)
+    np.testing.assert_allclose(after[there], before[there], atol=1e-4)
+    assert np.isfinite(logits(model, np.zeros((1, 10), "int32"))).all()
+
+
+@pytest.mark.parametrize(("name", "settings"), [CASES[0], CASES[3], CASES[6], CASES[10]],
+                         ids=["gpt", "llama", "bert", "t5"])
+def test_the_bridge_keeps_a_transformer(name, settings):
+    model, tokens = built(name, **settings), tokens_of_texts()
+    expected = logits(model, tokens)
+    there = bridge.to_tf_keras(model)
+    np.testing.assert_allclose(logits(there, tokens), expected, atol=1e-5)
+    np.testing.assert_allclose(logits(bridge.to_keras(there), tokens), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "settings"), [CASES[0], CASES[3], CASES[6]], ids=["gpt", "llama", "bert"])
+def test_files_answer_as_the_model_does(name, settings, tmp_path):
+    model, tokens = built(name, **settings), tokens_of_texts()
+    expected = logits(model, tokens)
+    model.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(logits(keras.models.load_model(tmp_path / "m.keras"), tokens), expected)
+    signature = Signature(inputs=(Tensor(name="tokens", dtype="int32", shape=(10,), role="tokens"),),
+                          outputs=(Tensor(name="logits", dtype="float32", shape=expected.shape[1:], role="logits"),))
+    convert.float_graph(model, lambda model: [graph.function(model, signature)], tmp_path / "graph")
+    (tmp_path / "m.tflite").write_bytes(convert.convert(tmp_path / "graph", "float32"))
+    answers = open_predictor(tmp_path / "m.tflite").predict({"tokens": tokens})["logits"]
+    np.testing.assert_allclose(answers, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "settings", "reason"), [
+    ("gpt", {"units": 10, "heads": 4}, "gpt: 10 units do not divide among 4 heads; give a multiple of 4"),
+    ("bert", {"units": 10, "heads": 4}, "bert: 10 units do not divide among 4 heads"),
+    ("llama", {"heads": 4, "groups": 3}, "llama: 4 heads do not divide among 3 groups; give a divisor of 4"),
+    ("llama", {"units": 12, "heads": 4}, "heads of 3 units have no halves to rotate; give an even number"),
+    ("llama", {"groups": 0}, "model llama: groups"), ("gpt2", {"units": 10}, "model gpt2: units: Extra inputs"),
+    ("t5", {"units": 10, "heads": 4}, "t5: 10 units do not divide among 4 heads"),
+    ("t5", {"shared": True}, "what is read has 50 tokens and what is written 40; they share vectors only where"),
+    ("bert", {"pooling": "last"}, "model bert: pooling")])
+def test_what_does_not_fit_is_refused(name, settings, reason):
+    with pytest.raises(ValueError, match=reason):
+        models.build(name, **{**dimensions_of(name), **({"target_vocabulary": 40} if name == "t5" else {})}, **settings)
+
+
+def test_a_transformer_has_no_recurrent_steps():
+    assert stepping(built("gpt")) is None and stepping(built("llama", tied=False)) is None
+
+
+def test_a_translator_sees_no_token_before_its_time_nor_what_stands_behind_a_text():
+    model, tokens = built("t5"), tokens_of_texts()
+    previous = np.random.default_rng(3).integers(1, 50, (4, 6)).astype("int32")
+
+    def asked(previous):
+        return np.asarray(model({"tokens": tokens, "previous": previous})["logits"])
+
+    before, changed = asked(previous), previous.copy()
+    changed[:, 3] = (changed[:, 3] + 5) % 50
+    after = asked(changed)
+    np.testing.assert_allclose(after[:, :3], before[:, :3], atol=1e-5)
+    assert (np.abs(after[:, 3:] - before[:, 3:]).max(axis=(1, 2)) > 1e-3).all()
+    table = model.get_layer("embedding").embeddings
+    table.assign(np.concatenate([np.asarray(table)[:1] + 1, np.asarray(table)[1:]]))
+    np.testing.assert_allclose(asked(previous), before, atol=1e-4)
+
+
+@pytest.mark.parametrize(("settings", "library"), [
+    *((settings, "keras") for name, settings in CASES if name == "t5"), (CASES[9][1], "tf_keras")])
+def test_a_translator_says_the_same_step_by_step(settings, library):
+    model, tokens = built("t5", **settings), tokens_of_texts()
+    previous = tokens[:, ::-1][:, 4:]
+    whole = logits(model, tokens)
+    two = parts(model if library == "keras" else bridge.to_tf_keras(model))
+    encoded = two.encode(tokens)
+    states = {name: encoded.pop(name) for name in two.states}
+    assert set(handed_on({"depth": 2}, 10)) == set(encoded) - {"there"} == set(two.sizes) - set(two.states)
+    for place in range(6):
+        answer = two.step(previous[:, place], **encoded, **states)
+        states = {name: answer[name] for name in two.states}
+        assert {name: tuple(state.shape[1:]) for name, state in states.items()} == {
+            name: two.sizes[name] for name in two.states}
+        np.testing.assert_allclose(answer["logits"], whole[:, place], atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES[:5], ids=IDS[:5])
+def test_a_decoder_says_the_same_step_by_step_with_what_it_keeps(name, settings):
+    """With learned and rotary positions, and with grouped queries, whose keys are kept once for a group."""
+    model, tokens = built(name, **settings), tokens_of_texts()
+    stack = CachedStack(model, "block", 10)
+    groups = settings.get("groups", 4)
+    assert stack.sizes["key_1"] == stack.sizes["value_0"] == (10, 4 * groups)
+    table, expected = np.asarray(model.get_layer("embedding").embeddings), logits(model, tokens)
+    places = model.get_layer("positions").get_weights()[0] if name == "gpt" else np.zeros((10, 16))
+    states = stack.begin(4)
+    for place in range(10):
+        vectors = (table[tokens[:, place]] + places[place]).astype("float32")
+        y, states = stack.step(vectors[:, None], states)
+        head = model.get_layer("embedding").embeddings.numpy().T if "logits" not in stack.layers else (
+            model.get_layer("logits").get_weights()[0])
+        np.testing.assert_allclose(y[:, 0] @ head, expected[:, place], atol=2e-5)
