@@ -16,17 +16,19 @@ from tests.pipelines.tasks.small_data import WORD, data_of
 TEXTS = [b"17", b"", b" ", b"2048", "ゾ".encode(), b"9 9 9", b"\xff\xfe", b"12 " * 3_400_000]
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+@pytest.fixture(scope="module", params=[("seq2seq", {"embedding": 8, "units": 10, "dropout": 0.0}),
+                                       ("t5", {"depth": 1, "units": 8, "heads": 2, "dropout": 0.0})],
+                ids=["seq2seq", "t5"])
+def exported(tmp_path_factory, request):
     """Return data, and a SavedModel of a network with large random weights, whose answers vary: its folder, and it."""
     folder = tmp_path_factory.mktemp("translator")
     (folder / "pairs.tsv").write_text("".join(f"{number} {number // 7}\té{number:b} {number:o}\n"
                                               for number in range(60)))
     cut = {"tokenizer": WORD, "length": 14}
-    task = Translation()
+    task, (builder, settings) = Translation(), request.param
     data = data_of(task, source={"parallel_text": str(folder / "pairs.tsv")}, tokens=cut, previous=cut)
     keras.utils.set_random_seed(2)
-    model = models.build("seq2seq", **task.dimensions(data.index), embedding=8, units=10, dropout=0.0)
+    model = models.build(builder, **task.dimensions(data.index), **settings)
     model.set_weights([4 * weight for weight in model.get_weights()])
     assert [one.signature.name for one in task.functions(model, data, "device")] == ["serving_default", "decode_step"]
     saved_model.export(model, folder / "served" / "1", task.functions(model, data, "server"))
