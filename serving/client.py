@@ -38,6 +38,8 @@ from serving import tensors
 from serving.errors import HTTP, ServingError, of_grpc
 from serving.servable import DEFAULT
 
+#: Numbers in one request, at most: written in JSON they stay below the 64 MiB that a server here reads.
+MOST_NUMBERS = 2_000_000
 #: What one may ask of each: how often it is tried, and the first and longest pause between, in seconds.
 TRIES, FIRST_PAUSE, LONGEST_PAUSE = 5, 0.1, 2.0
 _RETRY = {"methodConfig": [{"name": [{}], "retryPolicy": {
@@ -145,8 +147,11 @@ class _Client:
         return {name: _signature(name, self.definitions[name]) for name in names}
 
     def predict(self, inputs: Mapping[str, np.ndarray], signature: str = DEFAULT) -> dict[str, np.ndarray]:
-        """Return outputs by name for a batch of inputs by name, in calls of `batch` examples. Raises ServingError."""
-        examples, most = len(next(iter(inputs.values()))), self.access.batch
+        """Return outputs by name for a batch of inputs by name, in calls of `batch` examples, or fewer where those
+        would be more than `MOST_NUMBERS`. Raises ServingError."""
+        examples = len(next(iter(inputs.values())))
+        numbers = sum(value.size for value in inputs.values()) // max(examples, 1)
+        most = min(self.access.batch, max(1, MOST_NUMBERS // max(numbers, 1)))
         parts = [self.ask({name: value[start:start + most] for name, value in inputs.items()}, signature=signature)
                  for start in range(0, max(examples, 1), most)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -7,8 +7,7 @@ from typing import Any
 from etils import epy
 
 from export.conversion.calibration import Calibration, one_by_one
-from export.tflite import file as tflite_file
-from export.tflite import lstm
+from export.tflite import gates, lstm
 from export.tflite.trace import Trace
 
 with epy.lazy_imports():
@@ -51,7 +50,7 @@ def _widen(result: dict[int, float], trace: Trace, operators: list[Any], sequenc
         for one in sequences:
             by_length.setdefault(len(one[number]), []).append(one[number])
         for given in by_length.values():
-            result[output] = max(result[output], largest_cell(np.stack(given), *_weights(trace, operator)))
+            result[output] = max(result[output], largest_cell(np.stack(given), *gates.weights(trace, operator)))
 
 
 def largest_cell(sequences: np.ndarray, kernels: np.ndarray, recurrent: np.ndarray, biases: np.ndarray) -> float:
@@ -66,20 +65,9 @@ def largest_cell(sequences: np.ndarray, kernels: np.ndarray, recurrent: np.ndarr
     hidden = np.zeros((len(sequences), biases.shape[1]), np.float32)
     cell, largest = np.zeros_like(hidden), 0.0
     for step in sequences.transpose(1, 0, 2):
-        gates = np.einsum("bf,guf->gbu", step, kernels) + np.einsum("bh,guh->gbu", hidden, recurrent) + biases[:, None]
-        comes, stays, goes = (1 / (1 + np.exp(-np.clip(gates[number], -30, 30))) for number in (0, 1, 3))
-        cell = stays * cell + comes * np.tanh(gates[2])
+        sums = np.einsum("bf,guf->gbu", step, kernels) + np.einsum("bh,guh->gbu", hidden, recurrent) + biases[:, None]
+        comes, stays, goes = (1 / (1 + np.exp(-np.clip(sums[number], -30, 30))) for number in (0, 1, 3))
+        cell = stays * cell + comes * np.tanh(sums[2])
         hidden = goes * np.tanh(cell)
         largest = max(largest, float(np.abs(cell).max()))
     return largest
-
-
-def _weights(trace: Trace, operator: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return an operator's constants, gate by gate; zeros where there are none, or they were taken for a state."""
-    values = [tflite_file.constant(trace.model, trace.tensors[int(number)]) if number >= 0 else None
-              for number in operator.inputs]
-    shapes = [tflite_file.shape(trace.tensors[int(number)]) for number in operator.inputs]
-    filled = [np.zeros(shape, np.float32) if value is None else value
-              for value, shape in zip(values, shapes, strict=True)]
-    first, second, bias = lstm.KERNELS.start, lstm.RECURRENT.start, lstm.BIASES.start
-    return np.stack(filled[first:first + 4]), np.stack(filled[second:second + 4]), np.stack(filled[bias:bias + 4])

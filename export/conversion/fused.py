@@ -23,8 +23,8 @@ MARK = b"api_implements"
 def fused(model: keras.Model) -> keras.Model:
     """Return the same model in which each LSTM becomes one operator; itself where it has none that can.
 
-    Layers without a bias, RNNs of LSTM cells, both directions, recurrent dropout and masks are no hindrance. A mask
-    must be that of padding at the end; what Keras answers in masked steps, they answer too.
+    Layers without a bias, RNNs of LSTM cells, both directions, recurrent dropout and masks are no hindrance. What Keras
+    answers in masked steps, they answer too.
     """
     if not is_graph(model):
         return model
@@ -62,7 +62,7 @@ def hindrance(layer: Any, model: keras.Model) -> str:
                 return f"it computes in {cell.compute_dtype}"
         if one.stateful:
             return "it keeps its state from one call to the next (stateful)"
-    if any(_has_initial_state(node) for node in layer._inbound_nodes):
+    if has_initial_state(layer):
         return "it is given an initial state"
     if _cell_state_is_used(layer, model):
         return "its cell state is used"
@@ -78,14 +78,17 @@ def loops(model: keras.Model) -> list[str]:
     return [f"{layer.name} ({type(layer).__name__}): {reason}" for layer, reason in reasons.values() if reason]
 
 
+def has_initial_state(layer: Any) -> bool:
+    """Return whether a recurrent layer is given the state that it begins with, anywhere that it is used."""
+    for node in layer._inbound_nodes:
+        states = [node.arguments.kwargs.get("initial_state"), *node.arguments.args[1:2]]
+        if any(state is not None for state in states):
+            return True
+    return False
+
+
 def _cells(layer: Any) -> list[Any]:
     return list(getattr(layer.cell, "cells", [layer.cell]))
-
-
-def _has_initial_state(node: Any) -> bool:
-    arguments = node.arguments
-    given = [arguments.kwargs.get("initial_state"), *arguments.args[1:2]]
-    return any(state is not None for state in given)
 
 
 def _cell_state_is_used(layer: Any, model: keras.Model) -> bool:
@@ -149,10 +152,9 @@ def _replacement(layer: Any) -> Any:
 def _computed(layer: Any, inputs: Any, mask: Any) -> Any:
     """Return what a layer makes of a sequence, (batch, time, features), under a mask, (batch, time), if there is
     one."""
-    length = None if mask is None else _length(mask)
     if not isinstance(layer, keras.layers.Bidirectional):
-        return _one_way(layer, inputs, length)
-    ways = [_one_way(one, inputs, length) for one in (layer.forward_layer, layer.backward_layer)]
+        return _one_way(layer, inputs, mask)
+    ways = [_one_way(one, inputs, mask) for one in (layer.forward_layer, layer.backward_layer)]
     states: list[Any] = []
     if layer.return_state:
         states = [*ways[0][1:], *ways[1][1:]]
@@ -174,15 +176,24 @@ def _merged(ways: list[Any], mode: str | None) -> Any:
     return total / 2 if mode == "ave" else total
 
 
-def _one_way(layer: Any, inputs: Any, length: Any) -> Any:
-    x = _reversed(inputs, length) if layer.go_backwards else inputs
+def _one_way(layer: Any, inputs: Any, mask: Any) -> Any:
+    """Return what one direction makes of a sequence. The steps that a mask leaves go through the operator side by
+    side, and its answers back to where they belong."""
+    there = None if mask is None else tf.cast(mask, tf.int32)
+    x = inputs
+    if layer.go_backwards:
+        x = tf.reverse(x, [1])
+        there = None if there is None else tf.reverse(there, [1])
+    count = None if there is None else tf.cumsum(there, axis=1)
+    if count is not None:
+        x = _picked(_with_a_step_of_zeros(x), _positions(count))
     hidden = []
     for cell in _cells(layer):
         x = _steps(x, cell)
-        hidden.append(_last(x, length))
+        hidden.append(_last(x, count))
     output = hidden[-1]
     if layer.return_sequences:
-        output = x if length is None else _as_under_a_mask(x, length, layer)
+        output = x if count is None else _as_under_a_mask(x, there, count, layer.zero_output_for_mask)
     if not layer.return_state:
         return output
     return [output, *(state for one in hidden for state in (one, one))]  # nothing sees the second
@@ -202,38 +213,29 @@ def _steps(inputs: Any, cell: Any) -> Any:
     return outputs
 
 
-def _length(mask: Any) -> Any:
-    """Return how many steps stand before the padding, (batch,)."""
-    steps = tf.range(1, _time(mask) + 1)
-    return tf.reduce_max(tf.cast(mask, tf.int32) * steps, axis=1)
+def _positions(count: Any) -> Any:
+    """Return where the first, second … unmasked step stands, (batch, time), of how many there are up to each step,
+    (batch, time); the number of steps where there are no more."""
+    steps = tf.range(_time(count))
+    return tf.reduce_sum(tf.cast(count[:, None, :] <= steps[None, :, None], tf.int32), axis=2)
 
 
-def _reversed(inputs: Any, length: Any) -> Any:
-    if length is None:
-        return tf.reverse(inputs, [1])
-    steps, last = tf.range(_time(inputs)), length[:, None] - 1
-    return _picked(inputs, tf.where(steps <= last, last - steps, steps))
-
-
-def _last(x: Any, length: Any) -> Any:
-    """Return the last step before the padding, (batch, units); zeros where all is padding."""
-    if length is None:
+def _last(x: Any, count: Any) -> Any:
+    """Return the last step that was not masked, (batch, units); zeros where all are."""
+    if count is None:
         return x[:, -1]
-    return _picked(_with_a_step_of_zeros(x), tf.where(length > 0, length - 1, _time(x)))
+    return _picked(_with_a_step_of_zeros(x), _or_zeros(count[:, -1], x))
 
 
-def _as_under_a_mask(x: Any, length: Any, layer: Any) -> Any:
-    """Return steps as Keras gives them under a mask: it repeats the last one in steps that are masked, and begins with
-    zeros."""
-    time = _time(x)
-    steps, length = tf.range(time), length[:, None]
-    if layer.go_backwards:
-        first = time - length
-        index = tf.where(steps < first, time, steps - first)
-    else:
-        repeated = tf.where((length > 0) & (not layer.zero_output_for_mask), length - 1, time)
-        index = tf.where(steps < length, steps, repeated)
-    return _picked(_with_a_step_of_zeros(x), index)
+def _as_under_a_mask(x: Any, there: Any, count: Any, zeros: bool) -> Any:
+    """Return steps as Keras gives them under a mask: in steps that are masked, the last one before them, or zeros where
+    there is none, or where zeros are asked for."""
+    return _picked(_with_a_step_of_zeros(x), _or_zeros(count * there if zeros else count, x))
+
+
+def _or_zeros(number: Any, x: Any) -> Any:
+    """Return the position of a step by its number, which counts from 1; that of the step of zeros for 0."""
+    return tf.where(number > 0, number - 1, _time(x))
 
 
 def _with_a_step_of_zeros(x: Any) -> Any:

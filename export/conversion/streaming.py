@@ -8,6 +8,7 @@ from typing import Any
 
 from etils import epy
 
+from export.conversion.fused import has_initial_state
 from export.keras_models.bridge import keras_graph
 from export.keras_models.graph import input_names, output_names
 from export.keras_models.rebuild import is_graph, replayed
@@ -164,7 +165,7 @@ def _recurrent(layer: Any, remembered: Callable[[Sequence[int]], tuple[str, Any]
     """Return the function that computes a recurrent layer over some steps, cell by cell."""
     if layer.go_backwards:
         raise StreamingError(f"{_called(layer)} goes through the sequence backwards, which is not there yet")
-    if layer.stateful or layer.return_state or _has_initial_state(layer):
+    if layer.stateful or layer.return_state or has_initial_state(layer):
         raise StreamingError(f"{_called(layer)} is given or gives its state, which a model that streams does itself")
     if any(node.arguments.kwargs.get("mask") is not None for node in layer._inbound_nodes):
         raise StreamingError(f"{_called(layer)} has a mask; a model that streams is asked the steps that there are")
@@ -218,11 +219,6 @@ def _stepped(cell: Any, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
 
     output, *new = Step()([x, *states])
     return output, new
-
-
-def _has_initial_state(layer: Any) -> bool:
-    return any(node.arguments.kwargs.get("initial_state") is not None or any(
-        argument is not None for argument in node.arguments.args[1:2]) for node in layer._inbound_nodes)
 
 
 def _causal(layer: Any, remembered: Callable[[Sequence[int]], tuple[str, Any]], nexts: dict[str, Any]) -> Any:

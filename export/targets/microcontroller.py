@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from export.tflite import file as tflite_file
 
@@ -74,7 +74,7 @@ def arena_bytes(content: bytes) -> int:
         try:
             micro.Interpreter.from_bytes(content, arena_size=LARGEST_ARENA).print_allocations()
         except Exception as error:
-            raise ValueError(f"TensorFlow Lite Micro cannot run it: {' '.join(str(error).split())[:200]}") from error
+            raise ValueError(f"TensorFlow Lite Micro cannot run it: {_reason(file) or error}") from error
         finally:
             for stream, own in zip((1, 2), kept, strict=True):
                 os.dup2(own, stream)
@@ -87,6 +87,13 @@ def arena_bytes(content: bytes) -> int:
     while not _fits(micro, content, arena):  # planning takes a little more than what is recorded in the end
         arena += ROUND_UP
     return arena
+
+
+def _reason(file: IO[bytes]) -> str:
+    """Return the first line that TensorFlow Lite Micro wrote, which names the operator that it has not."""
+    file.seek(0)
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[0].strip()[:200] if lines else ""
 
 
 def _fits(micro: Any, content: bytes, arena: int) -> bool:

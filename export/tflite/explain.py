@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from export.signature import Arrays
 from export.tflite import file as tflite_file
+from export.tflite import gates, lstm
 from export.tflite.trace import Step, Trace, pairs
 
 with epy.lazy_imports():
@@ -16,6 +17,8 @@ with epy.lazy_imports():
 
 #: Decibels that stand for no error at all.
 PERFECT = 120.0
+#: Share of an LSTM's gates that are cut off, above which that is worth a word.
+CUT = 0.001
 #: rms error over scale that rounding alone makes: 1 / sqrt(12).
 ROUNDING = 1 / math.sqrt(12)
 
@@ -36,6 +39,8 @@ class LayerError(BaseModel):
         crest: largest float value over their root mean square; where it is large, few values use most of the range.
         weight_spread: largest over median of the ranges of its weights by output channel, where one scale serves all
             channels; else 1.
+        cut: of an LSTM, the share of what its inputs give its gates that lies beyond -8 to 8. The integer kernel cuts
+            that off before it adds what the gates have of the state.
     """
 
     number: int
@@ -48,6 +53,7 @@ class LayerError(BaseModel):
     saturated: float
     crest: float
     weight_spread: float
+    cut: float = 0.0
 
 
 class LayerErrors(BaseModel):
@@ -68,8 +74,11 @@ def layer_errors(content: bytes, reference: bytes, inputs: Arrays) -> list[Layer
         ValueError: the files are not of one model, or cannot be run.
     """
     exact, rounded = Trace(reference), Trace(content)
-    matched = [(one, other) for one, other in pairs(exact, rounded) if rounded.is_quantized(other.output)]
-    integers = sum(rounded.is_quantized(step.output) for step in rounded.steps)
+    memory = {int(operator.inputs[state]) for _, operator in lstm.operators(rounded.model)
+              for state in (lstm.HIDDEN, lstm.CELL)}  # what is written into it before is not what stands in it behind
+    matched = [(one, other) for one, other in pairs(exact, rounded)
+               if rounded.is_quantized(other.output) and other.output not in memory]
+    integers = sum(rounded.is_quantized(step.output) and step.output not in memory for step in rounded.steps)
     if len(matched) * 2 < integers:
         raise ValueError("the two files do not seem to be of one model: "
                          f"only {len(matched)} of {integers} operators correspond")
@@ -85,13 +94,14 @@ def layer_errors(content: bytes, reference: bytes, inputs: Arrays) -> list[Layer
             shape=one.shape, sqnr=total.sqnr, added=round(max(0.0, total.noise_to_signal - before), 8),
             error_over_scale=round(total.rms_error / rounded.scale(other.output), 4),
             saturated=round(total.saturated / total.count, 6), crest=round(total.crest, 2),
-            weight_spread=_weight_spread(rounded, other)))
+            weight_spread=_weight_spread(rounded, other), cut=round(total.cut, 6)))
     return errors
 
 
 def _summed(exact: Trace, rounded: Trace, matched: Sequence[tuple[Step, Step]], inputs: Arrays) -> dict[int, _Sums]:
     """Run every example through both files; return the sums of each pair of operators by the first one's number."""
     sums = {one.number: _Sums() for one, _ in matched}
+    lstms = {int(operator.outputs[0]): operator for _, operator in lstm.operators(exact.model)}
     for position in range(len(next(iter(inputs.values())))):
         example = {name: values[position:position + 1] for name, values in inputs.items()}
         exact.run(example)
@@ -99,6 +109,8 @@ def _summed(exact: Trace, rounded: Trace, matched: Sequence[tuple[Step, Step]], 
         for one, other in matched:
             sums[one.number].add(exact.real(one.output), rounded.real(other.output), rounded.stored(other.output),
                                  rounded.scale(other.output))
+            if one.operator == lstm.KIND:
+                sums[one.number].cuts.append(gates.cut_off(exact, lstms[one.output]))
     return sums
 
 
@@ -110,6 +122,9 @@ def worst(errors: Sequence[LayerError], count: int = 3) -> list[LayerError]:
 def advice(one: LayerError) -> str:
     """Return what to try for an operator that adds much noise, in words of a recipe."""
     where = f"operator {one.number}, {one.name} ({one.operator})"
+    if one.cut > CUT:
+        return (f"{where}: {one.cut:.1%} of what its inputs give its gates is beyond 8, where the integer kernel cuts "
+                "it off before it adds the state's share. Train with smaller weights: optimizer: {adamw: 0.1}")
     if one.saturated > 0.01:
         return (f"{where}: {one.saturated:.1%} of its values are cut off at the end of its range. Calibrate with more "
                 "examples, or such as it sees later: calibration: {examples: 1000, balanced: true}")
@@ -146,6 +161,7 @@ class _Sums:
         self.signal = self.noise = self.saturated = 0.0
         self.count = 0
         self.largest = 0.0
+        self.cuts: list[float] = []
 
     def add(self, exact: np.ndarray, rounded: np.ndarray, stored: np.ndarray, scale: float) -> None:
         limits, error = np.iinfo(stored.dtype), exact.astype(np.float64) - rounded
@@ -163,6 +179,10 @@ class _Sums:
     @property
     def sqnr(self) -> float:
         return round(min(PERFECT, -10 * math.log10(max(self.noise_to_signal, 1e-12))), 2)
+
+    @property
+    def cut(self) -> float:
+        return sum(self.cuts) / max(len(self.cuts), 1)
 
     @property
     def rms_error(self) -> float:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -184,8 +185,8 @@ class Upload:
         for event in events:
             moment = int(event["time"] * 1000)
             if event["event"] == "metrics":
-                metrics += [entities.Metric(name, value, moment, event["step"]) for name,
-                            value in event["values"].items()]
+                metrics += [entities.Metric(named(name), value, moment, event["step"])
+                            for name, value in event["values"].items()]
             elif event["event"] == "parameters":
                 self._parameters(sent["run"], event["values"])
             elif event["event"] == "dataset":
@@ -232,7 +233,8 @@ class Upload:
             metrics[f"gate.{gate.name}"] = float(gate.passed)
             self.client.set_tag(parent, f"gate.{gate.name}", str(gate))
         self.client.log_batch(parent,
-                              metrics=[entities.Metric(name, float(value), now, 0) for name, value in metrics.items()])
+                              metrics=[entities.Metric(named(name), float(value), now, 0)
+                                       for name, value in metrics.items()])
 
     def _register(self) -> None:
         """Register the model that passed its gates, with its bundle as the source, as the champion."""
@@ -253,6 +255,11 @@ class Upload:
 
     def _save(self) -> None:
         runs.write_whole(self.run.folder / STATE, json.dumps(self.state, indent=1))
+
+
+def named(metric: str) -> str:
+    """Return a metric's name as MLflow takes it: one of a text's parts, for instance, may hold any character."""
+    return re.sub(r"[^\w.\- :/]", "_", metric)
 
 
 def environment() -> str:

@@ -168,3 +168,11 @@ def test_a_client_of_one_signature_asks_that_one(client_of):
 def test_an_example_of_a_signature_can_be_asked(client_of):
     with client_of() as client:
         assert client.predict(client.signatures["serving_default"].example(3))["y"].shape == (3, 2)
+
+
+def test_large_examples_are_asked_in_smaller_calls(moody, monkeypatch):
+    address, _, calls = moody
+    monkeypatch.setattr("serving.client.MOST_NUMBERS", 5)
+    with GrpcClient(address, "m") as client:
+        answers = client.predict({"x": np.zeros((5, 2), "float32")})
+    assert len(calls) == 3 and answers["y"].shape == (3, 1), "two examples of two numbers a call; the toy answers one"

@@ -1,4 +1,6 @@
 """Masked sequences through LSTMs that are one operator: equal to Keras at every length."""
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from export.conversion import convert
 from export.keras_models import graph
 from export.predictors import LiteRTPredictor
+from export.targets import microcontroller
 from export.tflite import file as tflite_file
 from models.recurrent import recurrent
 from pipelines.tools.inspect_model import functions_of
@@ -53,6 +56,18 @@ def test_masked_sequences_of_every_length(tmp_path, layers):
     np.testing.assert_allclose(answers(predictor, given), of_keras(model, given), atol=2e-6)
 
 
+@pytest.mark.parametrize("layers", masked_models()[2:6])
+def test_steps_are_masked_wherever_they_stand(tmp_path, layers):
+    """In front, as `keras.utils.pad_sequences` pads, in the midst, and on both sides."""
+    steps = 5
+    model = functional(layers(), steps)
+    masks = np.array(list(itertools.product([0, 1], repeat=steps)))
+    given = np.where(masks[..., None], SEQUENCES[:len(masks), :steps], 0).astype("float32")
+    predictor = converted(model, tmp_path)
+    assert lstms(predictor) >= 1
+    np.testing.assert_allclose(answers(predictor, given), of_keras(model, given), atol=2e-6)
+
+
 def test_masked_tokens_in_integers(tmp_path):
     keras.utils.set_random_seed(3)
     tokens = keras.Input((STEPS,), dtype="int32", name="x")
@@ -61,6 +76,7 @@ def test_masked_tokens_in_integers(tmp_path):
     model = keras.Model(tokens, {"y": L.Dense(3)(L.Bidirectional(L.LSTM(10))(x))})
     lengths = RNG.integers(1, STEPS + 1, 60)
     given = np.where(np.arange(STEPS) < lengths[:, None], RNG.integers(1, 30, (60, STEPS)), 0).astype("int32")
+    given[::2] = given[::2, ::-1]  # padded in front
     expected = of_keras(model, given)
     predictor = converted(model, tmp_path, "int8", given[:40])
     assert lstms(predictor) == 4 and tflite_file.float_tensors(predictor.path.read_bytes()) == []
@@ -104,3 +120,10 @@ def test_no_mask_comes_behind_the_last_step(tmp_path):
     predictor = converted(model, tmp_path)
     assert lstms(predictor) == 1
     np.testing.assert_allclose(answers(predictor, given), of_keras(model, given), atol=1e-6)
+
+
+def test_a_microcontroller_names_the_operator_that_it_has_not(tmp_path):
+    pytest.importorskip("tflite_micro")
+    predictor = converted(functional([L.Masking(0.0), L.LSTM(5)], 6), tmp_path)
+    with pytest.raises(ValueError, match=r"cannot run it: .* 'REDUCE_ANY'"):
+        microcontroller.arena_bytes(predictor.path.read_bytes())
