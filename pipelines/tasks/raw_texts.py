@@ -1,14 +1,25 @@
 """The texts of a split as the source has them, for what reads words and not tokens."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from pipelines.ingest.index import Part
+from etils import epy
+
+from pipelines.ingest.index import Index, Part
+from pipelines.ingest.sources.source import Source
 from pipelines.ingest.tracing import as_written
+
+with epy.lazy_imports():
+    import numpy as np
+    import tensorflow as tf
 
 if TYPE_CHECKING:
     from pipelines.ingest.data import Data
+
+#: Texts whose tokens are made at once.
+BATCH = 256
 
 
 def texts(data: Data, part: Part, name: str) -> Iterator[str]:
@@ -17,8 +28,57 @@ def texts(data: Data, part: Part, name: str) -> Iterator[str]:
     Args:
         name: of the feature that is made of them.
     """
-    split, field = data.index.splits[part], data.features[name].field_name(name)
-    source = data.section.source
+    return _of_source(data.section.source, data.index, part, data.features[name].field_name(name))
+
+
+class Originals:
+    """The held-out texts that tokens were made of, as they are asked for: a split in its fixed order, from its first
+    text. Of others that have the same tokens, the first.
+
+    Args:
+        source, index: where the texts are, and in which order.
+        field: what the source calls them.
+        tokens: from a text, a string, to its tokens, int32 (length,).
+    """
+
+    def __init__(self, source: Source, index: Index, field: str, tokens: Callable[[tf.Tensor], tf.Tensor]):
+        self.source, self.index, self.field, self.tokens = source, index, field, tokens
+        self.asked = 0
+
+    def of(self, tokens: np.ndarray) -> str | None:
+        """Return the text that has these tokens, int32 (length,); None where none of the source has."""
+        row = np.asarray(tokens, np.int32).tobytes()
+        self._in_order = [own for own in self._in_order
+                          if self.asked < len(own) and own[self.asked][0] == row]
+        if self._in_order:
+            text: str | None = self._in_order[0][self.asked][1]
+        else:
+            text = next((text for own in self._splits for known, text in own if known == row), None)
+        self.asked += 1
+        return text
+
+    @functools.cached_property
+    def _splits(self) -> list[list[tuple[bytes, str]]]:
+        """Return the tokens and the text of each example of the test split, and of the validation split."""
+        parts: tuple[Part, ...] = ("test", "validation")
+        return [self._read(part) for part in parts if part in self.index.splits]
+
+    @functools.cached_property
+    def _in_order(self) -> list[list[tuple[bytes, str]]]:
+        """Return the splits that have been asked from their first text on."""
+        return self._splits
+
+    def _read(self, part: Part) -> list[tuple[bytes, str]]:
+        own = list(_of_source(self.source, self.index, part, self.field))
+        if not own:
+            return []
+        dataset = tf.data.Dataset.from_tensor_slices([text.encode() for text in own])
+        rows = (row for batch in dataset.map(self.tokens).batch(BATCH).as_numpy_iterator() for row in batch)
+        return [(row.tobytes(), text) for row, text in zip(rows, own, strict=True)]
+
+
+def _of_source(source: Source, index: Index, part: Part, field: str) -> Iterator[str]:
+    split = index.splits[part]
     column = source.column(split.part, field, split.positions)
     values = (example[field] for example in as_written(source.examples)(split.part, split.positions).as_numpy_iterator()
               ) if column is None else column

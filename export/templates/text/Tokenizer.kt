@@ -17,7 +17,8 @@ class Tokenizer(private val said: Said) {
 
     private val most = said.length * said.charactersPerToken
     private val small = said.capitals.indices.associate { said.capitals[it] to said.small[it] }
-    private val numbers = said.vocabulary.withIndex().associate { (number, name) -> name to number }
+    private val numbers = said.vocabulary.withIndex().filter { (number, name) -> number > END || name !in SPECIAL }
+        .associate { (number, name) -> name to number }
     private val special = said.vocabulary.size - said.scores.size
     private val unknownScore = if (said.scores.isEmpty()) 0f else said.scores.min() - PENALTY
 
@@ -157,6 +158,9 @@ class Tokenizer(private val said: Said) {
         private const val UNKNOWN = 1
         private const val START = 2
         private const val END = 3
+
+        /** What these are called in the vocabulary; no text has them, whatever is written in it. */
+        private val SPECIAL = setOf("<PAD>", "<UNKNOWN>", "<START>", "<END>")
         private const val REPLACEMENT = 0xFFFD
         private const val MARK = 0x2581
 

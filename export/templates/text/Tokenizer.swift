@@ -15,6 +15,8 @@ public final class Tokenizer {
 
     private static let apart = 0, part = 1, alone = 2
     private static let padding = 0, unknown = 1, start = 2, end = 3
+    /// What these are called in the vocabulary; no text has them, whatever is written in it.
+    private static let specialNames: Set<String> = ["<PAD>", "<UNKNOWN>", "<START>", "<END>"]
     private static let replacement = 0xFFFD, mark = 0x2581
     /// The characters of words of the kind regex, which are MediaPipe's.
     private static let wordCharacters = Set(points("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz'"))
@@ -37,7 +39,8 @@ public final class Tokenizer {
         special = said.vocabulary.count - scores.count
         unknownScore = (scores.min() ?? 0) - Tokenizer.penalty
         small = Dictionary(uniqueKeysWithValues: zip(said.characters.capitals, said.characters.small))
-        numbers = Dictionary(said.vocabulary.enumerated().map { (Tokenizer.points($0.element), $0.offset) }, uniquingKeysWith: { first, _ in first })
+        let own = said.vocabulary.enumerated().filter { $0.offset > Tokenizer.end || !Tokenizer.specialNames.contains($0.element) }
+        numbers = Dictionary(own.map { (Tokenizer.points($0.element), $0.offset) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// Returns a text's tokens, filled up to the model's length.

@@ -20,6 +20,8 @@ FOLDER = Path(__file__).resolve().parents[2]
 #: What a character is to words: it stands between them, is part of one, or is a word alone.
 APART, PART, ALONE = 0, 1, 2
 PADDING, UNKNOWN, START, END = 0, 1, 2, 3
+#: What these are called in the vocabulary; no text has them, whatever is written in it.
+SPECIAL = ("<PAD>", "<UNKNOWN>", "<START>", "<END>")
 REPLACEMENT, MARK = 0xFFFD, 0x2581
 SPACES = " \t\n\v\f\r"
 #: The characters of words of the kind regex, which are MediaPipe's.
@@ -43,7 +45,8 @@ class Tokenizer:
         characters = said["characters"]
         self.starts, self.kinds = characters["starts"], characters["kinds"]
         self.small = dict(zip(characters["capitals"], characters["small"], strict=True))
-        self.numbers = {name: number for number, name in enumerate(said["vocabulary"])}
+        self.numbers = {name: number for number, name in enumerate(said["vocabulary"])
+                        if number > END or name not in SPECIAL}
         scores = said.get("scores", [])
         special = len(said["vocabulary"]) - len(scores)
         self.scores = {special + number: score for number, score in enumerate(scores)}

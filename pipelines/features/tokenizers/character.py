@@ -1,7 +1,6 @@
 """Characters."""
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +9,7 @@ from pydantic import Field as Setting
 
 from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers import code_points
-from pipelines.features.tokenizers.tokenizer import UNKNOWN, Tokenizer, together
+from pipelines.features.tokenizers.tokenizer import UNKNOWN, Tokenizer, most_frequent
 
 with epy.lazy_imports():
     import numpy as np
@@ -31,12 +30,8 @@ class Character(Tokenizer, name="character", shorthand="most"):
     lower: bool = False
 
     def learn(self, texts: Iterable[bytes], special: tuple[str, ...]) -> Learnt:
-        counts: collections.Counter[int] = collections.Counter()
-        for some in together(texts, b""):
-            counts.update(self._points(tf.constant(some), len(some)).numpy().tolist())
-        del counts[code_points.REPLACEMENT]
-        frequent = sorted((-count, point) for point, count in counts.items() if count >= self.min_count)
-        return Learnt(names=[*special, *(chr(point) for _, point in frequent[:self.most])])
+        return most_frequent(texts, b"", self._points, _known, most=self.most, min_count=self.min_count,
+                             special=special)
 
     def tokens(self, text: tf.Tensor, learnt: Learnt, most: int) -> tf.Tensor:
         points = self._points(text, most)
@@ -58,3 +53,8 @@ class Character(Tokenizer, name="character", shorthand="most"):
     def _points(self, text: tf.Tensor, most: int) -> tf.Tensor:
         points = code_points.of(text, most)
         return code_points.lowered(points) if self.lower else points
+
+
+def _known(point: int) -> str:
+    """Return a character, and nothing where it stands for bytes that are not UTF-8."""
+    return "" if point == code_points.REPLACEMENT else chr(point)

@@ -1,7 +1,8 @@
 """What a tokenizer is: how text is cut into tokens, and which number each has."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import collections
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from etils import epy
@@ -38,6 +39,31 @@ def together(texts: Iterable[bytes], between: bytes) -> Iterator[bytes]:
             some, size = [], 0
     if some:
         yield between.join(some)
+
+
+def most_frequent(texts: Iterable[bytes], between: bytes, cut: Callable[[tf.Tensor, int], tf.Tensor],
+                  name: Callable[[Any], str], *, most: int, min_count: int, special: tuple[str, ...]) -> Learnt:
+    """Return the vocabulary of the tokens that occur most often in texts, behind the special ones; of those that occur
+    as often the first of their code points come first. What is called as a special token is never learnt.
+
+    Args:
+        between: what stands between two texts that are cut at once, and makes no token.
+        cut: from a text, a string, and how many of its characters are looked at, to its tokens, (tokens,).
+        name: from a token, as NumPy has it, to its name; "" is left out.
+        most: tokens of the vocabulary without the special ones.
+        min_count: how often a token must occur.
+    """
+    counts: collections.Counter[Any] = collections.Counter()
+    for some in together(texts, between):
+        counts.update(cut(tf.constant(some), len(some)).numpy().tolist())
+    named = ((count, name(token)) for token, count in counts.items() if count >= min_count)
+    frequent = sorted((-count, word) for count, word in named if word and word not in (*SPECIAL, *ENDS))
+    return Learnt(names=[*special, *(word for _, word in frequent[:most])])
+
+
+def own_tokens(names: Sequence[str]) -> int:
+    """Return how many special tokens a vocabulary begins with: those that no text has, whatever is written in it."""
+    return next((number for number, name in enumerate(names) if name not in (*SPECIAL, *ENDS)), len(names))
 
 
 class Tokenizer(Entry):

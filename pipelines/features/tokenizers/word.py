@@ -1,7 +1,6 @@
 """Words."""
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +10,7 @@ from pydantic import Field as Setting
 from pipelines.features import words
 from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers import code_points
-from pipelines.features.tokenizers.tokenizer import UNKNOWN, Tokenizer, together
+from pipelines.features.tokenizers.tokenizer import UNKNOWN, Tokenizer, most_frequent, own_tokens
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -35,11 +34,8 @@ class Word(Tokenizer, name="word", shorthand="most"):
     lower: bool = True
 
     def learn(self, texts: Iterable[bytes], special: tuple[str, ...]) -> Learnt:
-        counts: collections.Counter[bytes] = collections.Counter()
-        for some in together(texts, b"\n"):
-            counts.update(self.words(tf.constant(some), len(some)).numpy().tolist())
-        frequent = sorted((-count, word.decode()) for word, count in counts.items() if count >= self.min_count)
-        return Learnt(names=[*special, *(word for _, word in frequent[:self.most] if word not in special)])
+        return most_frequent(texts, b"\n", self.words, bytes.decode, most=self.most, min_count=self.min_count,
+                             special=special)
 
     def words(self, text: tf.Tensor, most: int) -> tf.Tensor:
         """Return the words within a text's first characters, string (words,)."""
@@ -47,8 +43,9 @@ class Word(Tokenizer, name="word", shorthand="most"):
         return code_points.words(code_points.lowered(points) if self.lower else points)
 
     def tokens(self, text: tf.Tensor, learnt: Learnt, most: int) -> tf.Tensor:
-        position = words.positions(self.words(text, most * CHARACTERS)[:most], learnt.names)
-        return tf.where(position < 0, UNKNOWN, position)
+        special = own_tokens(learnt.names)
+        position = words.positions(self.words(text, most * CHARACTERS)[:most], learnt.names[special:])
+        return tf.where(position < 0, UNKNOWN, position + special)
 
     def described(self, learnt: Learnt) -> dict[str, Any]:
         return {"kind": "word", "lower": self.lower, "characters_per_token": CHARACTERS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 import lzma
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from etils import epy
@@ -13,7 +13,6 @@ from pipelines.features.tokenizers.tokenizer import PADDING
 from pipelines.ingest.index import Part
 from pipelines.tasks.evaluation import rounded
 from pipelines.tasks.language_model import ngram
-from pipelines.tasks.raw_texts import texts
 
 with epy.lazy_imports():
     import numpy as np
@@ -26,7 +25,7 @@ NAMES = (GZIP, XZ, FIVE_GRAM)
 ORDER = 5
 
 
-def measured(data: Data, name: str, target: str, characters: int, between: str) -> dict[str, dict[str, float]]:
+def measured(data: Data, target: str, text: Callable[[Part], str]) -> dict[str, dict[str, float]]:
     """Return the metrics of the baselines, by their names.
 
     Of programs: the bytes that the training text and the test text take together, at the highest level, less those of
@@ -34,17 +33,17 @@ def measured(data: Data, name: str, target: str, characters: int, between: str) 
     tokens, counted in the training text.
 
     Args:
-        name, target: of what is read, and of what follows.
-        characters: of the test text.
-        between: what stands behind each text.
+        target: of the tokens that follow.
+        text: of a part: what its tokens keep of it, so that all are asked for the same characters.
     """
-    learnt, asked = (_text(list(texts(data, part, name)), between) for part in ("train", "test"))
+    written = text("test")
+    learnt, asked = text("train").encode(), written.encode()
     tokens = {part: _tokens(data, target, part) for part in ("train", "test")}
     likely = ngram.probabilities(tokens["train"], tokens["test"], ORDER, len(data.index.names(target)))
     bits = {GZIP: _bits(learnt, asked, lambda text: zlib.compress(text, 9)),
             XZ: _bits(learnt, asked, lambda text: lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)),
             FIVE_GRAM: float(-np.log2(likely).sum())}
-    return {one: metrics(value, len(tokens["test"]), characters) for one, value in bits.items()}
+    return {one: metrics(value, len(tokens["test"]), len(written)) for one, value in bits.items()}
 
 
 def metrics(bits: float, tokens: int, characters: int) -> dict[str, float]:
@@ -55,10 +54,6 @@ def metrics(bits: float, tokens: int, characters: int) -> dict[str, float]:
 
 def _bits(learnt: bytes, asked: bytes, compress: Callable[[bytes], bytes]) -> float:
     return 8.0 * (len(compress(learnt + asked)) - len(compress(learnt)))
-
-
-def _text(pieces: Sequence[str], between: str) -> bytes:
-    return "".join(f"{piece}{between}" for piece in pieces).encode()
 
 
 def _tokens(data: Data, target: str, part: Part) -> np.ndarray:

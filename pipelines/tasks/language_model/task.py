@@ -12,13 +12,15 @@ from export.signature import DEFAULT, Arrays, Function, Tensor
 from models.stepping import stepping
 from pipelines.features.feature import Field
 from pipelines.features.running_text import NextTokens, RunningText
-from pipelines.features.tokenizers.tokenizer import ENDS, PADDING
-from pipelines.ingest.index import Index
+from pipelines.features.tokenizers.character import Character
+from pipelines.features.tokenizers.tokenizer import END, PADDING, START, UNKNOWN
+from pipelines.ingest.index import Index, Part
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
 from pipelines.tasks import text_files
 from pipelines.tasks.language_model import baselines, of_texts, steps
 from pipelines.tasks.language_model.measure import Surprise
+from pipelines.tasks.raw_texts import texts
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 
 with epy.lazy_imports():
@@ -75,28 +77,32 @@ class LanguageModel(Task, name="language_model"):
         return {"bits_per_token": bits_per_token}
 
     def measure(self, index: Index) -> Surprise:
+        return Surprise(OUTPUT, NEXT, lambda tokens: len(self._kept(tokens, index)))
+
+    def _kept(self, tokens: np.ndarray, index: Index) -> str:
+        """Return what tokens keep of their text; its end is a line break, and what is unknown a question mark."""
         names, read = index.names(NEXT), self._read
         assert read is not None
+        own = [number for number in tokens.tolist() if number not in (PADDING, START)]
+        ends = own.count(END) if read.ends else 0
+        words = ["?" if number == UNKNOWN else names[number] for number in own if number != END]
+        return read.tokenizer.text(words) + "\n" * ends
 
-        def characters(tokens: np.ndarray) -> int:
-            own = [names[number] for number in tokens.tolist()]
-            words = [name for name in own if name not in ENDS]
-            ends = len(own) - len(words)  # the line break is a character
-            return len(read.tokenizer.text("?" if name.startswith("<UNK") else name for name in words)) + ends
-
-        return Surprise(OUTPUT, NEXT, characters)
+    def _text(self, data: Data, part: Part) -> str:
+        """Return the text of a part as far as its tokens keep it: of characters as they are written, the text itself;
+        of others, which leave out capitals, white space or what is behind the last token, the text that they make."""
+        read = data.features[TOKENS]
+        assert isinstance(read, RunningText)
+        if isinstance(read.tokenizer, Character) and not read.tokenizer.lower:
+            return "".join(f"{text}\n" if read.ends else text for text in texts(data, part, TOKENS))
+        return "".join(self._kept(row, data.index) for _, targets in data.batches(part) for row in targets[NEXT])
 
     def notes(self, data: Data) -> list[str]:
         return text_files.notes(data, TOKENS)
 
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
         """Return the evaluation with gzip, xz and a five-gram model beside."""
-        measure = self.measure(data.index)
-        count = sum(measure.count(row[row != PADDING]) for _, targets in data.batches("test")
-                    for row in targets[NEXT])
-        read = data.features[TOKENS]
-        assert isinstance(read, RunningText)
-        beside = baselines.measured(data, TOKENS, NEXT, count, "\n" if read.ends else "")
+        beside = baselines.measured(data, NEXT, lambda part: self._text(data, part))
         return evaluation.model_copy(update={"baselines": beside})
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:

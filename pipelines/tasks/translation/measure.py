@@ -29,16 +29,20 @@ class Translations:
     Args:
         target, answer: the names of the true tokens and of those that are answered.
         text: from tokens to a text.
+        original: from the true tokens to the text that they were made of, as it is written in the data; None where that
+            is not known.
     """
 
-    def __init__(self, target: str, answer: str, text: Callable[[np.ndarray], str]):
-        self.target, self.answer, self.text = target, answer, text
+    def __init__(self, target: str, answer: str, text: Callable[[np.ndarray], str],
+                 original: Callable[[np.ndarray], str | None] = lambda tokens: None):
+        self.target, self.answer, self.text, self.original = target, answer, text, original
         self.expected: list[str] = []
         self.answers: list[str] = []
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
         """Take a batch; return by how much chrF of each text is below 100, as a share, (batch,)."""
-        expected = [self.text(row) for row in targets[self.target]]
+        originals = [(row, self.original(row)) for row in targets[self.target]]
+        expected = [self.text(row) if text is None else text for row, text in originals]
         answers = [self.text(row) for row in outputs[self.answer]]
         self.expected += expected
         self.answers += answers

@@ -22,7 +22,7 @@ from pipelines.ingest.sources.source import Source
 from pipelines.tasks import text_files
 from pipelines.tasks.compared import Compared
 from pipelines.tasks.language_model.task import bits_per_token
-from pipelines.tasks.raw_texts import texts
+from pipelines.tasks.raw_texts import Originals, texts
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.tasks.translation import driver, of_texts, signatures
 from pipelines.tasks.translation.driver import PREVIOUS, TOKENS
@@ -63,6 +63,7 @@ class Translation(Task, name="translation"):
     beam: int = Field(0, ge=0, le=100)
     _settings: dict[str, Any] = PrivateAttr(default_factory=lambda: models.builder("seq2seq").settled({}))
     _written: TargetText | None = PrivateAttr(None)
+    _source: Source | None = PrivateAttr(None)
 
     def of_model(self, section: ModelSection) -> Translation:
         task = self.model_copy()
@@ -71,11 +72,12 @@ class Translation(Task, name="translation"):
         return task
 
     def features_of(self, section: DataSection, fields: Mapping[str, SourceField]) -> tuple[Features, Features]:
-        """Return what is read and what is written; the task takes note of how translations are cut."""
+        """Return what is read and what is written; the task takes note of how translations are cut, and where they
+        are."""
         inputs, targets = super().features_of(section, fields)
         written = inputs[PREVIOUS]
         assert isinstance(written, TargetText)
-        self._written = written
+        self._written, self._source = written, section.source
         return inputs, targets
 
     def dimensions(self, index: Index) -> dict[str, Any]:
@@ -138,8 +140,10 @@ class Translation(Task, name="translation"):
 
     def measure(self, index: Index) -> Translations:
         written, learnt = self._written, index.learnt[NEXT]
-        assert written is not None
-        return Translations(NEXT, ANSWER, lambda tokens: written.in_words(tokens, learnt))
+        assert written is not None and self._source is not None
+        originals = Originals(self._source, index, written.field_name(NEXT),
+                              lambda text: written.following(text, learnt))
+        return Translations(NEXT, ANSWER, lambda tokens: written.in_words(tokens, learnt), originals.of)
 
     def notes(self, data: Data) -> list[str]:
         return [*text_files.notes(data, TOKENS), *text_files.notes(data, PREVIOUS)]

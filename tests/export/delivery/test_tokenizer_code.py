@@ -110,6 +110,17 @@ def test_lone_surrogates_stand_between_words(learnt):
     assert tokenizer.tokens("good\ud800film") == tokenizer.tokens("good film")
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_special_tokens_that_are_written_in_a_text_are_none(ends):
+    feature = Text(tokenizer=Whitespace(min_count=1, lower=False), length=8, ends=ends)
+    learnt = feature.learn(Field(kind="text"), [b"<PAD> <START> film <END>"])
+    strings = ["<PAD> <UNKNOWN> film <START> <END>", "film <END>"]
+    tokens = expected(feature, learnt, strings).tolist()
+    tokenizer = shipped().Tokenizer(feature.described(learnt))
+    assert [tokenizer.tokens(text) for text in strings] == tokens
+    assert [row.count(0) for row in tokens] == [1, 4] if ends else [3, 6]
+
+
 def test_kotlin_and_swift_are_whole():
     assert parsed(FOLDER / "Tokenizer.kt", tree_sitter_kotlin.language()) == []
     assert parsed(FOLDER / "Tokenizer.swift", tree_sitter_swift.language()) == []

@@ -42,3 +42,12 @@ def test_padding_is_no_class():
 def test_texts_that_do_not_fit_are_named(feature, value, said):
     fault = feature.fault(value, feature.learn(Field(kind="text"), ()))
     assert fault is None if said is None else said in fault
+
+
+@pytest.mark.parametrize(("text", "tokens"), [
+    (b"", [0, 0, 0, 0]), ("ゾゾ".encode(), [2, 1, 0, 0]), (b"\xff", [2, 0, 0, 0]), (b"ab" * 5_000_000, [2, 4, 5, 4])])
+def test_odd_texts_are_read_too(text, tokens):
+    """Nothing, what is unknown alone, bytes that are not UTF-8, and 10 MB."""
+    read = RunningText(length=4)
+    learnt = read.learn(Field(kind="text"), [b"ab"])
+    assert read.decode(tf.constant(text), learnt).numpy().tolist() == tokens

@@ -89,10 +89,11 @@ def test_pairs_come_from_one_file_or_two(tmp_path):
 
 @pytest.mark.parametrize(("files", "said"), [
     ({"path": "a\tb\tc\n"}, "line 1 has 3 columns; it must have two"), ({"path": "\n"}, "there are no pairs"),
-    ({"source": "a\n", "target": "a\nb\n"}, "has 1 lines, and target 2"), ({"source": "a\n"}, "give path, a file of")])
+    ({"source": "a\n", "target": "a\nb\n"}, "has 1 lines, and target 2"), ({"source": "a\n"}, "give path, a file of"),
+    ({"path": "a\tb\udcff\n"}, r"path: is not UTF-8 \(byte 3\); save it as UTF-8")])
 def test_pairs_that_do_not_go_together_are_named(tmp_path, files, said):
     for name, content in files.items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(UserError, match=said):
         ParallelText(**{name: str(tmp_path / name) for name in files}).tables()
 

@@ -58,11 +58,21 @@ def test_every_folder_is_a_class_where_none_are_named(folder):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda folder: {"classes": ["neg", "good"]}, "train has no folder good; it has neg, pos, unsup"),
-    (lambda folder: {"path": str(folder / "train" / "pos")}, "needs one folder per class, at least two. Found: none"),
+    (lambda folder: {"path": str(folder / "train" / "pos")}, r"at least two. .txt files lie in it directly"),
     (lambda folder: {"path": str(folder / "nowhere")}, "nowhere is not there; give a folder with one folder of .txt")])
 def test_folders_that_are_no_texts_are_refused(folder, change, message):
     with pytest.raises(UserError, match=message):
         data_of({"text_folder": {"path": str(folder), **change(folder)}})
+
+
+def test_texts_of_a_folder_below_their_class_belong_together(folder):
+    (folder / "train" / "pos" / "author").mkdir()
+    (folder / "train" / "pos" / "author" / "9.txt").write_text(GOOD)
+    source = Source.read({"text_folder": {"path": str(folder), "classes": ["pos", "neg"]}})
+    names = [name.rsplit("/", 2)[1:] for name, _ in source.files("train")]
+    assert names[:2] == [["pos", "0.txt"], ["pos", "1.txt"]] and names[8] == ["author", "9.txt"]
+    groups = source.groups("train", "folder", range(len(names)))
+    assert groups[8] == "author" and len(set(groups[:8])) == 8
 
 
 def test_a_class_without_texts_is_named(folder):

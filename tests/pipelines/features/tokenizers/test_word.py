@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from pipelines.features.tokenizers import code_points
+from pipelines.features.tokenizers.tokenizer import ENDS
+from pipelines.features.tokenizers.whitespace import Whitespace
 from pipelines.features.tokenizers.word import Word
 
 SPECIAL = ("<PAD>", "<UNKNOWN>")
@@ -61,3 +63,12 @@ def test_words_that_the_vocabulary_lacks_are_unknown():
     assert learnt.names == [*SPECIAL, "film", "good"]
     for text, expected in (("film Film worse good", [2, 2, 1, 3]), ("<PAD>", [1, 1, 1]), ("ゾ ゾ", [1, 1]), ("", [])):
         assert tokenizer.tokens(tf.constant(text.encode()), learnt, 10).numpy().tolist() == expected
+
+
+@pytest.mark.parametrize("special", [SPECIAL, (*SPECIAL, *ENDS)])
+def test_special_tokens_that_are_written_in_a_text_are_words_that_are_not_known(special):
+    tokenizer = Whitespace(min_count=1, lower=False)
+    learnt = tokenizer.learn([b"<PAD> <UNKNOWN> <START> <END> film <PAD> <START>"], special)
+    assert learnt.names == [*special, "film"]
+    tokens = tokenizer.tokens(tf.constant(b"<PAD> <UNKNOWN> film <START> <END> <pad>"), learnt, 10).numpy().tolist()
+    assert tokens == [1, 1, len(special), 1, 1, 1]

@@ -27,6 +27,12 @@ def test_each_line_is_a_text(tmp_path):
     assert read(path) == [("mine.txt line 1", [2, 0, 0]), ("mine.txt line 4", [3, 1, 2])]
 
 
+def test_a_line_of_ten_megabytes_is_cut_off(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("bad good " * 1_100_000 + "\n\u30be")
+    assert read(path) == [("mine.txt line 1", [3, 2, 3]), ("mine.txt line 2", [1, 0, 0])]
+
+
 def test_a_file_is_a_text_where_the_model_learnt_from_such(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("good\n\nbad")
