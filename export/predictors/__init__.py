@@ -25,8 +25,8 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 __all__ = ["BatchPredictor", "BertPredictor", "ChunkedPredictor", "CoreMLPredictor", "GpuPredictor", "KerasPredictor",
-           "LiteRTPredictor", "MicroPredictor", "ONNXPredictor", "OpenVINOPredictor", "Predictor", "SavedModelPredictor",
-           "StreamedPredictor", "TwoFilesPredictor", "choose", "open_predictor"]
+           "LiteRTPredictor", "MicroPredictor", "ONNXPredictor", "OpenVINOPredictor", "Predictor",
+           "SavedModelPredictor", "StreamedPredictor", "TwoFilesPredictor", "choose", "open_predictor"]
 
 #: Endings of files that are run on so many processor threads as each is told.
 BY_ENDING: dict[str, Callable[[Path, int], Predictor]] = {
