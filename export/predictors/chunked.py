@@ -9,7 +9,7 @@ from etils import epy
 from export.errors import first_line
 from export.predictors.predictor import BatchPredictor
 from export.signature import DEFAULT, Signature, Tensor
-from export.targets.litert_lm import DECODE, ENDING, LOGITS, PLACES, PREFILL, TOKENS, is_chunked, model_of
+from export.targets.litert_lm import DECODE, ENDING, OUTPUT, PLACES, PREFILL, TOKENS, is_chunked, model_of
 
 with epy.lazy_imports():
     import numpy as np
@@ -50,10 +50,10 @@ class ChunkedPredictor(BatchPredictor):
         self.length = next(iter(self.caches.values()))[2]
         #: Of the prefills, the longest first.
         self.lengths = sorted((int(name.removeprefix(PREFILL)) for name in names if name != DECODE), reverse=True)
-        self.vocabulary = int(given[LOGITS]["shape"][-1])
+        self.vocabulary = int(given[OUTPUT]["shape"][-1])
         self.signatures: Mapping[str, Signature] = {DEFAULT: Signature(
             inputs=(Tensor(name=TOKENS, dtype="int32", shape=(self.length,), role="tokens"),),
-            outputs=(Tensor(name=LOGITS, dtype="float32", shape=(self.length, self.vocabulary), role="logits"),))}
+            outputs=(Tensor(name=OUTPUT, dtype="float32", shape=(self.length, self.vocabulary), role="logits"),))}
 
     def text(self) -> Text:
         """Return a text without tokens so far."""
@@ -73,7 +73,7 @@ class ChunkedPredictor(BatchPredictor):
 
     def _call(self, signature: Signature, batch: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         text = self.text()
-        return {LOGITS: np.stack([text.after(token) for token in batch[TOKENS][0].tolist()])[None]}
+        return {OUTPUT: np.stack([text.after(token) for token in batch[TOKENS][0].tolist()])[None]}
 
     def _prepared(self, signature: Signature, batch: dict[str, np.ndarray]) -> Callable[[], object]:
         """Return the reading of one token behind a text's first: what takes time for each token that is written."""
@@ -127,6 +127,6 @@ class Text:
         if not self.room:
             raise ValueError(f"the text has {self.size} tokens, as many as the model takes; begin another")
         result = self.model.call(DECODE, [token], self.size, self.caches)
-        logits = result.pop(LOGITS)[0, 0]
+        logits = result.pop(OUTPUT)[0, 0]
         self.caches, self.size = result, self.size + 1
         return logits

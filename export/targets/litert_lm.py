@@ -22,7 +22,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 PREFILL, DECODE = "prefill_", "decode"
-TOKENS, PLACES, LOGITS, KEYS, VALUES = "tokens", "input_pos", "logits", "kv_cache_k_", "kv_cache_v_"
+TOKENS, PLACES, OUTPUT, KEYS, VALUES = "tokens", "input_pos", "logits", "kv_cache_k_", "kv_cache_v_"
 ENDING = ".litertlm"
 #: Lengths of the prefill signatures. The engine cuts a prompt by the longest that still fits: without a short one it
 #: fails near the end of a text.
@@ -81,12 +81,12 @@ def _function(decoder: Decoder, name: str, count: int) -> Function:
                           meaning="zeros before the first token, then what the call before gave") for one in names)
     tokens = (Tensor(name=TOKENS, dtype="int32", shape=(count,), role="tokens"),
               Tensor(name=PLACES, dtype="int32", shape=(count,), meaning="place of the first; the others follow it"))
-    logits = (Tensor(name=LOGITS, dtype="float32", shape=(1, decoder.vocabulary), role="logits"),)
+    logits = (Tensor(name=OUTPUT, dtype="float32", shape=(1, decoder.vocabulary), role="logits"),)
 
     def call(**tensors: Any) -> dict[str, Any]:
         # the engine has 0 for places of tokens that only fill a prefill up: the first place alone is asked
         x, after = decoder.read(tensors[TOKENS], tensors[PLACES][0], [tensors[one] for one in names])
-        return {**({LOGITS: decoder.logits(x)} if name == DECODE else {}), **dict(zip(names, after, strict=True))}
+        return {**({OUTPUT: decoder.logits(x)} if name == DECODE else {}), **dict(zip(names, after, strict=True))}
 
     return Chunk(Signature(name=name, inputs=(*tokens, *caches),
                            outputs=(*(logits if name == DECODE else ()), *caches)), call)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers import code_points
@@ -25,15 +26,14 @@ def written(tokenizer: Tokenizer, learnt: Learnt) -> bytes:
     Raises:
         ValueError: SentencePiece does not cut texts so.
     """
-    from sentencepiece import sentencepiece_model_pb2 as schema
-
+    if not isinstance(tokenizer, (InPieces, Character)):
+        raise ValueError(f"SentencePiece does not cut texts as {tokenizer.entry_name} does; give "
+                         "data.tokens.tokenizer: bpe, sentencepiece or character")
     is_pieces = isinstance(tokenizer, InPieces)
-    if not is_pieces and not isinstance(tokenizer, Character):
-        raise ValueError(f"SentencePiece does not cut texts as {tokenizer.entry_name} does; give data.tokens.tokenizer: "
-                         "bpe, sentencepiece or character")
     if not is_pieces and MARK in learnt.names:
-        raise ValueError(f"the vocabulary has the character {MARK}, which SentencePiece takes for a space; leave it out "
-                         "of the texts")
+        raise ValueError(f"the vocabulary has the character {MARK}, which SentencePiece takes for a space; leave it "
+                         "out of the texts")
+    schema = _schema()
     model = schema.ModelProto()
     kinds = schema.ModelProto.SentencePiece
     special = {PADDING: kinds.CONTROL, UNKNOWN: kinds.UNKNOWN, START: kinds.CONTROL, END: kinds.CONTROL}
@@ -56,6 +56,13 @@ def written(tokenizer: Tokenizer, learnt: Learnt) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
+def _schema() -> Any:
+    """Return the messages that such a file is made of, whose classes are made when they are imported."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    return sentencepiece_model_pb2
+
+
 def _replaced(in_words: bool, lower: bool) -> dict[int, int]:
     """Return which characters stand for others.
 
@@ -76,7 +83,6 @@ def _replaced(in_words: bool, lower: bool) -> dict[int, int]:
 def _charsmap(replaced: dict[int, int]) -> bytes:
     """Return such a table as SentencePiece has it, which alone writes it."""
     import sentencepiece
-    from sentencepiece import sentencepiece_model_pb2 as schema
 
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder) / "rules.tsv"
@@ -85,5 +91,5 @@ def _charsmap(replaced: dict[int, int]) -> bytes:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(["a"]), model_writer=made, model_type="char", vocab_size=8, hard_vocab_limit=False,
             normalization_rule_tsv=str(rules), minloglevel=2)
-    content: bytes = schema.ModelProto.FromString(made.getvalue()).normalizer_spec.precompiled_charsmap
+    content: bytes = _schema().ModelProto.FromString(made.getvalue()).normalizer_spec.precompiled_charsmap
     return content

@@ -43,7 +43,7 @@ def test_sentencepiece_cuts_texts_as_the_tokenizer_does(tokenizer, learnt_from):
 
 
 def test_tokenizers_that_sentencepiece_does_not_know_are_refused(learnt_from):
-    with pytest.raises(ValueError, match="does not cut texts as word does; give data.tokens.tokenizer: bpe"):
+    with pytest.raises(ValueError, match=r"does not cut texts as word does; give data\.tokens\.tokenizer: bpe"):
         sentencepiece_model.written(Word(), Word().learn(learnt_from, SPECIAL_TOKENS))
     learnt = Character().learn([b"a\xe2\x96\x81b"], SPECIAL_TOKENS)
     with pytest.raises(ValueError, match="which SentencePiece takes for a space"):
