@@ -22,9 +22,10 @@ def learnt_from():
     return [text.encode() for _, _, text in bible._chapters(bible.GOSPELS)][:4]
 
 
-@pytest.mark.parametrize("tokenizer", [Bpe(most=150), Bpe(most=120, lower=False), SentencePiece(most=150),
-                                       SentencePiece(most=120, lower=False), Character(), Character(lower=True)],
-                         ids=lambda one: f"{one.entry_name}-{one.lower}")
+@pytest.mark.parametrize("tokenizer", [
+    Bpe(most=150), SentencePiece(most=120, lower=False), Character(), Character(lower=True),
+    pytest.param(Bpe(most=120, lower=False), marks=pytest.mark.slow),
+    pytest.param(SentencePiece(most=150), marks=pytest.mark.slow)], ids=lambda one: f"{one.entry_name}-{one.lower}")
 def test_sentencepiece_cuts_texts_as_the_tokenizer_does(tokenizer, learnt_from):
     learnt = tokenizer.learn(learnt_from, SPECIAL_TOKENS)
     library = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model.written(tokenizer, learnt))
