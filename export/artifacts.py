@@ -4,13 +4,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from etils import epy
 from pydantic import BaseModel
 
-from export.signature import Arrays
-
-with epy.lazy_imports():
-    import numpy as np
+from export.ranges import Ranges
 
 EXPORTED = "exported.json"
 
@@ -68,8 +64,7 @@ class Exported(BaseModel):
         bytes: of the file, or of all files of the folder.
         zipped: of the same in a zip archive.
         operators: name to number, where the format has them.
-        ranges: of its real inputs, the smallest and the largest number that the ranges of its integers were found with,
-            for each of their `columns`; none where nobody knows.
+        ranges: of its real inputs, what the ranges of its integers were found with; none where nobody knows.
         seconds: how long what one call of it is asked lasts, of sound or of what a sensor gives, where that is known.
         runs: whether it can be run, and so measured, on this machine.
         coverage: how much of it an accelerator takes, where one was asked.
@@ -86,25 +81,12 @@ class Exported(BaseModel):
     bytes: int
     zipped: int
     operators: dict[str, int] = {}
-    ranges: dict[str, tuple[list[float], list[float]]] = {}
+    ranges: Ranges = {}
     seconds: float | None = None
     runs: bool = True
     coverage: Coverage | None = None
     estimates: dict[str, float] = {}
     notes: list[str] = []
-
-    def outside(self, inputs: Arrays) -> np.ndarray | None:
-        """Return for each example whether one of its real inputs lies outside of what the ranges were found with,
-        (examples,); None where that is not known."""
-        known = [name for name in self.ranges if name in inputs]
-        if not known:
-            return None
-        outside = []
-        for name in known:
-            values = np.reshape(inputs[name], (len(inputs[name]), -1, columns(inputs[name])))
-            low, high = (np.asarray(limit, "float32") for limit in self.ranges[name])
-            outside.append(((values < low) | (values > high)).any(axis=(1, 2)))
-        return np.any(outside, axis=0)
 
     @property
     def name(self) -> str:
@@ -120,16 +102,6 @@ class Exported(BaseModel):
     def title(self) -> str:
         """Return how tables call it."""
         return self.target if self.target == "saved_model" else f"{self.target} {self.variant}"
-
-
-def columns(values: np.ndarray) -> int:
-    """Return how many ranges an input has: one for each of its last axis, but that of steps and of samples, which are
-    alike.
-
-    Args:
-        values: (examples, …).
-    """
-    return values.shape[-1] if values.ndim > 2 else 1
 
 
 def artifact_name(target: str, variant: str) -> str:

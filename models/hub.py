@@ -8,7 +8,9 @@ from typing import Any
 
 from etils import epy
 
+from models.attention import attention_class
 from models.pretrained import hub_backbone, weighted
+from models.transformer import activation_class
 
 with epy.lazy_imports():
     import keras
@@ -44,6 +46,7 @@ def load(model: keras.Model, family: str, preset: str) -> list[str]:
     kind = type(backbone).__name__
     if kind not in BACKBONES[family]:
         raise ValueError(f"the preset {preset} is a {kind}; {family} takes weights of {', '.join(BACKBONES[family])}")
+    _check(model, backbone, preset)
     ours = {layer.name: layer for layer in model.layers}
     names = [name for name in _names(family, ours) if name in ours]
     theirs = iter(backbone.weights)
@@ -54,6 +57,32 @@ def load(model: keras.Model, family: str, preset: str) -> list[str]:
     for mine, other in changes:
         mine.assign(other)
     return [layer.name for layer in weighted(model) if layer.name in names]
+
+
+def _check(model: keras.Model, backbone: Any, preset: str) -> None:
+    """Raise ValueError where a preset computes something else with weights of the same shapes."""
+    attention: Any = next(layer for layer in model.layers if isinstance(layer, attention_class()))
+    heads = backbone.num_query_heads if hasattr(backbone, "num_query_heads") else backbone.num_heads
+    settings = {"heads": (attention.heads, heads),
+                "groups": (attention.groups, getattr(backbone, "num_key_value_heads", heads)),
+                "rotary": (attention.rotary, getattr(backbone, "rope_max_wavelength", None))}
+    for name, (mine, other) in settings.items():
+        if mine != other:
+            raise ValueError(f"the preset {preset} has {name}: {other}, this model has {mine}; set {name}: {other}")
+    scaling = [getattr(backbone, name, None) for name in (
+        "rope_position_scaling_factor", "rope_scaling_factor", "rope_frequency_adjustment_factor")]
+    if any(factor not in (None, 1) for factor in scaling):
+        raise ValueError(f"the preset {preset} scales its rotary positions, as Llama 3.1 does, and this model does not")
+    window, length = getattr(backbone, "sliding_window", None), model.inputs[0].shape[1]
+    if window is not None and length > window:
+        raise ValueError(f"the tokens of the preset {preset} see {window} of those before them, and a text has "
+                         f"{length} here: set data.tokens.length to {window} at most")
+    if hasattr(backbone, "activation"):
+        between: Any = next(layer for layer in model.layers if isinstance(layer, activation_class()))
+        x = np.linspace(-4, 4, 41, dtype="float32")
+        if not np.allclose(between.activated(x), backbone.activation(x), atol=1e-5):
+            name = getattr(backbone.activation, "__name__", "another one")
+            raise ValueError(f"the preset {preset} has activation: {name}, this model has {between.activation}")
 
 
 def _fitted(mine: Any, other: Any, name: str, preset: str) -> np.ndarray:

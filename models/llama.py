@@ -25,9 +25,9 @@ MULTIPLE = 32
 
 
 def size(length: int, vocabulary: int, *, depth: int, units: int, heads: int, groups: int | None, hidden: int | None,
-         rotary: float, tied: bool, dropout: float) -> Size:
+         rotary: float, epsilon: float, tied: bool, dropout: float) -> Size:
     """Return how large a model of `llama` is, whose arguments these are."""
-    block = _block(units, heads, groups, hidden, rotary, dropout)
+    block = _block(units, heads, groups, hidden, rotary, epsilon, dropout)
     vectors = Size(vocabulary * (1 if tied else 2) * units, length * vocabulary * units)
     return vectors + block.stack_size(depth, length)
 
@@ -48,8 +48,8 @@ def size(length: int, vocabulary: int, *, depth: int, units: int, heads: int, gr
 def llama(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 4,
           units: Annotated[int, Field(ge=1)] = 128, heads: Annotated[int, Field(ge=1)] = 4,
           groups: Annotated[int, Field(ge=1)] | None = None, hidden: Annotated[int, Field(ge=1)] | None = None,
-          rotary: Annotated[float, Field(gt=1)] = 10_000.0, tied: bool = False,
-          dropout: blocks.Dropout = 0.0) -> keras.Model:
+          rotary: Annotated[float, Field(gt=1)] = 10_000.0, epsilon: Annotated[float, Field(gt=0, lt=1)] = 1e-5,
+          tied: bool = False, dropout: blocks.Dropout = 0.0) -> keras.Model:
     """The next token at every step, by a Transformer decoder as LLaMA is.
 
     Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023, section 2.2: normalization by the root
@@ -73,6 +73,7 @@ def llama(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 
             it is where not given.
         hidden: units of the feed-forward part; where not given 8 / 3 of those of a token, up to a multiple of 32.
         rotary: base of the rotary positions.
+        epsilon: of the normalization: 1e-6 where weights have learnt with it, as some of the published ones.
         tied: logits are made by the vectors of the tokens, else by a layer of their own.
         dropout: rate on vectors, the weights of attention and what each part adds.
 
@@ -80,7 +81,7 @@ def llama(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 
         ValueError: the units do not divide among the heads, the heads not among the groups, or a head has an odd number
             of units.
     """
-    block = _block(units, heads, groups, hidden, rotary, dropout)
+    block = _block(units, heads, groups, hidden, rotary, epsilon, dropout)
     block.check("llama")
     tokens = texts.tokens_of(length)
     vectors = embedding(vocabulary, units)
@@ -90,7 +91,8 @@ def llama(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 
     return keras.Model(tokens, {"logits": logits(x, vectors, vocabulary, tied)}, name="llama")
 
 
-def _block(units: int, heads: int, groups: int | None, hidden: int | None, rotary: float, dropout: float) -> Block:
+def _block(units: int, heads: int, groups: int | None, hidden: int | None, rotary: float, epsilon: float,
+           dropout: float) -> Block:
     wide = hidden or -(-8 * units // (3 * MULTIPLE)) * MULTIPLE
-    return Block(units, heads, wide, groups, activation="silu", gated=True, norm="rms", biased=False, rotary=rotary,
-                 dropout=dropout, attention_dropout=dropout)
+    return Block(units, heads, wide, groups, activation="silu", gated=True, norm="rms", epsilon=epsilon, biased=False,
+                 rotary=rotary, dropout=dropout, attention_dropout=dropout)

@@ -57,7 +57,7 @@ def t5(length: int, vocabulary: int, target_length: int, target_vocabulary: int,
     Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020, section
     2.1: normalization by the root of the mean square before each part and behind the last, no biases, scores that are
     not scaled, and what is added to them by the distance, the same in all blocks of the encoder, and of the decoder.
-    With `gated`, `activation: gelu` and without `tied` it is as T5.1.1.
+    With `gated`, `activation: gelu_tanh` and without `tied` it is as T5.1.1.
 
     With V tokens that are read and W written, d units, H heads of w units, h hidden ones and L blocks on each side
     there are (V + W) d + 64 H + L (12 d w H + 4 d h + 5 d) + 2 d parameters, V being left out where vectors are shared:

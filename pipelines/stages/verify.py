@@ -8,6 +8,7 @@ from typing import Any
 
 from etils import epy
 
+from export import ranges
 from export.artifacts import Exported, ExportedList
 from export.benchmark import latency
 from export.measure.compare import BINS, Comparison, Difference, order_independent, worst
@@ -217,7 +218,7 @@ class _Asking:
                     if name in self.taken and self.taken[name].scale and not self.taken[name].stores_values]
         if integers:
             return np.any(integers, axis=0)
-        return self.exported.outside(inputs) if self.exported is not None else None
+        return ranges.outside(self.exported.ranges, inputs) if self.exported is not None else None
 
     def _see(self, inputs: Arrays, targets: Arrays, outputs: Arrays, wrong: np.ndarray) -> None:
         start, count = self.first.seen, len(wrong)

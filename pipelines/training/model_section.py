@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator,
 from pydantic_core import PydanticCustomError
 
 import models
+import pipelines.training.hub_weights  # noqa: F401
 from export.keras_models import file as keras_file
 from export.keras_models.pixels import Pixels
 from models.registry import own_layers

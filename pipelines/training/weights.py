@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from models import backbones, hub, pretrained, registry
+from models import backbones, pretrained
 from pipelines.entries import Entry
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Imagenet(Weights, name="imagenet", shorthand="path"):
         return pretrained.load_imagenet(part, source, settings, _existing(self.path) if self.path else None)
 
     def fingerprint(self) -> str:
-        return _stamp(self.path)
+        return stamp(self.path)
 
 
 class WeightsFile(Weights, name="file", shorthand="path"):
@@ -65,30 +65,7 @@ class WeightsFile(Weights, name="file", shorthand="path"):
         return pretrained.load_file(model, _existing(self.path))
 
     def fingerprint(self) -> str:
-        return _stamp(self.path)
-
-
-class KerasHub(Weights, name="keras_hub", shorthand="preset"):
-    """The backbone of a KerasHub preset, by name (vit_base_patch16_224_imagenet) or from a folder; for the vit
-    builders, and for gpt, llama, bert and t5, which take folders in Hugging Face's layout too.
-
-    Args:
-        preset: the name or the folder.
-    """
-
-    preset: str = Field(min_length=1)
-
-    def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
-        if builder.startswith("vit_"):
-            pretrained.adopt_scaling(model, "tf")
-        elif registry.builder(builder).family not in hub.BACKBONES:
-            raise ValueError("weights from KerasHub are for the vit builders, and gpt, llama, bert and t5, not for "
-                             f"{builder}: give weights: imagenet")
-
-    def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
-        family = registry.builder(builder).family
-        return hub.load(model, family, self.preset) if family in hub.BACKBONES else (
-            pretrained.load_hub(model, self.preset))
+        return stamp(self.path)
 
 
 def _existing(path: str) -> Path:
@@ -98,7 +75,8 @@ def _existing(path: str) -> Path:
     return file
 
 
-def _stamp(path: str | None) -> str:
+def stamp(path: str | None) -> str:
+    """Return what changes when a file does: its name, size and time; the name alone of what is not there."""
     if path is None or not Path(path).expanduser().is_file():
         return path or ""
     status = Path(path).expanduser().stat()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from etils import epy
 
-from export.artifacts import columns
+from export import ranges
 from export.conversion import convert, exact, front, int8, unrolled
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
@@ -107,8 +107,8 @@ class VariantContext:
         for values in inputs.values():
             digest.update(values.tobytes())
         self.details |= {"calibration": len(positions), "calibration_digest": digest.hexdigest()}
-        if ranges := _ranges(inputs):
-            self.details[RANGES] = ranges
+        if known := ranges.seen(inputs):
+            self.details[RANGES] = known
         return self.data.task.calibration(inputs, self.load)
 
     def inputs(self, requested: Calibration | None = None) -> Arrays:
@@ -311,15 +311,6 @@ class Variant(Named, Entry):
         return VariantRecord(
             name=self.title, encoding=encoding, summary=summary, integer=not tflite_file.float_tensors(content),
             bytes=len(content), zipped=zipped_size(content), details=details)
-
-
-def _ranges(inputs: Arrays) -> dict[str, tuple[list[float], list[float]]]:
-    """Return the smallest and the largest of the real numbers that ranges were found with, by input, as
-    `export.artifacts.Exported` has them."""
-    real = {name: np.reshape(values, (-1, columns(values))) for name, values in inputs.items()
-            if values.dtype.kind == "f"}
-    return {name: (np.nanmin(values, axis=0).tolist(), np.nanmax(values, axis=0).tolist())
-            for name, values in real.items() if not np.isnan(values).all(axis=0).any()}
 
 
 def device_functions(data: Data) -> Functions:

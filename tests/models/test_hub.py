@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import models
-from pipelines.training.weights import Weights
+from pipelines.training.hub_weights import KerasHub
 
 pytestmark = pytest.mark.slow  # importing KerasHub takes half a minute
 SMALL = {"length": 10, "vocabulary": 50}
@@ -33,7 +33,7 @@ def saved(backbone, folder):
 
 def loaded(builder, preset, settings, **dimensions):
     model = models.build(builder, **{**SMALL, **dimensions}, **{**SETTINGS, **settings})
-    entry = Weights.read({"keras_hub": preset})
+    entry = KerasHub(preset=preset)
     entry.suit(model, builder, settings)
     return model, entry.load(model, builder, settings)
 
@@ -155,9 +155,37 @@ def test_presets_that_do_not_fit_are_refused_before_any_weight_changes(hub, tmp_
         model = models.build(builder, **{**SMALL, **dimensions}, **{**SETTINGS, **settings})
         before = model.get_weights()
         with pytest.raises(ValueError, match=reason):
-            Weights.read({"keras_hub": preset}).load(model, builder, settings)
+            KerasHub(preset=preset).load(model, builder, settings)
         for mine, was in zip(model.get_weights(), before, strict=True):
             np.testing.assert_array_equal(mine, was)
     model = models.build("gpt", **SMALL, **SETTINGS)
     with pytest.raises(ValueError, match="the preset missing_folder cannot be had"):
-        Weights.read({"keras_hub": "missing_folder"}).load(model, "gpt", {})
+        KerasHub(preset="missing_folder").load(model, "gpt", {})
+
+
+LLAMA = {"num_query_heads": 4, "num_key_value_heads": 2, "layer_norm_epsilon": 1e-6}
+
+
+@pytest.mark.parametrize(("kind", "theirs", "builder", "ours", "reason"), [
+    ("GPT2Backbone", {"num_heads": 4, "max_sequence_length": 10}, "gpt", {"heads": 2}, "has heads: 4.* has 2; set"),
+    ("LlamaBackbone", LLAMA, "llama", {"heads": 2, "groups": 1}, "has heads: 4"),
+    ("LlamaBackbone", LLAMA, "llama", {"groups": 2, "rotary": 700.0}, "has rotary: 10000.* has 700"),
+    ("Llama3Backbone", {**LLAMA, "rope_frequency_adjustment_factor": 8.0, "rope_low_freq_factor": 1.0,
+                        "rope_high_freq_factor": 4.0, "rope_pretraining_sequence_length": 8192}, "llama",
+     {"groups": 2}, "scales its rotary positions"),
+    ("MistralBackbone", {**LLAMA, "sliding_window": 6}, "llama", {"groups": 2}, "data.tokens.length to 6 at most"),
+    ("T5Backbone", {"num_heads": 4, "activation": "gelu", "tie_embedding_weights": True}, "t5",
+     {"gated": True, "shared": True}, "has activation: gelu, this model has relu")])
+def test_what_shapes_do_not_tell_is_compared_too(hub, tmp_path, kind, theirs, builder, ours, reason):
+    preset = saved(getattr(hub, kind)(**HUB, **theirs), tmp_path)
+    dimensions = {"target_length": 10, "target_vocabulary": 50} if builder == "t5" else {}
+    with pytest.raises(ValueError, match=reason):
+        loaded(builder, preset, ours, **dimensions)
+
+
+def test_llama_normalizes_with_its_epsilon(hub, tmp_path):
+    backbone = hub.LlamaBackbone(**HUB, **{**LLAMA, "layer_norm_epsilon": 0.1})
+    model, _ = loaded("llama", saved(backbone, tmp_path), {"groups": 2, "epsilon": 0.1})
+    hidden = backbone({"token_ids": TOKENS, "padding_mask": ALL})
+    expected = np.asarray(backbone.token_embedding(hidden, reverse=True))
+    np.testing.assert_allclose(model(TOKENS)["logits"], expected, atol=1e-4 * np.abs(expected).max())

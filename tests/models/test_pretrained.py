@@ -8,6 +8,7 @@ import pytest
 import models
 from models import backbones, pretrained
 from models.adapt import adapted
+from pipelines.training.hub_weights import KerasHub
 from pipelines.training.transfer import Transfer
 from pipelines.training.weights import Weights
 
@@ -242,7 +243,7 @@ def test_a_hub_preset_computes_what_it_does_there(preset):
     folder, backbone = preset
     settings = {"patch": 8, "depth": 2, "width": 0.25}
     model = models.build("vit_tiny", input_shape=(32, 32, 3), classes=5, **settings)
-    entry = Weights.read({"keras_hub": str(folder)})
+    entry = KerasHub(preset=str(folder))
     entry.suit(model, "vit_tiny", settings)
     loaded = entry.load(model, "vit_tiny", settings)
     assert "logits" not in loaded and len(loaded) > 10
@@ -254,11 +255,20 @@ def test_a_hub_preset_computes_what_it_does_there(preset):
 def test_a_hub_preset_of_another_size_is_refused(preset):
     model = models.build("vit_tiny", input_shape=(48, 48, 3), classes=5, patch=8, depth=2, width=0.25)
     with pytest.raises(ValueError, match=r"the same variant, patch and data\.image\.size"):
-        Weights.read({"keras_hub": str(preset[0])}).load(model, "vit_tiny", {})
+        KerasHub(preset=str(preset[0])).load(model, "vit_tiny", {})
 
 
 def test_the_hub_is_asked_for_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     model = models.build("vit_tiny", input_shape=(32, 32, 3), classes=5, patch=16, depth=1, width=0.1)
     with pytest.raises(ValueError, match="pip install"):
-        Weights.read({"keras_hub": "vit_base_patch16_224_imagenet"}).load(model, "vit_tiny", {})
+        KerasHub(preset="vit_base_patch16_224_imagenet").load(model, "vit_tiny", {})
+
+
+def test_a_training_knows_when_the_files_of_a_preset_change(tmp_path):
+    entry = KerasHub(preset=str(tmp_path))
+    (tmp_path / "model.weights.h5").write_bytes(b"one")
+    before = entry.fingerprint()
+    (tmp_path / "model.weights.h5").write_bytes(b"other")
+    assert entry.fingerprint() != before
+    assert KerasHub(preset="vit_base_patch16_224_imagenet").fingerprint() == ""

@@ -93,7 +93,7 @@ def test_a_new_builder_augmentation_or_task_re_runs_no_stage(keys, project_file)
 
 @pytest.mark.parametrize(("module", "stages"), [
     ("models.resnet", {"train", "export", "package"}),  # its summary is in the files
-    ("models.vgg", set()),
+    ("models.vgg", set()), ("models.hub", set()),
     ("pipelines.tasks.image_classification", {stage.name for stage in STAGES}),
     ("pipelines.features.image", {stage.name for stage in STAGES}),
     ("pipelines.ingest.sources.image_folder", set()),
