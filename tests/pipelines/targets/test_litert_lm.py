@@ -9,11 +9,12 @@ from export.conversion import convert
 from export.measure import litert_lm as engine
 from export.targets import litert_lm, tools
 from models.chunks import ChunkedDecoder
+from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers.character import Character
 from pipelines.features.tokenizers.tokenizer import ENDS, SPECIAL
 from pipelines.ingest.sources import bible
 from pipelines.targets import sentencepiece_model
-from pipelines.targets.litert_lm import LiteRTLM, _greedy, _text
+from pipelines.targets.litert_lm import LiteRTLM, _greedy, _is_same, _text
 from pipelines.variants.variant import Variant
 from tests.conftest import command
 
@@ -69,6 +70,13 @@ def test_other_tasks_are_refused():
     data = SimpleNamespace(task=SimpleNamespace(entry_name="translation"), features={})
     with pytest.raises(ValueError, match="and this is translation; leave the target litert_lm out"):
         _text(data)
+
+
+def test_what_the_engine_writes_is_the_same_token_for_token_but_for_the_first_space():
+    learnt = Learnt(names=["\u2581the", "the", "\u2581", ","])
+    assert _is_same([" the", ","], [0, 3], learnt) and _is_same(["the", " the"], [0, 0], learnt)
+    assert not _is_same(["the", "the"], [0, 0], learnt) and not _is_same(["the", ",", ","], [0, 3], learnt)
+    assert _is_same([], [], learnt) and not _is_same([","], [], learnt) and not _is_same([], [3], learnt)
 
 
 @pytest.fixture(scope="module")
