@@ -65,6 +65,9 @@ setup(
         "coreml": ["coremltools>=9,<10"],
         # the release that LiteRT's plugin for Intel's NPUs is built against
         "openvino": ["openvino>=2026.3.1,<2026.4"],
+        # its engine has wheels for these alone
+        "litert-lm": ["litert-lm-api>=0.18.1,<0.19; sys_platform != 'darwin' or platform_machine == 'arm64'",
+                      "litert-lm-builder>=0.18.1,<0.19", "sentencepiece>=0.2.1,<0.3"],
         "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"],
         "microcontroller": ["tflite-micro; sys_platform == 'linux' and platform_machine == 'x86_64'"]},
     entry_points={"console_scripts": ["litepress = pipelines.cli:main", "tensorflow_model_server = serving.main:main"]},

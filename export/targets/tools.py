@@ -13,6 +13,8 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "openvino": {"openvino": "openvino"},
     "microcontroller": {"tflite_micro": "tflite-micro"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"},
+    "litert-lm": {"litert_lm": "litert-lm-api", "litert_lm_builder": "litert-lm-builder",
+                  "sentencepiece": "sentencepiece"},
     "detection": {"pycocotools": "pycocotools", "skimage": "scikit-image"},
     "faces": {"skimage": "scikit-image"},
     "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
@@ -22,9 +24,14 @@ EXTRAS: dict[str, Mapping[str, str]] = {
 }
 
 
-def missing(extra: str) -> str:
-    """Return what to install where an extra's packages are not all there; an empty text where they are."""
-    absent = [package for module, package in EXTRAS[extra].items() if importlib.util.find_spec(module) is None]
+def missing(extra: str, *spared: str) -> str:
+    """Return what to install where an extra's packages are not all there; an empty text where they are.
+
+    Args:
+        spared: packages that may be missing.
+    """
+    absent = [package for module, package in EXTRAS[extra].items()
+              if package not in spared and importlib.util.find_spec(module) is None]
     if not absent:
         return ""
     verb = "is" if len(absent) == 1 else "are"

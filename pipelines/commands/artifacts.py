@@ -111,7 +111,7 @@ def predict(
 @app.command(rich_help_panel=LOOK)
 def generate(
         artifact: Annotated[Path, typer.Argument(
-            help="a language model: a run's folder, a .tflite or .keras file, or a SavedModel's version folder")],
+            help="a language model: a run's folder, a .tflite, .litertlm or .keras file, or a SavedModel's folder")],
         prompt: Annotated[str, typer.Option(help="the text to go on with")] = "",
         tokens: Annotated[int, typer.Option("--tokens", "--characters", help="to add, at most")] = 200,
         temperature: Annotated[float, typer.Option(

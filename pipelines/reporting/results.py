@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from export.artifacts import Exported, ExportedList
 from export.delivery.recommend import DEVICES, recommended
 from export.measure.compare import Measurement
+from export.targets.litert_lm import ENDING
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, check
 from pipelines.reporting.verified import PROTOCOLS, Served
@@ -244,7 +245,7 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
     if one.beyond:
         limit = "what its ranges were found with" if one.ranges else "its integers"
         recommended.append(f"{one.beyond:,} test examples reach beyond {limit}")
-    return "; ".join(recommended + (one.notes if one.is_tflite else []))
+    return "; ".join(recommended + (one.notes if one.is_tflite or one.path.endswith(ENDING) else []))
 
 
 def compiled_table(results: Results) -> str:

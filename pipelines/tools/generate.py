@@ -6,6 +6,7 @@ from pathlib import Path
 from etils import epy
 
 from export.predictors import open_predictor
+from export.targets.litert_lm import ENDING
 from pipelines.engine import workers
 from pipelines.errors import UserError
 from pipelines.features.running_text import RunningText
@@ -28,7 +29,8 @@ def generate(artifact: Path, prompt: str = "", tokens: int = 200, temperature: f
         seed: of what is drawn.
 
     Raises:
-        UserError: it is no language model, or the prompt is not UTF-8 or has a token that the vocabulary lacks.
+        UserError: it is no language model, or the prompt is not UTF-8, has a token that the vocabulary lacks, or more
+            tokens than a file takes that keeps what it has read.
     """
     try:
         prompt.encode()
@@ -41,7 +43,7 @@ def generate(artifact: Path, prompt: str = "", tokens: int = 200, temperature: f
     asked = find_model(artifact)
     if not isinstance(asked.task, LanguageModel):
         raise UserError(f"generate: {artifact} is of {asked.task.entry_name}; give a language_model")
-    if asked.path.suffix == ".tflite":
+    if asked.path.suffix in (".tflite", ENDING):
         with workers.quiet():
             return continued(asked, prompt, tokens, temperature, seed)
     return workers.call(continued, asked, prompt, tokens, temperature, seed, what="generate")
@@ -56,6 +58,12 @@ def continued(asked: Asked, prompt: str, tokens: int, temperature: float, seed: 
     if UNKNOWN in read:
         what = prompt[read.index(UNKNOWN)] if len(read) == len(prompt) else "a word"
         raise UserError(f"generate: --prompt has {what!r}, which the training text lacks; leave it out")
-    writer = steps.Writer(open_predictor(asked.path), TOKENS, feature.length)
+    try:
+        writer = steps.Writer(open_predictor(asked.path), TOKENS, feature.length)
+    except ValueError as error:
+        raise UserError(f"generate: {error}") from error
+    if writer.room is not None and len(read) >= writer.room:
+        raise UserError(f"generate: --prompt has {len(read)} tokens, and {asked.path} takes {writer.room} with the one "
+                        "that stands before a text; give a shorter one, or a file that reads a whole text")
     added = steps.written(writer, read, tokens, temperature, seed, END if feature.ends else None)
     return feature.tokenizer.text([learnt.names[token] for token in (*read, *added)])

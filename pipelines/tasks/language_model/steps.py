@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
+from export.predictors import ChunkedPredictor
 from export.signature import Arrays, Function, Signature, Tensor
 from models.stepping import Stepping
 from pipelines.features.tokenizers.tokenizer import PADDING, START, UNKNOWN
@@ -75,7 +76,8 @@ class Writer:
     """A model that is asked for one token after the other.
 
     Args:
-        predictor: of a file with the signature `step`; of others the whole text so far is asked for each token.
+        predictor: of a file with the signature `step`, or one that reads some tokens a call; of others the whole text
+            so far is asked for each token.
         length: tokens that such others take.
     """
 
@@ -86,9 +88,26 @@ class Writer:
             tensor.name: np.zeros((1, *tensor.shape), np.float32)  # type: ignore[arg-type]
             for tensor in known.inputs if tensor.name != TOKEN}
         self.read: list[int] = []
+        self.text = predictor.text() if isinstance(predictor, ChunkedPredictor) else None
+
+    def begun(self, tokens: Sequence[int]) -> np.ndarray:
+        """Take what a text begins with, the start among it; return the logits of the token that follows,
+        (vocabulary,)."""
+        if self.text is not None:
+            return self.text.read(tokens)
+        for token in tokens:
+            logits = self.after(token)
+        return logits
+
+    @property
+    def room(self) -> int | None:
+        """Return how many more tokens it takes; None where any number."""
+        return None if self.text is None else self.text.room
 
     def after(self, token: int) -> np.ndarray:
         """Take a token; return the logits of the one that follows, (vocabulary,)."""
+        if self.text is not None:
+            return self.text.after(token)
         if self.states is None:
             self.read = [*self.read, token][-self.length:]
             row = np.array(self.read + [PADDING] * (self.length - len(self.read)), np.int32)[None]
@@ -100,7 +119,7 @@ class Writer:
 
 def written(writer: Writer, prompt: Sequence[int], count: int, temperature: float, seed: int,
             end: int | None = None) -> Iterator[int]:
-    """Yield the tokens that a model goes on with, at most so many; none behind the end.
+    """Yield the tokens that a model goes on with, at most so many; none behind the end, nor more than it takes.
 
     Args:
         prompt: tokens of the text that is there already.
@@ -108,8 +127,7 @@ def written(writer: Writer, prompt: Sequence[int], count: int, temperature: floa
         end: the token that ends a text, where there is one.
     """
     generator = np.random.default_rng(seed)
-    for token in (START, *prompt):
-        logits = writer.after(token)
+    logits = writer.begun([START, *prompt])
     for number in range(count):
         logits = np.array(logits, np.float64)
         logits[[PADDING, UNKNOWN, START]] = -np.inf
@@ -120,5 +138,7 @@ def written(writer: Writer, prompt: Sequence[int], count: int, temperature: floa
         if token == end:
             return
         yield token
+        if writer.room == 0:
+            return
         if number + 1 < count:
             logits = writer.after(token)

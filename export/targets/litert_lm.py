@@ -1,0 +1,151 @@
+"""Files for LiteRT-LM, Google's engine of language models on devices: a TFLite file that reads some tokens a call, and
+the archive of it, its tokenizer and what the engine must know, NAME.litertlm.
+
+What the engine calls: `prefill_8`, … with so many tokens, and `decode` with one; keys and values of the tokens before
+go in and come out.
+"""
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from etils import epy
+
+from export.signature import Function, Signature, Tensor
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+PREFILL, DECODE = "prefill_", "decode"
+TOKENS, PLACES, OUTPUT, KEYS, VALUES = "tokens", "input_pos", "logits", "kv_cache_k_", "kv_cache_v_"
+ENDING = ".litertlm"
+#: Lengths of the prefill signatures. The engine cuts a prompt by the longest that still fits: without a short one it
+#: fails near the end of a text.
+LENGTHS = (8, 32, 128)
+
+
+class Decoder(Protocol):
+    """A language model that reads some tokens a call, see `models.chunks.ChunkedDecoder`."""
+
+    length: int
+    depth: int
+    vocabulary: int
+
+    @property
+    def cache(self) -> tuple[int, int, int]:
+        """Return the shape of the keys of a block, and of its values."""
+        ...
+
+    def read(self, tokens: Any, start: Any, caches: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """Return what the last block makes of tokens, and the caches then."""
+        ...
+
+    def logits(self, x: Any) -> Any:
+        """Return logits of what the last block gave."""
+        ...
+
+
+class Tokenizer(NamedTuple):
+    """How texts are cut: the content of SentencePiece's model, or of Hugging Face's tokenizer.json."""
+
+    kind: Literal["sentencepiece", "hugging_face"]
+    content: bytes
+
+
+class Chunk(Function):
+    """A function whose places have no axis of examples, as the engine has it."""
+
+    def specs(self, batch: int | None) -> list[tf.TensorSpec]:
+        return [tf.TensorSpec(tensor.shape if tensor.name == PLACES else (1, *tensor.shape), tensor.dtype, tensor.name)
+                for tensor in self.signature.inputs]
+
+
+def functions(decoder: Decoder, lengths: Sequence[int]) -> list[Function]:
+    """Return `decode` and a prefill for each length that the model has.
+
+    Args:
+        lengths: tokens of a call.
+    """
+    return [_function(decoder, DECODE, 1), *(_function(decoder, f"{PREFILL}{count}", count)
+                                             for count in lengths if count <= decoder.length)]
+
+
+def _function(decoder: Decoder, name: str, count: int) -> Function:
+    names = [f"{kind}{number}" for number in range(decoder.depth) for kind in (KEYS, VALUES)]
+    caches = tuple(Tensor(name=one, dtype="float32", shape=decoder.cache, role="state",
+                          meaning="zeros before the first token, then what the call before gave") for one in names)
+    tokens = (Tensor(name=TOKENS, dtype="int32", shape=(count,), role="tokens"),
+              Tensor(name=PLACES, dtype="int32", shape=(count,), meaning="place of the first; the others follow it"))
+    logits = (Tensor(name=OUTPUT, dtype="float32", shape=(1, decoder.vocabulary), role="logits"),)
+
+    def call(**tensors: Any) -> dict[str, Any]:
+        # the engine has 0 for places of tokens that only fill a prefill up: the first place alone is asked
+        x, after = decoder.read(tensors[TOKENS], tensors[PLACES][0], [tensors[one] for one in names])
+        return {**({OUTPUT: decoder.logits(x)} if name == DECODE else {}), **dict(zip(names, after, strict=True))}
+
+    return Chunk(Signature(name=name, inputs=(*tokens, *caches),
+                           outputs=(*(logits if name == DECODE else ()), *caches)), call)
+
+
+def is_chunked(signatures: Collection[str]) -> bool:
+    """Return whether a file with these signatures reads some tokens a call."""
+    return DECODE in signatures and any(re.fullmatch(rf"{PREFILL}\d+", name) for name in signatures)
+
+
+def pack(path: Path, model: Path, tokenizer: Tokenizer, *, start: int, stop: int, never: Sequence[int],
+         length: int) -> None:
+    """Write an archive for the engine.
+
+    Args:
+        path: of the archive; must end in .litertlm, by which the engine knows it.
+        model: the TFLite file.
+        start: token that stands before a text.
+        stop: token that ends one: the engine makes no session without.
+        never: tokens that are not written.
+        length: tokens of a text at most.
+    """
+    from litert_lm_builder import litertlm_builder
+    from litert_lm_builder.runtime.proto import llm_metadata_pb2
+
+    about = llm_metadata_pb2.LlmMetadata(max_num_tokens=length)
+    about.start_token.token_ids.ids.append(start)
+    about.stop_tokens.add().token_ids.ids.append(stop)
+    about.suppress_tokens.ids.extend(never)
+    about.llm_model_type.generic_model.SetInParent()
+    builder = litertlm_builder.LitertLmFileBuilder()
+    kind = litertlm_builder.TfLiteModelType.PREFILL_DECODE
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        metadata = Path(folder) / "metadata.pb"
+        metadata.write_bytes(about.SerializeToString(deterministic=True))
+        is_pieces = tokenizer.kind == "sentencepiece"
+        vocabulary = Path(folder) / ("tokenizer.model" if is_pieces else "tokenizer.json")
+        vocabulary.write_bytes(tokenizer.content)
+        builder.add_llm_metadata(str(metadata))
+        add = builder.add_sentencepiece_tokenizer if is_pieces else builder.add_hf_tokenizer
+        add(str(vocabulary))
+        builder.add_tflite_model(str(model), kind)
+        with path.open("wb") as stream:
+            builder.build(stream)
+
+
+def model_of(path: Path) -> bytes:
+    """Return the TFLite file of an archive. Raises ValueError where it is no archive, or has none."""
+    from litert_lm_builder import litertlm_core, litertlm_peek
+    from litert_lm_builder import litertlm_header_schema_py_generated as schema
+
+    try:
+        sections = litertlm_peek.read_litertlm_header(str(path), io.StringIO()).SectionMetadata()
+    except Exception as error:  # of several classes: whatever its bytes happen to say
+        raise ValueError(f"{path} is not a .litertlm file") from error
+    for number in range(sections.ObjectsLength()):
+        section = sections.Objects(number)
+        if section.DataType() == schema.AnySectionDataType.TFLiteModel:
+            with litertlm_core.open_file(str(path), "rb") as stream:
+                stream.seek(section.BeginOffset())
+                return stream.read(section.EndOffset() - section.BeginOffset())
+    raise ValueError(f"{path} has no TFLite model")

@@ -1,0 +1,184 @@
+"""Files of language models for LiteRT-LM, Google's engine on devices."""
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from etils import epy
+from pydantic import Field
+
+from export.artifacts import Exported
+from export.conversion import convert
+from export.keras_models import file as keras_file
+from export.measure import litert_lm as engine
+from export.targets import litert_lm, tools
+from export.tflite import file as tflite_file
+from models.chunks import ChunkedDecoder
+from pipelines.features.feature import Learnt
+from pipelines.features.running_text import RunningText
+from pipelines.features.tokenizers.tokenizer import END, PADDING, START, UNKNOWN
+from pipelines.features.tokenizers.trained import MARK
+from pipelines.ingest.data import Data
+from pipelines.targets import sentencepiece_model
+from pipelines.targets.target import ExportContext, FromVariants, fresh, sizes
+from pipelines.tasks.language_model.task import OUTPUT, TOKENS
+from pipelines.tasks.raw_texts import texts
+from pipelines.variants.variant import Variant
+
+with epy.lazy_imports():
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+#: The share of a held-out text that is a prompt.
+SHARE = 3
+ENGINE = "litert-lm-api"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """How a held-out text begins, its tokens, and how many are added to it."""
+
+    text: str
+    tokens: list[int]
+    count: int
+
+
+class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
+    """One .litertlm file per variant: a Transformer that reads some tokens a call, its tokenizer, and what the engine
+    LiteRT-LM must know. The TFLite file alone is beside.
+
+    Where the engine is installed, it goes on with held-out texts, and its tokens are held against those of the trained
+    model.
+
+    Args:
+        prefill: tokens that are read in a call, in one signature each; those above the model's length are left out.
+        prompts: held-out texts whose beginnings the engine goes on with, at most.
+        tokens: that it adds to each, at most.
+    """
+
+    extra, takes = "litert-lm", ("float32", "dynamic", "float16", "int8_weights", "int4_weights")
+    estimates = ("greedy_equal", "tokens_per_second")
+    prefill: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = litert_lm.LENGTHS
+    prompts: int = Field(20, ge=1)
+    tokens: int = Field(32, ge=1)
+
+    @classmethod
+    def ready(cls) -> str:
+        """Return what keeps the files from being made; the engine is not needed for that."""
+        return tools.missing(cls.extra, ENGINE)
+
+    def chosen(self, variants: Sequence[Variant]) -> list[str]:
+        """Return the variants that are the trained model itself, in other numbers."""
+        own = [variant for variant in variants if str(variant.entry_name) in self.takes]
+        for title in self.variants or []:
+            if any(variant.title == title and variant not in own for variant in variants):
+                raise ValueError(f"litert_lm writes the trained model itself, and {title} is made in another way; name "
+                                 f"{' or '.join(self.takes)}")
+        return super().chosen(own)
+
+    def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
+        read, learnt = _text(context.data)
+        tokenizer = litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(read.tokenizer, learnt))
+        if context.model.suffix == ".tflite":
+            raise ValueError("LiteRT-LM's files are written of a Keras model, and this one is a TFLite file")
+        model = keras_file.load(context.model)
+        length = ChunkedDecoder(model).length
+        never = [PADDING, UNKNOWN, START, *([] if read.ends else [END])]
+        prompts = _prompts(context.data, read, learnt, self.prompts, self.tokens, length)
+        expected = _greedy(model, prompts, never) if not tools.missing(self.extra) else []
+        folder = fresh(context.folder / self.title)
+        exported = []
+        with tempfile.TemporaryDirectory() as beside:
+            graph = Path(beside) / "graph"
+            convert.float_graph(model, lambda one: litert_lm.functions(ChunkedDecoder(one), self.prefill), graph)
+            for name in chosen:
+                if name not in context.variants:
+                    continue
+                variant = context.variants[name]
+                inside, path = folder / f"{name}.tflite", folder / f"{name}{litert_lm.ENDING}"
+                inside.write_bytes(convert.convert(graph, variant.encoding))
+                litert_lm.pack(path, inside, tokenizer, start=START, stop=END, never=never, length=length)
+                estimates, notes = _measured(path, prompts, expected, learnt)
+                exported.append(Exported(
+                    variant=name, target=self.title, path=context.relative(path), encoding=variant.encoding,
+                    **sizes(path), operators=tflite_file.operators(inside.read_bytes()), runs=self.runs,
+                    summary=f"{variant.summary}; for LiteRT-LM, measured token by token", estimates=estimates,
+                    notes=notes))
+        return exported
+
+
+def _text(data: Data) -> tuple[RunningText, Learnt]:
+    """Return how texts are cut. Raises ValueError of other tasks."""
+    read = data.features.get(TOKENS)
+    if str(data.task.entry_name) != "language_model" or not isinstance(read, RunningText):
+        raise ValueError(f"LiteRT-LM goes on with texts, and this is {data.task.entry_name}; leave the target "
+                         "litert_lm out")
+    return read, data.index.learnt[TOKENS]
+
+
+def _prompts(data: Data, read: RunningText, learnt: Learnt, most: int, tokens: int, length: int) -> list[Prompt]:
+    """Return how held-out texts begin, evenly spread over the test split; those with unknown tokens are left out."""
+    held_out = list(texts(data, "test", TOKENS))
+    prompts: list[Prompt] = []
+    for text in held_out[::max(1, len(held_out) // most)]:
+        begin = text[:-(-len(text) // SHARE)].rstrip()
+        numbers = read.tokenizer.tokens(tf.constant(begin), learnt, len(begin) + 1).numpy().tolist()
+        count = min(tokens, length - 1 - len(numbers))
+        if begin and UNKNOWN not in numbers and count > 0 and len(prompts) < most:
+            prompts.append(Prompt(begin, numbers, count))
+    return prompts
+
+
+def _greedy(model: keras.Model, prompts: Sequence[Prompt], never: Sequence[int]) -> list[list[int]]:
+    """Return what the trained model goes on with, reading each text anew for each token; nothing behind its end.
+
+    Args:
+        never: tokens that are not written.
+    """
+    rows = np.zeros((len(prompts), model.inputs[0].shape[1]), np.int32)
+    taken = np.array([1 + len(prompt.tokens) for prompt in prompts])
+    for row, prompt in zip(rows, prompts, strict=True):
+        row[:1 + len(prompt.tokens)] = [START, *prompt.tokens]
+    added: list[list[int]] = [[] for _ in prompts]
+    for step in range(max((prompt.count for prompt in prompts), default=0)):
+        going = [number for number, prompt in enumerate(prompts) if step < prompt.count and END not in added[number]]
+        if not going:
+            break
+        answers = model(rows[going], training=False)
+        logits = np.array(answers[OUTPUT] if isinstance(answers, dict) else answers)
+        last = logits[np.arange(len(going)), taken[going] + step - 1]
+        last[:, list(never)] = -np.inf
+        for number, token in zip(going, last.argmax(axis=1).tolist(), strict=True):
+            added[number].append(token)
+            if taken[number] + step < rows.shape[1]:
+                rows[number, taken[number] + step] = token
+    return [[token for token in tokens if token != END] for tokens in added]
+
+
+def _measured(path: Path, prompts: Sequence[Prompt], expected: Sequence[Sequence[int]],
+              learnt: Learnt) -> tuple[dict[str, float], list[str]]:
+    """Return the share of prompts that the engine goes on with as the trained model does, token for token, and its
+    tokens per second; and the same in words."""
+    if absent := tools.missing("litert-lm"):
+        return {}, [f"not run in LiteRT-LM: {absent}"]
+    if not prompts:
+        return {}, ["not run in LiteRT-LM: every held-out text has tokens that are unknown"]
+    written = list(engine.greedy(path, [(prompt.text, prompt.count) for prompt in prompts]))
+    equal = [one.read == prompt.tokens and _is_same(one.parts, tokens, learnt)
+             for one, prompt, tokens in zip(written, prompts, expected, strict=True)]
+    speed = statistics.median(one.tokens_per_second for one in written)
+    return ({"greedy_equal": round(sum(equal) / len(equal), 6), "tokens_per_second": round(speed, 1)},
+            [f"LiteRT-LM goes on with {sum(equal)} of {len(equal)} texts as Keras does, {speed:,.0f} tokens a second"])
+
+
+def _is_same(parts: Sequence[str], tokens: Sequence[int], learnt: Learnt) -> bool:
+    """Return whether texts are those of tokens; the engine leaves out a space before the first."""
+    if not tokens:
+        return not parts
+    first, *others = [learnt.names[token].replace(MARK, " ") for token in tokens]
+    return list(parts) in ([first, *others], [first.removeprefix(" "), *others])
