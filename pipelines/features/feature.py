@@ -104,6 +104,11 @@ class Feature(Entry):
         not say it: by default nothing."""
         return self
 
+    def fingerprint(self) -> str:
+        """Return what changes with what is learnt from beside the source's examples; "" where that is nothing. Raises
+        UserError where it is not there."""
+        return ""
+
     def learn(self, field: Field, values: Iterable[np.ndarray]) -> Learnt:
         """Return what is to be known of the data before anything is decoded.
 

@@ -3,14 +3,19 @@ from __future__ import annotations
 
 import collections
 import itertools
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
 from pydantic import Field as Setting
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
+from pipelines.errors import UserError
 from pipelines.features.feature import Feature, Field, Learnt
 
 with epy.lazy_imports():
@@ -25,6 +30,11 @@ BLANK, BLANK_NAME = 0, "(blank)"
 SPACE, APOSTROPHE = " ", "'"
 #: What an n-gram begins with before the first character.
 START = "^"
+#: How often a training transcript counts where a sentence of other texts counts once, and the length of n-grams that
+#: count there only where they occur again.
+OWN, AGAIN = 10, 4
+#: What sentences of a text end with.
+ENDS = re.compile(r"[.!?:;%\"…]+|\n\s*\n")
 
 
 class Transcript(Feature, name="transcript", shorthand="most"):
@@ -38,12 +48,31 @@ class Transcript(Feature, name="transcript", shorthand="most"):
         alphabet: the characters there are, beside the space; by default those of the training transcripts.
         ngram: characters of the sequences that are counted in the training transcripts, which a beam search then knows;
             none where it is 0.
+        texts: a file of other text in that language, UTF-8, whose sentences are counted with them; a training
+            transcript counts ten times as much.
     """
 
     role, accepts = "tokens", ("text",)
     most: int = Setting(200, ge=1, le=5000)
     alphabet: str | None = Setting(None, min_length=1)
     ngram: int = Setting(0, ge=0, le=8)
+    texts: str | None = Setting(None, min_length=1)
+
+    @model_validator(mode="after")
+    def texts_are_counted(self) -> Transcript:
+        if self.texts and not self.ngram:
+            raise PydanticCustomError("texts", "texts are counted for n-grams, and ngram is 0; give ngram: 5, or leave "
+                                      "texts out")
+        return self
+
+    def fingerprint(self) -> str:
+        """Return what changes with the file of texts; "" where there is none. Raises UserError."""
+        if self.texts is None:
+            return ""
+        path = Path(self.texts)
+        if not path.is_file():
+            raise UserError(f"data.transcript.texts: {path} is not there; give a file of text, or leave it out")
+        return f"{path.stat().st_size} {path.stat().st_mtime_ns}"
 
     def learn(self, field: Field, values: Iterable[Any]) -> Learnt:
         texts = [plain(_text(value)) for value in values]
@@ -51,9 +80,26 @@ class Transcript(Feature, name="transcript", shorthand="most"):
         if not own:
             return Learnt()
         characters = sorted({SPACE, *plain(own)})
-        counts = ngrams(texts, self.ngram) if self.ngram else {}
+        counts = ngrams(texts, self.ngram) if self.ngram else collections.Counter()
+        if self.texts is not None:
+            counts = collections.Counter({sequence: OWN * count for sequence, count in counts.items()})
+            counts += self._others(set(characters))
         return Learnt(names=[BLANK_NAME, *characters],
                       statistics={sequence: [float(count)] for sequence, count in sorted(counts.items())})
+
+    def _others(self, characters: set[str]) -> collections.Counter[str]:
+        """Return the n-grams of other texts. What they have of other characters is left out."""
+        assert self.texts is not None
+        try:
+            content = Path(self.texts).read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"data.transcript.texts: {self.texts} is not UTF-8 at byte {error.start}; write it "
+                            "so") from error
+        sentences = (plain(part) for part in ENDS.split(content))
+        known = ("".join(letter for letter in text if letter in characters) for text in sentences)
+        counts = ngrams((text for text in known if text), self.ngram)
+        return collections.Counter({sequence: count for sequence, count in counts.items()
+                                    if count > 1 or len(sequence) < AGAIN})
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         return Tensor(name=name, dtype="int32", shape=(self.most,), role="tokens",

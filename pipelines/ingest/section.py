@@ -112,6 +112,15 @@ class DataSection(Section):
         """Return what stands here under a name that the task knows."""
         return kind.model_validate((self.__pydantic_extra__ or {}).get(name, {}))
 
+    def files(self, settings: Mapping[str, type[BaseModel]]) -> dict[str, str]:
+        """Return what changes with the files that features read beside the source, by the name of the feature.
+
+        Args:
+            settings: what the task lets a recipe set here, by name.
+        """
+        features = {name: self.setting(name, kind) for name, kind in settings.items() if issubclass(kind, Feature)}
+        return {name: text for name, feature in features.items() if (text := feature.fingerprint())}
+
     def _refuse_misfits(self, roles: Mapping[str, Any]) -> None:
         for number, entry in enumerate(self.augment):
             if reason := entry.misfit(roles):

@@ -14,7 +14,8 @@ def _nothing(recipe: Recipe) -> dict[str, Any]:
 
 
 def _data(recipe: Recipe) -> dict[str, Any]:
-    return {"data": recipe.data.source.fingerprint()}
+    files = recipe.data.files(recipe.task.data_settings)
+    return {"data": recipe.data.source.fingerprint(), **({"files": files} if files else {})}
 
 
 def _weights(recipe: Recipe) -> dict[str, Any]:

@@ -27,6 +27,8 @@ VOICES = ("asterisk-core-sounds-en-wav", "asterisk-core-sounds-es-wav", "asteris
           "asterisk-core-sounds-it-wav", "asterisk-core-sounds-ru-wav", "asterisk-prompt-it-menardi-wav",
           "asterisk-prompt-fr-armelle", "asterisk-prompt-es-co", "fillets-ng-data-cs", "fillets-ng-data",
           "klettres-data", "pocketsphinx-testdata")
+#: The package of Czech sayings and quotations, whose files are written into one, and those of it that are not Czech.
+SAYINGS, NOT_CZECH = "fortunes-cs", ("klasik-sk",)
 #: Programs that speak.
 SPEAKERS = (ESPEAK, FLITE)
 #: Folder of Asterisk's prompts to their language and voice.
@@ -90,8 +92,9 @@ def make(folder: Path) -> tuple[int, int]:
     """Fetch and unpack the packages into a folder, and write prompts.csv and words.csv; return how many recordings each
     lists. What is there already is not fetched again. Raises UserError."""
     unpacked = folder / "unpacked"
-    fetch([*VOICES, *needed(SPEAKERS)], folder / "packages", unpacked)
+    fetch([*VOICES, SAYINGS, *needed(SPEAKERS)], folder / "packages", unpacked)
     share = unpacked / "usr" / "share"
+    _sayings(share / "games" / "fortunes" / "cs", folder / "czech.txt")
     recorded = [*_asterisk(share / "asterisk" / "sounds", folder), *_dialogues(share / "games" / "fillets-ng", folder),
              *_letters(share / "klettres", folder),
              *_sentences(share / "pocketsphinx" / "test" / "data" / "librivox", folder)]
@@ -101,6 +104,13 @@ def make(folder: Path) -> tuple[int, int]:
     _write(folder / "prompts.csv", COLUMNS, [(*one, one.fold) for one in listed])
     words = spoken_words(folder, unpacked, [one for one in recorded if one.language == "en"])
     return len(listed), words
+
+
+def _sayings(fortunes: Path, target: Path) -> None:
+    """Write Czech texts into one file, unless it is there."""
+    files = [path for path in sorted(fortunes.iterdir()) if not path.suffix and path.name not in NOT_CZECH]
+    if not target.exists():
+        target.write_bytes(b"\n%\n".join(path.read_bytes() for path in files))
 
 
 def fetch(packages: Sequence[str], downloads: Path, unpacked: Path) -> None:

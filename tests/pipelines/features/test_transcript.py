@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines.errors import UserError
 from pipelines.features.feature import Field, Learnt
 from pipelines.features.transcript import BLANK_NAME, Transcript, ngrams, plain, repeats
 
@@ -65,3 +66,29 @@ def test_repeated_characters_are_counted(text, expected):
 def test_is_drawn(axes):
     feature = Transcript(most=3)
     feature.draw(axes, np.array([2, 3, 0]), learnt_of(feature, "ab"))
+
+
+def test_other_texts_count_among_n_grams(tmp_path):
+    """Each of their sentences once, a training transcript ten times; what they have of other letters is left out."""
+    path = tmp_path / "texts.txt"
+    path.write_text("Ab! ab\n\nÉab. bbbb?")
+    feature = Transcript(ngram=4, texts=str(path))
+    learnt = learnt_of(feature, "ab")
+    counts = {sequence: count for sequence, (count,) in learnt.statistics.items()}
+    assert learnt.names == [BLANK_NAME, " ", "a", "b"]
+    assert counts["a"] == 10 + 3 and counts["ab"] == 13 and counts["^ab"] == 13 and counts["^^ab"] == 13
+    assert counts["bb"] == 3 and counts["bbb"] == 2, "sequences of four count where they occur again"
+    assert "bbbb" not in counts and counts[" "] == 10 + 4
+    before = feature.fingerprint()
+    path.write_text("b")
+    assert feature.fingerprint() != before and Transcript(ngram=4).fingerprint() == ""
+
+
+def test_texts_that_cannot_be_counted_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="ngram is 0"):
+        Transcript(texts="a.txt")
+    with pytest.raises(UserError, match=r"data.transcript.texts: .*none.txt is not there"):
+        Transcript(ngram=2, texts=str(tmp_path / "none.txt")).fingerprint()
+    (tmp_path / "odd.txt").write_bytes(b"ab\xff")
+    with pytest.raises(UserError, match="is not UTF-8 at byte 2"):
+        learnt_of(Transcript(ngram=2, texts=str(tmp_path / "odd.txt")), "ab")
