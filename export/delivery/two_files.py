@@ -57,7 +57,7 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], source
         about: what the model says of itself.
         exported: the artifacts, their paths relative to `source`.
     """
-    parts = next((found for one in exported if one.target == "litert" and (found := paths(one, source))), None)
+    parts = next((known for one in exported if one.target == "litert" and (known := paths(one, source))), None)
     if parts is None:
         return
     classes: dict[str, str] = {}

@@ -59,11 +59,11 @@ def addresses(folder: Path) -> int:
     Raises UserError where the package cannot be fetched."""
     packages = folder / "packages"
     packages.mkdir(parents=True, exist_ok=True)
-    wanted = packages / "requirements.txt"
-    wanted.write_text(f"{ADDRESSES}=={VERSION} --hash=sha256:{SHA256}\n")
+    requirements = packages / "requirements.txt"
+    requirements.write_text(f"{ADDRESSES}=={VERSION} --hash=sha256:{SHA256}\n")
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-         "--no-build-isolation", "--no-binary", ":all:", "--dest", packages, "-r", wanted],
+         "--no-build-isolation", "--no-binary", ":all:", "--dest", packages, "-r", requirements],
         capture_output=True, text=True)
     archive = packages / f"{ADDRESSES}-{VERSION}.tar.gz"
     if done.returncode or not archive.is_file():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class KerasHub(Weights, name="keras_hub", shorthand="preset"):
     """The backbone of a KerasHub preset, by name (vit_base_patch16_224_imagenet) or from a folder; for the vit
-    builders, and for gpt, llama, bert and t5, which take folders in Hugging Face's layout too.
+    builders, and for gpt, llama, bert and t5. Of all but T5 folders in Hugging Face's layout are taken too.
 
     Args:
         preset: the name or the folder.
