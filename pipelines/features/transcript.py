@@ -30,9 +30,8 @@ BLANK, BLANK_NAME = 0, "(blank)"
 SPACE, APOSTROPHE = " ", "'"
 #: What an n-gram begins with before the first character.
 START = "^"
-#: How often a training transcript counts where a sentence of other texts counts once, and the length of n-grams that
-#: count there only where they occur again.
-OWN, AGAIN = 10, 4
+#: How often a training transcript counts where a sentence of other texts counts once.
+OWN = 10
 #: What sentences of a text end with.
 ENDS = re.compile(r"[.!?:;%\"…]+|\n\s*\n")
 
@@ -97,9 +96,7 @@ class Transcript(Feature, name="transcript", shorthand="most"):
                             "so") from error
         sentences = (plain(part) for part in ENDS.split(content))
         known = ("".join(letter for letter in text if letter in characters) for text in sentences)
-        counts = ngrams((text for text in known if text), self.ngram)
-        return collections.Counter({sequence: count for sequence, count in counts.items()
-                                    if count > 1 or len(sequence) < AGAIN})
+        return ngrams((text for text in known if text), self.ngram)
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         return Tensor(name=name, dtype="int32", shape=(self.most,), role="tokens",
