@@ -101,45 +101,23 @@ def _with_three_inputs(content: bytes, vocabulary: int | None) -> bytes:
         graph.tensors[ids].name = IDS.encode()
     else:
         length += 2
-        ids = _tensor(model, IDS, [1, length])
-        own, known = _tensor(model, "without_ends", [1, shape[1]]), _tensor(model, "known", [1, shape[1]], "BOOL")
-        first, size, limit, none = (_constant(model, *one) for one in (
-            ("first", [0, 1]), ("size", [1, shape[1]]), ("vocabulary", vocabulary), ("padding", 0)))
+        ids = edit.tensor_of(model, IDS.encode(), [1, length], "INT32")
+        own = edit.tensor_of(model, b"without_ends", [1, shape[1]], "INT32")
+        known = edit.tensor_of(model, b"known", [1, shape[1]], "BOOL")
+        first, size, limit, none = (edit.constant_of(model, name, value, "int32") for name, value in (
+            (b"first", [0, 1]), (b"size", [1, shape[1]]), (b"vocabulary", vocabulary), (b"padding", 0)))
         graph.operators = [
             edit.operator_of(model, "SLICE", "Slice", [ids, first, size], own),
             edit.operator_of(model, "LESS", "Less", [own, limit], known),
             edit.operator_of(model, "SELECT_V2", "SelectV2", [known, own, none], inner), *graph.operators]
-    others = [_tensor(model, name, [1, length]) for name in (MASK, SEGMENTS)]
+    others = [edit.tensor_of(model, name.encode(), [1, length], "INT32") for name in (MASK, SEGMENTS)]
     graph.inputs = [ids, *others]
     definition = schema.SignatureDefT()
     definition.signatureKey, definition.subgraphIndex = main.name.encode(), main.subgraph
-    definition.inputs = [_mapped(name, index) for name, index in zip(MEANINGS, graph.inputs, strict=True)]
-    definition.outputs = [_mapped(name, info.index) for name, info in main.outputs.items()]
+    definition.inputs = [edit.mapped(name.encode(), index) for name, index in zip(MEANINGS, graph.inputs, strict=True)]
+    definition.outputs = [edit.mapped(name.encode(), info.index) for name, info in main.outputs.items()]
     model.signatureDefs = [definition]
     return tflite_file.write(model)
-
-
-def _tensor(model: Any, name: str, shape: Sequence[int], dtype: str = "INT32", buffer: int = 0) -> int:
-    """Add a tensor to the main graph; return its number."""
-    tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.type = name.encode(), np.array(shape, "int32"), getattr(schema.TensorType, dtype)
-    tensor.buffer, tensor.hasRank, tensor.isVariable = buffer, True, False
-    model.subgraphs[0].tensors.append(tensor)
-    return len(model.subgraphs[0].tensors) - 1
-
-
-def _constant(model: Any, name: str, value: Any) -> int:
-    """Add constant int32 numbers to the main graph; return their tensor's number."""
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(np.array(value, "int32").tobytes(), "uint8")
-    model.buffers.append(buffer)
-    return _tensor(model, name, np.shape(value), buffer=len(model.buffers) - 1)
-
-
-def _mapped(name: str, index: int) -> Any:
-    mapped = schema.TensorMapT()
-    mapped.name, mapped.tensorIndex = name.encode(), int(index)
-    return mapped
 
 
 def _with_metadata(content: bytes, about: Description, files: Mapping[str, bytes]) -> bytes:

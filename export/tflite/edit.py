@@ -86,8 +86,8 @@ def renamed(content: bytes, name: Callable[[str], str]) -> bytes:
         raise ValueError(f"its signature {main.name} is not that of the file's first graph")
     own = schema.SignatureDefT()
     own.signatureKey, own.subgraphIndex = DEFAULT.encode(), 0
-    own.inputs = [_mapped(name(one).encode(), info.index) for one, info in main.inputs.items()]
-    own.outputs = [_mapped(name(one).encode(), info.index) for one, info in main.outputs.items()]
+    own.inputs = [mapped(name(one).encode(), info.index) for one, info in main.inputs.items()]
+    own.outputs = [mapped(name(one).encode(), info.index) for one, info in main.outputs.items()]
     model.signatureDefs = [own]
     return tflite_file.write(model)
 
@@ -121,8 +121,8 @@ def _give_two_classes(model: Any) -> None:
     if graph.tensors[own].type != schema.TensorType.FLOAT32:
         raise ValueError("the .tflite file gives one integer, and two classes are made of a real number; give the "
                          "float32 file")
-    factors = _constant(model, b"two_classes", [[0.0], [1.0]])
-    both = _tensor(model, OUTPUT, [1, 2])
+    factors = constant_of(model, b"two_classes", [[0.0], [1.0]])
+    both = tensor_of(model, OUTPUT, [1, 2])
     graph.operators.append(operator_of(model, "FULLY_CONNECTED", "FullyConnected", [own, factors, -1], both))
     point_signatures(model, own, both)
     graph.outputs = [both]
@@ -133,10 +133,10 @@ def _scale_input(model: Any, scale: float, offset: float) -> None:
     graph = model.subgraphs[0]
     inner = int(graph.inputs[0])
     shape = graph.tensors[inner].shape
-    raw = _tensor(model, INPUT, shape)
-    scaled = _tensor(model, b"pixels/scaled", shape)
-    factor = _constant(model, b"pixels/scale", scale)
-    term = _constant(model, b"pixels/offset", offset)
+    raw = tensor_of(model, INPUT, shape)
+    scaled = tensor_of(model, b"pixels/scaled", shape)
+    factor = constant_of(model, b"pixels/scale", scale)
+    term = constant_of(model, b"pixels/offset", offset)
     graph.operators = [operator_of(model, "MUL", "Mul", [raw, factor], scaled),
                        operator_of(model, "ADD", "Add", [scaled, term], inner), *graph.operators]
     point_signatures(model, inner, raw)
@@ -152,14 +152,15 @@ def _name_signature(model: Any) -> None:
         own = schema.SignatureDefT()
         own.signatureKey, own.subgraphIndex = DEFAULT.encode(), 0
         model.signatureDefs = [own, *definitions]
-    own.inputs = [_mapped(INPUT, graph.inputs[0])]
-    own.outputs = [_mapped(OUTPUT, graph.outputs[0])]
+    own.inputs = [mapped(INPUT, graph.inputs[0])]
+    own.outputs = [mapped(OUTPUT, graph.outputs[0])]
 
 
-def _mapped(name: bytes, tensor: int) -> Any:
-    mapped = schema.TensorMapT()
-    mapped.name, mapped.tensorIndex = name, int(tensor)
-    return mapped
+def mapped(name: bytes, tensor: int) -> Any:
+    """Return the entry of a signature that calls a tensor by a name."""
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name, int(tensor)
+    return entry
 
 
 def _take_unsigned(model: Any, subgraph: int, index: int) -> None:
@@ -178,22 +179,22 @@ def _take_unsigned(model: Any, subgraph: int, index: int) -> None:
     point_signatures(model, index, number, subgraph)
 
 
-def _tensor(model: Any, name: bytes, shape: Any, buffer: int = 0) -> int:
-    """Add a float32 tensor to the main graph and return its number."""
+def tensor_of(model: Any, name: bytes, shape: Sequence[int], kind: str = "FLOAT32", buffer: int = 0) -> int:
+    """Add a tensor to the main graph and return its number."""
     tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.type = name, shape, schema.TensorType.FLOAT32
+    tensor.name, tensor.shape, tensor.type = name, list(shape), getattr(schema.TensorType, kind)
     tensor.buffer, tensor.hasRank = buffer, True
     model.subgraphs[0].tensors.append(tensor)
     return len(model.subgraphs[0].tensors) - 1
 
 
-def _constant(model: Any, name: bytes, value: Any) -> int:
+def constant_of(model: Any, name: bytes, value: Any, dtype: str = "float32") -> int:
     """Add constant numbers to the main graph and return their tensor's number."""
-    values = np.asarray(value, np.float32)
+    values = np.asarray(value, dtype)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(values.tobytes(), "uint8")
     model.buffers.append(buffer)
-    return _tensor(model, name, list(values.shape), len(model.buffers) - 1)
+    return tensor_of(model, name, values.shape, dtype.upper(), len(model.buffers) - 1)
 
 
 def operator_of(model: Any, kind: str, options: str, inputs: Sequence[int], output: int | Sequence[int]) -> Any:
