@@ -5,8 +5,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
-
 from export.conversion import convert, int8
 from export.keras_models import graph
 from export.keras_models.split import split
@@ -15,18 +13,16 @@ from export.signature import DEFAULT, Arrays, Signature
 from export.tflite import file as tflite_file
 from models import front_end
 from pipelines.engine.store import whole
+from pipelines.variants.encoded import CALIBRATED, Encoded
 from pipelines.variants.record import VariantRecord, zipped_size
-from pipelines.variants.settings import Calibration
-from pipelines.variants.variant import Variant, VariantContext, default_inputs
+from pipelines.variants.variant import VariantContext, default_inputs
 
 if TYPE_CHECKING:
     import keras
 
-#: Encodings whose ranges are found with examples.
-CALIBRATED = ("int8", "int16x8")
 
 
-class SplitFrontEnd(Variant, name="split_front_end", shorthand="encode"):
+class SplitFrontEnd(Encoded, name="split_front_end", shorthand="encode"):
     """A model of sound as two files that are asked one after the other: the front end in float32, from samples to
     features, and the network, from features on. With integers inside and outside, an NPU can take the network, and a
     microcontroller that computes features by other means needs nothing else.
@@ -41,17 +37,6 @@ class SplitFrontEnd(Variant, name="split_front_end", shorthand="encode"):
     split = True
     encode: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "int8"
     form: front_end.Form | None = None
-    calibration: Calibration | None = None
-
-    @model_validator(mode="after")
-    def check_calibration(self) -> SplitFrontEnd:
-        if self.calibration is not None and self.encode not in CALIBRATED:
-            raise ValueError(f"calibration is for int8 and int16x8, and encode is {self.encode}")
-        return self
-
-    @property
-    def encoding(self) -> str:
-        return self.encode
 
     @property
     def summary(self) -> str:

@@ -1,17 +1,15 @@
 """The variant of a model of sequences that an app asks a few steps at a time, as they come."""
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from export.conversion.streaming import streaming
 from pipelines.variants import stepwise
-from pipelines.variants.settings import Calibration
-from pipelines.variants.variant import Variant, VariantContext
+from pipelines.variants.encoded import Encoded
+from pipelines.variants.variant import VariantContext
 
 
-class Streaming(Variant, name="streaming", shorthand="chunk"):
+class Streaming(Encoded, name="streaming", shorthand="chunk"):
     """What the model remembers goes in with some steps of a sequence, and out with the answer; LSTM, GRU and SimpleRNN,
     and causal convolutions. A bare number means `chunk`.
 
@@ -25,19 +23,7 @@ class Streaming(Variant, name="streaming", shorthand="chunk"):
 
     streams = True
     chunk: int = Field(1, ge=1)
-    encode: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "float32"
     step_seconds: float | None = Field(None, gt=0)
-    calibration: Calibration | None = None
-
-    @model_validator(mode="after")
-    def check_calibration(self) -> Streaming:
-        if self.calibration is not None and self.encode not in ("int8", "int16x8"):
-            raise ValueError(f"calibration is for int8 and int16x8, and encode is {self.encode}")
-        return self
-
-    @property
-    def encoding(self) -> str:
-        return self.encode
 
     @property
     def summary(self) -> str:
