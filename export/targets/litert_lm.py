@@ -7,6 +7,7 @@ go in and come out.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import re
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from etils import epy
 
 from export.signature import Function, Signature, Tensor
+from export.targets.chat import Sampler, Template
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -97,35 +99,76 @@ def is_chunked(signatures: Collection[str]) -> bool:
     return DECODE in signatures and any(re.fullmatch(rf"{PREFILL}\d+", name) for name in signatures)
 
 
-def pack(path: Path, model: Path, tokenizer: Tokenizer, *, start: int, stop: int, never: Sequence[int],
-         length: int) -> None:
+@dataclasses.dataclass(frozen=True)
+class Manner:
+    """How the engine writes.
+
+    Args:
+        start: token that stands before a text.
+        stop: token that ends one: the engine makes no session without.
+        never: tokens that are not written.
+        length: tokens of a text at most.
+        stops: texts that end one, and are left out of it; the engine sees them where they are whole tokens.
+        template: of conversations; the bare text where not given.
+        sampler: how tokens are drawn where an app does not say it.
+    """
+
+    start: int
+    stop: int
+    never: Sequence[int]
+    length: int
+    stops: Sequence[str] = ()
+    template: Template | None = None
+    sampler: Sampler | None = None
+
+
+def metadata(manner: Manner) -> bytes:
+    """Return what the engine must know, as its own message."""
+    from litert_lm_builder.runtime.proto import llm_metadata_pb2
+
+    about = llm_metadata_pb2.LlmMetadata(max_num_tokens=manner.length)
+    about.start_token.token_ids.ids.append(manner.start)
+    about.stop_tokens.add().token_ids.ids.append(manner.stop)
+    about.suppress_tokens.ids.extend(manner.never)
+    about.llm_model_type.generic_model.SetInParent()
+    ends = [] if manner.template is None else manner.template.stops
+    for text in dict.fromkeys([*manner.stops, *ends]):
+        about.stop_tokens.add().token_str = text
+    if manner.template is not None:
+        for role in ("user", "model", "system"):
+            turn = getattr(manner.template, role)
+            affixes = getattr(about.prompt_templates, role)
+            affixes.prefix, affixes.suffix = turn.before, turn.behind
+        # conversations read this alone: of the others they lose a line break at the end of a turn
+        about.jinja_prompt_template = manner.template.jinja()
+    if manner.sampler is not None:
+        own = manner.sampler
+        # on a CPU the engine has no GREEDY, which the likeliest of one token is
+        about.sampler_params.type = about.sampler_params.TOP_P
+        about.sampler_params.k, about.sampler_params.p = own.top_k if own.temperature else 1, own.top_p
+        about.sampler_params.temperature, about.sampler_params.seed = own.temperature or 1.0, own.seed
+    content: bytes = about.SerializeToString(deterministic=True)
+    return content
+
+
+def pack(path: Path, model: Path, tokenizer: Tokenizer, manner: Manner) -> None:
     """Write an archive for the engine.
 
     Args:
         path: of the archive; must end in .litertlm, by which the engine knows it.
         model: the TFLite file.
-        start: token that stands before a text.
-        stop: token that ends one: the engine makes no session without.
-        never: tokens that are not written.
-        length: tokens of a text at most.
     """
     from litert_lm_builder import litertlm_builder
-    from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-    about = llm_metadata_pb2.LlmMetadata(max_num_tokens=length)
-    about.start_token.token_ids.ids.append(start)
-    about.stop_tokens.add().token_ids.ids.append(stop)
-    about.suppress_tokens.ids.extend(never)
-    about.llm_model_type.generic_model.SetInParent()
     builder = litertlm_builder.LitertLmFileBuilder()
     kind = litertlm_builder.TfLiteModelType.PREFILL_DECODE
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        metadata = Path(folder) / "metadata.pb"
-        metadata.write_bytes(about.SerializeToString(deterministic=True))
+        about = Path(folder) / "metadata.pb"
+        about.write_bytes(metadata(manner))
         is_pieces = tokenizer.kind == "sentencepiece"
         vocabulary = Path(folder) / ("tokenizer.model" if is_pieces else "tokenizer.json")
         vocabulary.write_bytes(tokenizer.content)
-        builder.add_llm_metadata(str(metadata))
+        builder.add_llm_metadata(str(about))
         add = builder.add_sentencepiece_tokenizer if is_pieces else builder.add_hf_tokenizer
         add(str(vocabulary))
         builder.add_tflite_model(str(model), kind)

@@ -5,23 +5,27 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from export.artifacts import Exported
-from export.conversion import convert
+from export.conversion import blocks, convert
 from export.keras_models import file as keras_file
 from export.measure import litert_lm as engine
 from export.targets import litert_lm, tools
+from export.targets.chat import COMMON, Sampler, Template
 from export.tflite import file as tflite_file
 from models.chunks import ChunkedDecoder
 from pipelines.features.feature import Learnt
-from pipelines.features.tokenizers.tokenizer import END, START
+from pipelines.features.tokenizers import byte_level, code_points
+from pipelines.features.tokenizers.byte_bpe import LEFT, ByteBpe
+from pipelines.features.tokenizers.tokenizer import END, START, Tokenizer
 from pipelines.features.tokenizers.trained import MARK
-from pipelines.targets import held_out_prompts, sentencepiece_model
+from pipelines.targets import held_out_prompts, hugging_face_tokenizer, sentencepiece_model
 from pipelines.targets.held_out_prompts import Prompt
 from pipelines.targets.target import ExportContext, FromVariants, fresh, sizes
+from pipelines.variants.record import VariantRecord
 from pipelines.variants.variant import Variant
 
 ENGINE = "litert-lm-api"
@@ -38,13 +42,24 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
         prefill: tokens that are read in a call, in one signature each; those above the model's length are left out.
         prompts: held-out texts whose beginnings the engine goes on with, at most.
         tokens: that it adds to each, at most.
+        template: what stands around the turns of a conversation: the name of a well-known one, or the texts.
+        stops: texts that end what it writes, beside the end of a text.
+        sampler: how it draws tokens where an app does not say it.
     """
 
-    extra, takes = "litert-lm", ("float32", "dynamic", "float16", "int8_weights", "int4_weights")
+    extra, takes = "litert-lm", ("float32", "dynamic", "float16", "int8_weights", "int4_weights", "int4_blocks")
     estimates = ("greedy_equal", "tokens_per_second")
     prefill: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = litert_lm.LENGTHS
     prompts: int = Field(20, ge=1)
     tokens: int = Field(32, ge=1)
+    template: Literal["chatml", "zephyr", "llama3", "gemma", "plain"] | Template | None = None
+    stops: list[Annotated[str, Field(min_length=1)]] = Field([])
+    sampler: Sampler | None = None
+
+    @property
+    def chat(self) -> Template | None:
+        """Return what stands around turns."""
+        return COMMON[self.template] if isinstance(self.template, str) else self.template
 
     @classmethod
     def ready(cls) -> str:
@@ -62,12 +77,13 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         read, learnt = held_out_prompts.text_of(context.data, self.title, "LiteRT-LM")
-        tokenizer = litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(read.tokenizer, learnt))
+        tokenizer = tokenizer_of(read.tokenizer, learnt)
         if context.model.suffix == ".tflite":
             raise ValueError("LiteRT-LM's files are written of a Keras model, and this one is a TFLite file")
         model = keras_file.load(context.model)
         length = ChunkedDecoder(model).length
         never = held_out_prompts.never(read)
+        manner = litert_lm.Manner(START, END, never, length, self.stops, self.chat, self.sampler)
         prompts = held_out_prompts.prompts(context.data, read, learnt, self.prompts, self.tokens, length)
         expected = held_out_prompts.greedy(model, prompts, never) if not tools.missing(self.extra) else []
         folder = fresh(context.folder / self.title)
@@ -80,8 +96,8 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
                     continue
                 variant = context.variants[name]
                 inside, path = folder / f"{name}.tflite", folder / f"{name}{litert_lm.ENDING}"
-                inside.write_bytes(convert.convert(graph, variant.encoding))
-                litert_lm.pack(path, inside, tokenizer, start=START, stop=END, never=never, length=length)
+                inside.write_bytes(_written(graph, variant))
+                litert_lm.pack(path, inside, tokenizer, manner)
                 estimates, notes = _measured(path, prompts, expected, learnt)
                 exported.append(Exported(
                     variant=name, target=self.title, path=context.relative(path), encoding=variant.encoding,
@@ -89,6 +105,21 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
                     summary=f"{variant.summary}; for LiteRT-LM, measured token by token", estimates=estimates,
                     notes=notes))
         return exported
+
+
+def _written(graph: Path, variant: VariantRecord) -> bytes:
+    """Return the TFLite file of a variant. Raises ValueError."""
+    if (block := variant.details.get("block")) is None:
+        return convert.convert(graph, variant.encoding)
+    return tflite_file.slim(blocks.quantize(convert.convert(graph, "float32"), block))
+
+
+def tokenizer_of(tokenizer: Tokenizer, learnt: Learnt) -> litert_lm.Tokenizer:
+    """Return how the engine cuts texts: by Hugging Face's library where tokens are bytes, and else by SentencePiece.
+    Raises ValueError where neither cuts them so."""
+    if isinstance(tokenizer, ByteBpe):
+        return litert_lm.Tokenizer("hugging_face", hugging_face_tokenizer.written(tokenizer, learnt))
+    return litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(tokenizer, learnt))
 
 
 def _measured(path: Path, prompts: Sequence[Prompt], expected: Sequence[Sequence[int]],
@@ -108,8 +139,12 @@ def _measured(path: Path, prompts: Sequence[Prompt], expected: Sequence[Sequence
 
 
 def _is_same(parts: Sequence[str], tokens: Sequence[int], learnt: Learnt) -> bool:
-    """Return whether texts are those of tokens; the engine leaves out a space before the first."""
+    """Return whether texts are those of tokens; the engine leaves out a space before the first, and what is not yet a
+    whole character of bytes."""
     if not tokens:
         return not parts
+    if LEFT in learnt.statistics:
+        text = byte_level.text(learnt.names[token] for token in tokens)
+        return "".join(parts) in (text, text.rstrip(chr(code_points.REPLACEMENT)))
     first, *others = [learnt.names[token].replace(MARK, " ") for token in tokens]
     return list(parts) in ([first, *others], [first.removeprefix(" "), *others])

@@ -17,6 +17,7 @@ from pipelines.engine import runs, workers
 from pipelines.errors import UserError
 from pipelines.features.feature import Learnt
 from pipelines.features.running_text import RunningText
+from pipelines.features.tokenizers.byte_bpe import MERGES
 from pipelines.features.tokenizers.sentencepiece import SCORES
 from pipelines.features.tokenizers.tokenizer import END, PADDING, UNKNOWN, Tokenizer
 from pipelines.ingest.index import Index
@@ -177,8 +178,11 @@ def _beside(path: Path) -> Asked:
                         f"which has {TOKENIZER}")
     try:
         said = json.loads(file.read_bytes())
-        tokenizer = Tokenizer.read({said["kind"]: {"lower": said["lower"]} if said["lower"] is not None else {}})
-        learnt = Learnt(names=said["vocabulary"], statistics={SCORES: said[SCORES]} if SCORES in said else {})
+        is_bytes = MERGES in said
+        settings = {} if is_bytes or said["lower"] is None else {"lower": said["lower"]}
+        tokenizer = Tokenizer.read({said["kind"]: settings})
+        statistics = said[MERGES] if is_bytes else {SCORES: said[SCORES]} if SCORES in said else {}
+        learnt = Learnt(names=said["vocabulary"], statistics=statistics)
         feature = RunningText(tokenizer=tokenizer, length=said["length"], ends=said["end"] is not None)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"generate: {file} does not say how a language model cuts text: {first_line(error)}") from error

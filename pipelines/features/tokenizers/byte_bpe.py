@@ -21,6 +21,8 @@ with epy.lazy_imports():
 #: The pairs that have become tokens, in the order of the tokens behind those of single bytes: the numbers of the left
 #: and of the right ones, counted from the first byte's.
 LEFT, RIGHT = "left", "right"
+#: What tokenizer.json calls them.
+MERGES = "merges"
 
 
 class ByteBpe(Tokenizer, name="byte_bpe", shorthand="most"):
@@ -60,7 +62,7 @@ class ByteBpe(Tokenizer, name="byte_bpe", shorthand="most"):
         starts, kinds = (table.tolist() for table in byte_level.classes())
         return {"kind": "byte_bpe", "lower": False, "characters_per_token": CHARACTERS,
                 "classes": {"starts": starts, "kinds": kinds},
-                "merges": {side: [int(number) for number in learnt.statistics[side]] for side in (LEFT, RIGHT)}}
+                MERGES: {side: [int(number) for number in learnt.statistics[side]] for side in (LEFT, RIGHT)}}
 
 
 def first_byte(learnt: Learnt) -> int:

@@ -43,12 +43,17 @@ def measured(data: Data, target: str, text: Callable[[Part], str]) -> dict[str, 
     bits = {GZIP: _bits(learnt, asked, lambda text: zlib.compress(text, 9)),
             XZ: _bits(learnt, asked, lambda text: lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)),
             FIVE_GRAM: float(-np.log2(likely).sum())}
-    return {one: metrics(value, len(tokens["test"]), len(written)) for one, value in bits.items()}
+    return {one: metrics(value, len(tokens["test"]), len(written), len(asked)) for one, value in bits.items()}
 
 
-def metrics(bits: float, tokens: int, characters: int) -> dict[str, float]:
-    """Return the bits for a character of a text, and the perplexity of its tokens, from the bits of the whole."""
-    return rounded({"bits_per_character": bits / max(characters, 1),
+def metrics(bits: float, tokens: int, characters: int, size: int) -> dict[str, float]:
+    """Return the bits for a character of a text and for a byte of it, and the perplexity of its tokens, from the bits
+    of the whole.
+
+    Args:
+        size: bytes of the text in UTF-8.
+    """
+    return rounded({"bits_per_character": bits / max(characters, 1), "bits_per_byte": bits / max(size, 1),
                     "perplexity": math.exp(min(bits * math.log(2) / max(tokens, 1), 700))})
 
 

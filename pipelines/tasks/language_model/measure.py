@@ -21,12 +21,12 @@ class Surprise:
 
     Args:
         output, target: the names of what a network gives and of the tokens that follow.
-        characters: from the tokens of one text to how many characters it has.
+        text: from the tokens of one text to what they keep of it.
     """
 
-    def __init__(self, output: str, target: str, characters: Callable[[np.ndarray], int]):
-        self.output, self.target, self.count = output, target, characters
-        self.bits, self.tokens, self.characters, self.unknown = 0.0, 0, 0, 0
+    def __init__(self, output: str, target: str, text: Callable[[np.ndarray], str]):
+        self.output, self.target, self.text = output, target, text
+        self.bits, self.tokens, self.characters, self.bytes, self.unknown = 0.0, 0, 0, 0, 0
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
         """Take a batch; return the bits of each text's tokens on average, (batch,)."""
@@ -38,11 +38,14 @@ class Surprise:
         self.bits += float(bits[there].sum())
         self.tokens += int(there.sum())
         self.unknown += int((tokens == UNKNOWN).sum())
-        self.characters += sum(self.count(row[row != PADDING]) for row in tokens)
+        for row in tokens:
+            text = self.text(row[row != PADDING])
+            self.characters += len(text)
+            self.bytes += len(text.encode())
         return np.where(there, bits, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
 
     def result(self, folder: Path | None = None) -> Evaluation:
-        """Return bits per character and perplexity over all texts."""
+        """Return bits per character, bits per byte and perplexity over all texts."""
         limits = ["It continues texts like those that it learnt from, and knows nothing but how they go on: what it "
                   "writes is no statement of anyone.",
                   f"The figures are over all {self.tokens:,} tokens of the test text, {self.characters:,} characters, "
@@ -50,4 +53,5 @@ class Surprise:
         if self.unknown:
             limits.append(f"{self.unknown:,} of these tokens are not in the vocabulary; which they are costs no bits "
                           "here, and would cost a program that compresses.")
-        return Evaluation(metrics=baselines.metrics(self.bits, self.tokens, self.characters), limits=limits)
+        metrics = baselines.metrics(self.bits, self.tokens, self.characters, self.bytes)
+        return Evaluation(metrics=metrics, limits=limits)

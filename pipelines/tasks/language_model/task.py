@@ -46,7 +46,8 @@ class LanguageModel(Task, name="language_model"):
     inputs, targets, pairs = {TOKENS: RunningText}, {NEXT: NextTokens}, {OUTPUT: NEXT}
     split = "chronological"
     metrics = (Metric(name="bits_per_character", label="bits per character", better="lower", relative=True),
-               Metric(name="perplexity", better="lower", relative=True))
+               Metric(name="perplexity", better="lower", relative=True),
+               Metric(name="bits_per_byte", label="bits per byte", better="lower", relative=True))
     watched = (Metric(name="bits_per_token", label="bits per token", better="lower"),)
     baselines = baselines.NAMES
     ranked = True
@@ -77,7 +78,7 @@ class LanguageModel(Task, name="language_model"):
         return {"bits_per_token": bits_per_token}
 
     def measure(self, index: Index) -> Surprise:
-        return Surprise(OUTPUT, NEXT, lambda tokens: len(self._kept(tokens, index)))
+        return Surprise(OUTPUT, NEXT, lambda tokens: self._kept(tokens, index))
 
     def _kept(self, tokens: np.ndarray, index: Index) -> str:
         """Return what tokens keep of their text; its end is a line break, and what is unknown a question mark."""

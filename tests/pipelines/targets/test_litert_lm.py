@@ -37,6 +37,7 @@ gates:
   litert_lm_dynamic.drop: "<= 0.01"
   litert_lm_dynamic.size_ratio: "<= 1.5"
 """
+MANNER = litert_lm.Manner(start=2, stop=3, never=[0, 1, 2, 3], length=32)
 needs_engine = pytest.mark.skipif(bool(tools.missing("litert-lm")), reason="LiteRT-LM's engine is not installed")
 
 
@@ -77,6 +78,9 @@ def test_what_the_engine_writes_is_the_same_token_for_token_but_for_the_first_sp
     learnt = Learnt(names=["\u2581the", "the", "\u2581", ","])
     assert _is_same([" the", ","], [0, 3], learnt) and _is_same(["the", " the"], [0, 0], learnt)
     assert not _is_same(["the", "the"], [0, 0], learnt) and not _is_same(["the", ",", ","], [0, 3], learnt)
+    in_bytes = Learnt(names=["Ġthe", "Ã", "©", "x"], statistics={"left": [], "right": []})
+    assert _is_same([" the", "é"], [0, 1, 2], in_bytes) and not _is_same(["the", "é"], [0, 1, 2], in_bytes)
+    assert _is_same(["x"], [3, 1], in_bytes) and not _is_same(["x", "x"], [3, 1], in_bytes)
     assert _is_same([], [], learnt) and not _is_same([","], [], learnt) and not _is_same([], [3], learnt)
 
 
@@ -89,8 +93,7 @@ def archive(tmp_path_factory):
     convert.float_graph(model, lambda one: litert_lm.functions(ChunkedDecoder(one), (8,)), folder / "graph")
     (folder / "one.tflite").write_bytes(convert.convert(folder / "graph", "float32"))
     tokenizer = litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(Character(), learnt))
-    litert_lm.pack(folder / "one.litertlm", folder / "one.tflite", tokenizer, start=2, stop=3, never=[0, 1, 2, 3],
-                   length=32)
+    litert_lm.pack(folder / "one.litertlm", folder / "one.tflite", tokenizer, MANNER)
     return SimpleNamespace(model=model, learnt=learnt, path=folder / "one.litertlm", inside=folder / "one.tflite")
 
 
@@ -125,8 +128,7 @@ def test_the_engine_never_writes_what_is_barred(archive, tmp_path):
     convert.float_graph(archive.model, lambda one: litert_lm.functions(ChunkedDecoder(one), (8,)), tmp_path / "graph")
     (tmp_path / "two.tflite").write_bytes(convert.convert(tmp_path / "graph", "float32"))
     tokenizer = litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(Character(), archive.learnt))
-    litert_lm.pack(tmp_path / "two.litertlm", tmp_path / "two.tflite", tokenizer, start=2, stop=3, never=[0, 1, 2, 3],
-                   length=32)
+    litert_lm.pack(tmp_path / "two.litertlm", tmp_path / "two.tflite", tokenizer, MANNER)
     expected, free = (greedy(archive.model, [prompt], never)[0] for never in ([0, 1, 2, 3], []))
     assert 2 in free and 2 not in expected
     result, = engine.greedy(tmp_path / "two.litertlm", [(text, 15)])
@@ -136,7 +138,8 @@ def test_the_engine_never_writes_what_is_barred(archive, tmp_path):
 @pytest.mark.slow
 @needs_engine
 @pytest.mark.parametrize(("builder", "tokenizer", "window"), [
-    ("llama", "character", 40), ("gpt", "{bpe: {most: 300}}", 120)], ids=["llama-character", "gpt-bpe"])
+    ("llama", "character", 40), ("gpt", "{bpe: {most: 300}}", 120), ("gpt", "{byte_bpe: 400}", 80)],
+    ids=["llama-character", "gpt-bpe", "gpt-byte_bpe"])
 def test_the_engine_goes_on_as_keras_does_with_held_out_texts(tmp_path, builder, tokenizer, window):
     (tmp_path / "texts").mkdir()
     chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]

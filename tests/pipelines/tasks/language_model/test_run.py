@@ -54,6 +54,7 @@ def test_the_bits_are_those_of_every_character_of_the_test_text(words, results, 
             bits -= tf.nn.log_softmax(logits[place])[names.index(letter)].numpy() / np.log(2)
     assert seen == text
     assert results["reference"]["metrics"]["bits_per_character"] == pytest.approx(bits / len(text), abs=1e-4)
+    assert results["reference"]["metrics"]["bits_per_byte"] == pytest.approx(bits / len(text.encode()), abs=1e-4)
     assert results["reference"]["metrics"]["perplexity"] == pytest.approx(2 ** (bits / len(text)), rel=1e-3)
 
 
@@ -66,6 +67,7 @@ def test_gzip_stands_beside(words, results):
     beside = results["reference"]["baselines"]
     assert list(beside) == ["gzip", "xz", "five_gram"]
     assert beside["gzip"]["bits_per_character"] == pytest.approx(bits, abs=1e-6)
+    assert beside["gzip"]["bits_per_byte"] == pytest.approx(bits, abs=1e-6)  # of ASCII a character is a byte
 
 
 def _taken_for_validation(words):
