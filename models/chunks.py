@@ -7,7 +7,6 @@ from typing import Any
 
 from etils import epy
 
-from models.attention import split_heads
 from models.decoding import CachedStack
 
 with epy.lazy_imports():
@@ -17,12 +16,14 @@ with epy.lazy_imports():
 
 #: What is added to the scores of places behind a token's own: nothing is left of them, and half precision has it.
 UNSEEN = -1e4
-#: What `models.gpt` and `models.llama` call their blocks.
+#: What `models.gpt`, `models.llama` and its likes call their blocks.
 BLOCK = "block"
+#: The layer that scales the vectors of tokens, where they are.
+SCALE = "embedding_scale"
 
 
 class ChunkedDecoder(CachedStack):
-    """A model of `gpt` or `llama`, which reads some tokens a call.
+    """A model of `gpt`, `llama` or its likes, which reads some tokens a call.
 
     Args:
         model: functional, of Keras 3, or rewritten for its export.
@@ -57,23 +58,27 @@ class ChunkedDecoder(CachedStack):
         count = tokens.shape[1]
         places = start + ops.arange(count, dtype="int32")
         x = self._vectors(tokens)
+        if SCALE in self.layers:
+            x = x * self.layers[SCALE].scale
         if "positions" in self.layers:
             table = ops.convert_to_tensor(self.layers["positions"].embeddings)
             x = x + ops.slice(table, (start, 0), (count, table.shape[1]))
-        behind = np.arange(self.length, dtype="int32") > places[:, None]
-        bias = (ops.cast(behind, "float32") * UNSEEN)[None, None]
+        kept_at = np.arange(self.length, dtype="int32")
+        bias = (ops.cast(kept_at > places[:, None], "float32") * UNSEEN)[None, None]
         after: list[Any] = []
         for number in range(self.depth):
             attention = self._layer(number, "attention")
             normalized, residual = self._entered(x, number, "attention")
-            query, key, value = (split_heads(self._layer(number, "attention", part)(normalized), heads)
-                                 for part, heads in (("query", attention.heads), ("key", attention.groups),
-                                                     ("value", attention.groups)))
+            query, key, value = self._in_heads(normalized, number)
             query, key = (attention.turned(one, places) for one in (query, key))
             kept = [ops.slice_update(cache, (0, 0, start, 0), new)
                     for cache, new in zip(caches[2 * number:2 * number + 2], (key, value), strict=True)]
             after += kept
-            x = residual(self._layer(number, "attention", "output")(attention.read(query, *kept, bias)))
+            seen = bias
+            if attention.window is not None:
+                far = kept_at <= places[:, None] - attention.window
+                seen = bias + ops.cast(far, "float32") * UNSEEN
+            x = residual(self._layer(number, "attention", "output")(attention.read(query, *kept, seen)))
             normalized, residual = self._entered(x, number, "feed_forward")
             x = residual(self._fed(normalized, number))
         return self.layers[f"{BLOCK}_norm"](x), after

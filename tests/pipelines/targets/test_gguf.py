@@ -64,13 +64,15 @@ def test_a_file_says_what_the_engine_must_know(tmp_path):
 
 def test_tensors_are_those_that_the_package_has_for_the_architecture_and_hold_all_weights():
     for builder, settings, kind in (("llama", {"groups": 2}, "LLAMA"), ("llama", {"tied": True}, "LLAMA"),
-                                    ("gpt", {}, "GPT2"), ("gpt", {"tied": False}, "GPT2")):
+                                    ("gpt", {}, "GPT2"), ("gpt", {"tied": False}, "GPT2"),
+                                    ("qwen2", {"groups": 2}, "QWEN2"), ("qwen3", {"head_width": 6}, "QWEN3"),
+                                    ("gemma", {}, "GEMMA"), ("gemma3", {"window": 8}, "GEMMA3")):
         model, net = network(builder, **settings)
         assert sum(tensor.size for tensor in net.tensors.values()) == model.count_params()
         known = {library.TENSOR_NAMES[one].format(bid=number)
                  for one in library.MODEL_TENSORS[library.MODEL_ARCH[kind]] for number in range(2)}
         assert {name.rsplit(".", 1)[0] for name in net.tensors} <= known
-        assert ("output.weight" in net.tensors) == (settings.get("tied", builder == "gpt") is False)
+        assert ("output.weight" in net.tensors) == (settings.get("tied", builder != "llama") is False)
 
 
 def test_queries_rotated_by_neighbours_give_the_scores_of_halves():
@@ -127,6 +129,9 @@ def test_what_gguf_cannot_express_is_refused(tmp_path):
     other.get_layer("block_0_feed_forward_activation").activation = "relu"
     with pytest.raises(ValueError, match=r"llama\.cpp has no network like gpt"):
         gguf_network.network(other)
+    with pytest.raises(ValueError, match=r"tokens see 8 of those before them, and in llama\.cpp's llama all 48; set"):
+        network("mistral", window=8)
+    assert network("mistral", window=48)[1].architecture == "llama"
     bare = {"model": {"type": "WordPiece", "vocab": {}}, "pre_tokenizer": {"type": "Whitespace"}}
     with pytest.raises(ValueError, match="and this tokenizer is WordPiece behind Whitespace"):
         gguf.vocabulary(Tokenizer("hugging_face", json.dumps(bare).encode()))
@@ -148,11 +153,20 @@ def test_a_file_is_made_for_each_way_to_write_the_weights():
     assert Gguf.read({"gguf": ["q4_0", "float16"]}).artifacts([]) == ["gguf_q4_0", "gguf_float16"]
 
 
+CASES = {"grouped-character": ("llama", {"groups": 2}, Character()),
+         "gpt-bpe": ("gpt", {}, Bpe(most=300, lower=False)),
+         "tied-sentencepiece": ("llama", {"tied": True}, SentencePiece(most=300)),
+         "gpt-untied-small-letters": ("gpt", {"tied": False}, Character(lower=True)),
+         "qwen2": ("qwen2", {"groups": 2}, Character()),
+         "qwen3": ("qwen3", {"groups": 2, "head_width": 6, "tied": False}, Character()),
+         "gemma": ("gemma", {"head_width": 6}, Character()),
+         "gemma3": ("gemma3", {"depth": 7, "window": 8}, Character())}
+
+
 @needs_engine
 @pytest.mark.parametrize(("builder", "settings", "tokenizer"), [
-    ("llama", {"groups": 2}, Character()), ("llama", {"tied": True}, Bpe(most=300, lower=False)),
-    ("gpt", {}, SentencePiece(most=300)), ("gpt", {"tied": False}, Character(lower=True))],
-    ids=["grouped-character", "tied-bpe", "gpt-sentencepiece", "gpt-untied-small-letters"])
+    pytest.param(*CASES[name], id=name, marks=[] if name in ("grouped-character", "gpt-bpe") else pytest.mark.slow)
+    for name in CASES])
 def test_the_engine_cuts_texts_and_goes_on_as_keras_does(tmp_path, builder, settings, tokenizer):
     chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
     learnt = tokenizer.learn([text.encode() for text in chapters[:3]], (*SPECIAL, *ENDS))

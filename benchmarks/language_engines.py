@@ -1,0 +1,178 @@
+"""A language model in an engine, in a process of its own: `language_models.py` starts it, and asks it by its standard
+input.
+
+    python benchmarks/language_engines.py driver model.tflite 64 64
+
+Each line that it reads is a round: it reads so many tokens of a text, and adds so many. It answers with a line of JSON:
+milliseconds to the first token, tokens per second of those behind it, and the most memory that it has taken so far.
+"""
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from export.measure import llama_cpp
+from export.predictors.chunked import ChunkedPredictor
+from export.targets.litert_lm import DECODE, OUTPUT, PLACES, PREFILL, TOKENS
+
+#: The vocabulary is of the special tokens and so many characters from here on.
+FIRST, SPECIAL = 0x4E00, 4
+BARRED = range(SPECIAL)
+Round = Callable[[int, int], tuple[float, float]]
+
+
+def prompt(read: int) -> str:
+    """Return a text of so many tokens, that stands behind its start."""
+    return "".join(chr(FIRST + 7 * number % 1000) for number in range(read - 1))
+
+
+def tokens_of(read: int) -> list[int]:
+    """Return the tokens of the same, the start among them."""
+    return [2, *(ord(letter) - FIRST + SPECIAL for letter in prompt(read))]
+
+
+def timed(first: float, last: float, start: float, count: int) -> tuple[float, float]:
+    """Return milliseconds to the first token, and tokens per second of the others."""
+    return 1000 * (first - start), (count - 1) / (last - first)
+
+
+def likeliest(logits: np.ndarray) -> int:
+    logits[list(BARRED)] = -np.inf
+    return int(logits.argmax())
+
+
+def driver(path: Path) -> Round:
+    """Return the rounds of the driver of this package."""
+    model = ChunkedPredictor(path)
+
+    def once(read: int, count: int) -> tuple[float, float]:
+        start, text = time.perf_counter(), model.text()
+        token = likeliest(text.read(tokens_of(read)))
+        first = time.perf_counter()
+        for _ in range(count - 1):
+            token = likeliest(text.after(token))
+        return timed(first, time.perf_counter(), start, count)
+
+    return once
+
+
+def compiled(path: Path) -> Round:
+    """Return the rounds of LiteRT's compiled model, whose keys and values are never copied: what a call has written
+    the next one reads."""
+    from ai_edge_litert.compiled_model import CompiledModel
+
+    model = CompiledModel.from_file(str(path))
+    names = model.get_signature_list()
+    lengths = sorted((int(name.removeprefix(PREFILL)) for name in names if name != DECODE), reverse=True)
+    vocabulary = int(model.get_output_tensor_details(DECODE)[OUTPUT]["shape"][-1])
+    given = names[DECODE]["outputs"]
+    shapes = {name: one["shape"] for name, one in model.get_input_tensor_details(DECODE).items()
+              if name not in (TOKENS, PLACES)}
+    sides = [{name: model.create_input_buffer_by_name(DECODE, name) for name in shapes} for _ in range(2)]
+    logits = model.create_output_buffer_by_name(DECODE, OUTPUT)
+    own = {name: [model.create_input_buffer_by_name(name, part) for part in (TOKENS, PLACES)] for name in names}
+
+    def call(name: str, tokens: list[int], place: int) -> None:
+        before, after = sides
+        ids, places = own[name]
+        ids.write(np.array([tokens], np.int32))
+        places.write(place + np.arange(len(tokens), dtype=np.int32))
+        outputs = {**after, OUTPUT: logits} if name == DECODE else after
+        model.run_by_name(name, {TOKENS: ids, PLACES: places, **before}, {
+            one: outputs[one] for one in names[name]["outputs"]})
+        sides.reverse()
+
+    def after(token: int, place: int) -> int:
+        call(DECODE, [token], place)
+        return likeliest(logits.read(vocabulary, np.float32).reshape(-1))
+
+    def once(read: int, count: int) -> tuple[float, float]:
+        for name, buffer in sides[0].items():
+            buffer.write(np.zeros(shapes[name], np.float32))
+        start, tokens, place = time.perf_counter(), tokens_of(read), 0
+        while (left := read - 1 - place) and (length := next((one for one in lengths if one <= left), 0)):
+            call(f"{PREFILL}{length}", tokens[place:place + length], place)
+            place += length
+        for one in range(place, read):
+            token = after(tokens[one], one)
+        first = time.perf_counter()
+        for one in range(read, read + count - 1):
+            token = after(token, one)
+        return timed(first, time.perf_counter(), start, count)
+
+    assert set(given) == {OUTPUT, *shapes}
+    return once
+
+
+def litert_lm(path: Path) -> Round:
+    """Return the rounds of Google's engine, on one thread."""
+    import litert_lm as library
+
+    library.set_min_log_severity(library.LogSeverity.ERROR)
+    engine = library.Engine(str(path), backend=library.Backend.CPU(thread_count=1), cache_dir=str(path.parent))
+    sampler = library.SamplerConfig(top_k=1, top_p=1.0, temperature=1.0)
+
+    def once(read: int, count: int) -> tuple[float, float]:
+        with engine.create_session(apply_prompt_template=False, sampler_config=sampler,
+                                   max_output_tokens=count) as session:
+            start = time.perf_counter()
+            session.run_prefill([prompt(read)])
+            times = [time.perf_counter() for answer in session.run_decode_async() if answer.texts]
+        return timed(times[0], times[-1], start, len(times))
+
+    return once
+
+
+def llama(path: Path) -> Round:
+    """Return the rounds of llama.cpp, on one thread, by its own clock."""
+    engine = llama_cpp.opened(path, 0, exact=False)
+
+    def once(read: int, count: int) -> tuple[float, float]:
+        times = llama_cpp.added(engine, prompt(read), count)["timings"]
+        assert (times["prompt_n"], times["predicted_n"]) == (read, count)
+        return times["prompt_ms"] + times["predicted_ms"] / count, times["predicted_per_second"]
+
+    return once
+
+
+def whole(path: Path) -> Round:
+    """Return the rounds of a file without kept keys and values, which reads the whole text anew for each token."""
+    from export.predictors.litert import LiteRTPredictor
+
+    model = LiteRTPredictor(path)
+    length = int(model.tensors[next(iter(model.tensors))].inputs[TOKENS].shape[-1])
+
+    def once(read: int, count: int) -> tuple[float, float]:
+        row, times = np.zeros((1, length), np.int32), [time.perf_counter()]
+        row[0, :read] = tokens_of(read)
+        for place in range(read, read + count):
+            token = likeliest(model.predict({TOKENS: row})[OUTPUT][0, place - 1].copy())
+            times.append(time.perf_counter())
+            row[0, min(place, length - 1)] = token
+        return timed(times[1], times[-1], times[0], count)
+
+    return once
+
+
+ENGINES = {"driver": driver, "compiled": compiled, "litert_lm": litert_lm, "llama.cpp": llama, "whole": whole}
+
+
+def main() -> None:
+    name, path, read, count = sys.argv[1:]
+    once = ENGINES[name](Path(path))
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        first, speed = once(int(read), int(count))
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"time_to_first_token_ms": first, "tokens_per_second": speed, "memory_mb": memory}),
+              flush=True)
+
+
+if __name__ == "__main__":
+    main()
