@@ -19,7 +19,7 @@ import numpy as np
 
 from export.measure import llama_cpp
 from export.predictors.chunked import ChunkedPredictor
-from export.targets.litert_lm import DECODE, OUTPUT, PLACES, PREFILL, TOKENS
+from export.targets.litert_lm import OUTPUT, TOKENS
 
 #: The vocabulary is of the special tokens and so many characters from here on.
 FIRST, SPECIAL = 0x4E00, 4
@@ -59,54 +59,6 @@ def driver(path: Path) -> Round:
             token = likeliest(text.after(token))
         return timed(first, time.perf_counter(), start, count)
 
-    return once
-
-
-def compiled(path: Path) -> Round:
-    """Return the rounds of LiteRT's compiled model, whose keys and values are never copied: what a call has written
-    the next one reads."""
-    from ai_edge_litert.compiled_model import CompiledModel
-
-    model = CompiledModel.from_file(str(path))
-    names = model.get_signature_list()
-    lengths = sorted((int(name.removeprefix(PREFILL)) for name in names if name != DECODE), reverse=True)
-    vocabulary = int(model.get_output_tensor_details(DECODE)[OUTPUT]["shape"][-1])
-    given = names[DECODE]["outputs"]
-    shapes = {name: one["shape"] for name, one in model.get_input_tensor_details(DECODE).items()
-              if name not in (TOKENS, PLACES)}
-    sides = [{name: model.create_input_buffer_by_name(DECODE, name) for name in shapes} for _ in range(2)]
-    logits = model.create_output_buffer_by_name(DECODE, OUTPUT)
-    own = {name: [model.create_input_buffer_by_name(name, part) for part in (TOKENS, PLACES)] for name in names}
-
-    def call(name: str, tokens: list[int], place: int) -> None:
-        before, after = sides
-        ids, places = own[name]
-        ids.write(np.array([tokens], np.int32))
-        places.write(place + np.arange(len(tokens), dtype=np.int32))
-        outputs = {**after, OUTPUT: logits} if name == DECODE else after
-        model.run_by_name(name, {TOKENS: ids, PLACES: places, **before}, {
-            one: outputs[one] for one in names[name]["outputs"]})
-        sides.reverse()
-
-    def after(token: int, place: int) -> int:
-        call(DECODE, [token], place)
-        return likeliest(logits.read(vocabulary, np.float32).reshape(-1))
-
-    def once(read: int, count: int) -> tuple[float, float]:
-        for name, buffer in sides[0].items():
-            buffer.write(np.zeros(shapes[name], np.float32))
-        start, tokens, place = time.perf_counter(), tokens_of(read), 0
-        while (left := read - 1 - place) and (length := next((one for one in lengths if one <= left), 0)):
-            call(f"{PREFILL}{length}", tokens[place:place + length], place)
-            place += length
-        for one in range(place, read):
-            token = after(tokens[one], one)
-        first = time.perf_counter()
-        for one in range(read, read + count - 1):
-            token = after(token, one)
-        return timed(first, time.perf_counter(), start, count)
-
-    assert set(given) == {OUTPUT, *shapes}
     return once
 
 
@@ -160,7 +112,7 @@ def whole(path: Path) -> Round:
     return once
 
 
-ENGINES = {"driver": driver, "compiled": compiled, "litert_lm": litert_lm, "llama.cpp": llama, "whole": whole}
+ENGINES = {"driver": driver, "litert_lm": litert_lm, "llama.cpp": llama, "whole": whole}
 
 
 def main() -> None:

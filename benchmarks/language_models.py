@@ -1,5 +1,5 @@
 """Language models on one processor thread: tokens per second, time to the first token, peak memory and bytes, of this
-package's driver, LiteRT's compiled model, Google's engine LiteRT-LM, and llama.cpp, with the same weights.
+package's driver, Google's engine LiteRT-LM, and llama.cpp, with the same weights.
 
     python benchmarks/language_models.py
     python benchmarks/language_models.py --only 1M --rounds 5 --json figures.json
@@ -24,7 +24,7 @@ SIZES = {"1M": {"depth": 4, "units": 128, "heads": 4, "hidden": 352, "vocabulary
          "50M": {"depth": 12, "units": 512, "heads": 8, "hidden": 1376, "vocabulary": 16_000}}
 LENGTH, READ, ADDED = 256, 64, 64
 #: Engine, and the file that it opens; both sorts of numbers have each.
-FILES = {"driver": ".tflite", "compiled": ".tflite", "litert_lm": ".litertlm", "llama.cpp": ".gguf"}
+FILES = {"driver": ".tflite", "litert_lm": ".litertlm", "llama.cpp": ".gguf"}
 NUMBERS = {"float32": "float32", "8 bits": "dynamic"}
 BEST = {"time_to_first_token_ms": min, "tokens_per_second": max, "memory_mb": max}
 

@@ -2,7 +2,7 @@
 are given with the tokens."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from etils import epy
@@ -58,30 +58,50 @@ class ChunkedDecoder(CachedStack):
         count = tokens.shape[1]
         places = start + ops.arange(count, dtype="int32")
         x = self._vectors(tokens)
-        if SCALE in self.layers:
-            x = x * self.layers[SCALE].scale
         if "positions" in self.layers:
             table = ops.convert_to_tensor(self.layers["positions"].embeddings)
             x = x + ops.slice(table, (start, 0), (count, table.shape[1]))
-        kept_at = np.arange(self.length, dtype="int32")
-        bias = (ops.cast(kept_at > places[:, None], "float32") * UNSEEN)[None, None]
+        return self._blocks(x, places, caches, lambda cache, new: ops.slice_update(cache, (0, 0, start, 0), new))
+
+    def _blocks(self, x: Any, places: Any, caches: Sequence[Any],
+                keep: Callable[[Any, Any], Any]) -> tuple[Any, list[Any]]:
+        """Return what the last block makes of vectors, (batch, count, units), and the caches with them.
+
+        Args:
+            places: of the tokens, (count,) or (batch, 1, count).
+            keep: from a cache and new keys or values, (batch, groups, count, width), to the cache with them.
+        """
+        x = x * self.layers[SCALE].scale if SCALE in self.layers else x
+        windows = {self._layer(number, "attention").window for number in range(self.depth)}
+        unseen = {window: self._unseen(places, window) for window in windows}
         after: list[Any] = []
         for number in range(self.depth):
             attention = self._layer(number, "attention")
             normalized, residual = self._entered(x, number, "attention")
             query, key, value = self._in_heads(normalized, number)
             query, key = (attention.turned(one, places) for one in (query, key))
-            kept = [ops.slice_update(cache, (0, 0, start, 0), new)
+            kept = [keep(cache, new)
                     for cache, new in zip(caches[2 * number:2 * number + 2], (key, value), strict=True)]
             after += kept
-            seen = bias
-            if attention.window is not None:
-                far = kept_at <= places[:, None] - attention.window
-                seen = bias + ops.cast(far, "float32") * UNSEEN
-            x = residual(self._layer(number, "attention", "output")(attention.read(query, *kept, seen)))
+            x = residual(self._layer(number, "attention", "output")(
+                attention.read(query, *kept, unseen[attention.window])))
             normalized, residual = self._entered(x, number, "feed_forward")
             x = residual(self._fed(normalized, number))
         return self.layers[f"{BLOCK}_norm"](x), after
+
+    def _unseen(self, places: Any, window: int | None) -> Any:
+        """Return what is added to scores so that tokens see none behind them, and none before their window, (1 or
+        batch, 1, count, length).
+
+        Args:
+            places: of the tokens, (count,) or (batch, 1, count).
+        """
+        ops, kept_at, own = keras.ops, np.arange(self.cache[1], dtype="int32"), places[..., None]
+        hidden = kept_at > own
+        if window is not None:
+            hidden = ops.logical_or(hidden, kept_at <= own - window)
+        added = ops.cast(hidden, "float32") * UNSEEN
+        return added if len(added.shape) == 4 else added[None, None]
 
     def logits(self, x: Any) -> Any:
         """Return logits of what the last block gave, (1, count, vocabulary)."""

@@ -64,6 +64,7 @@ PARAMETERS = {
     "qwen3_1_7b": (1_720_574_976, None), "qwen3_4b": (4_022_468_096, None), "qwen3_8b": (8_190_735_360, None),
     "gemma": (960_000, None), "gemma_2b": (2_506_172_416, None), "gemma_7b": (8_537_680_896, None),
     "gemma3": (1_437_568, None), "gemma3_270m": (268_098_176, None), "gemma3_1b": (999_885_952, None),
+    "transformer": (946_176, None), "transformer_base": (63_082_496, None), "transformer_big": (214_245_376, None),
     "t5": (939_776, None), "t5_small": (60_506_624, None), "t5_base": (222_903_552, None),
     "t5_large": (737_668_096, None), "t5_3b": (2_851_598_336, None), "t5_11b": (11_307_321_344, None),
     # the published encoders with the pooler, and two logits

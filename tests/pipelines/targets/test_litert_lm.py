@@ -154,8 +154,8 @@ def test_the_engine_goes_on_as_keras_does_with_held_out_texts(tmp_path, builder,
     assert files["litert_lm", "float32"]["estimates"]["tokens_per_second"] > 0
     run = tmp_path / "runs" / "one" / "latest"
     said = [command("generate", run / path, "--prompt", "And he", "--tokens", "12", cwd=tmp_path) for path in (
-        "export/litert/float32.tflite", "export/litert_lm/float32.tflite", "export/litert_lm/float32.litertlm")]
+        "export/litert/float32.tflite", "export/litert_lm/float32.tflite", "export/litert_lm/float32.litertlm", "")]
     assert {one.returncode for one in said} == {0} and len({one.stdout for one in said}) == 1, said
-    assert said[0].stdout.lower().startswith("and he") and len(said[0].stdout) > 12
+    assert len(said[0].stdout) > 1 and not said[0].stdout.lower().startswith("and he")
     long = command("generate", run / "export/litert_lm/float32.tflite", "--prompt", "and he " * 20, cwd=tmp_path)
     assert long.returncode == 2 and "tokens, and" in long.stderr and "give a shorter one" in long.stderr
