@@ -53,6 +53,7 @@ from models import (
     tcn,
     text_rnn,
     textcnn,
+    translation_transformer,
     unet,
     unet_plus_plus,
     vgg,
@@ -72,5 +73,5 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "ber
            "ft_transformer", "googlenet", "gpt", "inception", "iresnet", "language_rnn", "lenet5", "llama", "lraspp",
            "mlp", "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
            "register", "resnet", "retinanet", "seq2seq", "series_anomaly", "series_recurrent", "shufflenet",
-           "squeezenet", "ssd", "summarizers", "t5", "tagger", "tcn", "text_rnn", "textcnn", "unet", "unet_plus_plus",
-           "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]
+           "squeezenet", "ssd", "summarizers", "t5", "tagger", "tcn", "text_rnn", "textcnn", "translation_transformer",
+           "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from models import gpt, llama, t5
+from models import gpt, llama, t5, translation_transformer
 from models.registry import Builder
 from models.transformer import Block
 
@@ -105,6 +105,11 @@ class Activations:
     by_paper: int
 
 
+def known(builder: Builder) -> bool:
+    """Return whether a formula knows what a builder's models keep."""
+    return builder.family in _FAMILIES
+
+
 def activations(builder: Builder, dimensions: Mapping[str, Any], settings: Mapping[str, Any],
                 width: int = FLOAT32) -> Activations | None:
     """Return what a builder's model keeps of one example; None where no formula knows.
@@ -112,7 +117,7 @@ def activations(builder: Builder, dimensions: Mapping[str, Any], settings: Mappi
     Args:
         width: bytes of a number that is computed with: 4, or 2 in mixed precision.
     """
-    if builder.family not in _FAMILIES:
+    if not known(builder):
         return None
     stacks = _FAMILIES[builder.family](dimensions, builder.settled(settings))
     last = stacks[-1]
@@ -151,9 +156,18 @@ def _bert(dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> list[St
 
 def _t5(dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Stack]:
     names = ("units", "heads", "head_width", "hidden", "activation", "gated", "dropout")
-    encoder, = _decoder(t5._block, names, dimensions, settings)
+    return _both(_decoder(t5._block, names, dimensions, settings)[0], dimensions)
+
+
+def _transformer(dimensions: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Stack]:
+    names = ("units", "heads", "hidden", "activation", "norm_first", "dropout")
+    return _both(_decoder(translation_transformer._block, names, dimensions, settings)[0], dimensions)
+
+
+def _both(encoder: Stack, dimensions: Mapping[str, Any]) -> list[Stack]:
+    """Return an encoder, and a decoder that is like it."""
     decoder = dataclasses.replace(encoder, tokens=dimensions["target_length"], memory=dimensions["length"])
     return [encoder, decoder]
 
 
-_FAMILIES = {"gpt": _gpt, "llama": _llama, "bert": _bert, "bert_qa": _bert, "t5": _t5}
+_FAMILIES = {"gpt": _gpt, "llama": _llama, "bert": _bert, "bert_qa": _bert, "t5": _t5, "transformer": _transformer}

@@ -2,7 +2,7 @@
 are given with the tokens."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from etils import epy
@@ -62,6 +62,18 @@ class ChunkedDecoder(CachedStack):
             x = x + ops.slice(table, (start, 0), (count, table.shape[1]))
         behind = np.arange(self.length, dtype="int32") > places[:, None]
         bias = (ops.cast(behind, "float32") * UNSEEN)[None, None]
+        return self._blocks(x, places, bias, caches,
+                            lambda cache, new: ops.slice_update(cache, (0, 0, start, 0), new))
+
+    def _blocks(self, x: Any, places: Any, bias: Any, caches: Sequence[Any],
+                keep: Callable[[Any, Any], Any]) -> tuple[Any, list[Any]]:
+        """Return what the last block makes of vectors, (batch, count, units), and the caches with them.
+
+        Args:
+            places: of the tokens, as rotary positions take them.
+            bias: what is added to scores, (1 or batch, 1, count, length).
+            keep: from a cache and new keys or values, (batch, groups, count, width), to the cache with them.
+        """
         after: list[Any] = []
         for number in range(self.depth):
             attention = self._layer(number, "attention")
@@ -70,7 +82,7 @@ class ChunkedDecoder(CachedStack):
                                  for part, heads in (("query", attention.heads), ("key", attention.groups),
                                                      ("value", attention.groups)))
             query, key = (attention.turned(one, places) for one in (query, key))
-            kept = [ops.slice_update(cache, (0, 0, start, 0), new)
+            kept = [keep(cache, new)
                     for cache, new in zip(caches[2 * number:2 * number + 2], (key, value), strict=True)]
             after += kept
             x = residual(self._layer(number, "attention", "output")(attention.read(query, *kept, bias)))

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 import models
 from export.signature import Tensor
-from models.activations import FLOAT32, activations
+from models.activations import FLOAT32, activations, known
 from models.census import multiply_adds
 from pipelines.errors import UserError
 from pipelines.ingest.data import Data
@@ -138,10 +138,11 @@ def plan(written: dict[str, Any], options: Options) -> Plan:
     if recipe.model.imported is not None:
         raise UserError("plan: model.builder: file is a model that is not trained any more; there is nothing to plan")
     per_device = -(-recipe.data.batch // options.devices)
-    closed = models.builder(recipe.model.builder).closed_form is not None
+    # what an adapter's weights are is seen once it is on the model
+    closed = known(models.builder(recipe.model.builder)) and recipe.train.adapter is None
     if options.tokens is not None and not closed:
-        raise UserError(f"plan: {recipe.model.builder} is not counted by a formula, so its data must be read; leave "
-                        "--tokens out")
+        what = recipe.model.builder if recipe.train.adapter is None else "a model with train.adapter"
+        raise UserError(f"plan: {what} is not counted by a formula, so its data must be read; leave --tokens out")
     data, note = (None, "") if options.tokens is not None else _data(recipe, closed)
     if closed:
         return _by_formula(recipe, options, per_device, data, note)

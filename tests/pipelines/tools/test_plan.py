@@ -27,6 +27,8 @@ CASES = [("gpt", {}, TEXTS), pytest.param("llama", {"groups": 2}, TEXTS, marks=p
          pytest.param("gpt", {"dropout": 0.0, "tied": False}, TEXTS, marks=pytest.mark.slow),
          pytest.param("bert_tagger", {}, {**TEXTS, "classes": 5}, marks=pytest.mark.slow),
          pytest.param("bert_qa", {}, TEXTS, marks=pytest.mark.slow),
+         pytest.param("transformer", {}, {**TEXTS, "target_length": 32, "target_vocabulary": 40},
+                      marks=pytest.mark.slow),
          pytest.param("t5", {}, {**TEXTS, "target_length": 32, "target_vocabulary": 40}, marks=pytest.mark.slow)]
 
 
