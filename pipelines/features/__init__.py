@@ -13,6 +13,7 @@ from pipelines.features import (
     mask,
     number,
     outcome,
+    question,
     running_text,
     scan,
     series,
@@ -25,5 +26,5 @@ from pipelines.features import (
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "running_text", "scan", "series", "series_name", "tags", "text", "transcript",
-           "translated_text"]
+           "number", "outcome", "question", "running_text", "scan", "series", "series_name", "tags", "text",
+           "transcript", "translated_text"]

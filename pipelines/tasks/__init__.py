@@ -9,9 +9,11 @@ from pipelines.tasks import (
     instance_segmentation,
     language_model,
     object_detection,
+    question_answering,
     semantic_segmentation,
     series_classification,
     speech_recognition,
+    summarization,
     tabular,
     text_classification,
     token_classification,
@@ -21,5 +23,5 @@ from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
            "image_classification", "instance_segmentation", "language_model", "object_detection",
-           "semantic_segmentation", "series_classification", "speech_recognition", "tabular", "text_classification",
-           "token_classification", "translation"]
+           "question_answering", "semantic_segmentation", "series_classification", "speech_recognition",
+           "summarization", "tabular", "text_classification", "token_classification", "translation"]
