@@ -34,11 +34,21 @@ def test_it_goes_on_as_the_keras_model_that_keeps_nothing(exported):
     alone = [exported.predictor.predict({name: value[row:row + 1] for name, value in inputs.items()}, "generate")[
         "generated"][0] for row in range(len(PROMPTS))]
     assert alone == said
+
+
+@pytest.mark.slow
+def test_two_hundred_prompts_are_gone_on_with_alike_over_both_protocols(exported):
+    names = exported.data.index.learnt["tokens"].names[4:]
+    generator = np.random.default_rng(0)
+    prompts = ["".join(generator.choice(names, size)) for size in generator.integers(0, LENGTH, 200)]
+    expected = [exported.greedy(prompt, LENGTH) for prompt in prompts]
+    assert len(set(expected)) > 190
+    inputs = {"text": texts(prompts), "count": np.full(200, LENGTH, np.int32)}
     with serving(exported.folder, "language") as running:
-        with GrpcClient(running.grpc, "language") as client:
-            assert client.predict(inputs, "generate")["generated"].tolist() == said
-        with RestClient(running.rest, "language", signature="generate") as client:
-            assert client.predict(inputs)["generated"].tolist() == said
+        with GrpcClient(running.grpc, "language", batch=64) as client:
+            assert [text.decode() for text in client.predict(inputs, "generate")["generated"]] == expected
+        with RestClient(running.rest, "language", signature="generate", batch=50) as client:
+            assert [text.decode() for text in client.predict(inputs)["generated"]] == expected
 
 
 def test_the_same_seed_gives_the_same_text_whatever_else_is_in_the_batch(exported):
