@@ -9,16 +9,16 @@ import openai
 import pytest
 
 from serving.embedded import running
-from tests.pipelines.tasks.language_model import exported as exporting
 from tests.pipelines.tasks.language_model.exported import LENGTH
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, toy_one):
-    """Return a language model; beside it a model that is none."""
-    result = exporting.exported(tmp_path_factory.mktemp("gpt"), "gpt")
-    shutil.copytree(toy_one, result.folder.parent / "toy" / "1")
-    return result
+def model(served_gpt, tmp_path_factory, toy_one):
+    """Return a language model in a folder of these tests; beside it a model that is none."""
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(served_gpt.folder, folder / "served")
+    shutil.copytree(toy_one, folder / "toy" / "1")
+    return served_gpt._replace(folder=folder / "served")
 
 
 @pytest.fixture(scope="module")

@@ -63,15 +63,26 @@ def texts(prompts) -> np.ndarray:
     return np.array([prompt.encode() for prompt in prompts], object)
 
 
-def exported(folder: Path, builder: str) -> Exported:
-    """Return a network, saved with its signatures that go on with texts."""
-    (folder / "lines.txt").write_text("\n".join(LINES * 4))
+def network(folder: Path, builder: str) -> tuple[Data, keras.Model]:
+    """Return a network with large random weights, the same each time, and the data of the texts in a folder."""
     task = LanguageModel()
     data = data_of(task, source={"text_lines": {"path": str(folder / "lines.txt")}}, tokens={
         "tokenizer": "character", "length": LENGTH, "ends": True})
     keras.utils.set_random_seed(3)
     model = models.build(builder, **task.dimensions(data.index), depth=2, units=16, heads=4, **BUILDERS[builder])
     model.set_weights([4 * weight for weight in model.get_weights()])
+    return data, model
+
+
+def write(folder: Path, builder: str) -> None:
+    """Save a network with its signatures that go on with texts."""
+    (folder / "lines.txt").write_text("\n".join(LINES * 4))
+    data, model = network(folder, builder)
     saved_model.export(model, folder / "served" / "1", generation.functions(model, data, "tokens"))
+
+
+def opened(folder: Path, builder: str) -> Exported:
+    """Return the network that was saved."""
+    data, model = network(folder, builder)
     whole = tf.function(lambda row: model(row, training=False)["logits"])
     return Exported(data, whole, folder / "served", open_predictor(folder / "served" / "1"))

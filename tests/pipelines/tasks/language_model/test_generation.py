@@ -21,7 +21,11 @@ PROMPTS = ["In the", "", "and the word was", "t", "the end of all that is", "a" 
 
 @pytest.fixture(scope="module", params=["gpt", pytest.param("llama", marks=pytest.mark.slow)])
 def exported(request, tmp_path_factory):
-    return exporting.exported(tmp_path_factory.mktemp(request.param), request.param)
+    if request.param == "gpt":
+        return request.getfixturevalue("served_gpt")
+    folder = tmp_path_factory.mktemp(request.param)
+    exporting.write(folder, request.param)
+    return exporting.opened(folder, request.param)
 
 
 def test_it_goes_on_as_the_keras_model_that_keeps_nothing(exported):
@@ -131,6 +135,7 @@ def test_odd_settings_and_prompts_are_answered(exported):
     assert len(exported.predictor.predict(raw, "generate")["generated"]) == 2
 
 
+@pytest.mark.slow
 def test_a_promoted_version_is_warmed_up_with_texts(exported, tmp_path):
     one = samples.Sample({"tokens": np.ones(LENGTH, np.int32)}, {}, {}, {"keras": {}}, {})
     samples.write(tmp_path / "samples", [one])
