@@ -68,6 +68,9 @@ setup(
         # its engine has wheels for these alone
         "litert-lm": ["litert-lm-api>=0.18.1,<0.19; sys_platform != 'darwin' or platform_machine == 'arm64'",
                       "litert-lm-builder>=0.18.1,<0.19", "sentencepiece>=0.2.1,<0.3"],
+        # llama.cpp in a wheel, where it has one
+        "gguf": ["gguf>=0.19,<0.20", "sentencepiece>=0.2.1,<0.3",
+                 "xllamacpp>=2026.10; sys_platform != 'win32' or platform_machine == 'AMD64'"],
         "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"],
         "microcontroller": ["tflite-micro; sys_platform == 'linux' and platform_machine == 'x86_64'"]},
     entry_points={"console_scripts": ["litepress = pipelines.cli:main", "tensorflow_model_server = serving.main:main"]},

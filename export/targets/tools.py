@@ -15,6 +15,7 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"},
     "litert-lm": {"litert_lm": "litert-lm-api", "litert_lm_builder": "litert-lm-builder",
                   "sentencepiece": "sentencepiece"},
+    "gguf": {"gguf": "gguf", "sentencepiece": "sentencepiece", "xllamacpp": "xllamacpp"},
     "detection": {"pycocotools": "pycocotools", "skimage": "scikit-image"},
     "faces": {"skimage": "scikit-image"},
     "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
