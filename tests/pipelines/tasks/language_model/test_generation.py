@@ -5,16 +5,18 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from export.delivery import samples
 from pipelines.features.tokenizers.tokenizer import END, START
+from pipelines.tasks.language_model import generation
 from pipelines.tools import deploy
 from serving import request_log, servable, warmup
 from serving.client import GrpcClient, RestClient
 from serving.embedded import serving
 from serving.flags import Options
 from tests.pipelines.tasks.language_model import exported as exporting
-from tests.pipelines.tasks.language_model.exported import LENGTH, texts
+from tests.pipelines.tasks.language_model.exported import LENGTH, Exported, texts
 
 PROMPTS = ["In the", "", "and the word was", "t", "the end of all that is", "a" * (LENGTH - 1), "été"]
 
@@ -38,6 +40,18 @@ def test_it_goes_on_as_the_keras_model_that_keeps_nothing(exported):
     alone = [exported.predictor.predict({name: value[row:row + 1] for name, value in inputs.items()}, "generate")[
         "generated"][0] for row in range(len(PROMPTS))]
     assert alone == said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("builder", ["mistral", "qwen2", "qwen3", "gemma", "gemma3"])
+def test_its_likes_go_on_as_they_are_read_whole(builder, tmp_path):
+    data, model = exporting.network(tmp_path, builder)
+    network = Exported(data, exporting.whole(model), tmp_path, None)
+    expected = [network.greedy(prompt, 30) for prompt in PROMPTS]
+    assert len(set(expected)) > 4 and max(map(len, expected[:4])) > 20
+    generate = generation.functions(model, data, "tokens")[0]
+    said = generate.call(text=tf.constant(PROMPTS), count=tf.fill([len(PROMPTS)], 30))["generated"].numpy()
+    assert [text.decode() for text in said] == expected
 
 
 @pytest.mark.slow
