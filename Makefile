@@ -79,7 +79,7 @@ lock: .venv/.ready ## pin the newest versions that setup.py allows
 		--extra dev --constraint requirements.txt setup.py --output-file requirements-dev.txt
 
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-		--extra dev --extra ethos-u --extra coreml --extra openvino --extra onnx --extra microcontroller --extra litert-lm \
+		--extra dev --extra ethos-u --extra coreml --extra openvino --extra onnx --extra microcontroller --extra litert-lm --extra gguf --extra jax \
 		--constraint requirements-dev.txt setup.py --output-file requirements-targets.txt
 	@echo mediapipe | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate - \
 		--output-file requirements-mediapipe.txt

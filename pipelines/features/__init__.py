@@ -15,6 +15,7 @@ from pipelines.features import (
     number,
     outcome,
     pair_text,
+    question,
     running_text,
     scan,
     series,
@@ -27,5 +28,5 @@ from pipelines.features import (
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "masked_text", "number", "outcome", "pair_text", "running_text", "scan", "series", "series_name", "tags",
-           "text", "transcript", "translated_text"]
+           "masked_text", "number", "outcome", "pair_text", "question", "running_text", "scan", "series",
+           "series_name", "tags", "text", "transcript", "translated_text"]

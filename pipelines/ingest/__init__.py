@@ -13,6 +13,7 @@ from pipelines.ingest.sources import (
     coco,
     conll,
     dicom,
+    docstrings,
     faces_in_scenes,
     gettext,
     identity_folder,
@@ -24,12 +25,14 @@ from pipelines.ingest.sources import (
     lfw_subset,
     nifti,
     nuclei,
+    package_questions,
     pairs,
     parallel_text,
     prose,
     recordings,
     scikit_learn,
     series_table,
+    squad,
     statsmodels_series,
     summaries,
     table_file,
@@ -46,8 +49,9 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "bible", "box_table", "brain",
-           "coco", "conll", "dicom", "faces_in_scenes", "gain", "gettext", "identity_folder", "idx_files",
-           "image_and_mask_folder", "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise",
-           "nuclei", "pairs", "parallel_text", "prose", "recordings", "reverberation", "scikit_learn", "series_table",
-           "spec_augment", "speed", "statsmodels_series", "summaries", "table_file", "text_folder", "text_lines",
-           "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]
+           "coco", "conll", "dicom", "docstrings", "faces_in_scenes", "gain", "gettext", "identity_folder",
+           "idx_files", "image_and_mask_folder", "image_folder", "image_table", "json_lines", "lfw_subset", "nifti",
+           "noise", "nuclei", "package_questions", "pairs", "parallel_text", "prose", "recordings", "reverberation",
+           "scikit_learn", "series_table", "spec_augment", "speed", "squad", "statsmodels_series", "summaries",
+           "table_file", "text_folder", "text_lines", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file",
+           "vader", "voc", "yolo"]

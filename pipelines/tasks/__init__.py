@@ -10,11 +10,13 @@ from pipelines.tasks import (
     language_model,
     masked_language_model,
     object_detection,
+    question_answering,
     semantic_segmentation,
     sentence_embedding,
     sentence_pair_classification,
     series_classification,
     speech_recognition,
+    summarization,
     tabular,
     text_classification,
     token_classification,
@@ -24,6 +26,6 @@ from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
            "image_classification", "instance_segmentation", "language_model", "masked_language_model",
-           "object_detection", "semantic_segmentation", "sentence_embedding", "sentence_pair_classification",
-           "series_classification", "speech_recognition", "tabular", "text_classification", "token_classification",
-           "translation"]
+           "object_detection", "question_answering", "semantic_segmentation", "sentence_embedding",
+           "sentence_pair_classification", "series_classification", "speech_recognition", "summarization", "tabular",
+           "text_classification", "token_classification", "translation"]
