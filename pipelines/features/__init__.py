@@ -11,8 +11,10 @@ from pipelines.features import (
     instances,
     label,
     mask,
+    masked_text,
     number,
     outcome,
+    pair_text,
     question,
     running_text,
     scan,
@@ -26,5 +28,5 @@ from pipelines.features import (
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "question", "running_text", "scan", "series", "series_name", "tags", "text",
-           "transcript", "translated_text"]
+           "masked_text", "number", "outcome", "pair_text", "question", "running_text", "scan", "series",
+           "series_name", "tags", "text", "transcript", "translated_text"]

@@ -70,6 +70,7 @@ PARAMETERS = {
     # the published encoders with the pooler, and two logits
     "bert": (2_982_018, None), "bert_base": (109_482_240 + 769 * 2, None),
     "bert_large": (335_141_888 + 1025 * 2, None), "bert_tagger": (2_966_409, None),
+    "bert_mlm": (3_002_016, None), "bert_pair": (2_990_339, None), "bert_embedder": (2_965_248, None),
     # the published classifier with two logits; of RoBERTa without the two positions that no token stands at, and
     # without the one vector of segments
     "distilbert": (2_981_762, None), "distilbert_base": (66_955_010, None), "roberta": (2_981_762, None),
