@@ -9,6 +9,10 @@ from models import (
     attention_unet,
     bc_resnet,
     bert,
+    bert_embedder,
+    bert_mlm,
+    bert_pair,
+    bert_qa,
     blazeface,
     census,
     conformer,
@@ -50,6 +54,7 @@ from models import (
     shufflenet,
     squeezenet,
     ssd,
+    summarizers,
     t5,
     tagger,
     tcn,
@@ -69,12 +74,12 @@ from models.backbones import backbone
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "bert", "blazeface", "build", "builder",
-           "builders", "census", "conformer", "convnext", "crnn", "cut", "deeplab", "deepspeech2", "densenet",
-           "distilbert", "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext", "fcn", "features",
-           "ft_transformer", "gemma", "googlenet", "gpt", "inception", "iresnet", "language_rnn", "lenet5", "llama",
-           "lraspp", "mistral", "mlp", "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs",
-           "nbeats", "pretrained", "qwen", "register", "resnet", "retinanet", "seq2seq", "series_anomaly",
-           "series_recurrent", "shufflenet", "squeezenet", "ssd", "t5", "tagger", "tcn", "text_rnn", "textcnn",
-           "translation_transformer", "unet", "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3",
-           "yolov8"]
+__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "bert", "bert_embedder", "bert_mlm",
+           "bert_pair", "bert_qa", "blazeface", "build", "builder", "builders", "census", "conformer", "convnext",
+           "crnn", "cut", "deeplab", "deepspeech2", "densenet", "distilbert", "dlinear", "ds_cnn", "efficientnet",
+           "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer", "gemma", "googlenet", "gpt", "inception",
+           "iresnet", "language_rnn", "lenet5", "llama", "lraspp", "mistral", "mlp", "mobilefacenet", "mobilenet",
+           "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained", "qwen", "register", "resnet",
+           "retinanet", "seq2seq", "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd",
+           "summarizers", "t5", "tagger", "tcn", "text_rnn", "textcnn", "translation_transformer", "unet",
+           "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

@@ -70,10 +70,12 @@ PARAMETERS = {
     # the published encoders with the pooler, and two logits
     "bert": (2_982_018, None), "bert_base": (109_482_240 + 769 * 2, None),
     "bert_large": (335_141_888 + 1025 * 2, None), "bert_tagger": (2_966_409, None),
+    "bert_mlm": (3_002_016, None), "bert_pair": (2_990_339, None), "bert_embedder": (2_965_248, None),
     # the published classifier with two logits; of RoBERTa without the two positions that no token stands at, and
     # without the one vector of segments
     "distilbert": (2_981_762, None), "distilbert_base": (66_955_010, None), "roberta": (2_981_762, None),
     "roberta_base": (124_647_170 - 3 * 768, None), "roberta_large": (355_361_794 - 3 * 1024, None),
+    "bert_qa": (4_353_282, None), "t5_summarizer": (939_776, None), "seq2seq_summarizer": (464_848, None),
     "dlinear": (2 * 96 * 337, None),  # two maps from 336 to 96 steps
     "tcn": (69_985, None),  # 70 K in the paper's table 1, the adding problem over 600 steps
     # the closed forms in test_series.py
