@@ -2,7 +2,16 @@
 
 Importing this makes every source and augmentation known to recipes.
 """
-from pipelines.ingest.augmentation import augment_policies, gain, noise, reverberation, spec_augment, speed, time_shift
+from pipelines.ingest.augmentation import (
+    augment_policies,
+    gain,
+    noise,
+    packed,
+    reverberation,
+    spec_augment,
+    speed,
+    time_shift,
+)
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import (
     array_file,
@@ -12,6 +21,7 @@ from pipelines.ingest.sources import (
     brain,
     coco,
     conll,
+    conversations,
     dicom,
     faces_in_scenes,
     gettext,
@@ -25,6 +35,7 @@ from pipelines.ingest.sources import (
     nifti,
     nuclei,
     parallel_text,
+    questions,
     recordings,
     scikit_learn,
     series_table,
@@ -32,6 +43,7 @@ from pipelines.ingest.sources import (
     table_file,
     text_folder,
     text_lines,
+    text_shards,
     tfds_audio,
     tfds_source,
     tfrecord,
@@ -43,8 +55,8 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "bible", "box_table", "brain",
-           "coco", "conll", "dicom", "faces_in_scenes", "gain", "gettext", "identity_folder", "idx_files",
-           "image_and_mask_folder", "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise",
-           "nuclei", "parallel_text", "recordings", "reverberation", "scikit_learn", "series_table", "spec_augment",
-           "speed", "statsmodels_series", "table_file", "text_folder", "text_lines", "tfds_audio", "tfds_source",
-           "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]
+           "coco", "conll", "conversations", "dicom", "faces_in_scenes", "gain", "gettext", "identity_folder",
+           "idx_files", "image_and_mask_folder", "image_folder", "image_table", "json_lines", "lfw_subset", "nifti",
+           "noise", "nuclei", "packed", "parallel_text", "questions", "recordings", "reverberation", "scikit_learn",
+           "series_table", "spec_augment", "speed", "statsmodels_series", "table_file", "text_folder", "text_lines",
+           "text_shards", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]

@@ -7,6 +7,7 @@ from pipelines.tasks import (
     forecasting,
     image_classification,
     instance_segmentation,
+    instruction_tuning,
     language_model,
     object_detection,
     semantic_segmentation,
@@ -20,6 +21,6 @@ from pipelines.tasks import (
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
-           "image_classification", "instance_segmentation", "language_model", "object_detection",
+           "image_classification", "instance_segmentation", "instruction_tuning", "language_model", "object_detection",
            "semantic_segmentation", "series_classification", "speech_recognition", "tabular", "text_classification",
            "token_classification", "translation"]
