@@ -1,8 +1,10 @@
 """TFLite files of language models that read some tokens a call, alone or in a .litertlm archive."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etils import epy
 
@@ -10,10 +12,16 @@ from export.errors import first_line
 from export.predictors.predictor import BatchPredictor
 from export.signature import DEFAULT, Signature, Tensor
 from export.targets.litert_lm import DECODE, ENDING, OUTPUT, PLACES, PREFILL, TOKENS, is_chunked, model_of
+from export.tflite import file as tflite_file
 
 with epy.lazy_imports():
     import numpy as np
 
+if TYPE_CHECKING:
+    from ai_edge_litert.tensor_buffer import TensorBuffer
+
+#: The operator that writes into a cache.
+IN_PLACE = "DYNAMIC_UPDATE_SLICE"
 #: The token that fills a prefill up: it is written over before anything sees it.
 FILL = 0
 
@@ -32,25 +40,33 @@ class ChunkedPredictor(BatchPredictor):
     batch = 1
 
     def __init__(self, path: Path, threads: int = 1):
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.compiled_model import CompiledModel
+        from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+        from ai_edge_litert.options import CpuOptions, Options
 
         content = model_of(path) if path.suffix == ENDING else path.read_bytes()
+        options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=threads))
         try:
-            interpreter = Interpreter(model_content=content, num_threads=threads)
+            self._model = CompiledModel.from_buffer(content, options=options)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path} has no model that LiteRT can run: {first_line(error)}") from error
-        names = list(interpreter.get_signature_list())
+        self._content = content  # the model's weights lie in it
+        names = list(self._model.get_signature_list())
         if not is_chunked(names):
             raise ValueError(f"{path} has the signatures {', '.join(names) or 'none'}; it must have {DECODE} and "
                              f"{PREFILL}8 or another length")
-        self._runners = {name: interpreter.get_signature_runner(name) for name in names}
-        taken, given = (getattr(self._runners[DECODE], f"get_{side}_details")() for side in ("input", "output"))
+        taken, given = self._model.get_input_tensor_details(DECODE), self._model.get_output_tensor_details(DECODE)
         self.caches = {name: tuple(map(int, one["shape"])) for name, one in taken.items()
                        if name not in (TOKENS, PLACES)}
         self.length = next(iter(self.caches.values()))[2]
         #: Of the prefills, the longest first.
         self.lengths = sorted((int(name.removeprefix(PREFILL)) for name in names if name != DECODE), reverse=True)
         self.vocabulary = int(given[OUTPUT]["shape"][-1])
+        #: Whether caches may be written where they are read, which saves their copies: this operator does.
+        self.is_in_place = IN_PLACE in tflite_file.operators(content)
+        self._taken = {name: {one: self._model.create_input_buffer_by_name(name, one) for one in (TOKENS, PLACES)}
+                       for name in names}
+        self._logits = self._model.create_output_buffer_by_name(DECODE, OUTPUT)
         self.signatures: Mapping[str, Signature] = {DEFAULT: Signature(
             inputs=(Tensor(name=TOKENS, dtype="int32", shape=(self.length,), role="tokens"),),
             outputs=(Tensor(name=OUTPUT, dtype="float32", shape=(self.length, self.vocabulary), role="logits"),))}
@@ -59,17 +75,33 @@ class ChunkedPredictor(BatchPredictor):
         """Return a text without tokens so far."""
         return Text(self)
 
-    def call(self, name: str, tokens: Sequence[int], place: int,
-             caches: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return what a signature gives.
+    def buffers(self) -> dict[str, TensorBuffer]:
+        """Return memory for the keys and values of a text, all zeros."""
+        result = {}
+        for name, shape in self.caches.items():
+            result[name] = self._model.create_input_buffer_by_name(DECODE, name)
+            result[name].write(np.zeros(math.prod(shape), np.float32))
+        return result
+
+    def call(self, name: str, tokens: Sequence[int], place: int, caches: Mapping[str, TensorBuffer],
+             after: Mapping[str, TensorBuffer]) -> None:
+        """Ask a signature.
 
         Args:
             tokens: as many as it takes.
             place: of the first.
             caches: keys and values, by name.
+            after: where those with the new tokens are written.
         """
-        places = place + np.arange(len(tokens), dtype=np.int32)
-        return dict(self._runners[name](**{TOKENS: np.array([tokens], np.int32), PLACES: places, **caches}))
+        taken = self._taken[name]
+        taken[TOKENS].write(np.array(tokens, np.int32))
+        taken[PLACES].write(place + np.arange(len(tokens), dtype=np.int32))
+        given = {OUTPUT: self._logits} if name == DECODE else {}
+        self._model.run_by_name(name, {**taken, **caches}, {**given, **after})
+
+    def logits(self) -> np.ndarray:
+        """Return what the last call of `decode` gave, (vocabulary,)."""
+        return self._logits.read(self.vocabulary, np.float32)
 
     def _call(self, signature: Signature, batch: dict[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         text = self.text()
@@ -79,16 +111,25 @@ class ChunkedPredictor(BatchPredictor):
         """Return the reading of one token behind a text's first: what takes time for each token that is written."""
         first = self.text()
         first.after(int(batch[TOKENS][0, 0]))
-        return lambda: self.call(DECODE, [int(batch[TOKENS][0, 0])], 1, first.caches)
+        return lambda: self.call(DECODE, [int(batch[TOKENS][0, 0])], 1, first.caches, first.others)
 
 
 class Text:
     """A text that grows, and the keys and values of its tokens."""
 
     def __init__(self, model: ChunkedPredictor):
-        self.model = model
-        self.caches = {name: np.zeros(shape, np.float32) for name, shape in model.caches.items()}
-        self.size = 0
+        self.model, self.size = model, 0
+        self.caches = model.buffers()
+        #: Where the next call writes them.
+        self.others = self.caches if model.is_in_place else model.buffers()
+
+    def copy(self) -> Text:
+        """Return another text of the same tokens, which grows by itself."""
+        result = Text(self.model)
+        result.size = self.size
+        for name, shape in self.model.caches.items():
+            result.caches[name].write(self.caches[name].read(math.prod(shape), np.float32))
+        return result
 
     @property
     def room(self) -> int:
@@ -117,7 +158,7 @@ class Text:
                 continue
             chunk, left = left[:count], left[count:]
             filled = [*chunk, *[FILL] * (count - len(chunk))]
-            self.caches = self.model.call(f"{PREFILL}{count}", filled, self.size, self.caches)
+            self._call(f"{PREFILL}{count}", filled)
             self.size += len(chunk)
         return self.after(tokens[-1])
 
@@ -126,7 +167,10 @@ class Text:
         room."""
         if not self.room:
             raise ValueError(f"the text has {self.size} tokens, as many as the model takes; begin another")
-        result = self.model.call(DECODE, [token], self.size, self.caches)
-        logits = result.pop(OUTPUT)[0, 0]
-        self.caches, self.size = result, self.size + 1
-        return logits
+        self._call(DECODE, [token])
+        self.size += 1
+        return self.model.logits()
+
+    def _call(self, name: str, tokens: Sequence[int]) -> None:
+        self.model.call(name, tokens, self.size, self.caches, self.others)
+        self.caches, self.others = self.others, self.caches

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -110,17 +111,53 @@ def predict(
 
 @app.command(rich_help_panel=LOOK)
 def generate(
-        artifact: Annotated[Path, typer.Argument(
-            help="a language model: a run's folder, a .tflite, .litertlm or .keras file, or a SavedModel's folder")],
+        artifact: Annotated[str, typer.Argument(
+            help="a language model: a run's folder, a .tflite, .litertlm or .keras file, a SavedModel's folder, or a "
+                 "server's: http://host:port/v1/models/NAME or grpc://host:port/NAME")],
         prompt: Annotated[str, typer.Option(help="the text to go on with")] = "",
         tokens: Annotated[int, typer.Option("--tokens", "--characters", help="to add, at most")] = 200,
-        temperature: Annotated[float, typer.Option(
-            help="0 takes the likeliest token each time; the higher, the more daring")] = 0.0,
+        greedy: Annotated[bool, typer.Option("--greedy", help="take the likeliest token each time")] = False,
+        temperature: Annotated[Optional[float], typer.Option(
+            help="0 takes the likeliest token each time; the higher, the more daring; 0 where not given, and 1 with "
+                 "--top-k or --top-p")] = None,
+        top_k: Annotated[int, typer.Option("--top-k", help="draw from so many likeliest tokens; 0 from all")] = 0,
+        top_p: Annotated[float, typer.Option(
+            "--top-p", help="draw from the likeliest tokens that have this probability together")] = 1.0,
+        repetition_penalty: Annotated[float, typer.Option(
+            "--repetition-penalty", help="above 1, tokens that were there are less likely")] = 1.0,
+        beams: Annotated[int, typer.Option(help="texts that a beam search follows; 1 is no search")] = 1,
+        length_penalty: Annotated[float, typer.Option(
+            "--length-penalty", help="of --beams: the higher, the longer the texts that may end")] = 0.6,
+        min_tokens: Annotated[int, typer.Option("--min-tokens", help="before the text may end")] = 0,
+        stop: Annotated[Optional[list[str]], typer.Option(
+            metavar="TEXT", help="ends the text, and is left out; may be given again")] = None,
         seed: Annotated[int, typer.Option(help="of what is drawn")] = 0) -> None:
-    """Let a language model go on with a text."""
+    """Let a language model go on with a text: what it adds is printed, and nothing else."""
+    from export.writing.sampling import Sampling
+    from pipelines.tasks.language_model.writing import Writing
     from pipelines.tools import generate
 
-    typer.echo(generate.generate(artifact, prompt, tokens, temperature, seed))
+    draws = bool(temperature) or top_k != 0 or top_p != 1
+    if greedy and draws:
+        raise UserError("generate: --greedy takes the likeliest token each time; leave it out, or --temperature, "
+                        "--top-k and --top-p")
+    if temperature == 0 and draws:
+        raise UserError("generate: --temperature 0 takes the likeliest token each time; leave --top-k and --top-p out, "
+                        "or give more than 0")
+    heat = float(draws) if temperature is None else temperature
+    how = Writing(tokens, Sampling(heat, top_k, top_p, repetition_penalty, seed), beams, length_penalty, min_tokens,
+                  tuple(stop or ()))
+    shown: list[str] = []
+
+    def tell(piece: str) -> None:
+        if sys.stdout.isatty():
+            typer.echo(piece, nl=False)
+            sys.stdout.flush()
+        else:
+            shown.append(piece)
+
+    generate.generate(artifact, prompt, how, tell, lambda line: typer.echo(line, err=True))
+    typer.echo("".join(shown))
 
 
 @app.command(rich_help_panel=SHIP)

@@ -12,8 +12,11 @@ from pipelines.features import (
     instances,
     label,
     mask,
+    masked_text,
     number,
     outcome,
+    pair_text,
+    question,
     running_text,
     scan,
     series,
@@ -26,5 +29,5 @@ from pipelines.features import (
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "conversation", "image", "instances",
-           "label", "mask", "number", "outcome", "running_text", "scan", "series", "series_name", "tags", "text",
-           "transcript", "translated_text"]
+           "label", "mask", "masked_text", "number", "outcome", "pair_text", "question", "running_text", "scan",
+           "series", "series_name", "tags", "text", "transcript", "translated_text"]

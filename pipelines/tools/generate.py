@@ -1,56 +1,105 @@
 """`litepress generate`: a language model goes on with a text."""
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from etils import epy
 
-from export.predictors import open_predictor
-from export.targets.litert_lm import ENDING
-from pipelines.engine import workers
+from export.errors import first_line
+from export.predictors import Predictor, open_predictor
+from export.signature import DEFAULT
+from export.targets.litert_lm import ENDING, is_chunked
+from pipelines.engine import runs, workers
 from pipelines.errors import UserError
+from pipelines.features.feature import Learnt
 from pipelines.features.running_text import RunningText
-from pipelines.features.tokenizers.tokenizer import END, PADDING, UNKNOWN
-from pipelines.tasks.language_model import steps
-from pipelines.tasks.language_model.task import TOKENS, LanguageModel
-from pipelines.tools.predict import Asked, find_model
+from pipelines.features.tokenizers.sentencepiece import SCORES
+from pipelines.features.tokenizers.tokenizer import END, PADDING, UNKNOWN, Tokenizer
+from pipelines.ingest.index import Index
+from pipelines.reporting import results
+from pipelines.tasks.language_model import steps, writing
+from pipelines.tasks.language_model.task import OUTPUT, TOKENS, LanguageModel
+from pipelines.tasks.language_model.writing import Writing
+from pipelines.tasks.text_files import TOKENIZER
+from pipelines.tools import generate_served
+from pipelines.tools.predict import LEVELS, Asked, find_model
 
 with epy.lazy_imports():
     import tensorflow as tf
 
+#: What a run calls its files for LiteRT-LM, of which those ship that generate text.
+LITERT_LM = "litert_lm"
+#: What may be asked for at most.
+MOST_TOKENS, MOST_BEAMS, MOST_SEED = 100_000, 100, 2 ** 64 - 1
+#: Called with each piece of text, and with what else is to be said.
+Tell = Callable[[str], None]
 
-def generate(artifact: Path, prompt: str = "", tokens: int = 200, temperature: float = 0.0, seed: int = 0) -> str:
-    """Return a text that begins with a prompt and goes on as a language model has it.
+
+def generate(artifact: str, prompt: str, how: Writing, tell: Tell, note: Tell = lambda line: None) -> None:
+    """Let a model go on with a text.
 
     Args:
-        artifact: as `predict.find_model` takes it.
-        tokens: that are added, at most.
-        temperature: 0 takes the likeliest token each time; the higher, the more daring.
-        seed: of what is drawn.
+        artifact: a run's folder, a .tflite, .litertlm or .keras file, a SavedModel's folder, or where a server has it:
+            see `generate_served.address`.
+        prompt: how the text begins; nothing is the beginning of a text itself.
+        how: how much is written, and how.
+        tell: is given what is added, piece by piece.
+        note: is given a line where a text ends before its time.
 
     Raises:
-        UserError: it is no language model, or the prompt is not UTF-8, has a token that the vocabulary lacks, or more
-            tokens than a file takes that keeps what it has read.
+        UserError: a setting is out of its bounds, it is no language model, cannot be asked, or the prompt is not UTF-8,
+            has a token that the vocabulary lacks, or leaves no room behind it.
     """
+    check(prompt, how)
+    served = generate_served.address(artifact)
+    if served is not None:
+        tell(generate_served.asked(served, prompt, how))
+        return
+    asked = _found(Path(artifact))
+    if asked is None:
+        tell(workers.call(generate_served.of_folder, Path(artifact), prompt, how, what="generate"))
+        return
+    if asked.path.suffix in (".tflite", ENDING):
+        with workers.quiet():
+            _all(asked, prompt, how, tell, note)
+        return
+    workers.call(_reported, asked, prompt, how, what="generate", listen=lambda said: (
+        tell(said["piece"]) if "piece" in said else note(said["note"])))
+
+
+def check(prompt: str, how: Writing) -> None:
+    """Raise UserError where a prompt is not text, or a setting is out of its bounds."""
     try:
         prompt.encode()
     except UnicodeEncodeError as error:
         raise UserError(f"generate: --prompt is not UTF-8 (character {error.start}); give text in UTF-8") from None
-    if tokens < 1:
-        raise UserError(f"generate: --tokens is {tokens}; give at least 1")
-    if temperature < 0:
-        raise UserError(f"generate: --temperature is {temperature:g}; give 0, which takes the likeliest token, or more")
-    asked = find_model(artifact)
-    if not isinstance(asked.task, LanguageModel):
-        raise UserError(f"generate: {artifact} is of {asked.task.entry_name}; give a language_model")
-    if asked.path.suffix in (".tflite", ENDING):
-        with workers.quiet():
-            return continued(asked, prompt, tokens, temperature, seed)
-    return workers.call(continued, asked, prompt, tokens, temperature, seed, what="generate")
+    own = how.sampling
+    for option, value, is_right, expected in (
+            ("tokens", how.count, 1 <= how.count <= MOST_TOKENS, f"1 to {MOST_TOKENS:,}"),
+            ("temperature", own.temperature, 0 <= own.temperature < math.inf,
+             "0, which takes the likeliest token, or more"),
+            ("top-k", own.top_k, own.top_k >= 0, "0, which is all tokens, or more"),
+            ("top-p", own.top_p, 0 < own.top_p <= 1, "more than 0, and at most 1, which is all tokens"),
+            ("repetition-penalty", own.repetition_penalty, 0 < own.repetition_penalty < math.inf,
+             "more than 0; 1 changes nothing"),
+            ("seed", own.seed, 0 <= own.seed <= MOST_SEED, "0 to 2 ** 64 - 1"),
+            ("beams", how.beams, 1 <= how.beams <= MOST_BEAMS, f"1, which is no search, to {MOST_BEAMS}"),
+            ("min-tokens", how.least, 0 <= how.least <= how.count, "0 to --tokens"),
+            ("stop", repr(""), "" not in how.stops, "a string that is not empty")):
+        if not is_right:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else value
+            raise UserError(f"generate: --{option} is {shown}; give {expected}")
+    if how.beams > 1 and own.temperature:
+        raise UserError(f"generate: --beams {how.beams} searches for the likeliest text, and --temperature "
+                        f"{own.temperature:g} draws one; leave one of them out")
 
 
-def continued(asked: Asked, prompt: str, tokens: int, temperature: float, seed: int) -> str:
-    """Return the prompt and what follows. Raises UserError; see `generate`."""
+def pieces(asked: Asked, prompt: str, how: Writing, note: Tell = lambda line: None) -> Iterator[str]:
+    """Yield what a file adds to a text. Raises UserError; see `generate`."""
     feature, learnt = asked.features[TOKENS], asked.index.learnt[TOKENS]
     assert isinstance(feature, RunningText)
     read = feature.tokenizer.tokens(tf.constant(prompt), learnt, len(prompt) + 1).numpy().tolist()
@@ -58,12 +107,80 @@ def continued(asked: Asked, prompt: str, tokens: int, temperature: float, seed: 
     if UNKNOWN in read:
         what = prompt[read.index(UNKNOWN)] if len(read) == len(prompt) else "a word"
         raise UserError(f"generate: --prompt has {what!r}, which the training text lacks; leave it out")
-    try:
-        writer = steps.Writer(open_predictor(asked.path), TOKENS, feature.length)
-    except ValueError as error:
-        raise UserError(f"generate: {error}") from error
+    writer = writing.Writer(_opened(asked), TOKENS, feature.length)
     if writer.room is not None and len(read) >= writer.room:
-        raise UserError(f"generate: --prompt has {len(read)} tokens, and {asked.path} takes {writer.room} with the one "
-                        "that stands before a text; give a shorter one, or a file that reads a whole text")
-    added = steps.written(writer, read, tokens, temperature, seed, END if feature.ends else None)
-    return feature.tokenizer.text([learnt.names[token] for token in (*read, *added)])
+        raise UserError(f"generate: --prompt has {len(read):,} tokens, and {asked.path} takes {writer.room:,} with the "
+                        "one that stands before a text; give a shorter one")
+    if writer.room is not None and len(read) + how.count > writer.room:
+        note(f"generate: {asked.path} has room for {writer.room - len(read):,} more tokens; --tokens {how.count:,} "
+             "would be more")
+    added = writing.written(writer, read, how, END if feature.ends else None)
+    yield from writing.pieces(added, read, lambda tokens: feature.tokenizer.text(
+        [learnt.names[token] for token in tokens]), how.stops)
+
+
+def _all(asked: Asked, prompt: str, how: Writing, tell: Tell, note: Tell) -> None:
+    for piece in pieces(asked, prompt, how, note):
+        tell(piece)
+
+
+def _reported(asked: Asked, prompt: str, how: Writing) -> None:
+    """Report what a file adds, from inside a worker."""
+    _all(asked, prompt, how, lambda piece: workers.report(piece=piece), lambda line: workers.report(note=line))
+
+
+def _opened(asked: Asked) -> Predictor:
+    """Return what asks a language model's file. Raises UserError."""
+    try:
+        predictor = open_predictor(asked.path)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"generate: {first_line(error)}") from error
+    known = predictor.signatures
+    main = known.get(DEFAULT)
+    reads_whole = main is not None and TOKENS in {one.name for one in main.inputs} and OUTPUT in {
+        one.name for one in main.outputs}
+    if not (reads_whole or steps.STEP in known or is_chunked(known)):
+        raise UserError(f"generate: {asked.path} has the signatures {', '.join(known)}, and none that goes on with "
+                        "tokens; give a language model")
+    return predictor
+
+
+def _found(artifact: Path) -> Asked | None:
+    """Return the model that a path stands for; None of a SavedModel of which nothing beside says how it reads text.
+    Raises UserError."""
+    asked = find_model(artifact)
+    if (artifact / runs.RECORD).exists():
+        asked = dataclasses.replace(asked, path=_shipped(artifact, asked.path))
+    if asked.is_guessed:
+        if (artifact / "saved_model.pb").exists():
+            return None
+        return _beside(artifact)
+    if not isinstance(asked.task, LanguageModel):
+        raise UserError(f"generate: {artifact} is of {asked.task.entry_name}; give a language_model")
+    return asked
+
+
+def _shipped(folder: Path, recommended: Path) -> Path:
+    """Return the file of a run that generates text on devices: one for LiteRT-LM, where there is one of the recommended
+    variant or of another; the recommended one where there is none."""
+    known = [one for one in results.collect(runs.load(folder)).artifacts if one.target == LITERT_LM]
+    best = next((one for one in known if Path(one.path).stem == recommended.stem), known[0] if known else None)
+    return recommended if best is None else Path(best.path).with_suffix(".tflite")  # the same as in the archive
+
+
+def _beside(path: Path) -> Asked:
+    """Return the model in a file whose run is not known, as the tokenizer.json of its bundle says how it reads text.
+    Raises UserError where there is none."""
+    file = next((folder / TOKENIZER for folder in list(path.parents)[:LEVELS] if (folder / TOKENIZER).exists()), None)
+    if file is None:
+        raise UserError(f"generate: nothing says how {path} cuts text; leave it in its run's folder, or in its bundle, "
+                        f"which has {TOKENIZER}")
+    try:
+        said = json.loads(file.read_bytes())
+        tokenizer = Tokenizer.read({said["kind"]: {"lower": said["lower"]} if said["lower"] is not None else {}})
+        learnt = Learnt(names=said["vocabulary"], statistics={SCORES: said[SCORES]} if SCORES in said else {})
+        feature = RunningText(tokenizer=tokenizer, length=said["length"], ends=said["end"] is not None)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"generate: {file} does not say how a language model cuts text: {first_line(error)}") from error
+    index = Index(source="", digest="", splits={}, learnt={TOKENS: learnt}, inputs={}, targets={})
+    return Asked(path, LanguageModel(), index, {TOKENS: feature})

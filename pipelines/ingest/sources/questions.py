@@ -1,112 +1,112 @@
-"""Conversations made of the examples of another source: a question about each, and its answer."""
+"""Questions, the texts that answer them, and the windows that long texts are read in."""
 from __future__ import annotations
 
-import functools
+import dataclasses
 import json
 import re
-from collections.abc import Mapping
-from typing import Annotated
-
-from etils import epy
-from pydantic import Field as Setting
-from pydantic import WithJsonSchema
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipelines.errors import UserError
-from pipelines.features.conversation import FIELD
-from pipelines.features.feature import Field
-from pipelines.ingest.index import Part
-from pipelines.ingest.sources.conversations import paired
-from pipelines.ingest.sources.source import Source
+from pipelines.features.question import ASKED, MARKED, SEPARATOR
 from pipelines.ingest.sources.table import Table
-from pipelines.ingest.sources.table_source import TableSource
-from pipelines.ingest.tracing import as_written
+from pipelines.ingest.sources.text_lines import of_columns
 
-with epy.lazy_imports():
-    import numpy as np
-
-WHERE = "data.source.questions"
-#: What stands for a field in a text: its name in braces.
-NAMED = re.compile(r"\{(\w+)\}")
+#: Columns beside what features are made of: all answers that count, as a JSON list; the question's own name, which its
+#: windows have in common; and what its text is called, no text being in two splits.
+ANSWERS, NAME, PASSAGE = "answers", "question_id", "passage"
 
 
-class Questions(TableSource, name="questions"):
-    """A question and its answer for each example of another source, whose fields stand in both as {field}.
-
-    The groups of the other source stay together.
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A question and the text that answers it.
 
     Args:
-        source: another source, of texts, classes and numbers.
-        prompt: what is asked, for instance "Is this kind? {text}".
-        answer: what is answered, for instance "{label}".
-        words: what an answer is to be called instead, by what it would be.
-        otherwise: the same of all others; they stay as they are where not given.
-        most: examples, spread evenly over the source's; all of them where not given.
+        name: of the question, of its own.
+        passage: what its text is called.
+        answers: texts that are right, all of them in the context; none where it does not answer the question.
+        start: characters of the context before the first answer.
     """
 
-    source: Annotated[Source, WithJsonSchema({"type": ["string", "object"], "description": "another source"})]
-    prompt: str = Setting(min_length=1)
-    answer: str = Setting(min_length=1)
-    words: dict[str, str] = {}
-    otherwise: str | None = Setting(None, min_length=1)
-    most: int | None = Setting(None, ge=2)
-
-    @property
-    def grouped_by(self) -> str | None:  # type: ignore[override]
-        """Return what holds the other source's examples together."""
-        return self.source.grouped_by
-
-    def fingerprint(self) -> str:
-        return f"{self.prompt} {self.answer} {self.words} {self.otherwise} {self.most} {self.source.fingerprint()}"
-
-    def prepare(self) -> None:
-        self.source.prepare()
-
-    def ready(self) -> bool:
-        return self.source.ready()
-
-    def tables(self) -> Mapping[Part, Table]:
-        return _tables(json.dumps(self.model_dump(), sort_keys=True), self.fingerprint())
-
-    def table_of(self, part: Part, fields: Mapping[str, Field]) -> Table:
-        """Return the conversations of a part, and what groups them."""
-        names = sorted({*NAMED.findall(self.prompt), *NAMED.findall(self.answer)})
-        if absent := [name for name in names if name not in fields]:
-            raise UserError(f"{WHERE}: {self.source.entry_name} has no field {absent[0]}; it has {', '.join(fields)}")
-        columns = {name: self._column(part, name, fields[name]) for name in names}
-        rows = len(next(iter(columns.values()))) if columns else 0
-        if not rows:
-            raise UserError(f"{WHERE}.prompt: {self.prompt!r} names no field of {self.source.entry_name}; write one in "
-                            f"braces: {', '.join(f'{{{name}}}' for name in fields)}")
-        chosen = range(rows) if self.most is None or self.most >= rows else np.linspace(
-            0, rows - 1, self.most).round().astype(int).tolist()
-        messages = [self._conversation({name: column[row] for name, column in columns.items()}) for row in chosen]
-        kept = {FIELD: np.array(messages, object)}
-        if self.grouped_by is not None:
-            groups = self.source.groups(part, self.grouped_by, list(chosen)) or []
-            kept[self.grouped_by] = np.array([group.encode() for group in groups], object)
-        return Table(str(self.source.entry_name), kept)
-
-    def _column(self, part: Part, name: str, field: Field) -> list[str]:
-        """Return a field's values as words. Raises UserError where they are none."""
-        if field.kind not in ("text", "class", "number", "time"):
-            raise UserError(f"{WHERE}: the field {name} is {field.kind}; a question is made of texts, classes and "
-                            "numbers")
-        column = self.source.column(part, name)
-        values = column if column is not None else [
-            example[name] for example in as_written(self.source.examples)(part).as_numpy_iterator()]
-        if field.kind == "class":
-            return [(field.names or [])[int(value)] for value in values]
-        return [value.decode() if isinstance(value, bytes) else f"{value}" for value in values]
-
-    def _conversation(self, row: Mapping[str, str]) -> bytes:
-        prompt, answer = (NAMED.sub(lambda match: row[match[1]], text) for text in (self.prompt, self.answer))
-        answer = self.words.get(answer, answer if self.otherwise is None else self.otherwise)
-        return json.dumps(paired(prompt, answer), ensure_ascii=False).encode()
+    name: str
+    passage: str
+    question: str
+    context: str
+    answers: tuple[str, ...] = ()
+    start: int = 0
 
 
-@functools.lru_cache(maxsize=2)
-def _tables(written: str, fingerprint: str) -> Mapping[Part, Table]:
-    """Return the tables of a source by its settings; `fingerprint` changes with the files below."""
-    source = Questions.model_validate_json(written)
-    fields = source.source.fields()
-    return {part: source.table_of(part, fields) for part in source.source.parts()}
+def table(name: str, questions: Iterable[Asked], window: int | None, stride: int | None) -> Table:
+    """Return a row for each question, or for each window of its text. Raises UserError where there are none.
+
+    Args:
+        window, stride: words, see `windows`.
+    """
+    rows = [row for asked in questions for row in _rows(asked, window, stride)]
+    if not rows:
+        raise UserError(f"data: {name} has no questions")
+    return of_columns(name, {column: [row[column] for row in rows] for column in rows[0]})
+
+
+def _rows(asked: Asked, window: int | None, stride: int | None) -> Iterator[dict[str, str]]:
+    question = asked.question.replace(SEPARATOR, " ")
+    context = asked.context.replace(SEPARATOR, " ")
+    begin, end = _whole_words(context, asked.start, asked.start + len(asked.answers[0])) if asked.answers else (0, 0)
+    for first, last in windows(context, window, stride):
+        text = context[first:last]
+        inside = first <= begin < end <= last
+        cut = (begin - first, end - first) if inside else (len(text), len(text))
+        parts = (question, text[:cut[0]], text[cut[0]:cut[1]], text[cut[1]:])
+        yield {ASKED: SEPARATOR.join((question, text)), MARKED: SEPARATOR.join(parts), NAME: asked.name,
+               PASSAGE: asked.passage, ANSWERS: json.dumps(asked.answers, ensure_ascii=False)}
+
+
+def windows(text: str, window: int | None, stride: int | None) -> Iterator[tuple[int, int]]:
+    """Yield the first character of each window of a text, and the one behind it; every word is in one at least.
+
+    Args:
+        window: words, which stand between white space; all of the text where not given.
+        stride: words from the beginning of a window to that of the next; half a window where not given.
+    """
+    words = [match.span() for match in re.finditer(r"\S+", text)]
+    if window is None or len(words) <= window:
+        yield 0, len(text)
+        return
+    step = stride or max(1, window // 2)
+    for first in range(0, len(words) - window + step, step):
+        last = min(first + window, len(words))
+        yield words[last - window][0], words[last - 1][1]
+
+
+def _whole_words(text: str, begin: int, end: int) -> tuple[int, int]:
+    """Return the stretch with all of the words that it begins and ends in."""
+    while begin > 0 and text[begin - 1].isalnum() and text[begin].isalnum():
+        begin -= 1
+    while end < len(text) and text[end].isalnum() and text[end - 1].isalnum():
+        end += 1
+    return begin, end
+
+
+def checked(asked: Asked, where: str) -> Asked:
+    """Return a question whose answers are all in its text, where they stand. Raises UserError.
+
+    Args:
+        where: in which file, for messages.
+    """
+    if not asked.question.strip() or not asked.context.strip():
+        raise UserError(f"{where} has no question or no context; both must have some words")
+    if not asked.answers:
+        return asked
+    first, start = asked.answers[0], asked.start
+    if not first.strip():
+        raise UserError(f"{where} has an empty answer; leave answers out where the text has none")
+    if asked.context[start:start + len(first)] != first:
+        start = asked.context.find(first) if start < 0 else -1
+    if start < 0:
+        raise UserError(f"{where}: its answer {first[:60]!r} does not stand in its context at "
+                        f"{'any place' if asked.start < 0 else f'character {asked.start}'}")
+    return dataclasses.replace(asked, start=start)
+
+
+def answers_of(column: Sequence[bytes]) -> list[list[str]]:
+    """Return the answers that count, by row, of a column of `table`."""
+    return [json.loads(value) for value in column]

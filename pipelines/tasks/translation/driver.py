@@ -1,7 +1,7 @@
 """What an app does around a model that translates: encode once, and decode token by token, greedily or with a beam."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from etils import epy
@@ -11,6 +11,8 @@ from pipelines.features.tokenizers.tokenizer import END, PADDING, START, UNKNOWN
 
 with epy.lazy_imports():
     import numpy as np
+
+    from export.writing import beam as search
 
 if TYPE_CHECKING:
     from export.predictors import Predictor
@@ -115,39 +117,21 @@ def beam(one: Decoder, inputs: Arrays, length: int, width: int) -> np.ndarray:
 
 
 def _best(one: Decoder, state: State, length: int, width: int) -> list[int]:
-    texts: list[list[int]] = [[]]
-    scores = np.zeros(1)
-    done: list[tuple[float, list[int]]] = []
-    for _ in range(length):
-        last = np.array([text[-1] if text else START for text in texts], np.int32)
-        logits, state = one.step(last, state)
-        total = scores[:, None] + _log_softmax(_allowed(logits))
-        order = np.argsort(-total, axis=None)[:width]
-        kept: list[tuple[int, list[int], float]] = []
-        for row, token in zip(*np.unravel_index(order, total.shape), strict=True):
-            text, score = [*texts[row], int(token)], float(total[row, token])
-            if token == END:
-                done.append((score / len(text), text))
-            else:
-                kept.append((int(row), text, score))
-        if not kept or len(done) >= width:
-            break
-        texts, scores = [text for _, text, _ in kept], np.array([score for *_, score in kept])
-        state = _rows(state, np.array([row for row, *_ in kept]))
-    done += [(float(score) / max(len(text), 1), text) for score, text in zip(scores, texts, strict=True)
-             if len(text) == length or not done]
-    return max(done, key=lambda pair: pair[0])[1]
+    first, state = one.step(np.array([START], np.int32), state)
+
+    def step(rows: Sequence[int], texts: Sequence[Sequence[int]]) -> np.ndarray:
+        nonlocal state
+        last = np.array([text[-1] for text in texts], np.int32)
+        logits, state = one.step(last, _rows(state, np.array(rows)))
+        return _allowed(logits)
+
+    return search.search(_allowed(first)[0], step, count=length, width=width, end=END)
 
 
 def _allowed(logits: np.ndarray) -> np.ndarray:
     result = np.array(logits, np.float64)
     result[:, NEVER] = -np.inf
     return result
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def _rows(state: Mapping[str, np.ndarray], rows: np.ndarray) -> State:

@@ -31,6 +31,14 @@ class Made:
     def file(self) -> ChunkedPredictor:
         return ChunkedPredictor(self.path)
 
+    @property
+    def runners(self) -> dict:
+        """What asks each signature, with caches as arrays."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(self.path))
+        return {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+
 
 @pytest.fixture(scope="module", params=CASES)
 def made(request, tmp_path_factory) -> Made:
@@ -50,7 +58,7 @@ def made(request, tmp_path_factory) -> Made:
 
 def test_a_file_has_the_signatures_and_tensors_that_the_engine_asks_for(made):
     groups = CASES[made.model.name].get("groups", 4)
-    interpreter = made.file._runners
+    interpreter = made.runners
     assert set(interpreter) == {"decode", "prefill_8", "prefill_16"}, "128 is more than the model has places"
     for name, count in {"decode": 1, "prefill_8": 8, "prefill_16": 16}.items():
         taken = interpreter[name].get_input_details()
@@ -95,13 +103,28 @@ def test_a_prompt_in_two_parts_is_read_without_writing_over_what_is_there(made):
 
 
 def test_places_that_the_engine_leaves_at_zero_are_not_asked(made):
-    file = made.file
-    caches = {name: np.zeros(shape, np.float32) for name, shape in file.caches.items()}
+    runners = made.runners
+    caches = {name: np.zeros(shape, np.float32) for name, shape in made.file.caches.items()}
     tokens = np.pad(made.texts[:1, :5], [(0, 0), (0, 3)])
     places = np.pad(np.arange(5, dtype=np.int32), [(0, 3)])
-    caches = file._runners["prefill_8"](tokens=tokens, input_pos=places, **caches)
-    logits = file.call("decode", [int(made.texts[0, 5])], 5, caches)["logits"][0, 0]
-    np.testing.assert_allclose(logits, made.expected[0, 5], atol=1e-4)
+    caches = runners["prefill_8"](tokens=tokens, input_pos=places, **caches)
+    answer = runners["decode"](tokens=made.texts[:1, 5:6], input_pos=np.array([5], np.int32), **caches)
+    np.testing.assert_allclose(answer["logits"][0, 0], made.expected[0, 5], atol=1e-4)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_caches_are_written_in_place_or_from_one_memory_into_another_and_texts_do_not_share_them(made, in_place):
+    file = made.file
+    assert file.is_in_place
+    file.is_in_place = in_place
+    text = file.text()
+    assert (text.others is text.caches) == in_place
+    text.read(made.texts[0, :10].tolist())
+    other = text.copy()
+    other.read(made.texts[1, 10:20].tolist())
+    for place in range(10, LENGTH):
+        np.testing.assert_allclose(text.after(int(made.texts[0, place])), made.expected[0, place], atol=1e-4)
+    assert (text.size, other.size) == (LENGTH, 20)
 
 
 def test_a_text_that_is_full_and_one_without_tokens_are_refused(made):

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.ingest.sources.conversations import Conversations
-from pipelines.ingest.sources.questions import Questions
+from pipelines.ingest.sources.prompts import Prompts
 from pipelines.recipe import file as recipe_file
 from tests.conftest import ROOT
 
@@ -51,7 +51,7 @@ def test_files_that_are_not_there_are_refused(tmp_path):
 
 
 def test_questions_are_made_of_another_source(tmp_path):
-    source = Questions.model_validate({"source": {"bible": {"window": 60}}, "prompt": "{text}Who? { x }",
+    source = Prompts.model_validate({"source": {"bible": {"window": 60}}, "prompt": "{text}Who? { x }",
                                        "answer": "{book}", "words": {"Mat": "Matthew"}, "otherwise": "another",
                                        "most": 50})
     table = source.tables()["train"]
@@ -64,7 +64,7 @@ def test_questions_are_made_of_another_source(tmp_path):
 
 
 def test_classes_are_answered_by_their_names():
-    source = Questions.model_validate({"source": "vader", "prompt": "Good or bad? {text}", "answer": "{label}"})
+    source = Prompts.model_validate({"source": "vader", "prompt": "Good or bad? {text}", "answer": "{label}"})
     answers = {one[1][1] for one in said(source.tables()["train"])}
     assert answers == {"positive", "negative"}
 
@@ -72,7 +72,7 @@ def test_classes_are_answered_by_their_names():
 @pytest.mark.parametrize(("prompt", "message"), [
     ("{txt}?", "bible has no field txt; it has text, chapter, book"), ("Who?", "names no field of bible")])
 def test_questions_about_nothing_are_refused(prompt, message):
-    source = Questions.model_validate({"source": "bible", "prompt": prompt, "answer": "yes"})
+    source = Prompts.model_validate({"source": "bible", "prompt": prompt, "answer": "yes"})
     with pytest.raises(UserError, match=message):
         source.tables()
 

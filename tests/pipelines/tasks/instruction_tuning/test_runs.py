@@ -24,7 +24,7 @@ TUNED = """\
 name: tuned
 task: instruction_tuning
 data:
-  source: {questions: {source: {bible: {window: 24}}, prompt: "{text} Who?", answer: "{book}", most: 900,
+  source: {prompts: {source: {bible: {window: 24}}, prompt: "{text} Who?", answer: "{book}", most: 900,
                        words: {John: J, Luke: J}, otherwise: M}}
   tokens: {tokenizer: character, length: 48, vocabulary: runs/base/latest}
   batch: 32

@@ -1,6 +1,4 @@
 """Texts to a server's language model: it goes on as `litepress generate` does, and says how surprising they are."""
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -9,8 +7,10 @@ import tensorflow as tf
 import models
 from export.predictors import open_predictor
 from export.targets import saved_model
+from export.writing.sampling import Sampling
 from pipelines.errors import UserError
 from pipelines.tasks.language_model import LanguageModel
+from pipelines.tasks.language_model.writing import Writing
 from pipelines.tools import generate
 from pipelines.tools.predict import Asked
 from serving.client import GrpcClient, RestClient
@@ -39,7 +39,7 @@ def exported(tmp_path_factory):
 def continued(data, path, prompt, count):
     """Return what `litepress generate` says."""
     asked = Asked(path=path, task=data.task, index=data.index, features=data.features)
-    return generate.continued(asked, prompt, count, 0.0, 0)
+    return prompt + "".join(generate.pieces(asked, prompt, Writing(count, Sampling())))
 
 
 def test_it_goes_on_as_litepress_generate_does(exported):
@@ -84,4 +84,4 @@ def test_odd_prompts_are_gone_on_with(exported):
 
 def test_a_prompt_that_is_not_utf8_is_refused():
     with pytest.raises(UserError, match=r"--prompt is not UTF-8 \(character 1\)"):
-        generate.generate(Path("nowhere"), prompt="a\udcff")
+        generate.generate("nowhere", "a\udcff", Writing(1, Sampling()), print)
