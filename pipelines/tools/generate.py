@@ -15,6 +15,7 @@ from export.signature import DEFAULT
 from export.targets.litert_lm import ENDING, is_chunked
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
+from pipelines.features.conversation import Conversation
 from pipelines.features.feature import Learnt
 from pipelines.features.running_text import RunningText
 from pipelines.features.tokenizers.sentencepiece import SCORES
@@ -102,7 +103,10 @@ def pieces(asked: Asked, prompt: str, how: Writing, note: Tell = lambda line: No
     """Yield what a file adds to a text. Raises UserError; see `generate`."""
     feature, learnt = asked.features[TOKENS], asked.index.learnt[TOKENS]
     assert isinstance(feature, RunningText)
-    read = feature.tokenizer.tokens(tf.constant(prompt), learnt, len(prompt) + 1).numpy().tolist()
+    if isinstance(feature, Conversation):  # with what its template writes around a question, but for the first token
+        read = feature.decode(tf.constant(prompt), learnt).numpy().tolist()[1:]
+    else:
+        read = feature.tokenizer.tokens(tf.constant(prompt), learnt, len(prompt) + 1).numpy().tolist()
     read = [token for token in read if token != PADDING]
     if UNKNOWN in read:
         what = prompt[read.index(UNKNOWN)] if len(read) == len(prompt) else "a word"

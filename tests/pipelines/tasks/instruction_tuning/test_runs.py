@@ -79,6 +79,12 @@ def test_what_ships_is_the_base_and_the_adapter(folder):
         "stages"]["train"]["summary"]
 
 
+def test_it_answers_what_is_asked(folder):
+    said = command("generate", "runs/tuned/latest", "--prompt", "And it came to pass", "--tokens", "3", cwd=folder)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.strip() in ("J", "M")  # and not what the base would go on with
+
+
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("units: 32, heads: 4, dropout: 0.0, weights", "units: 64, heads: 4, dropout: 0.0, weights", "model.weights"),
     ("tokenizer: character", "tokenizer: word", "data.tokens.tokenizer is"),
