@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where recipes-sequences test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving soak lock schema clean
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -32,6 +32,9 @@ recipes-where: .venv/.ready ## run the recipes that find things, mark pixels and
 
 recipes-sequences: .venv/.ready ## run the recipes of texts, time series and speech that have their data, and print one table (an hour)
 	@$(BIN)/python benchmarks/recipes.py recipes/text recipes/series recipes/speech $(ARGS)
+
+recipes-transformers: .venv/.ready ## train, press and verify the Transformers and print one table (an hour and a half)
+	@$(BIN)/python benchmarks/recipes.py recipes/language translate_transformer vit --variants float16 int8 dynamic $(ARGS)
 
 test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -14,8 +14,8 @@ MEDICAL = ["nibabel>=5.4,<6", "nilearn>=0.14,<0.15", "pydicom>=3.0,<4", "scikit-
 DETECTION = ["pycocotools>=2.0.11,<3", "scikit-image>=0.26,<0.27"]
 #: Has the faces that `source: distorted_faces` is made of.
 FACES = ["scikit-image>=0.26,<0.27"]
-#: Learns pieces of words, and counts entities.
-TEXT = ["sentencepiece>=0.2.1,<0.3", "seqeval>=1.2.2,<2"]
+#: Learns pieces of words, byte-level pairs, and counts entities.
+TEXT = ["sentencepiece>=0.2.1,<0.3", "tokenizers>=0.23,<0.24", "seqeval>=1.2.2,<2"]
 #: Has the series of `source: sunspots`, `co2` and `macrodata`, and the exponential smoothing that forecasts are beside.
 SERIES = ["statsmodels>=0.15,<0.16"]
 #: Reads recordings, and measures transcripts.

@@ -6,7 +6,10 @@
 
 With several seeds every recipe is run with its own and the following ones, and the table has a line for each gate:
 the mean of what was measured, its spread (the standard deviation of one run), the worst, and whether all runs passed.
-What has run before is not run again.
+What has run before is not run again. The table has the variants float16 and int8 beside the float model, unless others
+are named; drop, size and time are the last one's:
+
+    python benchmarks/recipes.py gpt t5 --variants float16 int8 dynamic
 """
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,8 @@ def main() -> None:
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="a folder of recipes, a file, or a recipe's name")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="run each with so many seeds (default: 1)")
     parser.add_argument("--until", metavar="STAGE", help="stop after this stage, for instance evaluate")
+    parser.add_argument("--variants", nargs="+", default=["float16", "int8"], metavar="VARIANT",
+                        help="columns of the table (default: float16 int8)")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     options = parser.parse_args()
     if options.seeds < 1:
@@ -51,7 +57,9 @@ def main() -> None:
         measured[recipe] = [run(recipe, seed, options.until, options.runs)
                             for seed in range(first, first + options.seeds)]
     print()
-    for line in table(measured) if options.seeds == 1 else seeds_table(measured, whole=options.until is None):
+    lines = (table(measured, options.variants) if options.seeds == 1
+             else seeds_table(measured, whole=options.until is None))
+    for line in lines:
         print(line)
     for recipe, path in left_out.items():
         print(f"{recipe.stem:<18}  left out: {path} is not there")
@@ -94,26 +102,38 @@ def missed(results: dict[str, Any] | int) -> bool:
     return isinstance(results, int) or not all(gate["passed"] for gate in results["gates"])
 
 
-def table(measured: dict[Path, list[dict[str, Any] | int]]) -> list[str]:
-    """Return a line for each recipe."""
-    lines = [f"{'recipe':<18}  {'metric':>14}  {'float':>8}  {'float16':>8}  {'int8':>8}  {'int8 drop':>9}  "
-             f"{'float32 kB':>10}  {'int8 kB':>8}  {'int8 ms':>8}  {'float max |Δ|':>13}  gates"]
+def table(measured: dict[Path, list[dict[str, Any] | int]], variants: Sequence[str]) -> list[str]:
+    """Return a line for each recipe.
+
+    Args:
+        variants: columns; drop, size and time are those of the last.
+    """
+    last = variants[-1]
+    widths = [max(8, len(variant)) for variant in variants]
+    wide = widths[-1]
+    heads = "  ".join(f"{variant:>{width}}" for variant, width in zip(variants, widths, strict=True))
+    first = (f"{'recipe':<18}  {'metric':>18}  {'float':>8}  {heads}  {last + ' drop':>{wide + 5}}  "
+             f"{'float32 kB':>10}  {last + ' kB':>{wide + 3}}  {last + ' ms':>{wide + 3}}  {'float max |Δ|':>13}  "
+             "gates")
+    lines = [first]
     for recipe, (results,) in measured.items():
         if isinstance(results, int):
             lines.append(f"{recipe.stem:<18}  ended with exit code {results}")
             continue
         metric = recipe_file.read(recipe).task.main
         reference = results["reference"]["metrics"][metric.name]
-        start = f"{recipe.stem:<18}  {metric.title:>14}  {reference:>8.4f}  "
+        start = f"{recipe.stem:<18}  {metric.title:>18}  {reference:>8.4f}  "
         gates = "MISSED" if missed(results) else "passed"
         files = {one["variant"]: one for one in results["artifacts"] if one["target"] == "litert"}
         if not files:
-            lines.append(f"{start}{'':>74}  {gates}")
+            lines.append(f"{start:<{len(first) - 7}}  {gates}")
             continue
+        values = [of(files, variant, width, 4, "metrics", metric.name)
+                  for variant, width in zip(variants, widths, strict=True)]
         lines.append(start + "  ".join([
-            of(files, "float16", 8, 4, "metrics", metric.name), of(files, "int8", 8, 4, "metrics", metric.name),
-            of(files, "int8", 9, 4, "drop", metric.name), of(files, "float32", 10, 0, "bytes", scale=1e-3),
-            of(files, "int8", 8, 0, "bytes", scale=1e-3), of(files, "int8", 8, 3, "latency_ms", "p50"),
+            *values, of(files, last, wide + 5, 4, "drop", metric.name),
+            of(files, "float32", 10, 0, "bytes", scale=1e-3), of(files, last, wide + 3, 0, "bytes", scale=1e-3),
+            of(files, last, wide + 3, 3, "latency_ms", "p50"),
             f"{files['float32']['max_error']:>13.0e}" if "float32" in files else f"{'–':>13}", gates]))
     return lines
 

@@ -51,6 +51,7 @@ from models import (
     tcn,
     text_rnn,
     textcnn,
+    translation_transformer,
     unet,
     unet_plus_plus,
     vgg,
@@ -70,5 +71,5 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "ber
            "googlenet", "gpt", "inception", "iresnet", "language_rnn", "lenet5", "llama", "lraspp", "mlp",
            "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained",
            "register", "resnet", "retinanet", "seq2seq", "series_anomaly", "series_recurrent", "shufflenet",
-           "squeezenet", "ssd", "t5", "tagger", "tcn", "text_rnn", "textcnn", "unet", "unet_plus_plus", "vgg", "vit",
-           "wav2letter", "wide_and_deep", "yolov3", "yolov8"]
+           "squeezenet", "ssd", "t5", "tagger", "tcn", "text_rnn", "textcnn", "translation_transformer", "unet",
+           "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 
 from models import registry
 from models.adapt import adapted, reductions
+from models.token_maps import has_tokens, token_maps
 
 with epy.lazy_imports():
     import keras
@@ -44,7 +45,8 @@ def backbone(name: str | dict[str, dict[str, Any]], input_shape: tuple[int, int,
     """Return a classifier without its end, giving the maps of several levels.
 
     The map of a level is the last that the classifier makes before it halves the resolution again: what a stage ends
-    in, or what the next block begins with, such as the expansions of MobileNetV2.
+    in, or what the next block begins with, such as the expansions of MobileNetV2. Of a Vision Transformer all are made
+    of its last tokens, see `models.token_maps`.
 
     Args:
         name: a builder of classifiers, or {name: its settings}.
@@ -64,6 +66,8 @@ def backbone(name: str | dict[str, dict[str, Any]], input_shape: tuple[int, int,
     """
     name, settings = chosen(name)
     network = registry.build(name, include_top=False, input_shape=input_shape, classes=1, **settings)
+    if has_tokens(network):
+        return _marked(network, token_maps(network, levels), levels, name)
     if len(network.output.shape) != 4:
         raise ValueError(f"{name} sees no map of the image, and is no backbone")
     if largest is not None:
@@ -75,6 +79,11 @@ def backbone(name: str | dict[str, dict[str, Any]], input_shape: tuple[int, int,
                          f"it has 1/{', 1/'.join(str(2**level) for level in sorted(maps))}")
     maps[last] = network.output
     maps |= {level: _before_widening(maps[level]) for level in narrow}
+    return _marked(network, maps, levels, name)
+
+
+def _marked(network: keras.Model, maps: dict[int, Any], levels: Sequence[int], name: str) -> keras.Model:
+    """Return a model of a network's maps, by their levels."""
     marked = {f"p{level}": keras.layers.Identity(name=f"{MARK}{level}")(maps[level]) for level in sorted(levels)}
     return keras.Model(network.input, marked, name=name)
 

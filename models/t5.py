@@ -6,9 +6,10 @@ from typing import Annotated, Any
 from etils import epy
 from pydantic import Field
 
-from models import blocks
+from models import blocks, encoder_decoder
 from models.attention import MASKED_UNSCALED, padding_mask
-from models.decoding import WRITTEN, CachedStack, following
+from models.decoding import following
+from models.encoder_decoder import DECODER, ENCODER, VECTORS, with_memory
 from models.positions import buckets, relative
 from models.registry import register
 from models.seq2seq import SHORT, Parts
@@ -89,30 +90,22 @@ def t5(length: int, vocabulary: int, target_length: int, target_vocabulary: int,
                          "share vectors only where the vocabulary is one: leave shared out")
     tokens = keras.Input((length,), name="tokens", dtype="int32")
     previous = keras.Input((target_length,), name="previous", dtype="int32")
-    vectors = embedding(target_vocabulary, units, 1.0, "target_embedding")
+    vectors = embedding(target_vocabulary, units, 1.0, VECTORS)
     read = vectors if shared else embedding(vocabulary, units, 1.0)
     unseen = padding_mask(tokens, MASKED_UNSCALED)
 
     distances = relative(tokens, buckets(length, length, BUCKETS, MOST, both=True), BUCKETS, heads, "encoder_distances")
-    memory = stack(_dropped(read(tokens), dropout), block, depth, "encoder", bias=distances + unseen)
+    memory = stack(_dropped(read(tokens), dropout), block, depth, ENCODER, bias=distances + unseen)
     memory = _dropped(memory, dropout)
 
     numbers = buckets(target_length, target_length, BUCKETS, MOST, both=False)
     distances = relative(previous, numbers, BUCKETS, heads, "decoder_distances")
-    y = stack(_dropped(vectors(previous), dropout), block, depth, "decoder", bias=distances, causal=True, memory=memory,
+    y = stack(_dropped(vectors(previous), dropout), block, depth, DECODER, bias=distances, causal=True, memory=memory,
               memory_bias=unseen)
     y = _dropped(y, dropout)
     model = keras.Model({"tokens": tokens, "previous": previous},
                         {"logits": _logits(y, vectors, target_vocabulary, tied)}, name="t5")
-    handed = {name: model.get_layer(layer).output for name, layer in handed_on(depth).items()}
-    return keras.Model(model.input, {**model.output, **handed}, name="t5")
-
-
-def handed_on(depth: int) -> dict[str, str]:
-    """Return what the encoder hands to the decoder: the keys and values that each block makes of what was read, by
-    their names the layers that make them."""
-    return {f"memory_{part}_{number}": f"decoder_{number}_memory_{part}" for number in range(depth)
-            for part in ("key", "value")}
+    return with_memory(model, depth)
 
 
 def parts(model: Any) -> Parts:
@@ -121,31 +114,23 @@ def parts(model: Any) -> Parts:
     Args:
         model: of Keras 3 or tf_keras, or one that was rewritten for its export.
     """
-    outputs, inputs = model.output, model.input
-    steps = CachedStack(model, "decoder", inputs["previous"].shape[1])
-    memory = [name for name in outputs if name.startswith("memory_")]
-    library = keras if isinstance(model, keras.Model) else __import__("tf_keras")
-    encoder = library.Model(inputs["tokens"], {name: outputs[name] for name in memory})
-    vectors, layers = model.get_layer("target_embedding"), {layer.name: layer for layer in model.layers}
-    numbers = buckets(steps.length, steps.length, BUCKETS, MOST, both=False)
+    vectors, layers = model.get_layer(VECTORS), {layer.name: layer for layer in model.layers}
+    length = model.input["previous"].shape[1]
+    numbers = buckets(length, length, BUCKETS, MOST, both=False)
 
-    def encode(tokens: Any) -> dict[str, Any]:
-        there = tf.cast(tf.not_equal(tokens, 0), tf.float32)
-        return {**encoder(tokens, training=False), **steps.begin(tf.shape(tokens)[0]), "there": there}
+    def vector(token: Any, written: Any) -> Any:
+        return tf.gather(tf.convert_to_tensor(vectors.embeddings), token)[:, None]
 
-    def step(token: Any, there: Any, written: Any, **states: Any) -> dict[str, Any]:
-        x = tf.gather(tf.convert_to_tensor(vectors.embeddings), token)[:, None]
+    def distances(written: Any) -> Any:
         table = tf.gather(tf.convert_to_tensor(layers["decoder_distances"].embeddings), numbers)
-        rows = tf.reshape(tf.transpose(table, (0, 2, 1)), (steps.length, -1))
-        distances = tf.reshape(tf.matmul(following(written), rows), (-1, table.shape[2], 1, steps.length))
-        unseen = (1 - there)[:, None, None] * MASKED_UNSCALED
-        y, after = steps.step(x, {WRITTEN: written, **states}, bias=distances, memory_bias=unseen)
-        head = layers.get("logits")
-        logits = vectors(y * y.shape[-1]**-0.5, reverse=True) if head is None else head(y)
-        return {"logits": logits[:, 0], **after}
+        rows = tf.reshape(tf.transpose(table, (0, 2, 1)), (length, -1))
+        return tf.reshape(tf.matmul(following(written), rows), (-1, table.shape[2], 1, length))
 
-    sizes = {name: tuple(outputs[name].shape[1:]) for name in memory}
-    return Parts({**sizes, **steps.sizes}, list(steps.sizes), encode, step)
+    def logits(y: Any) -> Any:
+        head = layers.get("logits")
+        return vectors(y * y.shape[-1]**-0.5, reverse=True) if head is None else head(y)
+
+    return encoder_decoder.parts(model, MASKED_UNSCALED, vector, logits, distances)
 
 
 def _logits(x: Any, vectors: Any, vocabulary: int, tied: bool) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models import seq2seq, t5
+from models import encoder_decoder, seq2seq, t5, translation_transformer
 
 #: What a model's parts are; of every family alike.
 Parts = seq2seq.Parts
@@ -20,7 +20,7 @@ def handed_on(settings: Mapping[str, Any], length: int | None) -> dict[str, tupl
     if "cell" in settings:
         return {seq2seq.MEMORY: (length, None), seq2seq.KEYS: (length, None),
                 **{name: (None,) for name in seq2seq.state_names(str(settings["cell"]))}}
-    return {name: (length, None) for name in t5.handed_on(int(settings["depth"]))}
+    return {name: (length, None) for name in encoder_decoder.handed_on(int(settings["depth"]))}
 
 
 def parts(model: Any) -> Parts:
@@ -29,5 +29,7 @@ def parts(model: Any) -> Parts:
     Args:
         model: of Keras 3 or tf_keras, or one that was rewritten for its export.
     """
-    is_recurrent = any(layer.name == "decoder" for layer in model.layers)
-    return seq2seq.parts(model) if is_recurrent else t5.parts(model)
+    names = {layer.name for layer in model.layers}
+    if "decoder" in names:
+        return seq2seq.parts(model)
+    return t5.parts(model) if "decoder_distances" in names else translation_transformer.parts(model)

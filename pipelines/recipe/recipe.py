@@ -136,6 +136,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def adapters_want_weights(self) -> Recipe:
+        if self.train.adapter is not None and self.model.weights is None:
+            raise PydanticCustomError("combination", "learns beside weights that stay as they are, and model.weights "
+                                                     "names none: give model.weights, for instance {{file: "
+                                                     "runs/llama/latest/train/model.keras}}, or leave it out",
+                                      {"at": ["train", "adapter"]})
+        return self
+
+    @model_validator(mode="after")
     def targets_want_their_variants(self) -> Recipe:
         for number, target in enumerate(self.export.targets):
             try:

@@ -19,8 +19,9 @@ def _data(recipe: Recipe) -> dict[str, Any]:
 
 
 def _weights(recipe: Recipe) -> dict[str, Any]:
-    fingerprint = recipe.model.fingerprint()
-    return {"weights": fingerprint} if fingerprint else {}
+    adapter = recipe.train.adapter.fingerprint() if recipe.train.adapter is not None else ""
+    known = {"weights": recipe.model.fingerprint(), "adapter": adapter}
+    return {name: fingerprint for name, fingerprint in known.items() if fingerprint}
 
 
 def _limits(recipe: Recipe) -> dict[str, Any]:

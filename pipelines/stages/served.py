@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BYTES_SIGNATURE = "serving_bytes"
 #: Bytes of outputs that are asked over a protocol, about: as JSON a number takes several times its own.
 OUTPUT_BYTES = {"grpc": 2**30, "rest": 64 * 2**20}
+#: Seconds that a call may take: states of many examples are long in JSON, and others may use this machine, too.
+DEADLINE = 300.0
 
 
 class _Encoding:
@@ -68,11 +70,11 @@ def predictors(versions: Path, name: str, data: Data) -> Iterator[tuple[str, Pre
     from serving.embedded import serving
 
     with serving(versions, name) as running:
-        with GrpcClient(running.grpc, name) as client:
+        with GrpcClient(running.grpc, name, deadline=DEADLINE) as client:
             yield "grpc", Sending(client, data)
         if any(data.features[one].encoded for one in data.index.inputs):
-            with RestClient(running.rest, name, signature=BYTES_SIGNATURE) as rest:
+            with RestClient(running.rest, name, signature=BYTES_SIGNATURE, deadline=DEADLINE) as rest:
                 yield "rest", _Encoding(rest, data)
         else:
-            with RestClient(running.rest, name) as rest:
+            with RestClient(running.rest, name, deadline=DEADLINE) as rest:
                 yield "rest", Sending(rest, data)

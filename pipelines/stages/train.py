@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,13 @@ from etils import epy
 import models
 from export.keras_models import file as keras_file
 from pipelines.engine import journal
-from pipelines.errors import UserError
+from pipelines.errors import StageError, UserError
 from pipelines.features import scan
 from pipelines.figures import figures
 from pipelines.ingest.data import Data, set_seed
 from pipelines.stages.context import Context
 from pipelines.training import checkpoint, imported_model, loop, network
+from pipelines.training.adapter import FILE, Adapter
 from pipelines.training.distribution import Distribution
 from pipelines.training.learners.distilled import check_shapes, distilled
 from pipelines.training.learners.supervised import Objective
@@ -39,14 +41,17 @@ def run(context: Context) -> str:
                         f"give a multiple of {distribution.replicas}")
     keras.config.set_dtype_policy(recipe.train.precision)
     pretrained: list[str] = []
+    adapter = recipe.train.adapter
 
     def start() -> keras.Model:
         fresh = _built(context, data)
         pretrained.extend(network.load_weights(fresh, recipe.model))
+        network.adapt(fresh, adapter, pretrained)
         return fresh
 
     model = distribution.model(start, recipe.train.sync_batch_norm)
     _record(context, data, distribution, model, pretrained)
+    frozen = adapter.frozen(model) if adapter is not None else ""
     training = loop.Training(
         settings=recipe.train, objective=_objective(context, data, model), watched=data.task.watch(data.index),
         monitored=data.task.watched,
@@ -54,9 +59,31 @@ def run(context: Context) -> str:
         folder=context.work, journal=context.journal, distribution=distribution, pretrained=pretrained,
         progress=_progress(context))
     loop.fit(model, training, data.task.learner(distribution.library))
-    weights = distribution.keras_model(model).get_weights()
-    done = _ship(context, data, weights)
-    return "; ".join([_draw(context, data, model), *done])
+    line = _draw(context, data, model)
+    if adapter is not None:
+        line += _adapted(context, adapter, model, frozen)
+        weights = adapter.merged(model)
+    else:
+        weights = distribution.keras_model(model).get_weights()
+    return "; ".join([line, *_ship(context, data, weights)])
+
+
+def _adapted(context: Context, adapter: Adapter, model: keras.Model, before: str) -> str:
+    """Write what was learnt beside the model; return what did learn, in a line.
+
+    Args:
+        before: the digest of what should have stayed as it was.
+
+    Raises:
+        StageError: it did not.
+    """
+    if (after := adapter.frozen(model)) != before:
+        raise StageError(f"train: weights that the adapter leaves as they are have changed: {before[:12]} before the "
+                         f"training, {after[:12]} after it")
+    adapter.save(model, context.work / FILE)
+    line = adapter.summary(model)
+    context.journal.note(f"{line}; the others are bit for bit what they were, sha256 {after[:12]}")
+    return f"; {line}"
 
 
 def _built(context: Context, data: Data) -> keras.Model:
@@ -72,7 +99,8 @@ def _record(context: Context, data: Data, distribution: Distribution, model: Any
         weights = recipe.model.weights.entry_name  # type: ignore[union-attr]
         context.journal.note(f"{len(pretrained)} layers start from {weights} weights")
     context.journal.parameters({
-        "builder": recipe.model.builder, "weights": model.count_params(), "pretrained_layers": len(pretrained),
+        "builder": recipe.model.builder, "weights": model.count_params(), "trainable_weights": sum(
+            math.prod(variable.shape) for variable in model.trainable_variables), "pretrained_layers": len(pretrained),
         "steps_per_epoch": data.steps, "strategy": distribution.kind, "replicas": distribution.replicas,
         **journal.flat(recipe.train.model_dump())})
     for part in ("train", "validation"):

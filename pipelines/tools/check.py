@@ -22,7 +22,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.stages.ingest import draw
 from pipelines.targets.target import Target
 from pipelines.tools.few_examples import few_examples
-from pipelines.tools.short_training import prepare
+from pipelines.tools.short_training import merged, prepare
 from pipelines.variants.variant import Learning, Variant, VariantContext
 
 with epy.lazy_imports():
@@ -119,7 +119,8 @@ def train_one_step(written: dict[str, Any], data: Data, folder: Path) -> str:
     loss = float(prepared.learner.train_on_batch(inputs, targets, return_dict=True)["loss"])
     if not np.isfinite(loss):
         raise UserError(f"train: the loss of the first step is {loss}")
-    shipped = models.cut(prepared.model, [tensor.name for tensor in data.task.outputs(data.index)])
+    outputs = [tensor.name for tensor in data.task.outputs(data.index)]
+    shipped = models.cut(merged(recipe, data, prepared.model), outputs)
     keras_file.save(shipped, folder / MODEL)
     convert.float_graph(shipped, lambda model: data.task.functions(model, data, "device"), folder / GRAPH)
     if any(target.entry_name == "saved_model" for target in recipe.export.targets):

@@ -177,8 +177,11 @@ def _beside(path: Path) -> Asked:
                         f"which has {TOKENIZER}")
     try:
         said = json.loads(file.read_bytes())
-        tokenizer = Tokenizer.read({said["kind"]: {"lower": said["lower"]} if said["lower"] is not None else {}})
-        learnt = Learnt(names=said["vocabulary"], statistics={SCORES: said[SCORES]} if SCORES in said else {})
+        tokenizer = Tokenizer.read({said["kind"]: {}})
+        if "lower" in type(tokenizer).model_fields:
+            tokenizer = tokenizer.model_copy(update={"lower": said["lower"]})
+        statistics = {**({SCORES: said[SCORES]} if SCORES in said else {}), **said.get("merges", {})}
+        learnt = Learnt(names=said["vocabulary"], statistics=statistics)
         feature = RunningText(tokenizer=tokenizer, length=said["length"], ends=said["end"] is not None)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"generate: {file} does not say how a language model cuts text: {first_line(error)}") from error

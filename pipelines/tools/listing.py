@@ -66,7 +66,10 @@ def _model_rows() -> Iterator[str]:
 
 
 def _size(dimensions: Mapping[str, Any]) -> str:
-    """Return the size of a model's input: its shape, or the dimensions that it is built from."""
+    """Return the size of a model's input: its shape, the tokens that are read and those that are written,
+    or the dimensions that it is built from."""
+    if "target_length" in dimensions:
+        return f"{dimensions['length']} + {dimensions['target_length']}"
     shape = dimensions.get("input_shape", [size for name, size in dimensions.items() if name not in NOT_SIZES])
     return " x ".join(map(str, shape))
 

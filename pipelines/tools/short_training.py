@@ -59,10 +59,9 @@ def prepare(recipe: Recipe, data: Data, steps: int, folder: Path) -> Prepared:
     """
     task, index, settings = data.task, data.index, recipe.train
     set_seed(recipe.seed)
-    model = network.build(recipe.model, task.dimensions(index), task.outputs(index), task.adopt,
-                          scan.windows(index.learnt))
-    model = task.with_head(model, settings.loss, index)
+    model = _built(recipe, data)
     pretrained = list(network.load_weights(model, recipe.model))
+    network.adapt(model, settings.adapter, pretrained)
     if settings.transfer is not None:
         settings.transfer.freeze(model, pretrained, 1.0)
     objective = task.trained_objective(settings.loss, index, recipe.model.settings.get("auxiliary", 0.0))
@@ -73,3 +72,19 @@ def prepare(recipe: Recipe, data: Data, steps: int, folder: Path) -> Prepared:
     learner = learning(model, keras_library, task.learner(keras_library))
     loop.compile_for(learner, training)
     return Prepared(model, learner, pretrained)
+
+
+def merged(recipe: Recipe, data: Data, model: keras.Model) -> keras.Model:
+    """Return a model as it ships: without the recipe's adapter, if there is one, which its weights take in."""
+    if recipe.train.adapter is None:
+        return model
+    plain = _built(recipe, data)
+    plain.set_weights(recipe.train.adapter.merged(model))
+    return plain
+
+
+def _built(recipe: Recipe, data: Data) -> keras.Model:
+    task, index = data.task, data.index
+    model = network.build(recipe.model, task.dimensions(index), task.outputs(index), task.adopt,
+                          scan.windows(index.learnt))
+    return task.with_head(model, recipe.train.loss, index)

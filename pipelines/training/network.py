@@ -10,6 +10,7 @@ from export.keras_models.load import is_keras, load
 from export.signature import Tensor
 from pipelines.errors import UserError
 from pipelines.training import window_front
+from pipelines.training.adapter import Adapter
 from pipelines.training.model_section import ImportedModel, ModelSection
 
 if TYPE_CHECKING:
@@ -65,6 +66,20 @@ def load_weights(model: keras.Model, section: ModelSection) -> Sequence[str]:
         return section.weights.load(model, section.builder, section.settings)
     except ValueError as error:
         raise UserError(f"model.weights: {error}") from error
+
+
+def adapt(model: keras.Model, adapter: Adapter | None, pretrained: Sequence[str]) -> None:
+    """Add the recipe's adapter, if any, to a model with its starting weights. Raises UserError where it does not fit.
+
+    Args:
+        pretrained: names of the layers that have starting weights.
+    """
+    if adapter is None:
+        return
+    try:
+        adapter.adapt(model, pretrained)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _built(section: ModelSection, dimensions: Mapping[str, Any]) -> keras.Model:

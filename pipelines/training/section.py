@@ -12,9 +12,11 @@ import pipelines.training.detection.anchor_loss
 import pipelines.training.detection.cell_loss
 import pipelines.training.detection.point_loss
 import pipelines.training.detection.region_loss
+import pipelines.training.lora
 import pipelines.training.overlap_losses
-import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, and these losses, known
+import pipelines.training.summed_loss  # noqa: F401  makes these callbacks, losses and adapters known
 from pipelines.entries import Section
+from pipelines.training.adapter import Adapter
 from pipelines.training.callbacks import Callback
 from pipelines.training.distillation import DistillationSection
 from pipelines.training.distribution import Strategy
@@ -38,6 +40,7 @@ class TrainSection(Section):
         sync_batch_norm: batch normalization takes its statistics from all devices together, so that many train as one
             would.
         transfer: how the layers with pretrained weights (model.weights) learn; as all others where not given.
+        adapter: what learns in place of the layers with pretrained weights, which stay as they are.
         l1: factor of the sum of all kernels' absolute values, added to the loss.
         l2: factor of the sum of all kernels' squares, added to the loss.
         batch_norm_momentum: of the moving statistics; the builder's where not given.
@@ -57,6 +60,7 @@ class TrainSection(Section):
     strategy: Strategy = "auto"
     sync_batch_norm: bool = True
     transfer: Transfer | None = None
+    adapter: Adapter | None = None
     l1: float = Field(0.0, ge=0)
     l2: float = Field(0.0, ge=0)
     batch_norm_momentum: float | None = Field(None, ge=0, lt=1)
@@ -85,6 +89,16 @@ class TrainSection(Section):
         if self.strategy == "multi_worker" and self.transfer is not None:
             raise _combination("does not go with several workers, which train in tf_keras; use strategy: one or "
                                "mirrored", "transfer")
+        return self
+
+    @model_validator(mode="after")
+    def adapters_learn_alone(self) -> TrainSection:
+        if self.adapter is not None and self.transfer is not None:
+            raise _combination("the layers with pretrained weights stay as they are, or learn as transfer says: leave "
+                               "one of the two out", "adapter")
+        if self.adapter is not None and self.strategy in ("multi_worker", "tpu"):
+            raise _combination("does not go with several workers or a TPU, which train in tf_keras; use strategy: one "
+                               "or mirrored", "adapter")
         return self
 
     @model_validator(mode="after")

@@ -45,8 +45,41 @@ def test_a_model_knows_the_backbone_that_it_was_built_on():
 
 
 @pytest.mark.parametrize("name, message", [
-    ("vit_tiny", "vit_tiny sees no map of the image"), ("lenet5", "lenet5 has no map of 1/4 of 64 x 64 pixels"),
+    ({"vit_tiny": {"patch": 7}}, "patches of 7 pixels make no maps whose resolution is halved"),
+    ("lenet5", "lenet5 has no map of 1/4 of 64 x 64 pixels"),
     ("resnet8", r"resnet8 has no map of 1/8 of 64 x 64 pixels; it has 1/1, 1/2, 1/4")])
 def test_what_is_no_backbone_is_refused(name, message):
     with pytest.raises(ValueError, match=message):
-        models.backbone(name, (64, 64, 3) if name != "vit_tiny" else (224, 224, 3))
+        models.backbone(name, (64, 64, 3) if isinstance(name, str) else (224, 224, 3))
+
+
+def test_the_maps_of_a_vision_transformer_are_its_tokens_where_their_patches_are():
+    settings = {"patch": 8, "depth": 2, "width": 1 / 3}
+    model = models.backbone({"vit_tiny": settings}, (32, 48, 3))
+    shapes = {level: tuple(value.shape[1:]) for level, value in models.named_outputs(model).items()}
+    assert shapes == {"p2": (8, 12, 31), "p3": (4, 6, 63), "p4": (2, 3, 63), "p5": (1, 2, 63)}
+    network = models.build("vit_tiny", input_shape=(32, 48, 3), classes=2, **settings)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 48, 3)).astype("float32")
+    pyramid = [layer for layer in model.layers if layer.name.startswith("token_map")]
+    shared = [layer for layer in model.layers if layer.weights and layer not in pyramid]
+    for layer, other in zip(shared, [layer for layer in network.layers if layer.weights][:-1], strict=True):
+        layer.set_weights(other.get_weights())
+    last = next(layer for layer in reversed(network.layers) if isinstance(layer, keras.layers.LayerNormalization))
+    tokens = np.asarray(keras.Model(network.input, last.output)(image))[0, 1:]
+    maps = {name: np.asarray(value)[0] for name, value in model(image).items()}
+    np.testing.assert_allclose(maps["p3"], tokens.reshape(4, 6, 63), atol=1e-5)
+    np.testing.assert_allclose(maps["p4"], maps["p3"][::2, ::2], atol=1e-6)
+
+
+def test_a_segmenter_on_a_vision_transformer_starts_from_a_classifier(tmp_path):
+    from models import pretrained
+
+    settings = {"patch": 8, "depth": 1, "width": 1 / 3}
+    classifier = models.build("vit_tiny", input_shape=(32, 32, 3), classes=4, **settings)
+    classifier.save(tmp_path / "vit.keras")
+    model = models.build("fcn", input_shape=(32, 32, 3), classes=3, backbone={"vit_tiny": settings}, units=16, kernel=1)
+    loaded = pretrained.load_file(model, tmp_path / "vit.keras")
+    assert {"patch_embedding", "class_token", "positions"} <= set(loaded) and "logits" not in loaded
+    np.testing.assert_array_equal(model.get_layer("patch_embedding").kernel,
+                                  classifier.get_layer("patch_embedding").kernel)
+    assert model.output["logits"].shape[1:] == (32, 32, 3)

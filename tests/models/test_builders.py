@@ -58,6 +58,7 @@ PARAMETERS = {
     "llama": (821_120, None), "llama_7b": (6_738_415_616, None), "llama_13b": (13_015_864_320, None),
     "llama_33b": (32_528_943_616, None), "llama_65b": (65_285_660_672, None),
     "llama3_8b": (8_030_261_248, None), "llama3_70b": (70_553_706_496, None),
+    "transformer": (946_176, None), "transformer_base": (63_082_496, None), "transformer_big": (214_245_376, None),
     "t5": (939_776, None), "t5_small": (60_506_624, None), "t5_base": (222_903_552, None),
     "t5_large": (737_668_096, None), "t5_3b": (2_851_598_336, None), "t5_11b": (11_307_321_344, None),
     # the published encoders with the pooler, and two logits

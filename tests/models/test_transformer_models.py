@@ -1,4 +1,5 @@
-"""GPT, LLaMA, BERT and T5: their sizes, that no token sees what it must not, and that files answer as the models do."""
+"""GPT, LLaMA, BERT, T5, the first Transformer: their sizes, that no token sees what it must not, and that files answer
+as the models do."""
 import keras
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from models.translators import handed_on, parts
 SMALL = {"length": 10, "vocabulary": 50}
 CLASSES = {**SMALL, "classes": 3}
 WRITTEN = {**SMALL, "target_length": 6, "target_vocabulary": 50}
+TRANSLATORS = ("t5", "transformer")
 SETTINGS = {"depth": 2, "units": 16, "heads": 4}
 
 
 def dimensions_of(name):
-    return CLASSES if name.startswith("bert") else WRITTEN if name == "t5" else SMALL
+    return CLASSES if name.startswith("bert") else WRITTEN if name in TRANSLATORS else SMALL
 
 
 def built(name, **settings):
@@ -48,7 +50,8 @@ def logits(model, tokens):
 CASES = [("gpt", {}), ("gpt", {"tied": False, "hidden": 24}), ("llama", {}), ("llama", {"tied": True, "groups": 2}),
          ("llama", {"groups": 1, "hidden": 40, "rotary": 500.0}), ("bert", {}),
          ("bert", {"pooling": "mean", "hidden": 24}), ("bert_tagger", {}), ("t5", {}), ("t5", {"shared": True}),
-         ("t5", {"head_width": 3, "gated": True, "tied": False})]
+         ("t5", {"head_width": 3, "gated": True, "tied": False}), ("transformer", {}),
+         ("transformer", {"shared": True, "norm_first": True, "hidden": 24}), ("transformer", {"tied": False})]
 IDS = [f"{name}-{number}" for number, (name, _) in enumerate(CASES)]
 
 
@@ -61,9 +64,9 @@ def test_the_closed_form_is_the_size_of_what_is_built(name, settings):
 
 
 @pytest.mark.parametrize("name", [
-    "gpt", "llama", "bert", "bert_tagger", "t5",
+    "gpt", "llama", "bert", "bert_tagger", "t5", "transformer",
     *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt2", "gpt2_medium", "bert_base", "bert_large",
-                                                               "t5_base"))])
+                                                               "t5_base", "transformer_base"))])
 def test_the_closed_form_is_the_size_of_the_papers_models(name):
     builder = models.builder(name)
     size = builder.sized(builder.at, {})
@@ -105,8 +108,8 @@ def test_padding_says_nothing_to_a_bert(name, settings):
     assert np.isfinite(logits(model, np.zeros((1, 10), "int32"))).all()
 
 
-@pytest.mark.parametrize(("name", "settings"), [CASES[0], CASES[3], CASES[6], CASES[10]],
-                         ids=["gpt", "llama", "bert", "t5"])
+@pytest.mark.parametrize(("name", "settings"), [CASES[0], CASES[3], CASES[6], CASES[10], CASES[11]],
+                         ids=["gpt", "llama", "bert", "t5", "transformer"])
 def test_the_bridge_keeps_a_transformer(name, settings):
     model, tokens = built(name, **settings), tokens_of_texts()
     expected = logits(model, tokens)
@@ -137,18 +140,23 @@ def test_files_answer_as_the_model_does(name, settings, tmp_path):
     ("llama", {"groups": 0}, "model llama: groups"), ("gpt2", {"units": 10}, "model gpt2: units: Extra inputs"),
     ("t5", {"units": 10, "heads": 4}, "t5: 10 units do not divide among 4 heads"),
     ("t5", {"shared": True}, "what is read has 50 tokens and what is written 40; they share vectors only where"),
+    ("transformer", {"units": 10, "heads": 4}, "transformer: 10 units do not divide among 4 heads"),
+    ("transformer", {"shared": True}, "what is read has 50 tokens and what is written 40; they share vectors only"),
+    ("transformer", {"units": 9, "heads": 3}, "model transformer: units"),
     ("bert", {"pooling": "last"}, "model bert: pooling")])
 def test_what_does_not_fit_is_refused(name, settings, reason):
     with pytest.raises(ValueError, match=reason):
-        models.build(name, **{**dimensions_of(name), **({"target_vocabulary": 40} if name == "t5" else {})}, **settings)
+        fewer = {"target_vocabulary": 40} if name in TRANSLATORS else {}
+        models.build(name, **{**dimensions_of(name), **fewer}, **settings)
 
 
 def test_a_transformer_has_no_recurrent_steps():
     assert stepping(built("gpt")) is None and stepping(built("llama", tied=False)) is None
 
 
-def test_a_translator_sees_no_token_before_its_time_nor_what_stands_behind_a_text():
-    model, tokens = built("t5"), tokens_of_texts()
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_a_translator_sees_no_token_before_its_time_nor_what_stands_behind_a_text(name):
+    model, tokens = built(name), tokens_of_texts()
     previous = np.random.default_rng(3).integers(1, 50, (4, 6)).astype("int32")
 
     def asked(previous):
@@ -164,10 +172,11 @@ def test_a_translator_sees_no_token_before_its_time_nor_what_stands_behind_a_tex
     np.testing.assert_allclose(asked(previous), before, atol=1e-4)
 
 
-@pytest.mark.parametrize(("settings", "library"), [
-    *((settings, "keras") for name, settings in CASES if name == "t5"), (CASES[9][1], "tf_keras")])
-def test_a_translator_says_the_same_step_by_step(settings, library):
-    model, tokens = built("t5", **settings), tokens_of_texts()
+@pytest.mark.parametrize(("name", "settings", "library"), [
+    *((name, settings, "keras") for name, settings in CASES if name in TRANSLATORS), (*CASES[9], "tf_keras"),
+    (*CASES[11], "tf_keras")])
+def test_a_translator_says_the_same_step_by_step(name, settings, library):
+    model, tokens = built(name, **settings), tokens_of_texts()
     previous = tokens[:, ::-1][:, 4:]
     whole = logits(model, tokens)
     two = parts(model if library == "keras" else bridge.to_tf_keras(model))
