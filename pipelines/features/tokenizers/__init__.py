@@ -1,13 +1,13 @@
 """Ways to cut text into tokens, one file each. Importing this makes all of them known to recipes."""
 from pipelines.features.tokenizers import (
-           byte_bpe,
-           character,
-           pretrained,
-           regex,
-           sentencepiece,
-           whitespace,
-           word,
-           wordpiece,
+    byte_bpe,
+    character,
+    pretrained,
+    regex,
+    sentencepiece,
+    whitespace,
+    word,
+    wordpiece,
 )
 from pipelines.features.tokenizers.tokenizer import Tokenizer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from etils import epy
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models.embedding import EMBEDDING
@@ -20,6 +20,7 @@ from pipelines.tasks.task import Evaluation, Features, Measure, Metric, Place, T
 from pipelines.training.learners.side_by_side import side_by_side
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
+from pipelines.training.model_section import ModelSection
 
 with epy.lazy_imports():
     import numpy as np
@@ -54,12 +55,19 @@ class SentenceEmbedding(Task, name="sentence_embedding"):
     baselines: ClassVar[tuple[str, ...]] = (retrieval.TF_IDF,)
     worst_caption = "The pairs whose texts are furthest from each other"
     temperature: float = Field(0.05, gt=0)
+    _units: int | None = PrivateAttr(None)
+
+    def of_model(self, section: ModelSection) -> SentenceEmbedding:
+        """Return the task, which takes note of how long an embedding is."""
+        task = self.model_copy()
+        task._units = section.settings.get("units")
+        return task
 
     def dimensions(self, index: Index) -> dict[str, Any]:
         return {"length": index.inputs[TOKENS].shape[0], "vocabulary": len(index.learnt[TOKENS].names)}
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
-        return (Tensor(name=EMBEDDING, dtype="float32", shape=(None,), role="embedding",
+        return (Tensor(name=EMBEDDING, dtype="float32", shape=(self._units,), role="embedding",
                        meaning="of length 1: the scalar product of two is the cosine of their texts"),)
 
     def signature(self, index: Index, place: Place = "device") -> Signature:
