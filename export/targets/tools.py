@@ -20,6 +20,8 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "faces": {"skimage": "scikit-image"},
     "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
     "series": {"statsmodels": "statsmodels"},
+    "jax": {"jax": "jax"},
+    "summarization": {"rouge_score": "rouge-score", "sacrebleu": "sacrebleu"},
     "text": {"sentencepiece": "sentencepiece", "seqeval": "seqeval"},
     "translation": {"sacrebleu": "sacrebleu", "polib": "polib", "django": "django", "pycountry": "pycountry"},
 }

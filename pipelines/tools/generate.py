@@ -15,6 +15,7 @@ from export.signature import DEFAULT
 from export.targets.litert_lm import ENDING, is_chunked
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
+from pipelines.features.conversation import Conversation
 from pipelines.features.feature import Learnt
 from pipelines.features.running_text import RunningText
 from pipelines.features.tokenizers.byte_bpe import MERGES
@@ -65,8 +66,11 @@ def generate(artifact: str, prompt: str, how: Writing, tell: Tell, note: Tell = 
         tell(workers.call(generate_served.of_folder, Path(artifact), prompt, how, what="generate"))
         return
     if asked.path.suffix in (".tflite", ENDING):
-        with workers.quiet():
-            _all(asked, prompt, how, tell, note)
+        noted: list[str] = []
+        with workers.quiet():  # what is printed to standard error meanwhile is lost
+            _all(asked, prompt, how, tell, noted.append)
+        for line in noted:
+            note(line)
         return
     workers.call(_reported, asked, prompt, how, what="generate", listen=lambda said: (
         tell(said["piece"]) if "piece" in said else note(said["note"])))
@@ -89,6 +93,7 @@ def check(prompt: str, how: Writing) -> None:
              "more than 0; 1 changes nothing"),
             ("seed", own.seed, 0 <= own.seed <= MOST_SEED, "0 to 2 ** 64 - 1"),
             ("beams", how.beams, 1 <= how.beams <= MOST_BEAMS, f"1, which is no search, to {MOST_BEAMS}"),
+            ("length-penalty", how.length_penalty, math.isfinite(how.length_penalty), "a number"),
             ("min-tokens", how.least, 0 <= how.least <= how.count, "0 to --tokens"),
             ("stop", repr(""), "" not in how.stops, "a string that is not empty")):
         if not is_right:
@@ -103,7 +108,10 @@ def pieces(asked: Asked, prompt: str, how: Writing, note: Tell = lambda line: No
     """Yield what a file adds to a text. Raises UserError; see `generate`."""
     feature, learnt = asked.features[TOKENS], asked.index.learnt[TOKENS]
     assert isinstance(feature, RunningText)
-    read = feature.tokenizer.tokens(tf.constant(prompt), learnt, len(prompt) + 1).numpy().tolist()
+    if isinstance(feature, Conversation):  # with what its template writes around a question, but for the first token
+        read = feature.decode(tf.constant(prompt), learnt).numpy().tolist()[1:]
+    else:
+        read = feature.tokenizer.tokens(tf.constant(prompt), learnt, len(prompt) + 1).numpy().tolist()
     read = [token for token in read if token != PADDING]
     if UNKNOWN in read:
         what = prompt[read.index(UNKNOWN)] if len(read) == len(prompt) else "a word"
@@ -178,10 +186,10 @@ def _beside(path: Path) -> Asked:
                         f"which has {TOKENIZER}")
     try:
         said = json.loads(file.read_bytes())
-        is_bytes = MERGES in said
-        settings = {} if is_bytes or said["lower"] is None else {"lower": said["lower"]}
-        tokenizer = Tokenizer.read({said["kind"]: settings})
-        statistics = said[MERGES] if is_bytes else {SCORES: said[SCORES]} if SCORES in said else {}
+        tokenizer = Tokenizer.read({said["kind"]: {}})
+        if "lower" in type(tokenizer).model_fields:
+            tokenizer = tokenizer.model_copy(update={"lower": said["lower"]})
+        statistics = {**({SCORES: said[SCORES]} if SCORES in said else {}), **said.get(MERGES, {})}
         learnt = Learnt(names=said["vocabulary"], statistics=statistics)
         feature = RunningText(tokenizer=tokenizer, length=said["length"], ends=said["end"] is not None)
     except (ValueError, KeyError, TypeError) as error:
