@@ -81,7 +81,9 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
         if context.model.suffix == ".tflite":
             raise ValueError("LiteRT-LM's files are written of a Keras model, and this one is a TFLite file")
         model = keras_file.load(context.model)
-        length = ChunkedDecoder(model).length
+        decoder = ChunkedDecoder(model)
+        length = decoder.length
+        check_vocabulary(decoder.vocabulary, learnt)
         never = held_out_prompts.never(read)
         manner = litert_lm.Manner(START, END, never, length, self.stops, self.chat, self.sampler)
         prompts = held_out_prompts.prompts(context.data, read, learnt, self.prompts, self.tokens, length)
@@ -112,6 +114,13 @@ def _written(graph: Path, variant: VariantRecord) -> bytes:
     if (block := variant.details.get("block")) is None:
         return convert.convert(graph, variant.encoding)
     return tflite_file.slim(blocks.quantize(convert.convert(graph, "float32"), block))
+
+
+def check_vocabulary(size: int, learnt: Learnt) -> None:
+    """Raise ValueError where a model knows fewer tokens than texts are cut into."""
+    if size < len(learnt.names):
+        raise ValueError(f"the model knows {size:,} tokens, and the vocabulary of data.tokens has "
+                         f"{len(learnt.names):,}; give the tokenizer that the model was trained with")
 
 
 def tokenizer_of(tokenizer: Tokenizer, learnt: Learnt) -> litert_lm.Tokenizer:

@@ -12,10 +12,11 @@ from export.measure import litert_lm as engine
 from export.targets import litert_lm, tools
 from export.targets.chat import COMMON, Sampler
 from models.chunks import ChunkedDecoder
+from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers.byte_bpe import ByteBpe
 from pipelines.features.tokenizers.tokenizer import ENDS, SPECIAL
 from pipelines.targets.held_out_prompts import Prompt, greedy
-from pipelines.targets.litert_lm import LiteRTLM, _is_same, tokenizer_of
+from pipelines.targets.litert_lm import LiteRTLM, _is_same, check_vocabulary, tokenizer_of
 from tests.pipelines.features.tokenizers.odd_strings import real
 from tests.pipelines.features.tokenizers.test_byte_bpe import WRITTEN
 from tests.pipelines.features.tokenizers.test_pieces import cutter
@@ -109,6 +110,12 @@ def test_a_template_is_one_that_is_known_or_ones_own():
     assert own.chat.user.before == "Q: " and own.stops == ["\n\n"]
     with pytest.raises(ValueError, match="template"):
         LiteRTLM.read({"litert_lm": {"template": "chatlm"}})
+
+
+def test_a_vocabulary_that_the_model_does_not_know_is_refused():
+    check_vocabulary(3, Learnt(names=["a", "b", "c"]))
+    with pytest.raises(ValueError, match=r"the model knows 2 tokens, and the vocabulary of .* has 3; give the"):
+        check_vocabulary(2, Learnt(names=["a", "b", "c"]))
 
 
 def test_the_archive_says_how_it_ends_draws_and_talks():
