@@ -16,12 +16,13 @@ from pipelines.features import scan
 from pipelines.figures import figures
 from pipelines.ingest.data import Data, set_seed
 from pipelines.stages.context import Context
-from pipelines.training import checkpoint, imported_model, loop, network
+from pipelines.training import checkpoint, imported_model, loop, network, sharded
 from pipelines.training.adapter import FILE, Adapter
 from pipelines.training.distribution import Distribution
 from pipelines.training.learners.distilled import check_shapes, distilled
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.recomputation import recompute
+from pipelines.training.sharded import Devices
 
 with epy.lazy_imports():
     import keras
@@ -32,6 +33,8 @@ def run(context: Context) -> str:
     recipe, data = context.recipe, context.data()
     if recipe.model.imported is not None:
         return imported_model.take_over(recipe.model.imported, data, context.work, context.journal)
+    if recipe.train.strategy == "sharded":
+        return _sharded(context, data)
     distribution = Distribution(recipe.train.strategy)
     set_seed(recipe.seed)
     if recipe.train.deterministic:
@@ -89,6 +92,29 @@ def _adapted(context: Context, adapter: Adapter, model: keras.Model, before: str
     return f"; {line}"
 
 
+def _sharded(context: Context, data: Data) -> str:
+    """Train a model that is divided among devices; it does not go on from where it was interrupted."""
+    recipe = context.recipe
+    sharded.check(models.builder(recipe.model.builder).family)
+    set_seed(recipe.seed)
+    model = _built(context, data)
+    pretrained = list(network.load_weights(model, recipe.model))
+    rates = recipe.train.schedule.rates(data.steps * recipe.train.epochs)
+    show = _progress(context)
+
+    def epoch_done(epoch: int, metrics: dict[str, float]) -> None:
+        context.journal.metrics(metrics, step=epoch)
+        show(epoch + 1, (epoch + 1) / recipe.train.epochs, metrics)
+
+    job = sharded.Job(recipe.written(), data, rates)
+    weights, devices = sharded.fit(job, model.get_weights(), context.work, epoch_done)
+    _record(context, data, devices, model, pretrained)
+    context.journal.note(f"weights and optimizer took {devices.bytes:,} bytes, {devices.bytes_per_device:,} on each of "
+                         f"{devices.replicas} devices")
+    done = _ship(context, data, weights)
+    return "; ".join([_draw(context, data, model), *done])
+
+
 def _built(context: Context, data: Data) -> keras.Model:
     task, index = data.task, data.index
     model = network.build(context.recipe.model, task.dimensions(index), task.outputs(index), task.adopt,
@@ -96,7 +122,8 @@ def _built(context: Context, data: Data) -> keras.Model:
     return task.with_head(model, context.recipe.train.loss, index)
 
 
-def _record(context: Context, data: Data, distribution: Distribution, model: Any, pretrained: list[str]) -> None:
+def _record(context: Context, data: Data, distribution: Distribution | Devices, model: Any,
+            pretrained: list[str]) -> None:
     recipe, index = context.recipe, data.index
     if pretrained:
         weights = recipe.model.weights.entry_name  # type: ignore[union-attr]

@@ -94,8 +94,9 @@ def advice(made: Plan, memory: int) -> list[str]:
     if room <= 0:
         return [f"one example alone takes {size(made.memory.of_batch / made.per_device)}: a shorter "
                 "data.tokens.length, or a device with more memory" if made.tokens else "smaller examples"]
-    return [f"weights, gradients and the optimizer's state take {size(made.memory.state)}: they must be divided among "
-            f"at least {math.ceil(made.memory.state / room)} such devices"]
+    whole = made.memory.state * (made.devices if made.divided else 1)
+    return [f"weights, gradients and the optimizer's state take {size(whole)}: they must be divided among at least "
+            f"{math.ceil(whole / room)} such devices (train.strategy: sharded)"]
 
 
 def _largest_batch(memory: Memory, examples: int, room: int) -> int:

@@ -56,7 +56,8 @@ class Memory(BaseModel):
     """Bytes on a device while a model learns.
 
     Args:
-        weights: in float32, and in mixed precision a copy that is computed with.
+        weights: in float32, and in mixed precision a copy that is computed with; of train.strategy: sharded, the part
+            that a device holds, as of gradients and optimizer.
         gradients, optimizer: of the weights that learn; averages of weights that callbacks keep are the optimizer's.
         activations: what the backward pass reads again.
         recomputed: the same with gradient checkpointing; None where that is not known.
@@ -99,6 +100,7 @@ class Plan(BaseModel):
         forward: operations of one example, two for each multiplication and addition.
         trained: the same for a step of training.
         examples: that are seen in all epochs; None where the data are not read.
+        divided: each device holds a part of the weights, and not all of them.
         per_device: examples of a step on one device.
         alternatives: what the memory would be with another setting.
         by_paper: bytes of activations of the same batch by Korthikanti's formula; None of other models.
@@ -116,6 +118,7 @@ class Plan(BaseModel):
     examples: int | None
     optimal_tokens: int | None
     devices: int
+    divided: bool
     per_device: int
     memory: Memory
     alternatives: dict[str, Memory] = {}
@@ -178,7 +181,7 @@ def _by_formula(recipe: Recipe, options: Options, per_device: int, data: Data | 
         kept = activations(builder, dimensions, settings, _width(recipe))
         assert kept is not None
         return Memory(
-            **_state(recipe, parts.parameters, parts.parameters), activations=per_device * kept.kept,
+            **_state(recipe, parts.parameters, parts.parameters, options.devices), activations=per_device * kept.kept,
             recomputed=per_device * kept.recomputed, batch=per_device * (kept.targets + FLOAT32 * tokens),
             largest=per_device * kept.largest, cache=kept.cache)
 
@@ -225,8 +228,9 @@ def _by_tracing(recipe: Recipe, options: Options, per_device: int, data: Data, n
     batch = tf.nest.map_structure(lambda value: tf.TensorSpec((per_device, *value.shape[1:]), value.dtype), few)
     step = step_memory.traced(prepared.learner.train_step, batch)
     trainable = sum(tf.size(one).numpy() for one in model.trainable_variables)
-    memory = Memory(**_state(recipe, model.count_params(), int(trainable)), activations=step.kept, largest=step.largest,
-                    batch=sum(spec.shape.num_elements() * spec.dtype.size for spec in tf.nest.flatten(batch)))
+    size = sum(spec.shape.num_elements() * spec.dtype.size for spec in tf.nest.flatten(batch))
+    memory = Memory(**_state(recipe, model.count_params(), int(trainable), options.devices), activations=step.kept,
+                    largest=step.largest, batch=size)
     operations = 2 * multiply_adds(model)
     return _plan(recipe, options, per_device, counted="tracing a step", note=note, parameters=model.count_params(),
                  tokens=_tokens(data.index.inputs), operations=operations,
@@ -238,14 +242,17 @@ def _plan(recipe: Recipe, options: Options, per_device: int, *, operations: int,
     optimal = OPTIMAL * parameters if recipe.task.entry_name == "language_model" else None
     return Plan(recipe=recipe.name, builder=recipe.model.builder, precision=recipe.train.precision,
                 parameters=parameters, forward=operations, trained=(1 + BACKWARD) * operations, optimal_tokens=optimal,
-                devices=options.devices, per_device=per_device, **others)
+                devices=options.devices, per_device=per_device, divided=recipe.train.strategy == "sharded", **others)
 
 
-def _state(recipe: Recipe, parameters: int, trainable: int) -> dict[str, int]:
+def _state(recipe: Recipe, parameters: int, trainable: int, devices: int) -> dict[str, int]:
+    """Return the bytes of weights, gradients and optimizer on a device: of each a part where they are divided."""
     copies = sum(callback.entry_name in AVERAGES for callback in recipe.train.callbacks)
     of_optimizer = step_memory.state_per_weight(recipe.train.optimizer) * trainable
-    return {"weights": parameters * (FLOAT32 + (HALF if _width(recipe) == HALF else 0)),
-            "gradients": FLOAT32 * trainable, "optimizer": round(of_optimizer) + copies * FLOAT32 * parameters}
+    whole = {"weights": parameters * (FLOAT32 + (HALF if _width(recipe) == HALF else 0)),
+             "gradients": FLOAT32 * trainable, "optimizer": round(of_optimizer) + copies * FLOAT32 * parameters}
+    parts = devices if recipe.train.strategy == "sharded" else 1
+    return {name: -(-size // parts) for name, size in whole.items()}
 
 
 def _width(recipe: Recipe) -> int:

@@ -24,7 +24,7 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tf_keras
 
-Strategy = Literal["auto", "one", "mirrored", "multi_worker", "tpu"]
+Strategy = Literal["auto", "one", "mirrored", "multi_worker", "tpu", "sharded"]
 #: Makes the processors of this machine look like several devices: for trying `mirrored` where there is no GPU.
 VIRTUAL = "LITEPRESS_VIRTUAL_CPUS"
 
@@ -91,6 +91,9 @@ class Distribution:
 
     def _one(self) -> None:
         return None
+
+    #: What trains a model again once it was trained divided, see `training.sharded`, does so on one device.
+    _sharded = _one
 
     def _mirrored(self) -> Any:
         if virtual := int(os.environ.get(VIRTUAL, 0)):

@@ -39,7 +39,10 @@ class TrainSection(Section):
         deterministic: the same seed gives the same weights, bit for bit; a little slower on a GPU.
         checkpoint_every: epochs between two checkpoints; an interrupted training goes on from the last.
         strategy: one device, all GPUs of this machine (mirrored), several machines as TF_CONFIG says (multi_worker), a
-            tpu, or what is found (auto). data.batch is the batch of all of them together.
+            tpu, or what is found (auto); or all devices that Keras finds by JAX, with a part of each weight on each
+            (sharded, of gpt and llama). data.batch is the batch of all of them together.
+        model_axis: under strategy sharded, how many devices a side of each weight is divided among beside the side that
+            the others divide, as they do the batch; a divisor of the number of devices.
         sync_batch_norm: batch normalization takes its statistics from all devices together, so that many train as one
             would.
         transfer: how the layers with pretrained weights (model.weights) learn; as all others where not given.
@@ -62,6 +65,7 @@ class TrainSection(Section):
     deterministic: bool = True
     checkpoint_every: int = Field(1, ge=1)
     strategy: Strategy = "auto"
+    model_axis: int = Field(1, ge=1)
     sync_batch_norm: bool = True
     transfer: Transfer | None = None
     adapter: Adapter | None = None
@@ -106,6 +110,21 @@ class TrainSection(Section):
         if self.adapter is not None and self.strategy in ("multi_worker", "tpu"):
             raise _combination("does not go with several workers or a TPU, which train in tf_keras; use strategy: one "
                                "or mirrored", "adapter")
+        return self
+
+    @model_validator(mode="after")
+    def sharded_training_is_plain(self) -> TrainSection:
+        if self.strategy != "sharded":
+            if self.model_axis != 1:
+                raise _combination("divides weights under strategy: sharded alone; leave it out", "model_axis")
+            return self
+        unset: dict[str, object] = {"callbacks": [], "transfer": None, "adapter": None, "distill": None, "l1": 0.0,
+                                    "l2": 0.0}
+        if (name := next((name for name, value in unset.items() if getattr(self, name) != value), None)):
+            raise _combination("does not go with strategy: sharded, which trains in a process of its own; leave it out",
+                               name)
+        if getattr(self.schedule, "momentum", None):
+            raise _combination("momentum does not cycle under strategy: sharded; leave it out", "schedule")
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,11 @@ DECODERS = {"mistral": {"window": 4, "groups": 2}, "qwen2": {"groups": 2}, "qwen
 ENCODERS = ("distilbert", "roberta")
 
 
+def fast(*names):
+    """Return the decoders, of which the others are slow tests."""
+    return [pytest.param(name, marks=[] if name in names else pytest.mark.slow) for name in DECODERS]
+
+
 def built(name):
     """Return a small model whose weights are drawn anew, biases and factors among them."""
     classes = {"classes": 3} if name in ENCODERS else {}
@@ -54,7 +59,7 @@ def test_the_closed_form_is_the_size_of_the_papers_models(name):
         assert builder.sized(at, {}).parameters == builder.build(at, {}).count_params()
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", fast("mistral", "gemma3"))
 def test_tokens_see_those_of_their_window_and_what_reaches_them_through_the_blocks(name):
     """Through each block a token hears of one window more; Gemma 3's sixth block sees all."""
     model, tokens = built(name), tokens_of_texts()
@@ -72,7 +77,7 @@ def test_blocks_of_gemma3_alternate():
     assert [one.rotary for one in attentions] == [10_000.0] * 5 + [1_000_000.0, 10_000.0]
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", fast("mistral", "qwen2", "gemma3"))
 def test_a_decoder_says_the_same_some_tokens_at_a_time(name):
     model, tokens = built(name), tokens_of_texts()[:1]
     expected, decoder = logits(model, tokens), ChunkedDecoder(model)
@@ -82,7 +87,7 @@ def test_a_decoder_says_the_same_some_tokens_at_a_time(name):
         np.testing.assert_allclose(decoder.logits(x), expected[:, start:start + count], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", fast("mistral", "qwen3"))
 def test_a_decoder_says_the_same_step_by_step_with_what_it_keeps(name):
     model, tokens = built(name), tokens_of_texts()
     stack, expected = CachedStack(model, "block", 10), logits(model, tokens)
@@ -93,6 +98,7 @@ def test_a_decoder_says_the_same_step_by_step_with_what_it_keeps(name):
         np.testing.assert_allclose(ChunkedDecoder(model).logits(y)[:, 0], expected[:, place], atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2", "gemma3"])
 def test_the_bridge_keeps_a_decoder(name):
     model, tokens = built(name), tokens_of_texts()

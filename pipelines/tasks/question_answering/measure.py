@@ -77,16 +77,15 @@ class Answers:
         may_be_none: a score below 0 means that no answer is the likelier one.
     """
 
-    def __init__(self, window: Callable[[Arrays, Arrays, int], Window], rows: Callable[[Arrays], int],
-                 may_be_none: bool):
-        self.window, self.rows, self.may_be_none = window, rows, may_be_none
+    def __init__(self, window: Callable[[Arrays, Arrays, int], Window], may_be_none: bool):
+        self.window, self.may_be_none = window, may_be_none
         self.best: dict[str, Window] = {}
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
         """Take a batch; return by how much F1 of each window's answer is below 1; NaN where the answer stands in
         another window."""
         wrong = []
-        for row in range(self.rows(outputs)):
+        for row in range(len(next(iter(outputs.values())))):
             one = self.window(targets, outputs, row)
             known = self.best.get(one.name)
             if known is None or one.score > known.score:

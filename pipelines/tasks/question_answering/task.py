@@ -103,7 +103,7 @@ class QuestionAnswering(Task, name="question_answering"):
             has_answer = not expected or bool(np.asarray(targets[ANSWER][row]).any())
             return Window(name, asked.partition(SEPARATOR)[0], expected, text, score, has_answer)
 
-        return Answers(window, lambda outputs: len(outputs[TOKENS]), self.may_be_none)
+        return Answers(window, self.may_be_none)
 
     def _tokens(self, index: Index) -> Callable[[tf.Tensor], tf.Tensor]:
         read, learnt = self._read, index.learnt[TOKENS]

@@ -15,7 +15,7 @@ from export.tflite import file as tflite_file
 from models.chunks import ChunkedDecoder
 
 LENGTH, VOCABULARY = 24, 50
-CASES = {"gpt": {}, "llama": {"groups": 2}}
+CASES = {"gpt": {}, "llama": {"groups": 2}, "qwen2": {"groups": 2}, "gemma3": {"groups": 1, "window": 5}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Made:
         return {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=["gpt", "llama", *(
+    pytest.param(name, marks=pytest.mark.slow) for name in ("qwen2", "gemma3"))])
 def made(request, tmp_path_factory) -> Made:
     model = models.build(request.param, length=LENGTH, vocabulary=VOCABULARY, depth=2, units=16, heads=4,
                          **CASES[request.param])

@@ -123,6 +123,9 @@ def test_seven_billion_parameters_are_planned_by_formulas(tmp_path):
     assert made.optimal_tokens == 20 * made.parameters and made.seen == 2 * (10**9 // length) * length
     assert (made.memory.weights, made.memory.gradients, made.memory.optimizer) == (
         4 * made.parameters, 4 * made.parameters, 8 * made.parameters)
+    settings = ["train.strategy=sharded"]
+    divided = plan(recipe_file.read(tmp_path / "recipe.yaml", settings).written(), Options(devices=8, tokens=10**9))
+    assert divided.memory.state == made.memory.state // 8 and divided.memory.of_batch == made.memory.of_batch
     assert made.per_device == 8 and made.memory.cache == 2 * 32 * 4096 * 2048 * 4
     # section 4 of Korthikanti et al.: s b h L (34 + 5 a s / h)
     assert made.by_paper == 8 * length * units * layers * (34 + 5 * 32 * length / units)

@@ -80,15 +80,14 @@ def test_long_texts_are_read_in_windows_and_the_best_one_answers():
     rows = table("test", [Asked("q", "p", "Which?", text, ("w12",), text.index("w12"))], 10, 4)
     marked = [value.decode().split(SEPARATOR) for value in rows.columns["marked"]]
     assert [parts[2] for parts in marked] == ["w12" if "w12" in words else "" for words in cut]
-    measure = Answers(lambda targets, outputs, row: outputs["windows"][row], lambda outputs: len(outputs["windows"]),
-                      False)
+    measure = Answers(lambda targets, outputs, row: outputs["windows"][row], False)
     wrong = measure.add({}, {"windows": [Window("q", "Which?", ["w12"], "w3", 1.0, False),
                                          Window("q", "Which?", ["w12"], "w12", 2.0),
                                          Window("r", "What?", ["a b"], "b", -1.0)]})
     # "a b" without its article is "b"
     np.testing.assert_array_equal(wrong, [np.nan, 0, 0])
     assert measure.result().metrics == {"f1": 100.0, "exact_match": 100.0}
-    assert Answers(measure.window, measure.rows, True).said(Window("r", "?", [], "b", -1.0)) == ""
+    assert Answers(measure.window, True).said(Window("r", "?", [], "b", -1.0)) == ""
 
 
 def squad_file(folder, answers, **others):
