@@ -41,6 +41,7 @@ def test_a_decoder_is_taught_at_the_tokens_that_are_learnt_alone():
     np.testing.assert_allclose(same, 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_student_comes_to_answer_as_its_teacher_does():
     import tensorflow as tf
 

@@ -64,7 +64,8 @@ def learn(model, steps=10):
 
 
 @pytest.mark.parametrize(("builder", "settings"), [
-    ("gpt", {}), ("llama", {"groups": 1, "tied": False}), ("t5", {})])
+    ("gpt", {}), pytest.param("llama", {"groups": 1, "tied": False}, marks=pytest.mark.slow),
+    pytest.param("t5", {}, marks=pytest.mark.slow)])
 def test_base_stays_bit_for_bit_and_answers_alike_before_it_learns(builder, settings):
     lora = Lora(rank=4)
     plain, model = built(builder, **settings), adapted(lora, builder, **settings)
@@ -88,7 +89,8 @@ def test_biases_of_changed_layers_do_not_learn():
     assert len(model.trainable_variables) == 4
 
 
-@pytest.mark.parametrize(("builder", "layers"), [("gpt", ("all",)), ("t5", ("query",)), ("gpt", ("embedding", "wide"))])
+@pytest.mark.parametrize(("builder", "layers"), [
+    ("gpt", ("all", "embedding")), pytest.param("t5", ("query",), marks=pytest.mark.slow)])
 def test_what_ships_answers_as_base_and_adapter_do(builder, layers):
     lora = Lora(rank=4, alpha=16.0, layers=layers)
     model = adapted(lora, builder)
@@ -100,7 +102,7 @@ def test_what_ships_answers_as_base_and_adapter_do(builder, layers):
     assert not np.array_equal(answered(shipped), before)
 
 
-@pytest.mark.parametrize(("base", "levels"), [("int8", 127), ("int4", 7)])
+@pytest.mark.parametrize(("base", "levels"), [("int8", 127), pytest.param("int4", 7, marks=pytest.mark.slow)])
 def test_integers_stay_and_what_they_stand_for_ships(base, levels):
     lora = Lora(rank=4, layers=("query", "value"), base=base)
     plain, model = built("llama"), adapted(lora, "llama")
@@ -208,6 +210,7 @@ class Cut(keras.callbacks.Callback):
         self.epoch = epoch
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(tmp_path):
     settings = TrainSection(epochs=3, adapter="lora", schedule={"cosine": 0.01})
     generator = np.random.default_rng(4)

@@ -32,7 +32,8 @@ def trained(model, steps=4):
     return [float(model.train_on_batch(tokens, {"logits": follows})) for _ in range(steps)]
 
 
-@pytest.mark.parametrize(("builder", "settings"), [("gpt", {}), ("llama", {"groups": 2})])
+@pytest.mark.parametrize(("builder", "settings"), [
+    ("gpt", {}), pytest.param("llama", {"groups": 2}, marks=pytest.mark.slow)])
 def test_losses_and_weights_are_the_same(builder, settings):
     keras.utils.set_random_seed(7)
     plain, model = (built(builder, **settings) for _ in range(2))
@@ -49,6 +50,7 @@ def test_layers_that_draw_random_numbers_are_left_out():
     assert names == ["block_0_feed_forward_activation", "block_1_feed_forward_activation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("builder", ["gpt", "llama"])
 def test_decoders_learn_in_16_bits_and_ship_in_32(builder, policy):
