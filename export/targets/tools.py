@@ -15,10 +15,13 @@ EXTRAS: dict[str, Mapping[str, str]] = {
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "tf2onnx": "tf2onnx"},
     "litert-lm": {"litert_lm": "litert-lm-api", "litert_lm_builder": "litert-lm-builder",
                   "sentencepiece": "sentencepiece"},
+    "gguf": {"gguf": "gguf", "sentencepiece": "sentencepiece", "xllamacpp": "xllamacpp"},
     "detection": {"pycocotools": "pycocotools", "skimage": "scikit-image"},
     "faces": {"skimage": "scikit-image"},
     "medical": {"nibabel": "nibabel", "nilearn": "nilearn", "pydicom": "pydicom", "skimage": "scikit-image"},
     "series": {"statsmodels": "statsmodels"},
+    "jax": {"jax": "jax"},
+    "summarization": {"rouge_score": "rouge-score", "sacrebleu": "sacrebleu"},
     "text": {"sentencepiece": "sentencepiece", "seqeval": "seqeval"},
     "translation": {"sacrebleu": "sacrebleu", "polib": "polib", "django": "django", "pycountry": "pycountry"},
 }

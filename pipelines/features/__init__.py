@@ -11,8 +11,11 @@ from pipelines.features import (
     instances,
     label,
     mask,
+    masked_text,
     number,
     outcome,
+    pair_text,
+    question,
     running_text,
     scan,
     series,
@@ -25,5 +28,5 @@ from pipelines.features import (
 from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "running_text", "scan", "series", "series_name", "tags", "text", "transcript",
-           "translated_text"]
+           "masked_text", "number", "outcome", "pair_text", "question", "running_text", "scan", "series",
+           "series_name", "tags", "text", "transcript", "translated_text"]

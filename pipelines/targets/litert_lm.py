@@ -1,14 +1,12 @@
 """Files of language models for LiteRT-LM, Google's engine on devices."""
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from etils import epy
 from pydantic import Field
 
 from export.artifacts import Exported
@@ -19,33 +17,14 @@ from export.targets import litert_lm, tools
 from export.tflite import file as tflite_file
 from models.chunks import ChunkedDecoder
 from pipelines.features.feature import Learnt
-from pipelines.features.running_text import RunningText
-from pipelines.features.tokenizers.tokenizer import END, PADDING, START, UNKNOWN
+from pipelines.features.tokenizers.tokenizer import END, START
 from pipelines.features.tokenizers.trained import MARK
-from pipelines.ingest.data import Data
-from pipelines.targets import sentencepiece_model
+from pipelines.targets import held_out_prompts, sentencepiece_model
+from pipelines.targets.held_out_prompts import Prompt
 from pipelines.targets.target import ExportContext, FromVariants, fresh, sizes
-from pipelines.tasks.language_model.task import OUTPUT, TOKENS
-from pipelines.tasks.raw_texts import texts
 from pipelines.variants.variant import Variant
 
-with epy.lazy_imports():
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-#: The share of a held-out text that is a prompt.
-SHARE = 3
 ENGINE = "litert-lm-api"
-
-
-@dataclasses.dataclass(frozen=True)
-class Prompt:
-    """How a held-out text begins, its tokens, and how many are added to it."""
-
-    text: str
-    tokens: list[int]
-    count: int
 
 
 class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
@@ -82,15 +61,15 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
         return super().chosen(own)
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
-        read, learnt = _text(context.data)
+        read, learnt = held_out_prompts.text_of(context.data, self.title, "LiteRT-LM")
         tokenizer = litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(read.tokenizer, learnt))
         if context.model.suffix == ".tflite":
             raise ValueError("LiteRT-LM's files are written of a Keras model, and this one is a TFLite file")
         model = keras_file.load(context.model)
         length = ChunkedDecoder(model).length
-        never = [PADDING, UNKNOWN, START, *([] if read.ends else [END])]
-        prompts = _prompts(context.data, read, learnt, self.prompts, self.tokens, length)
-        expected = _greedy(model, prompts, never) if not tools.missing(self.extra) else []
+        never = held_out_prompts.never(read)
+        prompts = held_out_prompts.prompts(context.data, read, learnt, self.prompts, self.tokens, length)
+        expected = held_out_prompts.greedy(model, prompts, never) if not tools.missing(self.extra) else []
         folder = fresh(context.folder / self.title)
         exported = []
         with tempfile.TemporaryDirectory() as beside:
@@ -110,54 +89,6 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
                     summary=f"{variant.summary}; for LiteRT-LM, measured token by token", estimates=estimates,
                     notes=notes))
         return exported
-
-
-def _text(data: Data) -> tuple[RunningText, Learnt]:
-    """Return how texts are cut. Raises ValueError of other tasks."""
-    read = data.features.get(TOKENS)
-    if str(data.task.entry_name) != "language_model" or not isinstance(read, RunningText):
-        raise ValueError(f"LiteRT-LM goes on with texts, and this is {data.task.entry_name}; leave the target "
-                         "litert_lm out")
-    return read, data.index.learnt[TOKENS]
-
-
-def _prompts(data: Data, read: RunningText, learnt: Learnt, most: int, tokens: int, length: int) -> list[Prompt]:
-    """Return how held-out texts begin, evenly spread over the test split; those with unknown tokens are left out."""
-    held_out = list(texts(data, "test", TOKENS))
-    prompts: list[Prompt] = []
-    for text in held_out[::max(1, len(held_out) // most)]:
-        begin = text[:-(-len(text) // SHARE)].rstrip()
-        numbers = read.tokenizer.tokens(tf.constant(begin), learnt, len(begin) + 1).numpy().tolist()
-        count = min(tokens, length - 1 - len(numbers))
-        if begin and UNKNOWN not in numbers and count > 0 and len(prompts) < most:
-            prompts.append(Prompt(begin, numbers, count))
-    return prompts
-
-
-def _greedy(model: keras.Model, prompts: Sequence[Prompt], never: Sequence[int]) -> list[list[int]]:
-    """Return what the trained model goes on with, reading each text anew for each token; nothing behind its end.
-
-    Args:
-        never: tokens that are not written.
-    """
-    rows = np.zeros((len(prompts), model.inputs[0].shape[1]), np.int32)
-    taken = np.array([1 + len(prompt.tokens) for prompt in prompts])
-    for row, prompt in zip(rows, prompts, strict=True):
-        row[:1 + len(prompt.tokens)] = [START, *prompt.tokens]
-    added: list[list[int]] = [[] for _ in prompts]
-    for step in range(max((prompt.count for prompt in prompts), default=0)):
-        going = [number for number, prompt in enumerate(prompts) if step < prompt.count and END not in added[number]]
-        if not going:
-            break
-        answers = model(rows[going], training=False)
-        logits = np.array(answers[OUTPUT] if isinstance(answers, dict) else answers)
-        last = logits[np.arange(len(going)), taken[going] + step - 1]
-        last[:, list(never)] = -np.inf
-        for number, token in zip(going, last.argmax(axis=1).tolist(), strict=True):
-            added[number].append(token)
-            if taken[number] + step < rows.shape[1]:
-                rows[number, taken[number] + step] = token
-    return [[token for token in tokens if token != END] for tokens in added]
 
 
 def _measured(path: Path, prompts: Sequence[Prompt], expected: Sequence[Sequence[int]],

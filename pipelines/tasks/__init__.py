@@ -8,10 +8,15 @@ from pipelines.tasks import (
     image_classification,
     instance_segmentation,
     language_model,
+    masked_language_model,
     object_detection,
+    question_answering,
     semantic_segmentation,
+    sentence_embedding,
+    sentence_pair_classification,
     series_classification,
     speech_recognition,
+    summarization,
     tabular,
     text_classification,
     token_classification,
@@ -20,6 +25,7 @@ from pipelines.tasks import (
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
-           "image_classification", "instance_segmentation", "language_model", "object_detection",
-           "semantic_segmentation", "series_classification", "speech_recognition", "tabular", "text_classification",
-           "token_classification", "translation"]
+           "image_classification", "instance_segmentation", "language_model", "masked_language_model",
+           "object_detection", "question_answering", "semantic_segmentation", "sentence_embedding",
+           "sentence_pair_classification", "series_classification", "speech_recognition", "summarization", "tabular",
+           "text_classification", "token_classification", "translation"]

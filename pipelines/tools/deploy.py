@@ -34,6 +34,9 @@ SAVED_MODEL, SAMPLES = "saved_model", "samples"
 WARM_BATCHES = (1, 8, 32)
 #: What a signature calls its input where that is the encoded form of another, and what a tf.train.Example calls it.
 BYTES, ENCODED = "{}_bytes", "{}/encoded"
+#: What signatures of texts are asked, of which there are no samples: how a text begins, and how it is gone on with.
+TEXT = "text"
+OF_TEXTS: dict[str, Any] = {TEXT: b"a", "count": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}
 
 
 def on_repository(folder: Path, method: str, *arguments: Any) -> Any:
@@ -128,8 +131,8 @@ def _requests(signatures: Iterable[Signature], samples: Samples, model: str) -> 
 
 
 def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -> Any | None:
-    """Return a Predict request of samples, as arrays or as the files that hold them; None where the signature takes
-    something else."""
+    """Return a Predict request of samples, as arrays or as the files that hold them, or of texts; None where the
+    signature takes something else."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     from serving import tensors
@@ -138,12 +141,15 @@ def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -
     inputs: dict[str, np.ndarray] = {}
     if not signature.inputs:
         return None
+    of_texts = any(tensor.name == TEXT and tensor.dtype == "string" for tensor in signature.inputs)
     for tensor in signature.inputs:
         if tensor.name in samples.inputs:
             inputs[tensor.name] = samples.sent[tensor.name][list(positions)]
         elif tensor.name in files:
             paths = [files[tensor.name][position] for position in positions]
             inputs[tensor.name] = np.array([path.read_bytes() for path in paths], object)
+        elif of_texts and tensor.name in OF_TEXTS:
+            inputs[tensor.name] = np.array([OF_TEXTS[tensor.name]] * len(positions), object)
         else:
             return None
     log = prediction_log_pb2.PredictionLog()

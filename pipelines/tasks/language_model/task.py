@@ -18,7 +18,7 @@ from pipelines.ingest.index import Index, Part
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
 from pipelines.tasks import text_files
-from pipelines.tasks.language_model import baselines, of_texts, steps
+from pipelines.tasks.language_model import baselines, generation, of_texts, steps
 from pipelines.tasks.language_model.measure import Surprise
 from pipelines.tasks.raw_texts import texts
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
@@ -111,14 +111,15 @@ class LanguageModel(Task, name="language_model"):
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return the usual signature, and `step`, which takes one token and states, where the model is recurrent; on a
-        server `score` too, of texts, and with steps `generate`."""
+        server `score` too, of texts, and `generate` where it is recurrent or a Transformer."""
         functions = super().functions(model, data, place)
         one = stepping(model)
         if one is not None:
             functions.append(steps.function(one, len(data.index.names(NEXT))))
         if place == "server":
             functions.append(of_texts.score(functions[0], data, TOKENS, NEXT))
-            functions += [] if one is None else [of_texts.generate(one, data, TOKENS)]
+            functions += generation.functions(model, data, TOKENS) if one is None else [
+                of_texts.generate(one, data, TOKENS)]
         return functions
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:

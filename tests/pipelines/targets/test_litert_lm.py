@@ -14,7 +14,8 @@ from pipelines.features.tokenizers.character import Character
 from pipelines.features.tokenizers.tokenizer import ENDS, SPECIAL
 from pipelines.ingest.sources import bible
 from pipelines.targets import sentencepiece_model
-from pipelines.targets.litert_lm import LiteRTLM, _greedy, _is_same, _text
+from pipelines.targets.held_out_prompts import greedy, text_of
+from pipelines.targets.litert_lm import LiteRTLM, _is_same
 from pipelines.variants.variant import Variant
 from tests.conftest import command
 
@@ -69,7 +70,7 @@ def test_without_the_engine_files_are_made_and_without_the_builder_a_line_says_w
 def test_other_tasks_are_refused():
     data = SimpleNamespace(task=SimpleNamespace(entry_name="translation"), features={})
     with pytest.raises(ValueError, match="and this is translation; leave the target litert_lm out"):
-        _text(data)
+        text_of(data, "litert_lm", "LiteRT-LM")
 
 
 def test_what_the_engine_writes_is_the_same_token_for_token_but_for_the_first_space():
@@ -116,7 +117,7 @@ def test_the_engine_never_writes_what_is_barred(archive, tmp_path):
     text = "and he said"
     numbers = [archive.learnt.names.index(letter) for letter in text]
     prompt = SimpleNamespace(text=text, tokens=numbers, count=15)
-    likeliest = _greedy(archive.model, [prompt], [])[0][0]
+    likeliest = greedy(archive.model, [prompt], [])[0][0]
     logits = archive.model.get_layer("logits")
     kernel = logits.get_weights()[0]
     kernel[:, 2] = 2 * kernel[:, likeliest]
@@ -126,7 +127,7 @@ def test_the_engine_never_writes_what_is_barred(archive, tmp_path):
     tokenizer = litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(Character(), archive.learnt))
     litert_lm.pack(tmp_path / "two.litertlm", tmp_path / "two.tflite", tokenizer, start=2, stop=3, never=[0, 1, 2, 3],
                    length=32)
-    expected, free = (_greedy(archive.model, [prompt], never)[0] for never in ([0, 1, 2, 3], []))
+    expected, free = (greedy(archive.model, [prompt], never)[0] for never in ([0, 1, 2, 3], []))
     assert 2 in free and 2 not in expected
     result, = engine.greedy(tmp_path / "two.litertlm", [(text, 15)])
     assert result.parts == [archive.learnt.names[token] for token in expected] and result.tokens_per_second > 0

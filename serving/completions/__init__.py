@@ -1,0 +1,1 @@
+"""OpenAI's API of completions, of the language models that a server has."""

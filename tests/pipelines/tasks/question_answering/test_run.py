@@ -1,0 +1,64 @@
+"""Questions to verified files that mark answers, and answers as text in predict."""
+import json
+
+import pytest
+
+from tests.conftest import command
+
+pytestmark = pytest.mark.slow  # a whole run
+
+NAMES = ["Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ida", "Jon"]
+TOWNS = ["Kyiv", "Oslo", "Lima", "Rome", "Riga", "Cork"]
+RECIPE = """
+name: people
+task: question_answering
+data:
+  source: {squad: {path: people.jsonl, window: 24, stride: 12}}
+  tokens: {tokenizer: {word: {min_count: 1}}, length: 40, question: 8}
+  batch: 16
+model: {builder: bert_qa, depth: 2, units: 48, heads: 4, dropout: 0}
+train: {epochs: 25, optimizer: adam, schedule: {one_cycle: {peak: 0.003, warmup: 0.1}}}
+compress: {variants: [float32, dynamic]}
+export: {targets: [litert, saved_model]}
+gates: {float32.max_error: "<= 1e-4", f1: ">= 60"}
+"""
+
+
+def text(person, town, other, place):
+    between = "and nothing else is known of that , as far as anybody can say or wants to say here today ,"
+    return f"{person} lives in {town}, {between} while {other} was born in {place}."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    rows = []
+    for number, person in enumerate(NAMES * 20):
+        town, place = TOWNS[number % 6], TOWNS[(number // 6 + number + 1) % 6]
+        other = NAMES[(number + 3 + number // 10) % 10]
+        context = f"{number}: {text(person, town, other, place)}"
+        rows += [{"question": "Who lives here?", "context": context, "answer": person, "start": len(f"{number}: ")},
+                 {"question": "Who was born?", "context": context, "answer": other, "start": context.rindex(other)}]
+    (folder / "people.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "recipe.yaml").write_text(RECIPE)
+    result = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    return folder
+
+
+def test_every_file_answers_as_what_was_trained(folder):
+    results = json.loads((folder / "r.json").read_text())
+    files = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in results["artifacts"]}
+    assert files["float32"]["drop"]["f1"] == 0 and files["float32"]["max_error"] < 1e-4
+    assert set(files["saved_model"]["served"]) == {"grpc", "rest"}
+    assert results["reference"]["metrics"]["exact_match"] <= results["reference"]["metrics"]["f1"]
+
+
+def test_predict_says_answers_as_they_are_written(folder):
+    context = text("Ben", "Rome", "Eva", "Lima")
+    (folder / "asked.jsonl").write_text(json.dumps({"question": "Who lives here?", "context": context}))
+    result = command("predict", "runs/people/latest", "asked.jsonl", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    said = [line.split("  ")[-1].strip() for line in result.stdout.splitlines()]
+    answer, = {line for line in said if line != "no answer in this window"}
+    assert answer in context and len(said) == 2
