@@ -11,6 +11,7 @@ from etils import epy
 from export.predictors import open_predictor
 from export.signature import Signature
 from pipelines.errors import UserError
+from pipelines.tasks.language_model.generation import ADDED, REASON, TOO_LONG
 from pipelines.tasks.language_model.of_texts import COUNT, GENERATED
 from pipelines.tasks.language_model.writing import Writing
 from pipelines.tasks.text_serving import TEXT
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 MODEL = "default"
 #: Seconds that a server may take for a text.
 DEADLINE = 600.0
-#: What a signature gives beside the whole text: what was added alone, and why no more was.
-ADDED, REASON, TOO_LONG = "added", "finish_reason", "prompt_too_long"
 ADDRESS = re.compile(r"(?:(?P<scheme>https?|grpc)(?:://| ))?(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d+)"
                      r"(?:/v1/models/(?P<model>[^/:]+)|/(?P<other>[^/:]+))?"
                      r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?/?")
