@@ -169,5 +169,6 @@ def _refusal(error: pydantic.ValidationError) -> RequestError:
     nearest = next((one for one in errors if one["loc"][:1] == (name,) and one["type"] != "string_type"), errors[0])
     words = [str(one) for one in nearest["loc"]]
     path = ".".join([*words[:1], *(word for word in words[1:] if word.isdigit() or word in NAMES)])[:200]
-    said = {"extra_forbidden": f"Unrecognized request argument supplied: {path}", "missing": f"you must provide {path}"}
+    said = {"extra_forbidden": f"Unrecognized request argument supplied: {'.'.join(words)[:200]}",
+            "missing": f"you must provide {path}"}
     return RequestError(said.get(nearest["type"], f"{path}: {nearest['msg']}"), param=words[0] if words else None)
