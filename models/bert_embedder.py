@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from etils import epy
 from pydantic import Field
 
-from models import blocks, texts, transformer
+from models import blocks, texts
 from models.bert import block_of, encoded, encoder_size, mean_of
-from models.embedding import EMBEDDING, embedding
+from models.embedding import EMBEDDING, EPSILON
 from models.registry import register
-from models.transformer import Size
+from models.transformer import Size, embedding
 
 with epy.lazy_imports():
     import keras
@@ -54,5 +54,8 @@ def bert_embedder(length: int, vocabulary: int, *, depth: Annotated[int, Field(g
     block = block_of(units, heads, hidden, dropout)
     block.check("bert_embedder")
     tokens = texts.tokens_of(length)
-    x = mean_of(encoded(tokens, transformer.embedding(vocabulary, units), block, depth), tokens)
-    return keras.Model(tokens, {EMBEDDING: embedding(x)}, name="bert_embedder")
+    x = mean_of(encoded(tokens, embedding(vocabulary, units), block, depth), tokens)
+    squares = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)
+    # in the order of `models.embedding.embedding`; that name is here the layer's that has the vectors of tokens
+    x = keras.layers.Multiply(name="of_length_one")([x, keras.ops.rsqrt(squares + EPSILON)])
+    return keras.Model(tokens, {EMBEDDING: x}, name="bert_embedder")

@@ -159,5 +159,7 @@ def _drawn(value: Any, text: MaskedText, names: tuple[str, ...],
 
 @functools.lru_cache(maxsize=2)
 def _learnt(tokenizer: Tokenizer, texts: tuple[bytes, ...]) -> Learnt:
-    """Return the vocabulary of texts, learnt once for the features that share it."""
-    return tokenizer.learn(texts, (*SPECIAL, *ENDS, MASK_NAME))
+    """Return the vocabulary of texts, learnt once for the features that share it; a word that is written as the mask is
+    does not count."""
+    learnt = tokenizer.learn(texts, (*SPECIAL, *ENDS, MASK_NAME))
+    return learnt if learnt.statistics else Learnt(names=list(dict.fromkeys(learnt.names)))

@@ -37,9 +37,10 @@ class PairText(Text, name="pair_text", shorthand="tokenizer"):
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
         reason = super().fault(value, learnt)
-        if reason is None and not all(part.strip() for part in bytes(value).decode().split(BETWEEN, 1)):
-            return "has one text alone, and not a pair"
-        return reason
+        if reason is not None:
+            return reason
+        first, _, second = bytes(value).decode().partition(BETWEEN)
+        return None if first.strip() and second.strip() else "has one text alone, and not a pair"
 
 
 class SecondText(PairText, name="second_text"):
