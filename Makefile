@@ -9,7 +9,7 @@ BIN := .venv/bin
 UV := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving soak lock schema clean
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -65,6 +65,9 @@ bench-compression: .venv/.ready ## measure compression on every CNN recipe (hour
 
 bench-serving: .venv/.ready ## measure what serving must reach, half an hour of load included (an hour)
 	@$(BIN)/python benchmarks/serving.py $(ARGS)
+
+bench-generation: .venv/.ready ## measure how much faster served language models are with what they have read kept
+	@$(BIN)/python benchmarks/generation.py $(ARGS)
 
 soak: .venv/.ready ## half an hour of load on a server whose model is replaced every ten seconds; ARGS="--seconds 60" for less
 	@$(BIN)/python benchmarks/serving.py --only soak $(ARGS)

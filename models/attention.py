@@ -21,9 +21,15 @@ MASKED = -30.0
 MASKED_UNSCALED = -100.0
 
 
-def causal_mask(length: int, masked: float = MASKED) -> np.ndarray:
-    """Return what is added to scores so that no token sees those behind it, float32 (1, 1, length, length)."""
-    return np.triu(np.full((length, length), masked, "float32"), 1)[None, None]
+def causal_mask(length: int, masked: float = MASKED, window: int | None = None) -> np.ndarray:
+    """Return what is added to scores so that no token sees those behind it, float32 (1, 1, length, length).
+
+    Args:
+        window: tokens that each sees, itself the last of them; all before it where not given.
+    """
+    full = np.full((length, length), masked, "float32")
+    far = 0 if window is None else np.tril(full, -window)
+    return (np.triu(full, 1) + far)[None, None]
 
 
 def padding_mask(tokens: Any, masked: float = MASKED) -> Any:
@@ -106,11 +112,13 @@ def attention_class() -> type:
             rotary: the base of rotary positions; None where there are none.
             scaled: scores are divided by the root of a head's width.
             dropout: share of the weights that is dropped in training.
+            window: tokens that a query sees where it is causal, see `causal_mask`.
         """
 
         def __init__(self, heads: int, groups: int | None = None, causal: bool = False, rotary: float | None = None,
-                     scaled: bool = True, dropout: float = 0.0, **others: Any):
+                     scaled: bool = True, dropout: float = 0.0, window: int | None = None, **others: Any):
             super().__init__(**others)
+            self.window = window
             self.heads, self.groups, self.causal = heads, groups or heads, causal
             self.rotary, self.scaled, self.dropout = rotary, scaled, dropout
             self.random = keras.random.SeedGenerator() if dropout else None
@@ -127,7 +135,7 @@ def attention_class() -> type:
                 (query, self.heads), (key, self.groups), (value, self.groups)))
             query, key = (self.turned(x, np.arange(x.shape[2])) for x in (query, key))
             if self.causal:
-                mask = causal_mask(query.shape[2], self.masked)
+                mask = causal_mask(query.shape[2], self.masked, self.window)
                 bias = mask if bias is None else bias + mask
             return self.read(query, key, value, bias, training)
 
@@ -155,6 +163,6 @@ def attention_class() -> type:
 
         def get_config(self) -> dict[str, Any]:
             return {**super().get_config(), "heads": self.heads, "groups": self.groups, "causal": self.causal,
-                    "rotary": self.rotary, "scaled": self.scaled, "dropout": self.dropout}
+                    "rotary": self.rotary, "scaled": self.scaled, "dropout": self.dropout, "window": self.window}
 
     return Attention

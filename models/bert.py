@@ -7,7 +7,7 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks, texts
-from models.attention import padding_mask
+from models.attention import MASKED
 from models.positions import constant, learned
 from models.registry import register
 from models.transformer import Block, Size, embedding, stack
@@ -29,11 +29,20 @@ Answer = Literal["text", "tokens"]
 def size(length: int, vocabulary: int, classes: int, *, answer: Answer, depth: int, units: int, heads: int,
          hidden: int | None, pooling: str, dropout: float) -> Size:
     """Return how large a model of `bert` is, whose arguments these are."""
-    block = _block(units, heads, hidden, dropout)
-    vectors = Size((vocabulary + length + SEGMENTS) * units + block.norm_size(), 0)
-    pooler = Size(units * (units + 1), units * units) if answer == "text" else Size(0, 0)
-    head = Size((units + 1) * classes, units * classes * (1 if answer == "text" else length))
-    return vectors + block.stack_size(depth, length) + pooler + head
+    block = block_of(units, heads, hidden, dropout)
+    head = head_size(units, classes) if answer == "text" else Size((units + 1) * classes, units * classes * length)
+    return encoder_size(length, vocabulary, block, depth) + head
+
+
+def head_size(units: int, classes: int) -> Size:
+    """Return how large what answers of a whole text is."""
+    return Size(units * (units + 1) + (units + 1) * classes, units * units + units * classes)
+
+
+def encoder_size(length: int, vocabulary: int, block: Block, depth: int) -> Size:
+    """Return how large an encoder is, without what answers."""
+    vectors = Size((vocabulary + length + SEGMENTS) * block.units + block.norm_size(), 0)
+    return vectors + block.stack_size(depth, length)
 
 
 @register("bert", task="text_classification", paper=TINY, at=texts.SENTENCES, closed_form=size, answer="text")
@@ -73,29 +82,60 @@ def bert(length: int, vocabulary: int, classes: int, *, answer: Answer, depth: A
     Raises:
         ValueError: the units do not divide among the heads.
     """
-    block = _block(units, heads, hidden, dropout)
+    block = block_of(units, heads, hidden, dropout)
     block.check("bert")
-    layers, deviation = keras.layers, keras.initializers.RandomNormal(stddev=block.deviation)
     tokens = texts.tokens_of(length)
-    segment = layers.Embedding(SEGMENTS, units, name="segments", embeddings_initializer=deviation)
-    x = embedding(vocabulary, units)(tokens) + learned(tokens, units) + segment(constant(tokens, np.zeros(1)))
-    x = block.normalization("embedding_norm")(x)
-    x = layers.Dropout(dropout)(x) if dropout else x
-    x = stack(x, block, depth, "block", bias=padding_mask(tokens))
+    x = encoded(tokens, embedding(vocabulary, units), block, depth)
     if answer == "text":
-        pooled = x[:, 0] if pooling == "first" else _mean(x, tokens)
-        x = layers.Dense(units, "tanh", kernel_initializer=deviation, name="pooler")(pooled)
-    x = layers.Dropout(dropout)(x) if dropout else x
-    head = layers.Dense(classes, kernel_initializer=deviation, name="logits")
-    return keras.Model(tokens, head(x), name="bert" if answer == "text" else "bert_tagger")
+        return keras.Model(tokens, pooled_logits(x, tokens, block, classes, pooling), name="bert")
+    x = keras.layers.Dropout(dropout)(x) if dropout else x
+    return keras.Model(tokens, block.dense(classes, "logits")(x), name="bert_tagger")
 
 
-def _mean(x: Any, tokens: Any) -> Any:
+def encoded(tokens: Any, vectors: Any, block: Block, depth: int, second: int | None = None) -> Any:
+    """Return what a BERT makes of tokens, (batch, length, units): vectors of tokens, positions and segments,
+    normalized, and blocks whose layers are called block_0_attention_query and so on.
+
+    Args:
+        tokens: int32 (batch, length).
+        vectors: the layer that has those of the tokens, see `models.transformer.embedding`.
+        second: where the second text begins, of two in one; None where there is one.
+    """
+    layers, deviation = keras.layers, keras.initializers.RandomNormal(stddev=block.deviation)
+    segment = layers.Embedding(SEGMENTS, block.units, name="segments", embeddings_initializer=deviation)
+    length, ops = tokens.shape[1], keras.ops
+    segments_of = np.zeros(1) if second is None else (np.arange(length) >= second).astype(float)
+    looked_up = vectors(ops.reshape(tokens, (-1,)))  # of one dimension, as GPUs look up
+    x = ops.reshape(looked_up, (-1, length, block.units)) + learned(tokens, block.units)
+    x = x + segment(constant(tokens, segments_of))
+    x = block.normalization("embedding_norm")(x)
+    x = layers.Dropout(block.dropout)(x) if block.dropout else x
+    # chosen, and not multiplied: what is true is a number nowhere, which integers would scale
+    hidden = ops.where(ops.equal(ops.reshape(tokens, (-1, 1, 1, length)), 0), MASKED, 0.0)
+    return stack(x, block, depth, "block", bias=hidden)
+
+
+def pooled_logits(x: Any, tokens: Any, block: Block, classes: int, pooling: str) -> Any:
+    """Return the logits of a text, (batch, classes), by a dense layer with tanh on its first token or on the mean of
+    all.
+
+    Args:
+        x: of `encoded`.
+        tokens: int32 (batch, length).
+    """
+    pooled = x[:, 0] if pooling == "first" else mean_of(x, tokens)
+    x = keras.ops.tanh(block.dense(block.units, "pooler")(pooled))
+    x = keras.layers.Dropout(block.dropout)(x) if block.dropout else x
+    return block.dense(classes, "logits")(x)
+
+
+def mean_of(x: Any, tokens: Any) -> Any:
     """Return the mean over a text's tokens, (batch, units); 0 of none."""
     there = texts.there(tokens)
     return keras.ops.sum(x * there, axis=1) / keras.ops.maximum(keras.ops.sum(there, axis=1), 1.0)
 
 
-def _block(units: int, heads: int, hidden: int | None, dropout: float) -> Block:
+def block_of(units: int, heads: int, hidden: int | None, dropout: float) -> Block:
+    """Return what a BERT's blocks are like."""
     return Block(units, heads, hidden or 4 * units, epsilon=1e-12, first=False, dropout=dropout,
                  attention_dropout=dropout)

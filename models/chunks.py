@@ -7,7 +7,6 @@ from typing import Any
 
 from etils import epy
 
-from models.attention import split_heads
 from models.decoding import CachedStack
 
 with epy.lazy_imports():
@@ -17,12 +16,14 @@ with epy.lazy_imports():
 
 #: What is added to the scores of places behind a token's own: nothing is left of them, and half precision has it.
 UNSEEN = -1e4
-#: What `models.gpt` and `models.llama` call their blocks.
+#: What `models.gpt`, `models.llama` and its likes call their blocks.
 BLOCK = "block"
+#: The layer that scales the vectors of tokens, where they are.
+SCALE = "embedding_scale"
 
 
 class ChunkedDecoder(CachedStack):
-    """A model of `gpt` or `llama`, which reads some tokens a call.
+    """A model of `gpt`, `llama` or its likes, which reads some tokens a call.
 
     Args:
         model: functional, of Keras 3, or rewritten for its export.
@@ -60,35 +61,47 @@ class ChunkedDecoder(CachedStack):
         if "positions" in self.layers:
             table = ops.convert_to_tensor(self.layers["positions"].embeddings)
             x = x + ops.slice(table, (start, 0), (count, table.shape[1]))
-        behind = np.arange(self.length, dtype="int32") > places[:, None]
-        bias = (ops.cast(behind, "float32") * UNSEEN)[None, None]
-        return self._blocks(x, places, bias, caches,
-                            lambda cache, new: ops.slice_update(cache, (0, 0, start, 0), new))
+        return self._blocks(x, places, caches, lambda cache, new: ops.slice_update(cache, (0, 0, start, 0), new))
 
-    def _blocks(self, x: Any, places: Any, bias: Any, caches: Sequence[Any],
+    def _blocks(self, x: Any, places: Any, caches: Sequence[Any],
                 keep: Callable[[Any, Any], Any]) -> tuple[Any, list[Any]]:
         """Return what the last block makes of vectors, (batch, count, units), and the caches with them.
 
         Args:
-            places: of the tokens, as rotary positions take them.
-            bias: what is added to scores, (1 or batch, 1, count, length).
+            places: of the tokens, (count,) or (batch, 1, count).
             keep: from a cache and new keys or values, (batch, groups, count, width), to the cache with them.
         """
+        x = x * self.layers[SCALE].scale if SCALE in self.layers else x
+        windows = {self._layer(number, "attention").window for number in range(self.depth)}
+        unseen = {window: self._unseen(places, window) for window in windows}
         after: list[Any] = []
         for number in range(self.depth):
             attention = self._layer(number, "attention")
             normalized, residual = self._entered(x, number, "attention")
-            query, key, value = (split_heads(self._layer(number, "attention", part)(normalized), heads)
-                                 for part, heads in (("query", attention.heads), ("key", attention.groups),
-                                                     ("value", attention.groups)))
+            query, key, value = self._in_heads(normalized, number)
             query, key = (attention.turned(one, places) for one in (query, key))
             kept = [keep(cache, new)
                     for cache, new in zip(caches[2 * number:2 * number + 2], (key, value), strict=True)]
             after += kept
-            x = residual(self._layer(number, "attention", "output")(attention.read(query, *kept, bias)))
+            x = residual(self._layer(number, "attention", "output")(
+                attention.read(query, *kept, unseen[attention.window])))
             normalized, residual = self._entered(x, number, "feed_forward")
             x = residual(self._fed(normalized, number))
         return self.layers[f"{BLOCK}_norm"](x), after
+
+    def _unseen(self, places: Any, window: int | None) -> Any:
+        """Return what is added to scores so that tokens see none behind them, and none before their window, (1 or
+        batch, 1, count, length).
+
+        Args:
+            places: of the tokens, (count,) or (batch, 1, count).
+        """
+        ops, kept_at, own = keras.ops, np.arange(self.cache[1], dtype="int32"), places[..., None]
+        hidden = kept_at > own
+        if window is not None:
+            hidden = ops.logical_or(hidden, kept_at <= own - window)
+        added = ops.cast(hidden, "float32") * UNSEEN
+        return added if len(added.shape) == 4 else added[None, None]
 
     def logits(self, x: Any) -> Any:
         """Return logits of what the last block gave, (1, count, vocabulary)."""

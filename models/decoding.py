@@ -65,9 +65,10 @@ class CachedStack:
             normalized, residual = self._entered(x, number, "attention")
             query, *new = self._turned(normalized, number, position)
             kept = [f"{part}_{number}" for part in ("key", "value")]
+            seen = self._within(number, bias, position)
             for name, value in zip(kept, new, strict=True):  # nothing else stands there yet
                 after[name] = states[name] + here[..., None] * value
-            x = residual(self._read(query, [after[name] for name in kept], bias, number, "attention"))
+            x = residual(self._read(query, [after[name] for name in kept], seen, number, "attention"))
             if f"{self.name}_{number}_memory" in self.layers:
                 normalized, residual = self._entered(x, number, "memory")
                 query, memory = self._layer(number, "memory", "query")(normalized), [
@@ -80,18 +81,44 @@ class CachedStack:
     def _entered(self, x: Any, number: int, part: str) -> tuple[Any, Callable[[Any], Any]]:
         """Return what a part of a block takes, and a function from what it gives to what leaves it."""
         normalization = self._layer(number, part, "norm")
-        if self.first:
-            return normalization(x), lambda y: x + y
-        return x, lambda y: normalization(x + y)
+        if not self.first:
+            return x, lambda y: normalization(x + y)
+        if f"{self.name}_{number}_{part}_norm_behind" in self.layers:
+            behind = self._layer(number, part, "norm_behind")
+            return normalization(x), lambda y: x + behind(y)
+        return normalization(x), lambda y: x + y
+
+    def _within(self, number: int, bias: Any, position: Any) -> Any:
+        """Return what is added to the scores of a block's tokens, with what its window leaves out.
+
+        Args:
+            bias: what is added in all blocks.
+            position: of the token, (batch, 1, 1).
+        """
+        attention = self._layer(number, "attention")
+        if attention.window is None:
+            return bias
+        places = tf.range(self.length, dtype=position.dtype)
+        return bias + (tf.cast(places <= position - attention.window, position.dtype) * attention.masked)[:, None]
 
     def _turned(self, x: Any, number: int, position: Any) -> list[Any]:
         """Return query, key and value of a token, (batch, 1, heads * width), rotated where they are."""
-        query, key, value = (self._layer(number, "attention", part)(x) for part in ("query", "key", "value"))
         attention = self._layer(number, "attention")
-        if attention.rotary is not None:
-            query, key = (merge_heads(attention.turned(split_heads(y, heads), position))
-                          for y, heads in ((query, attention.heads), (key, attention.groups)))
-        return [query, key, value]
+        if attention.rotary is None:
+            return [self._layer(number, "attention", part)(x) for part in ("query", "key", "value")]
+        query, key, value = self._in_heads(x, number)
+        return [merge_heads(one) for one in (attention.turned(query, position), attention.turned(key, position), value)]
+
+    def _in_heads(self, x: Any, number: int) -> list[Any]:
+        """Return query, key and value of tokens by their heads, (batch, heads or groups, count, width), normalized
+        where they are."""
+        attention = self._layer(number, "attention")
+        result = []
+        for part, heads in (("query", attention.heads), ("key", attention.groups), ("value", attention.groups)):
+            y = split_heads(self._layer(number, "attention", part)(x), heads)
+            is_normalized = f"{self.name}_{number}_attention_{part}_norm" in self.layers
+            result.append(self._layer(number, "attention", part, "norm")(y) if is_normalized else y)
+        return result
 
     def _read(self, query: Any, memory: Sequence[Any], bias: Any, number: int, part: str) -> Any:
         """Return what a query reads of keys and values, (batch, 1, units)."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epy
 
-from models.chunks import UNSEEN, ChunkedDecoder
+from models.chunks import ChunkedDecoder
 
 with epy.lazy_imports():
     import numpy as np
@@ -18,7 +18,8 @@ READ = 32
 
 
 class BatchDecoder(ChunkedDecoder):
-    """A model of `gpt` or `llama` that reads some tokens of each of many texts, by operators that every server has.
+    """A model of `gpt`, `llama` or its likes that reads some tokens of each of many texts, by operators that every
+    server has.
 
     Args:
         model: functional, of Keras 3.
@@ -48,16 +49,15 @@ class BatchDecoder(ChunkedDecoder):
             places: of each, int32 (batch, count), within the length of a cache.
             caches: as `empty` gives them.
         """
-        groups, length, _ = self.cache
+        groups = self.cache[0]
         x = tf.gather(tf.convert_to_tensor(self.layers["embedding"].embeddings), tokens)
         if "positions" in self.layers:
             table = tf.convert_to_tensor(self.layers["positions"].embeddings)
             x = x + tf.gather(table, tf.minimum(places, self.length - 1))
-        unseen = tf.cast(np.arange(length, dtype="int32") > places[..., None], tf.float32) * UNSEEN
         row, group = tf.range(tf.shape(places)[0])[:, None, None], np.arange(groups, dtype="int32")[:, None]
         none = tf.zeros_like(row + group + places[:, None])
         spots = tf.stack([row + none, group + none, places[:, None] + none], axis=-1)
-        return self._blocks(x, places[:, None], unseen[:, None], caches,
+        return self._blocks(x, places[:, None], caches,
                             lambda cache, new: tf.tensor_scatter_nd_update(cache, spots, tf.cast(new, cache.dtype)))
 
     def read_all(self, tokens: Any, most: Any) -> list[Any]:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from models import blocks, texts
 from models.language_rnn import CHARACTERS
+from models.packed import packed_texts
 from models.positions import learned
 from models.registry import register
 from models.transformer import Block, Size, embedding, stack
@@ -17,28 +18,30 @@ with epy.lazy_imports():
 
 GPT2 = "https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf"
 GPT3 = "https://arxiv.org/abs/2005.14165"
+#: What decoders are trained for.
+TASKS = ("language_model", "instruction_tuning")
 #: What GPT-2 and GPT-3 see of a text at once, and how many tokens they know.
 AT2: dict[str, Any] = {"length": 1024, "vocabulary": 50_257}
 AT3: dict[str, Any] = {"length": 2048, "vocabulary": 50_257}
 
 
 def size(length: int, vocabulary: int, *, depth: int, units: int, heads: int, hidden: int | None, tied: bool,
-         dropout: float) -> Size:
+         packed: bool, dropout: float) -> Size:
     """Return how large a model of `gpt` is, whose arguments these are."""
     block = _block(depth, units, heads, hidden, dropout)
     vectors = Size((vocabulary * (1 if tied else 2) + length) * units, length * vocabulary * units)
     return vectors + block.stack_size(depth, length)
 
 
-@register("gpt", task="language_model", paper=GPT2, at=CHARACTERS, closed_form=size)
-@register("gpt2", task="language_model", paper=GPT2, at=AT2, closed_form=size, depth=12, units=768, heads=12)
-@register("gpt2_medium", task="language_model", paper=GPT2, at=AT2, closed_form=size, depth=24, units=1024, heads=16)
-@register("gpt2_large", task="language_model", paper=GPT2, at=AT2, closed_form=size, depth=36, units=1280, heads=20)
-@register("gpt2_xl", task="language_model", paper=GPT2, at=AT2, closed_form=size, depth=48, units=1600, heads=25)
-@register("gpt3", task="language_model", paper=GPT3, at=AT3, closed_form=size, depth=96, units=12_288, heads=96)
+@register("gpt", task=TASKS, paper=GPT2, at=CHARACTERS, closed_form=size)
+@register("gpt2", task=TASKS, paper=GPT2, at=AT2, closed_form=size, depth=12, units=768, heads=12)
+@register("gpt2_medium", task=TASKS, paper=GPT2, at=AT2, closed_form=size, depth=24, units=1024, heads=16)
+@register("gpt2_large", task=TASKS, paper=GPT2, at=AT2, closed_form=size, depth=36, units=1280, heads=20)
+@register("gpt2_xl", task=TASKS, paper=GPT2, at=AT2, closed_form=size, depth=48, units=1600, heads=25)
+@register("gpt3", task=TASKS, paper=GPT3, at=AT3, closed_form=size, depth=96, units=12_288, heads=96)
 def gpt(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 4,
         units: Annotated[int, Field(ge=1)] = 128, heads: Annotated[int, Field(ge=1)] = 4,
-        hidden: Annotated[int, Field(ge=1)] | None = None, tied: bool = True,
+        hidden: Annotated[int, Field(ge=1)] | None = None, tied: bool = True, packed: bool = False,
         dropout: blocks.Dropout = 0.1) -> keras.Model:
     """The next token at every step, by a Transformer decoder with learned positions, as GPT-2 is.
 
@@ -60,6 +63,8 @@ def gpt(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 4,
         heads: of the attention.
         hidden: units of the feed-forward part; 4 times those of a token where not given.
         tied: logits are made by the vectors of the tokens, else by a layer of their own.
+        packed: it learns from several texts in a row, each behind token 2, which see nothing of each other and have
+            positions of their own; see the augmentation `packed`.
         dropout: rate on vectors, the weights of attention and what each part adds.
 
     Raises:
@@ -69,9 +74,10 @@ def gpt(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 4,
     block.check("gpt")
     tokens = texts.tokens_of(length)
     vectors = embedding(vocabulary, units)
-    x = vectors(tokens) + learned(tokens, units, 0.01)
+    apart, positions = packed_texts(tokens, units, 0.01) if packed else (None, learned(tokens, units, 0.01))
+    x = vectors(tokens) + positions
     x = keras.layers.Dropout(dropout)(x) if dropout else x
-    x = stack(x, block, depth, "block", causal=True)
+    x = stack(x, block, depth, "block", bias=apart, causal=True)
     return keras.Model(tokens, {"logits": logits(x, vectors, vocabulary, tied)}, name="gpt")
 
 

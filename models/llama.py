@@ -7,8 +7,9 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks, texts
-from models.gpt import logits
+from models.gpt import TASKS, logits
 from models.language_rnn import CHARACTERS
+from models.packed import packed_class
 from models.registry import register
 from models.transformer import Block, Size, embedding, stack
 
@@ -25,31 +26,29 @@ MULTIPLE = 32
 
 
 def size(length: int, vocabulary: int, *, depth: int, units: int, heads: int, groups: int | None, hidden: int | None,
-         rotary: float, epsilon: float, tied: bool, dropout: float) -> Size:
+         rotary: float, epsilon: float, tied: bool, packed: bool, dropout: float) -> Size:
     """Return how large a model of `llama` is, whose arguments these are."""
-    block = _block(units, heads, groups, hidden, rotary, epsilon, dropout)
-    vectors = Size(vocabulary * (1 if tied else 2) * units, length * vocabulary * units)
-    return vectors + block.stack_size(depth, length)
+    return decoder_size(length, vocabulary, _block(units, heads, groups, hidden, rotary, epsilon, dropout), depth, tied)
 
 
-@register("llama", task="language_model", paper=LLAMA, at=CHARACTERS, closed_form=size)
-@register("llama_7b", task="language_model", paper=LLAMA, at=AT, closed_form=size, depth=32, units=4096, heads=32,
+@register("llama", task=TASKS, paper=LLAMA, at=CHARACTERS, closed_form=size)
+@register("llama_7b", task=TASKS, paper=LLAMA, at=AT, closed_form=size, depth=32, units=4096, heads=32,
           hidden=11_008)
-@register("llama_13b", task="language_model", paper=LLAMA, at=AT, closed_form=size, depth=40, units=5120, heads=40,
+@register("llama_13b", task=TASKS, paper=LLAMA, at=AT, closed_form=size, depth=40, units=5120, heads=40,
           hidden=13_824)
-@register("llama_33b", task="language_model", paper=LLAMA, at=AT, closed_form=size, depth=60, units=6656, heads=52,
+@register("llama_33b", task=TASKS, paper=LLAMA, at=AT, closed_form=size, depth=60, units=6656, heads=52,
           hidden=17_920)
-@register("llama_65b", task="language_model", paper=LLAMA, at=AT, closed_form=size, depth=80, units=8192, heads=64,
+@register("llama_65b", task=TASKS, paper=LLAMA, at=AT, closed_form=size, depth=80, units=8192, heads=64,
           hidden=22_016)
-@register("llama3_8b", task="language_model", paper=LLAMA3, at=AT3, closed_form=size, depth=32, units=4096, heads=32,
+@register("llama3_8b", task=TASKS, paper=LLAMA3, at=AT3, closed_form=size, depth=32, units=4096, heads=32,
           groups=8, hidden=14_336, rotary=500_000.0)
-@register("llama3_70b", task="language_model", paper=LLAMA3, at=AT3, closed_form=size, depth=80, units=8192, heads=64,
+@register("llama3_70b", task=TASKS, paper=LLAMA3, at=AT3, closed_form=size, depth=80, units=8192, heads=64,
           groups=8, hidden=28_672, rotary=500_000.0)
 def llama(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 4,
           units: Annotated[int, Field(ge=1)] = 128, heads: Annotated[int, Field(ge=1)] = 4,
           groups: Annotated[int, Field(ge=1)] | None = None, hidden: Annotated[int, Field(ge=1)] | None = None,
           rotary: Annotated[float, Field(gt=1)] = 10_000.0, epsilon: Annotated[float, Field(gt=0, lt=1)] = 1e-5,
-          tied: bool = False, dropout: blocks.Dropout = 0.0) -> keras.Model:
+          tied: bool = False, packed: bool = False, dropout: blocks.Dropout = 0.0) -> keras.Model:
     """The next token at every step, by a Transformer decoder as LLaMA is.
 
     Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023, section 2.2: normalization by the root
@@ -75,6 +74,8 @@ def llama(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 
         rotary: base of the rotary positions.
         epsilon: of the normalization: 1e-6 where weights have learnt with it, as some of the published ones.
         tied: logits are made by the vectors of the tokens, else by a layer of their own.
+        packed: it learns from several texts in a row, each behind token 2, which see nothing of each other; see the
+            augmentation `packed`.
         dropout: rate on vectors, the weights of attention and what each part adds.
 
     Raises:
@@ -82,17 +83,46 @@ def llama(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] = 
             of units.
     """
     block = _block(units, heads, groups, hidden, rotary, epsilon, dropout)
-    block.check("llama")
+    return decoder("llama", length, vocabulary, block, depth, tied, packed=packed)
+
+
+def decoder(name: str, length: int, vocabulary: int, block: Block, depth: int, tied: bool,
+            scale: float | None = None, *, packed: bool = False) -> keras.Model:
+    """Return a model of the next tokens, whose layers are called block_0_attention_query and so on.
+
+    Args:
+        name: of the model.
+        tied: logits are made by the vectors of the tokens.
+        scale: of these vectors, where they go in.
+        packed: it learns from several texts in a row.
+
+    Raises:
+        ValueError: the heads do not fit.
+    """
+    block.check(name)
     tokens = texts.tokens_of(length)
-    vectors = embedding(vocabulary, units)
+    vectors = embedding(vocabulary, block.units)
     x = vectors(tokens)
-    x = keras.layers.Dropout(dropout)(x) if dropout else x
-    x = stack(x, block, depth, "block", causal=True)
-    return keras.Model(tokens, {"logits": logits(x, vectors, vocabulary, tied)}, name="llama")
+    x = keras.layers.Rescaling(scale, name="embedding_scale")(x) if scale is not None else x
+    x = keras.layers.Dropout(block.dropout)(x) if block.dropout else x
+    apart = packed_class()(name="texts")(tokens)[0] if packed else None
+    x = stack(x, block, depth, "block", bias=apart, causal=True)
+    return keras.Model(tokens, {"logits": logits(x, vectors, vocabulary, tied)}, name=name)
+
+
+def decoder_size(length: int, vocabulary: int, block: Block, depth: int, tied: bool) -> Size:
+    """Return how large a model of `decoder` is."""
+    vectors = Size(vocabulary * (1 if tied else 2) * block.units, length * vocabulary * block.units)
+    return vectors + block.stack_size(depth, length)
+
+
+def width_of(units: int, hidden: int | None) -> int:
+    """Return the units of a gated feed-forward part: where not given 8 / 3 of those of a token, up to a multiple of
+    32."""
+    return hidden or -(-8 * units // (3 * MULTIPLE)) * MULTIPLE
 
 
 def _block(units: int, heads: int, groups: int | None, hidden: int | None, rotary: float, epsilon: float,
            dropout: float) -> Block:
-    wide = hidden or -(-8 * units // (3 * MULTIPLE)) * MULTIPLE
-    return Block(units, heads, wide, groups, activation="silu", gated=True, norm="rms", epsilon=epsilon, biased=False,
-                 rotary=rotary, dropout=dropout, attention_dropout=dropout)
+    return Block(units, heads, width_of(units, hidden), groups, activation="silu", gated=True, norm="rms",
+                 epsilon=epsilon, biased=False, rotary=rotary, dropout=dropout, attention_dropout=dropout)

@@ -56,6 +56,14 @@ class Block:
         epsilon: of the normalization.
         first: normalized before each part, and once behind the last block; else behind each sum, as in the first paper.
         biased: dense layers have biases.
+        query_biased: those of queries, keys and values have, where others have none (Yang et al., "Qwen2", 2024).
+        heads_normalized: the queries and keys of each head are normalized by the root of their mean square, before they
+            are rotated (Yang et al., "Qwen3", 2025).
+        behind: what each part gives is normalized as well, before it is added (Team Gemma, "Gemma 3", 2025).
+        window: tokens that a token sees of those before it, itself among them (Jiang et al., "Mistral 7B", 2023); all
+            where not given.
+        far: of so many blocks the last sees all tokens, and the others those of the window.
+        far_rotary: base of the rotary positions of those that see all.
         rotary: base of rotary positions, see `models.positions.rotations`; None where there are none.
         scaled: scores are divided by the root of a head's width.
         dropout: rate on what each part adds.
@@ -77,6 +85,12 @@ class Block:
     epsilon: float = 1e-5
     first: bool = True
     biased: bool = True
+    query_biased: bool = False
+    heads_normalized: bool = False
+    behind: bool = False
+    window: int | None = None
+    far: int | None = None
+    far_rotary: float | None = None
     rotary: float | None = None
     scaled: bool = True
     dropout: float = 0.0
@@ -93,6 +107,12 @@ class Block:
     def inner(self) -> tuple[int, int]:
         """Return the units of all queries of a token, and those of its keys."""
         return self.heads * self.width, (self.groups or self.heads) * self.width
+
+    def of(self, number: int) -> Block:
+        """Return what the block of this number is like."""
+        if self.far is None or (number + 1) % self.far:
+            return self
+        return dataclasses.replace(self, window=None, rotary=self.far_rotary)
 
     def check(self, name: str) -> None:
         """Raise ValueError where the heads do not fit."""
@@ -112,9 +132,10 @@ class Block:
     def attention_size(self, queries: int, keys: int) -> Size:
         """Return the size of an attention with its four dense layers, for so many tokens."""
         of_queries, of_keys = self.inner
-        biases = (of_queries + 2 * of_keys + self.units) * self.biased
+        biases = (of_queries + 2 * of_keys) * (self.biased or self.query_biased) + self.units * self.biased
+        beside = biases + 2 * self.width * self.heads_normalized
         dense = 2 * self.units * of_queries * queries + 2 * self.units * of_keys * keys
-        return Size(2 * self.units * (of_queries + of_keys) + biases, dense + 2 * queries * keys * of_queries)
+        return Size(2 * self.units * (of_queries + of_keys) + beside, dense + 2 * queries * keys * of_queries)
 
     def feed_forward_size(self, tokens: int) -> Size:
         """Return the size of a feed-forward part, for so many tokens."""
@@ -131,20 +152,23 @@ class Block:
         parts = [self.attention_size(tokens, tokens), self.feed_forward_size(tokens)]
         if memory is not None:
             parts.append(self.attention_size(tokens, memory))
-        block = sum(parts, Size(len(parts) * self.norm_size(), 0))
+        norms = len(parts) * self.norm_size() * (1 + self.behind)
+        block = sum(parts, Size(norms, 0))
         return block.times(depth) + Size(self.norm_size() * self.first, 0)
 
-    def dense(self, units: int, name: str, deviation: float | None = None, factor: float = 1.0) -> Any:
+    def dense(self, units: int, name: str, deviation: float | None = None, factor: float = 1.0,
+              biased: bool = False) -> Any:
         """Return a dense layer.
 
         Args:
             deviation: of its weights to begin with; the block's where not given.
             factor: of their variance, where the block has none.
+            biased: it has a bias even where the block's have none.
         """
         known = deviation or self.deviation
         initializer: Any = keras.initializers.RandomNormal(stddev=known) if known else (
             keras.initializers.VarianceScaling(factor, "fan_in", "untruncated_normal"))
-        return keras.layers.Dense(units, use_bias=self.biased, name=name, kernel_initializer=initializer)
+        return keras.layers.Dense(units, use_bias=self.biased or biased, name=name, kernel_initializer=initializer)
 
     def normalization(self, name: str) -> Any:
         """Return a layer that normalizes."""
@@ -172,11 +196,23 @@ def multi_head_attention(x: Any, block: Block, name: str, *, memory: Any = None,
     of_queries, of_keys = block.inner
     read = x if memory is None else memory
     attention = attention_class()(block.heads, block.groups, causal, None if memory is not None else block.rotary,
-                                  block.scaled, block.attention_dropout, name=name)
-    key, value = (block.dense(of_keys, f"{name}_{part}")(read) for part in ("key", "value"))
-    query = block.dense(of_queries, f"{name}_query", factor=1.0 if block.scaled else 1 / block.width)(x)
+                                  block.scaled, block.attention_dropout, block.window if causal else None, name=name)
+    biased = block.query_biased
+    key, value = (block.dense(of_keys, f"{name}_{part}", biased=biased)(read) for part in ("key", "value"))
+    query = block.dense(of_queries, f"{name}_query", factor=1.0 if block.scaled else 1 / block.width,
+                        biased=biased)(x)
+    if block.heads_normalized:
+        query, key = (_normalized(y, block, f"{name}_{part}_norm") for y, part in ((query, "query"), (key, "key")))
     y = attention(query, key, value, bias)
     return block.dense(block.units, f"{name}_output", block.last_deviation)(y)
+
+
+def _normalized(x: Any, block: Block, name: str) -> Any:
+    """Return queries or keys, (batch, length, heads * width), each head normalized."""
+    length, units = x.shape[1:]
+    heads = keras.layers.Reshape((length, units // block.width, block.width))(x)
+    normalization = keras.layers.RMSNormalization(epsilon=block.epsilon, name=name)
+    return keras.layers.Reshape((length, units))(normalization(heads))
 
 
 def feed_forward(x: Any, block: Block, name: str) -> Any:
@@ -238,9 +274,9 @@ def stack(x: Any, block: Block, depth: int, name: str, *, bias: Any = None, caus
         drop: rate at which the last residual branch is left out; earlier ones less, in proportion.
     """
     for number in range(depth):
-        own, rate = f"{name}_{number}", drop * number / max(1, depth - 1)
-        x = _residual(x, block, f"{own}_attention", rate, lambda y, part: multi_head_attention(
-            y, block, part, bias=bias, causal=causal))
+        own, rate, this = f"{name}_{number}", drop * number / max(1, depth - 1), block.of(number)
+        x = _residual(x, block, f"{own}_attention", rate, lambda y, part, this=this: multi_head_attention(
+            y, this, part, bias=bias, causal=causal))
         if memory is not None:
             x = _residual(x, block, f"{own}_memory", rate, lambda y, part: multi_head_attention(
                 y, block, part, memory=memory, bias=memory_bias))
@@ -252,6 +288,7 @@ def _residual(x: Any, block: Block, name: str, drop: float, part: Any) -> Any:
     """Return x and what a part adds, normalized before the part or behind the sum."""
     normalization = block.normalization(f"{name}_norm")
     y = part(normalization(x) if block.first else x, name)
+    y = block.normalization(f"{name}_norm_behind")(y) if block.behind else y
     y = keras.layers.Dropout(block.dropout)(y) if block.dropout else y
     x = keras.layers.Add()([x, stochastic_depth(y, drop)])
     return x if block.first else normalization(x)

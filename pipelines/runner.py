@@ -21,6 +21,7 @@ from pipelines.engine.runs import Run, StageRecord
 from pipelines.engine.store import Artifact, Store
 from pipelines.entries import Entry
 from pipelines.errors import GateError, StageError, UserError
+from pipelines.pretrained import Trained, settled
 from pipelines.recipe import file as recipe_file
 from pipelines.recipe.gates import Gate
 from pipelines.recipe.recipe import Recipe
@@ -90,6 +91,7 @@ class Runner:
         last = names.index(self.options.until) if self.options.until else len(names) - 1
         first_again = names.index(self.options.start) if self.options.start else len(names)
         try:
+            self._settle()
             for number, stage in enumerate(STAGES[:last + 1]):
                 self._run(stage, again=number >= first_again)
                 if stage.name in ("evaluate", "verify"):
@@ -134,15 +136,35 @@ class Runner:
             if recipe.train.distill is not None:
                 raise UserError(f"train.distill.teacher: {path} has its own teacher; train that recipe first and "
                                 "give its .keras file")
-            nested = Runner(recipe, str(path), dataclasses.replace(self.options, start=None, until="train"),
-                            self.display, self.command)
-            nested()
-            path = nested.artifacts["train"].path / "model.keras"
+            path = self._trained_first(recipe, path).train / "model.keras"
             self.display.line(f"  student   {self.recipe_path}")
         if not path.is_file():
             raise UserError(f"train.distill.teacher: there is no file {path}; give a recipe or a .keras file")
         self._teacher_file = path
         return path
+
+    def _trained_first(self, recipe: Recipe, path: Path) -> Trained:
+        """Return the model of another recipe, trained where it has not been."""
+        nested = Runner(recipe, str(path), dataclasses.replace(self.options, start=None, until="train"),
+                        self.display, self.command)
+        nested()
+        return Trained(recipe, nested.artifacts["ingest"].path, nested.artifacts["train"].path)
+
+    def _settle(self) -> None:
+        """Find what the recipe takes over from a model that was trained before; a recipe of that is trained first.
+        Raises UserError."""
+        def train(path: Path) -> Trained:
+            recipe = recipe_file.read(path)
+            if recipe.model.weights is not None and recipe.model.weights.entry_name == "pretrained":
+                raise UserError(f"model.weights: {path} starts from another model itself; train that recipe first and "
+                                "give its run")
+            self.display.line(f"  first     {path}")
+            first = self._trained_first(recipe, path)
+            self.display.line(f"  then      {self.recipe_path}")
+            return first
+
+        self.recipe = settled(self.recipe, train)
+        self.written = self.recipe.written()
 
     def _run(self, stage: Stage, again: bool) -> None:
         started, key = time.monotonic(), self.key(stage)

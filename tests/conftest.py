@@ -10,12 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from pipelines.engine import workers
 from tests.parallel import shared
+
+if TYPE_CHECKING:
+    from tests.pipelines.tasks.language_model.exported import Exported
 
 os.environ.update({**workers.ENVIRONMENT, "MLFLOW_DISABLE_TELEMETRY": "true"})
 
@@ -136,6 +139,14 @@ def tiny_run(tmp_path_factory) -> Path:
         (folder / "printed.txt").write_text(done.stdout)
 
     return shared(tmp_path_factory, "tiny", make)
+
+
+@pytest.fixture(scope="session")
+def served_gpt(tmp_path_factory) -> Exported:
+    """A small language model, and its SavedModel, saved once. Tests must not change it."""
+    from tests.pipelines.tasks.language_model import exported
+
+    return exported.opened(shared(tmp_path_factory, "gpt", lambda folder: exported.write(folder, "gpt")), "gpt")
 
 
 @pytest.fixture

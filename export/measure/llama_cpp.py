@@ -38,34 +38,39 @@ def greedy(path: Path, prompts: Sequence[tuple[str, int]], length: int) -> Itera
         ValueError: the engine does not open the file, or cannot go on with a text.
     """
     try:
-        server = _server(path, length)
+        server = opened(path, length)
     except Exception as error:  # of several classes
         raise ValueError(f"llama.cpp does not open {path.name}: {error}") from error
     for text, count in prompts:
         read = _asked(server, "/tokenize", {"content": text, "add_special": False})["tokens"]
-        yield Written(read, *_added(server, text, count))
+        answer = added(server, text, count)
+        yield Written(read, answer["tokens"], float(answer["timings"]["predicted_per_second"]))
 
 
-def _server(path: Path, length: int) -> Any:
-    """Return the engine with a file, on one thread."""
+def opened(path: Path, length: int, *, exact: bool = True) -> Any:
+    """Return the engine with a file, on one thread.
+
+    Args:
+        length: tokens that there is room for; 0 for those of the file.
+        exact: keys and values are kept in float32; else in half precision, as it does by itself.
+    """
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_ctx, params.n_parallel, params.n_gpu_layers = length, 1, 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    # its fast attention keeps keys and values in half precision, whatever is asked for
-    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    if exact:  # its fast attention keeps half precision, whatever is asked for
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.fit_params, params.verbosity, params.n_threads_http, params.cache_ram_mib = False, SILENT, 1, 0
     return xllamacpp.Server(params)
 
 
-def _added(server: Any, text: str, count: int) -> tuple[list[int], float]:
-    """Return the tokens that the engine adds to a prompt, and how many it makes in a second."""
-    answer = _asked(server, "/completion", {"prompt": text, "n_predict": count, "temperature": 0, "top_k": 1,
-                                            "return_tokens": True, "cache_prompt": False})
-    return answer["tokens"], float(answer["timings"]["predicted_per_second"])
+def added(server: Any, text: str, count: int) -> dict[str, Any]:
+    """Return what the engine answers to a prompt: `tokens` that it adds, the likeliest each time, and `timings`."""
+    return _asked(server, "/completion", {"prompt": text, "n_predict": count, "temperature": 0, "top_k": 1,
+                                          "return_tokens": True, "cache_prompt": False})
 
 
 def _asked(server: Any, path: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,11 @@ architecture has is what llama.cpp's loader asks for.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from etils import epy
-
-from export.targets.litert_lm import Tokenizer
 
 with epy.lazy_imports():
     import gguf
@@ -93,18 +90,8 @@ class Special:
     never: Sequence[int]
 
 
-def vocabulary(tokenizer: Tokenizer) -> Vocabulary:
-    """Return how llama.cpp cuts texts as a tokenizer does.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if tokenizer.kind == "sentencepiece":
-        return _of_sentencepiece(tokenizer.content)
-    return _of_bytes(json.loads(tokenizer.content))
-
-
-def _of_sentencepiece(content: bytes) -> Vocabulary:
+def of_sentencepiece(content: bytes) -> Vocabulary:
+    """Return how llama.cpp cuts texts as a file of SentencePiece does."""
     from sentencepiece import sentencepiece_model_pb2
 
     schema: Any = sentencepiece_model_pb2
@@ -117,20 +104,18 @@ def _of_sentencepiece(content: bytes) -> Vocabulary:
                       merged_spaces=normal.remove_extra_whitespaces)
 
 
-def _of_bytes(content: Mapping[str, Any]) -> Vocabulary:
-    """Return byte pair encoding of bytes, of the content of Hugging Face's tokenizer.json."""
-    model, before = content["model"], content.get("pre_tokenizer") or {}
-    if model.get("type") != "BPE" or before.get("type") != "ByteLevel" or content.get("normalizer"):
-        raise ValueError("llama.cpp cuts texts by byte pair encoding of bytes as GPT-2 does, without a normalizer, and "
-                         f"this tokenizer is {model.get('type')} behind {before.get('type')}")
-    number_of = dict(model["vocab"])
-    special = {one["id"] for one in content.get("added_tokens", []) if one.get("special")}
-    number_of |= {one["content"]: one["id"] for one in content.get("added_tokens", [])}
-    tokens = sorted(number_of, key=number_of.__getitem__)
-    types = [gguf.TokenType.CONTROL if number_of[token] in special else gguf.TokenType.NORMAL for token in tokens]
-    merges = [one if isinstance(one, str) else " ".join(one) for one in model["merges"]]
-    return Vocabulary("gpt2", tokens, [int(one) for one in types], merges=merges,
-                      prefix=bool(before.get("add_prefix_space")))
+def of_bytes(names: Sequence[str], merges: Sequence[tuple[str, str]], special: Special, first: int) -> Vocabulary:
+    """Return how llama.cpp cuts texts by byte pair encoding of bytes, as GPT-2 does.
+
+    Args:
+        names: of tokens, in the alphabet of bytes.
+        merges: pairs of tokens that become one, the first ones first.
+        first: number of the first token that is not special.
+    """
+    kinds = gguf.TokenType
+    types = [kinds.UNKNOWN if number == special.unknown else kinds.CONTROL if number < first else kinds.NORMAL
+             for number in range(len(names))]
+    return Vocabulary("gpt2", names, [int(one) for one in types], merges=[" ".join(pair) for pair in merges])
 
 
 def with_bytes(network: Network, words: Vocabulary, special: Special) -> tuple[Network, Vocabulary, Special]:

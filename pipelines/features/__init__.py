@@ -7,12 +7,15 @@ from pipelines.features import (
     audio,
     boxes,
     category,
+    conversation,
     image,
     instances,
     label,
     mask,
+    masked_text,
     number,
     outcome,
+    pair_text,
     question,
     running_text,
     scan,
@@ -25,6 +28,6 @@ from pipelines.features import (
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "image", "instances", "label", "mask",
-           "number", "outcome", "question", "running_text", "scan", "series", "series_name", "tags", "text",
-           "transcript", "translated_text"]
+__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "conversation", "image", "instances",
+           "label", "mask", "masked_text", "number", "outcome", "pair_text", "question", "running_text", "scan",
+           "series", "series_name", "tags", "text", "transcript", "translated_text"]

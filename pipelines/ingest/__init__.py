@@ -2,7 +2,16 @@
 
 Importing this makes every source and augmentation known to recipes.
 """
-from pipelines.ingest.augmentation import augment_policies, gain, noise, reverberation, spec_augment, speed, time_shift
+from pipelines.ingest.augmentation import (
+    augment_policies,
+    gain,
+    noise,
+    packed,
+    reverberation,
+    spec_augment,
+    speed,
+    time_shift,
+)
 from pipelines.ingest.index import Index, Split
 from pipelines.ingest.sources import (
     array_file,
@@ -12,6 +21,7 @@ from pipelines.ingest.sources import (
     brain,
     coco,
     conll,
+    conversations,
     dicom,
     docstrings,
     faces_in_scenes,
@@ -26,15 +36,20 @@ from pipelines.ingest.sources import (
     nifti,
     nuclei,
     package_questions,
+    pairs,
     parallel_text,
+    prompts,
+    prose,
     recordings,
     scikit_learn,
     series_table,
     squad,
     statsmodels_series,
+    summaries,
     table_file,
     text_folder,
     text_lines,
+    text_shards,
     tfds_audio,
     tfds_source,
     tfrecord,
@@ -46,8 +61,9 @@ from pipelines.ingest.sources import (
 from pipelines.ingest.sources.source import Source
 
 __all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "bible", "box_table", "brain",
-           "coco", "conll", "dicom", "docstrings", "faces_in_scenes", "gain", "gettext", "identity_folder", "idx_files",
-           "image_and_mask_folder", "image_folder", "image_table", "json_lines", "lfw_subset", "nifti", "noise",
-           "nuclei", "package_questions", "parallel_text", "recordings", "reverberation", "scikit_learn",
-           "series_table", "spec_augment", "speed", "squad", "statsmodels_series", "table_file", "text_folder",
-           "text_lines", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]
+           "coco", "conll", "conversations", "dicom", "docstrings", "faces_in_scenes", "gain", "gettext",
+           "identity_folder", "idx_files", "image_and_mask_folder", "image_folder", "image_table", "json_lines",
+           "lfw_subset", "nifti", "noise", "nuclei", "package_questions", "packed", "pairs", "parallel_text",
+           "prompts", "prose", "recordings", "reverberation", "scikit_learn", "series_table", "spec_augment", "speed",
+           "squad", "statsmodels_series", "summaries", "table_file", "text_folder", "text_lines", "text_shards",
+           "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file", "vader", "voc", "yolo"]

@@ -61,6 +61,8 @@ def examples_over(protocol: str, data: Data) -> int:
              if tensor.role not in ("logits", "scores") or len(tensor.shape) > 1]  # one number a class is not
     examples = data.index.splits["test"].examples
     size = sum(tensor.bytes for tensor in dense)
+    if any(tensor.role == "state" for tensor in dense):  # they go to and fro with each token that is written
+        size *= max(tensor.shape[0] or 1 for tensor in data.index.targets.values() if tensor.shape)
     return min(examples, max(1, OUTPUT_BYTES[protocol] // size)) if size else examples
 
 

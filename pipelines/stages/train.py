@@ -21,6 +21,7 @@ from pipelines.training.adapter import FILE, Adapter
 from pipelines.training.distribution import Distribution
 from pipelines.training.learners.distilled import check_shapes, distilled
 from pipelines.training.learners.supervised import Objective
+from pipelines.training.recomputation import recompute
 from pipelines.training.sharded import Devices
 
 with epy.lazy_imports():
@@ -48,6 +49,8 @@ def run(context: Context) -> str:
 
     def start() -> keras.Model:
         fresh = _built(context, data)
+        if recipe.train.checkpoint_activations:
+            recompute(fresh)
         pretrained.extend(network.load_weights(fresh, recipe.model))
         network.adapt(fresh, adapter, pretrained)
         return fresh
@@ -145,7 +148,8 @@ def _objective(context: Context, data: Data, student: Any) -> Objective:
     if distillation is None:
         return trained()
     teacher, inputs = keras_file.load(context.inputs["teacher"]), list(index.inputs)
-    objective = trained(lambda alone, outputs: distilled(alone, teacher, distillation, inputs, outputs))
+    objective = trained(
+        lambda alone, outputs: distilled(alone, teacher, distillation, inputs, outputs, task.pairs))
     check_shapes(teacher, student, inputs, [output.name for output in task.paired(index)])
     return objective
 

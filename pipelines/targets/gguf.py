@@ -11,11 +11,10 @@ from export.artifacts import Exported
 from export.keras_models import file as keras_file
 from export.measure import llama_cpp
 from export.targets import gguf, tools
-from export.targets.litert_lm import Tokenizer
 from pipelines.features.feature import Learnt
 from pipelines.features.running_text import RunningText
-from pipelines.features.tokenizers.tokenizer import END, PADDING, START, UNKNOWN
-from pipelines.targets import gguf_network, held_out_prompts, sentencepiece_model
+from pipelines.features.tokenizers.tokenizer import END
+from pipelines.targets import gguf_network, gguf_vocabulary, held_out_prompts
 from pipelines.targets.held_out_prompts import Prompt
 from pipelines.targets.target import ExportContext, Target, fresh, sizes
 from pipelines.variants.variant import Variant
@@ -54,21 +53,19 @@ class Gguf(Target, name="gguf", shorthand="weights"):
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         read, learnt = held_out_prompts.text_of(context.data, self.title, "llama.cpp")
-        tokenizer = Tokenizer("sentencepiece", sentencepiece_model.written(read.tokenizer, learnt))
+        words, special = gguf_vocabulary.vocabulary(read, learnt), gguf_vocabulary.special(read)
         if context.model.suffix == ".tflite":
             raise ValueError("GGUF files are written of a Keras model, and this one is a TFLite file")
         model = keras_file.load(context.model)
-        network, words = gguf_network.network(model), gguf.vocabulary(tokenizer)
-        numbers = [one for one in self.weights if one in chosen]
+        network = gguf_network.network(model)
+        numbers = [one for one in dict.fromkeys(self.weights) if one in chosen]
         for one in numbers:
             gguf.check(network, one)
-        barred = held_out_prompts.never(read)
-        special = gguf.Special(START, END, UNKNOWN, PADDING, barred)
         length = int(model.inputs[0].shape[1])
         absent = tools.missing(self.extra)
         prompts = [] if absent else held_out_prompts.prompts(context.data, read, learnt, self.prompts, self.tokens,
                                                              length)
-        expected = held_out_prompts.greedy(model, prompts, barred)
+        expected = held_out_prompts.greedy(model, prompts, special.never)
         folder = fresh(context.folder / self.title)
         exported = []
         for one in numbers:

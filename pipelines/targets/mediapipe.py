@@ -8,6 +8,7 @@ from export.targets import mediapipe
 from export.tflite import file as tflite_file
 from export.tflite import phone
 from pipelines.features.text import Text
+from pipelines.features.tokenizers.pretrained import Pretrained
 from pipelines.features.tokenizers.regex import Regex
 from pipelines.features.tokenizers.wordpiece import WordPiece
 from pipelines.targets.runtimes import score_calibration
@@ -45,13 +46,14 @@ def _text(context: ExportContext) -> tuple[Text, list[str]]:
     if not isinstance(tokens, Text):
         raise ValueError(f"MediaPipe's TextClassifier gives one class per text, and this is {task.entry_name}; leave "
                          "the target mediapipe out")
-    if isinstance(tokens.tokenizer, Regex):
+    tokenizer = tokens.tokenizer.cutter if isinstance(tokens.tokenizer, Pretrained) else tokens.tokenizer
+    if isinstance(tokenizer, Regex):
         raise ValueError("MediaPipe's TextClassifier opens the files of the target litert where the tokenizer is "
                          "regex; leave the target mediapipe out")
-    if not isinstance(tokens.tokenizer, WordPiece):
-        raise ValueError(f"MediaPipe's TextClassifier does not cut texts as {tokens.tokenizer.entry_name} does; give "
+    if not isinstance(tokenizer, WordPiece):
+        raise ValueError(f"MediaPipe's TextClassifier does not cut texts as {tokenizer.entry_name} does; give "
                          "data.tokens.tokenizer: wordpiece, or regex")
-    if not tokens.tokenizer.lower:
+    if not tokenizer.lower:
         raise ValueError("MediaPipe's TextClassifier makes small letters of capitals; leave out lower: false of "
                          "data.tokens.tokenizer")
     return tokens, list(context.data.index.learnt[name].names)

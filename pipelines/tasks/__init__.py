@@ -7,10 +7,14 @@ from pipelines.tasks import (
     forecasting,
     image_classification,
     instance_segmentation,
+    instruction_tuning,
     language_model,
+    masked_language_model,
     object_detection,
     question_answering,
     semantic_segmentation,
+    sentence_embedding,
+    sentence_pair_classification,
     series_classification,
     speech_recognition,
     summarization,
@@ -22,6 +26,7 @@ from pipelines.tasks import (
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
-           "image_classification", "instance_segmentation", "language_model", "object_detection",
-           "question_answering", "semantic_segmentation", "series_classification", "speech_recognition",
+           "image_classification", "instance_segmentation", "instruction_tuning", "language_model",
+           "masked_language_model", "object_detection", "question_answering", "semantic_segmentation",
+           "sentence_embedding", "sentence_pair_classification", "series_classification", "speech_recognition",
            "summarization", "tabular", "text_classification", "token_classification", "translation"]

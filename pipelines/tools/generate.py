@@ -64,8 +64,11 @@ def generate(artifact: str, prompt: str, how: Writing, tell: Tell, note: Tell = 
         tell(workers.call(generate_served.of_folder, Path(artifact), prompt, how, what="generate"))
         return
     if asked.path.suffix in (".tflite", ENDING):
-        with workers.quiet():
-            _all(asked, prompt, how, tell, note)
+        noted: list[str] = []
+        with workers.quiet():  # what is printed to standard error meanwhile is lost
+            _all(asked, prompt, how, tell, noted.append)
+        for line in noted:
+            note(line)
         return
     workers.call(_reported, asked, prompt, how, what="generate", listen=lambda said: (
         tell(said["piece"]) if "piece" in said else note(said["note"])))
@@ -88,6 +91,7 @@ def check(prompt: str, how: Writing) -> None:
              "more than 0; 1 changes nothing"),
             ("seed", own.seed, 0 <= own.seed <= MOST_SEED, "0 to 2 ** 64 - 1"),
             ("beams", how.beams, 1 <= how.beams <= MOST_BEAMS, f"1, which is no search, to {MOST_BEAMS}"),
+            ("length-penalty", how.length_penalty, math.isfinite(how.length_penalty), "a number"),
             ("min-tokens", how.least, 0 <= how.least <= how.count, "0 to --tokens"),
             ("stop", repr(""), "" not in how.stops, "a string that is not empty")):
         if not is_right:
@@ -177,8 +181,11 @@ def _beside(path: Path) -> Asked:
                         f"which has {TOKENIZER}")
     try:
         said = json.loads(file.read_bytes())
-        tokenizer = Tokenizer.read({said["kind"]: {"lower": said["lower"]} if said["lower"] is not None else {}})
-        learnt = Learnt(names=said["vocabulary"], statistics={SCORES: said[SCORES]} if SCORES in said else {})
+        tokenizer = Tokenizer.read({said["kind"]: {}})
+        if "lower" in type(tokenizer).model_fields:
+            tokenizer = tokenizer.model_copy(update={"lower": said["lower"]})
+        statistics = {**({SCORES: said[SCORES]} if SCORES in said else {}), **said.get("merges", {})}
+        learnt = Learnt(names=said["vocabulary"], statistics=statistics)
         feature = RunningText(tokenizer=tokenizer, length=said["length"], ends=said["end"] is not None)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"generate: {file} does not say how a language model cuts text: {first_line(error)}") from error

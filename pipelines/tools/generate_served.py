@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from etils import epy
 
+from export.predictors import open_predictor
 from export.signature import Signature
 from pipelines.errors import UserError
 from pipelines.tasks.language_model.of_texts import COUNT, GENERATED
@@ -16,10 +17,6 @@ from pipelines.tasks.text_serving import TEXT
 
 with epy.lazy_imports():
     import numpy as np
-
-    from export.predictors import open_predictor
-    from serving import client
-    from serving.errors import ServingError
 
 if TYPE_CHECKING:
     from export.predictors import Predictor
@@ -65,6 +62,9 @@ def address(text: str) -> Address | None:
 
 def asked(where: Address, prompt: str, how: Writing) -> str:
     """Return what a server's model adds to a text. Raises UserError."""
+    from serving import client
+    from serving.errors import ServingError
+
     access = client.Access(where.host, where.model, version=where.version, label=where.label, deadline=DEADLINE,
                            tls=client.Tls() if where.is_secure else None)
     kind = client.GrpcClient if where.over_grpc else client.RestClient

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 class KerasHub(Weights, name="keras_hub", shorthand="preset"):
     """The backbone of a KerasHub preset, by name (vit_base_patch16_224_imagenet) or from a folder; for the vit
-    builders, and for gpt, llama, bert and t5. Of all but T5 folders in Hugging Face's layout are taken too.
+    builders, and for Transformers of texts: gpt, llama, mistral, qwen2, qwen3, gemma, gemma3, bert, distilbert, roberta
+    and t5. Of all but T5 folders in Hugging Face's layout are taken too.
 
     Args:
         preset: the name or the folder.
@@ -27,7 +28,7 @@ class KerasHub(Weights, name="keras_hub", shorthand="preset"):
         if builder.startswith("vit_"):
             pretrained.adopt_scaling(model, "tf")
         elif registry.builder(builder).family not in hub.BACKBONES:
-            raise ValueError("weights from KerasHub are for the vit builders, and gpt, llama, bert and t5, not for "
+            raise ValueError(f"weights from KerasHub are for the vit builders, and {', '.join(hub.BACKBONES)}, not for "
                              f"{builder}: give weights: imagenet")
 
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:

@@ -32,6 +32,9 @@ class TrainSection(Section):
     Args:
         loss: what is made small; the task's own where not given.
         precision: of the computation; weights are kept in float32, and exported models compute in float32.
+        checkpoint_activations: what attention and the activations of Transformers compute on their way is computed
+            again for the gradients, and not kept: less memory, more time, the same weights. Attention with dropout,
+            which draws random numbers, keeps it.
         compile: let XLA compile the training step.
         deterministic: the same seed gives the same weights, bit for bit; a little slower on a GPU.
         checkpoint_every: epochs between two checkpoints; an interrupted training goes on from the last.
@@ -57,6 +60,7 @@ class TrainSection(Section):
     schedule: Schedule = Cosine()
     callbacks: list[Callback] = []
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    checkpoint_activations: bool = False
     compile: bool = False
     deterministic: bool = True
     checkpoint_every: int = Field(1, ge=1)
@@ -96,10 +100,13 @@ class TrainSection(Section):
         return self
 
     @model_validator(mode="after")
-    def adapters_learn_alone(self) -> TrainSection:
+    def tf_keras_has_neither_adapters_nor_checkpoints(self) -> TrainSection:
         if self.adapter is not None and self.transfer is not None:
             raise _combination("the layers with pretrained weights stay as they are, or learn as transfer says: leave "
                                "one of the two out", "adapter")
+        if self.checkpoint_activations and self.strategy in ("multi_worker", "tpu"):
+            raise _combination("does not go with several workers or a TPU, which train in tf_keras; use strategy: one "
+                               "or mirrored", "checkpoint_activations")
         if self.adapter is not None and self.strategy in ("multi_worker", "tpu"):
             raise _combination("does not go with several workers or a TPU, which train in tf_keras; use strategy: one "
                                "or mirrored", "adapter")

@@ -6,16 +6,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import grpc
 import orjson
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from serving.errors import ServingError
+
 #: Texts that are written at once for a request, at most.
 MOST_TEXTS = 64
+#: What metrics call an answer's status.
+CODES = {404: grpc.StatusCode.NOT_FOUND, 500: grpc.StatusCode.INTERNAL}
 Stop = Annotated[str, StringConstraints(min_length=1)]
 
 
-class RequestError(Exception):
+class RequestError(ServingError):
     """A request that is refused.
 
     Args:
@@ -26,14 +31,14 @@ class RequestError(Exception):
     """
 
     def __init__(self, message: str, status: int = 400, param: str | None = None, code: str | None = None):
-        super().__init__(message)
-        self.message, self.status, self.param, self.code = message, status, param, code
+        super().__init__(CODES.get(status, grpc.StatusCode.INVALID_ARGUMENT), message)
+        self.status, self.param, self.word = status, param, code
 
     @property
     def body(self) -> bytes:
         """Return the answer, in OpenAI's format."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return orjson.dumps({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
+        return orjson.dumps({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.word}})
 
 
 class _Strict(BaseModel):

@@ -58,12 +58,23 @@ PARAMETERS = {
     "llama": (821_120, None), "llama_7b": (6_738_415_616, None), "llama_13b": (13_015_864_320, None),
     "llama_33b": (32_528_943_616, None), "llama_65b": (65_285_660_672, None),
     "llama3_8b": (8_030_261_248, None), "llama3_70b": (70_553_706_496, None),
+    "mistral": (821_120, None), "mistral_7b": (7_241_732_096, None),
+    "qwen2": (814_080, None), "qwen2_0_5b": (494_032_768, None), "qwen2_1_5b": (1_543_714_304, None),
+    "qwen2_7b": (7_615_616_512, None), "qwen3": (812_800, None), "qwen3_0_6b": (596_049_920, None),
+    "qwen3_1_7b": (1_720_574_976, None), "qwen3_4b": (4_022_468_096, None), "qwen3_8b": (8_190_735_360, None),
+    "gemma": (960_000, None), "gemma_2b": (2_506_172_416, None), "gemma_7b": (8_537_680_896, None),
+    "gemma3": (1_437_568, None), "gemma3_270m": (268_098_176, None), "gemma3_1b": (999_885_952, None),
     "transformer": (946_176, None), "transformer_base": (63_082_496, None), "transformer_big": (214_245_376, None),
     "t5": (939_776, None), "t5_small": (60_506_624, None), "t5_base": (222_903_552, None),
     "t5_large": (737_668_096, None), "t5_3b": (2_851_598_336, None), "t5_11b": (11_307_321_344, None),
     # the published encoders with the pooler, and two logits
     "bert": (2_982_018, None), "bert_base": (109_482_240 + 769 * 2, None),
     "bert_large": (335_141_888 + 1025 * 2, None), "bert_tagger": (2_966_409, None),
+    "bert_mlm": (3_002_016, None), "bert_pair": (2_990_339, None), "bert_embedder": (2_965_248, None),
+    # the published classifier with two logits; of RoBERTa without the two positions that no token stands at, and
+    # without the one vector of segments
+    "distilbert": (2_981_762, None), "distilbert_base": (66_955_010, None), "roberta": (2_981_762, None),
+    "roberta_base": (124_647_170 - 3 * 768, None), "roberta_large": (355_361_794 - 3 * 1024, None),
     "bert_qa": (4_353_282, None), "t5_summarizer": (939_776, None), "seq2seq_summarizer": (464_848, None),
     "dlinear": (2 * 96 * 337, None),  # two maps from 336 to 96 steps
     "tcn": (69_985, None),  # 70 K in the paper's table 1, the adding problem over 600 steps

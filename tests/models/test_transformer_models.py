@@ -9,18 +9,24 @@ from export.conversion import convert
 from export.keras_models import bridge, graph
 from export.predictors import open_predictor
 from export.signature import Signature, Tensor
+from export.tflite import file as tflite_file
+from export.tflite import gpu_coverage
 from models.decoding import CachedStack
 from models.stepping import stepping
 from models.translators import handed_on, parts
 
 SMALL = {"length": 10, "vocabulary": 50}
 CLASSES = {**SMALL, "classes": 3}
+OF_ENCODERS = {"bert_mlm": {**SMALL, "guesses": 3}, "bert_pair": {**CLASSES, "second_length": 6},
+               "bert_embedder": SMALL}
 WRITTEN = {**SMALL, "target_length": 6, "target_vocabulary": 50}
 TRANSLATORS = ("t5", "transformer")
 SETTINGS = {"depth": 2, "units": 16, "heads": 4}
 
 
 def dimensions_of(name):
+    if name in OF_ENCODERS:
+        return OF_ENCODERS[name]
     return CLASSES if name.startswith("bert") else WRITTEN if name in TRANSLATORS else SMALL
 
 
@@ -51,7 +57,8 @@ CASES = [("gpt", {}), ("gpt", {"tied": False, "hidden": 24}), ("llama", {}), ("l
          ("llama", {"groups": 1, "hidden": 40, "rotary": 500.0}), ("bert", {}),
          ("bert", {"pooling": "mean", "hidden": 24}), ("bert_tagger", {}), ("t5", {}), ("t5", {"shared": True}),
          ("t5", {"head_width": 3, "gated": True, "tied": False}), ("transformer", {}),
-         ("transformer", {"shared": True, "norm_first": True, "hidden": 24}), ("transformer", {"tied": False})]
+         ("transformer", {"shared": True, "norm_first": True, "hidden": 24}), ("transformer", {"tied": False}),
+         ("bert_mlm", {"hidden": 24}), ("bert_pair", {"pooling": "mean"}), ("bert_embedder", {})]
 IDS = [f"{name}-{number}" for number, (name, _) in enumerate(CASES)]
 
 
@@ -73,6 +80,64 @@ def test_the_closed_form_is_the_size_of_the_papers_models(name):
     with keras.StatelessScope(initialize_variables=False):
         model = builder.build(builder.at, {})
         assert (size.parameters, size.multiply_adds) == (model.count_params(), models.census.multiply_adds(model))
+
+
+def test_a_masked_model_of_the_size_of_bert_base_has_as_many_parameters_as_the_published_one():
+    """Of Hugging Face's BertForMaskedLM with the weights bert-base-uncased."""
+    dimensions = {"length": 512, "guesses": 77, "vocabulary": 30_522}
+    size = models.builder("bert_mlm").sized(dimensions, {"depth": 12, "units": 768, "heads": 12})
+    assert size.parameters == 109_514_298
+
+
+def test_a_masked_model_answers_at_its_places():
+    model, tokens = built("bert_mlm"), tokens_of_texts()
+    places = np.array([[1, 4, 6], [2, 5, 0], [0, 0, 0], [9, 8, 7]], "int32")
+    answers = np.asarray(model({"tokens": tokens, "places": places}, training=False)["logits"])
+    turned = np.asarray(model({"tokens": tokens, "places": places[:, ::-1]}, training=False)["logits"])
+    assert answers.shape == (4, 3, 50)
+    np.testing.assert_allclose(turned, answers[:, ::-1], atol=1e-5)
+    np.testing.assert_allclose(answers[2, 0], answers[2, 1], atol=1e-6)
+    assert np.abs(answers[0, 0] - answers[0, 1]).max() > 1e-3
+
+
+def test_a_pair_is_read_with_segments_and_without_the_padding_between():
+    model, tokens = built("bert_pair"), tokens_of_texts()
+    second = tokens[::-1, :6].copy()
+    before = np.asarray(model({"tokens": tokens, "second": second})["logits"])
+    assert before.shape == (4, 3)
+    segments = model.get_layer("segments").embeddings
+    table = model.get_layer("embedding").embeddings
+    table.assign(np.concatenate([np.asarray(table)[:1] + 1, np.asarray(table)[1:]]))
+    np.testing.assert_allclose(model({"tokens": tokens, "second": second})["logits"], before, atol=1e-4)
+    segments.assign(np.asarray(segments)[::-1])
+    assert np.abs(np.asarray(model({"tokens": tokens, "second": second})["logits"]) - before).max() > 1e-3
+
+
+def test_an_embedding_is_the_mean_of_its_tokens_with_length_one():
+    model, tokens = built("bert_embedder"), tokens_of_texts()
+    inner = keras.Model(model.input, model.get_layer("block_1_feed_forward_norm").output)
+    there = (tokens != 0)[..., None]
+    mean = (np.asarray(inner(tokens)) * there).sum(axis=1) / there.sum(axis=1)
+    expected = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(model(tokens)["embedding"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bert", "bert_embedder"])
+def test_an_encoder_of_integers_computes_nothing_in_float(name, tmp_path):
+    """The mask is chosen and not multiplied, tokens are looked up one by one: what stays float is quantizing."""
+    model, tokens = built(name), tokens_of_texts()
+    output = models.named_outputs(model)
+    shapes = {key: tuple(value.shape[1:]) for key, value in output.items()}
+    signature = Signature(inputs=(Tensor(name="tokens", dtype="int32", shape=(10,), role="tokens"),), outputs=tuple(
+        Tensor(name=key, dtype="float32", shape=shape) for key, shape in shapes.items()))
+    convert.float_graph(model, lambda one: [graph.function(one, signature)], tmp_path / "graph")
+    content = convert.convert(tmp_path / "graph", "int8", [("serving_default", {"tokens": tokens})])
+    whole = tflite_file.read(content)
+    in_float = {tflite_file.operator_name(whole, operator) for operator in whole.subgraphs[0].operators
+                if any(tflite_file.dtype(whole.subgraphs[0].tensors[int(one)]) == "float32"
+                       for one in (*operator.inputs, *operator.outputs) if int(one) >= 0)}
+    assert in_float <= {"QUANTIZE", "DEQUANTIZE"}
+    assert gpu_coverage.coverage(content).share == 1
 
 
 def test_gpt3_computes_what_its_paper_says():

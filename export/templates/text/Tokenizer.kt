@@ -13,6 +13,7 @@ class Tokenizer(private val said: Said) {
     class Said(
         val kind: String, val lower: Boolean, val length: Int, val ends: Boolean, val charactersPerToken: Int, val longest: Int, val inside: String,
         val starts: IntArray, val kinds: IntArray, val capitals: IntArray, val small: IntArray, val vocabulary: List<String>, val scores: FloatArray,
+        val classStarts: IntArray = intArrayOf(0), val classes: IntArray = intArrayOf(0), val left: IntArray = IntArray(0), val right: IntArray = IntArray(0),
     )
 
     private val most = said.length * said.charactersPerToken
@@ -21,6 +22,9 @@ class Tokenizer(private val said: Said) {
         .associate { (number, name) -> name to number }
     private val special = said.vocabulary.size - said.scores.size
     private val unknownScore = if (said.scores.isEmpty()) 0f else said.scores.min() - PENALTY
+
+    private val merges = said.left.indices.associate { (said.left[it] to said.right[it]) to BYTES.size + it }
+    private val firstByte = said.vocabulary.size - BYTES.size - merges.size
 
     /** Returns a text's tokens, filled up to the model's length. */
     fun tokens(text: String): IntArray {
@@ -33,6 +37,7 @@ class Tokenizer(private val said: Said) {
         "character" -> points.map { numbers[string(intArrayOf(it))] ?: UNKNOWN }
         "word", "regex", "whitespace" -> wordsOf(points).map { numbers[string(it)] ?: UNKNOWN }
         "wordpiece" -> wordsOf(points).flatMap { longestFirst(it) }
+        "byte_bpe" -> runs(points).flatMap { inPairs(string(it).toByteArray(Charsets.UTF_8)) }
         else -> {
             val found = spaced(points).flatMap { if (said.kind == "bpe") merged(it) else likeliest(it) }
             found.filterIndexed { at, number -> number != UNKNOWN || at == 0 || found[at - 1] != UNKNOWN }
@@ -86,6 +91,41 @@ class Tokenizer(private val said: Said) {
             apart = false
         }
         return words.map { it.toIntArray() }
+    }
+
+    /** Returns the words of GPT-2: runs of one class with the space before them; of white space the last one is not in a word with the others. */
+    private fun runs(points: IntArray): List<IntArray> {
+        val classes = points.map { point ->
+            val place = said.classStarts.binarySearch(point)
+            said.classes[if (place >= 0) place else -place - 2]
+        }
+        val words = ArrayList<IntArray>()
+        var start = 0
+        while (start < points.size) {
+            val here = string(points, start, minOf(3, points.size - start))
+            val ending = ENDINGS.firstOrNull { here.startsWith("'$it") }
+            val first = if (points[start] == 0x20 && start + 1 < points.size && classes[start + 1] != WHITE) start + 1 else start
+            var end = first
+            while (end < points.size && classes[end] == classes[first]) end++
+            if (ending != null) end = start + 1 + ending.length
+            else if (classes[first] == WHITE && end < points.size && end - start > 1) end--
+            words.add(points.copyOfRange(start, end))
+            start = end
+        }
+        return words
+    }
+
+    /** Returns the tokens of a word: of all neighbours the pair that was learnt first becomes one, again and again. */
+    private fun inPairs(word: ByteArray): List<Int> {
+        val result = word.map { BYTES.indexOf(it.toInt() and 255) }.toMutableList()
+        while (true) {
+            val pairs = result.zipWithNext { left, right -> merges[left to right] ?: Int.MAX_VALUE }
+            val best = pairs.minOrNull() ?: Int.MAX_VALUE
+            if (best == Int.MAX_VALUE) return result.map { firstByte + it }
+            val place = pairs.indexOf(best)
+            result[place] = best
+            result.removeAt(place + 1)
+        }
     }
 
     /** Returns the number of the piece of so many characters, or null. */
@@ -170,18 +210,30 @@ class Tokenizer(private val said: Said) {
         /** A character that is no piece counts as so much less likely than the rarest piece. */
         private const val PENALTY = 10f
 
+        /** What white space is to words of the kind byte_bpe, and what follows an apostrophe in a word of its own. */
+        private const val WHITE = 3
+        private val ENDINGS = listOf("s", "t", "re", "ve", "m", "ll", "d")
+
+        /** Bytes by the numbers of their tokens: those that are seen come first. */
+        private val SEEN = (0x21..0x7E) + (0xA1..0xAC) + (0xAE..0xFF)
+        private val BYTES = SEEN + (0..255).filter { it !in SEEN }
+
         /** Returns the tokenizer that a bundle's tokenizer.json describes: context.assets.open("tokenizer.json").reader().readText(). */
         fun of(content: String): Tokenizer {
             val said = JSONObject(content)
             val characters = said.getJSONObject("characters")
             val names = said.getJSONArray("vocabulary")
             val scores = said.optJSONArray("scores") ?: JSONArray()
+            val classes = said.optJSONObject("classes")
+            val merges = said.optJSONObject("merges")
             return Tokenizer(
                 Said(
                     said.getString("kind"), said.getBoolean("lower"), said.getInt("length"), said.getBoolean("ends"), said.optInt("characters_per_token", 1),
                     said.optInt("longest", 0), said.optString("inside", ""), ints(characters, "starts"), ints(characters, "kinds"),
                     ints(characters, "capitals"), ints(characters, "small"), List(names.length()) { names.getString(it) },
                     FloatArray(scores.length()) { scores.getDouble(it).toFloat() },
+                    classes?.let { ints(it, "starts") } ?: intArrayOf(0), classes?.let { ints(it, "kinds") } ?: intArrayOf(0),
+                    merges?.let { ints(it, "left") } ?: IntArray(0), merges?.let { ints(it, "right") } ?: IntArray(0),
                 )
             )
         }

@@ -8,9 +8,17 @@ public final class Tokenizer {
         let starts: [Int], kinds: [Int], capitals: [Int], small: [Int]
     }
 
+    private struct Classes: Decodable {
+        let starts: [Int], kinds: [Int]
+    }
+
+    private struct Merges: Decodable {
+        let left: [Int], right: [Int]
+    }
+
     private struct Said: Decodable {
         let kind: String, lower: Bool, length: Int, ends: Bool, characters: Characters, vocabulary: [String]
-        let characters_per_token: Int?, longest: Int?, inside: String?, scores: [Float]?
+        let characters_per_token: Int?, longest: Int?, inside: String?, scores: [Float]?, classes: Classes?, merges: Merges?
     }
 
     private static let apart = 0, part = 1, alone = 2
@@ -22,12 +30,19 @@ public final class Tokenizer {
     private static let wordCharacters = Set(points("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz'"))
     /// A character that is no piece counts as so much less likely than the rarest piece.
     private static let penalty: Float = 10
+    /// What white space is to words of the kind byte_bpe, and what follows an apostrophe in a word of its own.
+    private static let white = 3
+    private static let endings = ["s", "t", "re", "ve", "m", "ll", "d"].map { points("'" + $0) }
+    /// Bytes by the numbers of their tokens: those that are seen come first.
+    private static let seen = Array(0x21...0x7E) + Array(0xA1...0xAC) + Array(0xAE...0xFF)
+    private static let bytes = seen + (0...255).filter { !seen.contains($0) }
 
     private let said: Said
     private let most: Int, longest: Int, inside: [Int], scores: [Float], special: Int, unknownScore: Float
     private let small: [Int: Int]
     /// By code points: Swift's strings take letters with marks for equal that are not the same characters.
     private let numbers: [[Int]: Int]
+    private let merges: [[Int]: Int], firstByte: Int
 
     /// Reads what a bundle's tokenizer.json says.
     public init(_ content: Data) throws {
@@ -41,6 +56,9 @@ public final class Tokenizer {
         small = Dictionary(uniqueKeysWithValues: zip(said.characters.capitals, said.characters.small))
         let own = said.vocabulary.enumerated().filter { $0.offset > Tokenizer.end || !Tokenizer.specialNames.contains($0.element) }
         numbers = Dictionary(own.map { (Tokenizer.points($0.element), $0.offset) }, uniquingKeysWith: { first, _ in first })
+        let pairs = zip(said.merges?.left ?? [], said.merges?.right ?? []).map { [$0, $1] }
+        merges = Dictionary(uniqueKeysWithValues: pairs.enumerated().map { ($0.element, Tokenizer.bytes.count + $0.offset) })
+        firstByte = said.vocabulary.count - Tokenizer.bytes.count - merges.count
     }
 
     /// Returns a text's tokens, filled up to the model's length.
@@ -56,6 +74,7 @@ public final class Tokenizer {
         case "character": return points.map { numbers[[$0]] ?? Tokenizer.unknown }
         case "word", "regex", "whitespace": return words(points).map { numbers[$0] ?? Tokenizer.unknown }
         case "wordpiece": return words(points).flatMap { longestFirst($0) }
+        case "byte_bpe": return runs(points).flatMap { inPairs($0) }
         default:
             let found = spaced(points).flatMap { said.kind == "bpe" ? merged($0) : likeliest($0) }
             return found.indices.filter { found[$0] != Tokenizer.unknown || $0 == 0 || found[$0 - 1] != Tokenizer.unknown }.map { found[$0] }
@@ -74,13 +93,18 @@ public final class Tokenizer {
         if said.kind == "regex" { return Tokenizer.wordCharacters.contains(point) ? Tokenizer.part : Tokenizer.apart }
         if said.kind == "whitespace" { return point == 32 || (9...13).contains(point) ? Tokenizer.apart : Tokenizer.part }
         if point == Tokenizer.replacement { return Tokenizer.apart }
+        return said.characters.kinds[Tokenizer.run(of: point, in: said.characters.starts)]
+    }
+
+    /// Returns which run of characters one is in, by the first of each.
+    private static func run(of point: Int, in starts: [Int]) -> Int {
         var low = 0
-        var high = said.characters.starts.count
+        var high = starts.count
         while high - low > 1 {
             let middle = (low + high) / 2
-            if said.characters.starts[middle] <= point { low = middle } else { high = middle }
+            if starts[middle] <= point { low = middle } else { high = middle }
         }
-        return said.characters.kinds[low]
+        return low
     }
 
     /// Returns runs of letters, marks and digits, and every other character that is not white space.
@@ -113,6 +137,43 @@ public final class Tokenizer {
             apart = false
         }
         return words
+    }
+
+    /// Returns the words of GPT-2: runs of one class with the space before them; of white space the last one is not in a word with the others.
+    private func runs(_ points: [Int]) -> [[Int]] {
+        let known = said.classes ?? Classes(starts: [0], kinds: [0])
+        let classes = points.map { known.kinds[Tokenizer.run(of: $0, in: known.starts)] }
+        var words: [[Int]] = []
+        var start = 0
+        while start < points.count {
+            let ending = Tokenizer.endings.first { points[start...].starts(with: $0) }
+            let first = points[start] == 0x20 && start + 1 < points.count && classes[start + 1] != Tokenizer.white ? start + 1 : start
+            var end = first
+            while end < points.count && classes[end] == classes[first] { end += 1 }
+            if let ending = ending {
+                end = start + ending.count
+            } else if classes[first] == Tokenizer.white && end < points.count && end - start > 1 {
+                end -= 1
+            }
+            words.append(Array(points[start..<end]))
+            start = end
+        }
+        return words
+    }
+
+    /// Returns the tokens of a word: of all neighbours the pair that was learnt first becomes one, again and again.
+    private func inPairs(_ word: [Int]) -> [Int] {
+        var text = String.UnicodeScalarView()
+        text.append(contentsOf: word.compactMap { Unicode.Scalar(UInt32($0)) })
+        var result = String(text).utf8.map { byte in Tokenizer.bytes.firstIndex(of: Int(byte))! }
+        while true {
+            let pairs = zip(result, result.dropFirst()).map { merges[[$0, $1]] ?? Int.max }
+            guard let best = pairs.min(), best < Int.max, let place = pairs.firstIndex(of: best) else {
+                return result.map { firstByte + $0 }
+            }
+            result[place] = best
+            result.remove(at: place + 1)
+        }
     }
 
     /// Returns the number of the piece of so many characters, or nil.

@@ -28,6 +28,13 @@ SPACES = " \t\n\v\f\r"
 WORDS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz'"
 #: A character that is no piece counts as so much less likely than the rarest piece.
 PENALTY = 10.0
+#: What a character is to words of the kind byte_bpe: none of the others, a letter, a number, or white space.
+WHITE = 3
+#: What follows an apostrophe in a word of its own.
+ENDINGS = ("s", "t", "re", "ve", "m", "ll", "d")
+#: Bytes by the numbers of their tokens: those that are seen come first.
+SEEN = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+BYTES = (*SEEN, *(byte for byte in range(256) if byte not in SEEN))
 Points = list[int]
 
 
@@ -50,6 +57,12 @@ class Tokenizer:
         scores = said.get("scores", [])
         special = len(said["vocabulary"]) - len(scores)
         self.scores = {special + number: score for number, score in enumerate(scores)}
+        classes = said.get("classes", {"starts": [0], "kinds": [0]})
+        merges = said.get("merges", {"left": [], "right": []})
+        self.class_starts, self.classes = classes["starts"], classes["kinds"]
+        pairs = zip(merges["left"], merges["right"], strict=True)
+        self.merges = {pair: len(BYTES) + number for number, pair in enumerate(pairs)}
+        self.first_byte = len(said["vocabulary"]) - len(BYTES) - len(self.merges)
         self.unknown_score = _float32(min(scores) - PENALTY) if scores else 0.0
 
     @classmethod
@@ -71,6 +84,8 @@ class Tokenizer:
             return [self.numbers.get(_string(word), UNKNOWN) for word in self._words(points)]
         if self.kind == "wordpiece":
             return [number for word in self._words(points) for number in self._longest_first(word)]
+        if self.kind == "byte_bpe":
+            return [number for word in self._runs(points) for number in self._in_pairs(_string(word).encode())]
         cut = self._merged if self.kind == "bpe" else self._likeliest
         numbers = [number for word in self._spaced(points) for number in cut(word)]
         return [number for number, before in zip(numbers, [PADDING, *numbers], strict=False)
@@ -115,6 +130,39 @@ class Tokenizer:
             words[-1].append(point)
             apart = False
         return words
+
+    def _runs(self, points: Points) -> list[Points]:
+        """Return the words of GPT-2: runs of one class with the space before them; of white space the last one is not
+        in a word with the others."""
+        classes = [self.classes[bisect.bisect_right(self.class_starts, point) - 1] for point in points]
+        words: list[Points] = []
+        start = 0
+        while start < len(points):
+            here = _string(points[start:start + 3])
+            ending = next((ending for ending in ENDINGS if here.startswith("'" + ending)), "")
+            first = start + (points[start] == 0x20 and start + 1 < len(points) and classes[start + 1] != WHITE)
+            end = first
+            while end < len(points) and classes[end] == classes[first]:
+                end += 1
+            if ending:
+                end = start + 1 + len(ending)
+            elif classes[first] == WHITE and end < len(points) and end - start > 1:
+                end -= 1
+            words.append(points[start:end])
+            start = end
+        return words
+
+    def _in_pairs(self, word: bytes) -> list[int]:
+        """Return the tokens of a word: of all neighbours the pair that was learnt first becomes one, again and
+        again."""
+        numbers = [BYTES.index(byte) for byte in word]
+        while True:
+            pairs = [self.merges.get(pair) for pair in itertools.pairwise(numbers)]
+            best = min((pair for pair in pairs if pair is not None), default=None)
+            if best is None:
+                return [self.first_byte + number for number in numbers]
+            place = pairs.index(best)
+            numbers[place:place + 2] = [best]
 
     def _number(self, word: Points, start: int, size: int, before: str = "") -> int | None:
         """Return the number of the piece of so many characters, or None."""

@@ -1,7 +1,8 @@
 """Knowledge distillation: a student learns from a teacher's answers as well as from the truth (Hinton et al. 2015)."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from etils import epy
@@ -18,7 +19,7 @@ with epy.lazy_imports():
 
 
 def distilled(objective: Objective, teacher: keras.Model, distillation: Distillation, inputs: Sequence[str],
-              outputs: Sequence[Tensor]) -> Objective:
+              outputs: Sequence[Tensor], pairs: Mapping[str, str] = MappingProxyType({})) -> Objective:
     """Return a loss on the truth and on a teacher's answers, of each example: (1 - weight) objective + weight
     imitation.
 
@@ -30,6 +31,8 @@ def distilled(objective: Objective, teacher: keras.Model, distillation: Distilla
     (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"). An output of any other role has no
     probabilities that a temperature could soften: there it is (teacher - student)^2.
 
+    Of texts, (batch, length, classes), tokens that are not learnt, padding and what is asked, are not imitated either.
+
     The teacher answers in the training step, in inference, and no gradient goes through it. It is held by the function
     alone, so that its variables are no part of the student's.
 
@@ -37,6 +40,7 @@ def distilled(objective: Objective, teacher: keras.Model, distillation: Distilla
         teacher: from the inputs, or some of them, to at least the outputs; see `matched`.
         inputs: the task's, by name.
         outputs: those that the task pairs with targets.
+        pairs: output to the target, one-hot, that says what is learnt of it.
 
     Raises:
         UserError: there is no such output, or the teacher does not match.
@@ -51,7 +55,9 @@ def distilled(objective: Objective, teacher: keras.Model, distillation: Distilla
         teachers = answering([values[name] for name in asked], training=False)
         loss = (1 - distillation.weight) * objective(values, targets, students)
         for output in outputs:
-            imitation = _imitation(teachers[output.name], students[output.name], output.role, distillation.temperature)
+            learnt = _learnt(output, targets.get(pairs.get(output.name, "")))
+            imitation = _imitation(teachers[output.name], students[output.name], output.role, distillation.temperature,
+                                   learnt)
             loss = loss + distillation.weight * imitation
         return loss
 
@@ -118,19 +124,30 @@ def _alike(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
     return len(one) == len(other) and all(a == b or None in (a, b) for a, b in zip(one, other, strict=True))
 
 
-def _imitation(teacher: Any, student: Any, role: Role, temperature: float) -> Any:
-    """Return how far a student's output is from its teacher's, (batch,)."""
+def _learnt(output: Tensor, target: Any) -> Any:
+    """Return 1 for each token of a text that is learnt, 0 for others, (batch, length); 1 of other outputs."""
+    if output.role != "logits" or len(output.shape) != 2 or target is None:
+        return 1.0
+    return tf.cast(tf.reduce_any(target > 0, axis=-1), tf.float32)
+
+
+def _imitation(teacher: Any, student: Any, role: Role, temperature: float, learnt: Any) -> Any:
+    """Return how far a student's output is from its teacher's, (batch,).
+
+    Args:
+        learnt: factor of each place of logits.
+    """
     answer = tf.stop_gradient(tf.cast(teacher, tf.float32))
     if role == "logits":
-        return temperature**2 * _divergence(answer, student, temperature)
+        return temperature**2 * _divergence(answer, student, temperature, learnt)
     return _per_example(tf.math.squared_difference(answer, tf.cast(student, tf.float32)))
 
 
-def _divergence(teacher: Any, student: Any, temperature: float) -> Any:
+def _divergence(teacher: Any, student: Any, temperature: float, learnt: Any) -> Any:
     """Return KL(teacher, student) of softened logits (batch, ..., classes), (batch,)."""
     softened = tf.nn.log_softmax(teacher / temperature)
     difference = softened - tf.nn.log_softmax(student / temperature)
-    return _per_example(tf.reduce_sum(tf.exp(softened) * difference, axis=-1))
+    return _per_example(learnt * tf.reduce_sum(tf.exp(softened) * difference, axis=-1))
 
 
 def _per_example(values: Any) -> Any:

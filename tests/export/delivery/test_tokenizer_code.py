@@ -13,6 +13,7 @@ import tree_sitter_swift
 from export.delivery.snippets import TEMPLATES
 from pipelines.features.feature import Field
 from pipelines.features.text import Text
+from pipelines.features.tokenizers.byte_bpe import ByteBpe
 from pipelines.features.tokenizers.character import Character
 from pipelines.features.tokenizers.regex import Regex
 from pipelines.features.tokenizers.sentencepiece import Bpe, SentencePiece
@@ -29,7 +30,7 @@ FEATURES = {
     "character": Text(tokenizer=Character(), length=40), "wordpiece": Text(tokenizer=WordPiece(most=700), length=24),
     "bpe": Text(tokenizer=Bpe(most=700), length=24, ends=True),
     "whitespace": Text(tokenizer=Whitespace(most=800), length=24),
-    "regex": Text(tokenizer=Regex(most=800), length=24),
+    "regex": Text(tokenizer=Regex(most=800), length=24), "byte_bpe": Text(tokenizer=ByteBpe(most=700), length=32),
     "sentencepiece": Text(tokenizer=SentencePiece(most=700), length=24)}
 #: What the app's JSON parser is called, as Android's documentation gives it.
 JSON = """package org.json
@@ -42,6 +43,7 @@ class JSONArray {
 class JSONObject(content: String) {
     fun getJSONObject(name: String): JSONObject = this
     fun getJSONArray(name: String): JSONArray = JSONArray()
+    fun optJSONObject(name: String): JSONObject? = null
     fun optJSONArray(name: String): JSONArray? = null
     fun getString(name: String): String = ""
     fun optString(name: String, otherwise: String): String = otherwise
@@ -60,9 +62,10 @@ fun main(files: Array<String>) = files.forEach { file ->
     val scores = lines[12].split(" ").filter { it.isNotEmpty() }.map { it.toFloat() }.toFloatArray()
     val said = Tokenizer.Said(
         lines[0], lines[1] == "true", lines[2].toInt(), lines[3] == "true", lines[4].toInt(), lines[5].toInt(),
-        lines[6], ints(7), ints(8), ints(9), ints(10), List(names) { text(13 + it) }, scores)
+        lines[6], ints(7), ints(8), ints(9), ints(10), List(names) { text(17 + it) }, scores, ints(13), ints(14),
+        ints(15), ints(16))
     val tokenizer = Tokenizer(said)
-    for (at in 13 + names until lines.size) println(tokenizer.tokens(text(at)).joinToString(" "))
+    for (at in 17 + names until lines.size) println(tokenizer.tokens(text(at)).joinToString(" "))
 }
 """
 
@@ -129,11 +132,15 @@ def test_kotlin_and_swift_are_whole():
 def written(said, strings):
     """Return what the Kotlin program reads."""
     characters = said["characters"]
+    classes = said.get("classes", {"starts": [0], "kinds": [0]})
+    merges = said.get("merges", {"left": [], "right": []})
+    tables = (classes["starts"], classes["kinds"], merges["left"], merges["right"])
     listed = [[ord(character) for character in text] for text in (*said["vocabulary"], *strings)]
     lines = [said["kind"], str(said["lower"]).lower(), said["length"], str(said["ends"]).lower(),
              said.get("characters_per_token", 1), said.get("longest", 0), said.get("inside", ""),
              *(" ".join(map(str, characters[name])) for name in ("starts", "kinds", "capitals", "small")),
              len(said["vocabulary"]), " ".join(map(repr, said.get("scores", []))),
+             *(" ".join(map(str, table)) for table in tables),
              *(" ".join(map(str, points)) for points in listed)]
     return "\n".join(map(str, lines)) + "\n"
 

@@ -9,12 +9,15 @@ import tensorflow as tf
 import models
 from export.measure import llama_cpp
 from export.targets import gguf, tools
-from export.targets.litert_lm import Tokenizer
+from pipelines.features.feature import Learnt
+from pipelines.features.running_text import RunningText
+from pipelines.features.tokenizers.byte_bpe import ByteBpe
 from pipelines.features.tokenizers.character import Character
 from pipelines.features.tokenizers.sentencepiece import Bpe, SentencePiece
 from pipelines.features.tokenizers.tokenizer import ENDS, SPECIAL
+from pipelines.features.tokenizers.word import Word
 from pipelines.ingest.sources import bible
-from pipelines.targets import gguf_network, sentencepiece_model
+from pipelines.targets import gguf_network, gguf_vocabulary
 from pipelines.targets.gguf import Gguf
 from pipelines.targets.held_out_prompts import Prompt, greedy
 from tests.conftest import command
@@ -64,13 +67,15 @@ def test_a_file_says_what_the_engine_must_know(tmp_path):
 
 def test_tensors_are_those_that_the_package_has_for_the_architecture_and_hold_all_weights():
     for builder, settings, kind in (("llama", {"groups": 2}, "LLAMA"), ("llama", {"tied": True}, "LLAMA"),
-                                    ("gpt", {}, "GPT2"), ("gpt", {"tied": False}, "GPT2")):
+                                    ("gpt", {}, "GPT2"), ("gpt", {"tied": False}, "GPT2"),
+                                    ("qwen2", {"groups": 2}, "QWEN2"), ("qwen3", {"head_width": 6}, "QWEN3"),
+                                    ("gemma", {}, "GEMMA"), ("gemma3", {"window": 8}, "GEMMA3")):
         model, net = network(builder, **settings)
         assert sum(tensor.size for tensor in net.tensors.values()) == model.count_params()
         known = {library.TENSOR_NAMES[one].format(bid=number)
                  for one in library.MODEL_TENSORS[library.MODEL_ARCH[kind]] for number in range(2)}
         assert {name.rsplit(".", 1)[0] for name in net.tensors} <= known
-        assert ("output.weight" in net.tensors) == (settings.get("tied", builder == "gpt") is False)
+        assert ("output.weight" in net.tensors) == (settings.get("tied", builder != "llama") is False)
 
 
 def test_queries_rotated_by_neighbours_give_the_scores_of_halves():
@@ -127,9 +132,11 @@ def test_what_gguf_cannot_express_is_refused(tmp_path):
     other.get_layer("block_0_feed_forward_activation").activation = "relu"
     with pytest.raises(ValueError, match=r"llama\.cpp has no network like gpt"):
         gguf_network.network(other)
-    bare = {"model": {"type": "WordPiece", "vocab": {}}, "pre_tokenizer": {"type": "Whitespace"}}
-    with pytest.raises(ValueError, match="and this tokenizer is WordPiece behind Whitespace"):
-        gguf.vocabulary(Tokenizer("hugging_face", json.dumps(bare).encode()))
+    with pytest.raises(ValueError, match=r"tokens see 8 of those before them, and in llama\.cpp's llama all 48; set"):
+        network("mistral", window=8)
+    assert network("mistral", window=48)[1].architecture == "llama"
+    with pytest.raises(ValueError, match="SentencePiece does not cut texts as word does"):
+        gguf_vocabulary.vocabulary(RunningText(tokenizer=Word()), Learnt(names=NAMES))
     data = SimpleNamespace(task=SimpleNamespace(entry_name="translation"), features={})
     with pytest.raises(ValueError, match=r"goes on with texts, and this is translation; leave the target gguf out"):
         Gguf.read("gguf").export(SimpleNamespace(data=data), ["float32"])
@@ -148,19 +155,29 @@ def test_a_file_is_made_for_each_way_to_write_the_weights():
     assert Gguf.read({"gguf": ["q4_0", "float16"]}).artifacts([]) == ["gguf_q4_0", "gguf_float16"]
 
 
+CASES = {"grouped-character": ("llama", {"groups": 2}, Character()),
+         "gpt-bpe": ("gpt", {}, Bpe(most=300, lower=False)),
+         "tied-sentencepiece": ("llama", {"tied": True}, SentencePiece(most=300)),
+         "gpt-untied-small-letters": ("gpt", {"tied": False}, Character(lower=True)),
+         "gpt-bytes": ("gpt", {}, ByteBpe(most=300)), "qwen2": ("qwen2", {"groups": 2}, Character()),
+         "qwen3": ("qwen3", {"groups": 2, "head_width": 6, "tied": False}, Character()),
+         "gemma": ("gemma", {"head_width": 6}, Character()),
+         "gemma3": ("gemma3", {"depth": 7, "window": 8}, Character())}
+
+
 @needs_engine
 @pytest.mark.parametrize(("builder", "settings", "tokenizer"), [
-    ("llama", {"groups": 2}, Character()), ("llama", {"tied": True}, Bpe(most=300, lower=False)),
-    ("gpt", {}, SentencePiece(most=300)), ("gpt", {"tied": False}, Character(lower=True))],
-    ids=["grouped-character", "tied-bpe", "gpt-sentencepiece", "gpt-untied-small-letters"])
+    pytest.param(*CASES[name], id=name, marks=[] if name in ("grouped-character", "gpt-bytes") else pytest.mark.slow)
+    for name in CASES])
 def test_the_engine_cuts_texts_and_goes_on_as_keras_does(tmp_path, builder, settings, tokenizer):
     chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
     learnt = tokenizer.learn([text.encode() for text in chapters[:3]], (*SPECIAL, *ENDS))
     model = drawn(builder, len(learnt.names), **settings)
-    words = gguf.vocabulary(Tokenizer("sentencepiece", sentencepiece_model.written(tokenizer, learnt)))
+    words = gguf_vocabulary.vocabulary(RunningText(tokenizer=tokenizer), learnt)
     path = tmp_path / "one.gguf"
     gguf.write(path, "one", gguf_network.network(model), words, SPECIAL_TOKENS, "float32")
     texts = ["and he said unto", chapters[5][:20].strip(), "Blessed are"]
+    texts += ["It's  two\n spaces, 12 \u00fc\u2603"] if isinstance(tokenizer, ByteBpe) else []
     prompts = [Prompt(text, tokenizer.tokens(tf.constant(text), learnt, 99).numpy().tolist(), 20) for text in texts]
     result = list(llama_cpp.greedy(path, [(one.text, one.count) for one in prompts], 48))
     assert [one.read for one in result] == [one.tokens for one in prompts]
@@ -173,7 +190,7 @@ def test_the_engine_cuts_texts_and_goes_on_as_keras_does(tmp_path, builder, sett
 def test_characters_without_a_token_are_read_as_unknown_ones_and_never_written(tmp_path):
     tokenizer = Bpe(most=40)
     learnt = tokenizer.learn([b"a text of some words, of a text"], (*SPECIAL, *ENDS))
-    words = gguf.vocabulary(Tokenizer("sentencepiece", sentencepiece_model.written(tokenizer, learnt)))
+    words = gguf_vocabulary.vocabulary(RunningText(tokenizer=tokenizer), learnt)
     path, count = tmp_path / "one.gguf", len(learnt.names)
     net = gguf_network.network(drawn("llama", count))
     reader, tensors = written(path, net, "q8_0", words)

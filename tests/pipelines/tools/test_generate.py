@@ -78,10 +78,10 @@ def test_special_tokens_that_are_written_in_a_prompt_are_characters(made):
     assert "".join(said(made.file, "again the <END>")[0]) != "".join(said(made.file, "again the ")[0])
 
 
-def test_where_there_is_less_room_than_was_asked_for_a_line_says_so(made):
-    told, noted = said(made.file, how=Writing(100, Sampling()))
-    assert len("".join(told)) <= LENGTH - 6
-    assert noted == [f"generate: {made.file} has room for {LENGTH - 6} more tokens; --tokens 100 would be more"]
+def test_where_there_is_less_room_than_was_asked_for_a_line_says_so(made, monkeypatch, capfd):
+    code, out, err = printed(monkeypatch, capfd, made.file, "--prompt", "In the", "--tokens", 100)
+    assert code == 0 and len(out) <= LENGTH - 6 + 1
+    assert err == f"generate: {made.file} has room for {LENGTH - 6} more tokens; --tokens 100 would be more\n"
 
 
 @pytest.mark.parametrize(("prompt", "said_of_it"), [

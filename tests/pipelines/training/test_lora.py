@@ -8,9 +8,11 @@ import models
 from pipelines.entries import Entry
 from pipelines.errors import UserError
 from pipelines.recipe import file as recipe_file
-from pipelines.training import network
+from pipelines.training import loop, network
 from pipelines.training.adapter import Adapter
 from pipelines.training.lora import DENSE, Lora
+from pipelines.training.section import TrainSection
+from tests.pipelines.training import small
 
 LENGTH, VOCABULARY = 8, 40
 DIMENSIONS = {
@@ -193,3 +195,42 @@ def test_recipes_whose_adapter_cannot_be_are_refused(tmp_path, old, new, message
     (tmp_path / "one.yaml").write_text(RECIPE.replace(old, new))
     with pytest.raises(UserError, match=message):
         recipe_file.read(tmp_path / "one.yaml")
+
+
+class Cut(keras.callbacks.Callback):
+    """Ends a training as a power cut would, in the second epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+
+def test_an_interrupted_training_ends_with_the_weights_of_a_whole_one(tmp_path):
+    settings = TrainSection(epochs=3, adapter="lora", schedule={"cosine": 0.01})
+    generator = np.random.default_rng(4)
+    inputs = {"tokens": generator.integers(1, VOCABULARY, (32, LENGTH)).astype("int32")}
+    targets = {"label": np.eye(3, dtype="float32")[inputs["tokens"].sum(axis=1) % 3]}
+
+    def batches(first):
+        import tensorflow as tf
+
+        return tf.data.Dataset.range(first, 3).flat_map(lambda epoch: tf.data.Dataset.from_tensor_slices(
+            (inputs, targets)).shuffle(32, seed=epoch + 1, reshuffle_each_iteration=False).batch(8))
+
+    def trained(folder, callbacks=()):
+        keras.utils.set_random_seed(3)
+        folder.mkdir(exist_ok=True)
+        lora, model = Lora(rank=2), built("bert")
+        lora.adapt(model, [layer.name for layer in model.layers if layer.weights and layer.name != "logits"])
+        loop.fit(model, small.training(folder, settings, inputs, targets, batch=8, callbacks=callbacks,
+                                       batches=batches))
+        return lora.merged(model)
+
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "halves", [Cut()])
+    resumed = trained(tmp_path / "halves", [keras.callbacks.Callback()])  # as many as the checkpoint remembers
+    assert all(np.array_equal(one, other) for one, other in zip(whole, resumed, strict=True))

@@ -4,21 +4,22 @@ import http.client
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
 
 from serving.embedded import running
-from tests.pipelines.tasks.language_model import exported as exporting
 from tests.pipelines.tasks.language_model.exported import LENGTH
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, toy_one):
-    """Return a language model; beside it a model that is none."""
-    result = exporting.exported(tmp_path_factory.mktemp("gpt"), "gpt")
-    shutil.copytree(toy_one, result.folder.parent / "toy" / "1")
-    return result
+def model(served_gpt, tmp_path_factory, toy_one):
+    """Return a language model in a folder of these tests; beside it a model that is none."""
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(served_gpt.folder, folder / "served")
+    shutil.copytree(toy_one, folder / "toy" / "1")
+    return served_gpt._replace(folder=folder / "served")
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +226,18 @@ def test_a_token_is_asked_for_in_openais_format(toy_one, tmp_path):
             with (openai.OpenAI(base_url=f"http://{server.rest}/v1", api_key=key, max_retries=0) as client,
                   pytest.raises(kind, match=words)):
                 client.completions.create(model="toy", prompt="In")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batching", [False, True])
+def test_clients_at_once_are_each_answered_as_alone(model, batching):
+    prompts, seeds = ["In the", "was", "", "the end of all"] * 3, list(range(12))
+    expected = [text.decode() for text in model.sample(prompts, 20, seed=seeds)["added"]]
+    with (running(model_name="gpt", model_base_path=str(model.folder), enable_batching=batching) as server,
+          openai.OpenAI(base_url=f"http://{server.rest}/v1", api_key="none", max_retries=0) as client,
+          ThreadPoolExecutor(12) as threads):
+        def streamed(prompt, seed):
+            parts = client.completions.create(model="gpt", prompt=prompt, max_tokens=20, seed=seed, stream=True)
+            return "".join(part.choices[0].text for part in parts)
+
+        assert list(threads.map(streamed, prompts, seeds)) == expected

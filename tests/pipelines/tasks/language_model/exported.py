@@ -17,7 +17,8 @@ from tests.pipelines.tasks.small_data import data_of
 
 LINES = ["In the beginning", "was the word,", "and the word was été", "and again the end", "<END> of it: {|}"]
 LENGTH = 40
-BUILDERS = {"gpt": {}, "llama": {"groups": 2}}
+BUILDERS = {"gpt": {}, "llama": {"groups": 2}, "mistral": {"groups": 2, "window": 8}, "qwen2": {}, "qwen3": {},
+            "gemma": {}, "gemma3": {"window": 8}}
 
 
 class Exported(NamedTuple):
@@ -63,15 +64,32 @@ def texts(prompts) -> np.ndarray:
     return np.array([prompt.encode() for prompt in prompts], object)
 
 
-def exported(folder: Path, builder: str) -> Exported:
-    """Return a network, saved with its signatures that go on with texts."""
-    (folder / "lines.txt").write_text("\n".join(LINES * 4))
+def network(folder: Path, builder: str) -> tuple[Data, keras.Model]:
+    """Return a network with large random weights, the same each time, and the data of texts, written into a folder."""
+    lines = folder / "lines.txt"
+    if not lines.exists():
+        lines.write_text("\n".join(LINES * 4))
     task = LanguageModel()
-    data = data_of(task, source={"text_lines": {"path": str(folder / "lines.txt")}}, tokens={
+    data = data_of(task, source={"text_lines": {"path": str(lines)}}, tokens={
         "tokenizer": "character", "length": LENGTH, "ends": True})
     keras.utils.set_random_seed(3)
     model = models.build(builder, **task.dimensions(data.index), depth=2, units=16, heads=4, **BUILDERS[builder])
     model.set_weights([4 * weight for weight in model.get_weights()])
+    return data, model
+
+
+def write(folder: Path, builder: str) -> None:
+    """Save a network with its signatures that go on with texts."""
+    data, model = network(folder, builder)
     saved_model.export(model, folder / "served" / "1", generation.functions(model, data, "tokens"))
-    whole = tf.function(lambda row: model(row, training=False)["logits"])
-    return Exported(data, whole, folder / "served", open_predictor(folder / "served" / "1"))
+
+
+def opened(folder: Path, builder: str) -> Exported:
+    """Return the network that was saved."""
+    data, model = network(folder, builder)
+    return Exported(data, whole(model), folder / "served", open_predictor(folder / "served" / "1"))
+
+
+def whole(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what a network makes of all tokens."""
+    return tf.function(lambda row: model(row, training=False)["logits"])

@@ -5,23 +5,29 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from export.delivery import samples
 from pipelines.features.tokenizers.tokenizer import END, START
+from pipelines.tasks.language_model import generation
 from pipelines.tools import deploy
 from serving import request_log, servable, warmup
 from serving.client import GrpcClient, RestClient
 from serving.embedded import serving
 from serving.flags import Options
 from tests.pipelines.tasks.language_model import exported as exporting
-from tests.pipelines.tasks.language_model.exported import LENGTH, texts
+from tests.pipelines.tasks.language_model.exported import LENGTH, Exported, texts
 
 PROMPTS = ["In the", "", "and the word was", "t", "the end of all that is", "a" * (LENGTH - 1), "été"]
 
 
 @pytest.fixture(scope="module", params=["gpt", pytest.param("llama", marks=pytest.mark.slow)])
 def exported(request, tmp_path_factory):
-    return exporting.exported(tmp_path_factory.mktemp(request.param), request.param)
+    if request.param == "gpt":
+        return request.getfixturevalue("served_gpt")
+    folder = tmp_path_factory.mktemp(request.param)
+    exporting.write(folder, request.param)
+    return exporting.opened(folder, request.param)
 
 
 def test_it_goes_on_as_the_keras_model_that_keeps_nothing(exported):
@@ -34,11 +40,33 @@ def test_it_goes_on_as_the_keras_model_that_keeps_nothing(exported):
     alone = [exported.predictor.predict({name: value[row:row + 1] for name, value in inputs.items()}, "generate")[
         "generated"][0] for row in range(len(PROMPTS))]
     assert alone == said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("builder", ["mistral", "qwen2", "qwen3", "gemma", "gemma3"])
+def test_its_likes_go_on_as_they_are_read_whole(builder, tmp_path):
+    data, model = exporting.network(tmp_path, builder)
+    network = Exported(data, exporting.whole(model), tmp_path, None)
+    expected = [network.greedy(prompt, 30) for prompt in PROMPTS]
+    assert len(set(expected)) > 4 and max(map(len, expected[:4])) > 20
+    generate = generation.functions(model, data, "tokens")[0]
+    said = generate.call(text=tf.constant(PROMPTS), count=tf.fill([len(PROMPTS)], 30))["generated"].numpy()
+    assert [text.decode() for text in said] == expected
+
+
+@pytest.mark.slow
+def test_two_hundred_prompts_are_gone_on_with_alike_over_both_protocols(exported):
+    names = exported.data.index.learnt["tokens"].names[4:]
+    generator = np.random.default_rng(0)
+    prompts = ["".join(generator.choice(names, size)) for size in generator.integers(0, LENGTH, 200)]
+    expected = [exported.greedy(prompt, LENGTH) for prompt in prompts]
+    assert len(set(expected)) > 190
+    inputs = {"text": texts(prompts), "count": np.full(200, LENGTH, np.int32)}
     with serving(exported.folder, "language") as running:
-        with GrpcClient(running.grpc, "language") as client:
-            assert client.predict(inputs, "generate")["generated"].tolist() == said
-        with RestClient(running.rest, "language", signature="generate") as client:
-            assert client.predict(inputs)["generated"].tolist() == said
+        with GrpcClient(running.grpc, "language", batch=64) as client:
+            assert [text.decode() for text in client.predict(inputs, "generate")["generated"]] == expected
+        with RestClient(running.rest, "language", signature="generate", batch=50) as client:
+            assert [text.decode() for text in client.predict(inputs)["generated"]] == expected
 
 
 def test_the_same_seed_gives_the_same_text_whatever_else_is_in_the_batch(exported):
@@ -121,6 +149,7 @@ def test_odd_settings_and_prompts_are_answered(exported):
     assert len(exported.predictor.predict(raw, "generate")["generated"]) == 2
 
 
+@pytest.mark.slow
 def test_a_promoted_version_is_warmed_up_with_texts(exported, tmp_path):
     one = samples.Sample({"tokens": np.ones(LENGTH, np.int32)}, {}, {}, {"keras": {}}, {})
     samples.write(tmp_path / "samples", [one])
