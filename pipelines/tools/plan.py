@@ -187,6 +187,8 @@ def _by_formula(recipe: Recipe, options: Options, per_device: int, data: Data | 
 
     examples = _examples(recipe, data) if data is not None else (
         None if options.tokens is None else options.tokens // tokens * recipe.train.epochs)
+    if recipe.train.checkpoint_activations:
+        note = f"{note}{'; ' if note else ''}activations are counted as without train.checkpoint_activations"
     paper = activations(builder, dimensions, settings, HALF)
     return _plan(recipe, options, per_device, counted="formulas", note=note, parameters=parts.parameters, tokens=tokens,
                  operations=2 * parts.multiply_adds, examples=examples, memory=memory(recipe),
