@@ -123,7 +123,8 @@ def pooled_logits(x: Any, tokens: Any, block: Block, classes: int, pooling: str)
         x: of `encoded`.
         tokens: int32 (batch, length).
     """
-    pooled = x[:, 0] if pooling == "first" else mean_of(x, tokens)
+    # cut and reshaped, since GPUs drop no axis while they cut
+    pooled = keras.ops.reshape(x[:, 0:1], (-1, block.units)) if pooling == "first" else mean_of(x, tokens)
     x = keras.ops.tanh(block.dense(block.units, "pooler")(pooled))
     x = keras.layers.Dropout(block.dropout)(x) if block.dropout else x
     return block.dense(classes, "logits")(x)
@@ -131,7 +132,8 @@ def pooled_logits(x: Any, tokens: Any, block: Block, classes: int, pooling: str)
 
 def mean_of(x: Any, tokens: Any) -> Any:
     """Return the mean over a text's tokens, (batch, units); 0 of none."""
-    there = texts.there(tokens)
+    ops = keras.ops
+    there = ops.where(ops.equal(ops.reshape(tokens, (-1, tokens.shape[1], 1)), 0), 0.0, 1.0)
     return keras.ops.sum(x * there, axis=1) / keras.ops.maximum(keras.ops.sum(there, axis=1), 1.0)
 
 

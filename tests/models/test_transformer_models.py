@@ -137,7 +137,8 @@ def test_an_encoder_of_integers_computes_nothing_in_float(name, tmp_path):
                 if any(tflite_file.dtype(whole.subgraphs[0].tensors[int(one)]) == "float32"
                        for one in (*operator.inputs, *operator.outputs) if int(one) >= 0)}
     assert in_float <= {"QUANTIZE", "DEQUANTIZE"}
-    assert gpu_coverage.coverage(content).share == 1
+    assert {one.operator for one in gpu_coverage.coverage(content).left} == (
+        {"L2_NORMALIZATION"} if name == "bert_embedder" else set())
 
 
 def test_gpt3_computes_what_its_paper_says():

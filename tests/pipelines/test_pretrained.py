@@ -84,7 +84,7 @@ FIRST = {"name": "first", "task": "masked_language_model",
 def trained(folder, names=NAMES):
     """Write what the stages of the first recipe leave."""
     for stage in ("ingest", "train"):
-        (folder / stage).mkdir(parents=True)
+        (folder / stage).mkdir(parents=True, exist_ok=True)
     index = Index(source="bible", digest="", splits={"train": Split(part="train", positions=None, examples=1)},
                   inputs={}, targets={}, learnt={"tokens": {"names": names}})
     (folder / "ingest" / "index.json").write_text(index.model_dump_json())
