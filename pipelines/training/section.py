@@ -119,7 +119,7 @@ class TrainSection(Section):
                 raise _combination("divides weights under strategy: sharded alone; leave it out", "model_axis")
             return self
         unset: dict[str, object] = {"callbacks": [], "transfer": None, "adapter": None, "distill": None, "l1": 0.0,
-                                    "l2": 0.0}
+                                    "l2": 0.0, "checkpoint_activations": False}
         if (name := next((name for name, value in unset.items() if getattr(self, name) != value), None)):
             raise _combination("does not go with strategy: sharded, which trains in a process of its own; leave it out",
                                name)
