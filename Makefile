@@ -33,7 +33,7 @@ recipes-where: .venv/.ready ## run the recipes that find things, mark pixels and
 recipes-sequences: .venv/.ready ## run the recipes of texts, time series and speech that have their data, and print one table (an hour)
 	@$(BIN)/python benchmarks/recipes.py recipes/text recipes/series recipes/speech $(ARGS)
 
-recipes-transformers: .venv/.ready ## train, press and verify the Transformers and print one table (an hour and a half)
+recipes-transformers: .venv/.targets ## train, press and verify the Transformers and print one table (an hour and a half)
 	@$(BIN)/python benchmarks/recipes.py recipes/language translate_transformer vit --variants float16 int8 dynamic $(ARGS)
 
 test: .venv/.targets ## the tests, but for those that take long
