@@ -22,10 +22,10 @@ def decoder(tmp_path_factory):
 def constants(content, kind):
     """Return the type and the number of scales of each constant that operators of a kind read, by its shape."""
     model = tflite_file.read(content)
-    return {tflite_file.shape(tensor): (tflite_file.dtype(tensor), len(tflite_file.scales(tensor)))
-            for graph in model.subgraphs for operator in graph.operators
-            if tflite_file.operator_name(model, operator) == kind for tensor in (graph.tensors[one] for one in (
-                operator.inputs)) if len(tflite_file.shape(tensor)) == 2 and tflite_file.is_constant(model, tensor)}
+    read = [graph.tensors[number] for graph in model.subgraphs for operator in graph.operators
+            if tflite_file.operator_name(model, operator) == kind for number in operator.inputs if number >= 0]
+    return {tflite_file.shape(one): (tflite_file.dtype(one), len(tflite_file.scales(one))) for one in read
+            if len(tflite_file.shape(one)) == 2 and tflite_file.is_constant(model, one)}
 
 
 def test_layers_are_in_4_bits_and_the_last_one_and_the_embedding_in_8(decoder):
