@@ -28,6 +28,7 @@ from pipelines.recipe.recipe import Recipe
 from pipelines.reporting import results, tracking
 from pipelines.stages import STAGES, Stage
 from pipelines.stages.run_stage import run_stage
+from pipelines.training.sharded import WORKER
 from pipelines.variants.record import layers_file
 
 
@@ -121,6 +122,8 @@ class Runner:
         """Return the version of the code behind a stage: its own, and that of everything that the recipe chose for
         it."""
         names = [f"pipelines.stages.{stage.name}", *chosen_modules(self.recipe, stage.sections)]
+        if stage.name == "train" and self.recipe.train.strategy == "sharded":
+            names.append(WORKER)  # run by its name, which no import shows
         return {name: code_version(name, self._choices) for name in names}
 
     def _teacher(self) -> Path | None:

@@ -127,6 +127,13 @@ def pieces(template: str, messages: Sequence[Message], *, prompt: bool = False) 
     return result[1:] if result and result[0].kind == "start" else result
 
 
+def begins_again(template: str) -> bool:
+    """Return whether a template, by its name or out of a file, writes the start token inside a conversation. Raises
+    UserError as `source` and `pieces` do."""
+    messages = [{"role": role, "content": "a"} for role in (USER, ASSISTANT) * 2]
+    return any(piece.kind == "start" for piece in pieces(source(template), messages, prompt=True))
+
+
 @functools.cache
 def _compiled(template: str) -> Any:
     """Return a template that can reach nothing but what it is given. Raises UserError where it is not jinja."""

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 import models
 import pipelines.tasks  # noqa: F401  makes the tasks known
 from pipelines.entries import Section
+from pipelines.features.chat_template import begins_again
 from pipelines.ingest.section import DataSection
 from pipelines.recipe import gates, plugins
 from pipelines.recipe.package import PackageSection
@@ -143,6 +144,35 @@ class Recipe(Section):
                                                      "runs/llama/latest/train/model.keras}}, or leave it out",
                                       {"at": ["train", "adapter"]})
         return self
+
+    @model_validator(mode="after")
+    def packed_rows_are_not_divided(self) -> Recipe:
+        number = self._packing
+        if self.train.strategy == "sharded" and number is not None:
+            raise PydanticCustomError("combination", "packed makes batches of fewer rows, which do not divide among "
+                                                     "the devices of strategy: sharded: leave one of the two out",
+                                      {"at": ["data", "augment", number]})
+        return self
+
+    @model_validator(mode="after")
+    def packed_texts_begin_once(self) -> Recipe:
+        number = self._packing
+        tokens = (self.data.model_extra or {}).get("tokens")
+        template = tokens.get("template") if isinstance(tokens, dict) else None
+        if template is None or (number is None and not self.model.settings.get("packed")):
+            return self
+        if begins_again(template):
+            at = ["model", "packed"] if number is None else ["data", "augment", number]
+            raise PydanticCustomError("combination", "texts in one row are told apart by token 2, and the template "
+                                                     "{template} writes it inside a conversation: leave packed out, "
+                                                     "or give a template such as plain or alpaca",
+                                      {"template": template, "at": at})
+        return self
+
+    @property
+    def _packing(self) -> int | None:
+        """Return the place of the augmentation that puts several texts in one row, if there is one."""
+        return next((number for number, entry in enumerate(self.data.augment) if entry.entry_name == "packed"), None)
 
     @model_validator(mode="after")
     def targets_want_their_variants(self) -> Recipe:

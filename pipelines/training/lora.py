@@ -57,7 +57,7 @@ class Lora(Adapter, name="lora", shorthand="rank"):
         return stamp(self.start) if self.start else ""
 
     def adapt(self, model: keras.Model, pretrained: Sequence[str]) -> None:
-        chosen = self._chosen(model)
+        chosen = self._chosen(model, pretrained)
         for layer in model.layers:
             if layer.weights and layer.name in pretrained and layer not in chosen:
                 layer.trainable = False
@@ -96,8 +96,9 @@ class Lora(Adapter, name="lora", shorthand="rank"):
         return (f"LoRA of rank {self.rank} on {len(list(_adapted(model)))} layers{base}: {learning:,} of "
                 f"{model.count_params():,} weights learn")
 
-    def _chosen(self, model: keras.Model) -> list[Any]:
-        """Return the layers that are changed. Raises ValueError where a name is that of none, or the rank too high."""
+    def _chosen(self, model: keras.Model, pretrained: Sequence[str]) -> list[Any]:
+        """Return the layers that are changed, of those with starting weights. Raises ValueError where a name is that of
+        none, or the rank too high."""
         able = [layer for layer in model.layers if hasattr(layer, "enable_lora")]
         chosen: list[Any] = []
         for name in self.layers:
@@ -106,7 +107,10 @@ class Lora(Adapter, name="lora", shorthand="rank"):
                 ends = sorted({layer.name.rpartition("_")[2] for layer in able})
                 raise ValueError(f"train.adapter.lora.layers: {model.name} has no layer {name}; it has "
                                  f"{', '.join(ends) or 'none that takes LoRA'}")
-            chosen += [layer for layer in own if layer not in chosen]
+            chosen += [layer for layer in own if layer.name in pretrained and layer not in chosen]
+        if not chosen:
+            raise ValueError(f"train.adapter.lora.layers: none of {', '.join(self.layers)} has starting weights; name "
+                             "layers that model.weights has")
         for layer in chosen:
             sides = [int(side) for side in layer.weights[0].shape]
             if self.rank > min(sides):

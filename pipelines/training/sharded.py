@@ -89,31 +89,33 @@ def fit(job: Job, weights: Sequence[np.ndarray], folder: Path,
         UserError: there are not two devices, or the loss is no longer a number.
         StageError: the worker failed.
     """
-    (folder / JOB).write_bytes(pickle.dumps(job))
-    np.savez(folder / BEGIN, *weights)
     errors = folder / "sharded.txt"
-    with open(errors, "w") as log:
-        process = subprocess.Popen([sys.executable, "-m", WORKER, str(folder)], env=_environment(), text=True,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        assert process.stdout is not None
-        devices = None
-        for line in process.stdout:
-            event = json.loads(line) if line.startswith('{"event"') else {}
-            if event.get("event") == "epoch":
-                epoch_done(event["epoch"], event["metrics"])
-            elif event.get("event") == "divided":
-                devices = Devices(**event["devices"])
-            elif event.get("event") == "refused":
-                process.wait()
-                raise UserError(event["reason"])
-    if process.wait() or devices is None:
-        last = "\n".join(errors.read_text().splitlines()[-LAST:])
-        raise StageError(f"train: the process of strategy: sharded ended with code {process.returncode}:\n{last}")
-    with np.load(folder / TRAINED) as trained:
-        result = [trained[name] for name in trained.files]
-    for name in (JOB, BEGIN, TRAINED, errors.name):
-        (folder / name).unlink()
-    return result, devices
+    try:
+        (folder / JOB).write_bytes(pickle.dumps(job))
+        np.savez(folder / BEGIN, *weights)
+        with open(errors, "w") as log:
+            process = subprocess.Popen([sys.executable, "-m", WORKER, str(folder)], env=_environment(), text=True,
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+            assert process.stdout is not None
+            devices = None
+            for line in process.stdout:
+                event = json.loads(line) if line.startswith('{"event"') else {}
+                if event.get("event") == "epoch":
+                    epoch_done(event["epoch"], event["metrics"])
+                elif event.get("event") == "divided":
+                    devices = Devices(**event["devices"])
+                elif event.get("event") == "refused":
+                    process.wait()
+                    raise UserError(event["reason"])
+        if process.wait() or devices is None:
+            last = "\n".join(errors.read_text().splitlines()[-LAST:])
+            raise StageError(f"train: the process of strategy: sharded ended with code {process.returncode}:\n{last}")
+        with np.load(folder / TRAINED) as trained:
+            result = [trained[name] for name in trained.files]
+        return result, devices
+    finally:
+        for name in (JOB, BEGIN, TRAINED, errors.name):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _environment() -> dict[str, str]:

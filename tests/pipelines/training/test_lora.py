@@ -121,8 +121,9 @@ def test_integers_stay_and_what_they_stand_for_ships(base, levels):
     np.testing.assert_allclose(answered(shipped), answered(model), atol=2e-5 * np.abs(answered(model)).max())
 
 
-def test_layers_without_starting_weights_learn_as_a_whole():
-    model = adapted(Lora(rank=2, layers=("query",)), "bert", fresh=["logits"])
+@pytest.mark.parametrize("layers", [("query",), ("all",)])
+def test_layers_without_starting_weights_learn_as_a_whole(layers):
+    model = adapted(Lora(rank=2, layers=layers), "bert", fresh=["logits"])
     learning = {variable.path for variable in model.trainable_variables}
     assert {path.rpartition("/")[2] for path in learning} == {*DENSE, "kernel", "bias"}
     assert {path for path in learning if path.startswith("logits")} == {"logits/kernel", "logits/bias"}
@@ -166,10 +167,11 @@ def test_files_that_are_not_adapters_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("lora", "message"), [
     ({"layers": ("queries",)}, "no layer queries; it has embedding, key, logits, output, positions"),
+    ({"layers": ("value",)}, "none of value has starting weights"),
     ({"rank": 33}, "33 is more than block_0_attention_query has, 32 x 32; give 32 at most")])
 def test_layers_and_ranks_that_there_are_not_are_refused(lora, message):
     with pytest.raises(UserError, match=message):
-        network.adapt(built(tied=False), Lora(**lora), ["embedding"])
+        network.adapt(built(tied=False), Lora(**lora), ["embedding", "block_0_attention_query"])
 
 
 RECIPE = """\

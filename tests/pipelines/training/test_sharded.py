@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from pipelines.engine import journal
-from pipelines.errors import UserError
+from pipelines.engine.display import Display
+from pipelines.errors import StageError, UserError
 from pipelines.recipe import file as recipe_file
+from pipelines.runner import Options, Runner
+from pipelines.stages import STAGES
 from pipelines.stages.sharded_worker import _misfit, divided
 from pipelines.tools.short_training import data_of
 from pipelines.training import network, sharded
@@ -105,3 +109,32 @@ def test_what_cannot_be_divided_is_refused(monkeypatch):
     assert "at least two devices" in _misfit(1, 1, 8, None)
     assert "divisor" in _misfit(4, 3, 9, None) and "a multiple of 4" in _misfit(4, 1, 6, None)
     assert _misfit(4, 2, 6, None) == "" == _misfit(1, 1, 5, 1)
+
+
+@pytest.mark.parametrize(("code", "error", "said"), [
+    ("import sys; sys.exit('no memory')", StageError, "ended with code 1:\nno memory"),
+    ("print('{\"event\": \"refused\", \"reason\": \"one device\"}')", UserError, "one device")])
+def test_a_worker_that_fails_leaves_no_files(tmp_path, monkeypatch, code, error, said):
+    (tmp_path / "failing_worker.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(sharded, "WORKER", "failing_worker")
+    (tmp_path / "work").mkdir()
+    with pytest.raises(error, match=said):
+        sharded.fit(sharded.Job({}, None, None), [np.zeros(2)], tmp_path / "work", lambda epoch, metrics: None)
+    assert not os.listdir(tmp_path / "work")
+
+
+def test_its_code_is_part_of_what_a_model_is_made_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path)
+    for strategy in ("one", "sharded"):
+        runner = Runner(recipe_file.read(path, [f"train.strategy={strategy}"]), str(path), Options(tmp_path / "runs"),
+                        Display(Console()))
+        train = next(stage for stage in STAGES if stage.name == "train")
+        assert (sharded.WORKER in runner.code_of(train)) == (strategy == "sharded")
+
+
+def test_texts_in_one_row_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="strategy: sharded"):
+        recipe_file.read(write(tmp_path), ["train.strategy=sharded", "data.augment=[packed]"])
