@@ -30,4 +30,5 @@ ENCODINGS = {encoding.name: encoding for encoding in (
              calibrated=True),
     Encoding("int8_weights", "weights in int8, computed in float32"),
     Encoding("int4_weights", "weights of convolutions and dense layers in 4 bits, computed in float32"),
+    Encoding("int4_blocks", "weights of dense layers in 4 bits, in blocks, activations quantized while running"),
 )}

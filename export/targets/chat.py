@@ -35,8 +35,14 @@ class Template(BaseModel, extra="forbid", frozen=True):
 
     @property
     def stops(self) -> list[str]:
-        """Return what ends a turn of the model, without white space around it."""
-        return [self.model.behind.strip()] if self.model.behind.strip() else []
+        """Return what ends a turn of the model, without white space around it.
+
+        Where that is white space alone, it is how the turns of the others begin: the model would go on with them.
+        """
+        if behind := self.model.behind.strip():
+            return [behind]
+        others = dict.fromkeys(turn.before.strip() for turn in (self.user, self.system))
+        return [before for before in others if before and before != self.model.before.strip()]
 
     def jinja(self) -> str:
         """Return the template as Jinja has it, over `messages`, each with a `role` and its `content`."""

@@ -20,7 +20,7 @@ class Int4Blocks(Variant, name="int4_blocks", shorthand="block"):
 
     @property
     def encoding(self) -> str:
-        return "int4_weights"
+        return "int4_blocks"
 
     @property
     def summary(self) -> str:

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from export.targets.chat import COMMON, Sampler, Template, Turn
+from export.targets.litert_lm import Manner, metadata
 
 MESSAGES = [{"role": "system", "content": "Be brief."},
             {"role": "user", "content": [{"type": "text", "text": "So {{ it }} is?"}, {"type": "text", "text": "\n"}]},
@@ -32,7 +33,22 @@ def test_every_turn_stands_between_its_texts(name):
 def test_texts_of_ones_own_come_as_they_are():
     own = Template(user=Turn(before='"{% Q %}" \\ \t', behind="\n\n"), model=Turn(before="A: ", behind=" \n"))
     assert rendered(own, [{"role": "user", "content": "x"}]) == '"{% Q %}" \\ \tx\n\nA: '
-    assert own.stops == [] and rendered(Template(), [{"role": "user", "content": "x"}]) == "x"
+    assert rendered(Template(), [{"role": "user", "content": "x"}]) == "x"
+
+
+def test_a_model_stops_where_the_turns_of_others_begin_if_only_white_space_ends_its_own():
+    assert COMMON["plain"].stops == ["User:", "System:"]
+    blank = Turn(before="A: ", behind=" \n")
+    assert Template(user=Turn(before="Q: "), model=blank).stops == ["Q:"]
+    assert Template(user=Turn(before="A:"), model=blank).stops == []  # as its own: it would never begin
+    assert Template().stops == []
+    assert COMMON["llama3"].stops == ["<|eot_id|>"]
+
+
+def test_stops_of_the_template_are_in_the_metadata():
+    pb2 = pytest.importorskip("litert_lm_builder.runtime.proto.llm_metadata_pb2")
+    about = pb2.LlmMetadata.FromString(metadata(Manner(2, 3, [0, 1], 8, ["User:", "END"], COMMON["plain"])))
+    assert [stop.token_str for stop in about.stop_tokens][1:] == ["User:", "END", "System:"]
 
 
 def test_settings_that_are_none_are_refused():

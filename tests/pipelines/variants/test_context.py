@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from export.conversion import convert
+from export.delivery import recommend
 from export.encodings import ENCODINGS
 from export.keras_models import file as keras_file
 from export.signature import DEFAULT, Tensor
@@ -102,6 +103,11 @@ def test_a_target_labels_examples_where_it_has_classes_and_is_a_single_number(sh
     index = Index(source="s", digest="", splits={}, inputs={}, targets={"target": target},
                   learnt={"target": Learnt(names=names)})
     assert index.class_target == expected
+
+
+def test_blocks_of_weights_have_an_encoding_of_their_own_which_is_not_slow():
+    assert Variant.read("int4_blocks").encoding == "int4_blocks" not in recommend.SLOW
+    assert "activations quantized while running" in ENCODINGS["int4_blocks"].summary
 
 
 @pytest.mark.parametrize("name", ["float32", "int8", "int16x8"])
