@@ -112,6 +112,13 @@ def test_squads_json_and_json_lines_are_read(tmp_path):
     assert len(set(source.groups("train", "passage", range(len(ASKED))))) == 1
 
 
+def test_a_line_of_json_ends_at_a_new_line_alone(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    row = json.dumps({"question": "Who?", "context": "one\u2028two\x85three", "answer": "two"}, ensure_ascii=False)
+    path.write_bytes(f"{row}\r\n{row}\n".encode())
+    assert [asked.name for asked in questions(path)] == ["lines.jsonl:1", "lines.jsonl:2"]
+
+
 @pytest.mark.parametrize(("content", "said"), [
     ("{", "line 1 is not JSON"), ("[]", "an object with question and context"),
     ('{"question": "?", "context": "a b", "answer": "c"}', "does not stand in its context"),
