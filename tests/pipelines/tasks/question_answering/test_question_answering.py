@@ -148,6 +148,12 @@ def test_files_that_are_not_squads_are_refused(tmp_path):
         Question(tokenizer={"character": 10})
 
 
+def test_a_question_leaves_room_for_its_text():
+    with pytest.raises(ValueError, match="question is 9, and length 12 leaves no room for the text; give at most 8"):
+        Question(length=12, question=9)
+    assert Question(length=12, question=8).question == 8
+
+
 def recipe(source, **task):
     return Recipe.model_validate({
         "name": "asked", "task": {"question_answering": task}, "data": {"source": source}, "model": {"builder":
