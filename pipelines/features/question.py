@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epy
 from pydantic import Field as Setting
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
@@ -46,6 +46,14 @@ class Question(Text, name="question", shorthand="length"):
         if type(value) is not Word:
             raise PydanticCustomError("tokenizer", "must be word: an answer is a stretch of the text's own words")
         return value
+
+    @model_validator(mode="after")
+    def leaves_room_for_the_text(self) -> Question:
+        if self.question > self.length - 4:  # three special tokens, and one of the text
+            raise PydanticCustomError("question", "question is {question}, and length {length} leaves no room for the "
+                                      "text; give at most {most}, or a larger length", {
+                                          "question": self.question, "length": self.length, "most": self.length - 4})
+        return self
 
     def parts(self, value: tf.Tensor, learnt: Learnt) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Return the tokens of a question, and of each of the other parts that a value has, int32 (tokens,)."""

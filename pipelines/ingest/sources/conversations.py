@@ -69,7 +69,7 @@ def _tables(files: Sequence[tuple[Part, str, int, int]], prompt: str, answer: st
             system: str | None) -> Mapping[Part, Table]:
     rows: dict[Part, list[tuple[str, str]]] = {}
     for part, path, *_ in files:
-        for number, line in enumerate(read(Path(path)).splitlines(), 1):
+        for number, line in enumerate(read(Path(path)).split("\n"), 1):
             if line.strip():
                 rows.setdefault(part, []).append(_row(line, f"{Path(path).name} line {number}", prompt, answer, system))
     if "train" not in rows:

@@ -83,7 +83,7 @@ def questions(path: Path) -> Iterator[Asked]:
     """Yield the questions of a file. Raises UserError that names the place of what is wrong."""
     text = read(path)
     if path.suffix.lower() in LINES:
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 where = f"data: {path.name} line {number}"
                 yield _of_line(_parsed(line, where), where, f"{path.name}:{number}")

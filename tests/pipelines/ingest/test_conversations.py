@@ -24,6 +24,14 @@ def test_chats_and_pairs_are_conversations(tmp_path):
     assert table.columns["question"].tolist() == [b"Why?", b"Who?"] and source.grouped_by == "question"
 
 
+def test_a_line_of_json_ends_at_a_new_line_alone(tmp_path):
+    answer = "one\u2028two\x85three"
+    row = json.dumps({"prompt": "Who?", "answer": answer}, ensure_ascii=False)
+    (tmp_path / "one.jsonl").write_bytes(f"{row}\r\n{row}\n".encode())
+    table = Conversations(path=str(tmp_path / "one.jsonl")).tables()["train"]
+    assert said(table) == 2 * [[("user", "Who?"), ("assistant", answer)]]
+
+
 def test_files_of_a_folder_are_parts(tmp_path):
     for name in ("train", "more", "test"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"q": name, "a": "yes"}) + "\n")

@@ -112,6 +112,13 @@ def test_squads_json_and_json_lines_are_read(tmp_path):
     assert len(set(source.groups("train", "passage", range(len(ASKED))))) == 1
 
 
+def test_a_line_of_json_ends_at_a_new_line_alone(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    row = json.dumps({"question": "Who?", "context": "one\u2028two\x85three", "answer": "two"}, ensure_ascii=False)
+    path.write_bytes(f"{row}\r\n{row}\n".encode())
+    assert [asked.name for asked in questions(path)] == ["lines.jsonl:1", "lines.jsonl:2"]
+
+
 @pytest.mark.parametrize(("content", "said"), [
     ("{", "line 1 is not JSON"), ("[]", "an object with question and context"),
     ('{"question": "?", "context": "a b", "answer": "c"}', "does not stand in its context"),
@@ -139,6 +146,12 @@ def test_files_that_are_not_squads_are_refused(tmp_path):
             Squad(**settings)
     with pytest.raises(ValueError, match="must be word"):
         Question(tokenizer={"character": 10})
+
+
+def test_a_question_leaves_room_for_its_text():
+    with pytest.raises(ValueError, match="question is 9, and length 12 leaves no room for the text; give at most 8"):
+        Question(length=12, question=9)
+    assert Question(length=12, question=8).question == 8
 
 
 def recipe(source, **task):
