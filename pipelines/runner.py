@@ -157,6 +157,8 @@ class Runner:
         """Find what the recipe takes over from a model that was trained before; a recipe of that is trained first.
         Raises UserError."""
         def train(path: Path) -> Trained:
+            if path.resolve() == Path(self.recipe_path).resolve():
+                raise UserError(f"{path} takes over from itself; name the recipe that is trained first")
             recipe = recipe_file.read(path)
             if recipe.model.weights is not None and recipe.model.weights.entry_name == "pretrained":
                 raise UserError(f"model.weights: {path} starts from another model itself; train that recipe first and "

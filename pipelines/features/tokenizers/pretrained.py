@@ -12,6 +12,7 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from pipelines.errors import UserError
 from pipelines.features.feature import Learnt
+from pipelines.features.tokenizers.byte_bpe import MERGES
 from pipelines.features.tokenizers.mask import MASK, MASK_NAME
 from pipelines.features.tokenizers.tokenizer import UNKNOWN, Tokenizer
 
@@ -77,7 +78,7 @@ def read(path: Path) -> Learnt:
         content = json.loads(path.read_bytes())
         if "learnt" in content:
             return Learnt.model_validate(content["learnt"]["tokens"])
-        statistics = {SCORES: content[SCORES]} if SCORES in content else {}
+        statistics = {**({SCORES: content[SCORES]} if SCORES in content else {}), **content.get(MERGES, {})}
         return Learnt(names=content["vocabulary"], statistics=statistics)
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"data: {path} has no vocabulary; give a recipe, a run of one, or tokenizer.json of a "

@@ -60,7 +60,8 @@ class QuestionAnswering(Task, name="question_answering"):
     may_be_none: bool = False
     _source: Source | None = PrivateAttr(None)
     _read: Question | None = PrivateAttr(None)
-    _asked: dict[bytes, str] = PrivateAttr(default_factory=dict)
+    #: Of the rows that were read last: the names of their questions, and the texts.
+    _rows: list[tuple[bytes, str]] = PrivateAttr(default_factory=list)
 
     def features_of(self, section: DataSection, fields: Mapping[str, SourceField]) -> tuple[Features, Features]:
         """Return the features; the task takes note of where the texts are. Raises UserError where the source has no
@@ -124,23 +125,19 @@ class QuestionAnswering(Task, name="question_answering"):
         """Return the questions of a file as a source of squad reads it, a row for each window."""
         window, stride = (like.window, like.stride) if isinstance(like, Squad) else (None, None)
         rows = table(path.name, questions(path), window, stride)
-        tokens = []
-        for text in rows.columns[ASKED]:
-            row = features[TOKENS].decode(tf.constant(text), index.learnt[TOKENS]).numpy()
-            self._asked[row.tobytes()] = text.decode()
-            tokens.append(row)
+        tokens = [features[TOKENS].decode(tf.constant(text), index.learnt[TOKENS]).numpy()
+                  for text in rows.columns[ASKED]]
+        self._rows = [(name, text.decode()) for name, text in zip(rows.columns[NAME], rows.columns[ASKED], strict=True)]
         return _titles(rows), {TOKENS: np.stack(tokens)}
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
-        """Return the answers; of a question in several windows, in the one where it scores best."""
-        said = []
-        for logits, tokens in zip(outputs[OUTPUT], outputs[TOKENS], strict=True):
-            asked = self._asked.get(np.asarray(tokens, np.int32).tobytes())
-            assert asked is not None, "answers are put into words of texts that rows_of has read"
-            said.append((asked.partition(SEPARATOR)[0], *self._said(logits, tokens, asked)))
-        best = {question: max(score for other, _, score in said if other == question) for question, *_ in said}
-        return ["no answer" if (self.may_be_none and best[question] < 0) or not text else
-                text if score == best[question] else "no answer in this window" for question, text, score in said]
+        """Return the answers to the questions that `rows_of` read last; of one in several windows, in the one where it
+        scores best."""
+        answers = zip(self._rows, outputs[OUTPUT], outputs[TOKENS], strict=True)
+        said = [(name, *self._said(logits, tokens, asked)) for (name, asked), logits, tokens in answers]
+        best = {name: max(score for other, _, score in said if other == name) for name, *_ in said}
+        return ["no answer" if (self.may_be_none and best[name] < 0) or not text else
+                text if score == best[name] else "no answer in this window" for name, text, score in said]
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return, for a server, `serving_default` of tokens and `serving_bytes` of questions and texts, to logits."""

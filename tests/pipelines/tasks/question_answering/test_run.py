@@ -62,3 +62,14 @@ def test_predict_says_answers_as_they_are_written(folder):
     said = [line.split("  ")[-1].strip() for line in result.stdout.splitlines()]
     answer, = {line for line in said if line != "no answer in this window"}
     assert answer in context and len(said) == 2
+
+
+def test_predict_answers_one_question_about_several_texts(folder):
+    contexts = [text("Ben", "Rome", "Eva", "Lima"), text("Ida", "Oslo", "Gus", "Cork")]
+    lines = [json.dumps({"question": "Who lives here?", "context": context}) for context in contexts]
+    (folder / "both.jsonl").write_text("\n".join(lines))
+    result = command("predict", "runs/people/latest", "both.jsonl", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    said = [line.split("  ")[-1].strip() for line in result.stdout.splitlines()]
+    first, second = [line for line in said if line != "no answer in this window"]
+    assert first in contexts[0] and second in contexts[1]
