@@ -19,9 +19,12 @@ with epy.lazy_imports():
 MASKED = -30.0
 #: The same, of scores that are not scaled, which reach further: between -20 and 20 where others stay within 10.
 MASKED_UNSCALED = -100.0
+#: What hides tokens that stand behind: nothing is left of them, whatever their score, and half precision has it. Less
+#: would not do: in training scores grow until what follows shows through.
+HIDDEN = -1e4
 
 
-def causal_mask(length: int, masked: float = MASKED, window: int | None = None) -> np.ndarray:
+def causal_mask(length: int, masked: float = HIDDEN, window: int | None = None) -> np.ndarray:
     """Return what is added to scores so that no token sees those behind it, float32 (1, 1, length, length).
 
     Args:
@@ -139,7 +142,7 @@ def attention_class() -> type:
                 (query, self.heads), (key, self.groups), (value, self.groups)))
             query, key = (self.turned(x, np.arange(x.shape[2])) for x in (query, key))
             if self.causal:
-                mask = causal_mask(query.shape[2], self.masked, self.window)
+                mask = causal_mask(query.shape[2], window=self.window)
                 bias = mask if bias is None else bias + mask
             return self.read(query, key, value, bias, training)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epy
 
+from models.attention import HIDDEN
 from models.decoding import CachedStack
 
 with epy.lazy_imports():
@@ -14,8 +15,6 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-#: What is added to the scores of places behind a token's own: nothing is left of them, and half precision has it.
-UNSEEN = -1e4
 #: What `models.gpt`, `models.llama` and its likes call their blocks.
 BLOCK = "block"
 #: The layer that scales the vectors of tokens, where they are.
@@ -100,7 +99,7 @@ class ChunkedDecoder(CachedStack):
         hidden = kept_at > own
         if window is not None:
             hidden = ops.logical_or(hidden, kept_at <= own - window)
-        added = ops.cast(hidden, "float32") * UNSEEN
+        added = ops.cast(hidden, "float32") * HIDDEN
         return added if len(added.shape) == 4 else added[None, None]
 
     def logits(self, x: Any) -> Any:

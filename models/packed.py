@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epy
 
-from models.attention import MASKED
+from models.attention import HIDDEN
 from models.registry import own_layer
 
 with epy.lazy_imports():
@@ -34,7 +34,7 @@ def apart(tokens: Any) -> Any:
     """Return what is added to scores so that no token sees another text's, float32 (batch, 1, length, length)."""
     texts = texts_of(tokens)
     other = keras.ops.not_equal(texts[:, :, None], texts[:, None])
-    return keras.ops.cast(other, "float32")[:, None] * MASKED
+    return keras.ops.cast(other, "float32")[:, None] * HIDDEN
 
 
 def packed_texts(tokens: Any, units: int, deviation: float) -> tuple[Any, Any]:

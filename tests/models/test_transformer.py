@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models import positions, texts
-from models.attention import MASKED, attention_class, causal_mask, padding_mask
+from models.attention import HIDDEN, MASKED, attention_class, causal_mask, padding_mask
 from models.transformer import Block, activation_class, feed_forward, multi_head_attention, stack
 
 RANDOM = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def test_buckets_are_exact_for_small_distances_and_logarithmic_for_larger():
 
 
 def test_no_token_sees_those_behind_it_nor_the_padding():
-    assert causal_mask(3)[0, 0].tolist() == [[0, MASKED, MASKED], [0, 0, MASKED], [0, 0, 0]]
+    assert causal_mask(3)[0, 0].tolist() == [[0, HIDDEN, HIDDEN], [0, 0, HIDDEN], [0, 0, 0]]
     assert np.asarray(padding_mask(np.array([[4, 7, 0]])))[:, 0, 0].tolist() == [[0, 0, MASKED]]
     query, key, value = normal(1, 6, 8), normal(1, 6, 8), normal(1, 6, 8)
     result = np.asarray(attention_class()(2, causal=True)(query, key, value))

@@ -161,6 +161,24 @@ def test_a_language_model_sees_no_token_before_its_time(name, settings):
     assert (np.abs(after[:, 6:] - before[:, 6:]).max(axis=(1, 2)) > 1e-3).all()
 
 
+@pytest.mark.parametrize("name", ["gpt", "llama", "t5", "transformer"])
+def test_however_far_scores_reach_no_token_sees_those_behind_it(name):
+    """In training scores grow until what is only made unlikely shows through."""
+    model, tokens = built(name), tokens_of_texts()
+    for layer in model.layers:
+        if layer.name.endswith(("attention_query", "attention_key")):
+            layer.kernel.assign(20 * layer.kernel)
+    previous = np.maximum(tokens[:, ::-1][:, 4:], 1)
+    changed = previous.copy()
+    changed[:, 4:] = (changed[:, 4:] * 7 + 3) % 50
+
+    def asked(previous):
+        rows = {"tokens": tokens, "previous": previous} if name in TRANSLATORS else np.pad(previous, ((0, 0), (0, 4)))
+        return np.asarray(model(rows)["logits"])[:, :4]
+
+    np.testing.assert_array_equal(asked(changed), asked(previous))
+
+
 @pytest.mark.parametrize(("name", "settings"), CASES[5:8], ids=IDS[5:8])
 def test_padding_says_nothing_to_a_bert(name, settings):
     """What the vector of the padding is changes nothing where there are tokens."""
