@@ -64,13 +64,13 @@ bench-compression: .venv/.ready ## measure compression on every CNN recipe (hour
 	@$(BIN)/python benchmarks/compression.py $(ARGS)
 
 bench-serving: .venv/.ready ## measure what serving must reach, half an hour of load included (an hour)
-	@$(BIN)/python benchmarks/serving.py $(ARGS)
+	@$(BIN)/python benchmarks/servers.py $(ARGS)
 
 bench-generation: .venv/.ready ## measure how much faster served language models are with what they have read kept
 	@$(BIN)/python benchmarks/generation.py $(ARGS)
 
 soak: .venv/.ready ## half an hour of load on a server whose model is replaced every ten seconds; ARGS="--seconds 60" for less
-	@$(BIN)/python benchmarks/serving.py --only soak $(ARGS)
+	@$(BIN)/python benchmarks/servers.py --only soak $(ARGS)
 
 bench-targets: .venv/.targets .venv/.mediapipe ## measure what every target must reach (hours, the first time)
 	@$(BIN)/python benchmarks/targets.py $(ARGS)

@@ -1,4 +1,4 @@
-"""The programs that benchmarks/serving.py measures or disturbs, and how they are started."""
+"""The programs that benchmarks/servers.py measures or disturbs, and how they are started."""
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,7 @@
 """Measure what serving must reach, and print one table.
 
     make bench-serving
-    .venv/bin/python benchmarks/serving.py --only throughput overhead
+    .venv/bin/python benchmarks/servers.py --only throughput overhead
 
 Runs recipes/vision/digits.yaml first where it has not run. Servers and load share this machine. Exits 1 where a figure
 is missed.
@@ -25,7 +25,6 @@ from pathlib import Path
 from compression import Row, print_table
 from serving_processes import BIN, FASTAPI, MOBILENET, PROMOTE, process, server
 
-sys.path.remove(str(Path(__file__).parent))  # where `serving` is this file, not the package
 RECIPE = Path("recipes/vision/digits.yaml")
 CLIENTS = (1, 8, 32)
 SECONDS = 8.0
