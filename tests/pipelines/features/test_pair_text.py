@@ -85,4 +85,4 @@ def test_summaries_are_first_lines_and_what_follows_them():
     table = Summaries(packages=("keras",)).tables()["train"]
     assert table.rows > 200 and len(set(table.columns["text"].tolist())) == table.rows
     with pytest.raises(UserError, match="document nothing"):
-        Summaries(packages=("six",)).tables()
+        Summaries(packages=("ruff",)).tables()

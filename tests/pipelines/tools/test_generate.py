@@ -151,7 +151,8 @@ def test_the_driver_of_a_bundle_refuses_what_it_cannot_read(made):
 def test_kotlin_and_swift_have_a_driver(made):
     for ending, language, folder in (("kt", tree_sitter_kotlin, "kotlin"), ("swift", tree_sitter_swift, "swift")):
         written = {path.name: path for path in (made.folder / "code" / folder).iterdir()}
-        assert set(written) == {f"{name}.{ending}" for name in ("FewWordsWriter", "Sampling", "Tokenizer")}
+        assert set(written) == {f"{name}.{ending}" for name in (
+            "FewWordsConversation", "FewWordsWriter", "Sampling", "Tokenizer")}
         assert all(parsed(path, language.language()) == [] for path in written.values())
         driver = written[f"FewWordsWriter.{ending}"].read_text()
         assert "16, 4" in driver and '"kv_cache_k_0"' in driver and f"= {LENGTH}\n" in driver and "= 3\n" in driver
