@@ -24,13 +24,13 @@ MASKED_UNSCALED = -100.0
 HIDDEN = -1e4
 
 
-def causal_mask(length: int, masked: float = HIDDEN, window: int | None = None) -> np.ndarray:
+def causal_mask(length: int, window: int | None = None) -> np.ndarray:
     """Return what is added to scores so that no token sees those behind it, float32 (1, 1, length, length).
 
     Args:
         window: tokens that each sees, itself the last of them; all before it where not given.
     """
-    full = np.full((length, length), masked, "float32")
+    full = np.full((length, length), HIDDEN, "float32")
     far = 0 if window is None else np.tril(full, -window)
     return (np.triu(full, 1) + far)[None, None]
 
@@ -142,7 +142,7 @@ def attention_class() -> type:
                 (query, self.heads), (key, self.groups), (value, self.groups)))
             query, key = (self.turned(x, np.arange(x.shape[2])) for x in (query, key))
             if self.causal:
-                mask = causal_mask(query.shape[2], window=self.window)
+                mask = causal_mask(query.shape[2], self.window)
                 bias = mask if bias is None else bias + mask
             return self.read(query, key, value, bias, training)
 

@@ -16,10 +16,8 @@ from export.targets.litert_lm import ENDING, is_chunked
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
 from pipelines.features.conversation import Conversation
-from pipelines.features.feature import Learnt
 from pipelines.features.running_text import RunningText
-from pipelines.features.tokenizers.byte_bpe import MERGES
-from pipelines.features.tokenizers.sentencepiece import SCORES
+from pipelines.features.tokenizers import pretrained
 from pipelines.features.tokenizers.tokenizer import END, PADDING, UNKNOWN, Tokenizer
 from pipelines.ingest.index import Index
 from pipelines.reporting import results
@@ -189,8 +187,7 @@ def _beside(path: Path) -> Asked:
         tokenizer = Tokenizer.read({said["kind"]: {}})
         if "lower" in type(tokenizer).model_fields:
             tokenizer = tokenizer.model_copy(update={"lower": said["lower"]})
-        statistics = {**({SCORES: said[SCORES]} if SCORES in said else {}), **said.get(MERGES, {})}
-        learnt = Learnt(names=said["vocabulary"], statistics=statistics)
+        learnt = pretrained.shipped(said)
         feature = RunningText(tokenizer=tokenizer, length=said["length"], ends=said["end"] is not None)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"generate: {file} does not say how a language model cuts text: {first_line(error)}") from error

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,8 +78,14 @@ def read(path: Path) -> Learnt:
         content = json.loads(path.read_bytes())
         if "learnt" in content:
             return Learnt.model_validate(content["learnt"]["tokens"])
-        statistics = {**({SCORES: content[SCORES]} if SCORES in content else {}), **content.get(MERGES, {})}
-        return Learnt(names=content["vocabulary"], statistics=statistics)
+        return shipped(content)
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"data: {path} has no vocabulary; give a recipe, a run of one, or tokenizer.json of a "
                         "bundle") from None
+
+
+def shipped(content: Mapping[str, Any]) -> Learnt:
+    """Return the vocabulary in the content of a bundle's tokenizer.json. Raises KeyError, TypeError or ValueError where
+    there is none."""
+    statistics = {**({SCORES: content[SCORES]} if SCORES in content else {}), **content.get(MERGES, {})}
+    return Learnt(names=content["vocabulary"], statistics=statistics)
