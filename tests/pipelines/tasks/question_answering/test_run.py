@@ -73,3 +73,37 @@ def test_predict_answers_one_question_about_several_texts(folder):
     said = [line.split("  ")[-1].strip() for line in result.stdout.splitlines()]
     first, second = [line for line in said if line != "no answer in this window"]
     assert first in contexts[0] and second in contexts[1]
+
+
+FIRST = """
+name: guesses
+task: masked_language_model
+data:
+  source: {text_lines: {path: texts, window: 120}}
+  tokens: {tokenizer: {wordpiece: 200}, length: 80}
+  batch: 16
+model: {builder: bert_mlm, depth: 2, units: 48, heads: 4, dropout: 0}
+train: {epochs: 1, optimizer: adam}
+"""
+
+
+@pytest.mark.parametrize("tokenizer", ["{byte_bpe: 320}", "{pretrained: first.yaml}"])
+def test_pieces_of_words_answer_too(folder, tmp_path, tokenizer):
+    (tmp_path / "people.jsonl").write_text((folder / "people.jsonl").read_text())
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "train.txt").write_text("\n".join(text(*words) for words in zip(
+        NAMES * 6, TOWNS * 10, NAMES[::-1] * 6, TOWNS[::-1] * 10, strict=True)))
+    (tmp_path / "first.yaml").write_text(FIRST)
+    recipe = RECIPE.replace("{word: {min_count: 1}}, length: 40, question: 8", f"{tokenizer}, length: 76, question: 10")
+    recipe = recipe.replace("epochs: 25", "epochs: 12").replace("[litert, saved_model]", "[litert]")
+    if "pretrained" in tokenizer:
+        recipe = recipe.replace("dropout: 0}", "dropout: 0, weights: {pretrained: first.yaml}}")
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    context = text("Ben", "Rome", "Eva", "Lima")
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"question": "Who lives here?", "context": context}))
+    said = command("predict", "runs/people/latest", "asked.jsonl", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    answers = {line.split("  ")[-1].strip() for line in said.stdout.splitlines()} - {"no answer in this window"}
+    assert len(answers) == 1 and answers.pop() in context
