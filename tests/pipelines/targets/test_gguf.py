@@ -184,7 +184,7 @@ CASES = {"grouped-character": ("llama", {"groups": 2}, Character()),
     pytest.param(*CASES[name], id=name, marks=[] if name in ("grouped-character", "gpt-bytes") else pytest.mark.slow)
     for name in CASES])
 def test_the_engine_cuts_texts_and_goes_on_as_keras_does(tmp_path, builder, settings, tokenizer):
-    chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
+    chapters = [text for _, _, text in bible.chapters(bible.GOSPELS)]
     learnt = tokenizer.learn([text.encode() for text in chapters[:3]], (*SPECIAL, *ENDS))
     model = drawn(builder, len(learnt.names), **settings)
     words = gguf_vocabulary.vocabulary(RunningText(tokenizer=tokenizer), learnt)
@@ -245,7 +245,7 @@ gates: {{gguf_float32.greedy_equal: ">= 1"}}
     ("llama", "character", 40), ("llama", "{bpe: {most: 300}}", 120)], ids=["character", "bpe"])
 def test_a_run_s_file_opens_in_llama_cpp(tmp_path, builder, tokenizer, window):
     (tmp_path / "texts").mkdir()
-    chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
+    chapters = [text for _, _, text in bible.chapters(bible.GOSPELS)]
     (tmp_path / "texts" / "train.txt").write_text("".join(chapters[:8]))
     (tmp_path / "texts" / "test.txt").write_text(chapters[9][:2500])
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(builder=builder, tokenizer=tokenizer, window=window))
