@@ -142,6 +142,20 @@ def test_what_gguf_cannot_express_is_refused(tmp_path):
         Gguf.read("gguf").export(SimpleNamespace(data=data), ["float32"])
 
 
+@pytest.mark.parametrize("size", [10, 12])
+def test_a_vocabulary_that_the_model_has_other_tokens_of_is_refused(size, tmp_path):
+    learnt = Character().learn([b"abc def"], (*SPECIAL, *ENDS))
+    assert len(learnt.names) == 11
+    model = drawn("gpt", vocabulary=size)
+    model.save(tmp_path / "model.keras")
+    data = SimpleNamespace(task=SimpleNamespace(entry_name="language_model"),
+                           features={"tokens": RunningText(tokenizer=Character())},
+                           index=SimpleNamespace(learnt={"tokens": learnt}))
+    context = SimpleNamespace(data=data, model=tmp_path / "model.keras", folder=tmp_path)
+    with pytest.raises(ValueError, match=r"the model knows \d+ tokens, and the vocabulary of data.tokens has 11"):
+        Gguf.read("gguf").export(context, ["float32"])
+
+
 def test_without_the_engine_files_are_made_and_without_the_package_a_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None if name == "xllamacpp" else object())
     assert Gguf.ready() == "" and tools.missing("gguf") == (
