@@ -191,9 +191,9 @@ def test_the_engine_cuts_texts_and_goes_on_as_keras_does(tmp_path, builder, sett
     path = tmp_path / "one.gguf"
     gguf.write(path, "one", gguf_network.network(model), words, SPECIAL_TOKENS, "float32")
     texts = ["and he said unto", chapters[5][:20].strip(), "Blessed are"]
-    texts += ["It's  two\n spaces, 12 \u00fc\u2603"] if isinstance(tokenizer, ByteBpe) else []
+    texts += ["It's  two\n spaces, 12 \u00fc\u2603", "<END> it <START>"] if isinstance(tokenizer, ByteBpe) else []
     prompts = [Prompt(text, tokenizer.tokens(tf.constant(text), learnt, 99).numpy().tolist(), 20) for text in texts]
-    result = list(llama_cpp.greedy(path, [(one.text, one.count) for one in prompts], 48))
+    result = list(llama_cpp.greedy(path, [(one.asked, one.count) for one in prompts], 48))
     assert [one.read for one in result] == [one.tokens for one in prompts]
     expected = greedy(model, prompts, SPECIAL_TOKENS.never)
     assert [[token for token in one.tokens if token != 3] for one in result] == expected
