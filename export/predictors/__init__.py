@@ -20,7 +20,7 @@ from export.predictors.predictor import BatchPredictor, Predictor, choose
 from export.predictors.saved_model import SavedModelPredictor
 from export.predictors.streamed import StreamedPredictor, is_streaming
 from export.predictors.two_files import TwoFilesPredictor, files
-from export.targets.litert_lm import ENDING, is_chunked
+from export.tflite.chunked import ENDING, is_chunked
 
 with epy.lazy_imports():
     import tensorflow as tf

@@ -20,6 +20,7 @@ from pipelines.ingest.sources import bible
 from pipelines.targets import gguf_network, gguf_vocabulary
 from pipelines.targets.gguf import Gguf
 from pipelines.targets.held_out_prompts import Prompt, greedy
+from pipelines.tasks.language_model.task import LanguageModel
 from tests.conftest import command
 
 library = pytest.importorskip("gguf", reason="wants the extra gguf")
@@ -148,8 +149,7 @@ def test_a_vocabulary_that_the_model_has_other_tokens_of_is_refused(size, tmp_pa
     assert len(learnt.names) == 11
     model = drawn("gpt", vocabulary=size)
     model.save(tmp_path / "model.keras")
-    data = SimpleNamespace(task=SimpleNamespace(entry_name="language_model"),
-                           features={"tokens": RunningText(tokenizer=Character())},
+    data = SimpleNamespace(task=LanguageModel(), features={"tokens": RunningText(tokenizer=Character())},
                            index=SimpleNamespace(learnt={"tokens": learnt}))
     context = SimpleNamespace(data=data, model=tmp_path / "model.keras", folder=tmp_path)
     with pytest.raises(ValueError, match=r"the model knows \d+ tokens, and the vocabulary of data.tokens has 11"):
@@ -191,9 +191,9 @@ def test_the_engine_cuts_texts_and_goes_on_as_keras_does(tmp_path, builder, sett
     path = tmp_path / "one.gguf"
     gguf.write(path, "one", gguf_network.network(model), words, SPECIAL_TOKENS, "float32")
     texts = ["and he said unto", chapters[5][:20].strip(), "Blessed are"]
-    texts += ["It's  two\n spaces, 12 \u00fc\u2603"] if isinstance(tokenizer, ByteBpe) else []
+    texts += ["It's  two\n spaces, 12 \u00fc\u2603", "<END> it <START>"] if isinstance(tokenizer, ByteBpe) else []
     prompts = [Prompt(text, tokenizer.tokens(tf.constant(text), learnt, 99).numpy().tolist(), 20) for text in texts]
-    result = list(llama_cpp.greedy(path, [(one.text, one.count) for one in prompts], 48))
+    result = list(llama_cpp.greedy(path, [(one.asked, one.count) for one in prompts], 48))
     assert [one.read for one in result] == [one.tokens for one in prompts]
     expected = greedy(model, prompts, SPECIAL_TOKENS.never)
     assert [[token for token in one.tokens if token != 3] for one in result] == expected

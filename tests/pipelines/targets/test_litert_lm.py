@@ -8,6 +8,7 @@ import models
 from export.conversion import convert
 from export.measure import litert_lm as engine
 from export.targets import litert_lm, tools
+from export.tflite.chunked import model_of
 from models.chunks import ChunkedDecoder
 from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers.character import Character
@@ -101,7 +102,7 @@ def test_an_archive_holds_the_file_the_tokenizer_and_what_the_engine_must_know(a
     from litert_lm_builder import litertlm_builder
     from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-    assert litert_lm.model_of(archive.path) == archive.inside.read_bytes()
+    assert model_of(archive.path) == archive.inside.read_bytes()
     litertlm_builder.unpack(str(archive.path), str(tmp_path))
     text = next(tmp_path.glob("*.pbtext")).read_text()
     from google.protobuf import text_format

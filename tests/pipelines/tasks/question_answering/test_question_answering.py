@@ -206,3 +206,10 @@ def test_the_closed_form_is_the_size_of_what_is_built():
     size = models.builder("bert_qa").sized({"length": 10, "vocabulary": 50}, settings)
     assert (size.parameters, size.multiply_adds) == (model.count_params(), models.census.multiply_adds(model))
     assert model.output.shape == (None, 2, 10)
+
+
+@pytest.mark.parametrize("units", [48, 256])
+def test_narrow_models_begin_with_weights_that_let_the_question_through(units):
+    model = models.build("bert_qa", length=10, vocabulary=50, units=units, heads=4)
+    for name, inputs in (("block_0_attention_query", units), ("block_1_feed_forward_output", 4 * units)):
+        assert np.std(model.get_layer(name).kernel) == pytest.approx(inputs**-0.5, rel=0.1)

@@ -17,10 +17,10 @@ data:
   tokens: {tokenizer: {word: {min_count: 1}}, length: 40, question: 8}
   batch: 16
 model: {builder: bert_qa, depth: 2, units: 48, heads: 4, dropout: 0}
-train: {epochs: 25, optimizer: adam, schedule: {one_cycle: {peak: 0.003, warmup: 0.1}}}
+train: {epochs: 8, optimizer: adam, schedule: {one_cycle: {peak: 0.003, warmup: 0.1}}}
 compress: {variants: [float32, dynamic]}
 export: {targets: [litert, saved_model]}
-gates: {float32.max_error: "<= 1e-4", f1: ">= 60"}
+gates: {float32.max_error: "<= 1e-4", f1: ">= 95"}
 """
 
 
@@ -29,9 +29,8 @@ def text(person, town, other, place):
     return f"{person} lives in {town}, {between} while {other} was born in {place}."
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
+def write_people(path):
+    """Write two questions about each of some texts."""
     rows = []
     for number, person in enumerate(NAMES * 20):
         town, place = TOWNS[number % 6], TOWNS[(number // 6 + number + 1) % 6]
@@ -39,7 +38,13 @@ def folder(tmp_path_factory):
         context = f"{number}: {text(person, town, other, place)}"
         rows += [{"question": "Who lives here?", "context": context, "answer": person, "start": len(f"{number}: ")},
                  {"question": "Who was born?", "context": context, "answer": other, "start": context.rindex(other)}]
-    (folder / "people.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    write_people(folder / "people.jsonl")
     (folder / "recipe.yaml").write_text(RECIPE)
     result = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
@@ -88,14 +93,15 @@ train: {epochs: 1, optimizer: adam}
 
 
 @pytest.mark.parametrize("tokenizer", ["{byte_bpe: 320}", "{pretrained: first.yaml}"])
-def test_pieces_of_words_answer_too(folder, tmp_path, tokenizer):
-    (tmp_path / "people.jsonl").write_text((folder / "people.jsonl").read_text())
+def test_pieces_of_words_answer_too(tmp_path, tokenizer):
+    write_people(tmp_path / "people.jsonl")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "train.txt").write_text("\n".join(text(*words) for words in zip(
         NAMES * 6, TOWNS * 10, NAMES[::-1] * 6, TOWNS[::-1] * 10, strict=True)))
     (tmp_path / "first.yaml").write_text(FIRST)
     recipe = RECIPE.replace("{word: {min_count: 1}}, length: 40, question: 8", f"{tokenizer}, length: 76, question: 10")
-    recipe = recipe.replace("epochs: 25", "epochs: 12").replace("[litert, saved_model]", "[litert]")
+    recipe = recipe.replace(', f1: ">= 60"', "").replace("epochs: 25", "epochs: 2").replace(
+        "[litert, saved_model]", "[litert]")
     if "pretrained" in tokenizer:
         recipe = recipe.replace("dropout: 0}", "dropout: 0, weights: {pretrained: first.yaml}}")
     (tmp_path / "recipe.yaml").write_text(recipe)
