@@ -22,9 +22,9 @@ TOKENS = "tokens"
 
 
 class MediaPipe(FromVariants, name="mediapipe", shorthand="variants"):
-    """TFLite files of classifiers of texts for MediaPipe's TextClassifier, and of embeddings of texts for its
-    TextEmbedder, where the tokenizer is wordpiece: they take what it makes of a text as BERT has it, and have the
-    vocabulary behind them.
+    """TFLite files of texts for MediaPipe's TextClassifier and TextEmbedder, where the tokenizer is wordpiece.
+
+    They take what MediaPipe makes of a text as BERT has it, and have the vocabulary behind them.
 
     Of other tokenizers it opens regex, and for that the files of `litert`.
     """

@@ -39,8 +39,11 @@ OUTSIDE = "O"
 
 
 class TokenClassification(Task, name="token_classification"):
-    """A tag for each word of a text: named entities, or parts of speech. Where words are cut into pieces, the first has
-    a word's tag, and of the others none is learnt or measured (Devlin et al., "BERT", 2019, section 5.3)."""
+    """A tag for each word of a text: named entities, or parts of speech.
+
+    Where words are cut into pieces, the first has a word's tag, and of the others none is learnt or measured (Devlin et
+    al., "BERT", 2019, section 5.3).
+    """
 
     inputs, targets, pairs, split = {TOKENS: TaggedText}, {TAGS: Tags}, {OUTPUT: TAGS}, "random"
     metrics = METRICS

@@ -100,8 +100,7 @@ def test_pieces_of_words_answer_too(tmp_path, tokenizer):
         NAMES * 6, TOWNS * 10, NAMES[::-1] * 6, TOWNS[::-1] * 10, strict=True)))
     (tmp_path / "first.yaml").write_text(FIRST)
     recipe = RECIPE.replace("{word: {min_count: 1}}, length: 40, question: 8", f"{tokenizer}, length: 76, question: 10")
-    recipe = recipe.replace(', f1: ">= 60"', "").replace("epochs: 25", "epochs: 2").replace(
-        "[litert, saved_model]", "[litert]")
+    recipe = recipe.replace("[litert, saved_model]", "[litert]").replace(">= 95", ">= 50")
     if "pretrained" in tokenizer:
         recipe = recipe.replace("dropout: 0}", "dropout: 0, weights: {pretrained: first.yaml}}")
     (tmp_path / "recipe.yaml").write_text(recipe)
