@@ -101,8 +101,9 @@ def test_pieces_of_words_answer_too(tmp_path, tokenizer):
     (tmp_path / "first.yaml").write_text(FIRST)
     recipe = RECIPE.replace("{word: {min_count: 1}}, length: 40, question: 8", f"{tokenizer}, length: 76, question: 10")
     recipe = recipe.replace("[litert, saved_model]", "[litert]").replace(">= 95", ">= 50")
-    if "pretrained" in tokenizer:
+    if "pretrained" in tokenizer:  # two trainings, of which the second is cut short
         recipe = recipe.replace("dropout: 0}", "dropout: 0, weights: {pretrained: first.yaml}}")
+        recipe = recipe.replace("epochs: 8", "epochs: 1").replace(', f1: ">= 50"', "")
     (tmp_path / "recipe.yaml").write_text(recipe)
     done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
