@@ -77,8 +77,7 @@ def few(*first, of=tuple(TOKENIZERS)):
         pytest.param(*pair, marks=[] if pair in first else pytest.mark.slow) for pair in pairs])
 
 
-@few(*(("character", name) for name in ("llama2", "roles", "alpaca")), ("byte_bpe", "chatml"),
-     of=("character", "byte_bpe"))
+@few(*(("character", name) for name in ("llama2", "roles", "alpaca")), of=("character", "byte_bpe"))
 def test_a_model_is_asked_as_it_has_learnt(tmp_path, tokenizer, template):
     one = told(tmp_path, tokenizer, template)
     for size in (2, 4):
