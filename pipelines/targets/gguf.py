@@ -16,6 +16,7 @@ from pipelines.features.running_text import RunningText
 from pipelines.features.tokenizers.tokenizer import END
 from pipelines.targets import gguf_network, gguf_vocabulary, held_out_prompts
 from pipelines.targets.held_out_prompts import Prompt
+from pipelines.targets.known_tokens import check_vocabulary
 from pipelines.targets.target import ExportContext, Target, fresh, sizes
 from pipelines.variants.variant import Variant
 
@@ -58,6 +59,7 @@ class Gguf(Target, name="gguf", shorthand="weights"):
             raise ValueError("GGUF files are written of a Keras model, and this one is a TFLite file")
         model = keras_file.load(context.model)
         network = gguf_network.network(model)
+        check_vocabulary(len(network.tensors[gguf.EMBEDDING]), learnt, exact=True)
         numbers = [one for one in dict.fromkeys(self.weights) if one in chosen]
         for one in numbers:
             gguf.check(network, one)

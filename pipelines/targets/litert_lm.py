@@ -27,6 +27,7 @@ from pipelines.features.tokenizers.tokenizer import END, START, Tokenizer
 from pipelines.features.tokenizers.trained import MARK
 from pipelines.targets import chats, held_out_prompts, hugging_face_tokenizer, sentencepiece_model
 from pipelines.targets.held_out_prompts import Prompt
+from pipelines.targets.known_tokens import check_vocabulary
 from pipelines.targets.target import ExportContext, FromVariants, fresh, sizes
 from pipelines.variants.record import VariantRecord
 from pipelines.variants.variant import Variant
@@ -114,13 +115,6 @@ def _written(graph: Path, variant: VariantRecord) -> bytes:
     if (block := variant.details.get("block")) is None:
         return convert.convert(graph, variant.encoding)
     return tflite_file.slim(blocks.quantize(convert.convert(graph, "float32"), block))
-
-
-def check_vocabulary(size: int, learnt: Learnt) -> None:
-    """Raise ValueError where a model knows fewer tokens than texts are cut into."""
-    if size < len(learnt.names):
-        raise ValueError(f"the model knows {size:,} tokens, and the vocabulary of data.tokens has "
-                         f"{len(learnt.names):,}; give the tokenizer that the model was trained with")
 
 
 def tokenizer_of(tokenizer: Tokenizer, learnt: Learnt, *, talks: bool = False) -> litert_lm.Tokenizer:

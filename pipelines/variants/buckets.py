@@ -27,9 +27,10 @@ HELD, ALLOWED = 32, 1e-4
 
 
 class Buckets(Encoded, name="buckets", shorthand="lengths"):
-    """One file with a signature for each length, `up_to_32` for instance, and the usual one for all others; weights
-    are stored once. For models that read a text as a whole, whatever padding is behind it, as BERT does. A bare list
-    means `lengths`.
+    """Encoders of texts with a signature for each of some lengths, so that a short text takes less time.
+
+    The signatures are called `up_to_32` and so on; the usual one is for all others. Weights are stored once. It is for
+    models that read a text as a whole, whatever padding is behind it, as BERT does. A bare list means `lengths`.
 
     Args:
         lengths: tokens of the signatures for shorter texts.

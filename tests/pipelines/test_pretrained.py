@@ -76,6 +76,16 @@ def test_a_tagger_takes_the_same_encoder(pretrained):
     assert "block_1_feed_forward_output" in encoders.load(model, pretrained[1])
 
 
+def test_what_marks_answers_takes_the_same_encoder(pretrained):
+    model = models.build("bert_qa", length=8, vocabulary=30, **SETTINGS)
+    before = np.array(model.get_layer("scores").kernel)
+    assert {"embedding", "positions", "segments", "block_1_feed_forward_output"} <= set(
+        encoders.load(model, pretrained[1]))
+    np.testing.assert_array_equal(model.get_layer("scores").kernel, before)
+    ours, theirs = (one.get_layer("segments").embeddings for one in (model, pretrained[0]))
+    np.testing.assert_array_equal(ours, theirs)
+
+
 RECIPE = {"name": "tuned", "task": "text_classification",
           "data": {"source": "vader", "tokens": {"tokenizer": {"pretrained": "first.yaml"}, "ends": True}},
           "model": {"builder": "bert", "weights": {"pretrained": "first.yaml"}}}

@@ -19,7 +19,8 @@ from pipelines.features.tokenizers.byte_bpe import ByteBpe
 from pipelines.features.tokenizers.tokenizer import ENDS, SPECIAL
 from pipelines.targets import chats
 from pipelines.targets.held_out_prompts import Prompt, greedy
-from pipelines.targets.litert_lm import LiteRTLM, _is_same, check_vocabulary, tokenizer_of
+from pipelines.targets.known_tokens import check_vocabulary
+from pipelines.targets.litert_lm import LiteRTLM, _is_same, tokenizer_of
 from tests.pipelines.features.tokenizers.odd_strings import real
 from tests.pipelines.features.tokenizers.test_byte_bpe import WRITTEN
 from tests.pipelines.features.tokenizers.test_pieces import cutter
@@ -123,6 +124,9 @@ def test_a_vocabulary_that_the_model_does_not_know_is_refused():
     check_vocabulary(3, Learnt(names=["a", "b", "c"]))
     with pytest.raises(ValueError, match=r"the model knows 2 tokens, and the vocabulary of .* has 3; give the"):
         check_vocabulary(2, Learnt(names=["a", "b", "c"]))
+    check_vocabulary(4, Learnt(names=["a", "b", "c"]))
+    with pytest.raises(ValueError, match=r"the model knows 4 tokens, and the vocabulary of .* has 3; give the"):
+        check_vocabulary(4, Learnt(names=["a", "b", "c"]), exact=True)
 
 
 def test_the_archive_says_how_it_ends_draws_and_talks():
