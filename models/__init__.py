@@ -18,6 +18,7 @@ from models import (
     conformer,
     convnext,
     crnn,
+    dcgan,
     deeplab,
     deepspeech2,
     densenet,
@@ -63,6 +64,7 @@ from models import (
     translation_transformer,
     unet,
     unet_plus_plus,
+    variational,
     vgg,
     vit,
     wav2letter,
@@ -76,10 +78,10 @@ from models.registry import Builder, build, builder, builders, features, registe
 
 __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "bert", "bert_embedder", "bert_mlm",
            "bert_pair", "bert_qa", "blazeface", "build", "builder", "builders", "census", "conformer", "convnext",
-           "crnn", "cut", "deeplab", "deepspeech2", "densenet", "distilbert", "dlinear", "ds_cnn", "efficientnet",
-           "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer", "gemma", "googlenet", "gpt", "inception",
-           "iresnet", "language_rnn", "lenet5", "llama", "lraspp", "mistral", "mlp", "mobilefacenet", "mobilenet",
-           "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained", "qwen", "register", "resnet",
-           "retinanet", "seq2seq", "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd",
+           "crnn", "cut", "dcgan", "deeplab", "deepspeech2", "densenet", "distilbert", "dlinear", "ds_cnn",
+           "efficientnet", "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer", "gemma", "googlenet", "gpt",
+           "inception", "iresnet", "language_rnn", "lenet5", "llama", "lraspp", "mistral", "mlp", "mobilefacenet",
+           "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained", "qwen", "register",
+           "resnet", "retinanet", "seq2seq", "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd",
            "summarizers", "t5", "tagger", "tcn", "text_rnn", "textcnn", "translation_transformer", "unet",
-           "unet_plus_plus", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]
+           "unet_plus_plus", "variational", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]
