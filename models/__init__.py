@@ -19,6 +19,7 @@ from models import (
     convnext,
     crnn,
     dcgan,
+    ddpm,
     deeplab,
     deepspeech2,
     densenet,
@@ -78,7 +79,7 @@ from models.registry import Builder, build, builder, builders, features, registe
 
 __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "bert", "bert_embedder", "bert_mlm",
            "bert_pair", "bert_qa", "blazeface", "build", "builder", "builders", "census", "conformer", "convnext",
-           "crnn", "cut", "dcgan", "deeplab", "deepspeech2", "densenet", "distilbert", "dlinear", "ds_cnn",
+           "crnn", "cut", "dcgan", "ddpm", "deeplab", "deepspeech2", "densenet", "distilbert", "dlinear", "ds_cnn",
            "efficientnet", "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer", "gemma", "googlenet", "gpt",
            "inception", "iresnet", "language_rnn", "lenet5", "llama", "lraspp", "mistral", "mlp", "mobilefacenet",
            "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained", "qwen", "register",

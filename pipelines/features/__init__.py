@@ -9,6 +9,7 @@ from pipelines.features import (
     category,
     condition,
     conversation,
+    diffusion_step,
     image,
     instances,
     label,
@@ -31,6 +32,7 @@ from pipelines.features import (
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "condition", "conversation", "image",
-           "instances", "label", "mask", "masked_text", "noise", "number", "outcome", "pair_text", "picture",
-           "question", "running_text", "scan", "series", "series_name", "tags", "text", "transcript", "translated_text"]
+__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "condition", "conversation",
+           "diffusion_step", "image", "instances", "label", "mask", "masked_text", "noise", "number", "outcome",
+           "pair_text", "picture", "question", "running_text", "scan", "series", "series_name", "tags", "text",
+           "transcript", "translated_text"]

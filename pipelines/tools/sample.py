@@ -97,9 +97,8 @@ def made(asked: Asked, wish: Wish, classes: Sequence[int]) -> np.ndarray:
     inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape])}
     if classes:
         inputs[CONDITION] = np.eye(len(index.names("label")), dtype=np.float32)[list(classes)]
-    image = index.inputs["image"]
-    if "image" in {one.name for one in predictor.signatures[DEFAULT].inputs}:  # the trained model takes those as well
-        inputs["image"] = np.zeros((wish.count, *(size or 1 for size in image.shape)), image.dtype)
+    for one in predictor.signatures[DEFAULT].inputs:  # the trained model takes images too, and a diffusion a step
+        inputs.setdefault(one.name, np.zeros((wish.count, *(size or 1 for size in one.shape)), one.dtype))
     return levels(asked.task.answer(predictor, inputs)[GENERATED])
 
 

@@ -1,22 +1,23 @@
 """What pictures are put beside: training images as a judge sees them, and those that are nearest."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etils import epy
 
+from export.signature import Arrays
 from pipelines.ingest.index import Part
 from pipelines.tasks.evaluation import Evaluation, Figure, rounded
 from pipelines.tasks.image_generation import baselines, distances
 from pipelines.tasks.image_generation.judge import Judge, Seen
-from pipelines.tasks.image_generation.measure import BITS, COLUMNS, GENERATED, REAL, compared, draw, levels
+from pipelines.tasks.image_generation.measure import BITS, COLUMNS, REAL, compared, draw, levels
 
 with epy.lazy_imports():
     import numpy as np
 
 if TYPE_CHECKING:
-    from export.predictors import Predictor
     from pipelines.ingest.data import Data
 
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -26,10 +27,15 @@ NEAREST = 4
 LEARNT = 10_000
 
 
-def completed(evaluation: Evaluation, judge: Judge, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
+def completed(evaluation: Evaluation, judge: Judge, make: Callable[[Arrays], np.ndarray], data: Data,
+              folder: Path) -> Evaluation:
     """Return an evaluation with what other pictures are worth: as many training images as there are test images, which
     are as near as pictures can come, and those of simple models of pixels; and with a figure of pictures beside the
-    training images that are nearest to them."""
+    training images that are nearest to them.
+
+    Args:
+        make: from inputs to pictures.
+    """
     train, validation, test = (np.concatenate([inputs[REAL] for inputs, _ in data.batches(part)])
                                for part in PARTS)
     real, seen = judge.look(test), judge.look(train)
@@ -40,7 +46,7 @@ def completed(evaluation: Evaluation, judge: Judge, predictor: Predictor, data: 
         simple = learn(train[order[:LEARNT]], validation, test)
         worth[name] = {**compared(judge.look(simple.pictures), real), BITS: simple.bits}
     inputs, _ = data.arrays("test", COLUMNS)
-    pictures = levels(predictor.predict(inputs)[GENERATED])
+    pictures = levels(make(inputs))
     near = distances.nearest(judge.look(pictures).features, seen.features, NEAREST)
     draw(np.concatenate([pictures, *(train[column] for column in near.T)]), folder / "nearest.png", len(pictures))
     figure = Figure(file="nearest.png", caption="Pictures, and below each the training images that are nearest to it "

@@ -12,6 +12,7 @@ import models
 from export.keras_models import file as keras_file
 from pipelines.entries import Section
 from pipelines.errors import UserError
+from pipelines.tasks.classes import OUTPUT
 
 with epy.lazy_imports():
     import keras
@@ -21,8 +22,8 @@ with epy.lazy_imports():
 if TYPE_CHECKING:
     from pipelines.ingest.index import Index
 
-#: The output of a classifier, and images that it is asked at once.
-LOGITS, BATCH = "logits", 256
+#: Images that it is asked at once.
+BATCH = 256
 KERAS = ".keras"
 SETTING = "task.image_generation.judge"
 
@@ -66,15 +67,15 @@ class Judge:
         model = _model(path)
         outputs = models.named_outputs(model)
         taken = tuple(model.inputs[0].shape[1:])
-        if len(model.inputs) != 1 or LOGITS not in outputs or len(outputs[LOGITS].shape) != 2:
+        if len(model.inputs) != 1 or OUTPUT not in outputs or len(outputs[OUTPUT].shape) != 2:
             raise UserError(f"{SETTING}: {path} is not a classifier of images; give a recipe of image_classification")
         if taken[:2] != tuple(size[:2]):
             raise UserError(f"{SETTING}: it sees images of {taken[0]} x {taken[1]} pixels, and these are {size[0]} x "
                             f"{size[1]}; give a classifier of this size")
         self.channels = taken[2]
-        self.classes = outputs[LOGITS].shape[1]
-        operation = outputs[LOGITS]._keras_history.operation
-        self._model = keras.Model(model.inputs, [operation.input, outputs[LOGITS]])
+        self.classes = outputs[OUTPUT].shape[1]
+        operation = outputs[OUTPUT]._keras_history.operation
+        self._model = keras.Model(model.inputs, [operation.input, outputs[OUTPUT]])
 
     def look(self, images: np.ndarray) -> Seen:
         """Return what it says of images, uint8 (images, height, width, 1 or 3 channels)."""

@@ -1,12 +1,13 @@
 """What a server is asked beside: `sample`, from seeds to pictures."""
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
 from export.signature import Function, Signature, Tensor
-from pipelines.tasks.image_generation.measure import CONDITION, GENERATED
+from pipelines.tasks.image_generation.measure import CONDITION
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -15,28 +16,29 @@ if TYPE_CHECKING:
     from pipelines.ingest.index import Index
 
 #: The signature, what it takes beside a class, and what it gives.
-SAMPLE, SEED, COUNT, CLASS, IMAGES, PNG = "sample", "seed", "count", "class", "images", "png"
+SAMPLE, SEED, COUNT, CLASS, IMAGES, PNG = "sample", "seed", "count", "label", "images", "png"
 #: Pictures of one seed at most.
 MOST = 1024
 NOISE = "noise"
 
 
-def sample(made: Function, index: Index) -> Function:
+def sample(make: Callable[[Mapping[str, Any]], Any], taken: Signature, index: Index) -> Function:
     """Return the function from seeds to pictures, each the same as by `litepress sample` of that seed.
 
     A row of a request is a seed, how many pictures of it, and their class where one can be asked for; below 0 the
     classes come in turn. Rows with fewer pictures than another have black ones and empty files behind theirs.
 
     Args:
-        made: from noise, and a condition, to pictures.
+        make: from `noise`, and `condition` where one can be asked for, to pictures, 0..255.
+        taken: what the model takes.
     """
-    noise = next(tensor for tensor in made.signature.inputs if tensor.name == NOISE)
+    noise = next(tensor for tensor in taken.inputs if tensor.name == NOISE)
     shape = index.inputs["image"].shape
-    classes = next((tensor.shape[0] for tensor in made.signature.inputs if tensor.name == CONDITION), None)
+    classes = next((tensor.shape[0] for tensor in taken.inputs if tensor.name == CONDITION), None)
     asked = [Tensor(name=SEED, dtype="int64", shape=(), meaning="of the noise, 0 to 2 ** 63 - 1"),
              Tensor(name=COUNT, dtype="int32", shape=(), meaning=f"pictures, 1 to {MOST}")]
     if classes is not None:
-        asked.append(Tensor(name=CLASS, dtype="int32", shape=(), meaning=f"0 to {classes - 1}; below 0: in turn"))
+        asked.append(Tensor(name=CLASS, dtype="int32", shape=(), meaning=f"of the class, 0 to {classes - 1}; below 0 all in turn"))
     signature = Signature(name=SAMPLE, inputs=tuple(asked), outputs=(
         Tensor(name=IMAGES, dtype="uint8", shape=(None, *shape), role="image", meaning="pixels 0..255"),
         Tensor(name=PNG, dtype="string", shape=(None,), role="text", meaning="each picture as a PNG file")))
@@ -53,10 +55,10 @@ def sample(made: Function, index: Index) -> Function:
         inputs = {NOISE: tf.reshape(drawn, [-1, *noise.shape])}
         numbers = tf.range(most)[None]
         if classes is not None:
-            tf.debugging.assert_less(tensors[CLASS], classes, f"class is below {classes}")
+            tf.debugging.assert_less(tensors[CLASS], classes, f"label is below {classes}")
             chosen = tf.where(tensors[CLASS][:, None] < 0, numbers % classes, tensors[CLASS][:, None])
             inputs[CONDITION] = tf.one_hot(tf.reshape(chosen, [-1]), classes)
-        pictures = tf.cast(tf.round(tf.clip_by_value(made.call(**inputs)[GENERATED], 0, 255)), tf.uint8)
+        pictures = tf.cast(tf.round(tf.clip_by_value(make(inputs), 0, 255)), tf.uint8)
         files = tf.map_fn(tf.io.encode_png, pictures, fn_output_signature=tf.string)
         there = numbers < counts[:, None]
         images = tf.reshape(pictures, [rows, most, *shape])

@@ -32,7 +32,7 @@ def folder(tiny_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("generation")
     judge = (tiny_run / "runs/tiny/latest").resolve()
     (folder / "recipe.yaml").write_text(RECIPE.format(
-        judge=judge, builder="vae", epochs=20, gates='{bits_per_dimension: "< factorized_pixels"}'))
+        judge=judge, builder="vae", epochs=20, gates='{bits_per_dimension: "< gaussian_mixture"}'))
     said = run_here("run", "recipe.yaml", "--json", "results.json", cwd=folder)
     assert said.code == 0, said.out + said.err
     return folder
@@ -77,13 +77,13 @@ def pictures(folder):
 def test_a_server_makes_the_same_pictures_of_seeds(folder):
     run_here("sample", "runs/small/latest", "--seed", 7, "--count", 5, "--class", "4", "--out", "fours", cwd=folder)
     predictor = open_predictor(folder / "runs/small/latest/export/saved_model/1")
-    answer = predictor.predict({"seed": np.array([7, 9]), "count": np.array([5, 2]), "class": np.array([4, -1])},
+    answer = predictor.predict({"seed": np.array([7, 9]), "count": np.array([5, 2]), "label": np.array([4, -1])},
                                "sample")
     assert answer["images"].shape == (2, 5, 8, 8, 1)
     assert np.abs(answer["images"][0, ..., 0].astype(int) - pictures(folder / "fours")).max() <= 1
     assert answer["images"][1, 2:].max() == 0 and answer["png"][1, 2:].tolist() == [b"", b"", b""]
     with pytest.raises(Exception, match="count is 1 to 1024"):
-        predictor.predict({"seed": np.array([7]), "count": np.array([0]), "class": np.array([4])}, "sample")
+        predictor.predict({"seed": np.array([7]), "count": np.array([0]), "label": np.array([4])}, "sample")
 
 
 @pytest.mark.slow

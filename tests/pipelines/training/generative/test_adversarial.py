@@ -35,10 +35,11 @@ def sigmoid(values):
 def test_each_players_loss_is_its_papers():
     real, made = np.array([2.0, -1.0], np.float32), np.array([0.5, -3.0], np.float32)
     gan, smooth, hinge, distance = map(Loss.read, ("gan", {"gan": 0.1}, "hinge_gan", "wasserstein"))
-    np.testing.assert_allclose(gan.of_discriminator(real, made), -np.log(sigmoid(real)) - np.log(1 - sigmoid(made)), 1e-5)
+    entropies = [-np.log(sigmoid(real)), -np.log(1 - sigmoid(real)), -np.log(1 - sigmoid(made))]
+    np.testing.assert_allclose(gan.of_discriminator(real, made), entropies[0] + entropies[2], 1e-5)
     np.testing.assert_allclose(gan.of_generator(made), -np.log(sigmoid(made)), 1e-5)
-    np.testing.assert_allclose(smooth.of_discriminator(real, made), -0.9 * np.log(sigmoid(real)) - 0.1 * np.log(
-        1 - sigmoid(real)) - np.log(1 - sigmoid(made)), 1e-5)
+    smoothed = 0.9 * entropies[0] + 0.1 * entropies[1] + entropies[2]
+    np.testing.assert_allclose(smooth.of_discriminator(real, made), smoothed, 1e-5)
     np.testing.assert_allclose(hinge.of_discriminator(real, made), [0 + 1.5, 2 + 0])
     np.testing.assert_allclose(distance.of_discriminator(real, made), made - real)
     assert distance.penalty == 10 and distance.steps == 5
