@@ -68,6 +68,7 @@ from models import (
     variational,
     vgg,
     vit,
+    vqvae,
     wav2letter,
     wide_and_deep,
     yolov3,
@@ -85,4 +86,4 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "ber
            "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained", "qwen", "register",
            "resnet", "retinanet", "seq2seq", "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd",
            "summarizers", "t5", "tagger", "tcn", "text_rnn", "textcnn", "translation_transformer", "unet",
-           "unet_plus_plus", "variational", "vgg", "vit", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]
+           "unet_plus_plus", "variational", "vgg", "vit", "vqvae", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

@@ -55,12 +55,12 @@ def vae(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], classes
     if len(noise_shape) != 1:
         raise ValueError(f"vae makes pictures of a row of numbers, and its noise is {noise_shape}: set data.noise to "
                          "how many, for instance 16")
-    pixels = image_input(input_shape, "vae")
-    mean, log_variance = _encoded(pixels, noise_shape[0], width, units)
+    image = image_input(input_shape, "vae")
+    mean, log_variance = _encoded(image, noise_shape[0], width, units)
     noise = keras.Input(noise_shape, name=NOISE)
     condition = keras.Input((classes,), name=CONDITION) if classes else None
     x = noise if condition is None else keras.layers.Concatenate()([noise, condition])
-    inputs = {IMAGE: pixels, NOISE: noise, **({CONDITION: condition} if classes else {})}
+    inputs = {IMAGE: image, NOISE: noise, **({CONDITION: condition} if classes else {})}
     outputs = _decoded(x, input_shape, width, units)
     return keras.Model(inputs, {**outputs, MEAN: mean, LOG_VARIANCE: log_variance}, name="vae")
 
@@ -76,21 +76,27 @@ def parts(model: Any) -> Parts:
 
 def image_input(input_shape: tuple[int, int, int], name: str, steps: int = STEPS) -> Any:
     """Return the input of the images that are learnt. Raises ValueError where they cannot be halved `steps` times."""
-    pixels = blocks.image_input(input_shape, 2 ** steps, name)
+    image = blocks.image_input(input_shape, 2 ** steps, name)
     if any(side % 2 ** steps for side in input_shape[:2]):
         raise ValueError(f"{name} halves images {steps} times, and {input_shape[0]} x {input_shape[1]} pixels do not "
                          f"halve so often: set data.image.size to multiples of {2 ** steps}")
-    return pixels
+    return image
 
 
-def _encoded(pixels: Any, size: int, width: int, units: int) -> tuple[Any, Any]:
+def _encoded(image: Any, size: int, width: int, units: int) -> tuple[Any, Any]:
     """Return mean and logarithm of the variance of the noise that images could be made of, (batch, size) each."""
-    x = blocks.scaled(pixels)
+    x = maps(image, width)
+    x = keras.layers.Dense(units, "relu", kernel_initializer="he_normal")(keras.layers.Flatten()(x))
+    return keras.layers.Dense(size, name=MEAN)(x), keras.layers.Dense(size, name=LOG_VARIANCE)(x)
+
+
+def maps(image: Any, width: int) -> Any:
+    """Return maps of images, with a quarter of their sides and 2 width channels."""
+    x = blocks.scaled(image)
     for step in range(STEPS):
         x = keras.layers.Conv2D(width * 2 ** step, 3, 2, padding="same", activation="relu",
                                 kernel_initializer="he_normal")(x)
-    x = keras.layers.Dense(units, "relu", kernel_initializer="he_normal")(keras.layers.Flatten()(x))
-    return keras.layers.Dense(size, name=MEAN)(x), keras.layers.Dense(size, name=LOG_VARIANCE)(x)
+    return x
 
 
 def _decoded(x: Any, input_shape: tuple[int, int, int], width: int, units: int) -> dict[str, Any]:
@@ -100,6 +106,15 @@ def _decoded(x: Any, input_shape: tuple[int, int, int], width: int, units: int) 
     x = keras.layers.Dense(units, "relu", kernel_initializer="he_normal")(x)
     x = keras.layers.Dense(small[0] * small[1] * small[2], "relu", kernel_initializer="he_normal")(x)
     x = keras.layers.Reshape(small)(x)
+    return pixels(x, channels, width)
+
+
+def pixels(x: Any, channels: int, width: int) -> dict[str, Any]:
+    """Return the pictures, and the distributions of their pixels, of maps with a quarter of the sides.
+
+    Args:
+        width: filters of the finest maps.
+    """
     for step in reversed(range(STEPS)):
         x = keras.layers.Conv2DTranspose(width * 2 ** max(step - 1, 0), 3, 2, padding="same", activation="relu",
                                          kernel_initializer="he_normal")(x)

@@ -7,6 +7,7 @@ from pipelines.features import (
     audio,
     boxes,
     category,
+    codes,
     condition,
     conversation,
     diffusion_step,
@@ -32,7 +33,7 @@ from pipelines.features import (
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "condition", "conversation",
+__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "codes", "condition", "conversation",
            "diffusion_step", "image", "instances", "label", "mask", "masked_text", "noise", "number", "outcome",
            "pair_text", "picture", "question", "running_text", "scan", "series", "series_name", "tags", "text",
            "transcript", "translated_text"]

@@ -10,16 +10,16 @@ from pathlib import Path
 from etils import epy
 
 from export.errors import first_line
-from export.predictors import open_predictor
-from export.signature import DEFAULT
+from export.predictors import choose, open_predictor
 from export.writing import noise
 from pipelines.engine import runs, workers
 from pipelines.engine.store import whole
 from pipelines.entries import nearest
 from pipelines.errors import UserError
 from pipelines.reporting import results
+from pipelines.tasks.image_generation.making import NOISE
 from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, levels, tiled
-from pipelines.tasks.image_generation.serving import MOST, NOISE
+from pipelines.tasks.image_generation.serving import MOST
 from pipelines.tasks.image_generation.task import ImageGeneration
 from pipelines.tools.predict import Asked, find_model
 
@@ -91,15 +91,16 @@ def made(asked: Asked, wish: Wish, classes: Sequence[int]) -> np.ndarray:
         predictor = open_predictor(asked.path)
     except (ValueError, ImportError) as error:
         raise UserError(f"sample: {first_line(error)}") from error
-    if DEFAULT not in predictor.signatures or NOISE not in {one.name for one in predictor.signatures[DEFAULT].inputs}:
-        raise UserError(f"sample: {asked.path} takes no noise; give a file that makes pictures")
     shape = [size or 1 for size in index.inputs[NOISE].shape]
     inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape])}
     if classes:
         inputs[CONDITION] = np.eye(len(index.names("label")), dtype=np.float32)[list(classes)]
-    for one in predictor.signatures[DEFAULT].inputs:  # the trained model takes images too, and a diffusion a step
+    for one in choose(predictor.signatures).inputs:  # the trained model takes images too, and a diffusion a step
         inputs.setdefault(one.name, np.zeros((wish.count, *(size or 1 for size in one.shape)), one.dtype))
-    return levels(asked.task.answer(predictor, inputs)[GENERATED])
+    try:
+        return levels(asked.task.answer(predictor, inputs)[GENERATED])
+    except (ValueError, KeyError) as error:
+        raise UserError(f"sample: {asked.path} does not make pictures of noise: {first_line(error)}") from error
 
 
 def _classes(asked: Asked, wish: Wish) -> list[int]:

@@ -60,13 +60,17 @@ def completed(evaluation: Evaluation, predictor: Predictor, data: Data, folder: 
     Args:
         evaluation: with what simple models are worth.
     """
-    bits = evidence(predictor, data)
     inputs, _ = data.arrays("test", COLUMNS)
+    result = with_bits(evaluation, evidence(predictor, data))
+    return result.model_copy(update={"figures": [*result.figures, *_drawn(predictor, inputs, folder)]})
+
+
+def with_bits(evaluation: Evaluation, bits: float) -> Evaluation:
+    """Return an evaluation with the bits per dimension, and a remark that has those of simple models beside."""
     others = ", ".join(f"{name.replace('_', ' ')} {metrics[BITS]:.3f}"
                        for name, metrics in evaluation.baselines.items() if BITS in metrics)
     return evaluation.model_copy(update={
         "metrics": {**evaluation.metrics, **rounded({BITS: bits})},
-        "figures": [*evaluation.figures, *_drawn(predictor, inputs, folder)],
         "remarks": [*evaluation.remarks, f"{bits:.3f} bits per dimension ({others})"]})
 
 
@@ -85,6 +89,13 @@ def evidence(predictor: Predictor, data: Data) -> float:
 
 def bits_of(images: np.ndarray, said: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the bits of each image for each of its numbers, (images,): see `training.generative.elbo`."""
+    mean, log_variance = said[MEAN].astype(float), said[LOG_VARIANCE].astype(float)
+    divergence = 0.5 * (np.exp(log_variance) + mean ** 2 - 1 - log_variance).sum(axis=1)
+    return bits_of_pixels(images, said) + divergence / (math.log(2) * math.prod(images.shape[1:]))
+
+
+def bits_of_pixels(images: np.ndarray, said: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the bits of each image for each of its numbers, given the distributions of its pixels, (images,)."""
     values = images.astype(float)
     location, scale = said[LOCATION].astype(float), np.exp(said[LOG_SCALE].astype(float))
 
@@ -101,9 +112,7 @@ def bits_of(images: np.ndarray, said: Mapping[str, np.ndarray]) -> np.ndarray:
     small = np.where(side, upper[1], lower[0])
     inside = large + np.log(-np.expm1(np.minimum(small - large, -1e-300)))
     known = np.where(values <= 0, upper[0], np.where(values >= LARGEST, lower[1], inside))
-    mean, log_variance = said[MEAN].astype(float), said[LOG_VARIANCE].astype(float)
-    divergence = 0.5 * (np.exp(log_variance) + mean ** 2 - 1 - log_variance).sum(axis=1)
-    return (divergence - known.reshape(len(known), -1).sum(axis=1)) / (math.log(2) * math.prod(images.shape[1:]))
+    return -known.reshape(len(known), -1).sum(axis=1) / (math.log(2) * math.prod(images.shape[1:]))
 
 
 def _drawn(predictor: Predictor, inputs: Arrays, folder: Path) -> list[Figure]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 
 from export.signature import Function, Signature, Tensor
-from pipelines.tasks.image_generation.measure import CONDITION
+from pipelines.tasks.image_generation.making import GENERATE, NOISE, asked_of
+from pipelines.tasks.image_generation.measure import CONDITION, GENERATED
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -19,10 +20,21 @@ if TYPE_CHECKING:
 SAMPLE, SEED, COUNT, CLASS, IMAGES, PNG = "sample", "seed", "count", "label", "images", "png"
 #: Pictures of one seed at most.
 MOST = 1024
-NOISE = "noise"
 
 
-def sample(make: Callable[[Mapping[str, Any]], Any], taken: Signature, index: Index) -> Function:
+def generate(make: Callable[[Mapping[str, Any]], Any], index: Index) -> Function:
+    """Return the function from noise, and a condition, to pictures.
+
+    Args:
+        make: see `sample`.
+    """
+    picture = Tensor(name=GENERATED, dtype="float32", shape=index.inputs["image"].shape, role="image",
+                     meaning="pixels 0..255, to be rounded")
+    signature = Signature(name=GENERATE, inputs=asked_of(index), outputs=(picture,))
+    return Function(signature, lambda **tensors: {GENERATED: make(tensors)})
+
+
+def sample(make: Callable[[Mapping[str, Any]], Any], index: Index) -> Function:
     """Return the function from seeds to pictures, each the same as by `litepress sample` of that seed.
 
     A row of a request is a seed, how many pictures of it, and their class where one can be asked for; below 0 the
@@ -30,15 +42,14 @@ def sample(make: Callable[[Mapping[str, Any]], Any], taken: Signature, index: In
 
     Args:
         make: from `noise`, and `condition` where one can be asked for, to pictures, 0..255.
-        taken: what the model takes.
     """
-    noise = next(tensor for tensor in taken.inputs if tensor.name == NOISE)
-    shape = index.inputs["image"].shape
-    classes = next((tensor.shape[0] for tensor in taken.inputs if tensor.name == CONDITION), None)
+    noise, shape = index.inputs[NOISE], index.inputs["image"].shape
+    classes = index.inputs[CONDITION].shape[0] if CONDITION in index.inputs else None
     asked = [Tensor(name=SEED, dtype="int64", shape=(), meaning="of the noise, 0 to 2 ** 63 - 1"),
              Tensor(name=COUNT, dtype="int32", shape=(), meaning=f"pictures, 1 to {MOST}")]
     if classes is not None:
-        asked.append(Tensor(name=CLASS, dtype="int32", shape=(), meaning=f"of the class, 0 to {classes - 1}; below 0 all in turn"))
+        asked.append(Tensor(name=CLASS, dtype="int32", shape=(),
+                            meaning=f"of the class, 0 to {classes - 1}; below 0 all in turn"))
     signature = Signature(name=SAMPLE, inputs=tuple(asked), outputs=(
         Tensor(name=IMAGES, dtype="uint8", shape=(None, *shape), role="image", meaning="pixels 0..255"),
         Tensor(name=PNG, dtype="string", shape=(None,), role="text", meaning="each picture as a PNG file")))

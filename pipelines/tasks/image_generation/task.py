@@ -6,21 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from etils import epy
 from pydantic import PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
 import pipelines.training.generative.adversarial
 import pipelines.training.generative.denoising
-import pipelines.training.generative.elbo  # noqa: F401  makes the losses known
-from export.keras_models import graph
-from export.predictors import choose
-from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
+import pipelines.training.generative.elbo
+import pipelines.training.generative.quantized  # noqa: F401  makes the losses known
+from export.signature import Arrays, Function, Signature, Tensor
 from export.writing.diffusion import signal
-from models import variational
-from models.ddpm import DENOISED, STEP
+from models.ddpm import STEP
+from models.vqvae import CODES
 from pipelines.errors import UserError
+from pipelines.features.codes import Codes
 from pipelines.features.condition import Condition
 from pipelines.features.diffusion_step import DiffusionStep
 from pipelines.features.feature import Feature, Field
@@ -32,10 +31,14 @@ from pipelines.figures import figures
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.answered import Answered
-from pipelines.tasks.image_generation import autoencoding, baselines, beside, serving
+from pipelines.tasks.image_generation import baselines, beside, serving
+from pipelines.tasks.image_generation.coded import Coded
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
 from pipelines.tasks.image_generation.judge import Judge, JudgeSection, judge_of
-from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, METRICS, REAL, Pictures, levels
+from pipelines.tasks.image_generation.making import IMAGE, NOISE, Making
+from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, METRICS, Pictures, levels
+from pipelines.tasks.image_generation.one_step import OneStep
+from pipelines.tasks.image_generation.stepwise import Stepwise
 from pipelines.tasks.task import Evaluation, Features, Place, Task
 from pipelines.training.generative.denoising import Denoising
 from pipelines.training.generative.loss import GenerativeLoss
@@ -44,23 +47,19 @@ from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
 from pipelines.training.model_section import ModelSection
 
-with epy.lazy_imports():
-    import keras as keras_library
-    import numpy as np
-    import tf_keras
-
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     from matplotlib.axes import Axes
 
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
 
-IMAGE, NOISE, LABEL = REAL, "noise", "label"
+LABEL = "label"
 #: What a recipe without train.loss means, by builder.
-LOSSES = {"vae": "elbo", "dcgan": "gan", "ddpm": "denoising"}
-#: The builder whose models are asked step by step.
-STEP_BY_STEP = "ddpm"
+LOSSES = {"vae": "elbo", "vqvae": "quantized", "dcgan": "gan", "ddpm": "denoising"}
+#: The builders whose models are asked step by step, and for codes first.
+STEP_BY_STEP, CODED = "ddpm", "vqvae"
 
 
 class ImageGeneration(Task, name="image_generation", shorthand="judge"):
@@ -73,6 +72,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         judge: the classifier: its recipe, the folder of its run, or its .keras file.
         by: what is asked for beside noise: nothing, or a class.
         diffusion: how pictures are made step by step, of builder ddpm.
+        codes: whether codes are drawn first, of builder vqvae.
     """
 
     targets = {LABEL: Label}
@@ -82,6 +82,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     judge: JudgeSection | None = None
     by: Literal["class"] | None = None
     diffusion: DiffusionSection | None = None
+    codes: bool = False
     _model: ModelSection | None = PrivateAttr(None)
     _learnt: GenerativeLoss | None = PrivateAttr(None)
     _steps: int = PrivateAttr(0)
@@ -97,11 +98,12 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     @property
     def inputs(self) -> dict[str, type[Feature]]:  # type: ignore[override]
         return {IMAGE: Picture, NOISE: Noise, **({STEP: DiffusionStep} if self.diffusion is not None else {}),
+                **({CODES: Codes} if self.codes else {}),
                 **({CONDITION: Condition} if self.by == "class" else {})}
 
     @property
     def loss(self) -> str:  # type: ignore[override]
-        return LOSSES.get(self._model.builder if self._model is not None else "", "elbo")
+        return LOSSES.get(self._builder, "elbo")
 
     def of_model(self, section: ModelSection) -> ImageGeneration:
         task = self.model_copy()
@@ -120,28 +122,38 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return inputs, targets
 
     def dimensions(self, index: Index) -> dict[str, Any]:
-        builder = self._model.builder if self._model is not None else ""
+        builder = self._builder
         if builder == STEP_BY_STEP and self.diffusion is None:
             raise UserError(f"model.builder: {builder} is asked step by step: give task.image_generation.diffusion, "
                             "for instance {sampled: 20}, and data.noise.size: image")
+        if builder in LOSSES and (builder == CODED) != self.codes:
+            raise UserError(f"task.image_generation.codes is {str(self.codes).lower()}, and {builder} makes pictures "
+                            f"{'of' if builder == CODED else 'without'} codes: set it to {str(not self.codes).lower()}")
         if builder in LOSSES and builder != STEP_BY_STEP and self.diffusion is not None:
             raise UserError(f"task.image_generation.diffusion: {builder} makes pictures in one step; leave it out, or "
                             f"take model.builder: {STEP_BY_STEP}")
         return {"input_shape": index.inputs[IMAGE].shape, "noise_shape": index.inputs[NOISE].shape,
                 "classes": len(index.names(LABEL)) if self.by == "class" else 0}
 
-    def outputs(self, index: Index) -> tuple[Tensor, ...]:
+    @property
+    def making(self) -> Making:
+        """Return how its models make pictures."""
         if self.diffusion is not None:
-            return (Tensor(name=DENOISED, dtype="float32", shape=index.inputs[IMAGE].shape,
-                           meaning=f"the {self.diffusion.target} of a noisy image, -1 to 1"),)
-        return (Tensor(name=GENERATED, dtype="float32", shape=index.inputs[IMAGE].shape, role="image",
-                       meaning="pixels 0..255, to be rounded"),)
+            return Stepwise(self.diffusion, self._steps)
+        if self.codes:
+            settings = self._model.model_extra if self._model is not None and self._builder == CODED else {}
+            return Coded(models.builder(CODED).settled(settings or {}))
+        return OneStep()
+
+    @property
+    def _builder(self) -> str:
+        return self._model.builder if self._model is not None else ""
+
+    def outputs(self, index: Index) -> tuple[Tensor, ...]:
+        return self.making.outputs(index)
 
     def signature(self, index: Index, place: Place = "device") -> Signature:
-        """Return the signature of what ships: noise, and what is asked for, to a picture; of a diffusion one step of
-        it."""
-        asked = tuple(tensor for name, tensor in index.inputs.items() if name != IMAGE)
-        return Signature(inputs=asked, outputs=self.outputs(index))
+        return self.making.signature(index)
 
     def objective(self, loss: Loss, index: Index) -> Objective:
         """Return what the loss makes small; the task takes note of the loss, which has the learner.
@@ -165,44 +177,23 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return loss.learner(library)
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Return the pictures, and beside them the images and what was asked for; of a diffusion what the network says
-        of the first step too."""
+        """Return the pictures, and beside them the images and what was asked for."""
         known = {name: inputs[name] for name in (IMAGE, CONDITION) if name in inputs}
-        taken = {tensor.name for tensor in choose(predictor.signatures).inputs}  # a server refuses more
-        asked = {name: values for name, values in inputs.items() if name in taken}
-        said = predictor.predict(asked)
-        if self.diffusion is None:
-            return {GENERATED: said[GENERATED], **known}
-        pictures = self.diffusion.made(predictor, inputs[NOISE], inputs.get(CONDITION), self._steps)
-        return {DENOISED: said[DENOISED], GENERATED: pictures, **known}
+        return {**self.making.answer(predictor, inputs), **known}
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return the generator, or one step of a diffusion, as the usual signature; `encode` too where the model has an
-        encoder; on a server also `sample`, from seeds to pictures."""
-        if self.diffusion is not None:
-            step = graph.function(model, self.signature(data.index, place))
-            making = functools.partial(self.diffusion.in_graph, step.call, steps=self._steps)
-            return [step] if place == "device" else [step, serving.sample(making, step.signature, data.index)]
-        signature = self.signature(data.index, place)
-        made = Function(signature, _generator(model, signature))
-        functions = [made]
-        if autoencoding.has_encoder(model):
-            functions.append(autoencoding.encode(model, data.index.inputs[IMAGE], data.index.inputs[NOISE]))
+        """Return the signatures of a file; on a server also `generate`, where the usual one makes no whole picture, and
+        `sample`, from seeds to pictures."""
+        functions = self.making.functions(model, data)
         if place == "device":
             return functions
-        return [*functions, serving.sample(lambda inputs: made.call(**inputs)[GENERATED], signature, data.index)]
+        make = self.making.in_graph(model, data)
+        if not isinstance(self.making, OneStep):
+            functions.append(serving.generate(make, data.index))
+        return [*functions, serving.sample(make, data.index)]
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
-        """Return noise for the generator, and training images for the encoder where there is one; of a diffusion images
-        at steps of their drowning."""
-        if self.diffusion is not None:
-            noisy = self.diffusion.noisy(inputs[IMAGE], inputs[NOISE], inputs[STEP], self._steps)
-            return [(DEFAULT, {**{name: values for name, values in inputs.items() if name != IMAGE}, NOISE: noisy})]
-        asked = {name: values for name, values in inputs.items() if name != IMAGE}
-        found: list[tuple[str, Arrays]] = [(DEFAULT, asked)]
-        if autoencoding.has_encoder(load()):
-            found.append((autoencoding.ENCODE, {IMAGE: inputs[IMAGE].astype(np.float32)}))
-        return found
+        return self.making.calibration(inputs, load)
 
     def measure(self, index: Index) -> Pictures:
         return Pictures(functools.partial(self._judged, index), index.names(LABEL))
@@ -216,10 +207,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         evaluation = beside.completed(
             evaluation, self._judged(data.index), lambda inputs: self.answer(predictor, inputs)[GENERATED], data,
             folder)
-        outputs = {tensor.name for tensor in next(iter(predictor.signatures.values())).outputs}
-        if variational.LOG_VARIANCE in outputs:
-            evaluation = autoencoding.completed(evaluation, predictor, data, folder)
-        return evaluation
+        return self.making.completed(evaluation, predictor, data, folder)
 
     def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
         """Draw the pictures, each under how sure the judge is of it."""
@@ -244,14 +232,3 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return (f"It makes {in_words(index.inputs[IMAGE])} of {asked}. In the features of a classifier their Fréchet "
                 f"distance from the test images is {known[FID]:.1f}, their precision {known['precision']:.2f} and "
                 f"their recall {known['recall']:.2f}.")
-
-
-def _generator(model: Any, signature: Signature) -> Callable[..., dict[str, Any]]:
-    """Return the call of the part of a model, of Keras 3 or tf_keras, that makes pictures."""
-    library = keras_library if isinstance(model, keras_library.Model) else tf_keras
-    inputs = models.named_inputs(model)
-    asked = {tensor.name: inputs[tensor.name] for tensor in signature.inputs}
-    part = library.Model(asked, {GENERATED: models.named_outputs(model)[GENERATED]}, name=model.name)
-    return graph.function(part, signature).call
-
-

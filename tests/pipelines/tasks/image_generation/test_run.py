@@ -10,16 +10,16 @@ from export.writing import noise
 from tests.conftest import run_here
 
 RECIPE = """\
-name: small
-task: {{image_generation: {{judge: {judge}, by: class}}}}
+name: {name}
+task: {{image_generation: {{judge: {judge}, by: class{how}}}}}
 data:
   source: digits
   image: {{size: 8, channels: 1}}
-  noise: {{size: 6}}
+  noise: {{size: {noise}}}
   batch: 64
-model: {{builder: {builder}}}
+model: {model}
 train: {{epochs: {epochs}, optimizer: adam, schedule: {{cosine: {{peak: 0.003}}}}}}
-compress: {{variants: [float32, float16, dynamic, int8]}}
+compress: {{variants: {variants}}}
 export: {{targets: [litert, saved_model]}}
 verify: {{runs: 20}}
 gates: {gates}
@@ -32,7 +32,8 @@ def folder(tiny_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("generation")
     judge = (tiny_run / "runs/tiny/latest").resolve()
     (folder / "recipe.yaml").write_text(RECIPE.format(
-        judge=judge, builder="vae", epochs=20, gates='{bits_per_dimension: "< gaussian_mixture"}'))
+        name="small", judge=judge, how="", noise=6, model="{builder: vae}", epochs=20,
+        variants="[float32, float16, dynamic, int8]", gates='{bits_per_dimension: "< gaussian_mixture"}'))
     said = run_here("run", "recipe.yaml", "--json", "results.json", cwd=folder)
     assert said.code == 0, said.out + said.err
     return folder
@@ -107,3 +108,34 @@ def test_a_file_encodes_images_too(folder):
 def test_what_cannot_be_made_is_said_in_a_line(folder, arguments, message):
     said = run_here("sample", *arguments, cwd=folder)
     assert said.code == 2 and message in said.err and said.err.count("\n") == 1, said.err
+
+
+OTHERS = {
+    "dcgan": ("", 8, "{builder: dcgan, width: 8, depth: 2}", "[float32, dynamic, int8]", "generated"),
+    "ddpm": (", diffusion: {sampled: 3, guidance: 2}", "image",
+             "{builder: ddpm, width: 4, multipliers: [1, 2], units: 1, attention: [4], groups: 2}",
+             "[float32, dynamic]", "denoised"),
+    "vqvae": (", codes: true", 4, "{builder: vqvae, width: 8, codes: 16, size: 4, prior_width: 8}",
+              "[float32, dynamic]", "vectors")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
+    how, noise, model, variants, output = OTHERS[name]
+    judge = (tiny_run / "runs/tiny/latest").resolve()
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(
+        name=name, judge=judge, how=how, noise=noise, model=model, epochs=2, variants=variants, gates="{}"))
+    said = run_here("run", "recipe.yaml", "--json", "results.json", cwd=tmp_path)
+    assert said.code == 0, said.out + said.err
+    results = json.loads((tmp_path / "results.json").read_text())
+    artifacts = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in results["artifacts"]}
+    assert artifacts["float32"]["max_error"] <= 0.03 and artifacts["float32"]["agreement"] > 0.99
+    assert set(artifacts["saved_model"]["served"]) == {"grpc", "rest"}
+    folder = (tmp_path / "runs" / name / "latest").resolve()
+    file = open_predictor(folder / "export/litert/float32.tflite")
+    assert output in {tensor.name for tensor in file.signatures["serving_default"].outputs}
+    for out, artifact in (("file", f"runs/{name}/latest"), ("served", f"runs/{name}/latest/export/saved_model/1")):
+        said = run_here("sample", artifact, "--seed", 3, "--count", 5, "--out", out, cwd=tmp_path)
+        assert said.code == 0, said.err
+    assert np.abs(pictures(tmp_path / "file").astype(int) - pictures(tmp_path / "served")).max() <= 1

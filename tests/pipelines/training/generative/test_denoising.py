@@ -112,6 +112,9 @@ def test_models_and_steps_that_do_not_go_together_are_refused():
     alone = ImageGeneration(by="class").of_model(recipe.model)
     with pytest.raises(UserError, match=r"ddpm is asked step by step: give task\.image_generation\.diffusion"):
         alone.dimensions(None)
+    coded = Recipe.model_validate({**RECIPE, "model": {"builder": "vqvae"}})
+    with pytest.raises(UserError, match=r"codes is false, and vqvae makes pictures of codes: set it to true"):
+        coded.task.dimensions(None)
 
 
 @pytest.mark.parametrize(("side", "noise", "width", "message"), [
