@@ -49,17 +49,18 @@ def test_each_player_learns_by_its_own_optimizer():
     learner = learner_of()
     players = models.dcgan.parts(learner)
     before = [[weight.numpy() for weight in player.trainable_variables] for player in players]
-    history = learner.fit(batches(), epochs=2, validation_data=batches(), verbose=0).history
+    history = learner.fit(batches(), epochs=1, validation_data=batches(), verbose=0).history
     assert {"loss", "discriminator_loss", "told_real", "told_made", "variety", "val_loss"} <= set(history)
     for player, weights in zip(players, before, strict=True):
         assert all(np.abs(weight.numpy() - old).max() > 0 for weight, old in zip(player.trainable_variables, weights,
                                                                                  strict=True))
-    assert [int(one.iterations.numpy()) for one in learner.optimizers] == [4, 4]
+    assert [int(one.iterations.numpy()) for one in learner.optimizers] == [2, 2]
     assert len(learner.optimizers[0].variables) == 2 + 2 * len(players.generator.trainable_variables)
     assert len(learner.optimizers[1].variables) == 2 + 2 * len(players.discriminator.trainable_variables)
     assert set(learner.shipped(learner, []).input) == {"noise"}, "the discriminator does not ship"
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path):
     whole = learner_of()
     whole.fit(batches(), epochs=2, verbose=0)
@@ -76,6 +77,7 @@ def test_a_training_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_pat
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_critic_takes_its_steps_and_its_gradients_are_penalized():
     learner = learner_of({"wasserstein": {"steps": 2}}, normalization="none")
     history = learner.fit(batches(), epochs=1, verbose=0).history

@@ -24,7 +24,8 @@ RECIPE = {"name": "d", "task": TASK, "model": {"builder": "ddpm", **SMALL}, "dat
     "source": "digits", "image": {"size": 8, "channels": 1}, "noise": {"size": "image"}, "step": {"steps": 50}}}
 
 
-@pytest.mark.parametrize("target", ["velocity", "noise", "image"])
+@pytest.mark.parametrize("target", ["velocity", *(pytest.param(one, marks=pytest.mark.slow)
+                                                 for one in ("noise", "image"))])
 def test_what_is_learnt_leads_back_to_the_image_and_the_noise(target):
     model = models.build("ddpm", input_shape=(8, 8, 1), noise_shape=(8, 8, 1), classes=2, **SMALL)
     seen = []

@@ -53,6 +53,7 @@ def test_beta_weighs_what_noise_costs():
     np.testing.assert_allclose(Elbo(beta=4).objective()(images, {}, said), image + 4 * noise)
 
 
+@pytest.mark.slow
 def test_it_is_learnt_and_validation_is_the_same_each_time():
     keras.utils.set_random_seed(0)
     model = models.build("vae", input_shape=(8, 8, 1), noise_shape=(2,), classes=2, width=4, units=16)
