@@ -7,6 +7,8 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; d
 	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
 UV := 0.13.9
+# What uv installs is compiled when it is first imported. Where that is not kept, each process compiles TensorFlow anew: 7 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers recipes-generative test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation soak lock schema clean

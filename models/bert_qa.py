@@ -60,15 +60,16 @@ def bert_qa(length: int, vocabulary: int, *, depth: Annotated[int, Field(ge=1)] 
     """
     block = _block(units, heads, hidden, dropout)
     block.check("bert_qa")
-    layers, deviation = keras.layers, keras.initializers.RandomNormal(stddev=block.deviation)
+    layers = keras.layers
     tokens = texts.tokens_of(length)
-    segment = layers.Embedding(SEGMENTS, units, name="segments", embeddings_initializer=deviation)
+    segment = layers.Embedding(SEGMENTS, units, name="segments",
+                               embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02))
     x = embedding(vocabulary, units)(tokens) + learned(tokens, units) + segment(segments(tokens))
     x = block.normalization("embedding_norm")(x)
     x = layers.Dropout(dropout)(x) if dropout else x
     x = stack(x, block, depth, "block", bias=padding_mask(tokens))
     x = layers.Dropout(dropout)(x) if dropout else x
-    scores = layers.Dense(ENDS, kernel_initializer=deviation, name="scores")(x)
+    scores = block.dense(ENDS, "scores")(x)
     return keras.Model(tokens, layers.Permute((2, 1), name="logits")(scores), name="bert_qa")
 
 
@@ -81,5 +82,7 @@ def segments(tokens: Any) -> Any:
 
 
 def _block(units: int, heads: int, hidden: int | None, dropout: float) -> Block:
+    # the paper's deviation, 0.02, is for 768 units and more: narrow models that begin with it do not learn to use the
+    # question, since what attention brings of it to the text is too small
     return Block(units, heads, hidden or 4 * units, epsilon=1e-12, first=False, dropout=dropout,
-                 attention_dropout=dropout)
+                 attention_dropout=dropout, deviation=None)

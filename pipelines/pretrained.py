@@ -84,7 +84,8 @@ def _tokenizer(name: str, of: Callable[[str, str], Trained]) -> dict[str, Any]:
     """Return the settings of a tokenizer with a vocabulary that is there. Raises UserError."""
     path = Path(name)
     if path.suffix == ".json":
-        return {"of": name, "cut": _described(path), "vocabulary": name}
+        cut = _described(path)
+        return {"of": name, "cut": cut, "vocabulary": name, "digest": hashlib.sha256(path.read_bytes()).hexdigest()}
     one = of(name, "data.tokens.tokenizer")
     settings = one.recipe.data.model_extra or {}
     if "tokenizer" not in settings.get(TOKENS, {}):
