@@ -1,4 +1,5 @@
 """Embeddings of texts for MediaPipe: files are measured as others are, and its vectors are the trained model's."""
+import csv
 import json
 
 import keras
@@ -11,13 +12,14 @@ from tests.conftest import command
 from tests.export.targets.test_mediapipe import needs_mediapipe
 from tests.export.targets.test_text_embedder import EMBED, cosines
 from tests.export.tflite.test_metadata import mediapipe
+from tests.pipelines.features.tokenizers.odd_strings import real
 from tests.pipelines.tasks.text.test_mediapipe import read_data
 
 RECIPE = """\
 name: near
 task: sentence_embedding
 data:
-  source: {summaries: [keras]}
+  source: {pairs: {of: {csv: halves.csv}}}
   tokens: {tokenizer: {wordpiece: 300}, length: 24}
   batch: 32
 model: {builder: bert_embedder, depth: 1, units: 32, heads: 2}
@@ -35,6 +37,9 @@ TEXTS = ["Builds a model from its configuration.", "Return the mean of the value
 @needs_mediapipe
 def test_mediapipe_embeds_as_the_trained_model_does(tmp_path, monkeypatch):
     (tmp_path / "recipe.yaml").write_text(RECIPE)
+    with open(tmp_path / "halves.csv", "w", newline="", encoding="utf-8") as file:
+        halves = [(text[:len(text) // 2].strip(), text[len(text) // 2:].strip()) for text in real(300)]
+        csv.writer(file).writerows([("text", "text2"), *(pair for pair in halves if all(pair))])
     done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     measured = {f"{one['target']} {one['variant']}": one["metrics"] for one in
