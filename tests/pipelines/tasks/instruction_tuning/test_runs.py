@@ -2,10 +2,11 @@
 import json
 
 import h5py
-import keras
 import numpy as np
 import pytest
 
+from export.keras_models import file as keras_file
+from pipelines.training import model_section  # noqa: F401  makes the layers of models known
 from tests.conftest import command
 
 pytestmark = pytest.mark.slow  # whole runs
@@ -60,7 +61,7 @@ def test_it_learns_to_answer_and_is_measured_beside_its_base(folder):
 
 
 def test_what_ships_is_the_base_and_the_adapter(folder):
-    base, tuned = (keras.models.load_model(folder / "runs" / name / "latest" / "train" / "model.keras", compile=False)
+    base, tuned = (keras_file.load(folder / "runs" / name / "latest" / "train" / "model.keras")
                    for name in ("base", "tuned"))
     with h5py.File(folder / "runs" / "tuned" / "latest" / "train" / "adapter.lora.h5") as file:
         layers = {name: {matrix: values[()] for matrix, values in group.items()}
