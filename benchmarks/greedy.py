@@ -116,14 +116,14 @@ def _driven(model: ChunkedPredictor, prompt: Prompt, never: Sequence[int]) -> li
 
 
 def _of_engine(path: Path, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[bool]:
-    written = engine.greedy(path, [(prompt.text, prompt.count) for prompt in prompts])
+    written = engine.greedy(path, [(prompt.asked, prompt.count) for prompt in prompts])
     return [one.read == prompt.tokens and "".join(one.parts).strip() == text.strip()  # it leaves out a first space
             for one, prompt, text in zip(written, prompts, texts, strict=True)]
 
 
 def _of_server(path: Path, prompts: Sequence[Prompt], texts: Sequence[str], name: str) -> Answers:
     """Yield the same of a SavedModel, which takes and gives whole texts."""
-    inputs = {TEXT: np.array([prompt.text.encode() for prompt in prompts], object),
+    inputs = {TEXT: np.array([str(prompt.asked).encode() for prompt in prompts], object),
               COUNT: np.array([prompt.count for prompt in prompts], np.int32)}
     with serving(path.parent, name) as running:
         for protocol, client in (("gRPC", GrpcClient(running.grpc, name, deadline=SECONDS)),

@@ -20,7 +20,7 @@ import numpy as np
 
 from export.measure import llama_cpp
 from export.predictors.chunked import ChunkedPredictor
-from export.targets.litert_lm import OUTPUT, TOKENS
+from export.tflite.chunked import OUTPUT, TOKENS
 
 #: The vocabulary is of the special tokens and so many characters from here on.
 FIRST, SPECIAL = 0x4E00, 4

@@ -56,8 +56,9 @@ def merge_heads(x: Any) -> Any:
     return keras.ops.reshape(keras.ops.transpose(x, (0, 2, 1, 3)), (-1, length, heads * width))
 
 
-def attention_weights(query: Any, key: Any, bias: Any = None, *, scale: float) -> Any:
-    """Return softmax(scale * query key^T + bias), (batch, groups, heads / groups * queries, keys).
+def attention_weights(query: Any, key: Any, bias: Any = None, mask: np.ndarray | None = None, *,
+                      scale: float) -> Any:
+    """Return softmax(scale * query key^T + mask + bias), (batch, groups, heads / groups * queries, keys).
 
     Heads that share keys stand one behind the other, as if there were more queries: nothing is copied, and no tensor
     has more than four dimensions.
@@ -66,6 +67,7 @@ def attention_weights(query: Any, key: Any, bias: Any = None, *, scale: float) -
         query: (batch, heads, queries, width).
         key: (batch, groups, keys, width); head h reads group h // (heads / groups).
         bias: (1 or batch, 1 or heads, 1 or queries, keys).
+        mask: what depends neither on weights nor on inputs, of the same shape.
         scale: 1 / sqrt(width) in the paper.
     """
     ops = keras.ops
@@ -73,11 +75,11 @@ def attention_weights(query: Any, key: Any, bias: Any = None, *, scale: float) -
     if heads != groups:
         query = ops.reshape(query, (-1, groups, heads // groups * queries, width))
     scores = ops.matmul(query * scale, ops.transpose(key, (0, 1, 3, 2)))
-    if isinstance(bias, np.ndarray):
+    for constant in (one for one in (mask, bias) if isinstance(one, np.ndarray)):
         # TensorFlow's remapper makes one operator of a product and a constant that is added, which takes 300 times as
         # long on a CPU; what is subtracted it leaves alone
-        scores = scores - ops.cast(_in_groups(-bias, heads, groups, queries), scores.dtype)
-    elif bias is not None:
+        scores = scores - ops.cast(_in_groups(-constant, heads, groups, queries), scores.dtype)
+    if bias is not None and not isinstance(bias, np.ndarray):
         scores = scores + ops.cast(_in_groups(bias, heads, groups, queries), scores.dtype)
     return ops.softmax(scores, axis=-1)
 
@@ -141,21 +143,20 @@ def attention_class() -> type:
             query, key, value = (split_heads(x, count) for x, count in (
                 (query, self.heads), (key, self.groups), (value, self.groups)))
             query, key = (self.turned(x, np.arange(x.shape[2])) for x in (query, key))
-            if self.causal:
-                mask = causal_mask(query.shape[2], self.window)
-                bias = mask if bias is None else bias + mask
-            return self.read(query, key, value, bias, training)
+            mask = causal_mask(query.shape[2], self.window) if self.causal else None
+            return self.read(query, key, value, bias, training, mask)
 
         @property
         def masked(self) -> float:
             """Return what is added to the score of a key that must not be seen."""
             return MASKED if self.scaled else MASKED_UNSCALED
 
-        def read(self, query: Any, key: Any, value: Any, bias: Any, training: Any = False) -> Any:
+        def read(self, query: Any, key: Any, value: Any, bias: Any, training: Any = False,
+                 mask: np.ndarray | None = None) -> Any:
             """Return what queries read, (batch, queries, heads * width), all by their heads, (batch, heads or groups,
             length, width)."""
             scale = query.shape[-1]**-0.5 if self.scaled else 1.0
-            weights = attention_weights(query, key, bias, scale=scale)
+            weights = attention_weights(query, key, bias, mask, scale=scale)
             if self.dropout and training:
                 weights = keras.random.dropout(weights, self.dropout, seed=self.random)
             return merge_heads(weighted(weights, value, self.heads))

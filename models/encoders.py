@@ -14,7 +14,7 @@ with epy.lazy_imports():
     import numpy as np
 
 #: Layers behind an encoder, which another task has others of.
-HEADS = ("pooler", "logits")
+HEADS = ("pooler", "logits", "scores")
 #: The layer of learned positions: of a model of shorter texts the first ones are taken.
 POSITIONS = "positions"
 

@@ -60,15 +60,17 @@ class Runner:
         options: how to run.
         display: told what happens.
         command: the command line, for the record.
+        above: the recipes that wait for this one.
     """
 
     def __init__(self, recipe: Recipe, recipe_path: str, options: Options, display: Display,
-                 command: Sequence[str] = ()):
+                 command: Sequence[str] = (), above: Sequence[Path] = ()):
         self.recipe = recipe
         self.recipe_path = recipe_path
         self.options = options
         self.display = display
         self.command = list(command)
+        self._waiting = (*above, Path(recipe_path).resolve())
         self.written = recipe.written()
         self._choices = registered_modules()
         self.store = Store(options.runs / runs.STORE)
@@ -149,7 +151,7 @@ class Runner:
     def _trained_first(self, recipe: Recipe, path: Path) -> Trained:
         """Return the model of another recipe, trained where it has not been."""
         nested = Runner(recipe, str(path), dataclasses.replace(self.options, start=None, until="train"),
-                        self.display, self.command)
+                        self.display, self.command, self._waiting)
         nested()
         return Trained(recipe, nested.artifacts["ingest"].path, nested.artifacts["train"].path)
 
@@ -157,7 +159,7 @@ class Runner:
         """Find what the recipe takes over from a model that was trained before; a recipe of that is trained first.
         Raises UserError."""
         def train(path: Path) -> Trained:
-            if path.resolve() == Path(self.recipe_path).resolve():
+            if path.resolve() in self._waiting:
                 raise UserError(f"{path} takes over from itself; name the recipe that is trained first")
             recipe = recipe_file.read(path)
             if recipe.model.weights is not None and recipe.model.weights.entry_name == "pretrained":

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from export.artifacts import Exported
 from export.delivery import snippets
-from export.targets.litert_lm import DECODE, ENDING, KEYS
 from export.tflite import signatures
+from export.tflite.chunked import DECODE, ENDING, KEYS
 from export.tflite.metadata import Description
 
 TEMPLATES = snippets.TEMPLATES / "litert_lm"

@@ -11,8 +11,8 @@ from typing import Any
 from export import writing
 from export.artifacts import Exported
 from export.delivery import snippets
-from export.targets.litert_lm import DECODE, PLACES, PREFILL, TOKENS, is_chunked
 from export.tflite import signatures
+from export.tflite.chunked import DECODE, PLACES, PREFILL, TOKENS, is_chunked
 from export.tflite.metadata import Description
 
 TEMPLATES = snippets.TEMPLATES / "language_model"

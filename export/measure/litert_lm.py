@@ -6,6 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from export.chat.pieces import Message
+
+#: How a text begins, or a conversation up to where it is answered.
+Asked = str | Sequence[Message]
+
 
 class Written(NamedTuple):
     """What the engine made of a prompt.
@@ -21,12 +26,13 @@ class Written(NamedTuple):
     tokens_per_second: float
 
 
-def greedy(path: Path, prompts: Sequence[tuple[str, int]]) -> Iterator[Written]:
+def greedy(path: Path, prompts: Sequence[tuple[Asked, int]]) -> Iterator[Written]:
     """Yield what the engine goes on with, on one thread of the CPU, with the likeliest token each time.
 
     Args:
         path: of a .litertlm file.
-        prompts: texts, and how many tokens are added to each at most.
+        prompts: texts, or conversations, which the engine writes by the file's template; and how many tokens are added
+            to each at most.
 
     Raises:
         ValueError: the engine does not open the file, or cannot begin a text.
@@ -41,10 +47,24 @@ def greedy(path: Path, prompts: Sequence[tuple[str, int]]) -> Iterator[Written]:
         except RuntimeError as error:
             raise ValueError(f"LiteRT-LM does not open {path.name}: {error}") from error
         try:
-            for text, count in prompts:
-                yield _written(engine, text, count)
+            for asked, count in prompts:
+                yield _written(engine, asked if isinstance(asked, str) else _rendered(engine, asked), count)
         finally:
             engine.close()
+
+
+def _rendered(engine: object, messages: Sequence[Message]) -> str:
+    """Return the text that a conversation is to the engine, which reads it behind the start token."""
+    import litert_lm
+
+    assert isinstance(engine, litert_lm.Engine)
+    before, last = [dict(message) for message in messages[:-1]], dict(messages[-1])
+    try:
+        with engine.create_conversation(messages=before or None) as conversation:
+            text: str = conversation.render_message_to_string(last)
+    except RuntimeError as error:
+        raise ValueError(f"LiteRT-LM does not take a conversation: {error}") from error
+    return text
 
 
 def _written(engine: object, text: str, count: int) -> Written:

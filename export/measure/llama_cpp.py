@@ -8,6 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from export.chat.pieces import Message
+
+#: How a text begins, or a conversation up to where it is answered.
+Asked = str | Sequence[Message]
 #: Numbers from here on are no severity of its log: nothing is said.
 SILENT = -1
 
@@ -26,12 +30,13 @@ class Written(NamedTuple):
     tokens_per_second: float
 
 
-def greedy(path: Path, prompts: Sequence[tuple[str, int]], length: int) -> Iterator[Written]:
+def greedy(path: Path, prompts: Sequence[tuple[Asked, int]], length: int) -> Iterator[Written]:
     """Yield what the engine goes on with, on one thread of the CPU, with the likeliest token each time.
 
     Args:
         path: of a GGUF file.
-        prompts: texts, and how many tokens are added to each at most.
+        prompts: texts, or conversations, which the engine writes by the file's template; and how many tokens are added
+            to each at most.
         length: tokens of a text, that there is room for.
 
     Raises:
@@ -41,8 +46,10 @@ def greedy(path: Path, prompts: Sequence[tuple[str, int]], length: int) -> Itera
         server = opened(path, length)
     except Exception as error:  # of several classes
         raise ValueError(f"llama.cpp does not open {path.name}: {error}") from error
-    for text, count in prompts:
-        read = _asked(server, "/tokenize", {"content": text, "add_special": False})["tokens"]
+    for asked, count in prompts:
+        text = asked if isinstance(asked, str) else _asked(
+            server, "/apply-template", {"messages": list(asked)})["prompt"]
+        read = _asked(server, "/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
         answer = added(server, text, count)
         yield Written(read, answer["tokens"], float(answer["timings"]["predicted_per_second"]))
 

@@ -11,7 +11,9 @@ from etils import epy
 from pydantic import BaseModel
 
 from export.predictors import choose, open_predictor
-from export.tflite import profile
+from export.predictors.bucketed import UP_TO, lengths
+from export.signature import DEFAULT
+from export.tflite import profile, signatures
 
 with epy.lazy_imports():
     import numpy as np
@@ -62,11 +64,17 @@ def runtime(path: Path) -> str:
     return RUNTIMES.get(path.suffix, "TensorFlow")
 
 
-def start(path: Path, threads: int) -> Start:
+def timed_signatures(path: Path) -> list[str]:
+    """Return the signatures of an artifact that are timed: the usual one, and before it those of shorter texts."""
+    known = lengths(signatures.of(path.read_bytes())) if path.suffix == ".tflite" else []
+    return [*(f"{UP_TO}{length}" for length in known), DEFAULT]
+
+
+def start(path: Path, threads: int, signature: str = DEFAULT) -> Start:
     """Load an artifact and ask it once. To be called in a process that has done nothing yet."""
     before = _forget_peak()
     started = time.perf_counter()
-    run = _prepared(path, threads)
+    run = _prepared(path, threads, signature)
     loaded = time.perf_counter()
     run()
     ended = time.perf_counter()
@@ -74,9 +82,15 @@ def start(path: Path, threads: int) -> Start:
                  peak_bytes=max(0, _peak() - before))
 
 
-def interleaved(paths: Sequence[Path], threads: int, runs: int) -> list[list[float]]:
-    """Return the milliseconds of each run of each artifact, after a warm-up, all taking turns."""
-    prepared = [_prepared(path, threads) for path in paths]
+def interleaved(paths: Sequence[Path], threads: int, runs: int,
+                asked: Sequence[str] | None = None) -> list[list[float]]:
+    """Return the milliseconds of each run of each artifact, after a warm-up, all taking turns.
+
+    Args:
+        asked: signature of each; the usual ones where not given.
+    """
+    prepared = [_prepared(path, threads, signature)
+                for path, signature in zip(paths, asked or [DEFAULT] * len(paths), strict=True)]
     times: list[list[float]] = [[] for _ in paths]
     for run in prepared:
         for _ in range(max(10, runs // 5)):
@@ -99,22 +113,23 @@ def operators(path: Path, threads: int) -> dict[str, float]:
 
 
 def figures(path: Path, times: Sequence[float], begun: Start, threads: int,
-            kinds: dict[str, float] | None = None) -> Timed:
-    """Return an artifact's figures out of its measured times."""
+            kinds: dict[str, float] | None = None, signature: str = DEFAULT) -> Timed:
+    """Return an artifact's figures out of its measured times; a signature that is not the usual one is in its name."""
     p50, p90, p99 = (round(float(value), 4) for value in np.percentile(times, (50, 90, 99)))
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     if path.suffix == ".xml":
         size += path.with_suffix(".bin").stat().st_size
-    return Timed(name=str(path), runtime=runtime(path), bytes=size, threads=threads, runs=len(times), p50=p50, p90=p90,
+    name = str(path) if signature == DEFAULT else f"{path} {signature}"
+    return Timed(name=name, runtime=runtime(path), bytes=size, threads=threads, runs=len(times), p50=p50, p90=p90,
                  p99=p99, per_second=round(1000 / float(np.mean(times)), 1), operators=kinds or {},
                  **begun.model_dump())
 
 
-def _prepared(path: Path, threads: int) -> Callable[[], object]:
+def _prepared(path: Path, threads: int, name: str = DEFAULT) -> Callable[[], object]:
     """Return one inference on a random example that is in place already."""
     predictor = open_predictor(path, threads)
-    signature = choose(predictor.signatures)
+    signature = choose(predictor.signatures, name)
     return predictor.prepared(signature.example(), signature.name)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from etils import epy
 
 from export.predictors.bert import BertPredictor, takes_three
+from export.predictors.bucketed import BucketedPredictor, lengths
 from export.predictors.chunked import ChunkedPredictor
 from export.predictors.coreml import CoreMLPredictor
 from export.predictors.gpu import GpuPredictor
@@ -19,14 +20,14 @@ from export.predictors.predictor import BatchPredictor, Predictor, choose
 from export.predictors.saved_model import SavedModelPredictor
 from export.predictors.streamed import StreamedPredictor, is_streaming
 from export.predictors.two_files import TwoFilesPredictor, files
-from export.targets.litert_lm import ENDING, is_chunked
+from export.tflite.chunked import ENDING, is_chunked
 
 with epy.lazy_imports():
     import tensorflow as tf
 
-__all__ = ["BatchPredictor", "BertPredictor", "ChunkedPredictor", "CoreMLPredictor", "GpuPredictor", "KerasPredictor",
-           "LiteRTPredictor", "MicroPredictor", "ONNXPredictor", "OpenVINOPredictor", "Predictor",
-           "SavedModelPredictor", "StreamedPredictor", "TwoFilesPredictor", "choose", "open_predictor"]
+__all__ = ["BatchPredictor", "BertPredictor", "BucketedPredictor", "ChunkedPredictor", "CoreMLPredictor",
+           "GpuPredictor", "KerasPredictor", "LiteRTPredictor", "MicroPredictor", "ONNXPredictor", "OpenVINOPredictor",
+           "Predictor", "SavedModelPredictor", "StreamedPredictor", "TwoFilesPredictor", "choose", "open_predictor"]
 
 #: Endings of files that are run on so many processor threads as each is told.
 BY_ENDING: dict[str, Callable[[Path, int], Predictor]] = {
@@ -49,6 +50,8 @@ def open_predictor(path: Path, threads: int | None = None) -> Predictor:
         predictor = BY_ENDING[path.suffix](path, threads or 1)
         if isinstance(predictor, LiteRTPredictor) and takes_three(predictor):
             return BertPredictor(predictor)
+        if isinstance(predictor, LiteRTPredictor) and lengths(predictor.signatures):
+            return BucketedPredictor(predictor)
         if isinstance(predictor, LiteRTPredictor) and is_chunked(predictor.signatures):
             return ChunkedPredictor(path, threads or 1)
         return StreamedPredictor(predictor) if is_streaming(predictor) else predictor

@@ -1,4 +1,4 @@
-"""Files that take what MediaPipe's TextClassifier makes of a text, asked the tokens themselves."""
+"""Files that take what MediaPipe makes of a text, asked the tokens themselves."""
 from __future__ import annotations
 
 import zipfile

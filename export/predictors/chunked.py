@@ -11,8 +11,8 @@ from etils import epy
 from export.errors import first_line
 from export.predictors.predictor import BatchPredictor
 from export.signature import DEFAULT, Signature, Tensor
-from export.targets.litert_lm import DECODE, ENDING, OUTPUT, PLACES, PREFILL, TOKENS, is_chunked, model_of
 from export.tflite import file as tflite_file
+from export.tflite.chunked import DECODE, ENDING, OUTPUT, PLACES, PREFILL, TOKENS, is_chunked, model_of
 
 with epy.lazy_imports():
     import numpy as np

@@ -61,6 +61,7 @@ class Vocabulary:
         charsmap: which characters stand for others, as SentencePiece has it; the unigram tokenizer alone reads it.
         prefix: a space is put before a text.
         merged_spaces: several spaces count as one.
+        template: of conversations, jinja; none where it is empty.
     """
 
     kind: Kind
@@ -71,6 +72,7 @@ class Vocabulary:
     charsmap: bytes = b""
     prefix: bool = False
     merged_spaces: bool = False
+    template: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +197,8 @@ def _add_words(writer: gguf.GGUFWriter, words: Vocabulary, special: Special) -> 
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)
     writer.add_array(NEVER, list(special.never))
+    if words.template:
+        writer.add_chat_template(words.template)
 
 
 def _is_matrix(name: str, tensor: np.ndarray) -> bool:

@@ -9,23 +9,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import re
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from etils import epy
+from pydantic import BaseModel, Field
 
+from export.chat.templates import Template
 from export.signature import Function, Signature, Tensor
-from export.targets.chat import Sampler, Template
+from export.tflite.chunked import DECODE, KEYS, OUTPUT, PLACES, PREFILL, TOKENS, VALUES
 
 with epy.lazy_imports():
     import tensorflow as tf
 
-PREFILL, DECODE = "prefill_", "decode"
-TOKENS, PLACES, OUTPUT, KEYS, VALUES = "tokens", "input_pos", "logits", "kv_cache_k_", "kv_cache_v_"
-ENDING = ".litertlm"
 #: Lengths of the prefill signatures. The engine cuts a prompt by the longest that still fits: without a short one it
 #: fails near the end of a text.
 LENGTHS = (8, 32, 128)
@@ -94,9 +92,20 @@ def _function(decoder: Decoder, name: str, count: int) -> Function:
                            outputs=(*(logits if name == DECODE else ()), *caches)), call)
 
 
-def is_chunked(signatures: Collection[str]) -> bool:
-    """Return whether a file with these signatures reads some tokens a call."""
-    return DECODE in signatures and any(re.fullmatch(rf"{PREFILL}\d+", name) for name in signatures)
+class Sampler(BaseModel, extra="forbid", frozen=True):
+    """How an engine draws tokens where an app does not say it.
+
+    Args:
+        temperature: logits are divided by it; 0 takes the likeliest token.
+        top_k: the likeliest tokens, of which one is drawn.
+        top_p: of these, the fewest that have this probability together.
+        seed: of what is drawn.
+    """
+
+    temperature: float = Field(1.0, ge=0)
+    top_k: int = Field(40, ge=1)
+    top_p: float = Field(0.95, gt=0, le=1)
+    seed: int = Field(0, ge=0, lt=2**31)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +118,8 @@ class Manner:
         never: tokens that are not written.
         length: tokens of a text at most.
         stops: texts that end one, and are left out of it; the engine sees them where they are whole tokens.
-        template: of conversations; the bare text where not given.
+        jinja: the template of conversations; the bare text where not given.
+        turns: the same for those who have no jinja, as far as it can be said so.
         sampler: how tokens are drawn where an app does not say it.
     """
 
@@ -118,7 +128,8 @@ class Manner:
     never: Sequence[int]
     length: int
     stops: Sequence[str] = ()
-    template: Template | None = None
+    jinja: str = ""
+    turns: Template | None = None
     sampler: Sampler | None = None
 
 
@@ -131,16 +142,15 @@ def metadata(manner: Manner) -> bytes:
     about.stop_tokens.add().token_ids.ids.append(manner.stop)
     about.suppress_tokens.ids.extend(manner.never)
     about.llm_model_type.generic_model.SetInParent()
-    ends = [] if manner.template is None else manner.template.stops
-    for text in dict.fromkeys([*manner.stops, *ends]):
+    for text in dict.fromkeys(manner.stops):
         about.stop_tokens.add().token_str = text
-    if manner.template is not None:
+    if manner.turns is not None:
         for role in ("user", "model", "system"):
-            turn = getattr(manner.template, role)
+            turn = getattr(manner.turns, role)
             affixes = getattr(about.prompt_templates, role)
             affixes.prefix, affixes.suffix = turn.before, turn.behind
-        # conversations read this alone: of the others they lose a line break at the end of a turn
-        about.jinja_prompt_template = manner.template.jinja()
+    if manner.jinja:  # conversations read this alone: of the others they lose a line break at the end of a turn
+        about.jinja_prompt_template = manner.jinja
     if manner.sampler is not None:
         own = manner.sampler
         # on a CPU the engine has no GREEDY, which the likeliest of one token is
@@ -174,21 +184,3 @@ def pack(path: Path, model: Path, tokenizer: Tokenizer, manner: Manner) -> None:
         builder.add_tflite_model(str(model), kind)
         with path.open("wb") as stream:
             builder.build(stream)
-
-
-def model_of(path: Path) -> bytes:
-    """Return the TFLite file of an archive. Raises ValueError where it is no archive, or has none."""
-    from litert_lm_builder import litertlm_core, litertlm_peek
-    from litert_lm_builder import litertlm_header_schema_py_generated as schema
-
-    try:
-        sections = litertlm_peek.read_litertlm_header(str(path), io.StringIO()).SectionMetadata()
-    except Exception as error:  # of several classes: whatever its bytes happen to say
-        raise ValueError(f"{path} is not a .litertlm file") from error
-    for number in range(sections.ObjectsLength()):
-        section = sections.Objects(number)
-        if section.DataType() == schema.AnySectionDataType.TFLiteModel:
-            with litertlm_core.open_file(str(path), "rb") as stream:
-                stream.seek(section.BeginOffset())
-                return stream.read(section.EndOffset() - section.BeginOffset())
-    raise ValueError(f"{path} has no TFLite model")

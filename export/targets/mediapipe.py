@@ -1,4 +1,4 @@
-"""TFLite files that MediaPipe's TextClassifier cuts texts for as BERT does, in its own three inputs.
+"""TFLite files that MediaPipe's TextClassifier and TextEmbedder cut texts for as BERT does, in its own three inputs.
 
 It makes small letters of ASCII capitals, cuts words into the longest pieces of a vocabulary that lies behind the model,
 and gives `ids`: [CLS], the pieces and [SEP], filled up with 0; beside them `mask`, 1 where there is one, and
@@ -55,7 +55,8 @@ def described(about: Description) -> Description:
 
 
 def written(content: bytes, about: Description, pieces: Sequence[str], *, ends: bool) -> bytes:
-    """Return a model of one text's tokens, int32 (1, length), as a file that MediaPipe's TextClassifier opens.
+    """Return a model of one text's tokens, int32 (1, length), as a file that MediaPipe's TextClassifier opens, or its
+    TextEmbedder where it gives an embedding.
 
     Args:
         content: a TFLite file whose padding is 0.
@@ -135,7 +136,7 @@ def _with_metadata(content: bytes, about: Description, files: Mapping[str, bytes
 
 
 def _flatbuffer(about: Description, output: str, files: Collection[str]) -> bytes:
-    """Return the metadata of a classifier: how its graph's texts are cut, its inputs, and its classes."""
+    """Return the metadata of a model of texts: how they are cut, its inputs, and its classes where it has such."""
     builder = flatbuffers.Builder(1024)
     build = Tables(builder)
 
@@ -156,7 +157,7 @@ def _flatbuffer(about: Description, output: str, files: Collection[str]) -> byte
     kinds = {LABELS: AXIS_LABELS, CALIBRATION: AXIS_CALIBRATION}
     if of_output := [file(name, kind) for name, kind in kinds.items() if name in files]:
         fields[6] = ("tables", of_output)
-    outputs = [tensor(output, "one per class", fields)]
+    outputs = [tensor(output, "one per class" if LABELS in files else "a vector", fields)]
     graph = build({2: ("tables", inputs), 3: ("tables", outputs), 5: ("tables", [unit])})
     texts = {0: about.name, 1: about.description, 2: about.version, 4: about.author, 5: about.license,
              7: PARSER_VERSION}

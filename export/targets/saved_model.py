@@ -16,18 +16,24 @@ with epy.lazy_imports():
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 
+#: The template of conversations, in a folder of what stands beside a SavedModel: a server writes them by it.
+CHAT_TEMPLATE, BESIDE = "chat_template.jinja", "assets.extra"
 #: What TF Serving's calls of serialized examples name their signatures.
 OF_EXAMPLES = ("tensorflow/serving/classify", "tensorflow/serving/regress")
 
 
-def export(model: keras.Model, folder: Path, functions: Sequence[Function]) -> None:
+def export(model: keras.Model, folder: Path, functions: Sequence[Function], template: bytes | None = None) -> None:
     """Write a SavedModel with a signature per function, for batches of any size.
 
     Args:
         model: what the functions call.
         folder: the numbered version folder, to be made.
+        template: of conversations, jinja, where the model has one.
     """
     graph.write(model, folder, functions, None)
+    if template is not None:
+        (folder / BESIDE).mkdir(exist_ok=True)
+        (folder / BESIDE / CHAT_TEMPLATE).write_bytes(template)
 
 
 def signatures(folder: Path) -> dict[str, Signature]:

@@ -115,6 +115,8 @@ def generate(
             help="a language model: a run's folder, a .tflite, .litertlm or .keras file, a SavedModel's folder, or a "
                  "server's: http://host:port/v1/models/NAME or grpc://host:port/NAME")],
         prompt: Annotated[str, typer.Option(help="the text to go on with")] = "",
+        chat: Annotated[Optional[Path], typer.Option(
+            metavar="FILE", help="the conversation to answer, in place of a prompt: its messages as JSON")] = None,
         tokens: Annotated[int, typer.Option("--tokens", "--characters", help="to add, at most")] = 200,
         greedy: Annotated[bool, typer.Option("--greedy", help="take the likeliest token each time")] = False,
         temperature: Annotated[Optional[float], typer.Option(
@@ -137,6 +139,8 @@ def generate(
     from pipelines.tasks.language_model.writing import Writing
     from pipelines.tools import generate
 
+    if chat is not None and prompt:
+        raise UserError("generate: --prompt and --chat: one of the two")
     draws = bool(temperature) or top_k != 0 or top_p != 1
     if greedy and draws:
         raise UserError("generate: --greedy takes the likeliest token each time; leave it out, or --temperature, "
@@ -156,7 +160,8 @@ def generate(
         else:
             shown.append(piece)
 
-    generate.generate(artifact, prompt, how, tell, lambda line: typer.echo(line, err=True))
+    asked = prompt if chat is None else generate.conversation(chat)
+    generate.generate(artifact, asked, how, tell, lambda line: typer.echo(line, err=True))
     typer.echo("".join(shown))
 
 

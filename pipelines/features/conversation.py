@@ -7,8 +7,9 @@ from typing import Any
 from etils import epy
 from pydantic import Field as Setting
 
+from export.chat.pieces import CLOSE, OPEN, Kind, Message, Piece
+from export.chat.templates import ASSISTANT, KNOWN, USER
 from pipelines.features import chat_template
-from pipelines.features.chat_template import Kind, Message, Piece
 from pipelines.features.feature import Feature, Field, Learnt
 from pipelines.features.running_text import NextTokens, RunningText
 from pipelines.features.tokenizers import adopted
@@ -20,8 +21,10 @@ with epy.lazy_imports():
 
 #: What sources call it where a recipe does not say.
 FIELD = "messages"
-#: Tokens of a message that are looked at.
+#: Tokens of a piece that are looked at, or as many as the model takes where that is more.
 MOST = 4096
+#: Stands for what a user asks; no text has it.
+PLACE = OPEN + CLOSE
 #: Pieces by number, as they go into a graph, and the tokens that are a piece by themselves.
 KINDS: tuple[Kind, ...] = ("text", "answer", "start", "end", "answer_end")
 TOKENS = (PADDING, PADDING, START, END, END)
@@ -40,8 +43,9 @@ class Conversation(RunningText, name="conversation", shorthand="tokenizer"):
         tokenizer: how text is cut.
         length: tokens of a conversation.
         ends: an answer has an end, token 3, where the template puts one.
-        template: how it is written as one text: plain, chatml, llama2, llama3, alpaca, or a file of jinja with
-            `messages`, `bos_token`, `eos_token` and `add_generation_prompt`, as model makers publish them.
+        template: how it is written as one text: plain, roles, chatml, zephyr, gemma, llama2, llama3, alpaca, or a file
+            of jinja with `messages`, `bos_token`, `eos_token` and `add_generation_prompt`, as model makers publish
+            them.
         vocabulary: the run whose tokens these are, such as runs/llama/latest, for a model that starts from its weights;
             learnt from the training texts where not given.
     """
@@ -55,7 +59,7 @@ class Conversation(RunningText, name="conversation", shorthand="tokenizer"):
 
     def fingerprint(self) -> str:
         known = [] if self.vocabulary is None else [adopted.fingerprint(self.vocabulary)]
-        return " ".join([*known, *([] if self.template in chat_template.TEMPLATES else [self._template])])
+        return " ".join([*known, *([] if self.template in KNOWN else [self.jinja])])
 
     def learn(self, field: Field, values: Iterable[Any]) -> Learnt:
         """Return the vocabulary: that of the run, or of what the conversations say and what the template writes."""
@@ -64,9 +68,28 @@ class Conversation(RunningText, name="conversation", shorthand="tokenizer"):
         return super().learn(field, (piece.text.encode() for value in values for piece in self.pieces(
             chat_template.messages_of(value)) if piece.text))
 
+    @property
+    def jinja(self) -> str:
+        """Return the template itself. Raises UserError where there is none."""
+        return chat_template.source(self.template)
+
     def pieces(self, messages: Sequence[Message], *, prompt: bool = False) -> list[Piece]:
-        """Return the pieces of a conversation, see `chat_template.pieces`."""
-        return chat_template.pieces(self._template, messages, prompt=prompt)
+        """Return the pieces of a conversation, each as it is cut into tokens: what stands between two control tokens,
+        and before an answer, as a whole, as programs cut it that are given all of the text."""
+        result: list[Piece] = []
+        for piece in chat_template.pieces(self.jinja, messages, prompt=prompt):
+            if result and piece.kind == "text" == result[-1].kind:
+                result[-1] = Piece(result[-1].text + piece.text, "text")
+            else:
+                result.append(piece)
+        return result
+
+    def asked(self, messages: Sequence[Message], learnt: Learnt) -> list[int]:
+        """Return the tokens of a conversation behind the first, up to where an answer begins: all of them, whatever
+        fits."""
+        texts, kinds = _arrays(self.pieces(messages, prompt=True))
+        tokens: list[int] = self._cut(tf.constant(texts), tf.constant(kinds), learnt)[0].numpy().tolist()
+        return tokens
 
     def fault(self, value: Any, learnt: Learnt) -> str | None:
         """Return why a conversation cannot be learnt: it has no messages, or does not end with an answer."""
@@ -74,7 +97,7 @@ class Conversation(RunningText, name="conversation", shorthand="tokenizer"):
             messages = chat_template.messages_of(bytes(value))
         except ValueError as error:
             return str(error)
-        if messages[-1]["role"] != chat_template.ASSISTANT or not messages[-1]["content"].strip():
+        if messages[-1]["role"] != ASSISTANT or not messages[-1]["content"].strip():
             return "does not end with an answer: its last message must be of assistant, and have content"
         return None
 
@@ -85,12 +108,17 @@ class Conversation(RunningText, name="conversation", shorthand="tokenizer"):
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return the tokens that are read, int32 (length,), of what a user asks: the template is written around it, up
         to where an answer begins."""
-        asked: Message = {"role": chat_template.USER, "content": ""}
-        around = self.pieces([asked], prompt=True)
-        number = next(number for number, piece in enumerate(around) if piece == Piece("", "text"))
-        texts = [tf.constant(piece.text) if position != number else value for position, piece in enumerate(around)]
-        kinds = tf.constant([KINDS.index(piece.kind) for piece in around], tf.int32)
-        return self._read(self._cut(tf.stack(texts), kinds, learnt)[0], whole=True)
+        return self._read(self.question(value, learnt), whole=True)
+
+    def question(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
+        """Return the tokens behind the first, int32 (tokens,), of what a user asks, up to where an answer begins, in a
+        graph too."""
+        known = self.pieces([{"role": USER, "content": PLACE}], prompt=True)
+        place = next(number for number, piece in enumerate(known) if PLACE in piece.text)
+        before, behind = known[place].text.split(PLACE)
+        texts = [tf.constant(piece.text) for piece in known]
+        texts[place] = tf.strings.join([before, value, behind])
+        return self._cut(tf.stack(texts), tf.constant(_arrays(known)[1]), learnt)[0]
 
     def said(self, value: tf.Tensor, learnt: Learnt) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the tokens of a text of JSON behind the first, int32 (tokens,), and which of them are answers, bool
@@ -101,11 +129,11 @@ class Conversation(RunningText, name="conversation", shorthand="tokenizer"):
 
     def _cut(self, texts: tf.Tensor, kinds: tf.Tensor, learnt: Learnt) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the tokens of pieces, and which of them are learnt, of all of them."""
-        own = tf.gather(tf.constant(TOKENS), kinds)
+        own, most = tf.gather(tf.constant(TOKENS), kinds), max(MOST, self.length)
 
         def tokens(piece: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
             text, token = piece
-            cut = self.tokenizer.tokens(text, learnt, MOST)[:MOST]
+            cut = self.tokenizer.tokens(text, learnt, most)[:most]
             return tf.concat([cut, tf.fill([tf.cast(token != PADDING, tf.int32)], token)], axis=0)
 
         rows = tf.map_fn(tokens, (texts, own), fn_output_signature=tf.RaggedTensorSpec([None], tf.int32, 0))
@@ -119,13 +147,13 @@ class Conversation(RunningText, name="conversation", shorthand="tokenizer"):
 
     def _written(self, value: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the texts of a conversation's pieces, and their kinds, of bytes, or of an array of one text."""
-        known = self.pieces(chat_template.messages_of(np.asarray(value, object).item()))
-        return (np.array([piece.text.encode() for piece in known], object),
-                np.array([KINDS.index(piece.kind) for piece in known], np.int32))
+        return _arrays(self.pieces(chat_template.messages_of(np.asarray(value, object).item())))
 
-    @property
-    def _template(self) -> str:
-        return chat_template.source(self.template)
+
+def _arrays(known: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the texts of pieces, and their kinds."""
+    return (np.array([piece.text.encode() for piece in known], object),
+            np.array([KINDS.index(piece.kind) for piece in known], np.int32))
 
 
 class Answers(NextTokens, Conversation, name="answers"):

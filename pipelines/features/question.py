@@ -1,7 +1,7 @@
 """A question and the text that answers it, and where in the text the answer stands."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from etils import epy
@@ -10,9 +10,11 @@ from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
-from pipelines.features.feature import Feature, Learnt
+from pipelines.features.feature import Feature, Field, Learnt
 from pipelines.features.text import Text
+from pipelines.features.tokenizers import spans
 from pipelines.features.tokenizers.tokenizer import END, PADDING, START, Tokenizer
+from pipelines.features.tokenizers.whitespace import Whitespace
 from pipelines.features.tokenizers.word import Word
 
 with epy.lazy_imports():
@@ -29,7 +31,7 @@ class Question(Text, name="question", shorthand="length"):
 
     Args:
         field: what the source calls both, with character 31 between.
-        tokenizer: word, with the size of its vocabulary.
+        tokenizer: how both are cut.
         length: tokens of both; of the text, what is behind them is cut off.
         question: tokens of the question; what is behind them is cut off.
     """
@@ -43,8 +45,9 @@ class Question(Text, name="question", shorthand="length"):
     @field_validator("tokenizer")
     @classmethod
     def knows_where_its_tokens_stand(cls, value: Tokenizer) -> Tokenizer:
-        if type(value) is not Word:
-            raise PydanticCustomError("tokenizer", "must be word: an answer is a stretch of the text's own words")
+        if not spans.knows(value) or isinstance(value, Whitespace):
+            raise PydanticCustomError("tokenizer", "must be word, character, or pieces of words: an answer is a "
+                                      "stretch of the text")
         return value
 
     @model_validator(mode="after")
@@ -55,15 +58,21 @@ class Question(Text, name="question", shorthand="length"):
                                           "question": self.question, "length": self.length, "most": self.length - 4})
         return self
 
+    def learn(self, field: Field, values: Iterable[Any]) -> Learnt:
+        """Return what is learnt of questions and their texts, of which what stands between is none."""
+        return super().learn(field, (bytes(value).replace(SEPARATOR.encode(), b" ") for value in values))
+
     def parts(self, value: tf.Tensor, learnt: Learnt) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Return the tokens of a question, and of each of the other parts that a value has, int32 (tokens,)."""
+        """Return the tokens of a question, int32 (tokens,), and three other parts of a value as they are, "" where it
+        has fewer."""
         texts = tf.strings.split(tf.strings.join([value, SEPARATOR * 3]), SEPARATOR)
         question = self.tokenizer.tokens(texts[0], learnt, self.question)[:self.question]
-        return question, [self.tokenizer.tokens(texts[place], learnt, self.length) for place in (1, 2, 3)]
+        return question, [texts[place] for place in (1, 2, 3)]
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return the tokens of question and text, int32 (length,)."""
-        question, (text, *_) = self.parts(value, learnt)
+        question, (context, *_) = self.parts(value, learnt)
+        text = self.tokenizer.tokens(context, learnt, self.length)
         room = self.length - 3 - tf.shape(question)[0]
         tokens = tf.concat([[START], question, [END], text[:room], [END]], axis=0)
         return tf.ensure_shape(tf.pad(tokens, [[0, self.length - tf.shape(tokens)[0]]]), [self.length])
@@ -104,22 +113,34 @@ class Answer(Feature, name="answer"):
         return self if asked is None else self.model_copy(update={
             name: getattr(asked, name) for name in ("length", "question", "tokenizer")})
 
-    def learn(self, field: Any, values: Any) -> Learnt:
-        return Question(tokenizer=self.tokenizer).learn(field, values)
+    def learn(self, field: Field, values: Iterable[Any]) -> Learnt:
+        """Return what the question beside it learns: of the same texts, without what stands around the answer."""
+        return Question(tokenizer=self.tokenizer).learn(field, (_asked(bytes(value)) for value in values))
 
     def tensor(self, name: str, learnt: Learnt) -> Tensor:
         return Tensor(name=name, dtype="int32", shape=(2,), role="values",
                       meaning="numbers of the answer's first token and of its last one; 0 where there is none")
 
     def decode(self, value: tf.Tensor, learnt: Learnt) -> tf.Tensor:
-        """Return the first token and the last, int32 (2,)."""
+        """Return the first token that has some of the answer and the last one, int32 (2,)."""
         asked = Question(length=self.length, question=self.question, tokenizer=self.tokenizer)
-        question, (before, answer, _) = asked.parts(value, learnt)
-        first = tf.shape(question)[0] + 2 + tf.shape(before)[0]
-        last = first + tf.shape(answer)[0] - 1
-        there = (last >= first) & (last < self.length - 1)
+        question, (before, answer, behind) = asked.parts(value, learnt)
+        known = spans.spans(self.tokenizer, tf.strings.join([before, answer, behind]), learnt, self.length)
+        begin = tf.strings.length(before, unit="UTF8_CHAR")
+        end = begin + tf.strings.length(answer, unit="UTF8_CHAR")
+        offset = tf.shape(question)[0] + 2
+        first = offset + tf.reduce_sum(tf.cast(known.ends <= begin, tf.int32))
+        last = offset + tf.reduce_sum(tf.cast(known.starts < end, tf.int32)) - 1
+        there = (end > begin) & (last >= first) & (last < self.length - 1)
         return tf.where(there, tf.stack([first, last]), PADDING)
 
     def prepare(self, values: tf.Tensor, learnt: Learnt) -> tf.Tensor:
         """Return both one-hot, float32 (batch, 2, length)."""
         return tf.one_hot(values, self.length)
+
+
+def _asked(marked: bytes) -> bytes:
+    """Return a question with its text out of the same with the answer set apart."""
+    between = SEPARATOR.encode()
+    question, _, text = marked.partition(between)
+    return question + between + text.replace(between, b"")

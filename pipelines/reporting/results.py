@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from export.artifacts import Exported, ExportedList
 from export.delivery.recommend import DEVICES, recommended
 from export.measure.compare import Measurement
-from export.targets.litert_lm import ENDING
+from export.tflite.chunked import ENDING
 from pipelines.engine.runs import Run, read_json
 from pipelines.recipe.gates import Gate, check
 from pipelines.reporting.verified import PROTOCOLS, Served

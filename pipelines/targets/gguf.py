@@ -16,6 +16,7 @@ from pipelines.features.running_text import RunningText
 from pipelines.features.tokenizers.tokenizer import END
 from pipelines.targets import gguf_network, gguf_vocabulary, held_out_prompts
 from pipelines.targets.held_out_prompts import Prompt
+from pipelines.targets.known_tokens import check_vocabulary
 from pipelines.targets.target import ExportContext, Target, fresh, sizes
 from pipelines.variants.variant import Variant
 
@@ -27,8 +28,8 @@ class Gguf(Target, name="gguf", shorthand="weights"):
     """A GGUF file of a Transformer and its tokenizer for each way to write the weights, which llama.cpp, and what is
     built on it, opens.
 
-    Where llama.cpp is installed, it goes on with held-out texts, and its tokens are held against those of the trained
-    model.
+    Where llama.cpp is installed, it goes on with held-out texts, or answers held-out conversations, and its tokens are
+    held against those of the trained model.
 
     Args:
         weights: how they are written, a file each.
@@ -58,6 +59,7 @@ class Gguf(Target, name="gguf", shorthand="weights"):
             raise ValueError("GGUF files are written of a Keras model, and this one is a TFLite file")
         model = keras_file.load(context.model)
         network = gguf_network.network(model)
+        check_vocabulary(len(network.tensors[gguf.EMBEDDING]), learnt, exact=True)
         numbers = [one for one in dict.fromkeys(self.weights) if one in chosen]
         for one in numbers:
             gguf.check(network, one)
@@ -80,10 +82,11 @@ class Gguf(Target, name="gguf", shorthand="weights"):
 
 def _as_read(prompts: Sequence[Prompt], words: gguf.Vocabulary, read: RunningText, learnt: Learnt) -> list[Prompt]:
     """Return prompts as the engine is given them: where it neither makes capitals small nor merges spaces itself, that
-    is done before."""
+    is done to texts before; to conversations its template does it."""
     if words.kind != "llama":
         return list(prompts)
-    return [Prompt(read.tokenizer.text(learnt.names[token] for token in one.tokens), one.tokens, one.count)
+    return [one if not isinstance(one.asked, str) else
+            Prompt(read.tokenizer.text(learnt.names[token] for token in one.tokens), one.tokens, one.count)
             for one in prompts]
 
 
@@ -99,7 +102,7 @@ def _measured(path: Path, prompts: Sequence[Prompt], expected: Sequence[Sequence
         return {}, [f"not run in llama.cpp: {absent}"]
     if not prompts:
         return {}, ["not run in llama.cpp: every held-out text has tokens that are unknown"]
-    written = list(llama_cpp.greedy(path, [(prompt.text, prompt.count) for prompt in prompts], length))
+    written = list(llama_cpp.greedy(path, [(prompt.asked, prompt.count) for prompt in prompts], length))
     equal = [one.read == prompt.tokens and [token for token in one.tokens if token != END] == list(tokens)
              for one, prompt, tokens in zip(written, prompts, expected, strict=True)]
     estimates = {"greedy_equal": round(sum(equal) / len(equal), 6)}

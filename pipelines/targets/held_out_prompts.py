@@ -1,4 +1,5 @@
-"""How held-out texts begin, and what the trained model goes on with: what engines are held against."""
+"""How held-out texts begin, or conversations up to where they are answered, and what the trained model goes on with:
+what engines are held against."""
 from __future__ import annotations
 
 import dataclasses
@@ -6,11 +7,14 @@ from collections.abc import Sequence
 
 from etils import epy
 
+from export.chat.pieces import Message
+from pipelines.features.chat_template import messages_of
+from pipelines.features.conversation import Conversation
 from pipelines.features.feature import Learnt
 from pipelines.features.running_text import RunningText
 from pipelines.features.tokenizers.tokenizer import END, PADDING, START, UNKNOWN
 from pipelines.ingest.data import Data
-from pipelines.tasks.language_model.task import OUTPUT, TOKENS
+from pipelines.tasks.language_model.task import OUTPUT, TOKENS, LanguageModel
 from pipelines.tasks.raw_texts import texts
 
 with epy.lazy_imports():
@@ -24,9 +28,10 @@ SHARE = 3
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """How a held-out text begins, its tokens, and how many are added to it."""
+    """How a held-out text begins, or a held-out conversation up to where it is answered; its tokens behind the first,
+    and how many are added to them."""
 
-    text: str
+    asked: str | Sequence[Message]
     tokens: list[int]
     count: int
 
@@ -34,7 +39,7 @@ class Prompt:
 def text_of(data: Data, target: str, engine: str) -> tuple[RunningText, Learnt]:
     """Return how texts are cut. Raises ValueError of other tasks than language models."""
     read = data.features.get(TOKENS)
-    if str(data.task.entry_name) != "language_model" or not isinstance(read, RunningText):
+    if not isinstance(data.task, LanguageModel) or not isinstance(read, RunningText):
         raise ValueError(f"{engine} goes on with texts, and this is {data.task.entry_name}; leave the target {target} "
                          "out")
     return read, data.index.learnt[TOKENS]
@@ -56,12 +61,29 @@ def prompts(data: Data, read: RunningText, learnt: Learnt, most: int, tokens: in
     held_out = list(texts(data, "test", TOKENS))
     result: list[Prompt] = []
     for text in held_out[::max(1, len(held_out) // most)]:
-        begin = text[:-(-len(text) // SHARE)].rstrip()
-        numbers = read.tokenizer.tokens(tf.constant(begin), learnt, len(begin) + 1).numpy().tolist()
+        begin = _begin(text, read)
+        if not begin or len(result) == most:
+            continue
+        numbers = _tokens(begin, read, learnt)
         count = min(tokens, length - 1 - len(numbers))
-        if begin and UNKNOWN not in numbers and count > 0 and len(result) < most:
+        if UNKNOWN not in numbers and count > 0:
             result.append(Prompt(begin, numbers, count))
     return result
+
+
+def _begin(text: str, read: RunningText) -> str | Sequence[Message]:
+    """Return how a held-out text begins; of a conversation all but its last message, an answer."""
+    if isinstance(read, Conversation):
+        return messages_of(text.encode())[:-1]
+    return text[:-(-len(text) // SHARE)].rstrip()
+
+
+def _tokens(begin: str | Sequence[Message], read: RunningText, learnt: Learnt) -> list[int]:
+    if isinstance(begin, str):
+        numbers: list[int] = read.tokenizer.tokens(tf.constant(begin), learnt, len(begin) + 1).numpy().tolist()
+        return numbers
+    assert isinstance(read, Conversation)
+    return read.asked(begin, learnt)
 
 
 def greedy(model: keras.Model, begun: Sequence[Prompt], barred: Sequence[int]) -> list[list[int]]:

@@ -5,25 +5,29 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from export.artifacts import Exported
+from export.chat.templates import Name, Template
 from export.conversion import blocks, convert
 from export.keras_models import file as keras_file
 from export.measure import litert_lm as engine
 from export.targets import litert_lm, tools
-from export.targets.chat import COMMON, Sampler, Template
+from export.targets.litert_lm import Sampler
 from export.tflite import file as tflite_file
+from export.tflite.chunked import ENDING
 from models.chunks import ChunkedDecoder
+from pipelines.features.conversation import Conversation
 from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers import byte_level, code_points
 from pipelines.features.tokenizers.byte_bpe import LEFT, ByteBpe
 from pipelines.features.tokenizers.tokenizer import END, START, Tokenizer
 from pipelines.features.tokenizers.trained import MARK
-from pipelines.targets import held_out_prompts, hugging_face_tokenizer, sentencepiece_model
+from pipelines.targets import chats, held_out_prompts, hugging_face_tokenizer, sentencepiece_model
 from pipelines.targets.held_out_prompts import Prompt
+from pipelines.targets.known_tokens import check_vocabulary
 from pipelines.targets.target import ExportContext, FromVariants, fresh, sizes
 from pipelines.variants.record import VariantRecord
 from pipelines.variants.variant import Variant
@@ -35,14 +39,15 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
     """One .litertlm file per variant: a Transformer that reads some tokens a call, its tokenizer, and what the engine
     LiteRT-LM must know. The TFLite file alone is beside.
 
-    Where the engine is installed, it goes on with held-out texts, and its tokens are held against those of the trained
-    model.
+    Where the engine is installed, it goes on with held-out texts, or answers held-out conversations, and its tokens are
+    held against those of the trained model.
 
     Args:
         prefill: tokens that are read in a call, in one signature each; those above the model's length are left out.
         prompts: held-out texts whose beginnings the engine goes on with, at most.
         tokens: that it adds to each, at most.
-        template: what stands around the turns of a conversation: the name of a well-known one, or the texts.
+        template: what stands around the turns of a conversation: the name of a well-known one, or the texts. A model
+            that has learnt conversations has its own.
         stops: texts that end what it writes, beside the end of a text.
         sampler: how it draws tokens where an app does not say it.
     """
@@ -52,14 +57,9 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
     prefill: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = litert_lm.LENGTHS
     prompts: int = Field(20, ge=1)
     tokens: int = Field(32, ge=1)
-    template: Literal["chatml", "zephyr", "llama3", "gemma", "plain"] | Template | None = None
+    template: Name | Template | None = None
     stops: list[Annotated[str, Field(min_length=1)]] = Field([])
     sampler: Sampler | None = None
-
-    @property
-    def chat(self) -> Template | None:
-        """Return what stands around turns."""
-        return COMMON[self.template] if isinstance(self.template, str) else self.template
 
     @classmethod
     def ready(cls) -> str:
@@ -77,7 +77,8 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
         read, learnt = held_out_prompts.text_of(context.data, self.title, "LiteRT-LM")
-        tokenizer = tokenizer_of(read.tokenizer, learnt)
+        tokenizer = tokenizer_of(read.tokenizer, learnt, talks=isinstance(read, Conversation))
+        jinja, turns, stops = chats.in_litert_lm(read, self.template)
         if context.model.suffix == ".tflite":
             raise ValueError("LiteRT-LM's files are written of a Keras model, and this one is a TFLite file")
         model = keras_file.load(context.model)
@@ -85,7 +86,7 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
         length = decoder.length
         check_vocabulary(decoder.vocabulary, learnt)
         never = held_out_prompts.never(read)
-        manner = litert_lm.Manner(START, END, never, length, self.stops, self.chat, self.sampler)
+        manner = litert_lm.Manner(START, END, never, length, [*self.stops, *stops], jinja, turns, self.sampler)
         prompts = held_out_prompts.prompts(context.data, read, learnt, self.prompts, self.tokens, length)
         expected = held_out_prompts.greedy(model, prompts, never) if not tools.missing(self.extra) else []
         folder = fresh(context.folder / self.title)
@@ -97,7 +98,7 @@ class LiteRTLM(FromVariants, name="litert_lm", shorthand="variants"):
                 if name not in context.variants:
                     continue
                 variant = context.variants[name]
-                inside, path = folder / f"{name}.tflite", folder / f"{name}{litert_lm.ENDING}"
+                inside, path = folder / f"{name}.tflite", folder / f"{name}{ENDING}"
                 inside.write_bytes(_written(graph, variant))
                 litert_lm.pack(path, inside, tokenizer, manner)
                 estimates, notes = _measured(path, prompts, expected, learnt)
@@ -116,19 +117,18 @@ def _written(graph: Path, variant: VariantRecord) -> bytes:
     return tflite_file.slim(blocks.quantize(convert.convert(graph, "float32"), block))
 
 
-def check_vocabulary(size: int, learnt: Learnt) -> None:
-    """Raise ValueError where a model knows fewer tokens than texts are cut into."""
-    if size < len(learnt.names):
-        raise ValueError(f"the model knows {size:,} tokens, and the vocabulary of data.tokens has "
-                         f"{len(learnt.names):,}; give the tokenizer that the model was trained with")
-
-
-def tokenizer_of(tokenizer: Tokenizer, learnt: Learnt) -> litert_lm.Tokenizer:
+def tokenizer_of(tokenizer: Tokenizer, learnt: Learnt, *, talks: bool = False) -> litert_lm.Tokenizer:
     """Return how the engine cuts texts: by Hugging Face's library where tokens are bytes, and else by SentencePiece.
-    Raises ValueError where neither cuts them so."""
+
+    Args:
+        talks: it knows the control tokens that a template writes, see `export.chat.engines`.
+
+    Raises:
+        ValueError: neither cuts them so.
+    """
     if isinstance(tokenizer, ByteBpe):
-        return litert_lm.Tokenizer("hugging_face", hugging_face_tokenizer.written(tokenizer, learnt))
-    return litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(tokenizer, learnt))
+        return litert_lm.Tokenizer("hugging_face", hugging_face_tokenizer.written(tokenizer, learnt, talks=talks))
+    return litert_lm.Tokenizer("sentencepiece", sentencepiece_model.written(tokenizer, learnt, talks=talks))
 
 
 def _measured(path: Path, prompts: Sequence[Prompt], expected: Sequence[Sequence[int]],
@@ -139,7 +139,7 @@ def _measured(path: Path, prompts: Sequence[Prompt], expected: Sequence[Sequence
         return {}, [f"not run in LiteRT-LM: {absent}"]
     if not prompts:
         return {}, ["not run in LiteRT-LM: every held-out text has tokens that are unknown"]
-    written = list(engine.greedy(path, [(prompt.text, prompt.count) for prompt in prompts]))
+    written = list(engine.greedy(path, [(prompt.asked, prompt.count) for prompt in prompts]))
     equal = [one.read == prompt.tokens and _is_same(one.parts, tokens, learnt)
              for one, prompt, tokens in zip(written, prompts, expected, strict=True)]
     speed = statistics.median(one.tokens_per_second for one in written)

@@ -1,4 +1,4 @@
-"""Files for MediaPipe's TextClassifier, which cuts texts itself, as BERT does."""
+"""Files for MediaPipe's TextClassifier and TextEmbedder, which cut texts themselves, as BERT does."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,10 +15,16 @@ from pipelines.targets.runtimes import score_calibration
 from pipelines.targets.target import ExportContext, FromVariants, sizes
 from pipelines.variants.record import VariantRecord
 
+#: What opens the files, by their task.
+READERS = {"text_classification": "TextClassifier", "sentence_embedding": "TextEmbedder",
+           "sentence_similarity": "TextEmbedder"}
+TOKENS = "tokens"
+
 
 class MediaPipe(FromVariants, name="mediapipe", shorthand="variants"):
-    """TFLite files of classifiers of texts for MediaPipe's TextClassifier, where the tokenizer is wordpiece: they take
-    what it makes of a text as BERT has it, and have the vocabulary behind them.
+    """TFLite files of texts for MediaPipe's TextClassifier and TextEmbedder, where the tokenizer is wordpiece.
+
+    They take what MediaPipe makes of a text as BERT has it, and have the vocabulary behind them.
 
     Of other tokenizers it opens regex, and for that the files of `litert`.
     """
@@ -26,7 +32,7 @@ class MediaPipe(FromVariants, name="mediapipe", shorthand="variants"):
     takes = ("float32", "int8", "float16", "dynamic", "int8_weights")
 
     def export_one(self, context: ExportContext, variant: VariantRecord, folder: Path) -> Exported:
-        text, pieces = _text(context)
+        reader, text, pieces = _text(context)
         path = folder / f"{variant.name}.tflite"
         about = context.about.model_copy(update={"calibration": score_calibration(context, variant)})
         content = phone.with_unsigned_output(context.file(variant.name).read_bytes())
@@ -34,26 +40,25 @@ class MediaPipe(FromVariants, name="mediapipe", shorthand="variants"):
         return Exported(
             variant=variant.name, target=self.title, path=context.relative(path), encoding=variant.encoding,
             integer=variant.integer, **sizes(path), operators=tflite_file.operators(path.read_bytes()), runs=self.runs,
-            summary=f"{variant.summary}; MediaPipe's TextClassifier cuts its texts")
+            summary=f"{variant.summary}; MediaPipe's {reader} cuts its texts")
 
 
-def _text(context: ExportContext) -> tuple[Text, list[str]]:
-    """Return how texts are cut, and the vocabulary. Raises ValueError where MediaPipe does not cut them so."""
-    task, features = context.data.task, context.data.features
-    (name, *others), tokens = context.data.index.inputs, None
-    if str(task.entry_name) == "text_classification" and not others:
-        tokens = features[name]
-    if not isinstance(tokens, Text):
-        raise ValueError(f"MediaPipe's TextClassifier gives one class per text, and this is {task.entry_name}; leave "
-                         "the target mediapipe out")
+def _text(context: ExportContext) -> tuple[str, Text, list[str]]:
+    """Return what opens the file, how texts are cut, and the vocabulary. Raises ValueError where MediaPipe does not cut
+    them so."""
+    task, tokens = str(context.data.task.entry_name), context.data.features.get(TOKENS)
+    if task not in READERS or not isinstance(tokens, Text):
+        raise ValueError(f"MediaPipe's tasks give a class or a vector of a text, and this is {task}; leave the target "
+                         "mediapipe out")
+    reader = READERS[task]
     tokenizer = tokens.tokenizer.cutter if isinstance(tokens.tokenizer, Pretrained) else tokens.tokenizer
     if isinstance(tokenizer, Regex):
-        raise ValueError("MediaPipe's TextClassifier opens the files of the target litert where the tokenizer is "
-                         "regex; leave the target mediapipe out")
+        raise ValueError(f"MediaPipe's {reader} opens the files of the target litert where the tokenizer is regex; "
+                         "leave the target mediapipe out")
     if not isinstance(tokenizer, WordPiece):
-        raise ValueError(f"MediaPipe's TextClassifier does not cut texts as {tokenizer.entry_name} does; give "
+        raise ValueError(f"MediaPipe's {reader} does not cut texts as {tokenizer.entry_name} does; give "
                          "data.tokens.tokenizer: wordpiece, or regex")
     if not tokenizer.lower:
-        raise ValueError("MediaPipe's TextClassifier makes small letters of capitals; leave out lower: false of "
+        raise ValueError(f"MediaPipe's {reader} makes small letters of capitals; leave out lower: false of "
                          "data.tokens.tokenizer")
-    return tokens, list(context.data.index.learnt[name].names)
+    return reader, tokens, list(context.data.index.learnt[TOKENS].names)

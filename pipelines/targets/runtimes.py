@@ -160,7 +160,9 @@ class SavedModel(Target, name="saved_model"):
             raise ValueError("a SavedModel is written of a Keras model, and this one is a TFLite file")
         folder = fresh(context.folder / self.title) / FIRST_VERSION
         model = keras_file.load(context.model)
-        saved_model.export(model, folder, context.data.task.functions(model, context.data, "server"))
+        task, data = context.data.task, context.data
+        template = task.files(data).get(saved_model.CHAT_TEMPLATE)
+        saved_model.export(model, folder, task.functions(model, data, "server"), template)
         return [Exported(variant="float32", target=self.title, path=context.relative(folder), summary="for TF Serving",
                          **sizes(folder), runs=self.runs)]
 

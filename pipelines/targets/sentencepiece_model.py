@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from export.chat.pieces import MARKS
 from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers import code_points
 from pipelines.features.tokenizers.character import Character
@@ -19,9 +20,13 @@ from pipelines.features.tokenizers.trained import MARK
 BETWEEN = ("Cc", "Cf", "Zl", "Zp", "Zs")
 
 
-def written(tokenizer: Tokenizer, learnt: Learnt) -> bytes:
+def written(tokenizer: Tokenizer, learnt: Learnt, *, talks: bool = False) -> bytes:
     """Return the model of SentencePiece that cuts texts as a tokenizer does, with the same numbers. It merges unknown
     characters that are neighbours.
+
+    Args:
+        talks: the tokens before and behind a text are known by the characters that `export.chat.engines` spells them
+            with, and where spaces are merged by those with the space before them.
 
     Raises:
         ValueError: SentencePiece does not cut texts so.
@@ -43,10 +48,14 @@ def written(tokenizer: Tokenizer, learnt: Learnt) -> bytes:
         score = 0.0 if number in special else scores[number - len(special)]
         model.pieces.add(piece=piece, score=score, type=special.get(number, kinds.NORMAL))
     kind = {"sentencepiece": "UNIGRAM", "bpe": "BPE", "character": "CHAR"}[str(tokenizer.entry_name)]
+    for number in (START, END) if talks else ():
+        model.pieces[number].piece = f"{MARK if is_pieces else ''}{MARKS[number]}"
+        model.pieces[number].type = kinds.USER_DEFINED
     about = model.trainer_spec
     about.model_type = getattr(schema.TrainerSpec, kind)
     about.vocab_size = len(learnt.names)
-    about.pad_id, about.unk_id, about.bos_id, about.eos_id = PADDING, UNKNOWN, START, END
+    about.pad_id, about.unk_id = PADDING, UNKNOWN
+    about.bos_id, about.eos_id = (-1, -1) if talks else (START, END)  # these would have to be control tokens
     about.pad_piece, about.unk_piece, about.bos_piece, about.eos_piece = learnt.names[:len(special)]
     normal = model.normalizer_spec
     normal.name = "litepress"

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from export.measure import on_device, side_by_side
 from export.measure.on_device import OnDevice
 from export.measure.side_by_side import Timed
+from export.signature import DEFAULT
 from pipelines.engine import runs, workers
 from pipelines.errors import StageError, UserError
 from pipelines.reporting import results
@@ -45,21 +46,27 @@ def files_of(artifacts: Sequence[Path]) -> list[Path]:
 
 
 def benchmark(paths: Sequence[Path], threads: int, repetitions: int, profile: bool) -> Benchmark:
-    """Time artifacts side by side. Raises UserError where one cannot be run."""
+    """Time artifacts side by side, each signature for shorter texts by itself. Raises UserError where one cannot be
+    run."""
     kinds: list[dict[str, float]] = []
     try:
-        starts = [workers.call(side_by_side.start, path, threads, what=f"benchmark {path}") for path in paths]
-        times = workers.call(side_by_side.interleaved, list(paths), threads, repetitions, what="benchmark")
-        for path in paths:
-            if profile and path.suffix == ".tflite":
+        timed = [(path, name) for path in paths
+                 for name in workers.call(side_by_side.timed_signatures, path, what=f"benchmark {path}")]
+        files, names = [path for path, _ in timed], [name for _, name in timed]
+        starts = [workers.call(side_by_side.start, path, threads, name, what=f"benchmark {path}")
+                  for path, name in timed]
+        times = workers.call(side_by_side.interleaved, files, threads, repetitions, names, what="benchmark")
+        for path, name in timed:
+            if profile and path.suffix == ".tflite" and name == DEFAULT:
                 what = f"benchmark {path}: operators"
                 kinds.append(workers.call(side_by_side.operators, path, threads, what=what))
             else:
                 kinds.append({})
     except StageError as error:
         raise UserError(f"benchmark: {str(error).removeprefix('benchmark: ').replace('ValueError: ', '')}") from error
-    return Benchmark(artifacts=[side_by_side.figures(path, measured, start, threads, operators)
-                                for path, measured, start, operators in zip(paths, times, starts, kinds, strict=True)])
+    return Benchmark(artifacts=[
+        side_by_side.figures(path, measured, start, threads, operators, name)
+        for (path, name), measured, start, operators in zip(timed, times, starts, kinds, strict=True)])
 
 
 def on_phone(paths: Sequence[Path], tool: Path, threads: int, repetitions: int) -> list[OnDevice]:

@@ -35,8 +35,9 @@ WARM_BATCHES = (1, 8, 32)
 #: What a signature calls its input where that is the encoded form of another, and what a tf.train.Example calls it.
 BYTES, ENCODED = "{}_bytes", "{}/encoded"
 #: What signatures of texts are asked, of which there are no samples: how a text begins, and how it is gone on with.
-TEXT = "text"
-OF_TEXTS: dict[str, Any] = {TEXT: b"a", "count": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}
+TEXT, PIECES = "text", "pieces"
+OF_TEXTS: dict[str, Any] = {TEXT: b"a", PIECES: [b"a"], "behind": [0],
+                            "count": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}
 
 
 def on_repository(folder: Path, method: str, *arguments: Any) -> Any:
@@ -141,7 +142,7 @@ def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -
     inputs: dict[str, np.ndarray] = {}
     if not signature.inputs:
         return None
-    of_texts = any(tensor.name == TEXT and tensor.dtype == "string" for tensor in signature.inputs)
+    of_texts = any(tensor.name in (TEXT, PIECES) and tensor.dtype == "string" for tensor in signature.inputs)
     for tensor in signature.inputs:
         if tensor.name in samples.inputs:
             inputs[tensor.name] = samples.sent[tensor.name][list(positions)]

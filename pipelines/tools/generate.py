@@ -4,21 +4,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from etils import epy
 
+from export.chat.pieces import Message
+from export.chat.templates import ASSISTANT
 from export.errors import first_line
 from export.predictors import Predictor, open_predictor
 from export.signature import DEFAULT
-from export.targets.litert_lm import ENDING, is_chunked
+from export.targets.saved_model import CHAT_TEMPLATE
+from export.tflite.chunked import ENDING, is_chunked
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
+from pipelines.features.chat_template import messages_of
 from pipelines.features.conversation import Conversation
 from pipelines.features.running_text import RunningText
 from pipelines.features.tokenizers import pretrained
-from pipelines.features.tokenizers.tokenizer import END, PADDING, UNKNOWN, Tokenizer
+from pipelines.features.tokenizers.tokenizer import END, UNKNOWN, Tokenizer
 from pipelines.ingest.index import Index
 from pipelines.reporting import results
 from pipelines.tasks.language_model import steps, writing
@@ -35,17 +39,20 @@ with epy.lazy_imports():
 LITERT_LM = "litert_lm"
 #: What may be asked for at most.
 MOST_TOKENS, MOST_BEAMS, MOST_SEED = 100_000, 100, 2 ** 64 - 1
+#: How a text begins, or a conversation.
+Prompt = str | Sequence[Message]
 #: Called with each piece of text, and with what else is to be said.
 Tell = Callable[[str], None]
 
 
-def generate(artifact: str, prompt: str, how: Writing, tell: Tell, note: Tell = lambda line: None) -> None:
+def generate(artifact: str, prompt: Prompt, how: Writing, tell: Tell, note: Tell = lambda line: None) -> None:
     """Let a model go on with a text.
 
     Args:
         artifact: a run's folder, a .tflite, .litertlm or .keras file, a SavedModel's folder, or where a server has it:
             see `generate_served.address`.
-        prompt: how the text begins; nothing is the beginning of a text itself.
+        prompt: how the text begins; nothing is the beginning of a text itself. Of a model that has learnt conversations
+            what a user says, or a conversation.
         how: how much is written, and how.
         tell: is given what is added, piece by piece.
         note: is given a line where a text ends before its time.
@@ -56,12 +63,13 @@ def generate(artifact: str, prompt: str, how: Writing, tell: Tell, note: Tell = 
     """
     check(prompt, how)
     served = generate_served.address(artifact)
-    if served is not None:
-        tell(generate_served.asked(served, prompt, how))
-        return
-    asked = _found(Path(artifact))
+    asked = None if served is not None else _found(Path(artifact))
     if asked is None:
-        tell(workers.call(generate_served.of_folder, Path(artifact), prompt, how, what="generate"))
+        if not isinstance(prompt, str):
+            raise UserError("generate: --chat is for runs and files; a server takes conversations at "
+                            "/v1/chat/completions, see litepress serve")
+        tell(generate_served.asked(served, prompt, how) if served is not None else workers.call(
+            generate_served.of_folder, Path(artifact), prompt, how, what="generate"))
         return
     if asked.path.suffix in (".tflite", ENDING):
         noted: list[str] = []
@@ -75,10 +83,24 @@ def generate(artifact: str, prompt: str, how: Writing, tell: Tell, note: Tell = 
         tell(said["piece"]) if "piece" in said else note(said["note"])))
 
 
-def check(prompt: str, how: Writing) -> None:
+def conversation(path: Path) -> Sequence[Message]:
+    """Return the messages in a file of JSON. Raises UserError where there are none, or they end with an answer."""
+    try:
+        messages = messages_of(path.read_bytes())
+        if messages[-1]["role"] == ASSISTANT:
+            raise ValueError("ends with an answer; its last message must be of user")
+    except OSError as error:
+        raise UserError(f"generate: --chat: {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"generate: --chat: {path} {error}") from None
+    return messages
+
+
+def check(prompt: Prompt, how: Writing) -> None:
     """Raise UserError where a prompt is not text, or a setting is out of its bounds."""
     try:
-        prompt.encode()
+        if isinstance(prompt, str):
+            prompt.encode()
     except UnicodeEncodeError as error:
         raise UserError(f"generate: --prompt is not UTF-8 (character {error.start}); give text in UTF-8") from None
     own = how.sampling
@@ -103,18 +125,22 @@ def check(prompt: str, how: Writing) -> None:
                         f"{own.temperature:g} draws one; leave one of them out")
 
 
-def pieces(asked: Asked, prompt: str, how: Writing, note: Tell = lambda line: None) -> Iterator[str]:
+def pieces(asked: Asked, prompt: Prompt, how: Writing, note: Tell = lambda line: None) -> Iterator[str]:
     """Yield what a file adds to a text. Raises UserError; see `generate`."""
     feature, learnt = asked.features[TOKENS], asked.index.learnt[TOKENS]
     assert isinstance(feature, RunningText)
-    if isinstance(feature, Conversation):  # with what its template writes around a question, but for the first token
-        read = feature.decode(tf.constant(prompt), learnt).numpy().tolist()[1:]
+    if not isinstance(prompt, str):
+        if not isinstance(feature, Conversation):
+            raise UserError(f"generate: --chat: {asked.path} has learnt no conversations; give --prompt")
+        read = feature.asked(prompt, learnt)
+    elif isinstance(feature, Conversation):  # with what its template writes around a question
+        read = feature.question(tf.constant(prompt), learnt).numpy().tolist()
     else:
         read = feature.tokenizer.tokens(tf.constant(prompt), learnt, len(prompt) + 1).numpy().tolist()
-    read = [token for token in read if token != PADDING]
     if UNKNOWN in read:
-        what = prompt[read.index(UNKNOWN)] if len(read) == len(prompt) else "a word"
-        raise UserError(f"generate: --prompt has {what!r}, which the training text lacks; leave it out")
+        is_cut = isinstance(prompt, str) and len(read) == len(prompt)
+        what = repr(prompt[read.index(UNKNOWN)]) if is_cut else "a word"
+        raise UserError(f"generate: --prompt has {what}, which the training text lacks; leave it out")
     writer = writing.Writer(_opened(asked), TOKENS, feature.length)
     if writer.room is not None and len(read) >= writer.room:
         raise UserError(f"generate: --prompt has {len(read):,} tokens, and {asked.path} takes {writer.room:,} with the "
@@ -127,12 +153,12 @@ def pieces(asked: Asked, prompt: str, how: Writing, note: Tell = lambda line: No
         [learnt.names[token] for token in tokens]), how.stops)
 
 
-def _all(asked: Asked, prompt: str, how: Writing, tell: Tell, note: Tell) -> None:
+def _all(asked: Asked, prompt: Prompt, how: Writing, tell: Tell, note: Tell) -> None:
     for piece in pieces(asked, prompt, how, note):
         tell(piece)
 
 
-def _reported(asked: Asked, prompt: str, how: Writing) -> None:
+def _reported(asked: Asked, prompt: Prompt, how: Writing) -> None:
     """Report what a file adds, from inside a worker."""
     _all(asked, prompt, how, lambda piece: workers.report(piece=piece), lambda line: workers.report(note=line))
 
@@ -189,7 +215,9 @@ def _beside(path: Path) -> Asked:
         if "lower" in type(tokenizer).model_fields:
             tokenizer = tokenizer.model_copy(update={"lower": said["lower"]})
         learnt = pretrained.shipped(said)
-        feature = RunningText(tokenizer=tokenizer, length=said["length"], ends=said["end"] is not None)
+        settings = {"tokenizer": tokenizer, "length": said["length"], "ends": said["end"] is not None}
+        template = file.with_name(CHAT_TEMPLATE)
+        feature = Conversation(template=str(template), **settings) if template.exists() else RunningText(**settings)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"generate: {file} does not say how a language model cuts text: {first_line(error)}") from error
     index = Index(source="", digest="", splits={}, learnt={TOKENS: learnt}, inputs={}, targets={})

@@ -1,5 +1,6 @@
 """The variants of a trained model, as recipes ask for them: written as it is, trained on, or searched for."""
 import pipelines.variants.auto
+import pipelines.variants.buckets
 import pipelines.variants.int4_blocks
 import pipelines.variants.post_training
 import pipelines.variants.split_front_end

@@ -110,10 +110,10 @@ class Completions:
         is_chat = isinstance(asked, ChatRequest)
         stops = asked.stops
         if is_chat:
-            text, own = chat.prompt(asked.messages, version.folder)
-            prompts, stops = [text], [*stops, *own]
+            pieces, own = chat.pieces(asked.messages, version.folder)
+            prompts, stops = [pieces], [*stops, *own]
         else:
-            prompts = asked.prompts
+            prompts = [[chat.Piece(prompt, chat.NOTHING)] for prompt in asked.prompts]
         if len(prompts) * asked.n > MOST_TEXTS:
             raise RequestError(f"n: {len(prompts)} prompts with {asked.n} texts each are more than {MOST_TEXTS} texts",
                                param="n")
@@ -123,7 +123,7 @@ class Completions:
         await self._in_time(continuation.begin())
         shape = Shape(asked, version.number)
         parts = continuation.parts(STREAMED if asked.stream else WHOLE)
-        texts = [prompt if getattr(asked, "echo", False) else "" for prompt in prompts for _ in range(asked.n)]
+        texts = [prompt[0].text if getattr(asked, "echo", False) else "" for prompt in prompts for _ in range(asked.n)]
         if asked.stream:
             await self._streamed(continuation, parts, texts, shape, answer)
             return

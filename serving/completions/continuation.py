@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from serving.completions.chat import Piece
 from serving.completions.requests import RequestError
 from serving.core import Core
 from serving.manager import Version
 
-PREFILL, DECODE = "prefill", "decode"
-#: What is given to `prefill`, and to `decode` beside what the call before gave.
-TEXT, STEPS = "text", "steps"
+PREFILL, PREFILL_PIECES, DECODE = "prefill", "prefill_pieces", "decode"
+#: What is given to `prefill`, to `prefill_pieces`, and to `decode` beside what the call before gave.
+TEXT, PIECES, BEHIND, STEPS = "text", "pieces", "behind", "steps"
 SETTINGS = ("count", "temperature", "top_k", "top_p", "seed")
 #: What `decode` gives of a text, and the tokens so far, which have a place more than fit into a text.
 ADDED, ADDED_TOKENS, PROMPT_TOKENS, TOKENS, ENDED = "added", "added_tokens", "prompt_tokens", "tokens", "ended"
@@ -91,18 +92,21 @@ class Continuation:
     Args:
         version: of the model, held.
         name: of the model.
+        prompts: in pieces.
 
     Raises:
         RequestError: the model has no such signatures.
     """
 
-    def __init__(self, core: Core, version: Version, name: str, prompts: Sequence[str], settings: Settings):
-        self.core, self.version, self.prompts, self.settings = core, version, prompts, settings
+    def __init__(self, core: Core, version: Version, name: str, prompts: Sequence[Sequence[Piece]],
+                 settings: Settings):
+        self.core, self.version, self.settings = core, version, settings
         known = version.loaded.signatures
         if PREFILL not in known or DECODE not in known:
             raise RequestError(f"The model `{name[:200]}` does not go on with texts: it lacks the signatures {PREFILL} "
                                f"and {DECODE}", param="model")
         self.kept = sorted(set(known[DECODE].inputs) - {STEPS, *SETTINGS})
+        self._signature, self._inputs = _given(prompts, PREFILL_PIECES in known)
         self.room = known[DECODE].inputs[TOKENS].tensor_shape.dim[-1].size - 1
         self.texts = [Growing(settings) for _ in range(len(prompts) * settings.choices)]
         self.prompt_tokens: list[int] = []
@@ -111,8 +115,7 @@ class Continuation:
 
     async def begin(self) -> None:
         """Read the prompts. Raises RequestError where one leaves no room for what is asked for."""
-        texts = np.array([prompt.encode() for prompt in self.prompts], object)
-        answer = await self.core.run(self.version, PREFILL, {TEXT: texts}, [*self.kept, PROMPT_TOKENS])
+        answer = await self.core.run(self.version, self._signature, self._inputs, [*self.kept, PROMPT_TOKENS])
         self.prompt_tokens = answer[PROMPT_TOKENS].tolist()
         asked = self.settings.most or 1
         for count in self.prompt_tokens:
@@ -157,3 +160,18 @@ class Continuation:
         """Return how many tokens were read and written."""
         read, written = sum(self.prompt_tokens), sum(text.tokens for text in self.texts)
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+def _given(prompts: Sequence[Sequence[Piece]], in_pieces: bool) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the signature that reads prompts, and what it is given: all as they are, in pieces, where the model takes
+    these.
+
+    Args:
+        prompts: in as many pieces each.
+    """
+    if in_pieces:
+        return PREFILL_PIECES, {
+            PIECES: np.array([[piece.text.encode() for piece in prompt] for prompt in prompts], object),
+            BEHIND: np.array([[piece.behind for piece in prompt] for prompt in prompts], np.int32)}
+    texts = ["".join(piece.text for piece in prompt).encode() for prompt in prompts]
+    return PREFILL, {TEXT: np.array(texts, object)}

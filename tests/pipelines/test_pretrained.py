@@ -6,10 +6,12 @@ import re
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 import models
 from export.keras_models import file as keras_file
 from models import encoders
+from pipelines.engine.display import Display
 from pipelines.errors import UserError
 from pipelines.features.text import Text
 from pipelines.features.tokenizers.mask import MASK
@@ -19,6 +21,7 @@ from pipelines.ingest.index import Index, Split
 from pipelines.pretrained import Trained, settled
 from pipelines.recipe import file as recipe_file
 from pipelines.recipe.recipe import Recipe
+from pipelines.runner import Options, Runner
 from tests.conftest import ROOT
 
 SETTINGS = {"depth": 2, "units": 16, "heads": 4}
@@ -71,6 +74,16 @@ def test_an_encoder_of_another_architecture_is_refused(pretrained, changes, said
 def test_a_tagger_takes_the_same_encoder(pretrained):
     model = models.build("bert_tagger", length=8, vocabulary=30, classes=5, **SETTINGS)
     assert "block_1_feed_forward_output" in encoders.load(model, pretrained[1])
+
+
+def test_what_marks_answers_takes_the_same_encoder(pretrained):
+    model = models.build("bert_qa", length=8, vocabulary=30, **SETTINGS)
+    before = np.array(model.get_layer("scores").kernel)
+    assert {"embedding", "positions", "segments", "block_1_feed_forward_output"} <= set(
+        encoders.load(model, pretrained[1]))
+    np.testing.assert_array_equal(model.get_layer("scores").kernel, before)
+    ours, theirs = (one.get_layer("segments").embeddings for one in (model, pretrained[0]))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 RECIPE = {"name": "tuned", "task": "text_classification",
@@ -159,6 +172,30 @@ def test_a_bundles_tokenizer_says_how_text_is_cut(tmp_path):
     text = settled(recipe, lambda path: pytest.fail("trained")).data.feature("tokens", Text)
     learnt = text.tokenizer.learn([], ("<PAD>", "<UNKNOWN>"))
     assert text.decode("Good good", learnt).numpy()[:3].tolist() == [2, 1, 0]
+
+
+def test_another_vocabulary_in_the_same_file_makes_the_data_again(tmp_path):
+    path = tmp_path / "tokenizer.json"
+
+    def key(words):
+        path.write_text(json.dumps({"kind": "word", "lower": True, "vocabulary": ["<PAD>", "<UNKNOWN>", *words]}))
+        recipe = Recipe.model_validate({**RECIPE, "model": {"builder": "bert"}, "data": {
+            "source": "vader", "tokens": {"tokenizer": {"pretrained": str(path)}}}})
+        return settled(recipe, lambda path: pytest.fail("trained")).written()["data"]
+
+    assert key(["good"]) == key(["good"]) != key(["poor"])
+
+
+def test_recipes_that_take_over_from_each_other_are_refused(tmp_path):
+    for name, other in (("a", "b"), ("b", "c"), ("c", "a")):
+        written = {**FIRST, "data": {**FIRST["data"], "tokens": {"tokenizer": {
+            "pretrained": str(tmp_path / f"{other}.yaml")}}}}
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(written))
+    path = tmp_path / "a.yaml"
+    options = Options(tmp_path / "runs", track=False)
+    runner = Runner(recipe_file.read(path), str(path), options, Display(Console(quiet=True)))
+    with pytest.raises(UserError, match=r"a\.yaml takes over from itself"):
+        runner()
 
 
 def test_the_recipes_fit_each_other():

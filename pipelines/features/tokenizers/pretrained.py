@@ -31,13 +31,15 @@ class Pretrained(Tokenizer, name="pretrained", shorthand="of"):
 
     Args:
         of: a recipe, which is trained first where it has not been; the folder of a run; or tokenizer.json of a bundle.
-        cut: how text is cut, and
-        vocabulary: the file that has it; both are found by `of` where not given.
+        cut: how text is cut,
+        vocabulary: the file that has it, and
+        digest: of that file, where it may change; all are found by `of` where not given.
     """
 
     of: str = Setting(min_length=1)
     cut: Cut | None = None
     vocabulary: str | None = Setting(None, min_length=1)
+    digest: str | None = Setting(None, min_length=1)
 
     @property
     def cutter(self) -> Tokenizer:

@@ -41,14 +41,15 @@ class Bible(TableSource, name="bible", shorthand="path"):
     window: int = Setting(128, ge=2)
 
     def fingerprint(self) -> str:
-        status = self._path().stat()
+        status = self.file().stat()
         return f"bible {self.window} {status.st_size} {status.st_mtime_ns if self.path else ''}"
 
     def tables(self) -> Mapping[Part, Table]:
-        path = self._path()
+        path = self.file()
         return {"train": _table(path, path.stat().st_mtime_ns, self.window)}
 
-    def _path(self) -> Path:
+    def file(self) -> Path:
+        """Return the file of verses. Raises UserError where it is not there."""
         path = GOSPELS if self.path is None else Path(self.path)
         if not path.is_file():
             raise UserError(f"data.source.bible.path: {path} is not there; make data-text writes data/text/bible.txt. "
@@ -58,12 +59,12 @@ class Bible(TableSource, name="bible", shorthand="path"):
 
 @functools.lru_cache(maxsize=2)
 def _table(path: Path, changed: int, window: int) -> Table:
-    rows = [(text, chapter, book) for book, chapter, whole in _chapters(path) for text in cut(whole, window)]
-    texts, chapters, books = zip(*rows, strict=True)
-    return of_columns("bible", {"text": texts, "chapter": chapters, "book": books})
+    rows = [(text, chapter, book) for book, chapter, whole in chapters(path) for text in cut(whole, window)]
+    texts, names, books = zip(*rows, strict=True)
+    return of_columns("bible", {"text": texts, "chapter": names, "book": books})
 
 
-def _chapters(path: Path) -> Iterator[tuple[str, str, str]]:
+def chapters(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the book, the name and the text of each chapter. Raises UserError where a line is no verse."""
     content = path.read_bytes()
     lines = (lzma.decompress(content) if path == GOSPELS else content).decode().splitlines()

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field as Setting
 
+from export.chat.templates import ASSISTANT, SYSTEM, USER
 from pipelines.errors import UserError
 from pipelines.features import chat_template
 from pipelines.features.conversation import FIELD
@@ -88,12 +89,12 @@ def _row(line: str, where: str, prompt: str, answer: str, system: str | None) ->
         raise UserError(f"data: {where} has neither {FIELD} nor both {prompt} and {answer}; name these in "
                         f"{WHERE}.prompt and .answer")
     messages = known[FIELD] if FIELD in known else paired(str(known[prompt]), str(known[answer]))
-    if system is not None and isinstance(messages, list) and messages and _role(messages[0]) != chat_template.SYSTEM:
-        messages = [{"role": chat_template.SYSTEM, "content": system}, *messages]
+    if system is not None and isinstance(messages, list) and messages and _role(messages[0]) != SYSTEM:
+        messages = [{"role": SYSTEM, "content": system}, *messages]
     written = json.dumps(messages, ensure_ascii=False)
     try:
         first = next((one["content"] for one in chat_template.messages_of(written.encode())
-                      if one["role"] == chat_template.USER), "")
+                      if one["role"] == USER), "")
     except ValueError as error:
         raise UserError(f"data: {where} {error}") from None
     return written, first
@@ -101,7 +102,7 @@ def _row(line: str, where: str, prompt: str, answer: str, system: str | None) ->
 
 def paired(prompt: str, answer: str) -> list[dict[str, str]]:
     """Return the messages of a prompt and its answer."""
-    return [{"role": chat_template.USER, "content": prompt}, {"role": chat_template.ASSISTANT, "content": answer}]
+    return [{"role": USER, "content": prompt}, {"role": ASSISTANT, "content": answer}]
 
 
 def _role(message: Any) -> Any:

@@ -18,7 +18,7 @@ from export.targets import tools
 from pipelines.errors import UserError
 from pipelines.ingest.index import Part
 from pipelines.ingest.sources import gettext, vader
-from pipelines.ingest.sources.bible import Bible, _chapters
+from pipelines.ingest.sources.bible import Bible, chapters
 from pipelines.ingest.sources.table import Table
 from pipelines.ingest.sources.table_source import TableSource
 from pipelines.ingest.sources.text_lines import cut, of_columns
@@ -80,8 +80,7 @@ class Prose(TableSource, name="prose", shorthand="window"):
 
     def documents(self) -> Iterator[Document]:
         """Yield all documents, whole. Raises UserError where one is not there."""
-        bible = Bible(path=self.bible)
-        for _, chapter, text in _chapters(bible._path()):
+        for _, chapter, text in chapters(Bible(path=self.bible).file()):
             yield Document(text, chapter, "scripture", "public domain")
         yield from _reviews(self.held_out, self.clear)
         yield from _messages()
@@ -100,7 +99,7 @@ def _table(source: Prose) -> Table:
 
 def _reviews(seed: int | None, clear: float) -> Iterator[Document]:
     """Yield rated sentences, a document each; those of documents that a recipe does not train on are left out."""
-    documents, ratings, texts = vader._rows()
+    documents, ratings, texts = vader.rows()
     left_out = set() if seed is None else held_out(documents, ratings, clear, seed)
     for name, text in zip(documents.tolist(), texts.tolist(), strict=True):
         if name not in left_out:
@@ -144,7 +143,7 @@ def _messages() -> Iterator[Document]:
 
 def _documentation(package: str) -> Iterator[Document]:
     """Yield the licences, the description and the documentation strings of a package, a document for each file, its
-    paragraphs of prose alone, each once."""
+    paragraphs of prose alone, without those of files before it."""
     distribution = distribution_of(package)
     known = [distribution.metadata[name] for name in ("License-Expression", "License") if name in distribution.metadata]
     licence = " ".join(known[0].split())[:60] if known else "see its files"

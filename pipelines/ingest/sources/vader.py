@@ -42,7 +42,7 @@ class Vader(TableSource, name="vader", shorthand="clear"):
         return f"vader {self.clear} {FILE.stat().st_size}"
 
     def tables(self) -> Mapping[Part, Table]:
-        documents, ratings, texts = _rows()
+        documents, ratings, texts = rows()
         chosen = np.abs(ratings) >= self.clear
         labels = np.where(ratings > 0, b"positive", b"negative").astype(object)
         columns = {"text": texts, "label": labels, "rating": ratings, "document": documents}
@@ -50,7 +50,7 @@ class Vader(TableSource, name="vader", shorthand="clear"):
 
 
 @functools.cache
-def _rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return of each sentence what it is of, bytes, its mean rating, float64, and its text, bytes."""
     lines = gzip.decompress(FILE.read_bytes()).splitlines()[1:]
     documents, ratings, texts = zip(*(line.split(b"\t") for line in lines), strict=True)

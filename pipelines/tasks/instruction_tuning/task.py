@@ -1,6 +1,7 @@
 """Instruction tuning: a language model learns what to answer, and is measured by its answers."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +9,12 @@ from etils import epy
 from pydantic import PrivateAttr
 
 from export.signature import Arrays, Function
+from export.targets.saved_model import CHAT_TEMPLATE
 from pipelines.features.conversation import Answers, Conversation
 from pipelines.features.tokenizers.tokenizer import PADDING
 from pipelines.ingest.index import Index
 from pipelines.tasks.evaluation import Evaluation, Metric
-from pipelines.tasks.instruction_tuning import baselines
+from pipelines.tasks.instruction_tuning import baselines, generation
 from pipelines.tasks.instruction_tuning.measure import AnswerMeasure
 from pipelines.tasks.language_model.task import NEXT, OUTPUT, TOKENS, LanguageModel
 from pipelines.tasks.task import Place, Task
@@ -62,8 +64,15 @@ class InstructionTuning(LanguageModel, name="instruction_tuning"):
         return evaluation.model_copy(update={"baselines": beside})
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return the usual signature alone: what asks a question writes it as the template does, and goes on."""
-        return Task.functions(self, model, data, place)
+        """Return the usual signature, and on a server those that answer."""
+        functions = Task.functions(self, model, data, place)
+        return functions + generation.functions(model, data, TOKENS) if place == "server" else functions
+
+    def files(self, data: Data) -> Mapping[str, bytes]:
+        """Return what cuts text, and the template of conversations."""
+        read = data.features[TOKENS]
+        assert isinstance(read, Conversation)
+        return {**super().files(data), CHAT_TEMPLATE: read.jinja.encode()}
 
     def calibration(self, inputs: Arrays, load: Any) -> list[tuple[str, Arrays]]:
         return Task.calibration(self, inputs, load)

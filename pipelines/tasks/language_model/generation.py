@@ -2,7 +2,6 @@
 a call."""
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
@@ -24,6 +23,11 @@ if TYPE_CHECKING:
 
 #: The signatures beside `generate`: all settings at once; and the same in two, for a server that hands on each token.
 SAMPLE, PREFILL, DECODE = "sample", "prefill", "decode"
+#: `prefill` of prompts in pieces, with a control token behind them or none: of conversations, in which what people say
+#: must not become one.
+PREFILL_PIECES, PIECES, BEHIND = "prefill_pieces", "pieces", "behind"
+#: What stands behind a piece, by number.
+CONTROLS = (PADDING, START, END)
 #: What they give beside the text: what was added alone, how many tokens there are, and why no more were added.
 ADDED, PROMPT_TOKENS, ADDED_TOKENS, REASON = "added", "prompt_tokens", "added_tokens", "finish_reason"
 #: Why: the text is at its end; there are as many tokens as were asked for, or as there is room for; the prompt leaves
@@ -69,6 +73,9 @@ class Generation:
         ValueError: it has other layers.
     """
 
+    #: What a prompt is.
+    begins = "how a text begins"
+
     def __init__(self, model: Any, data: Data, tokens: str):
         feature, self.learnt = data.features[tokens], data.index.learnt[tokens]
         assert isinstance(feature, RunningText)
@@ -81,9 +88,8 @@ class Generation:
         self.barred[[PADDING, UNKNOWN, START]] = -np.inf
 
     def functions(self) -> list[Function]:
-        """Return all four functions."""
-        prompt = text_tensor(meaning="how a text begins, UTF-8, with room behind it: fewer than "
-                                     f"{self.length:,} tokens")
+        """Return all functions."""
+        prompt = text_tensor(meaning=f"{self.begins}, UTF-8, with room behind it: fewer than {self.length:,} tokens")
         count = Tensor(name=COUNT, dtype="int32", shape=(), meaning="tokens that are added at most")
         whole = text_tensor(GENERATED, "the text with what is added, UTF-8")
         answers = (whole, text_tensor(ADDED, "what is added, UTF-8"), _number(PROMPT_TOKENS, "of the prompt"),
@@ -92,11 +98,15 @@ class Generation:
                                        f"there is no more room; {TOO_LONG}: the prompt leaves none"))
         state = self._state()
         steps = Tensor(name=STEPS, dtype="int32", shape=(), meaning="tokens that are added in this call at most")
+        read = (*state, whole, _number(PROMPT_TOKENS, "of the prompt"))
+        pieces = (Tensor(name=PIECES, dtype="string", shape=(None,), role="text", meaning="how a text begins, UTF-8"),
+                  Tensor(name=BEHIND, dtype="int32", shape=(None,),
+                         meaning="what stands behind each piece: 0 nothing, 1 the start token, 2 the end token"))
         return [
             Function(Signature(name=GENERATE, inputs=(prompt, count), outputs=(whole,)), self._generate),
             Function(Signature(name=SAMPLE, inputs=(prompt, count, *SETTINGS), outputs=answers), self._sample),
-            Function(Signature(name=PREFILL, inputs=(prompt,), outputs=(*state, *answers[:1], answers[2])),
-                     self._prefill),
+            Function(Signature(name=PREFILL, inputs=(prompt,), outputs=read), self._prefill),
+            Function(Signature(name=PREFILL_PIECES, inputs=pieces, outputs=read), self._prefill_pieces),
             Function(Signature(name=DECODE, inputs=(steps, count, *SETTINGS, *state), outputs=(*answers, *state)),
                      self._decode)]
 
@@ -120,7 +130,13 @@ class Generation:
         return self._answers(self._going_on(begun, tensors[COUNT], tensors[COUNT], self._chooses(tensors)))
 
     def _prefill(self, **tensors: Any) -> dict[str, Any]:
-        begun = self._begun(tensors[TEXT])
+        return self._as_read(self._begun(tensors[TEXT]))
+
+    def _prefill_pieces(self, **tensors: Any) -> dict[str, Any]:
+        rows = tf.map_fn(self._of_pieces, (tensors[PIECES], tensors[BEHIND]), fn_output_signature=_row())
+        return self._as_read(self._read(rows))
+
+    def _as_read(self, begun: dict[str, Any]) -> dict[str, Any]:
         return {**begun, GENERATED: self._texts(begun[TOKENS]), PROMPT_TOKENS: begun[BEGUN] - 1}
 
     def _decode(self, **tensors: Any) -> dict[str, Any]:
@@ -140,9 +156,28 @@ class Generation:
 
     def _begun(self, prompts: Any) -> dict[str, Any]:
         """Return texts of which the prompt has been read; of one that leaves no room its first tokens."""
-        cut = functools.partial(self.feature.tokenizer.tokens, learnt=self.learnt, most=self.length)
-        rows = tf.map_fn(lambda one: cut(one)[:self.length], prompts,
-                         fn_output_signature=tf.RaggedTensorSpec([None], tf.int32, 0))
+        return self._read(tf.map_fn(lambda one: self.prompt(one)[:self.length], prompts, fn_output_signature=_row()))
+
+    def prompt(self, text: Any) -> Any:
+        """Return the first tokens of a prompt, int32 (tokens,), of what is asked, a string: by default of the text
+        itself."""
+        return self._cut(text)
+
+    def _cut(self, text: Any) -> Any:
+        return self.feature.tokenizer.tokens(text, self.learnt, self.length)[:self.length]
+
+    def _of_pieces(self, pieces: tuple[Any, Any]) -> Any:
+        """Return the first tokens of pieces, string (pieces,), and of what stands behind them."""
+        def tokens(piece: tuple[Any, Any]) -> Any:
+            text, control = piece
+            return tf.concat([self._cut(text), tf.fill([tf.cast(control != PADDING, tf.int32)], control)], axis=0)
+
+        texts, behind = pieces
+        rows = tf.map_fn(tokens, (texts, tf.gather(tf.constant(CONTROLS), behind)), fn_output_signature=_row())
+        return rows.flat_values[:self.length]
+
+    def _read(self, rows: Any) -> dict[str, Any]:
+        """Return texts of which the prompts' tokens, ragged int32 (batch, tokens), have been read."""
         own = rows.to_tensor(PADDING, shape=(None, self.length))
         tokens = tf.pad(own, [[0, 0], [1, 0]], constant_values=START)
         size = tf.cast(rows.row_lengths(), tf.int32) + 1
@@ -194,6 +229,11 @@ class Generation:
     def _texts(self, tokens: Any) -> Any:
         """Return what tokens read, string (batch,), those that stand for no text left out."""
         return self.feature.texts(tokens, self.learnt)
+
+
+def _row() -> tf.RaggedTensorSpec:
+    """Return what the tokens of a text are, int32 (tokens,)."""
+    return tf.RaggedTensorSpec([None], tf.int32, 0)
 
 
 def _number(name: str, meaning: str) -> Tensor:

@@ -8,6 +8,7 @@ from etils import epy
 from export.signature import Function, Signature
 from pipelines.features.masked_text import BLANK, MaskedText
 from pipelines.features.masking import SPECIAL
+from pipelines.features.tokenizers.mask import MASK
 from pipelines.tasks.text_serving import TEXT, text_tensor
 
 with epy.lazy_imports():
@@ -40,7 +41,9 @@ def fill(function: Function, data: Data, text: MaskedText) -> Function:
             tf.TensorSpec([text.length], tf.int32), tf.TensorSpec([text.guesses], tf.int32)))
         (logits,) = function.call(**{tokens: read, places: at}).values()
         best = tf.argmax(logits + barred, axis=-1, output_type=tf.int32)
-        said = tf.one_hot(at, text.length, dtype=tf.int32) * tf.cast(at > 0, tf.int32)[..., None]
+        blanks = tf.reduce_sum(tf.cast(read == MASK, tf.int32), axis=1, keepdims=True)
+        there = tf.cast(tf.range(text.guesses) < blanks, tf.int32)  # behind them stands place 0, which may be a blank
+        said = tf.one_hot(at, text.length, dtype=tf.int32) * there[..., None]
         written = tf.reduce_sum(said * best[..., None], axis=1)
         return {FILLED: text.texts(tf.where(written > 0, written, read), learnt)}
 

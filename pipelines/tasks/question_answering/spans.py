@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from etils import epy
 
+from pipelines.features.feature import Learnt
 from pipelines.features.question import SEPARATOR
-from pipelines.features.tokenizers.tokenizer import END
-from pipelines.features.tokenizers.word import Word
+from pipelines.features.tokenizers import spans
+from pipelines.features.tokenizers.tokenizer import END, Tokenizer
 
 with epy.lazy_imports():
     import numpy as np
@@ -52,34 +52,15 @@ def best(logits: np.ndarray, tokens: np.ndarray, longest: int) -> Span | None:
     return Span(begin + int(row), begin + int(column), float(total[row, column]) - none)
 
 
-def text_of(span: Span, asked: str, tokens: np.ndarray, tokenizer: Word) -> str:
-    """Return the stretch as it is written in the text.
+def text_of(span: Span, asked: str, tokens: np.ndarray, tokenizer: Tokenizer, learnt: Learnt) -> str:
+    """Return the stretch as it is written in the text, without white space around it.
 
     Args:
         asked: question and text, see `features.question`.
+        tokens: of both, (length,).
     """
     context = asked.partition(SEPARATOR)[2]
     begin = int(np.flatnonzero(tokens == END)[0]) + 1
-    places = positions(context, tokenizer)
-    return context[places[span.first - begin][0]:places[span.last - begin][1]]
-
-
-def positions(text: str, tokenizer: Word) -> list[tuple[int, int]]:
-    """Return where each token of a text stands: its first character, and the one behind it."""
-    words = [word.decode() for word in tokenizer.words(tf.constant(text.encode()), len(text)).numpy().tolist()]
-    return _aligned([_small(letter) for letter in text] if tokenizer.lower else list(text), words)
-
-
-def _small(letter: str) -> str:
-    return letter.lower() if len(letter.lower()) == 1 else letter
-
-
-def _aligned(letters: Sequence[str], words: Sequence[str]) -> list[tuple[int, int]]:
-    """Return where words stand, which come one behind the other, with what is no word between them."""
-    result, place = [], 0
-    for word in words:
-        while letters[place] != word[0]:
-            place += 1
-        result.append((place, place + len(word)))
-        place += len(word)
-    return result
+    known = spans.spans(tokenizer, tf.constant(context.encode()), learnt, len(tokens))
+    first, last = int(known.starts[span.first - begin]), int(known.ends[span.last - begin])
+    return context[first:last].strip()

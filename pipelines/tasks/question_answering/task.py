@@ -13,7 +13,6 @@ from pipelines.errors import UserError
 from pipelines.features.feature import Field as SourceField
 from pipelines.features.question import ASKED, SEPARATOR, Answer, Question
 from pipelines.features.text import Text
-from pipelines.features.tokenizers.word import Word
 from pipelines.ingest.index import Index, Part
 from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.questions import ANSWERS, NAME, Table, answers_of, table
@@ -100,7 +99,7 @@ class QuestionAnswering(Task, name="question_answering"):
         def window(targets: Arrays, outputs: Arrays, row: int) -> Window:
             tokens = outputs[TOKENS][row]
             asked, expected, name = known.of(tokens)
-            text, score = self._said(outputs[OUTPUT][row], tokens, asked)
+            text, score = self._said(outputs[OUTPUT][row], tokens, asked, index)
             has_answer = not expected or bool(np.asarray(targets[ANSWER][row]).any())
             return Window(name, asked.partition(SEPARATOR)[0], expected, text, score, has_answer)
 
@@ -111,11 +110,12 @@ class QuestionAnswering(Task, name="question_answering"):
         assert read is not None
         return lambda text: read.decode(text, learnt)
 
-    def _said(self, logits: np.ndarray, tokens: np.ndarray, asked: str) -> tuple[str, float]:
+    def _said(self, logits: np.ndarray, tokens: np.ndarray, asked: str, index: Index) -> tuple[str, float]:
         """Return the answer that scores best in a window, and its score."""
-        span = spans.best(logits, tokens, self.longest)
-        assert self._read is not None and isinstance(self._read.tokenizer, Word)
-        return ("", -np.inf) if span is None else (spans.text_of(span, asked, tokens, self._read.tokenizer), span.score)
+        span, read = spans.best(logits, tokens, self.longest), self._read
+        assert read is not None
+        return ("", -np.inf) if span is None else (
+            spans.text_of(span, asked, tokens, read.tokenizer, index.learnt[TOKENS]), span.score)
 
     def notes(self, data: Data) -> list[str]:
         return text_files.notes(data, TOKENS)
@@ -134,7 +134,7 @@ class QuestionAnswering(Task, name="question_answering"):
         """Return the answers to the questions that `rows_of` read last; of one in several windows, in the one where it
         scores best."""
         answers = zip(self._rows, outputs[OUTPUT], outputs[TOKENS], strict=True)
-        said = [(name, *self._said(logits, tokens, asked)) for (name, asked), logits, tokens in answers]
+        said = [(name, *self._said(logits, tokens, asked, index)) for (name, asked), logits, tokens in answers]
         best = {name: max(score for other, _, score in said if other == name) for name, *_ in said}
         return ["no answer" if (self.may_be_none and best[name] < 0) or not text else
                 text if score == best[name] else "no answer in this window" for name, text, score in said]

@@ -12,6 +12,7 @@ from export.targets import tools
 from pipelines.errors import UserError
 from pipelines.features.tags import NOTHING
 from pipelines.tasks.evaluation import Evaluation, Metric, Table, rounded
+from pipelines.tasks.token_classification import words
 
 with epy.lazy_imports():
     import numpy as np
@@ -50,7 +51,8 @@ class EntityMeasure:
         self.said: list[list[str]] = []
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
-        true, said = targets[self.target], outputs[self.output].argmax(axis=-1)
+        true = words.tags(targets, self.target)
+        said = words.of_words(outputs[self.output].argmax(axis=-1), targets)
         there = true != NOTHING
         for row, answers, known in zip(true, said, there, strict=True):
             self.true.append([self.names[number] for number in row[known]])

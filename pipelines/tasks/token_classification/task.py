@@ -6,16 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etils import epy
+from pydantic import PrivateAttr
 
 from export.signature import Arrays, Function, Tensor
-from pipelines.features.tags import Tags
-from pipelines.features.text import Words
+from pipelines.features.feature import Field
+from pipelines.features.tagged_text import FirstPieces, TaggedText
+from pipelines.features.tags import NOTHING, Tags
+from pipelines.features.tokenizers.whitespace import Whitespace
 from pipelines.ingest.index import Index
+from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.source import Source
 from pipelines.tasks import text_files, text_serving
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
-from pipelines.tasks.token_classification import baseline
+from pipelines.tasks.token_classification import baseline, words
 from pipelines.tasks.token_classification.measure import METRICS, EntityMeasure, need_library
+from pipelines.training.learners.supervised import Objective
+from pipelines.training.losses import Loss
 
 with epy.lazy_imports():
     import numpy as np
@@ -33,13 +39,31 @@ OUTSIDE = "O"
 
 
 class TokenClassification(Task, name="token_classification"):
-    """A tag for each word of a text: named entities, or parts of speech."""
+    """A tag for each word of a text: named entities, or parts of speech.
 
-    inputs, targets, pairs, split = {TOKENS: Words}, {TAGS: Tags}, {OUTPUT: TAGS}, "random"
+    Where words are cut into pieces, the first has a word's tag, and of the others none is learnt or measured (Devlin et
+    al., "BERT", 2019, section 5.3).
+    """
+
+    inputs, targets, pairs, split = {TOKENS: TaggedText}, {TAGS: Tags}, {OUTPUT: TAGS}, "random"
     metrics = METRICS
     watched = (Metric(name="accuracy"),)
     baselines = (baseline.NAME,)
     worst_caption = "The texts with the most wrong tags"
+    #: Of the texts that were read last: where each word's first token stands; None where tokens are words.
+    _firsts: np.ndarray | None = PrivateAttr(None)
+
+    def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
+        """Return the features, and as a target where the words' first tokens stand, where tokens are pieces."""
+        inputs, targets = super().features_of(section, fields)
+        read = inputs[TOKENS]
+        assert isinstance(read, TaggedText)
+        pieces = {} if isinstance(read.tokenizer, Whitespace) else {words.FIRSTS: FirstPieces(**dict(read))}
+        return inputs, {**targets, **pieces}
+
+    def objective(self, loss: Loss, index: Index) -> Objective:
+        compare = super().objective(loss, index)
+        return lambda inputs, targets, outputs: compare(inputs, *words.in_graph(targets, outputs, TAGS, OUTPUT))
 
     def fault(self, example: Mapping[str, Any]) -> str | None:
         words, tags = (len(example[name].split()) for name in (TOKENS, TAGS))
@@ -72,6 +96,11 @@ class TokenClassification(Task, name="token_classification"):
 
     def rows_of(self, path: Path, features: Features, index: Index,
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
+        read = features[TOKENS]
+        assert isinstance(read, TaggedText)
+        self._firsts = None
+        if not isinstance(read.tokenizer, Whitespace):
+            self._firsts = text_files.rows(path, {TOKENS: FirstPieces(**dict(read))}, index, None)[1][TOKENS]
         return text_files.rows(path, features, index, None)
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
@@ -86,19 +115,25 @@ class TokenClassification(Task, name="token_classification"):
         """Return the tags of each text but those of words that are part of nothing, with the words' numbers from 1."""
         names = index.names(TAGS)
         lines = []
-        for row in outputs[OUTPUT].argmax(axis=-1).tolist():
+        said_of = outputs[OUTPUT].argmax(axis=-1)
+        if self._firsts is not None:
+            said_of = np.where(self._firsts == NOTHING, names.index(OUTSIDE) if OUTSIDE in names else 0,
+                               words.of_words(said_of, {words.FIRSTS: self._firsts}))
+        for row in said_of.tolist():
             said = [f"{place} {names[number]}" for place, number in enumerate(row, 1) if names[number] != OUTSIDE]
             lines.append("  ".join(said) or "nothing")
         return lines
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
-        return (f"It gives each of a text's first {index.inputs[TOKENS].shape[0]} words one of "
+        tokens = "tokens" if words.FIRSTS in index.targets else "words"
+        return (f"It gives each of a text's first {index.inputs[TOKENS].shape[0]} {tokens} one of "
                 f"{len(index.names(TAGS))} tags; on the held-out test texts its entity F1 is "
                 f"{evaluation.metrics['entity_f1']:.3f}.")
 
 
 def _accuracy(targets: Any, outputs: Any) -> Any:
     """Return the share of each text's words whose tag is right."""
+    targets, outputs = words.in_graph(targets, outputs, TAGS, OUTPUT)
     there = tf.reduce_sum(targets[TAGS], axis=-1)
     right = tf.cast(tf.argmax(targets[TAGS], -1) == tf.argmax(outputs[OUTPUT], -1), tf.float32) * there
     return tf.reduce_sum(right, axis=-1) / tf.maximum(tf.reduce_sum(there, axis=-1), 1.0)

@@ -20,6 +20,7 @@ from pipelines.ingest.sources import bible
 from pipelines.targets import gguf_network, gguf_vocabulary
 from pipelines.targets.gguf import Gguf
 from pipelines.targets.held_out_prompts import Prompt, greedy
+from pipelines.tasks.language_model.task import LanguageModel
 from tests.conftest import command
 
 library = pytest.importorskip("gguf", reason="wants the extra gguf")
@@ -142,6 +143,19 @@ def test_what_gguf_cannot_express_is_refused(tmp_path):
         Gguf.read("gguf").export(SimpleNamespace(data=data), ["float32"])
 
 
+@pytest.mark.parametrize("size", [10, 12])
+def test_a_vocabulary_that_the_model_has_other_tokens_of_is_refused(size, tmp_path):
+    learnt = Character().learn([b"abc def"], (*SPECIAL, *ENDS))
+    assert len(learnt.names) == 11
+    model = drawn("gpt", vocabulary=size)
+    model.save(tmp_path / "model.keras")
+    data = SimpleNamespace(task=LanguageModel(), features={"tokens": RunningText(tokenizer=Character())},
+                           index=SimpleNamespace(learnt={"tokens": learnt}))
+    context = SimpleNamespace(data=data, model=tmp_path / "model.keras", folder=tmp_path)
+    with pytest.raises(ValueError, match=r"the model knows \d+ tokens, and the vocabulary of data.tokens has 11"):
+        Gguf.read("gguf").export(context, ["float32"])
+
+
 def test_without_the_engine_files_are_made_and_without_the_package_a_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None if name == "xllamacpp" else object())
     assert Gguf.ready() == "" and tools.missing("gguf") == (
@@ -170,16 +184,16 @@ CASES = {"grouped-character": ("llama", {"groups": 2}, Character()),
     pytest.param(*CASES[name], id=name, marks=[] if name in ("grouped-character", "gpt-bytes") else pytest.mark.slow)
     for name in CASES])
 def test_the_engine_cuts_texts_and_goes_on_as_keras_does(tmp_path, builder, settings, tokenizer):
-    chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
+    chapters = [text for _, _, text in bible.chapters(bible.GOSPELS)]
     learnt = tokenizer.learn([text.encode() for text in chapters[:3]], (*SPECIAL, *ENDS))
     model = drawn(builder, len(learnt.names), **settings)
     words = gguf_vocabulary.vocabulary(RunningText(tokenizer=tokenizer), learnt)
     path = tmp_path / "one.gguf"
     gguf.write(path, "one", gguf_network.network(model), words, SPECIAL_TOKENS, "float32")
     texts = ["and he said unto", chapters[5][:20].strip(), "Blessed are"]
-    texts += ["It's  two\n spaces, 12 \u00fc\u2603"] if isinstance(tokenizer, ByteBpe) else []
+    texts += ["It's  two\n spaces, 12 \u00fc\u2603", "<END> it <START>"] if isinstance(tokenizer, ByteBpe) else []
     prompts = [Prompt(text, tokenizer.tokens(tf.constant(text), learnt, 99).numpy().tolist(), 20) for text in texts]
-    result = list(llama_cpp.greedy(path, [(one.text, one.count) for one in prompts], 48))
+    result = list(llama_cpp.greedy(path, [(one.asked, one.count) for one in prompts], 48))
     assert [one.read for one in result] == [one.tokens for one in prompts]
     expected = greedy(model, prompts, SPECIAL_TOKENS.never)
     assert [[token for token in one.tokens if token != 3] for one in result] == expected
@@ -231,7 +245,7 @@ gates: {{gguf_float32.greedy_equal: ">= 1"}}
     ("llama", "character", 40), ("llama", "{bpe: {most: 300}}", 120)], ids=["character", "bpe"])
 def test_a_run_s_file_opens_in_llama_cpp(tmp_path, builder, tokenizer, window):
     (tmp_path / "texts").mkdir()
-    chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
+    chapters = [text for _, _, text in bible.chapters(bible.GOSPELS)]
     (tmp_path / "texts" / "train.txt").write_text("".join(chapters[:8]))
     (tmp_path / "texts" / "test.txt").write_text(chapters[9][:2500])
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(builder=builder, tokenizer=tokenizer, window=window))

@@ -8,6 +8,7 @@ import models
 from export.conversion import convert
 from export.measure import litert_lm as engine
 from export.targets import litert_lm, tools
+from export.tflite.chunked import model_of
 from models.chunks import ChunkedDecoder
 from pipelines.features.feature import Learnt
 from pipelines.features.tokenizers.character import Character
@@ -87,7 +88,7 @@ def test_what_the_engine_writes_is_the_same_token_for_token_but_for_the_first_sp
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     """A model of characters, its vocabulary, and the archive of it; some tokens are never written."""
-    learnt = Character().learn([text.encode() for _, _, text in bible._chapters(bible.GOSPELS)][:2], (*SPECIAL, *ENDS))
+    learnt = Character().learn([text.encode() for _, _, text in bible.chapters(bible.GOSPELS)][:2], (*SPECIAL, *ENDS))
     model = models.build("llama", length=32, vocabulary=len(learnt.names), depth=1, units=16, heads=4, groups=2)
     folder = tmp_path_factory.mktemp("archive")
     convert.float_graph(model, lambda one: litert_lm.functions(ChunkedDecoder(one), (8,)), folder / "graph")
@@ -101,7 +102,7 @@ def test_an_archive_holds_the_file_the_tokenizer_and_what_the_engine_must_know(a
     from litert_lm_builder import litertlm_builder
     from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-    assert litert_lm.model_of(archive.path) == archive.inside.read_bytes()
+    assert model_of(archive.path) == archive.inside.read_bytes()
     litertlm_builder.unpack(str(archive.path), str(tmp_path))
     text = next(tmp_path.glob("*.pbtext")).read_text()
     from google.protobuf import text_format
@@ -142,7 +143,7 @@ def test_the_engine_never_writes_what_is_barred(archive, tmp_path):
     ids=["llama-character", "gpt-bpe", "gpt-byte_bpe"])
 def test_the_engine_goes_on_as_keras_does_with_held_out_texts(tmp_path, builder, tokenizer, window):
     (tmp_path / "texts").mkdir()
-    chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
+    chapters = [text for _, _, text in bible.chapters(bible.GOSPELS)]
     (tmp_path / "texts" / "train.txt").write_text("".join(chapters[:8]))
     (tmp_path / "texts" / "test.txt").write_text(chapters[9][:2500])
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(builder=builder, tokenizer=tokenizer, window=window))

@@ -54,7 +54,7 @@ gates: {chrf: ">= 30", float32.max_error: "<= 1e-4", int8.drop: "<= 5"}
 def folder(tmp_path):
     """A folder with texts and with numbers as digits and as letters."""
     (tmp_path / "texts").mkdir()
-    chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
+    chapters = [text for _, _, text in bible.chapters(bible.GOSPELS)]
     (tmp_path / "texts" / "train.txt").write_text("".join(chapters[:8]))
     (tmp_path / "texts" / "test.txt").write_text(chapters[9][:2500])
     numbers = np.random.default_rng(2).choice(np.arange(1, 10_000), 1200, replace=False)

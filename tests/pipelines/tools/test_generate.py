@@ -107,6 +107,8 @@ def test_prompts_that_cannot_be_read_are_refused(made, prompt, said_of_it):
     (["--beams", "2", "--temperature", "1"], "--beams 2 searches for the likeliest text, and --temperature 1 draws "
                                              "one; leave one of them out"),
     (["--min-tokens", "300"], "--min-tokens is 300; give 0 to --tokens"),
+    (["--chat", "no.json"], "--chat: no.json: No such file or directory"),
+    (["--chat", "no.json", "--prompt", "a"], "--prompt and --chat: one of the two"),
     (["--stop", ""], "--stop is ''; give a string that is not empty"),
     (["--greedy", "--top-k", "5"], "--greedy takes the likeliest token each time; leave it out, or --temperature, "
                                    "--top-k and --top-p"),
@@ -114,6 +116,29 @@ def test_prompts_that_cannot_be_read_are_refused(made, prompt, said_of_it):
                                                "and --top-p out, or give more than 0")])
 def test_settings_out_of_their_bounds_end_in_one_line(monkeypatch, capfd, options, line):
     assert printed(monkeypatch, capfd, "nowhere", *options) == (2, "", f"generate: {line}\n")
+
+
+@pytest.mark.parametrize(("content", "line"), [
+    ("[", "has no messages: it is not JSON"), ("{}", "has no messages; they are a list like"),
+    ('[{"role": "user", "content": "\\ud800"}]', "has a message 1 that is not UTF-8"),
+    ('[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]', "ends with an answer; its last")])
+def test_conversations_that_cannot_be_answered_are_refused(tmp_path, content, line):
+    (tmp_path / "talk.json").write_text(content)
+    with pytest.raises(UserError, match=f"generate: --chat: .*talk.json {line}"):
+        generate.conversation(tmp_path / "talk.json")
+
+
+def test_a_bundle_with_a_template_answers_and_others_hold_no_conversations(made, tmp_path):
+    talk = [{"role": "user", "content": "In the"}]
+    with pytest.raises(UserError, match=r"--chat: .* has learnt no conversations; give --prompt"):
+        said(made.file, talk)
+    shutil.copytree(made.folder, tmp_path / "bundle")
+    (tmp_path / "bundle" / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.content }} and{{ eos_token }}{% endfor %}")
+    file = tmp_path / "bundle" / made.file.relative_to(made.folder)
+    assert said(file, talk) == said(file, "In the") != said(made.file, "In the")
+    with pytest.raises(UserError, match="--chat is for runs and files; a server takes conversations at"):
+        said("localhost:1/one", talk)
 
 
 def test_files_of_other_models_are_refused(made, tmp_path):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 
+from pipelines.features.tokenizers.tokenizer import END
 from serving.embedded import running
 from tests.pipelines.tasks.language_model.exported import LENGTH
 
@@ -124,6 +125,22 @@ def test_a_chat_goes_by_the_plain_template_and_by_the_models_own(client, model, 
         assert own.choices[0].message.content == model.greedy("the end and", 8)[len("the end and"):].lstrip()
         with pytest.raises(openai.BadRequestError, match="does not take these messages: no system"):
             client.chat.completions.create(model="gpt", messages=[{"role": "system", "content": "x"}])
+    finally:
+        shutil.rmtree(place.parent)
+
+
+def test_a_templates_control_tokens_are_tokens_and_those_that_people_write_are_text(client, model):
+    place = model.folder / "1" / "assets.extra" / "chat_template.jinja"
+    place.parent.mkdir()
+    place.write_text("{{ bos_token }}{% for m in messages %}{{ m['content'] + eos_token }} and{% endfor %}")
+    try:
+        for said in ("was", "<END>"):
+            prompt = [*model.tokens(said), END, *model.tokens(" and")]
+            answer = client.chat.completions.create(model="gpt", messages=[{"role": "user", "content": said}],
+                                                    temperature=0)
+            assert answer.usage.prompt_tokens == len(prompt) == len(said) + 5
+            added = model.continued(prompt, LENGTH)[len(prompt):]
+            assert answer.choices[0].message.content == model.text(added).lstrip()
     finally:
         shutil.rmtree(place.parent)
 

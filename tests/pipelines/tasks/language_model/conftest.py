@@ -45,7 +45,7 @@ def words(tmp_path_factory) -> Words:
     """Return a folder with two files of text, the recipe and a run of it. Tests must not change it."""
     folder = tmp_path_factory.mktemp("words")
     (folder / "texts").mkdir()
-    chapters = [text for _, _, text in bible._chapters(bible.GOSPELS)]
+    chapters = [text for _, _, text in bible.chapters(bible.GOSPELS)]
     (folder / "texts" / "train.txt").write_text("".join(chapters[:8]))
     (folder / "texts" / "test.txt").write_text(chapters[9][:2500])
     (folder / "recipe.yaml").write_text(RECIPE)

@@ -44,13 +44,18 @@ class Exported(NamedTuple):
         return logits
 
     def greedy(self, text: str, count: int) -> str:
-        tokens = self.tokens(text)
+        """Return a text and what the Keras model adds."""
+        return self.text(self.continued(self.tokens(text), count))
+
+    def continued(self, tokens: list[int], count: int) -> list[int]:
+        """Return tokens and what the Keras model adds, the likeliest each time."""
+        tokens = list(tokens)
         for _ in range(min(count, LENGTH - len(tokens))):
             token = int(self.logits(tokens).argmax())
             if token == END:
                 break
             tokens.append(token)
-        return self.text(tokens)
+        return tokens
 
     def sample(self, prompts, count=6, temperature=1.0, top_k=0, top_p=1.0, seed=0):
         """Return what the signature `sample` gives; each setting is one number, or one per prompt."""

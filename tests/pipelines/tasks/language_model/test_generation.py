@@ -158,7 +158,7 @@ def test_a_promoted_version_is_warmed_up_with_texts(exported, tmp_path):
     (version / path).parent.mkdir()
     (version / path).write_bytes(content)
     names = [log.predict_log.request.model_spec.signature_name for log in request_log.read(version / path)]
-    assert set(names) == {"generate", "sample", "prefill"}
+    assert set(names) == {"generate", "sample", "prefill", "prefill_pieces"}
     loaded = servable.load(version, Options())
-    assert warmup.replay(version, loaded, 1) == len(names) == 9
+    assert warmup.replay(version, loaded, 1) == len(names) == 12
     loaded.close()

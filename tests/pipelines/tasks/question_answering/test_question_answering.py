@@ -11,7 +11,11 @@ from models.bert_qa import segments
 from pipelines.errors import UserError
 from pipelines.features import Field
 from pipelines.features.question import SEPARATOR, Answer, Question
+from pipelines.features.tokenizers.byte_bpe import ByteBpe
+from pipelines.features.tokenizers.character import Character
+from pipelines.features.tokenizers.sentencepiece import Bpe, SentencePiece
 from pipelines.features.tokenizers.word import Word
+from pipelines.features.tokenizers.wordpiece import WordPiece
 from pipelines.ingest.sources.package_questions import PackageQuestions
 from pipelines.ingest.sources.questions import Asked, table, windows
 from pipelines.ingest.sources.squad import Squad, questions
@@ -34,8 +38,29 @@ def test_f1_and_exact_match_are_those_of_squads_script():
     assert worth("cat", ["dog", "a cat"]) == (1, 1) and worth("", []) == (1, 1) and worth("cat", []) == (0, 0)
 
 
+@pytest.mark.parametrize("tokenizer", [
+    Word(min_count=1), WordPiece(most=60), ByteBpe(most=300), Character(),
+    *(pytest.param(one, marks=pytest.mark.slow) for one in (Bpe(most=60), SentencePiece(most=60)))],
+    ids=lambda one: one.entry_name)
+def test_an_answer_is_found_in_tokens_and_comes_back_as_it_is_written(tokenizer):
+    """With the word that it begins in, and the one that it ends in, where a token has both."""
+    rows = table("test", [Asked(str(number), "p", question, CONTEXT, (answer,), CONTEXT.index(answer))
+                          for number, (question, answer) in enumerate(ASKED)], None, None)
+    read = Question(tokenizer=tokenizer, length=160, question=20)
+    learnt, target = read.learn(Field(kind="text"), rows.columns["asked"]), Answer().beside({"tokens": read})
+    assert target.learn(Field(kind="text"), rows.columns["marked"]) == learnt
+    for asked, marked, (_, answer) in zip(rows.columns["asked"], rows.columns["marked"], ASKED, strict=True):
+        tokens = read.decode(tf.constant(asked), learnt).numpy()
+        first, last = target.decode(tf.constant(marked), learnt).numpy().tolist()
+        said = spans.text_of(spans.Span(first, last, 0.0), asked.decode(), tokens, tokenizer, learnt)
+        more = 2 if tokenizer.entry_name in ("bpe", "sentencepiece") else 0  # punctuation in the same piece
+        assert answer in said and len(said) <= len(answer) + more
+        ends = np.flatnonzero(tokens == 3)
+        assert len(ends) == 2 and ends[0] < first <= last < ends[1]
+
+
 @pytest.mark.parametrize(("question", "answer"), ASKED)
-def test_an_answer_is_found_in_tokens_and_comes_back_as_it_is_written(question, answer):
+def test_the_tokens_of_an_answer_are_those_of_its_words(question, answer):
     rows = table("test", [Asked("1", "p", question, CONTEXT, (answer,), CONTEXT.index(answer))], None, None)
     asked, marked = (rows.columns[name][0] for name in ("asked", "marked"))
     read = Question(tokenizer=Word(min_count=1), length=48, question=6)
@@ -45,7 +70,7 @@ def test_an_answer_is_found_in_tokens_and_comes_back_as_it_is_written(question, 
     first, last = target.decode(tf.constant(marked), target.learn(Field(kind="text"), [marked])).numpy().tolist()
     np.testing.assert_array_equal(
         tokens[first:last + 1], read.tokenizer.tokens(tf.constant(answer), learnt, 48).numpy())
-    assert spans.text_of(spans.Span(first, last, 0.0), asked.decode(), tokens, read.tokenizer) == answer
+    assert spans.text_of(spans.Span(first, last, 0.0), asked.decode(), tokens, read.tokenizer, learnt) == answer
     ends = np.flatnonzero(tokens == 3)
     np.testing.assert_array_equal(np.asarray(segments(tokens[None]))[0], (np.arange(48) > ends[0]).astype(int))
 
@@ -145,8 +170,9 @@ def test_files_that_are_not_squads_are_refused(tmp_path):
                            ({"path": "a", "train": "b"}, "give path")):
         with pytest.raises(ValueError, match=said):
             Squad(**settings)
-    with pytest.raises(ValueError, match="must be word"):
-        Question(tokenizer={"character": 10})
+    for tokenizer in ("regex", "whitespace"):
+        with pytest.raises(ValueError, match="must be word, character, or pieces of words"):
+            Question(tokenizer=tokenizer)
 
 
 def test_a_question_leaves_room_for_its_text():

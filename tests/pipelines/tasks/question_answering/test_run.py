@@ -29,9 +29,8 @@ def text(person, town, other, place):
     return f"{person} lives in {town}, {between} while {other} was born in {place}."
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
+def write_people(path):
+    """Write two questions about each of some texts."""
     rows = []
     for number, person in enumerate(NAMES * 20):
         town, place = TOWNS[number % 6], TOWNS[(number // 6 + number + 1) % 6]
@@ -39,7 +38,13 @@ def folder(tmp_path_factory):
         context = f"{number}: {text(person, town, other, place)}"
         rows += [{"question": "Who lives here?", "context": context, "answer": person, "start": len(f"{number}: ")},
                  {"question": "Who was born?", "context": context, "answer": other, "start": context.rindex(other)}]
-    (folder / "people.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    write_people(folder / "people.jsonl")
     (folder / "recipe.yaml").write_text(RECIPE)
     result = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
     assert result.code == 0, result.out[-2000:] + result.err[-2000:]
@@ -73,3 +78,37 @@ def test_predict_answers_one_question_about_several_texts(folder):
     said = [line.split("  ")[-1].strip() for line in result.out.splitlines()]
     first, second = [line for line in said if line != "no answer in this window"]
     assert first in contexts[0] and second in contexts[1]
+
+
+FIRST = """
+name: guesses
+task: masked_language_model
+data:
+  source: {text_lines: {path: texts, window: 120}}
+  tokens: {tokenizer: {wordpiece: 200}, length: 80}
+  batch: 16
+model: {builder: bert_mlm, depth: 2, units: 48, heads: 4, dropout: 0}
+train: {epochs: 1, optimizer: adam}
+"""
+
+
+@pytest.mark.parametrize("tokenizer", ["{byte_bpe: 320}", "{pretrained: first.yaml}"])
+def test_pieces_of_words_answer_too(tmp_path, tokenizer):
+    write_people(tmp_path / "people.jsonl")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "train.txt").write_text("\n".join(text(*words) for words in zip(
+        NAMES * 6, TOWNS * 10, NAMES[::-1] * 6, TOWNS[::-1] * 10, strict=True)))
+    (tmp_path / "first.yaml").write_text(FIRST)
+    recipe = RECIPE.replace("{word: {min_count: 1}}, length: 40, question: 8", f"{tokenizer}, length: 76, question: 10")
+    recipe = recipe.replace("[litert, saved_model]", "[litert]").replace(">= 95", ">= 50")
+    if "pretrained" in tokenizer:
+        recipe = recipe.replace("dropout: 0}", "dropout: 0, weights: {pretrained: first.yaml}}")
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    context = text("Ben", "Rome", "Eva", "Lima")
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"question": "Who lives here?", "context": context}))
+    said = command("predict", "runs/people/latest", "asked.jsonl", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    answers = {line.split("  ")[-1].strip() for line in said.stdout.splitlines()} - {"no answer in this window"}
+    assert len(answers) == 1 and answers.pop() in context

@@ -19,7 +19,7 @@ from tests.export.targets.test_mediapipe import needs_mediapipe
 from tests.export.tflite.test_metadata import mediapipe
 from tests.pipelines.tasks.text.conftest import RECIPE
 
-WORD = "{word: {min_count: 1}}"
+WORD, BUILDER = "{word: {min_count: 1}}", "textcnn, embedding: 16, filters: 8, dropout: 0.2"
 SCORES = """
 import json, sys
 from mediapipe.tasks.python import BaseOptions, text
@@ -56,9 +56,11 @@ def test_other_tokenizers_are_refused(moods, monkeypatch, tmp_path, tokenizer, m
 
 @pytest.mark.slow
 @needs_mediapipe
-def test_mediapipe_answers_as_our_predictor(moods, tmp_path, monkeypatch):
+@pytest.mark.parametrize("builder", [None, "bert, depth: 1, units: 16, heads: 2, pooling: mean"])
+def test_mediapipe_answers_as_our_predictor(moods, tmp_path, monkeypatch, builder):
     shutil.copy(moods.folder / "moods.csv", tmp_path)
     recipe = RECIPE.replace("moods\ntask", "pieces\ntask").replace(WORD, "{wordpiece: {most: 400}}")
+    recipe = recipe.replace(BUILDER, builder or BUILDER)
     (tmp_path / "pieces.yaml").write_text(recipe.replace("[litert, saved_model]", "[litert, mediapipe]"))
     done = command("run", "pieces.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -99,6 +99,47 @@ def test_padding_teaches_nothing(tmp_path):
     np.testing.assert_allclose(first, expected, rtol=1e-5)
 
 
+PIECES = {"tokens": {"length": 40, "tokenizer": {"byte_bpe": 280}}}
+
+
+def test_a_words_first_piece_has_its_tag_and_the_others_teach_nothing(tmp_path):
+    data = data_of(tmp_path, **PIECES)
+    inputs, targets = next(iter(data.validation(2)))
+    firsts, names, tokens = targets["first_pieces"].numpy(), data.index.names("tags"), inputs["tokens"].numpy()
+    words = data.index.learnt["tokens"].names
+    known = {text: tags for text, tags in SENTENCES}
+    generator = np.random.default_rng(0)
+    logits, expected, right = generator.normal(size=(2, 40, 5)).astype("float32"), [], []
+    for row in range(2):
+        text = "".join(words[number] for number in tokens[row] if number).replace("Ġ", " ")
+        tags = [names.index(tag) for tag in known[text].split()]
+        spaces = [place for place in range(1, 40) if words[tokens[row, place]].startswith("Ġ")]
+        begins = [0, *(place + (words[tokens[row, place]] == "Ġ") for place in spaces)]
+        assert firsts[row].tolist() == [*begins, *[-1] * (40 - len(begins))] and len(begins) < (tokens[row] > 0).sum()
+        scores = logits[row, begins]
+        expected.append(np.mean(np.log(np.exp(scores).sum(-1)) - scores[np.arange(len(tags)), tags]))
+        right.append(np.mean(scores.argmax(-1) == tags))
+    loss = data.task.objective(Loss.read("cross_entropy"), data.index)
+    np.testing.assert_allclose(loss(inputs, targets, {"logits": tf.constant(logits)}), expected, rtol=1e-5)
+    watched = data.task.watch(data.index)["accuracy"](targets, {"logits": tf.constant(logits)})
+    np.testing.assert_allclose(watched, right, rtol=1e-6)
+    plain = {"tags": np.where(targets["tags"].numpy().any(-1), targets["tags"].numpy().argmax(-1), -1),
+             "first_pieces": firsts}
+    measure = data.task.measure(data.index)
+    np.testing.assert_allclose(measure.add(plain, {"logits": logits}), 1 - np.array(right), rtol=1e-6)
+    sizes = [len(known_tags) for known_tags in measure.true]
+    assert sizes == (firsts >= 0).sum(axis=1).tolist()
+
+
+def test_words_whose_first_piece_is_cut_off_do_not_count(tmp_path):
+    data = data_of(tmp_path, tokens={"length": 6, "tokenizer": {"byte_bpe": 280}})
+    _, targets = data.arrays("train", 8)
+    measure = data.task.measure(data.index)
+    measure.add(targets, {"logits": np.zeros((8, 6, 5))})
+    counted, all_of_them = sum(map(len, measure.true)), int((targets["tags"] >= 0).sum())
+    assert counted == (targets["first_pieces"] >= 0).sum() and 8 <= counted < all_of_them - 4
+
+
 def test_a_model_says_which_words_are_what(tmp_path):
     data = data_of(tmp_path)
     names = data.index.names("tags")
@@ -142,6 +183,22 @@ export: {targets: [litert, saved_model]}
 verify: {runs: 20}
 gates: {entity_f1: ">= 0.9", float32.max_error: "<= 1e-4", int8.drop: "<= 0.05"}
 """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", ["{byte_bpe: 290}", "{wordpiece: 60}"])
+def test_a_run_of_pieces_tags_words(tmp_path, tokenizer):
+    data_of(tmp_path)
+    recipe = RECIPE.replace("length: 8, tokenizer: {whitespace: {min_count: 1}}", f"length: 40, tokenizer: {tokenizer}")
+    recipe = recipe.replace("bilstm_tagger, embedding: 16, units: [16], dropout: 0.1, embedding_dropout: 0.0",
+                            "bert_tagger, depth: 1, units: 32, heads: 2, dropout: 0.0")
+    (tmp_path / "recipe.yaml").write_text(recipe.replace("epochs: 12", "epochs: 25"))
+    done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "mine.txt").write_text("Ada Lovelace lived in London\nNew  York is large\n")
+    said = command("predict", "runs/names/latest", "mine.txt", cwd=tmp_path)
+    assert said.returncode == 0 and "1 B-PER  2 I-PER  5 B-LOC" in said.stdout, said.stdout + said.stderr
+    assert "1 B-LOC  2 I-LOC" in said.stdout
 
 
 @pytest.mark.slow

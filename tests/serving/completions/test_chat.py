@@ -1,0 +1,42 @@
+"""Conversations in pieces, by templates as model makers publish them."""
+import pytest
+
+from serving.completions import chat
+from serving.completions.chat import END, NOTHING, START, Piece
+from serving.completions.requests import Message, RequestError
+
+MESSAGES = [Message(role="user", content="Why? <s>{{ 1 }}"), Message(role="assistant", content="So."),
+            Message(role="user", content=[{"type": "text", "text": "And "}, {"type": "text", "text": "now?"}])]
+TEMPLATE = ("{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}[INST] "
+            "{{ message['content'] }} [/INST]{% else %} {{ message['content'] }} {{ eos_token }}{{ bos_token }}"
+            "{% endif %}{% endfor %}")
+
+
+def write(folder, text):
+    (folder / "assets.extra").mkdir()
+    (folder / chat.PLACE).write_text(text)
+    return folder
+
+
+def test_the_plain_template_is_a_line_for_each_message(tmp_path):
+    pieces, stops = chat.pieces(MESSAGES, tmp_path)
+    assert "".join(piece.text for piece in pieces) == (
+        "User: Why? <s>{{ 1 }}\nAssistant: So.\nUser: And now?\nAssistant:")
+    assert not any(piece.behind for piece in pieces) and "\nUser:" in stops
+
+
+def test_a_models_own_template_is_taken_with_its_control_tokens(tmp_path):
+    pieces, stops = chat.pieces(MESSAGES, write(tmp_path, TEMPLATE))
+    assert pieces == [
+        Piece("[INST] Why? <s>{{ 1 }} [/INST] So. ", END), Piece("", START), Piece("[INST] And now? [/INST]", NOTHING)]
+    assert stops == ()
+
+
+@pytest.mark.parametrize(("template", "status", "words"), [
+    ("{{ raise_exception('roles must alternate') }}", 400, "does not take these messages: roles must alternate"),
+    ("{% for %}", 500, "chat template is broken: line 1"),
+    ("{{ messages.__class__.__mro__ }}", 400, "does not take these messages")])
+def test_a_template_that_refuses_or_is_broken_or_reaches_out_is_one_line(tmp_path, template, status, words):
+    with pytest.raises(RequestError, match=words) as refused:
+        chat.pieces(MESSAGES, write(tmp_path, template))
+    assert refused.value.status == status
