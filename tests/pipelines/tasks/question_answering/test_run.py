@@ -104,11 +104,11 @@ def test_pieces_of_words_answer_too(tmp_path, tokenizer):
     if "pretrained" in tokenizer:
         recipe = recipe.replace("dropout: 0}", "dropout: 0, weights: {pretrained: first.yaml}}")
     (tmp_path / "recipe.yaml").write_text(recipe)
-    done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    done = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
+    assert done.code == 0, done.out[-2000:] + done.err[-2000:]
     context = text("Ben", "Rome", "Eva", "Lima")
     (tmp_path / "asked.jsonl").write_text(json.dumps({"question": "Who lives here?", "context": context}))
-    said = command("predict", "runs/people/latest", "asked.jsonl", cwd=tmp_path)
-    assert said.returncode == 0, said.stderr
-    answers = {line.split("  ")[-1].strip() for line in said.stdout.splitlines()} - {"no answer in this window"}
+    said = run_here("predict", "runs/people/latest", "asked.jsonl", cwd=tmp_path)
+    assert said.code == 0, said.err
+    answers = {line.split("  ")[-1].strip() for line in said.out.splitlines()} - {"no answer in this window"}
     assert len(answers) == 1 and answers.pop() in context
