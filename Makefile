@@ -11,7 +11,7 @@ UV := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation soak lock schema clean
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers recipes-generative test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation soak lock schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -37,6 +37,9 @@ recipes-sequences: .venv/.ready ## run the recipes of texts, time series and spe
 
 recipes-transformers: .venv/.targets ## train, press and verify the Transformers and print one table (an hour and a half)
 	@$(BIN)/python benchmarks/recipes.py recipes/language translate_transformer vit --variants float16 int8 dynamic $(ARGS)
+
+recipes-generative: .venv/.ready ## train, press and verify what makes pictures and print one table (an hour)
+	@$(BIN)/python benchmarks/recipes.py recipes/generative $(ARGS)
 
 test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

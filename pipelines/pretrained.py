@@ -1,5 +1,5 @@
-"""What a recipe takes over from a model that was trained before, weights and vocabulary: found before its stages run,
-so that they depend on what is there."""
+"""What a recipe takes over from a model that was trained before, weights and vocabulary, and the model that judges what
+it makes: found before its stages run, so that they depend on what is there."""
 from __future__ import annotations
 
 import dataclasses
@@ -17,6 +17,7 @@ from pipelines.features.tokenizers import pretrained as vocabularies
 from pipelines.features.tokenizers.tokenizer import Tokenizer
 from pipelines.recipe.recipe import Recipe
 from pipelines.stages.context import INDEX
+from pipelines.tasks.image_generation.judge import SETTING as JUDGE
 from pipelines.training.imported_model import trained
 from pipelines.training.pretrained_weights import KERAS
 
@@ -50,7 +51,8 @@ def settled(recipe: Recipe, train: Callable[[Path], Trained]) -> Recipe:
     weights = (written["model"].get("weights") or {}).get(PRETRAINED)
     texts = [settings for settings in written["data"].values() if isinstance(settings, dict)
              and isinstance(settings.get("tokenizer"), dict) and PRETRAINED in settings["tokenizer"]]
-    if weights is None and not texts:
+    judged = next((settings for settings in written["task"].values() if settings.get("judge")), None)
+    if weights is None and not texts and judged is None:
         return recipe
     found: dict[str, Trained] = {}
 
@@ -59,6 +61,8 @@ def settled(recipe: Recipe, train: Callable[[Path], Trained]) -> Recipe:
             found[name] = train(Path(name)) if name.endswith((".yaml", ".yml")) else _of_run(Path(name), where)
         return found[name]
 
+    if judged is not None:
+        judged["judge"] = _judge(judged["judge"]["of"], of)
     for settings in texts:
         settings["tokenizer"] = {PRETRAINED: _tokenizer(settings["tokenizer"][PRETRAINED]["of"], of)}
     if weights is not None and not weights["of"].endswith(KERAS):
@@ -66,6 +70,14 @@ def settled(recipe: Recipe, train: Callable[[Path], Trained]) -> Recipe:
         weights["file"] = str(trained(one.train))
         _check_vocabulary(weights["of"], one, texts)
     return Recipe.model_validate(written)
+
+
+def _judge(name: str, of: Callable[[str, str], Trained]) -> dict[str, Any]:
+    """Return the settings of a judge whose file is there. Raises UserError."""
+    path = Path(name) if name.endswith(KERAS) else trained(of(name, JUDGE).train)
+    if not path.is_file():
+        raise UserError(f"{JUDGE}: there is no file {path}")
+    return {"of": name, "file": str(path), "digest": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _tokenizer(name: str, of: Callable[[str, str], Trained]) -> dict[str, Any]:

@@ -7,15 +7,20 @@ from pipelines.features import (
     audio,
     boxes,
     category,
+    codes,
+    condition,
     conversation,
+    diffusion_step,
     image,
     instances,
     label,
     mask,
     masked_text,
+    noise,
     number,
     outcome,
     pair_text,
+    picture,
     question,
     running_text,
     scan,
@@ -28,6 +33,7 @@ from pipelines.features import (
 )
 from pipelines.features.feature import Feature, Field, Learnt
 
-__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "conversation", "image", "instances",
-           "label", "mask", "masked_text", "number", "outcome", "pair_text", "question", "running_text", "scan",
-           "series", "series_name", "tags", "text", "transcript", "translated_text"]
+__all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "codes", "condition", "conversation",
+           "diffusion_step", "image", "instances", "label", "mask", "masked_text", "noise", "number", "outcome",
+           "pair_text", "picture", "question", "running_text", "scan", "series", "series_name", "tags", "text",
+           "transcript", "translated_text"]

@@ -1,0 +1,125 @@
+"""The judge of pictures: a classifier that was trained for itself, whose features they are compared in."""
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from etils import epy
+from pydantic import Field, model_validator
+
+import models
+from export.keras_models import file as keras_file
+from pipelines.entries import Section
+from pipelines.errors import UserError
+from pipelines.tasks.classes import OUTPUT
+
+with epy.lazy_imports():
+    import keras
+    import numpy as np
+    import scipy.special
+
+if TYPE_CHECKING:
+    from pipelines.ingest.index import Index
+
+#: Images that it is asked at once.
+BATCH = 256
+KERAS = ".keras"
+SETTING = "task.image_generation.judge"
+
+
+class JudgeSection(Section):
+    """Which classifier judges pictures.
+
+    Args:
+        of: a recipe of image_classification, which is trained first where it has not been; the folder of a run; or a
+            .keras file.
+        file: the model's; it is found by `of` where not given.
+        digest: of the file.
+    """
+
+    of: str = Field(min_length=1)
+    file: str | None = Field(None, min_length=1)
+    digest: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_word_is_what_it_is_of(cls, value: Any) -> Any:
+        return {"of": value} if isinstance(value, str) else value
+
+
+class Seen(NamedTuple):
+    """What a judge says of images: its features, (images, features), and the probabilities of its classes, (images,
+    classes)."""
+
+    features: np.ndarray
+    scores: np.ndarray
+
+
+class Judge:
+    """A classifier: what its last dense layer sees of an image are the features.
+
+    Raises:
+        UserError: it is no classifier, or of images of other sizes.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, ...]):
+        model = _model(path)
+        outputs = models.named_outputs(model)
+        taken = tuple(model.inputs[0].shape[1:])
+        if len(model.inputs) != 1 or OUTPUT not in outputs or len(outputs[OUTPUT].shape) != 2:
+            raise UserError(f"{SETTING}: {path} is not a classifier of images; give a recipe of image_classification")
+        if taken[:2] != tuple(size[:2]):
+            raise UserError(f"{SETTING}: it sees images of {taken[0]} x {taken[1]} pixels, and these are {size[0]} x "
+                            f"{size[1]}; give a classifier of this size")
+        self.channels = taken[2]
+        self.classes = outputs[OUTPUT].shape[1]
+        operation = outputs[OUTPUT]._keras_history.operation
+        self._model = keras.Model(model.inputs, [operation.input, outputs[OUTPUT]])
+
+    def look(self, images: np.ndarray) -> Seen:
+        """Return what it says of images, uint8 (images, height, width, 1 or 3 channels)."""
+        fitted = _channels(images, self.channels).astype(np.float32)
+        features, logits = self._model.predict(fitted, batch_size=BATCH, verbose=0)
+        return Seen(features.reshape(len(features), -1), scipy.special.softmax(logits.astype(float), axis=1))
+
+
+def judge_of(section: JudgeSection | None, index: Index, name: str) -> Judge:
+    """Return the judge of a recipe.
+
+    Args:
+        name: of the feature that the images are.
+
+    Raises:
+        UserError: there is none, or it does not fit the images or their classes.
+    """
+    if section is None:
+        raise UserError(f"{SETTING}: pictures are compared in the features of a classifier; give its recipe, for "
+                        "instance recipes/vision/digits.yaml, or the folder of its run")
+    path = Path(section.file or section.of)
+    if path.suffix != KERAS:
+        raise UserError(f"{SETTING}: {section.of} has not been trained; litepress run trains it first")
+    if not path.is_file():
+        raise UserError(f"{SETTING}: there is no file {path}")
+    judge = Judge(path, index.inputs[name].shape)  # type: ignore[arg-type]
+    target = index.class_target
+    names = index.names(target) if target is not None else []
+    if len(names) > 1 and judge.classes != len(names):
+        raise UserError(f"{SETTING}: it tells {judge.classes} classes apart, and the data have {len(names)}; give a "
+                        "classifier of the same classes")
+    return judge
+
+
+@functools.lru_cache(maxsize=1)
+def _model(path: Path) -> Any:
+    try:
+        return keras_file.load(path)
+    except ValueError as error:
+        raise UserError(f"{SETTING}: {error}") from error
+
+
+def _channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """Return grey images repeated to three channels, or coloured ones averaged to one, where the judge sees such."""
+    if images.shape[-1] == channels:
+        return images
+    return np.repeat(images, channels, axis=-1) if channels > 1 else images.mean(axis=-1, keepdims=True)

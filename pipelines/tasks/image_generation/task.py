@@ -1,0 +1,234 @@
+"""Image generation: pictures out of noise."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+
+import models
+import pipelines.training.generative.adversarial
+import pipelines.training.generative.denoising
+import pipelines.training.generative.elbo
+import pipelines.training.generative.quantized  # noqa: F401  makes the losses known
+from export.signature import Arrays, Function, Signature, Tensor
+from export.writing.diffusion import signal
+from models.ddpm import STEP
+from models.vqvae import CODES
+from pipelines.errors import UserError
+from pipelines.features.codes import Codes
+from pipelines.features.condition import Condition
+from pipelines.features.diffusion_step import DiffusionStep
+from pipelines.features.feature import Feature, Field
+from pipelines.features.image import in_words
+from pipelines.features.label import Label
+from pipelines.features.noise import Noise
+from pipelines.features.picture import Picture
+from pipelines.figures import figures
+from pipelines.ingest.index import Index
+from pipelines.ingest.section import DataSection
+from pipelines.tasks.answered import Answered
+from pipelines.tasks.image_generation import baselines, beside, serving
+from pipelines.tasks.image_generation.coded import Coded
+from pipelines.tasks.image_generation.diffusion import DiffusionSection
+from pipelines.tasks.image_generation.judge import Judge, JudgeSection, judge_of
+from pipelines.tasks.image_generation.making import IMAGE, NOISE, Making
+from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, METRICS, Pictures, levels
+from pipelines.tasks.image_generation.one_step import OneStep
+from pipelines.tasks.image_generation.stepwise import Stepwise
+from pipelines.tasks.task import Evaluation, Features, Place, Task
+from pipelines.training.generative.denoising import Denoising
+from pipelines.training.generative.loss import GenerativeLoss
+from pipelines.training.learners.diffusing import diffusing
+from pipelines.training.learners.supervised import Objective
+from pipelines.training.losses import Loss
+from pipelines.training.model_section import ModelSection
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from matplotlib.axes import Axes
+
+    from export.predictors import Predictor
+    from pipelines.ingest.data import Data
+
+LABEL = "label"
+#: What a recipe without train.loss means, by builder.
+LOSSES = {"vae": "elbo", "vqvae": "quantized", "dcgan": "gan", "ddpm": "denoising"}
+#: The builders whose models are asked step by step, and for codes first.
+STEP_BY_STEP, CODED = "ddpm", "vqvae"
+
+
+class ImageGeneration(Task, name="image_generation", shorthand="judge"):
+    """Pictures out of noise, like those that it has learnt from.
+
+    Each test example has noise of its own, so that every file is asked for the same pictures. They are compared with
+    the test images in what a classifier sees of both.
+
+    Args:
+        judge: the classifier: its recipe, the folder of its run, or its .keras file.
+        by: what is asked for beside noise: nothing, or a class.
+        diffusion: how pictures are made step by step, of builder ddpm.
+        codes: whether codes are drawn first, of builder vqvae.
+    """
+
+    targets = {LABEL: Label}
+    metrics = METRICS
+    baselines = baselines.NAMES
+    worst_caption = "The pictures that the judge is least sure of"
+    judge: JudgeSection | None = None
+    by: Literal["class"] | None = None
+    diffusion: DiffusionSection | None = None
+    codes: bool = False
+    _model: ModelSection | None = PrivateAttr(None)
+    _learnt: GenerativeLoss | None = PrivateAttr(None)
+    _steps: int = PrivateAttr(0)
+
+    @model_validator(mode="after")
+    def guidance_is_towards_a_class(self) -> ImageGeneration:
+        if self.diffusion is not None and self.by is None and self.diffusion.guidance != 1:
+            raise PydanticCustomError("combination", "guidance is towards a class that is asked for: give by: class, "
+                                      "or leave guidance out",
+                                      {"at": ["task", str(self.entry_name), "diffusion", "guidance"]})
+        return self
+
+    @property
+    def inputs(self) -> dict[str, type[Feature]]:  # type: ignore[override]
+        return {IMAGE: Picture, NOISE: Noise, **({STEP: DiffusionStep} if self.diffusion is not None else {}),
+                **({CODES: Codes} if self.codes else {}),
+                **({CONDITION: Condition} if self.by == "class" else {})}
+
+    @property
+    def loss(self) -> str:  # type: ignore[override]
+        return LOSSES.get(self._builder, "elbo")
+
+    def of_model(self, section: ModelSection) -> ImageGeneration:
+        task = self.model_copy()
+        task._model = section
+        return task
+
+    def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
+        """Return what an example is made of; the task takes note of how many steps a diffusion has."""
+        inputs, targets = super().features_of(section, fields)
+        step = inputs.get(STEP)
+        if isinstance(step, DiffusionStep):
+            if self.diffusion is not None and self.diffusion.sampled > step.steps:
+                raise UserError(f"task.image_generation.diffusion.sampled is {self.diffusion.sampled}, and a model of "
+                                f"data.step.steps: {step.steps} knows no more steps; give fewer")
+            self._steps = step.steps
+        return inputs, targets
+
+    def dimensions(self, index: Index) -> dict[str, Any]:
+        builder = self._builder
+        if builder == STEP_BY_STEP and self.diffusion is None:
+            raise UserError(f"model.builder: {builder} is asked step by step: give task.image_generation.diffusion, "
+                            "for instance {sampled: 20}, and data.noise.size: image")
+        if builder in LOSSES and (builder == CODED) != self.codes:
+            raise UserError(f"task.image_generation.codes is {str(self.codes).lower()}, and {builder} makes pictures "
+                            f"{'of' if builder == CODED else 'without'} codes: set it to {str(not self.codes).lower()}")
+        if builder in LOSSES and builder != STEP_BY_STEP and self.diffusion is not None:
+            raise UserError(f"task.image_generation.diffusion: {builder} makes pictures in one step; leave it out, or "
+                            f"take model.builder: {STEP_BY_STEP}")
+        return {"input_shape": index.inputs[IMAGE].shape, "noise_shape": index.inputs[NOISE].shape,
+                "classes": len(index.names(LABEL)) if self.by == "class" else 0}
+
+    @property
+    def making(self) -> Making:
+        """Return how its models make pictures."""
+        if self.diffusion is not None:
+            return Stepwise(self.diffusion, self._steps)
+        if self.codes:
+            settings = self._model.model_extra if self._model is not None and self._builder == CODED else {}
+            return Coded(models.builder(CODED).settled(settings or {}))
+        return OneStep()
+
+    @property
+    def _builder(self) -> str:
+        return self._model.builder if self._model is not None else ""
+
+    def outputs(self, index: Index) -> tuple[Tensor, ...]:
+        return self.making.outputs(index)
+
+    def signature(self, index: Index, place: Place = "device") -> Signature:
+        return self.making.signature(index)
+
+    def objective(self, loss: Loss, index: Index) -> Objective:
+        """Return what the loss makes small; the task takes note of the loss, which has the learner.
+
+        Raises:
+            UserError: it compares an output with a target.
+        """
+        if not isinstance(loss, GenerativeLoss):
+            known = sorted(name for name, choice in Loss.choices.items() if issubclass(choice, GenerativeLoss))
+            raise UserError(f"train.loss: image_generation learns by {' or '.join(known)}, and not by "
+                            f"{loss.entry_name}; leave it out, and it is {self.loss}")
+        self._learnt = loss
+        return loss.objective()
+
+    def learner(self, library: Any) -> type:
+        loss = self._learnt or Loss.read(self.loss)
+        assert isinstance(loss, GenerativeLoss)
+        if isinstance(loss, Denoising):
+            process = self.diffusion or DiffusionSection()
+            return diffusing(library, signal(self._steps, process.schedule), process.target, loss.dropped)
+        return loss.learner(library)
+
+    def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Return the pictures, and beside them the images and what was asked for."""
+        known = {name: inputs[name] for name in (IMAGE, CONDITION) if name in inputs}
+        return {**self.making.answer(predictor, inputs), **known}
+
+    def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
+        """Return the signatures of a file; on a server also `generate`, where the usual one makes no whole picture, and
+        `sample`, from seeds to pictures."""
+        functions = self.making.functions(model, data)
+        if place == "device":
+            return functions
+        make = self.making.in_graph(model, data)
+        if not isinstance(self.making, OneStep):
+            functions.append(serving.generate(make, data.index))
+        return [*functions, serving.sample(make, data.index)]
+
+    def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
+        return self.making.calibration(inputs, load)
+
+    def measure(self, index: Index) -> Pictures:
+        return Pictures(functools.partial(self._judged, index), index.names(LABEL))
+
+    def _judged(self, index: Index) -> Judge:
+        return judge_of(self.judge, index, IMAGE)
+
+    def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
+        """Return the evaluation with what training images are worth, those that are nearest to pictures, and, of a
+        model with an encoder, the evidence lower bound beside simpler models of pixels."""
+        evaluation = beside.completed(
+            evaluation, self._judged(data.index), lambda inputs: self.answer(predictor, inputs)[GENERATED], data,
+            folder)
+        return self.making.completed(evaluation, predictor, data, folder)
+
+    def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
+        """Draw the pictures, each under how sure the judge is of it."""
+        drawn = [functools.partial(self._draw_made, data=data, answered=one) for one in examples]
+        figures.grid(drawn, path)
+
+    def _draw_made(self, axes: Axes, data: Data, answered: Answered) -> None:
+        data.features[IMAGE].draw(axes, answered.outputs[GENERATED][0], data.index.learnt[IMAGE])
+        axes.set_title(f"{0.5 - answered.wrong:.2f}", fontsize=8)
+
+    def labels(self, index: Index) -> list[str]:
+        """Return the classes that can be asked for; none where none can."""
+        return index.names(LABEL) if self.by == "class" else []
+
+    def in_words(self, outputs: Arrays, index: Index) -> list[str]:
+        means = [float(levels(picture).mean()) for picture in outputs[GENERATED]]
+        return [f"one of the {in_words(index.inputs[IMAGE])}, {mean:.0f} of 255 bright" for mean in means]
+
+    def sentence(self, index: Index, evaluation: Evaluation) -> str:
+        known = evaluation.metrics
+        asked = "noise and a class" if self.by == "class" else "noise"
+        return (f"It makes {in_words(index.inputs[IMAGE])} of {asked}. In the features of a classifier their Fréchet "
+                f"distance from the test images is {known[FID]:.1f}, their precision {known['precision']:.2f} and "
+                f"their recall {known['recall']:.2f}.")

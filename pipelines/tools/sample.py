@@ -1,0 +1,157 @@
+"""`litepress sample`: pictures out of noise, the same for the same seed."""
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from etils import epy
+
+from export.errors import first_line
+from export.predictors import choose, open_predictor
+from export.writing import noise
+from pipelines.engine import runs, workers
+from pipelines.engine.store import whole
+from pipelines.entries import nearest
+from pipelines.errors import UserError
+from pipelines.reporting import results
+from pipelines.tasks.image_generation.making import NOISE
+from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, levels, tiled
+from pipelines.tasks.image_generation.serving import MOST
+from pipelines.tasks.image_generation.task import ImageGeneration
+from pipelines.tools.predict import Asked, find_model
+
+with epy.lazy_imports():
+    import numpy as np
+    import PIL.Image
+    import PIL.PngImagePlugin
+
+#: The file with all pictures, and what a note in each file is called.
+GRID, NOTE = "grid.png", "litepress"
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    Args:
+        seed: of the noise.
+        count: pictures.
+        name: of the class, or its number; the classes in turn where not given.
+    """
+
+    seed: int = 0
+    count: int = 16
+    name: str | None = None
+
+
+def sample(artifact: Path, wish: Wish, folder: Path) -> str:
+    """Write pictures, and all of them in one file, each with a note of what made it; return a line about them.
+
+    Args:
+        artifact: a run's folder, or a file in it.
+        folder: for the files; it is made where it is not there.
+
+    Raises:
+        UserError: a setting is out of its bounds, there is no such class, or it makes no pictures.
+    """
+    check(wish)
+    asked = _found(artifact)
+    classes = _classes(asked, wish)
+    if asked.path.suffix == ".tflite":
+        with workers.quiet():
+            pictures = made(asked, wish, classes)
+    else:
+        pictures = workers.call(made, asked, wish, classes, what="sample")
+    about = {"model": _named(asked.path), "seed": wish.seed, "recipe": _recipe_digest(artifact)}
+    folder.mkdir(parents=True, exist_ok=True)
+    names = asked.index.names("label")
+    for number, picture in enumerate(pictures):
+        own = {"class": names[classes[number]]} if classes else {}
+        _write(folder / f"{number:04}.png", picture, {**about, "number": number, **own})
+    columns = int(np.ceil(np.sqrt(len(pictures))))
+    _write(folder / GRID, tiled(pictures, columns), {**about, "count": len(pictures)})
+    return f"{len(pictures):,} pictures of seed {wish.seed} by {asked.path}, in {folder}"
+
+
+def check(wish: Wish) -> None:
+    """Raise UserError where a setting is out of its bounds."""
+    if not 0 <= wish.seed <= noise.MOST_SEED:
+        raise UserError(f"sample: --seed is {wish.seed}; give 0 to {noise.MOST_SEED}")
+    if not 1 <= wish.count <= MOST:
+        raise UserError(f"sample: --count is {wish.count}; give 1 to {MOST:,}")
+
+
+def made(asked: Asked, wish: Wish, classes: Sequence[int]) -> np.ndarray:
+    """Return pictures, uint8 (count, height, width, channels)."""
+    index = asked.index
+    try:
+        predictor = open_predictor(asked.path)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"sample: {first_line(error)}") from error
+    shape = [size or 1 for size in index.inputs[NOISE].shape]
+    inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape])}
+    if classes:
+        inputs[CONDITION] = np.eye(len(index.names("label")), dtype=np.float32)[list(classes)]
+    for one in choose(predictor.signatures).inputs:  # the trained model takes images too, and a diffusion a step
+        inputs.setdefault(one.name, np.zeros((wish.count, *(size or 1 for size in one.shape)), one.dtype))
+    try:
+        return levels(asked.task.answer(predictor, inputs)[GENERATED])
+    except (ValueError, KeyError) as error:
+        raise UserError(f"sample: {asked.path} does not make pictures of noise: {first_line(error)}") from error
+
+
+def _classes(asked: Asked, wish: Wish) -> list[int]:
+    """Return the class of each picture; none where none can be asked for. Raises UserError."""
+    assert isinstance(asked.task, ImageGeneration)
+    names = asked.task.labels(asked.index)
+    if not names:
+        if wish.name is not None:
+            raise UserError(f"sample: {asked.path} makes pictures of no class that could be asked for; leave --class "
+                            "out")
+        return []
+    if wish.name is None:
+        return [number % len(names) for number in range(wish.count)]
+    if wish.name in names:
+        return [names.index(wish.name)] * wish.count
+    near = nearest(wish.name, names)
+    hint = f"did you mean {near}?" if near else f"give one of {', '.join(names)}"
+    raise UserError(f"sample: --class: there is no class {wish.name}; {hint}")
+
+
+def _found(artifact: Path) -> Asked:
+    """Return the model that a path stands for: of a run its float32 TFLite file, where it has one. Raises UserError."""
+    asked = find_model(artifact)
+    if asked.is_guessed or not isinstance(asked.task, ImageGeneration):
+        what = "it is not known what it makes" if asked.is_guessed else f"it is of {asked.task.entry_name}"
+        raise UserError(f"sample: {artifact}: {what}; give the folder of a run of image_generation, or a file in it")
+    if (artifact / runs.RECORD).exists():
+        exact = next((one for one in results.collect(runs.load(artifact)).artifacts
+                      if one.target == "litert" and one.variant == "float32"), None)
+        if exact is not None:
+            return dataclasses.replace(asked, path=Path(exact.path))
+    return asked
+
+
+def _recipe_digest(artifact: Path) -> str:
+    """Return the digest of the recipe of the run that a path lies in."""
+    folder = next(path for path in (artifact, *artifact.absolute().parents) if (path / runs.RECORD).exists())
+    written = runs.load(folder).record.recipe
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+
+
+def _named(path: Path) -> str:
+    """Return what a model is called in a note: its name and the digest of its file."""
+    if path.is_dir():
+        return path.name
+    return f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+
+
+def _write(path: Path, picture: np.ndarray, about: Mapping[str, object]) -> None:
+    note = PIL.PngImagePlugin.PngInfo()
+    note.add_text(NOTE, json.dumps(about))
+    image = PIL.Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    with whole(path) as beside:
+        image.save(beside, "PNG", pnginfo=note)

@@ -1,0 +1,208 @@
+"""The learner of two players, each with an optimizer of its own."""
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+from etils import epy
+
+from models import dcgan as models
+from models.dcgan import CONDITION, GENERATED, IMAGE, NOISE, REALNESS
+from pipelines.errors import UserError
+from pipelines.training.learners.supervised import no_penalty, supervised
+from pipelines.training.optimizers import UNDECAYED
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+#: Pictures of one batch that differ less than this share of how much real images do are of one kind: a collapse.
+COLLAPSED = 0.02
+#: What is measured of the players, beside the generator's loss.
+OF_DISCRIMINATOR, TOLD_REAL, TOLD_MADE, VARIETY = "discriminator_loss", "told_real", "told_made", "variety"
+
+
+class Players(Protocol):
+    """What a loss of two players says, see `training.generative.adversarial`."""
+
+    @property
+    def penalty(self) -> float: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    def of_discriminator(self, real: Any, made: Any) -> Any: ...
+
+    def of_generator(self, made: Any) -> Any: ...
+
+
+class _Game:
+    """The players, the discriminator's optimizer and the means of an epoch, in an object that Keras does not search for
+    variables: the layers are the learner's already."""
+
+    def __init__(self, parts: models.Parts, means: dict[str, Any]):
+        self.parts = parts
+        self.means = means
+        self.rival: Any = None
+
+
+def adversarial(library: Any, loss: Players) -> type:
+    """Return the class of learners of keras or tf_keras in which a discriminator learns to tell pictures from real
+    images, and a generator to make pictures that it takes for real.
+
+    A step is the discriminator's, some times, and then the generator's. Noise is drawn anew for each, by the step and
+    by the noise of the batch. `optimizers` are those of the generator and of the discriminator.
+    """
+    base: Any = supervised(library)
+
+    class AdversarialLearner(base):
+        """A model of two players."""
+
+        def prepare(self, objective: Any, watched: Any, penalty: Any = no_penalty) -> AdversarialLearner:
+            if REALNESS not in self.output:
+                raise UserError("compress.variants: a variant that is trained needs the discriminator, which does not "
+                                "ship; make others")
+            names = (OF_DISCRIMINATOR, TOLD_REAL, TOLD_MADE, VARIETY)
+            self._game = _Game(models.parts(self), {name: library.metrics.Mean(name=name) for name in names})
+            return super().prepare(objective, watched, penalty)
+
+        def compile(self, optimizer: Any = None, **settings: Any) -> None:
+            super().compile(optimizer=optimizer, **settings)
+            self._game.rival = _another(optimizer)
+            optimizer.build(self._game.parts.generator.trainable_variables)
+            self._game.rival.build(self._game.parts.discriminator.trainable_variables)
+
+        @property
+        def optimizers(self) -> list[Any]:
+            return [self.optimizer, self._game.rival]
+
+        @property
+        def metrics(self) -> list[Any]:
+            return [self._loss, *self._game.means.values()]
+
+        def train_step(self, data: Any) -> Any:
+            inputs = data[0]
+            noise = _noises(inputs[NOISE], tf.cast(self.optimizer.iterations, tf.int32), loss.steps)
+            for number in range(loss.steps):
+                self._discriminate(inputs, noise[number])
+            generator = self._game.parts.generator
+            with tf.GradientTape() as tape:
+                made = generator({**_condition(inputs), NOISE: noise[-1]}, training=True)[GENERATED]
+                value = _mean(loss.of_generator(self._realness(inputs, made, True)))
+            self._apply(self.optimizer, generator, tape, value)
+            return self._measured(value, inputs, made)
+
+        def test_step(self, data: Any) -> Any:
+            inputs = data[0]
+            asked = {**_condition(inputs), NOISE: inputs[NOISE]}
+            made = self._game.parts.generator(asked, training=False)[GENERATED]
+            scores = self._realness(inputs, made, False)
+            real = self._realness(inputs, inputs[IMAGE], False)
+            self._note_discriminator(_mean(loss.of_discriminator(real, scores)), real, scores)
+            return self._measured(_mean(loss.of_generator(scores)), inputs, made)
+
+        def fit(self, *arguments: Any, callbacks: Any = (), **settings: Any) -> Any:
+            return super().fit(*arguments, callbacks=[_watch(library), *callbacks], **settings)
+
+        def _discriminate(self, inputs: Any, noise: Any) -> None:
+            """Take a step of the discriminator."""
+            made = self._game.parts.generator({**_condition(inputs), NOISE: noise}, training=True)[GENERATED]
+            image = tf.cast(inputs[IMAGE], made.dtype)
+            with tf.GradientTape() as tape:
+                real, scores = self._realness(inputs, image, True), self._realness(inputs, made, True)
+                value = _mean(loss.of_discriminator(real, scores))
+                if loss.penalty:
+                    value += loss.penalty * self._steepness(inputs, image, made)
+            self._apply(self._game.rival, self._game.parts.discriminator, tape, value)
+            self._note_discriminator(value, real, scores)
+
+        def _steepness(self, inputs: Any, image: Any, made: Any) -> Any:
+            """Return (|gradient| - 1)^2 of how real images look that lie anywhere between real ones and pictures."""
+            bits = tf.reduce_sum(tf.bitcast(tf.cast(made, tf.float32), tf.int32))
+            seed = tf.stack([bits, tf.cast(self.optimizer.iterations, tf.int32)])
+            share = tf.random.stateless_uniform([tf.shape(image)[0], 1, 1, 1], seed, dtype=image.dtype, alg="philox")
+            between = image + share * (made - image)
+            with tf.GradientTape() as tape:
+                tape.watch(between)
+                scores = self._realness(inputs, between, True)
+            slopes = tape.gradient(scores, between) * 127.5  # pixels are -1..1 to the network
+            length = tf.sqrt(tf.reduce_sum(slopes * slopes, axis=(1, 2, 3)) + 1e-12)
+            return _mean((length - 1) ** 2)
+
+        def _realness(self, inputs: Any, image: Any, training: bool) -> Any:
+            """Return how real images look, (batch,)."""
+            shown = {**_condition(inputs), IMAGE: image}
+            return tf.cast(self._game.parts.discriminator(shown, training=training)[REALNESS][:, 0], tf.float32)
+
+        def _apply(self, optimizer: Any, player: Any, tape: Any, value: Any) -> None:
+            variables = player.trainable_variables
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync  # their gradients add up
+            gradients = [gradient / replicas for gradient in tape.gradient(value, variables)]
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+        def _note_discriminator(self, value: Any, real: Any, scores: Any) -> None:
+            means = self._game.means
+            means[OF_DISCRIMINATOR].update_state(value)
+            means[TOLD_REAL].update_state(tf.cast(real > 0, tf.float32))
+            means[TOLD_MADE].update_state(tf.cast(scores < 0, tf.float32))
+
+        def _measured(self, value: Any, inputs: Any, made: Any) -> dict[str, Any]:
+            self._loss.update_state(value, sample_weight=tf.shape(made)[0])
+            self._game.means[VARIETY].update_state(_spread(made) / tf.maximum(_spread(inputs[IMAGE]), 1e-6))
+            return self.get_metrics_result()
+
+        @staticmethod
+        def shipped(model: Any, outputs: Any) -> Any:
+            """Return the generator alone."""
+            return models.parts(model).generator
+
+    return AdversarialLearner
+
+
+def _another(optimizer: Any) -> Any:
+    """Return an optimizer with the settings of another, and no state of it."""
+    settings = optimizer.get_config()
+    rate = optimizer._learning_rate
+    settings["learning_rate"] = float(optimizer.learning_rate) if hasattr(rate, "assign") else rate
+    another = type(optimizer)(**settings)
+    if settings.get("weight_decay"):
+        another.exclude_from_weight_decay(var_names=UNDECAYED)
+    return another
+
+
+def _noises(noise: Any, step: Any, count: int) -> Any:
+    """Return noise for each step of the discriminator and, last, for the generator's, (count + 1, batch, ...)."""
+    own = tf.reduce_sum(tf.bitcast(noise, tf.int32))
+    shape = tf.concat([[count + 1], tf.shape(noise)], axis=0)
+    drawn = tf.random.stateless_normal(shape, tf.stack([own, step]), alg="philox")
+    return tf.ensure_shape(drawn, [count + 1, *noise.shape])
+
+
+def _condition(inputs: Any) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if name == CONDITION}
+
+
+def _mean(values: Any) -> Any:
+    return tf.reduce_mean(tf.cast(values, tf.float32))
+
+
+def _spread(images: Any) -> Any:
+    """Return how far the images of a batch differ, pixel by pixel."""
+    return tf.reduce_mean(tf.math.reduce_std(tf.cast(images, tf.float32), axis=0))
+
+
+def _watch(library: Any) -> Any:
+    """Return the callback that stops a game which one of the players has lost."""
+
+    class Watch(library.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            known = logs or {}
+            if not math.isfinite(known.get(OF_DISCRIMINATOR, 0.0)):
+                raise UserError(f"train: the players diverge: the discriminator's loss is {known[OF_DISCRIMINATOR]} "
+                                f"after epoch {epoch + 1}. Try a lower peak in train.schedule, or model.normalization: "
+                                "spectral")
+            if known.get(VARIETY, 1.0) < COLLAPSED:
+                raise UserError(f"train: the generator has collapsed: the pictures of a batch differ by "
+                                f"{known[VARIETY]:.1%} of what real ones do after epoch {epoch + 1}. Try a lower peak "
+                                "in train.schedule, or the wasserstein loss with model.normalization: none")
+
+    return Watch()

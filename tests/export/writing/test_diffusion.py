@@ -1,0 +1,70 @@
+"""The sampler, against what is known of images whose best denoiser is a formula."""
+import math
+
+import numpy as np
+import pytest
+
+from export.writing import diffusion
+
+GENERATOR = np.random.default_rng(0)
+
+
+def best(left, mean, deviation, target):
+    """Return the best denoiser of images whose pixels are normal."""
+    def denoise(x, step):
+        signals, noises = math.sqrt(left[step]), math.sqrt(1 - left[step])
+        gain = deviation**2 * signals / (deviation**2 * left[step] + 1 - left[step])
+        image = mean + gain * (x - signals * mean)
+        noise = (x - signals * image) / noises
+        return {"image": image, "noise": noise, "velocity": signals * noise - noises * image}[target]
+
+    return denoise
+
+
+def test_the_cosine_schedule_is_the_papers():
+    left = diffusion.signal(1000, "cosine")
+    steps = np.array([1, 250, 500, 900])
+    expected = np.cos((steps / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 / np.cos(0.008 / 1.008 * math.pi / 2) ** 2
+    np.testing.assert_allclose(left[steps], expected, rtol=1e-9)
+    assert left[0] == 1 and 0 < left[-1] < 1e-5 and (np.diff(left) < 0).all()
+
+
+def test_the_linear_schedule_is_the_papers():
+    left = diffusion.signal(1000, "linear")
+    assert left[1] == pytest.approx(1 - 1e-4) and left[1000] / left[999] == pytest.approx(1 - 0.02)
+    assert left[1000] == pytest.approx(4.0e-5, rel=0.02)  # section 4: L_T is about 10^-5 bits
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("target", ["velocity", "noise", "image"])
+def test_pictures_have_the_mean_and_the_deviation_of_the_images(schedule, target):
+    left = diffusion.signal(1000, schedule)
+    noise = GENERATOR.normal(size=(500, 2, 2, 1)).astype("float32")
+    pictures = diffusion.ddim(best(left, 0.3, 0.1, target), noise, left, 200, target)
+    assert pictures.mean() == pytest.approx(0.3, abs=0.02) and pictures.std() == pytest.approx(0.1, abs=0.015)
+
+
+def test_the_same_noise_makes_the_same_picture_with_any_number_of_steps_nearly():
+    left = diffusion.signal(1000, "cosine")
+    noise = GENERATOR.normal(size=(20, 2, 2, 1)).astype("float32")
+    few, many = (diffusion.ddim(best(left, 0.0, 0.2, "velocity"), noise, left, count, "velocity")
+                 for count in (50, 400))
+    assert np.corrcoef(few.ravel(), many.ravel())[0, 1] > 0.999
+
+
+def test_an_image_that_is_alone_comes_out_whatever_the_noise():
+    left = diffusion.signal(100, "cosine")
+    noise = GENERATOR.normal(size=(3, 2, 2, 1)).astype("float32")
+    pictures = diffusion.ddim(best(left, -0.4, 0.0, "velocity"), noise, left, 10, "velocity")
+    np.testing.assert_allclose(pictures, -0.4, atol=1e-3)
+
+
+def test_steps_run_from_the_last_to_0():
+    assert diffusion.times(1000, 4).tolist() == [1000, 750, 500, 250, 0]
+    assert diffusion.times(3, 3).tolist() == [3, 2, 1, 0]
+
+
+def test_guidance_of_1_is_the_condition_alone():
+    one, other = GENERATOR.normal(size=(2, 3, 2, 2, 1))
+    np.testing.assert_allclose(diffusion.guided(one, other, 1.0), one)
+    np.testing.assert_allclose(diffusion.guided(one, other, 3.0), other + 3 * (one - other))

@@ -1,0 +1,141 @@
+"""A run by class on small digits: every file, the pictures of a seed, and a server that makes the same."""
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from export.predictors import open_predictor
+from export.writing import noise
+from tests.conftest import run_here
+
+RECIPE = """\
+name: {name}
+task: {{image_generation: {{judge: {judge}, by: class{how}}}}}
+data:
+  source: digits
+  image: {{size: 8, channels: 1}}
+  noise: {{size: {noise}}}
+  batch: 64
+model: {model}
+train: {{epochs: {epochs}, optimizer: adam, schedule: {{cosine: {{peak: 0.003}}}}}}
+compress: {{variants: {variants}}}
+export: {{targets: [litert, saved_model]}}
+verify: {{runs: 20}}
+gates: {gates}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_run, tmp_path_factory):
+    """A working folder in which a small autoencoder was run."""
+    folder = tmp_path_factory.mktemp("generation")
+    judge = (tiny_run / "runs/tiny/latest").resolve()
+    (folder / "recipe.yaml").write_text(RECIPE.format(
+        name="small", judge=judge, how="", noise=6, model="{builder: vae}", epochs=20,
+        variants="[float32, float16, dynamic, int8]", gates='{bits_per_dimension: "< gaussian_mixture"}'))
+    said = run_here("run", "recipe.yaml", "--json", "results.json", cwd=folder)
+    assert said.code == 0, said.out + said.err
+    return folder
+
+
+@pytest.mark.slow
+def test_files_are_held_against_keras_and_measured_by_the_judge(folder):
+    results = json.loads((folder / "results.json").read_text())
+    artifacts = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in results["artifacts"]}
+    assert set(artifacts) == {"float32", "float16", "dynamic", "int8", "saved_model"}
+    assert artifacts["float32"]["max_error"] <= 255 * 1e-4
+    assert set(artifacts["saved_model"]["served"]) == {"grpc", "rest"}
+    assert set(results["reference"]["baselines"]) == {"training_images", "factorized_pixels", "gaussian_mixture"}
+    known = results["reference"]["metrics"]
+    assert results["reference"]["baselines"]["training_images"]["fid_classifier"] < known["fid_classifier"]
+    assert 0 < known["bits_per_dimension"] < 8 and known["class_accuracy"] > 0.3
+
+
+@pytest.mark.slow
+def test_a_seed_makes_the_same_pictures_whatever_the_file(folder):
+    for out, seed in (("one", 7), ("again", 7), ("other", 8)):
+        said = run_here("sample", "runs/small/latest", "--seed", seed, "--count", 5, "--out", out, cwd=folder)
+        assert said.code == 0 and f"5 pictures of seed {seed}" in said.out, said.err
+    names = sorted(path.name for path in (folder / "one").iterdir())
+    assert names == ["0000.png", "0001.png", "0002.png", "0003.png", "0004.png", "grid.png"]
+    assert all((folder / "one" / name).read_bytes() == (folder / "again" / name).read_bytes() for name in names)
+    assert (folder / "one/grid.png").read_bytes() != (folder / "other/grid.png").read_bytes()
+    note = json.loads(PIL.Image.open(folder / "one/0003.png").text["litepress"])
+    assert note["seed"] == 7 and note["number"] == 3 and note["class"] == "3"
+    assert len(note["recipe"]) == 64 and note["model"].startswith("float32.tflite sha256 ")
+    said = run_here("sample", "runs/small/latest/train/model.keras", "--seed", 7, "--count", 5, "--out", "keras",
+                    cwd=folder)
+    assert said.code == 0, said.err
+    assert np.abs(pictures(folder / "keras").astype(int) - pictures(folder / "one")).max() <= 1
+
+
+def pictures(folder):
+    return np.stack([np.asarray(PIL.Image.open(folder / f"{number:04}.png")) for number in range(5)])
+
+
+@pytest.mark.slow
+def test_a_server_makes_the_same_pictures_of_seeds(folder):
+    run_here("sample", "runs/small/latest", "--seed", 7, "--count", 5, "--class", "4", "--out", "fours", cwd=folder)
+    predictor = open_predictor(folder / "runs/small/latest/export/saved_model/1")
+    answer = predictor.predict({"seed": np.array([7, 9]), "count": np.array([5, 2]), "label": np.array([4, -1])},
+                               "sample")
+    assert answer["images"].shape == (2, 5, 8, 8, 1)
+    assert np.abs(answer["images"][0, ..., 0].astype(int) - pictures(folder / "fours")).max() <= 1
+    assert answer["images"][1, 2:].max() == 0 and answer["png"][1, 2:].tolist() == [b"", b"", b""]
+    with pytest.raises(Exception, match="count is 1 to 1024"):
+        predictor.predict({"seed": np.array([7]), "count": np.array([0]), "label": np.array([4])}, "sample")
+
+
+@pytest.mark.slow
+def test_a_file_encodes_images_too(folder):
+    folder = (folder / "runs/small/latest").resolve()
+    keras, file = (open_predictor(folder / path) for path in ("train/model.keras", "export/litert/float32.tflite"))
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (3, 8, 8, 1)).astype("float32")
+    said = keras.predict({"image": images, "noise": noise.normal((1, 0), (3, 6)),
+                          "condition": np.eye(10, dtype="float32")[:3]})
+    found = file.predict({"image": images}, "encode")
+    np.testing.assert_allclose(found["mean"], said["mean"], atol=1e-4)
+    np.testing.assert_allclose(found["log_variance"], said["log_variance"], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["runs/small/latest", "--class", "fourr"], "there is no class fourr; give one of 0, 1"),
+    (["runs/small/latest", "--seed", "-3"], "--seed is -3"),
+    (["nowhere"], "nowhere")])
+def test_what_cannot_be_made_is_said_in_a_line(folder, arguments, message):
+    said = run_here("sample", *arguments, cwd=folder)
+    assert said.code == 2 and message in said.err and said.err.count("\n") == 1, said.err
+
+
+OTHERS = {
+    "dcgan": ("", 8, "{builder: dcgan, width: 8, depth: 2}", "[float32, dynamic, int8]", "generated"),
+    "ddpm": (", diffusion: {sampled: 3, guidance: 2}", "image",
+             "{builder: ddpm, width: 4, multipliers: [1, 2], units: 1, attention: [4], groups: 2}",
+             "[float32, dynamic]", "denoised"),
+    "vqvae": (", codes: true", 4, "{builder: vqvae, width: 8, codes: 16, size: 4, prior_width: 8}",
+              "[float32, dynamic]", "vectors")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
+    how, noise, model, variants, output = OTHERS[name]
+    judge = (tiny_run / "runs/tiny/latest").resolve()
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(
+        name=name, judge=judge, how=how, noise=noise, model=model, epochs=2, variants=variants, gates="{}"))
+    said = run_here("run", "recipe.yaml", "--json", "results.json", cwd=tmp_path)
+    assert said.code == 0, said.out + said.err
+    results = json.loads((tmp_path / "results.json").read_text())
+    artifacts = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in results["artifacts"]}
+    assert artifacts["float32"]["max_error"] <= 0.03 and artifacts["float32"]["agreement"] > 0.99
+    assert set(artifacts["saved_model"]["served"]) == {"grpc", "rest"}
+    folder = (tmp_path / "runs" / name / "latest").resolve()
+    file = open_predictor(folder / "export/litert/float32.tflite")
+    assert output in {tensor.name for tensor in file.signatures["serving_default"].outputs}
+    for out, artifact in (("file", f"runs/{name}/latest"), ("served", f"runs/{name}/latest/export/saved_model/1")):
+        said = run_here("sample", artifact, "--seed", 3, "--count", 5, "--out", out, cwd=tmp_path)
+        assert said.code == 0, said.err
+    assert np.abs(pictures(tmp_path / "file").astype(int) - pictures(tmp_path / "served")).max() <= 1
