@@ -1,5 +1,6 @@
 """What recipes take over from models that were trained before: the encoder by the names of its layers, and the
 vocabulary that goes with it."""
+import hashlib
 import json
 import re
 
@@ -122,6 +123,18 @@ def test_a_recipe_that_is_needed_is_trained_once_and_its_files_are_taken(tmp_pat
     assert tokens[:5].tolist() == [START, 5, 7, 6, UNKNOWN] and MASK not in tokens
     assert text.described(learnt)["kind"] == "wordpiece" and not text.described(learnt)["lower"]
     assert settled(recipe, train).written() == recipe.written()
+
+
+def test_the_model_that_judges_is_trained_first_and_its_file_is_taken(tmp_path):
+    written = {"name": "v", "task": {"image_generation": {"judge": "first.yaml"}}, "model": {"builder": "vae"},
+               "data": {"source": "digits", "image": {"size": 8, "channels": 1}}}
+    recipe = settled(Recipe.model_validate(written), lambda path: trained(tmp_path))
+    judge = recipe.task.judge
+    assert judge.of == "first.yaml" and judge.file == str(tmp_path / "train" / "model.keras")
+    assert judge.digest == hashlib.sha256(b"").hexdigest(), "another model judges otherwise"
+    written["task"]["image_generation"]["judge"] = str(tmp_path / "none.keras")
+    with pytest.raises(UserError, match="judge: there is no file"):
+        settled(Recipe.model_validate(written), lambda path: pytest.fail("trained"))
 
 
 def test_a_recipe_that_takes_nothing_over_stays_as_it_is():

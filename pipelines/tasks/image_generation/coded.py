@@ -57,7 +57,8 @@ class Coded:
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
         said = {}
         if IMAGE in inputs:
-            said[VECTORS] = predicted(predictor, inputs)[VECTORS]
+            # a server takes no other type than the signature's
+            said[VECTORS] = predicted(predictor, {**inputs, IMAGE: inputs[IMAGE].astype(np.float32)})[VECTORS]
         pictures = served(predictor, inputs)
         if pictures is None:
             codes = self.drawn(predictor, inputs[NOISE], inputs.get(CONDITION))

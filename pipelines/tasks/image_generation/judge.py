@@ -42,6 +42,11 @@ class JudgeSection(Section):
     file: str | None = Field(None, min_length=1)
     digest: str = ""
 
+    @property
+    def is_there(self) -> bool:
+        """Return whether its file is known, and not a recipe that is trained first."""
+        return self.file is not None or self.of.endswith(KERAS)
+
     @model_validator(mode="before")
     @classmethod
     def a_word_is_what_it_is_of(cls, value: Any) -> Any:

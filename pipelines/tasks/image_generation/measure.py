@@ -25,8 +25,8 @@ METRICS = (Metric(name=FID, label="FID (classifier)", better="lower", relative=T
            Metric(name=BITS, label="bits per dimension", better="lower", relative=True, shown=False))
 #: What a task answers: the pictures, the images beside them, and the classes that were asked for.
 GENERATED, REAL, CONDITION = "generated", "image", "condition"
-#: Pictures that the report shows at first.
-SHOWN, COLUMNS = 80, 10
+#: Pictures that the report shows at first, those that the judge is least sure of, and pictures in a row.
+SHOWN, UNSURE, COLUMNS = 80, 20, 10
 
 
 class Pictures:
@@ -44,6 +44,7 @@ class Pictures:
         self.real: list[Seen] = []
         self.asked: list[np.ndarray] = []
         self.first: list[np.ndarray] = []
+        self.unsure: list[tuple[float, np.ndarray]] = []
 
     def add(self, targets: Arrays, outputs: Arrays) -> np.ndarray:
         """Look at a batch; return how unsure the judge is of each picture: above 0 where it takes it for another class
@@ -54,11 +55,15 @@ class Pictures:
         if sum(map(len, self.first)) < SHOWN:
             self.first.append(pictures)
         scores = self.made[-1].scores
-        if CONDITION not in outputs:
-            return 0.5 - scores.max(axis=1)
-        wanted = np.argmax(outputs[CONDITION], axis=1)
-        self.asked.append(wanted)
-        return 0.5 - scores[np.arange(len(scores)), wanted]
+        if CONDITION in outputs:
+            requested = np.argmax(outputs[CONDITION], axis=1)
+            self.asked.append(requested)
+            wrong = 0.5 - scores[np.arange(len(scores)), requested]
+        else:
+            wrong = 0.5 - scores.max(axis=1)
+        both = [*self.unsure, *((float(one), picture) for one, picture in zip(wrong, pictures, strict=True))]
+        self.unsure = sorted(both, key=lambda pair: -pair[0])[:UNSURE]
+        return wrong
 
     def result(self, folder: Path | None = None) -> Evaluation:
         made, real = joined(self.made), joined(self.real)
@@ -69,8 +74,10 @@ class Pictures:
         drawn = []
         if folder is not None:
             draw(np.concatenate(self.first)[:SHOWN], folder / "generated.png")
-            drawn.append(Figure(file="generated.png", caption="Pictures of the noise of the first test examples, as "
-                                                              "they come"))
+            draw(np.stack([picture for _, picture in self.unsure]), folder / "unsure.png")
+            drawn = [Figure(file="generated.png", caption="Pictures of the noise of the first test examples, as they "
+                                                          "come"),
+                     Figure(file="unsure.png", caption="The pictures that the judge is least sure of")]
         shares, of_real = (np.bincount(one.scores.argmax(axis=1), minlength=made.scores.shape[1]) / len(one.scores)
                            for one in (made, real))
         rows: list[list[str | int | float]] = [[self._name(number), round(float(share), 4), round(float(other), 4)]

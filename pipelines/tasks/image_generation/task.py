@@ -27,7 +27,6 @@ from pipelines.features.image import in_words
 from pipelines.features.label import Label
 from pipelines.features.noise import Noise
 from pipelines.features.picture import Picture
-from pipelines.figures import figures
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.answered import Answered
@@ -50,7 +49,6 @@ from pipelines.training.model_section import ModelSection
 if TYPE_CHECKING:
     import keras
     import numpy as np
-    from matplotlib.axes import Axes
 
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
@@ -78,7 +76,6 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     targets = {LABEL: Label}
     metrics = METRICS
     baselines = baselines.NAMES
-    worst_caption = "The pictures that the judge is least sure of"
     judge: JudgeSection | None = None
     by: Literal["class"] | None = None
     diffusion: DiffusionSection | None = None
@@ -132,6 +129,8 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         if builder in LOSSES and builder != STEP_BY_STEP and self.diffusion is not None:
             raise UserError(f"task.image_generation.diffusion: {builder} makes pictures in one step; leave it out, or "
                             f"take model.builder: {STEP_BY_STEP}")
+        if self.judge is None or self.judge.is_there:
+            self._judged(index)  # what does not fit is said before the training
         return {"input_shape": index.inputs[IMAGE].shape, "noise_shape": index.inputs[NOISE].shape,
                 "classes": len(index.names(LABEL)) if self.by == "class" else 0}
 
@@ -210,13 +209,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return self.making.completed(evaluation, predictor, data, folder)
 
     def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
-        """Draw the pictures, each under how sure the judge is of it."""
-        drawn = [functools.partial(self._draw_made, data=data, answered=one) for one in examples]
-        figures.grid(drawn, path)
-
-    def _draw_made(self, axes: Axes, data: Data, answered: Answered) -> None:
-        data.features[IMAGE].draw(axes, answered.outputs[GENERATED][0], data.index.learnt[IMAGE])
-        axes.set_title(f"{0.5 - answered.wrong:.2f}", fontsize=8)
+        """Draw nothing: the measure draws the pictures, of which what a network says by itself may have none."""
 
     def labels(self, index: Index) -> list[str]:
         """Return the classes that can be asked for; none where none can."""

@@ -42,11 +42,12 @@ def index_of(classes=2, size=4):
 
 
 def test_what_ships_takes_noise_and_a_class_and_no_image():
-    task = ImageGeneration(by="class")
+    judge = "recipes/vision/digits.yaml"  # which need not be trained to build a model
+    task = ImageGeneration(judge=judge, by="class")
     assert [tensor.name for tensor in task.signature(index_of()).inputs] == ["noise", "condition"]
     assert task.labels(index_of()) == ["class 0", "class 1"] and ImageGeneration().labels(index_of()) == []
     assert task.dimensions(index_of()) == {"input_shape": (4, 4, 1), "noise_shape": (3,), "classes": 2}
-    assert ImageGeneration().dimensions(index_of())["classes"] == 0
+    assert ImageGeneration(judge=judge).dimensions(index_of())["classes"] == 0
 
 
 def test_a_loss_that_compares_outputs_is_refused():
@@ -65,6 +66,9 @@ def test_a_judge_that_is_not_there_or_does_not_fit_is_named(judge, section, clas
     task = ImageGeneration(judge=section)
     with pytest.raises(UserError, match=message):
         judge_of(task.judge, index_of(classes, size), "image")
+    if section != "recipes/vision/digits.yaml":
+        with pytest.raises(UserError, match=message):
+            task.dimensions(index_of(classes, size))
 
 
 def test_a_judge_must_be_a_classifier(tmp_path):
@@ -82,7 +86,7 @@ def test_a_judge_of_colours_sees_grey_images_in_all_three(tmp_path):
     assert seen.features.tolist() == [[1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]]
 
 
-def test_pictures_are_measured_by_their_features_and_classes(judge):
+def test_pictures_are_measured_by_their_features_and_classes(judge, tmp_path):
     generator = np.random.default_rng(0)
     real = np.repeat(generator.integers(0, 256, (40, 1, 2, 1)), 4, axis=1).repeat(2, axis=2).astype("uint8")
     made = np.clip(real.astype(float) + 10, 0, 255)
@@ -90,7 +94,10 @@ def test_pictures_are_measured_by_their_features_and_classes(judge):
     measure = Pictures(lambda: Judge(judge, (4, 4, 1)), NAMES)
     for rows in (slice(0, 25), slice(25, 40)):
         wrong = measure.add({}, {"generated": made[rows], "image": real[rows], "condition": asked[rows]})
-    result = measure.result()
+    result = measure.result(tmp_path)
+    assert [figure.file for figure in result.figures] == ["generated.png", "unsure.png"]
+    assert all((tmp_path / figure.file).stat().st_size for figure in result.figures)
+    assert len(measure.unsure) == 20 and measure.unsure[0][0] >= max(wrong) - 1e-6
     left, right = (levels(made)[:, 0, place, 0] / 255 for place in (0, 2))
     features = np.stack([left, right], 1)
     others = np.stack([real[:, 0, place, 0] / 255 for place in (0, 2)], 1)
