@@ -23,6 +23,8 @@ PLAIN = """\
 PLAIN_STOPS = ("\nUser:", "\nSystem:", "\nAssistant:")
 #: Who answers.
 ASSISTANT = "assistant"
+#: OpenAI's newer name of those who instruct, which templates do not have.
+RENAMED = {"developer": "system"}
 #: What stands behind a piece, as the signature `prefill_pieces` counts.
 NOTHING, START, END = 0, 1, 2
 
@@ -48,8 +50,8 @@ def pieces(messages: Sequence[Message], folder: Path) -> tuple[list[Piece], Sequ
     """
     path = folder / PLACE
     own, mark = path.is_file(), secrets.token_hex(8)
-    known = [{"role": one.role, "content": f"{mark}m{number};", **({"name": one.name} if one.name else {})}
-             for number, one in enumerate(messages)]
+    known = [{"role": RENAMED.get(one.role, one.role), "content": f"{mark}m{number};",
+              **({"name": one.name} if one.name else {})} for number, one in enumerate(messages)]
     try:
         template = _template(path.read_text("utf-8") if own else PLAIN)
         text = _written(template, known, mark)

@@ -35,6 +35,13 @@ def test_a_models_own_template_is_taken_with_its_control_tokens(tmp_path):
     assert stops == ()
 
 
+def test_a_developer_is_who_templates_call_system(tmp_path):
+    write(tmp_path, KNOWN["alpaca"].jinja)
+    one, other = (chat.pieces([Message(role=role, content="Be kind."), *MESSAGES], tmp_path)
+                  for role in ("developer", "system"))
+    assert one == other and one[0][0].text.startswith("Be kind.\n\n### Instruction:")
+
+
 LINES = ("{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
          "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}")
 
