@@ -126,7 +126,7 @@ def rendered(template: str, messages: Sequence[Message], *, prompt: bool = False
     try:
         text: str = _compiled(template).render(messages=list(messages), bos_token=start, eos_token=end,
                                                add_generation_prompt=prompt)
-    except jinja2.TemplateError as error:
+    except Exception as error:  # of several classes: a template may add a number to a text, or divide by 0
         raise ValueError(f"it cannot be written: {first_line(error)}") from None
     return text
 

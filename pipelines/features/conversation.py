@@ -6,6 +6,8 @@ from typing import Any
 
 from etils import epy
 from pydantic import Field as Setting
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
 
 from export.chat.pieces import CLOSE, OPEN, Kind, Message, Piece
 from export.chat.templates import ASSISTANT, KNOWN, USER
@@ -53,6 +55,14 @@ class Conversation(RunningText, name="conversation", shorthand="tokenizer"):
     ends: bool = True
     template: str = Setting("plain", min_length=1)
     vocabulary: str | None = Setting(None, min_length=1)
+
+    @field_validator("ends")
+    @classmethod
+    def the_template_ends_answers(cls, value: bool) -> bool:
+        if not value:
+            raise PydanticCustomError("ends", "must be true: the template says where an answer ends; give one that "
+                                      "does not write eos_token")
+        return value
 
     def field_name(self, name: str) -> str:
         return self.field or FIELD

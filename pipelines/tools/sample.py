@@ -39,7 +39,7 @@ class Wish:
     Args:
         seed: of the noise.
         count: pictures.
-        name: of the class, or its number; the classes in turn where not given.
+        name: of the class; the classes in turn where not given.
     """
 
     seed: int = 0
@@ -55,9 +55,12 @@ def sample(artifact: Path, wish: Wish, folder: Path) -> str:
         folder: for the files; it is made where it is not there.
 
     Raises:
-        UserError: a setting is out of its bounds, there is no such class, or it makes no pictures.
+        UserError: a setting is out of its bounds, there is no such class, it makes no pictures, or they cannot be
+            written.
     """
     check(wish)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"sample: --out: {folder} is not a folder; give another one")
     asked = _found(artifact)
     classes = _classes(asked, wish)
     if asked.path.suffix == ".tflite":

@@ -64,13 +64,16 @@ class Growing:
             tokens: how many it has.
             reason: why nothing more will be added; None where more may be.
         """
-        text = text.lstrip() if self.settings.trimmed else text
         self.tokens = tokens
-        places = [place for place in map(text.find, self.settings.stops) if place >= 0]
+        left_out = len(text) - len(text.lstrip()) if self.settings.trimmed else 0
+        # a stop may begin within the white space that is left out, but is not all of it
+        places = [place for stop in self.settings.stops
+                  if (place := text.find(stop, max(0, left_out - len(stop) + 1))) >= 0]
         if places:
             text, reason = text[:min(places)], "stop"
         elif reason is None:
             text = text[:len(text) - self._held(text)]
+        text = text[left_out:]
         self.reason = reason
         if len(text) < len(self.handed) or not text.startswith(self.handed):
             return ""

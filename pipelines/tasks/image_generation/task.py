@@ -10,10 +10,6 @@ from pydantic import PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
-import pipelines.training.generative.adversarial
-import pipelines.training.generative.denoising
-import pipelines.training.generative.elbo
-import pipelines.training.generative.quantized  # noqa: F401  makes the losses known
 from export.signature import Arrays, Function, Signature, Tensor
 from export.writing.diffusion import signal
 from models.ddpm import STEP
@@ -39,8 +35,11 @@ from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, 
 from pipelines.tasks.image_generation.one_step import OneStep
 from pipelines.tasks.image_generation.stepwise import Stepwise
 from pipelines.tasks.task import Evaluation, Features, Place, Task
+from pipelines.training.generative.adversarial import Adversarial
 from pipelines.training.generative.denoising import Denoising
+from pipelines.training.generative.elbo import Elbo
 from pipelines.training.generative.loss import GenerativeLoss
+from pipelines.training.generative.quantized import Quantized
 from pipelines.training.learners.diffusing import diffusing
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
@@ -56,8 +55,12 @@ if TYPE_CHECKING:
 LABEL = "label"
 #: What a recipe without train.loss means, by builder.
 LOSSES = {"vae": "elbo", "vqvae": "quantized", "dcgan": "gan", "ddpm": "denoising"}
+#: What their models can be trained by.
+KINDS: Mapping[str, type[GenerativeLoss]] = {"vae": Elbo, "vqvae": Quantized, "dcgan": Adversarial, "ddpm": Denoising}
 #: The builders whose models are asked step by step, and for codes first.
 STEP_BY_STEP, CODED = "ddpm", "vqvae"
+#: The setting of a discriminator that looks at batches.
+BATCH = "batch"
 
 
 class ImageGeneration(Task, name="image_generation", shorthand="judge"):
@@ -140,13 +143,19 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         if self.diffusion is not None:
             return Stepwise(self.diffusion, self._steps)
         if self.codes:
-            settings = self._model.model_extra if self._model is not None and self._builder == CODED else {}
-            return Coded(models.builder(CODED).settled(settings or {}))
+            return Coded(self._settings if self._builder == CODED else models.builder(CODED).settled({}))
         return OneStep()
 
     @property
     def _builder(self) -> str:
         return self._model.builder if self._model is not None else ""
+
+    @property
+    def _settings(self) -> Mapping[str, Any]:
+        """Return all settings of a builder that is known here; nothing of another."""
+        if self._model is None or self._builder not in KINDS:
+            return {}
+        return models.builder(self._builder).settled(self._model.model_extra or {})
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
         return self.making.outputs(index)
@@ -158,12 +167,17 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         """Return what the loss makes small; the task takes note of the loss, which has the learner.
 
         Raises:
-            UserError: it compares an output with a target.
+            UserError: it compares an output with a target, or is for other models.
         """
-        if not isinstance(loss, GenerativeLoss):
-            known = sorted(name for name, choice in Loss.choices.items() if issubclass(choice, GenerativeLoss))
-            raise UserError(f"train.loss: image_generation learns by {' or '.join(known)}, and not by "
-                            f"{loss.entry_name}; leave it out, and it is {self.loss}")
+        kind = KINDS.get(self._builder, GenerativeLoss)
+        if not isinstance(loss, kind):
+            known = sorted(name for name, choice in Loss.choices.items() if issubclass(choice, kind))
+            learner = self._builder or self.entry_name
+            raise UserError(f"train.loss: {learner} learns by {' or '.join(known)}, and not by {loss.entry_name}; "
+                            f"leave it out, and it is {self.loss}")
+        if isinstance(loss, Adversarial) and loss.alone and self._settings.get("normalization") == BATCH:
+            raise UserError(f"train.loss: {loss.entry_name} compares images one by one, and the discriminator "
+                            "normalizes batches; set model.normalization to none")
         self._learnt = loss
         return loss.objective()
 

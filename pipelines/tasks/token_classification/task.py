@@ -50,7 +50,7 @@ class TokenClassification(Task, name="token_classification"):
     watched = (Metric(name="accuracy"),)
     baselines = (baseline.NAME,)
     worst_caption = "The texts with the most wrong tags"
-    #: Of the texts that were read last: where each word's first token stands; None where tokens are words.
+    #: Of the texts that were read last: where each word's first token stands.
     _firsts: np.ndarray | None = PrivateAttr(None)
 
     def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
@@ -98,9 +98,7 @@ class TokenClassification(Task, name="token_classification"):
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
         read = features[TOKENS]
         assert isinstance(read, TaggedText)
-        self._firsts = None
-        if not isinstance(read.tokenizer, Whitespace):
-            self._firsts = text_files.rows(path, {TOKENS: FirstPieces(**dict(read))}, index, None)[1][TOKENS]
+        self._firsts = text_files.rows(path, {TOKENS: FirstPieces(**dict(read))}, index, None)[1][TOKENS]
         return text_files.rows(path, features, index, None)
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
@@ -116,11 +114,12 @@ class TokenClassification(Task, name="token_classification"):
         names = index.names(TAGS)
         lines = []
         said_of = outputs[OUTPUT].argmax(axis=-1)
+        there = np.ones(said_of.shape, bool)
         if self._firsts is not None:
-            said_of = np.where(self._firsts == NOTHING, names.index(OUTSIDE) if OUTSIDE in names else 0,
-                               words.of_words(said_of, {words.FIRSTS: self._firsts}))
-        for row in said_of.tolist():
-            said = [f"{place} {names[number]}" for place, number in enumerate(row, 1) if names[number] != OUTSIDE]
+            said_of, there = words.of_words(said_of, {words.FIRSTS: self._firsts}), self._firsts != NOTHING
+        for row, known in zip(said_of.tolist(), there.tolist(), strict=True):
+            said = [f"{place} {names[number]}" for place, number in enumerate(row, 1)
+                    if known[place - 1] and names[number] != OUTSIDE]
             lines.append("  ".join(said) or "nothing")
         return lines
 

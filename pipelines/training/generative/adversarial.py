@@ -21,7 +21,7 @@ class Adversarial(GenerativeLoss):
     penalty: float = 0.0
     #: Steps of the discriminator for each of the generator.
     steps: int = 1
-    #: Whether batch normalization in the discriminator is out of place.
+    #: Whether each image is judged by itself, and batch normalization in the discriminator is out of place.
     alone: ClassVar[bool] = False
 
     def of_discriminator(self, real: Any, made: Any) -> Any:

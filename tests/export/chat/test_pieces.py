@@ -74,7 +74,9 @@ def test_what_people_write_is_never_a_control_token(said):
      "it asks for an answer by .*>', and writes one behind"),
     ("{% for m in messages %}{{ bos_token + m.role + m.content + eos_token }}{% endfor %}",
      "it writes '<START>assistant' before an answer, and not where it asks for one"),
-    ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "it cannot be written")])
+    ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "it cannot be written"),
+    ("{{ 'Turn ' + messages | length }}", "it cannot be written: can only concatenate str"),
+    ("{% include 'other' %}", "it cannot be written: no loader")])
 def test_templates_that_cannot_be_are_refused(template, message):
     with pytest.raises(ValueError, match=message):
         pieces(template, TALK[1:3])

@@ -7,6 +7,7 @@ from export.chat.pieces import MARKS
 from export.chat.templates import KNOWN
 from pipelines.errors import UserError
 from pipelines.features.chat_template import begins_again, messages_of, pieces, source
+from pipelines.features.conversation import Conversation
 
 TALK = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
 
@@ -26,6 +27,11 @@ def test_what_is_wrong_with_a_template_is_a_line_that_names_the_setting(tmp_path
     for call in (lambda: pieces(source(str(path)), TALK), lambda: begins_again(str(path))):
         with pytest.raises(UserError, match=r"^data\.tokens\.template: it writes the messages \[1\] of"):
             call()
+
+
+def test_the_template_alone_says_where_answers_end():
+    with pytest.raises(ValueError, match="must be true: the template says where an answer ends"):
+        Conversation(ends=False)
 
 
 @pytest.mark.parametrize(("value", "message"), [

@@ -39,5 +39,11 @@ def test_white_space_at_the_beginning_is_left_out_of_chats(trimmed):
     assert said == ("a b" if trimmed else " \na b")
 
 
+def test_a_stop_that_begins_in_the_white_space_that_is_left_out_ends_an_answer():
+    text = growing("\nUser:", trimmed=True)
+    assert parts(text, "\n", "\nUs", "\nUser: Why?", "\nUser: Why? So") == ["", "", "", ""] and text.reason == "stop"
+    assert parts(growing("\n", trimmed=True), "\n", "\na", "\na\nb") == ["", "a", ""], "all of it, it ends nothing"
+
+
 def test_a_text_that_reads_otherwise_with_more_tokens_is_handed_on_when_it_fits_again():
     assert parts(growing(), "ab", "ac", "abd") == ["ab", "", "d"]

@@ -11,6 +11,7 @@ from pipelines.tasks.image_generation.judge import Judge, judge_of
 from pipelines.tasks.image_generation.measure import Pictures, levels, tiled
 from pipelines.tools import sample
 from pipelines.training.losses import Loss
+from pipelines.training.model_section import ModelSection
 
 NAMES = ["dark", "bright"]
 
@@ -53,6 +54,25 @@ def test_what_ships_takes_noise_and_a_class_and_no_image():
 def test_a_loss_that_compares_outputs_is_refused():
     with pytest.raises(UserError, match=r"train\.loss: image_generation learns by .*elbo.*, and not by mse"):
         ImageGeneration().objective(Loss.read("mse"), index_of())
+
+
+def task_of(builder, **settings):
+    return ImageGeneration().of_model(ModelSection.model_validate({"builder": builder, **settings}))
+
+
+@pytest.mark.parametrize(("builder", "loss", "message"), [
+    ("dcgan", "elbo", "dcgan learns by gan or hinge_gan or wasserstein, and not by elbo; leave it out, and it is gan"),
+    ("vae", "gan", "vae learns by elbo, and not by gan"), ("vae", "denoising", "vae learns by elbo, and not by"),
+    ("vqvae", "elbo", "vqvae learns by quantized, and not by elbo"),
+    ("dcgan", "wasserstein", r"the discriminator normalizes batches; set model\.normalization to none")])
+def test_a_loss_of_other_models_is_refused(builder, loss, message):
+    with pytest.raises(UserError, match=rf"train\.loss: .*{message}"):
+        task_of(builder).objective(Loss.read(loss), index_of())
+
+
+def test_the_wasserstein_distance_goes_with_a_discriminator_of_single_images():
+    for normalization in ("none", "spectral"):
+        task_of("dcgan", normalization=normalization).objective(Loss.read("wasserstein"), index_of())
 
 
 @pytest.mark.parametrize(("section", "classes", "size", "message"), [
@@ -129,3 +149,10 @@ def test_tiles_lie_row_by_row():
 def test_a_seed_or_a_count_out_of_range_is_refused(wish, message):
     with pytest.raises(UserError, match=message):
         sample.check(wish)
+
+
+def test_pictures_do_not_go_into_a_file(tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"--out: .*note\.txt is not a folder"):
+        sample.sample(tmp_path, sample.Wish(), tmp_path / "note.txt")
+    assert (tmp_path / "note.txt").read_text() == "mine"

@@ -148,6 +148,16 @@ def test_a_model_says_which_words_are_what(tmp_path):
     assert said == ["1 B-PER  2 I-PER  5 B-LOC", "nothing"]
 
 
+@pytest.mark.parametrize("tokenizer", [{"whitespace": {"min_count": 1}}, {"byte_bpe": 280}])
+def test_nothing_is_said_of_words_that_are_not_there(tmp_path, tokenizer):
+    parts = [(text, " ".join("NAME" if one != "O" else "WORD" for one in tags.split())) for text, tags in SENTENCES]
+    data = data_of(tmp_path, parts, tokens={"length": 40, "tokenizer": tokenizer})
+    (tmp_path / "asked.txt").write_text("It rains in Bergen\n")
+    data.task.rows_of(tmp_path / "asked.txt", {"tokens": data.features["tokens"]}, data.index)
+    (said,) = data.task.in_words({"logits": np.zeros((1, 40, 2))}, data.index)
+    assert [one.split()[0] for one in said.split("  ")] == ["1", "2", "3", "4"]
+
+
 def test_the_baseline_gives_each_word_its_usual_tag(tmp_path):
     from pipelines.tasks.token_classification import baseline
 
