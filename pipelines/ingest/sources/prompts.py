@@ -74,7 +74,7 @@ class Prompts(TableSource, name="prompts"):
             raise UserError(f"{WHERE}: {self.source.entry_name} has no field {absent[0]}; it has {', '.join(fields)}")
         columns = {name: self._column(part, name, fields[name]) for name in names}
         rows = len(next(iter(columns.values()))) if columns else 0
-        if not rows:
+        if not rows or not NAMED.search(self.prompt):
             raise UserError(f"{WHERE}.prompt: {self.prompt!r} names no field of {self.source.entry_name}; write one in "
                             f"braces: {', '.join(f'{{{name}}}' for name in fields)}")
         chosen = range(rows) if self.most is None or self.most >= rows else np.linspace(
