@@ -41,7 +41,17 @@ def jinja(template: str, spaces: Spaces = AS_THEY_ARE) -> str:
     freed = "".join(f" | replace({_quoted(mark)}, '')" for mark in MARKS)
     return (_said(START, END, freed) + "{% set written %}{{ '' }}" + template.removesuffix("\n")
             + "{{ '' }}{% endset %}{% set written = written[1:] if written[:1] == bos_token else written %}"
-            + _spaced(spaces) + "{{ written }}")
+            + _up_to_the_end(template) + _spaced(spaces) + "{{ written }}")
+
+
+def _up_to_the_end(template: str) -> str:
+    """Return what leaves out what a template writes behind the end of an answer, where nothing is asked behind it:
+    engines that go on with a conversation have read up to the end, and read then what was not rendered before."""
+    _, end, behind = turns(template).model.behind.rpartition(END)
+    if not end or not behind:
+        return ""
+    return ("{% if messages and messages[-1]['role'] == 'assistant' and not add_generation_prompt %}"
+            "{% set written = written[:(written | length) - " + str(len(behind)) + "] %}{% endif %}")
 
 
 def with_texts(template: str, start: str, end: str) -> str:
@@ -86,8 +96,9 @@ def _spaced(spaces: Spaces) -> str:
     breaks = "".join(f" | replace({character}, ' ')" for character in (r"'\n'", r"'\t'", r"'\r'"))
     small = " | lower" if spaces.small else ""
     return ("{% set written = written" + around + breaks + " %}"
-            "{% set written = written.split(' ') | select | join(' ') %}"
-            "{% set written = written" + close + small + " %}")
+            "{% set own.text = '' %}{% for word in written.split(' ') %}{% if word %}"
+            "{% set own.text = own.text + (' ' if own.text else '') + word %}{% endif %}{% endfor %}"
+            "{% set written = own.text" + close + small + " %}")
 
 
 def turns(template: str, spaces: Spaces = AS_THEY_ARE, *, start: str = START, end: str = END) -> Template:

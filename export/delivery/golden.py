@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from etils import epy
 from pydantic import BaseModel
@@ -68,13 +69,15 @@ def read(bundle: Path) -> tuple[Manifest, Samples]:
     return publish.check(bundle, signed=None), samples.read(bundle / samples.FOLDER)
 
 
-def checked(name: str, outputs: Arrays, expected: Arrays, allowed: Mapping[str, float]) -> Checked:
+def checked(name: str, outputs: Arrays, expected: Arrays, allowed: Mapping[str, float],
+            rows: Mapping[str, Sequence[int]] = MappingProxyType({})) -> Checked:
     """Return how a model's answers differ from the recorded ones.
 
     Args:
         outputs, expected: by name, (samples, ...). An output that is alone goes by any name; boxes may come in another
             order.
         allowed: output name to how far its numbers may be off.
+        rows: output name to the rows that are expected, where these are not all.
     """
     if len(outputs) == 1 and len(expected) == 1:
         outputs = dict(zip(expected, outputs.values(), strict=True))
@@ -85,9 +88,11 @@ def checked(name: str, outputs: Arrays, expected: Arrays, allowed: Mapping[str, 
     for number in range(count):
         recorded = {output: values[number:number + 1] for output, values in expected.items()}
         try:
-            result = compare({output: outputs[output][number:number + 1] for output in expected}, recorded,
+            answers = {output: outputs[output][number:number + 1] for output in expected}
+            answers |= {output: answers[output][:, list(kept)] for output, kept in rows.items() if output in answers}
+            result = compare(answers, recorded,
                              [_tensor(output, values, allowed[output]) for output, values in recorded.items()])
-        except (KeyError, ValueError):  # it is missing, of another shape, or holds what is not a number
+        except (KeyError, ValueError, IndexError):  # it is missing, of another shape, or holds what is not a number
             worst = dict.fromkeys(expected, math.inf)
             continue
         worst = {output: max(worst[output], difference.max) for output, difference in result.items()}
@@ -144,7 +149,7 @@ def check_with(bundle: Path, ask: Callable[[Sequence[Path], Arrays], Mapping[str
 
 def _checked(bundle: Path, model: Model, outputs: Arrays, recorded: Samples) -> Checked:
     expected = recorded.expected[model.name]
-    return checked(model.name, outputs, expected, allowance(bundle / model.path, expected))
+    return checked(model.name, outputs, expected, allowance(bundle / model.path, expected), recorded.rows)
 
 
 def _tensor(name: str, values: np.ndarray, allowed: float) -> Tensor:

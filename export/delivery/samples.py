@@ -14,6 +14,9 @@ A missing number, NaN, is null. A word of a vocabulary stands as text too, which
 
 More than 4,096 numbers lie in a file of their own, which NumPy reads: {"file": "00.int8.logits.npy"}. A file that wants
 a decoder which is not here, a sound for instance, has its numbers beside it: {"file": "00.wave.wav", "values": [...]}.
+
+Of an output that says something of each token of a text, some rows stand for all where all are too many:
+{"rows": [0, 85, 170, 255], "file": "00.int8.logits.npy"}.
 """
 from __future__ import annotations
 
@@ -38,6 +41,8 @@ FOLDER, NAME = "samples", "expected.json"
 IMAGE = "image"
 #: Arrays of more numbers lie beside the JSON file.
 MOST = 4096
+#: Of the rows of outputs with more numbers, some stand for all; so many.
+MOST_WHOLE, ROWS = 65_536, 8
 #: Decimal places of outputs, and digits at least of an array's largest number.
 DIGITS = 5
 #: Kinds of NumPy's types that are text.
@@ -55,6 +60,7 @@ class Sample:
         targets: what is true of it, in words: {"label": "7"}.
         outputs: artifact name (and "keras") to output name to array, without the batch.
         words: artifact name to what its answer is called: {"class": "7"}.
+        rows: output name to the rows that stand for all of them, where all are too many, see `rows_of`.
     """
 
     inputs: Arrays
@@ -63,6 +69,7 @@ class Sample:
     outputs: Mapping[str, Arrays]
     words: Mapping[str, Mapping[str, str]]
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +81,14 @@ class Samples:
         expected: artifact name (and "keras") to output name to (samples, ...).
         encoded: input name to the file of each sample, for inputs that go as files.
         texts: input name to the text of each sample, for inputs that a server is sent as text.
+        rows: output name to the rows of what is answered that are expected, where these are not all.
     """
 
     inputs: dict[str, np.ndarray]
     expected: dict[str, dict[str, np.ndarray]]
     encoded: dict[str, list[Path]]
     texts: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    rows: dict[str, list[int]] = dataclasses.field(default_factory=dict)
 
     @property
     def sent(self) -> dict[str, np.ndarray]:
@@ -93,6 +102,14 @@ class Samples:
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()), ()))
+
+
+def rows_of(shape: Sequence[int]) -> list[int]:
+    """Return the rows that stand for all of an output of tokens, (tokens, classes), from the first to the last; none
+    where it is kept as a whole."""
+    if len(shape) != 2 or math.prod(shape) <= MOST_WHOLE:
+        return []
+    return np.unique(np.linspace(0, shape[0] - 1, ROWS).round().astype(int)).tolist()
 
 
 def write(folder: Path, samples: Sequence[Sample]) -> None:
@@ -122,7 +139,9 @@ def read(folder: Path) -> Samples:
         encoded={name: [folder / one[name]["file"] for one in inputs]
                  for name, value in inputs[0].items() if _is_encoded(value)},
         texts={name: np.array([one[name]["text"].encode() for one in inputs], object)
-               for name, value in inputs[0].items() if isinstance(value, dict) and "text" in value})
+               for name, value in inputs[0].items() if isinstance(value, dict) and "text" in value},
+        rows={name: value["rows"] for outputs in answers[0].values() for name, value in outputs.items()
+              if isinstance(value, dict) and "rows" in value})
 
 
 def _entry(folder: Path, stem: str, sample: Sample) -> dict[str, Any]:
@@ -131,11 +150,19 @@ def _entry(folder: Path, stem: str, sample: Sample) -> dict[str, Any]:
     inputs = {name: _input(folder, stem if alone else f"{stem}.{name}", sample, name) for name in sample.inputs}
     expected: dict[str, dict[str, Any]] = {}
     for artifact, outputs in sample.outputs.items():
-        answers = {name: _numbers(folder, f"{stem}.{artifact}.{name}", value, _rounded)
+        answers = {name: _answer(folder, f"{stem}.{artifact}.{name}", value, sample.rows.get(name, []))
                    for name, value in outputs.items()}
         expected[artifact] = {**sample.words.get(artifact, {}), **answers}
     is_image_file = alone and inputs[IMAGE] == {"file": f"{stem}.png"}
     return {**(inputs[IMAGE] if is_image_file else {"inputs": inputs}), **sample.targets, "expected": expected}
+
+
+def _answer(folder: Path, stem: str, values: np.ndarray, rows: Sequence[int]) -> Any:
+    """Return what stands for an output: its numbers, the file that holds them, or either of some of its rows."""
+    if not len(rows):
+        return _numbers(folder, stem, values, _rounded)
+    kept = _numbers(folder, stem, values[list(rows)], _rounded)
+    return {"rows": list(rows), **(kept if isinstance(kept, dict) else {"values": kept})}
 
 
 def _input(folder: Path, stem: str, sample: Sample, name: str) -> Any:

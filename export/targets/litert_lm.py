@@ -119,7 +119,7 @@ class Manner:
         length: tokens of a text at most.
         stops: texts that end one, and are left out of it; the engine sees them where they are whole tokens.
         jinja: the template of conversations; the bare text where not given.
-        turns: the same for those who have no jinja, as far as it can be said so; with `jinja`.
+        turns: the same for those who have no jinja, as far as it can be said so.
         sampler: how tokens are drawn where an app does not say it.
     """
 
@@ -149,7 +149,7 @@ def metadata(manner: Manner) -> bytes:
             turn = getattr(manner.turns, role)
             affixes = getattr(about.prompt_templates, role)
             affixes.prefix, affixes.suffix = turn.before, turn.behind
-        # conversations read this alone: of the others they lose a line break at the end of a turn
+    if manner.jinja:  # conversations read this alone: of the others they lose a line break at the end of a turn
         about.jinja_prompt_template = manner.jinja
     if manner.sampler is not None:
         own = manner.sampler

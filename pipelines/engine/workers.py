@@ -5,8 +5,10 @@ freed when the work is done, and TensorFlow is imported once.
 """
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -110,6 +112,13 @@ def quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@functools.cache
+def quiet_at_exit() -> None:
+    """Keep what native code prints to standard error when the process ends off the terminal: LiteRT then says which
+    accelerators it leaves."""
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 def _attend(connection: multiprocessing.connection.Connection, process: Any, listen: Listener, log: Path | None,

@@ -9,7 +9,7 @@ from etils import epy
 from export.artifacts import ExportedList
 from export.delivery import bundle
 from export.delivery.recommend import recommended
-from export.delivery.samples import Sample
+from export.delivery.samples import Sample, rows_of
 from export.signature import Arrays
 from pipelines.ingest.data import Data
 from pipelines.reporting import model_card
@@ -51,6 +51,8 @@ def _samples(context: Context, data: Data) -> list[Sample]:
     positions = sorted(context.samples())
     inputs, targets = data.arrays("test", positions)
     answers = {KERAS: {name: values[positions] for name, values in context.reference().items()}, **_answers(context)}
+    logits = {one.name for one in data.task.outputs(data.index) if one.role == "logits"}
+    rows = {name: rows_of(values.shape[1:]) for name, values in answers[KERAS].items() if name in logits}
     samples = []
     for number in range(len(positions)):
         example = _one(inputs, number)
@@ -59,7 +61,7 @@ def _samples(context: Context, data: Data) -> list[Sample]:
         texts = _texts(data, {name: values[number:number + 1] for name, values in inputs.items()})
         samples.append(Sample(
             inputs=example, files=_files(data, example), targets=_in_words(data, _one(targets, number)),
-            outputs=outputs, words=words, texts=texts))
+            outputs=outputs, words=words, texts=texts, rows=rows))
     return samples
 
 

@@ -28,6 +28,9 @@ with epy.lazy_imports():
 #: The mesh's axes: along the first lie the parts of a batch, and of one side of each weight; along the second those of
 #: the other side.
 BATCH, MODEL = "batch", "model"
+#: The mean of the objective, as each example counts: it stands in the place of that of Keras, which counts what fills a
+#: batch up.
+LOSS = "loss"
 #: Of each side of a weight, the axis that it is divided along.
 Axes = tuple[str | None, ...]
 
@@ -127,15 +130,17 @@ def _learner(model: Any, job: Job, recipe: Recipe) -> Any:
     class Learner(keras.Model):
         def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
                          training: bool = True) -> Any:
-            return keras.ops.mean(objective(x, y, _in_float32(y_pred)))
+            return keras.ops.mean(objective(x, y, _in_float32(y_pred)))  # see LOSS for what is reported
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+            answers = _in_float32(y_pred)
+            self.means[LOSS].update_state(objective(x, y, answers), sample_weight)
             for name, values in watched.items():
-                self.means[name].update_state(values(y, _in_float32(y_pred)))
+                self.means[name].update_state(values(y, answers), sample_weight)
             return self.get_metrics_result()
 
     learner = Learner(inputs=models.named_inputs(model), outputs=models.named_outputs(model))
-    learner.means = {name: keras.metrics.Mean(name=name) for name in watched}
+    learner.means = {name: keras.metrics.Mean(name=name) for name in (LOSS, *watched)}
     optimizer = recipe.train.optimizer.build(float(job.rates[0]))
     optimizer.learning_rate = _tabulated(job.rates)
     learner.compile(optimizer=optimizer)
@@ -160,11 +165,15 @@ def _tabulated(rates: Any) -> Any:
 
 
 def _whole(batches: Any, rows: int) -> Any:
-    """Return batches whose examples divide among devices; fewer than that are left out."""
-    def cut(*batch: Any) -> Any:
-        return tf.nest.map_structure(lambda values: values[:tf.shape(values)[0] // rows * rows], batch)
+    """Return batches filled up until their examples divide among devices, with what each example counts: what fills
+    up, nothing."""
+    def filled(*batch: Any) -> Any:
+        count = tf.shape(tf.nest.flatten(batch)[0])[0]
+        order = tf.range(count + -count % rows)
+        examples = tf.nest.map_structure(lambda values: tf.gather(values, tf.minimum(order, count - 1)), batch)
+        return (*examples, tf.cast(order < count, tf.float32))
 
-    return batches.map(cut).filter(lambda *batch: tf.shape(tf.nest.flatten(batch)[0])[0] > 0)
+    return batches.map(filled)
 
 
 def _reports(rates: Any) -> Any:

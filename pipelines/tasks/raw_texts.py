@@ -47,26 +47,31 @@ class Originals:
 
     def of(self, tokens: np.ndarray) -> str | None:
         """Return the text that has these tokens, int32 (length,); None where none of the source has."""
+        place = self.place_of(tokens)
+        return None if place is None else self._splits[place[0]][place[1]][1]
+
+    def place_of(self, tokens: np.ndarray) -> tuple[Part, int] | None:
+        """Return the split of the text that has these tokens, int32 (length,), and its number there; None where none of
+        the source has."""
         row = np.asarray(tokens, np.int32).tobytes()
-        self._in_order = [own for own in self._in_order
-                          if self.asked < len(own) and own[self.asked][0] == row]
-        if self._in_order:
-            text: str | None = self._in_order[0][self.asked][1]
-        else:
-            text = next((text for own in self._splits for known, text in own if known == row), None)
+        self._in_order = [part for part in self._in_order if self.asked < len(self._splits[part])
+                          and self._splits[part][self.asked][0] == row]
+        place = next(((part, self.asked) for part in self._in_order), None) or next(
+            ((part, number) for part, own in self._splits.items() for number, (known, _) in enumerate(own)
+             if known == row), None)
         self.asked += 1
-        return text
+        return place
 
     @functools.cached_property
-    def _splits(self) -> list[list[tuple[bytes, str]]]:
+    def _splits(self) -> dict[Part, list[tuple[bytes, str]]]:
         """Return the tokens and the text of each example of the test split, and of the validation split."""
         parts: tuple[Part, ...] = ("test", "validation")
-        return [self._read(part) for part in parts if part in self.index.splits]
+        return {part: self._read(part) for part in parts if part in self.index.splits}
 
     @functools.cached_property
-    def _in_order(self) -> list[list[tuple[bytes, str]]]:
+    def _in_order(self) -> list[Part]:
         """Return the splits that have been asked from their first text on."""
-        return self._splits
+        return list(self._splits)
 
     def _read(self, part: Part) -> list[tuple[bytes, str]]:
         own = list(_of_source(self.source, self.index, part, self.field))

@@ -73,6 +73,7 @@ def generate(artifact: str, prompt: Prompt, how: Writing, tell: Tell, note: Tell
         return
     if asked.path.suffix in (".tflite", ENDING):
         noted: list[str] = []
+        workers.quiet_at_exit()
         with workers.quiet():  # what is printed to standard error meanwhile is lost
             _all(asked, prompt, how, tell, noted.append)
         for line in noted:

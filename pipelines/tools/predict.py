@@ -69,6 +69,7 @@ def predict(artifact: Path, files: Sequence[Path], out: Path | None = None) -> I
     files = [one for file in files
              for one in (_files_in(file, asked) if file.is_dir() and not reads_folders else [file])]
     if asked.path.suffix == ".tflite":
+        workers.quiet_at_exit()
         with workers.quiet():
             said = answers(asked, files, out)
     else:

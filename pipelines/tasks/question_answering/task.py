@@ -175,26 +175,24 @@ class _Known:
         assert source is not None
         self.source, self.index = source, index
         self.originals = Originals(source, index, ASKED, tokens)
-        self._rows: dict[str, tuple[list[str], str]] = {}
+        self._rows: dict[Part, list[tuple[str, list[str], str]]] = {}
 
     def of(self, tokens: np.ndarray) -> tuple[str, list[str], str]:
-        """Return question and text, the answers that count, and the question's name."""
-        text = self.originals.of(tokens)
-        assert text is not None, "measured are questions of the source"
-        if not self._rows:
-            parts: tuple[Part, ...] = ("test", "validation")
-            for part in parts:
-                self._rows |= self._of(part)
-        return text, *self._rows[text]
+        """Return question and text, the answers that count, and the question's name: of others that have the same
+        window, its own."""
+        place = self.originals.place_of(tokens)
+        assert place is not None, "measured are questions of the source"
+        part, number = place
+        if part not in self._rows:
+            self._rows[part] = self._of(part)
+        return self._rows[part][number]
 
-    def _of(self, part: Part) -> dict[str, tuple[list[str], str]]:
-        if part not in self.index.splits:
-            return {}
+    def _of(self, part: Part) -> list[tuple[str, list[str], str]]:
         split = self.index.splits[part]
         columns = [self.source.column(split.part, name, split.positions) for name in (ASKED, ANSWERS, NAME)]
         asked, answers, names = ([] if column is None else list(column) for column in columns)
-        return {text.decode(errors="replace"): (right, name.decode())
-                for text, right, name in zip(asked, answers_of(answers), names, strict=True)}
+        return [(text.decode(errors="replace"), right, name.decode())
+                for text, right, name in zip(asked, answers_of(answers), names, strict=True)]
 
 
 def _titles(rows: Table) -> list[str]:

@@ -49,6 +49,14 @@ def test_what_people_say_may_be_in_parts_and_a_model_is_an_assistant():
     assert rendered("chatml", messages=parts) == rendered("chatml", messages=same)
 
 
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_conversation_that_goes_on_is_read_on_behind_the_end_of_the_answer(name):
+    template = jinja2.Template(engines.jinja(KNOWN[name].jinja))
+    before = template.render(messages=TALK[:3], add_generation_prompt=False)
+    whole = template.render(messages=TALK, add_generation_prompt=True)
+    assert before.endswith(END) and whole.startswith(before) and whole == rendered(name)
+
+
 def test_lines_and_spaces_at_the_ends_of_a_template_stay():
     for template in ("\n {% for m in messages %}{{ m.content }}{% endfor %} ", "{{ messages[0].content }}\n\n"):
         own = jinja2.Template(engines.jinja(template), trim_blocks=True, lstrip_blocks=True)

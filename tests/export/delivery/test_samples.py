@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from export.delivery import samples
+from export.delivery import golden, samples
 from export.delivery.samples import Sample
 from pipelines.features.image import Image
 
@@ -111,3 +111,28 @@ def test_missing_numbers_are_null_and_words_stand_as_text_too(tmp_path):
     np.testing.assert_array_equal(read.inputs["age"], np.array([np.nan, 41.5], "float32"))
     assert read.inputs["age"].dtype == np.float32 and read.inputs["city"].tolist() == [2, 0]
     assert read.sent["city"].tolist() == ["Köln".encode(), b"(unknown)"] and not read.encoded
+
+
+def test_of_many_tokens_some_rows_stand_for_all(tmp_path):
+    assert samples.rows_of((256, 300)) == [0, 36, 73, 109, 146, 182, 219, 255]
+    assert samples.rows_of((3, 30_000)) == [0, 1, 2]
+    assert samples.rows_of((256, 256)) == samples.rows_of((256, 256, 21)) == samples.rows_of((100_000,)) == []
+    logits = GENERATOR.standard_normal((2, 100, 1000)).astype("float32")
+    rows = samples.rows_of((100, 1000))
+    samples.write(tmp_path / "samples", [Sample(
+        inputs={"tokens": np.arange(100)}, files={}, targets={}, outputs={"float32": {"logits": one}}, words={},
+        rows={"logits": rows}) for one in logits])
+    kept = [path.stat().st_size for path in (tmp_path / "samples").glob("*.npy")]
+    assert len(kept) == 2 and max(kept) <= 8 * 1000 * 4 + 128
+    result = samples.read(tmp_path / "samples")
+    expected = result.expected["float32"]
+    np.testing.assert_array_equal(expected["logits"], logits[:, rows])
+
+    def checked(answer):
+        return golden.checked("float32", {"logits": answer}, expected, {"logits": 1e-4}, result.rows)
+
+    assert checked(logits).passed and checked(logits).same == 2
+    off = logits.copy()
+    off[1, 57] += 1
+    assert checked(off).worst == pytest.approx(1, abs=1e-5) and not checked(off).passed
+    assert checked(logits[:, :80]).same == 0 and not checked(logits[:, :80]).passed, "it has too few rows"

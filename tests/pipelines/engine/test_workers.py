@@ -130,3 +130,10 @@ def _wait_for(condition, seconds=90):
 def test_what_the_server_preloads_is_there(module):
     """Python's server leaves out without a word what it cannot import, and every worker would then import it itself."""
     assert importlib.util.find_spec(module) is not None
+
+
+def test_what_is_printed_as_the_process_ends_is_kept_off_the_terminal():
+    code = ("import atexit, os; from pipelines.engine import workers; atexit.register(os.write, 2, b'late')\n"
+            "workers.quiet_at_exit(); os.write(2, b'in time')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "in time")

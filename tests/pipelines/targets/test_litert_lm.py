@@ -18,7 +18,7 @@ from pipelines.targets import sentencepiece_model
 from pipelines.targets.held_out_prompts import greedy, text_of
 from pipelines.targets.litert_lm import LiteRTLM, _is_same
 from pipelines.variants.variant import Variant
-from tests.conftest import command
+from tests.conftest import run_here
 
 RECIPE = """\
 name: one
@@ -147,19 +147,19 @@ def test_the_engine_goes_on_as_keras_does_with_held_out_texts(tmp_path, builder,
     (tmp_path / "texts" / "train.txt").write_text("".join(chapters[:8]))
     (tmp_path / "texts" / "test.txt").write_text(chapters[9][:2500])
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(builder=builder, tokenizer=tokenizer, window=window))
-    done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
+    assert done.code == 0, done.out + done.err
     results = json.loads((tmp_path / "r.json").read_text())
     files = {(one["target"], one["variant"]): one for one in results["artifacts"]}
     assert set(files) == {(target, variant) for target in ("litert", "litert_lm") for variant in ("float32", "dynamic")}
     whole, chunked = files["litert", "float32"]["metrics"], files["litert_lm", "float32"]["metrics"]
     assert chunked["perplexity"] == pytest.approx(whole["perplexity"], rel=1e-5)
-    assert "texts as Keras does" in done.stdout
+    assert "texts as Keras does" in done.out
     assert files["litert_lm", "float32"]["estimates"]["tokens_per_second"] > 0
     run = tmp_path / "runs" / "one" / "latest"
-    said = [command("generate", run / path, "--prompt", "And he", "--tokens", "12", cwd=tmp_path) for path in (
+    said = [run_here("generate", run / path, "--prompt", "And he", "--tokens", "12", cwd=tmp_path) for path in (
         "export/litert/float32.tflite", "export/litert_lm/float32.tflite", "export/litert_lm/float32.litertlm", "")]
-    assert {one.returncode for one in said} == {0} and len({one.stdout for one in said}) == 1, said
-    assert len(said[0].stdout) > 1 and not said[0].stdout.lower().startswith("and he")
-    long = command("generate", run / "export/litert_lm/float32.tflite", "--prompt", "and he " * 20, cwd=tmp_path)
-    assert long.returncode == 2 and "tokens, and" in long.stderr and "give a shorter one" in long.stderr
+    assert {one.code for one in said} == {0} and len({one.out for one in said}) == 1, said
+    assert len(said[0].out) > 1 and not said[0].out.lower().startswith("and he")
+    long = run_here("generate", run / "export/litert_lm/float32.tflite", "--prompt", "and he " * 20, cwd=tmp_path)
+    assert long.code == 2 and "tokens, and" in long.err and "give a shorter one" in long.err

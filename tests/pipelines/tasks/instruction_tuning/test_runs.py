@@ -2,11 +2,12 @@
 import json
 
 import h5py
-import keras
 import numpy as np
 import pytest
 
-from tests.conftest import command
+from export.keras_models import file as keras_file
+from pipelines.training import model_section  # noqa: F401  makes the layers of models known
+from tests.conftest import run_here
 
 pytestmark = pytest.mark.slow  # whole runs
 BASE = """\
@@ -43,10 +44,10 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("tuned")
     (path / "base.yaml").write_text(BASE)
     (path / "tuned.yaml").write_text(TUNED)
-    done = command("run", "base.yaml", "--no-track", "--until", "train", cwd=path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = command("run", "tuned.yaml", "--no-track", "--json", "r.json", cwd=path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_here("run", "base.yaml", "--no-track", "--until", "train", cwd=path)
+    assert done.code == 0, done.out + done.err
+    done = run_here("run", "tuned.yaml", "--no-track", "--json", "r.json", cwd=path)
+    assert done.code == 0, done.out + done.err
     return path
 
 
@@ -60,7 +61,7 @@ def test_it_learns_to_answer_and_is_measured_beside_its_base(folder):
 
 
 def test_what_ships_is_the_base_and_the_adapter(folder):
-    base, tuned = (keras.models.load_model(folder / "runs" / name / "latest" / "train" / "model.keras", compile=False)
+    base, tuned = (keras_file.load(folder / "runs" / name / "latest" / "train" / "model.keras")
                    for name in ("base", "tuned"))
     with h5py.File(folder / "runs" / "tuned" / "latest" / "train" / "adapter.lora.h5") as file:
         layers = {name: {matrix: values[()] for matrix, values in group.items()}
@@ -80,9 +81,9 @@ def test_what_ships_is_the_base_and_the_adapter(folder):
 
 
 def test_it_answers_what_is_asked(folder):
-    said = command("generate", "runs/tuned/latest", "--prompt", "And it came to pass", "--tokens", "3", cwd=folder)
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.strip() in ("J", "M")  # and not what the base would go on with
+    said = run_here("generate", "runs/tuned/latest", "--prompt", "And it came to pass", "--tokens", "3", cwd=folder)
+    assert said.code == 0, said.err
+    assert said.out.strip() in ("J", "M")  # and not what the base would go on with
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
@@ -94,6 +95,6 @@ def test_it_answers_what_is_asked(folder):
 def test_what_does_not_fit_the_base_is_refused_in_a_line(folder, old, new, message):
     assert old in TUNED
     (folder / "bad.yaml").write_text(TUNED.replace(old, new, 1))
-    done = command("run", "bad.yaml", "--no-track", "--until", "train", cwd=folder)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert message in done.stderr + done.stdout and "Traceback" not in done.stderr
+    done = run_here("run", "bad.yaml", "--no-track", "--until", "train", cwd=folder)
+    assert done.code == 2, done.out + done.err
+    assert message in done.err + done.out and "Traceback" not in done.err

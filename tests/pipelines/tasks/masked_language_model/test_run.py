@@ -6,7 +6,7 @@ import pytest
 
 from export.predictors import open_predictor
 from pipelines.features.tokenizers.mask import MASK
-from tests.conftest import command
+from tests.conftest import run_here
 
 pytestmark = pytest.mark.slow  # two whole runs
 FIRST = """\
@@ -46,9 +46,9 @@ def folder(tmp_path_factory):
     (folder / "first.yaml").write_text(FIRST)
     (folder / "second.yaml").write_text(SECOND)
     for name in ("second", "first"):
-        done = command("run", f"{name}.yaml", "--no-track", "--json", f"{name}.json", cwd=folder)
-        assert done.returncode == 0, done.stdout + done.stderr
-        (folder / f"{name}.txt").write_text(done.stdout)
+        done = run_here("run", f"{name}.yaml", "--no-track", "--json", f"{name}.json", cwd=folder)
+        assert done.code == 0, done.out + done.err
+        (folder / f"{name}.txt").write_text(done.out)
     return folder
 
 
@@ -82,9 +82,9 @@ def test_files_guess_as_the_trained_model_does(folder):
 def test_blanks_are_filled_in(folder, tmp_path):
     (tmp_path / "texts.txt").write_text("and he said unto ___ , go ___ the way\n")
     file = run_of(folder, "guesses") / "package" / "bundle" / "litert" / "float32.tflite"
-    done = command("predict", str(file), str(tmp_path / "texts.txt"), cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("'") == 4
+    done = run_here("predict", str(file), str(tmp_path / "texts.txt"), cwd=folder)
+    assert done.code == 0, done.out + done.err
+    assert done.out.count("'") == 4
     served = open_predictor(next(run_of(folder, "guesses").glob("package/bundle/saved_model/*")))
     answer = served.predict({"text": np.array([b"and he said unto ___ , go ___ the way"])}, "fill")["filled"][0]
     assert b"___" not in answer and b"<MASK>" not in answer and answer.startswith(b"and he said unto ")
@@ -93,5 +93,5 @@ def test_blanks_are_filled_in(folder, tmp_path):
 @pytest.mark.parametrize("text", ["no blank here", "___ " * 9])
 def test_texts_without_blanks_or_with_too_many_are_refused(folder, tmp_path, text):
     (tmp_path / "texts.txt").write_text(text)
-    done = command("predict", str(run_of(folder, "guesses")), str(tmp_path / "texts.txt"), cwd=folder)
-    assert done.returncode == 2 and "write ___ where a token is to be guessed, 5 times at most" in done.stderr
+    done = run_here("predict", str(run_of(folder, "guesses")), str(tmp_path / "texts.txt"), cwd=folder)
+    assert done.code == 2 and "write ___ where a token is to be guessed, 5 times at most" in done.err

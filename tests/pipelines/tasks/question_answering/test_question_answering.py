@@ -20,8 +20,9 @@ from pipelines.ingest.sources.package_questions import PackageQuestions
 from pipelines.ingest.sources.questions import Asked, table, windows
 from pipelines.ingest.sources.squad import Squad, questions
 from pipelines.recipe.recipe import Recipe
-from pipelines.tasks.question_answering import spans
+from pipelines.tasks.question_answering import QuestionAnswering, spans
 from pipelines.tasks.question_answering.measure import Answers, Window, exact_match, f1, worth
+from tests.pipelines.tasks.small_data import WORD, data_of
 
 CONTEXT = "The café of Ünal Çelik, opened in 1998, has 12 tables; Ana-María bought it (for €2,000)."
 ASKED = [("Who opened it?", "Ünal Çelik"), ("When?", "1998"), ("Who bought it?", "Ana-María"), ("For what?", "€2,000"),
@@ -213,3 +214,19 @@ def test_narrow_models_begin_with_weights_that_let_the_question_through(units):
     model = models.build("bert_qa", length=10, vocabulary=50, units=units, heads=4)
     for name, inputs in (("block_0_attention_query", units), ("block_1_feed_forward_output", 4 * units)):
         assert np.std(model.get_layer(name).kernel) == pytest.approx(inputs**-0.5, rel=0.1)
+
+
+def test_questions_whose_windows_are_the_same_are_answered_each_by_its_own(tmp_path):
+    rows = []
+    for number in range(40):
+        context = f"{number} keys were found by {'Ada' if number % 2 else 'Ben'} , and more is not known of them ."
+        rows += [{"question": "Who found them?", "context": context, "answer": context.split()[5]}]
+    (tmp_path / "found.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = QuestionAnswering()
+    data = data_of(task, source={"squad": {"path": str(tmp_path / "found.jsonl"), "window": 8, "stride": 8}},
+                   tokens={"tokenizer": WORD, "length": 24, "question": 8})
+    measure = task.measure(data.index)
+    for inputs, targets in data.batches("test"):
+        measure.add(targets, {"logits": np.eye(24)[targets["answer"]], "tokens": inputs["tokens"]})
+    asked = {position // 2 for position in data.index.splits["test"].positions}
+    assert len(measure.best) == len(asked) and measure.result().metrics == {"f1": 100.0, "exact_match": 100.0}

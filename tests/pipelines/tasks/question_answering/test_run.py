@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import run_here
 
 pytestmark = pytest.mark.slow  # a whole run
 
@@ -46,8 +46,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("people")
     write_people(folder / "people.jsonl")
     (folder / "recipe.yaml").write_text(RECIPE)
-    result = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    result = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
+    assert result.code == 0, result.out[-2000:] + result.err[-2000:]
     return folder
 
 
@@ -62,9 +62,9 @@ def test_every_file_answers_as_what_was_trained(folder):
 def test_predict_says_answers_as_they_are_written(folder):
     context = text("Ben", "Rome", "Eva", "Lima")
     (folder / "asked.jsonl").write_text(json.dumps({"question": "Who lives here?", "context": context}))
-    result = command("predict", "runs/people/latest", "asked.jsonl", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    said = [line.split("  ")[-1].strip() for line in result.stdout.splitlines()]
+    result = run_here("predict", "runs/people/latest", "asked.jsonl", cwd=folder)
+    assert result.code == 0, result.err
+    said = [line.split("  ")[-1].strip() for line in result.out.splitlines()]
     answer, = {line for line in said if line != "no answer in this window"}
     assert answer in context and len(said) == 2
 
@@ -73,9 +73,9 @@ def test_predict_answers_one_question_about_several_texts(folder):
     contexts = [text("Ben", "Rome", "Eva", "Lima"), text("Ida", "Oslo", "Gus", "Cork")]
     lines = [json.dumps({"question": "Who lives here?", "context": context}) for context in contexts]
     (folder / "both.jsonl").write_text("\n".join(lines))
-    result = command("predict", "runs/people/latest", "both.jsonl", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    said = [line.split("  ")[-1].strip() for line in result.stdout.splitlines()]
+    result = run_here("predict", "runs/people/latest", "both.jsonl", cwd=folder)
+    assert result.code == 0, result.err
+    said = [line.split("  ")[-1].strip() for line in result.out.splitlines()]
     first, second = [line for line in said if line != "no answer in this window"]
     assert first in contexts[0] and second in contexts[1]
 
@@ -104,11 +104,11 @@ def test_pieces_of_words_answer_too(tmp_path, tokenizer):
     if "pretrained" in tokenizer:
         recipe = recipe.replace("dropout: 0}", "dropout: 0, weights: {pretrained: first.yaml}}")
     (tmp_path / "recipe.yaml").write_text(recipe)
-    done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    done = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
+    assert done.code == 0, done.out[-2000:] + done.err[-2000:]
     context = text("Ben", "Rome", "Eva", "Lima")
     (tmp_path / "asked.jsonl").write_text(json.dumps({"question": "Who lives here?", "context": context}))
-    said = command("predict", "runs/people/latest", "asked.jsonl", cwd=tmp_path)
-    assert said.returncode == 0, said.stderr
-    answers = {line.split("  ")[-1].strip() for line in said.stdout.splitlines()} - {"no answer in this window"}
+    said = run_here("predict", "runs/people/latest", "asked.jsonl", cwd=tmp_path)
+    assert said.code == 0, said.err
+    answers = {line.split("  ")[-1].strip() for line in said.out.splitlines()} - {"no answer in this window"}
     assert len(answers) == 1 and answers.pop() in context

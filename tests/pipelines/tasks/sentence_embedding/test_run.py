@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.conftest import command
+from tests.conftest import run_here
 
 pytestmark = pytest.mark.slow  # whole runs
 REST = """\
@@ -70,8 +70,8 @@ def folder(tmp_path):
     (EMBEDDING, "recall_at_1"), (SIMILARITY, "spearman"), (PAIRS, "accuracy")], ids=["near", "alike", "pairs"])
 def test_pairs_are_learnt_and_verified_on_every_file(folder, recipe, metric):
     (folder / "recipe.yaml").write_text(recipe)
-    done = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=folder)
+    assert done.code == 0, done.out + done.err
     results = json.loads((folder / "r.json").read_text())
     reference = results["reference"]["metrics"][metric]
     files = {artifact["variant"]: artifact for artifact in results["artifacts"] if artifact["target"] == "litert"}

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import run_here
 
 pytestmark = pytest.mark.slow  # a whole run
 
@@ -28,8 +28,8 @@ def test_summaries_are_written_verified_and_served(tmp_path):
              for number, (colour, thing) in enumerate([(one, other) for one in colours for other in things] * 6)]
     (tmp_path / "texts.tsv").write_text("\n".join(lines))
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    result = command("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    result = run_here("run", "recipe.yaml", "--no-track", "--json", "r.json", cwd=tmp_path)
+    assert result.code == 0, result.out[-2000:] + result.err[-2000:]
     results = json.loads((tmp_path / "r.json").read_text())
     reference = results["reference"]
     assert reference["baselines"]["first_sentence"]["rouge_l"] == 0  # "there was number 7."
