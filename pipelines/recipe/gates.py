@@ -84,6 +84,7 @@ def check_name(name: str, metrics: Iterable[str], artifacts: Mapping[str, Iterab
 def check(gates: Mapping[str, str], values: Mapping[str, float], failed: Collection[str] = (),
           baselines: Mapping[str, Mapping[str, float]] = MappingProxyType({})) -> list[Gate]:
     """Return the gates whose values are known, each against its limit, and those of what failed; in the recipe's order.
+    What another model does not have is no limit that can be kept.
 
     Args:
         failed: artifacts that could not be made, and values that could not be measured.
@@ -93,10 +94,14 @@ def check(gates: Mapping[str, str], values: Mapping[str, float], failed: Collect
     for name, limit in gates.items():
         if name in values:
             comparison, bound = parse_limit(limit, baselines)
-            if isinstance(bound, str):
-                other, bound = bound, baselines[bound][name.rpartition(".")[2]]
-                limit = f"{comparison} {bound:.4g} ({other})"
             value = values[name]
+            if isinstance(bound, str):
+                other, metric = bound, name.rpartition(".")[2]
+                if metric not in baselines[other]:
+                    checked.append(Gate(name=name, value=value, limit=f"{limit}, which has no {metric}", passed=False))
+                    continue
+                bound = baselines[other][metric]
+                limit = f"{comparison} {bound:.4g} ({other})"
             passed = {">=": value >= bound, "<=": value <= bound, ">": value > bound, "<": value < bound}[comparison]
             checked.append(Gate(name=name, value=value, limit=limit, passed=passed))
         elif name in failed or name.partition(".")[0] in failed:

@@ -24,7 +24,7 @@ def redrawn(library: Any, redraw: Redraw) -> type:
         """A supervised learner whose training batches are drawn anew."""
 
         def train_step(self, data: Any) -> Any:
-            inputs, targets = data
+            inputs, targets = data[:2]  # of a single batch Keras has weights of examples too
             return super().train_step(redraw(inputs, targets, tf.cast(self.optimizer.iterations, tf.int32)))
 
     return Redrawn

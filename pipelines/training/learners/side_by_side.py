@@ -31,7 +31,7 @@ def side_by_side(library: Any, first: str, second: str) -> type:
             return super().test_step(_together(data))
 
     def _together(data: Any) -> tuple[Any, Any]:
-        inputs, targets = data
+        inputs, targets = data[:2]  # of a single batch Keras has weights of examples too
         return {first: tf.concat([inputs[first], inputs[second]], axis=0)}, targets
 
     return SideBySide

@@ -18,6 +18,11 @@ def test_a_limit_is_a_number_or_what_another_model_has(gate, limit, value, passe
         assert checked.limit == f"{limit.split()[0]} {bound:.4g} (logistic_regression)"
 
 
+def test_what_another_model_does_not_have_is_missed():
+    checked, = gates.check({"perplexity": "<= logistic_regression"}, {"perplexity": 2.0}, baselines=BASELINES)
+    assert not checked.passed and checked.limit == "<= logistic_regression, which has no perplexity"
+
+
 def test_a_model_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match=r"is '>= boosting'; give a number, or one of logistic_regression"):
         gates.parse_limit(">= boosting", BASELINES)

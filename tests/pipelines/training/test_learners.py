@@ -14,6 +14,7 @@ from pipelines.tasks.task import Task
 from pipelines.training.distillation import Distillation
 from pipelines.training.learners.auxiliary import with_auxiliary
 from pipelines.training.learners.distilled import check_shapes, distilled
+from pipelines.training.learners.redrawn import redrawn
 from pipelines.training.learners.supervised import learning, supervised
 from pipelines.training.losses import Loss
 from tests.pipelines.training.two_by_two import COMPARED, GENERATOR, INPUTS, TARGETS, objective, two_by_two
@@ -46,6 +47,16 @@ def test_two_named_inputs_and_outputs_are_trained_validated_and_measured(library
     expected = np.mean(np.argmax(np.asarray(model(INPUTS)["logits"]), 1) == TARGETS["kind"].argmax(1))
     assert history["val_right"][-1] == pytest.approx(expected)
     assert history["val_loss"][-1] == pytest.approx(by_hand(model), rel=1e-5)
+
+
+@LIBRARIES
+def test_a_single_batch_is_learnt_as_those_of_a_whole_training(library):
+    redraw = redrawn(library, lambda inputs, targets, step: (inputs, targets))
+    model = two_by_two(library)
+    learner = learning(model, library, redraw).prepare(objective, {})
+    learner.compile(library.optimizers.SGD(0.0))
+    assert learner.train_on_batch(INPUTS, TARGETS, return_dict=True)["loss"] == pytest.approx(
+        by_hand(model), rel=1e-5)
 
 
 @LIBRARIES
