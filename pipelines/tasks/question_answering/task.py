@@ -59,8 +59,8 @@ class QuestionAnswering(Task, name="question_answering"):
     may_be_none: bool = False
     _source: Source | None = PrivateAttr(None)
     _read: Question | None = PrivateAttr(None)
-    #: Of the rows that were read last: the names of their questions, and the texts.
-    _rows: list[tuple[bytes, str]] = PrivateAttr(default_factory=list)
+    #: Of the rows that were read and not yet answered: the names of their questions, and the texts.
+    _rows: list[tuple[str, str]] = PrivateAttr(default_factory=list)
 
     def features_of(self, section: DataSection, fields: Mapping[str, SourceField]) -> tuple[Features, Features]:
         """Return the features; the task takes note of where the texts are. Raises UserError where the source has no
@@ -127,13 +127,15 @@ class QuestionAnswering(Task, name="question_answering"):
         rows = table(path.name, questions(path), window, stride)
         tokens = [features[TOKENS].decode(tf.constant(text), index.learnt[TOKENS]).numpy()
                   for text in rows.columns[ASKED]]
-        self._rows = [(name, text.decode()) for name, text in zip(rows.columns[NAME], rows.columns[ASKED], strict=True)]
+        self._rows += [(f"{path} {name.decode()}", text.decode())
+                       for name, text in zip(rows.columns[NAME], rows.columns[ASKED], strict=True)]
         return _titles(rows), {TOKENS: np.stack(tokens)}
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
-        """Return the answers to the questions that `rows_of` read last; of one in several windows, in the one where it
-        scores best."""
-        answers = zip(self._rows, outputs[OUTPUT], outputs[TOKENS], strict=True)
+        """Return the answers to the questions that `rows_of` has read since it was asked; of one in several windows, in
+        the one where it scores best."""
+        rows, self._rows = self._rows, []
+        answers = zip(rows, outputs[OUTPUT], outputs[TOKENS], strict=True)
         said = [(name, *self._said(logits, tokens, asked, index)) for (name, asked), logits, tokens in answers]
         best = {name: max(score for other, _, score in said if other == name) for name, *_ in said}
         return ["no answer" if (self.may_be_none and best[name] < 0) or not text else

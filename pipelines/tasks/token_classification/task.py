@@ -50,16 +50,17 @@ class TokenClassification(Task, name="token_classification"):
     watched = (Metric(name="accuracy"),)
     baselines = (baseline.NAME,)
     worst_caption = "The texts with the most wrong tags"
-    #: Of the texts that were read last: where each word's first token stands.
-    _firsts: np.ndarray | None = PrivateAttr(None)
+    #: Of the texts that were read and of which nothing was said: where each word's first token stands, a file each.
+    _firsts: list[np.ndarray] = PrivateAttr(default_factory=list)
 
     def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
-        """Return the features, and as a target where the words' first tokens stand, where tokens are pieces."""
+        """Return the features, and as a target where the words' first tokens stand, where tokens are pieces, or stand
+        behind token 2."""
         inputs, targets = super().features_of(section, fields)
         read = inputs[TOKENS]
         assert isinstance(read, TaggedText)
-        pieces = {} if isinstance(read.tokenizer, Whitespace) else {words.FIRSTS: FirstPieces(**dict(read))}
-        return inputs, {**targets, **pieces}
+        are_words = isinstance(read.tokenizer, Whitespace) and not read.ends
+        return inputs, {**targets, **({} if are_words else {words.FIRSTS: FirstPieces(**dict(read))})}
 
     def objective(self, loss: Loss, index: Index) -> Objective:
         compare = super().objective(loss, index)
@@ -98,7 +99,7 @@ class TokenClassification(Task, name="token_classification"):
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]]:
         read = features[TOKENS]
         assert isinstance(read, TaggedText)
-        self._firsts = text_files.rows(path, {TOKENS: FirstPieces(**dict(read))}, index, None)[1][TOKENS]
+        self._firsts.append(text_files.rows(path, {TOKENS: FirstPieces(**dict(read))}, index, None)[1][TOKENS])
         return text_files.rows(path, features, index, None)
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
@@ -115,8 +116,9 @@ class TokenClassification(Task, name="token_classification"):
         lines = []
         said_of = outputs[OUTPUT].argmax(axis=-1)
         there = np.ones(said_of.shape, bool)
-        if self._firsts is not None:
-            said_of, there = words.of_words(said_of, {words.FIRSTS: self._firsts}), self._firsts != NOTHING
+        if self._firsts:
+            firsts, self._firsts = np.concatenate(self._firsts), []
+            said_of, there = words.of_words(said_of, {words.FIRSTS: firsts}), firsts != NOTHING
         for row, known in zip(said_of.tolist(), there.tolist(), strict=True):
             said = [f"{place} {names[number]}" for place, number in enumerate(row, 1)
                     if known[place - 1] and names[number] != OUTSIDE]

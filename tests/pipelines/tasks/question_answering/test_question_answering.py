@@ -1,5 +1,6 @@
 """Question answering: answers as SQuAD's script scores them, marked where they stand, in windows of long texts."""
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -36,6 +37,28 @@ def test_f1_and_exact_match_are_those_of_squads_script():
     # "to to" and "to be": one "to" in common, of 2 and 2
     assert f1("to to", "to be") == 0.5 and f1("dog", "cat") == 0 == exact_match("cats", "cat")
     assert worth("cat", ["dog", "a cat"]) == (1, 1) and worth("", []) == (1, 1) and worth("cat", []) == (0, 0)
+
+
+def test_questions_of_several_files_are_answered_each(tmp_path):
+    task, read = QuestionAnswering(), Question(tokenizer=Word(min_count=1), length=40, question=8)
+    index = SimpleNamespace(learnt={"tokens": read.learn(Field(kind="text"), [CONTEXT.encode(), b"Who When For what"])})
+    task._read, inputs, titles = read, [], []
+    for name, some in (("one.json", ASKED[:1]), ("two.json", ASKED[:2])):
+        asked = [{"id": str(number), "question": question,
+                  "answers": [{"text": answer, "answer_start": CONTEXT.index(answer)}]}
+                 for number, (question, answer) in enumerate(some)]
+        content = {"data": [{"title": "p", "paragraphs": [{"context": CONTEXT, "qas": asked}]}]}
+        (tmp_path / name).write_text(json.dumps(content))
+        titles_of, rows = task.rows_of(tmp_path / name, {"tokens": read}, index)
+        titles, inputs = titles + titles_of, [*inputs, *rows["tokens"]]
+    logits = np.zeros((3, 2, 40))
+    for row, tokens in zip(logits, inputs, strict=True):
+        row[:, np.flatnonzero(tokens == 3)[0] + 1] = 9  # the first word of the text
+    for _ in range(1, 3):
+        said = task.in_words({"logits": logits, "tokens": np.stack(inputs)}, index)
+        assert said == ["The", "The", "The"] and len(titles) == 3
+        for name in ("one.json", "two.json"):
+            task.rows_of(tmp_path / name, {"tokens": read}, index)
 
 
 @pytest.mark.parametrize("tokenizer", [

@@ -131,6 +131,15 @@ def test_a_words_first_piece_has_its_tag_and_the_others_teach_nothing(tmp_path):
     assert sizes == (firsts >= 0).sum(axis=1).tolist()
 
 
+def test_words_between_a_beginning_and_an_end_have_their_own_tags(tmp_path):
+    data = data_of(tmp_path, tokens={"length": 8, "tokenizer": {"whitespace": {"min_count": 1}}, "ends": True})
+    inputs, targets = data.arrays("train", 4)
+    sizes = (inputs["tokens"] > 0).sum(axis=1) - 2
+    for row, size in enumerate(sizes.tolist()):
+        assert targets["first_pieces"][row].tolist() == [*range(1, size + 1), *[-1] * (8 - size)]
+        assert (targets["tags"][row] >= 0).sum() == size
+
+
 def test_words_whose_first_piece_is_cut_off_do_not_count(tmp_path):
     data = data_of(tmp_path, tokens={"length": 6, "tokenizer": {"byte_bpe": 280}})
     _, targets = data.arrays("train", 8)
@@ -152,10 +161,12 @@ def test_a_model_says_which_words_are_what(tmp_path):
 def test_nothing_is_said_of_words_that_are_not_there(tmp_path, tokenizer):
     parts = [(text, " ".join("NAME" if one != "O" else "WORD" for one in tags.split())) for text, tags in SENTENCES]
     data = data_of(tmp_path, parts, tokens={"length": 40, "tokenizer": tokenizer})
-    (tmp_path / "asked.txt").write_text("It rains in Bergen\n")
-    data.task.rows_of(tmp_path / "asked.txt", {"tokens": data.features["tokens"]}, data.index)
-    (said,) = data.task.in_words({"logits": np.zeros((1, 40, 2))}, data.index)
-    assert [one.split()[0] for one in said.split("  ")] == ["1", "2", "3", "4"]
+    for name, text in (("asked.txt", "It rains in Bergen\n"), ("other.txt", "It rains\nLondon is large\n")):
+        (tmp_path / name).write_text(text)
+        data.task.rows_of(tmp_path / name, {"tokens": data.features["tokens"]}, data.index)
+    said = data.task.in_words({"logits": np.zeros((3, 40, 2))}, data.index)
+    assert [[one.split()[0] for one in line.split("  ")] for line in said] == [
+        ["1", "2", "3", "4"], ["1", "2"], ["1", "2", "3"]], "of two files"
 
 
 def test_the_baseline_gives_each_word_its_usual_tag(tmp_path):
