@@ -24,6 +24,9 @@ Kind = Literal["text", "answer", "start", "end", "answer_end"]
 MARKS = ("\ue000", "\ue001", "\ue002", "\ue003")
 OPEN, CLOSE, START, END = MARKS
 SPLIT = re.compile(f"({OPEN}\\d+{CLOSE}|{START}|{END})")
+#: What a template that changes what people say does not leave as it is: white space at the ends, small letters and
+#: capitals.
+ENDS = ("\u2003aA", "aA\u2003")
 
 
 class Piece(NamedTuple):
@@ -45,8 +48,8 @@ def pieces(template: str, messages: Sequence[Message], *, prompt: bool = False) 
         prompt: behind them stands what an answer begins with.
 
     Raises:
-        ValueError: the template cannot be read, leaves a message out, or asks for answers in another way than it
-            writes them.
+        ValueError: the template cannot be read, leaves a message out, changes what it says, or asks for answers in
+            another way than it writes them.
     """
     contents = [message["content"] for message in messages]
     return [Piece(re.sub(f"{OPEN}(\\d+){CLOSE}", lambda match: contents[int(match[1])], piece.text), piece.kind)
@@ -61,6 +64,10 @@ def _skeleton(template: str, roles: tuple[str, ...], prompt: bool) -> list[Piece
     if seen != list(range(len(roles))):
         raise ValueError(f"it writes the messages {[number + 1 for number in seen]} of {len(roles)}; it must write "
                          "each once, in their order")
+    longer = [{**message, "content": message["content"].join(ENDS)} for message in _stand_ins(roles)]
+    changed = rendered(template, longer, prompt=prompt)
+    if not all(message["content"] in changed for message in longer):
+        raise ValueError("it changes what messages say, as the filter trim does; leave that out")
     result: list[Piece] = []
     at = 0
     for number, role in enumerate(roles):

@@ -76,7 +76,9 @@ def test_what_people_write_is_never_a_control_token(said):
      "it writes '<START>assistant' before an answer, and not where it asks for one"),
     ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "it cannot be written"),
     ("{{ 'Turn ' + messages | length }}", "it cannot be written: can only concatenate str"),
-    ("{% include 'other' %}", "it cannot be written: no loader")])
+    ("{% include 'other' %}", "it cannot be written: no loader"),
+    ("{% for m in messages %}{{ m.content | trim }}{% endfor %}", "it changes what messages say, as the filter trim"),
+    ("{% for m in messages %}{{ m.content.lower() }}{% endfor %}", "it changes what messages say")])
 def test_templates_that_cannot_be_are_refused(template, message):
     with pytest.raises(ValueError, match=message):
         pieces(template, TALK[1:3])
