@@ -2,20 +2,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from etils import epy
 from pydantic import Field
 
 from export.signature import Arrays
-from export.writing import diffusion
-from export.writing.diffusion import Schedule, Target
 from models.ddpm import CONDITION, DENOISED, NOISE, STEP
 from pipelines.entries import Section
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
+
+    from export.writing import diffusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,8 @@ class DiffusionSection(Section):
 
     sampled: int = Field(20, ge=1)
     guidance: float = Field(1.0, ge=0)
-    schedule: Schedule = "cosine"
-    target: Target = "velocity"
+    schedule: Literal["cosine", "linear"] = "cosine"
+    target: Literal["velocity", "noise", "image"] = "velocity"
 
     def made(self, predictor: Predictor, noise: np.ndarray, condition: np.ndarray | None, steps: int) -> np.ndarray:
         """Return pictures of noise, 0..255.

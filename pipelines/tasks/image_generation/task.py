@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from etils import epy
 from pydantic import PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
 from export.signature import Arrays, Function, Signature, Tensor
-from export.writing.diffusion import signal
 from models.ddpm import STEP
 from models.vqvae import CODES
 from pipelines.errors import UserError
@@ -44,6 +44,9 @@ from pipelines.training.learners.diffusing import diffusing
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
 from pipelines.training.model_section import ModelSection
+
+with epy.lazy_imports():
+    from export.writing import diffusion
 
 if TYPE_CHECKING:
     import keras
@@ -186,7 +189,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         assert isinstance(loss, GenerativeLoss)
         if isinstance(loss, Denoising):
             process = self.diffusion or DiffusionSection()
-            return diffusing(library, signal(self._steps, process.schedule), process.target, loss.dropped)
+            return diffusing(library, diffusion.signal(self._steps, process.schedule), process.target, loss.dropped)
         return loss.learner(library)
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:

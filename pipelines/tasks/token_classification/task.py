@@ -51,7 +51,7 @@ class TokenClassification(Task, name="token_classification"):
     baselines = (baseline.NAME,)
     worst_caption = "The texts with the most wrong tags"
     #: Of the texts that were read and of which nothing was said: where each word's first token stands, a file each.
-    _firsts: list[np.ndarray] = PrivateAttr(default_factory=list)
+    _firsts: list[Any] = PrivateAttr(default_factory=list)
 
     def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
         """Return the features, and as a target where the words' first tokens stand, where tokens are pieces, or stand

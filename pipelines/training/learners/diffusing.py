@@ -1,17 +1,19 @@
 """The learner of diffusion models: images at any step of their drowning in noise."""
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
-from export.writing.diffusion import Target
 from models.ddpm import CONDITION, DENOISED, NOISE, STEP
 from pipelines.training.learners.supervised import supervised
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
+
+if TYPE_CHECKING:
+    from export.writing.diffusion import Target
 
 IMAGE = "image"
 
