@@ -65,8 +65,17 @@ def runtime(path: Path) -> str:
 
 
 def timed_signatures(path: Path) -> list[str]:
-    """Return the signatures of an artifact that are timed: the usual one, and before it those of shorter texts."""
-    known = lengths(signatures.of(path.read_bytes())) if path.suffix == ".tflite" else []
+    """Return the signatures of an artifact that are timed: the usual one, and before it those of shorter texts.
+
+    Raises:
+        ValueError: it is not a TFLite model.
+    """
+    if path.suffix != ".tflite":
+        return [DEFAULT]
+    try:
+        known = lengths(signatures.of(path.read_bytes()))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a TFLite model: {error}") from error
     return [*(f"{UP_TO}{length}" for length in known), DEFAULT]
 
 

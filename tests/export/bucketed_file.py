@@ -26,6 +26,7 @@ class Made(NamedTuple):
 
 def made(folder: Path) -> Made:
     """Write the file into a folder."""
+    keras.utils.set_random_seed(0)
     model = models.build("bert", length=LENGTH, vocabulary=VOCABULARY, classes=3, depth=1, units=32, heads=2)
     generator = np.random.default_rng(0)
     for weight in model.weights:
