@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from export.signature import Function
 from pipelines.features.conversation import Conversation
-from pipelines.tasks.language_model.generation import Generation
+from pipelines.tasks.language_model import generation
 
 if TYPE_CHECKING:
     from pipelines.ingest.data import Data
 
 
-class Answering(Generation):
+class Answering(generation.Generation):
     """A Transformer that answers. What `generate`, `sample` and `prefill` are asked is what a user says, and the
     template stands around it; `prefill_pieces` reads whole conversations as they have been written."""
 
@@ -23,12 +23,5 @@ class Answering(Generation):
 
 
 def functions(model: Any, data: Data, tokens: str) -> list[Function]:
-    """Return the functions of a Transformer; none of a model with other layers.
-
-    Args:
-        tokens: the name of what it reads.
-    """
-    try:
-        return Answering(model, data, tokens).functions()
-    except ValueError:
-        return []
+    """Return the functions of a Transformer that answers, as `language_model.generation.functions` does."""
+    return generation.functions(model, data, tokens, Answering)

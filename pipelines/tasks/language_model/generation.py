@@ -47,14 +47,15 @@ SETTINGS = (
     Tensor(name="seed", dtype="int64", shape=(), meaning="of what is drawn"))
 
 
-def functions(model: Any, data: Data, tokens: str) -> list[Function]:
+def functions(model: Any, data: Data, tokens: str, kind: type[Generation] | None = None) -> list[Function]:
     """Return the functions of a Transformer; none of a model with other layers.
 
     Args:
         tokens: the name of what it reads.
+        kind: how it goes on with texts; Generation where not given.
     """
     try:
-        return Generation(model, data, tokens).functions()
+        return (kind or Generation)(model, data, tokens).functions()
     except ValueError:
         return []
 
