@@ -122,6 +122,9 @@ class Coded:
     def settings(self, index: Index) -> tuple[Tensor, ...]:
         return ()
 
+    def driver(self) -> dict[str, Any] | None:
+        return None
+
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:
         """Return training images, and their codes."""
         image = inputs[IMAGE].astype(np.float32)

@@ -51,6 +51,10 @@ class Making(Protocol):
         """Return what else can be asked for of each picture: numbers."""
         ...
 
+    def driver(self) -> dict[str, Any] | None:
+        """Return what drivers in bundles must know to make pictures; None where there are no such drivers."""
+        ...
+
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:
         """Return what integers are calibrated with, by signature."""
         ...

@@ -9,6 +9,7 @@ from etils import epy
 
 from export.keras_models import graph
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
+from export.writing.diffusion import COLUMNS
 from models.ddpm import DENOISED, STEP
 from pipelines.tasks.evaluation import Evaluation
 from pipelines.tasks.image_generation.diffusion import GUIDANCE, STEPS, DiffusionSection
@@ -77,6 +78,12 @@ class Stepwise:
         guidance = Tensor(name=GUIDANCE, dtype="float32", shape=(),
                           meaning=f"towards the class; below 0 {self.section.guidance:g}")
         return (steps, guidance) if CONDITION in index.inputs else (steps,)
+
+    def driver(self) -> dict[str, Any] | None:
+        section = self.section
+        return {"kind": "diffusion", "target": section.target, "guidance": section.guidance,
+                "schedule": section.schedule, "known": self.steps, "sampler": section.sampler,
+                "columns": COLUMNS, "table": section.plan(self.steps).tolist()}
 
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:
         """Return training images at steps of their drowning."""

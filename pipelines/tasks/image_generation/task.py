@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
+from export.delivery import drawing
 from export.signature import Arrays, Function, Signature, Tensor
 from export.writing.diffusion import signal
 from models.ddpm import STEP
@@ -229,6 +231,10 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         if not isinstance(self.making, OneStep):
             functions.append(serving.generate(make, data.index))
         return [*functions, serving.sample(make, data.index, self.making.settings(data.index))]
+
+    def files(self, data: Data) -> Mapping[str, bytes]:
+        known = self.making.driver()
+        return {} if known is None else {drawing.SAMPLER: json.dumps(known, indent=1).encode()}
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
         return self.making.calibration(inputs, load)
