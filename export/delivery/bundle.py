@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from export.artifacts import Exported
-from export.delivery import buckets, engine_code, manifest, snippets, two_files, writer
+from export.delivery import buckets, drawing, engine_code, manifest, snippets, two_files, writer
 from export.delivery import samples as golden_samples
 from export.delivery.archive import write_zip
 from export.signature import Signature, Tensor, shown
@@ -71,6 +71,7 @@ def write(folder: Path, *, about: Description, signature: Signature, exported: S
     two_files.write(folder / CODE, about, exported, source)
     writer.write(folder / CODE, about, exported, source)
     engine_code.write(folder / CODE, about, exported, source)
+    drawing.write(folder / CODE, about, exported, recommended, source)
     buckets.write(folder / CODE, about, exported, source)
     (folder / CHECKSUMS).write_text(checksums(folder))
     listed = manifest.create(folder, about.name, about.version, exported, recommended, rollback)

@@ -87,15 +87,15 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
         exported: the artifacts, their paths relative to `source`.
         recommended: kind of device to the name of the artifact to take there; the code loads the one for phones' CPUs.
     """
-    for chosen in _chosen(about, exported, recommended):
-        signature = signatures.main((source / chosen.path).read_bytes())
-        own = about.name if chosen.target == "litert" else f"{about.name}_{chosen.target}"
+    for one in chosen(about, exported, recommended):
+        signature = signatures.main((source / one.path).read_bytes())
+        own = about.name if one.target == "litert" else f"{about.name}_{one.target}"
         values = values_of(signature, about)
         for template, language in _templates(signature, about):
             if {port.dtype for port in (*values["inputs"], *values["outputs"])} <= TYPES[language]:
                 stem, ending = template.name.removesuffix(".j2").split(".")
                 name = class_name(own, stem)
-                _render(folder / language / f"{name}.{ending}", template, Path(chosen.path), name, values)
+                _render(folder / language / f"{name}.{ending}", template, Path(one.path), name, values)
     package = next((one for one in exported if one.path.endswith(".mlpackage")), None)
     if package is not None and about.signature is not None:
         signature = _of_core_ml(about.signature)
@@ -106,7 +106,7 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
                     values_of(signature, about))
 
 
-def _chosen(about: Description, exported: Sequence[Exported], recommended: Mapping[str, str]) -> list[Exported]:
+def chosen(about: Description, exported: Sequence[Exported], recommended: Mapping[str, str]) -> list[Exported]:
     """Return the files that get code: the one for phones' CPUs, and of a detector one of each other target."""
     best = next((one for one in exported if one.name == recommended.get("phone_cpu")), None)
     targets = dict.fromkeys(one.target for one in exported if one.is_tflite and (

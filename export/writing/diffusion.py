@@ -1,6 +1,7 @@
-"""Pictures out of noise, step by step: the sampler of diffusion models, which asks a file what to take away.
+"""Pictures out of noise, step by step: the samplers of diffusion models, which ask a file what to take away.
 
-It needs NumPy alone.
+It needs NumPy alone, and comes in bundles as it is here: the code in Kotlin, Swift and JavaScript does the same, line
+by line.
 """
 from __future__ import annotations
 
@@ -13,10 +14,15 @@ import numpy as np
 #: How fast an image drowns in noise, and what a network says of a noisy one.
 Schedule = Literal["cosine", "linear"]
 Target = Literal["velocity", "noise", "image"]
+#: How one gets from noise to an image.
+Sampler = Literal["ddim", "dpm_solver"]
 #: From noisy images and the step that they are at to what a network says of them.
 Denoise = Callable[[np.ndarray, int], np.ndarray]
 #: Of the cosine schedule: what keeps its first steps from vanishing, and the most that a step may take away.
 OFFSET, MOST = 0.008, 0.999
+#: What a sampler's step is made of: the number of the step, the shares of image and noise that its noisy image has, and
+#: how much of that, of the image that it is made of, and of the one of the step before there is in the next.
+COLUMNS = ("step", "signal", "noise", "keep", "image", "before")
 #: Of the linear schedule over 1,000 steps: its first and its last.
 FIRST, LAST = 1e-4, 0.02
 
@@ -51,36 +57,61 @@ def noisy(image: np.ndarray, noise: np.ndarray, left: np.ndarray) -> np.ndarray:
     return (np.sqrt(left) * image + np.sqrt(1 - left) * noise).astype(np.float32)
 
 
-def parts(said: np.ndarray, x: np.ndarray, left: float, target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image, -1..1, and the noise that noisy images are made of, by what a network says of them.
+def image_of(said: np.ndarray, x: np.ndarray, signals: float, noises: float, target: Target) -> np.ndarray:
+    """Return the image, -1..1, that noisy images are made of, by what a network says of them.
 
-    The velocity is sqrt(left) noise - sqrt(1 - left) image (Salimans & Ho, "Progressive Distillation", 2022).
+    The velocity is signals * noise - noises * image (Salimans & Ho, "Progressive Distillation", 2022).
+
+    Args:
+        signals, noises: the shares of the image and of the noise.
     """
-    signals, noises = math.sqrt(left), math.sqrt(1 - left)
     if target == "velocity":
         image = signals * x - noises * said
     elif target == "image":
         image = said
     else:
         image = (x - noises * said) / max(signals, 1e-6)
-    image = np.clip(image, -1, 1)
-    return image, (x - signals * image) / max(noises, 1e-6)
+    return np.clip(image, -1, 1)
 
 
-def ddim(denoise: Denoise, noise: np.ndarray, left: np.ndarray, count: int, target: Target) -> np.ndarray:
-    """Return pictures, -1..1, of noise: Song et al., "Denoising Diffusion Implicit Models", 2021, equation 12, without
-    noise on the way.
+def plan(left: np.ndarray, count: int, sampler: Sampler) -> np.ndarray:
+    """Return what a sampler does at each of its steps, float64 (count, 6), a column for each of COLUMNS.
+
+    `ddim` is Song et al., "Denoising Diffusion Implicit Models", 2021, equation 12, without noise on the way;
+    `dpm_solver` is DPM-Solver++ (2M) of Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion
+    Probabilistic Models", 2022, algorithm 2: it draws a line through this step's image and that of the step before,
+    over half the logarithm of signal to noise. Its first step, and its last, which has no noise left, are DDIM's.
+
+    Args:
+        left: see `signal`.
+        count: steps that are taken, 1 to all that are known.
+    """
+    taken = times(len(left) - 1, count)
+    signals, noises = np.sqrt(left[taken]), np.sqrt(1 - left[taken])
+    keep = noises[1:] / noises[:-1]
+    image = signals[1:] - keep * signals[:-1]
+    before = np.zeros(count)
+    if sampler == "dpm_solver" and count > 2:
+        ratios = np.log(signals[:-1] / noises[:-1])
+        past, ahead = np.diff(ratios)[:-1], np.diff(ratios)[1:]
+        before[1:-1] = -image[1:-1] * ahead / (2 * past)
+        image = image - before
+    return np.stack([taken[:-1], signals[:-1], noises[:-1], keep, image, before], axis=1)
+
+
+def sampled(denoise: Denoise, noise: np.ndarray, steps: np.ndarray, target: Target) -> np.ndarray:
+    """Return pictures, -1..1, of noise.
 
     Args:
         noise: (batch, height, width, channels).
-        left: see `signal`.
-        count: steps that are taken.
+        steps: see `plan`.
     """
     x = noise.astype(np.float32)
-    taken = times(len(left) - 1, count)
-    for step, after in zip(taken[:-1].tolist(), taken[1:].tolist(), strict=True):
-        image, added = parts(denoise(x, step), x, float(left[step]), target)
-        x = (math.sqrt(left[after]) * image + math.sqrt(1 - left[after]) * added).astype(np.float32)
+    last = np.zeros_like(x)
+    for step, signals, noises, keep, share, before in steps.tolist():
+        image = image_of(denoise(x, int(step)), x, signals, noises, target)
+        x = (keep * x + share * image + before * last).astype(np.float32)
+        last = image
     return x
 
 

@@ -51,7 +51,7 @@ def words(seed: Sequence[int], count: int) -> np.ndarray:
 
 
 def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """Return four words for each counter: Philox4x32-10, as `export.writing.sampling.philox` has it for one.
+    """Return four words for each counter: Philox4x32-10, as `sampling.philox` has it for one.
 
     Args:
         counters: uint64 (counters, 4), words of 32 bits, the low one first.

@@ -3,16 +3,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from export.artifacts import Exported
-from export.delivery import for_task
+from export.delivery import drawing, for_task
 from export.keras_models import file as keras_file
 from export.predictors import open_predictor
 from export.predictors.two_files import FRONT_END, NETWORK
-from export.targets import onnx, openvino, replacements, saved_model, web
+from export.targets import onnx, openvino, replacements, saved_model, web, web_pictures
 from export.tflite import detection, gpu_coverage, metadata, phone, signatures
 from export.tflite import file as tflite_file
 from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
@@ -200,7 +201,7 @@ class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
 
 class Web(FromVariants, name="web", shorthand="variants"):
     """A static page that runs the model in the browser, on a picked image or the camera, and shows classes, masks or
-    boxes."""
+    boxes; or makes pictures of a seed."""
 
     runs, takes = False, ("float32", "int8", "float16", "dynamic", "int8_weights")
 
@@ -214,7 +215,9 @@ class Web(FromVariants, name="web", shorthand="variants"):
     def preflight(self, files: Mapping[str, Path]) -> list[str]:
         for name, path in files.items():
             signature = signatures.main(path.read_bytes())
-            if for_task.form_of(signature) != "network":  # its boxes are decoded in the file
+            if web_pictures.makes_pictures(signature):
+                web_pictures.check(name, signature)
+            elif for_task.form_of(signature) != "network":  # its boxes are decoded in the file
                 web.kind_of(name, signature, metadata.Description(name=name, labels=["known"]))
         return []
 
@@ -224,8 +227,12 @@ class Web(FromVariants, name="web", shorthand="variants"):
         behind = context.data.task.post_processing(context.data.index)
         if behind is not None:
             behind = dataclasses.replace(behind, form="decoded")
-        page = web.write(folder, context.about, {variant.name: phone_file(context, variant, behind=behind)
-                                                 for variant in variants})
+        files = {variant.name: phone_file(context, variant, behind=behind) for variant in variants}
+        sampler = context.data.task.files(context.data).get(drawing.SAMPLER)
+        if sampler is not None:
+            page = web_pictures.write(folder, context.about, json.loads(sampler), files)
+        else:
+            page = web.write(folder, context.about, files)
         exported = []
         for variant in variants:
             path = folder / f"{variant.name}.tflite"

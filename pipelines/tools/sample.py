@@ -40,11 +40,14 @@ class Wish:
         seed: of the noise.
         count: pictures.
         name: of the class; the classes in turn where not given.
+        steps, guidance: of a diffusion; the recipe's where not given.
     """
 
     seed: int = 0
     count: int = 16
     name: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
 
 
 def sample(artifact: Path, wish: Wish, folder: Path) -> str:
@@ -62,13 +65,16 @@ def sample(artifact: Path, wish: Wish, folder: Path) -> str:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"sample: --out: {folder} is not a folder; give another one")
     asked = _found(artifact)
+    assert isinstance(asked.task, ImageGeneration)
+    asked = dataclasses.replace(asked, task=asked.task.sampled_by(wish.steps, wish.guidance))
     classes = _classes(asked, wish)
     if asked.path.suffix == ".tflite":
         with workers.quiet():
             pictures = made(asked, wish, classes)
     else:
         pictures = workers.call(made, asked, wish, classes, what="sample")
-    about = {"model": _named(asked.path), "seed": wish.seed, "recipe": _recipe_digest(artifact)}
+    about: dict[str, object] = {"model": _named(asked.path), "seed": wish.seed, "recipe": _recipe_digest(artifact)}
+    about |= {name: value for name, value in (("steps", wish.steps), ("guidance", wish.guidance)) if value is not None}
     folder.mkdir(parents=True, exist_ok=True)
     names = asked.index.names("label")
     for number, picture in enumerate(pictures):

@@ -12,10 +12,10 @@ from export.predictors import choose
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models import vqvae
 from models.vqvae import CODEBOOK, CODES, LOCATION, LOG_SCALE, LOGITS_OF_CODES, QUANTIZED, VECTORS
-from pipelines.tasks.evaluation import Evaluation, Figure, rounded
+from pipelines.tasks.evaluation import Evaluation, Figure
 from pipelines.tasks.image_generation.autoencoding import bits_of_pixels, with_bits
 from pipelines.tasks.image_generation.making import IMAGE, NOISE, predicted, served
-from pipelines.tasks.image_generation.measure import BITS, COLUMNS, CONDITION, GENERATED, draw, levels
+from pipelines.tasks.image_generation.measure import COLUMNS, CONDITION, GENERATED, draw, levels
 from pipelines.training.learners.quantizing import nearest
 
 with epy.lazy_imports():
@@ -119,6 +119,12 @@ class Coded:
 
         return make
 
+    def settings(self, index: Index) -> tuple[Tensor, ...]:
+        return ()
+
+    def driver(self) -> dict[str, Any] | None:
+        return None
+
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:
         """Return training images, and their codes."""
         image = inputs[IMAGE].astype(np.float32)
@@ -146,7 +152,6 @@ class Coded:
         figure = Figure(file="again.png", caption="Test images, and below them what is made of their codes")
         result = with_bits(evaluation, total / count)
         return result.model_copy(update={
-            "metrics": {**result.metrics, **rounded({BITS: total / count})},
             "figures": [*result.figures, figure],
             "remarks": [*result.remarks, f"{used.sum()} of {self.codes} codes used"]})
 

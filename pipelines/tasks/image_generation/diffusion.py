@@ -10,6 +10,7 @@ from pydantic import Field
 from export.signature import Arrays
 from models.ddpm import CONDITION, DENOISED, NOISE, STEP
 from pipelines.entries import Section
+from pipelines.tasks.image_generation import sampling
 
 with epy.lazy_imports():
     import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from export.predictors import Predictor
 
+#: What a server's `sample` takes for another number of steps, and another guidance.
+STEPS, GUIDANCE = "steps", "guidance"
+
 
 class DiffusionSection(Section):
     """How pictures are made step by step.
@@ -29,12 +33,14 @@ class DiffusionSection(Section):
     Args:
         sampled: steps that the sampler takes, of those that the model knows, see data.step.
         guidance: how far a class is exaggerated; 1 is not at all, and then the network is asked once for each step.
+        sampler: how it takes them: `ddim`, or `dpm_solver`, which needs fewer.
         schedule: how images drown in noise.
         target: what the network says of a noisy image.
     """
 
     sampled: int = Field(20, ge=1)
     guidance: float = Field(1.0, ge=0)
+    sampler: Literal["ddim", "dpm_solver"] = "ddim"
     schedule: Literal["cosine", "linear"] = "cosine"
     target: Literal["velocity", "noise", "image"] = "velocity"
 
@@ -56,40 +62,58 @@ class DiffusionSection(Section):
                 return answer
             return diffusion.guided(answer, said(x, step, np.zeros_like(condition)), self.guidance)
 
-        left = diffusion.signal(steps, self.schedule)
-        return 127.5 * (diffusion.ddim(denoise, noise, left, self.sampled, self.target) + 1)
+        return 127.5 * (diffusion.sampled(denoise, noise, self.plan(steps), self.target) + 1)
+
+    def plan(self, steps: int) -> np.ndarray:
+        """Return what the sampler does step by step, see `export.writing.diffusion.plan`.
+
+        Args:
+            steps: that the model knows.
+        """
+        return diffusion.plan(diffusion.signal(steps, self.schedule), self.sampled, self.sampler)
 
     def in_graph(self, call: Callable[..., Mapping[str, Any]], inputs: Mapping[str, Any], steps: int) -> Any:
         """Return pictures of noise, 0..255, in a graph: the same as `made` but for the last digits.
 
         Args:
             call: of the network.
-            inputs: `noise`, and `condition` where one is asked for.
+            inputs: `noise`, and `condition` where one is asked for; `steps` that are taken and `guidance`, (batch,),
+                where they are another than these.
         """
-        left = diffusion.signal(steps, self.schedule)
-        taken = diffusion.times(steps, self.sampled)
         noise, condition = inputs[NOISE], inputs.get(CONDITION)
-        known = {name: tf.constant(values, tf.float32) for name, values in (
-            ("step", taken[:-1]), ("signal", np.sqrt(left[taken[:-1]])), ("noise", np.sqrt(1 - left[taken[:-1]])),
-            ("next_signal", np.sqrt(left[taken[1:]])), ("next_noise", np.sqrt(1 - left[taken[1:]])))}
+        count = tf.shape(noise)[0]
+        counts = inputs.get(STEPS, tf.fill([count], self.sampled))
+        guidance = tf.reshape(inputs.get(GUIDANCE, tf.fill([count], self.guidance)), [-1, 1, 1, 1])
+        table = sampling.plan(diffusion.signal(steps, self.schedule), counts, self.sampler)
 
         def said(x: Any, step: Any, asked: Any) -> Any:
-            given = {NOISE: x, STEP: tf.fill([tf.shape(x)[0]], step)}
-            return call(**given, **({} if asked is None else {CONDITION: asked}))[DENOISED]
+            tensors = {NOISE: x, STEP: step, **({} if asked is None else {CONDITION: asked})}
+            return tf.ensure_shape(call(**tensors)[DENOISED], noise.shape)
 
-        def body(number: Any, x: Any) -> tuple[Any, Any]:
-            now = {name: values[number] for name, values in known.items()}
-            answer = said(x, now["step"], condition)
-            if condition is not None and self.guidance != 1:
-                without = said(x, now["step"], tf.zeros_like(condition))
-                answer = without + self.guidance * (answer - without)
-            image = {"velocity": now["signal"] * x - now["noise"] * answer, "image": answer,
-                     "noise": (x - now["noise"] * answer) / tf.maximum(now["signal"], 1e-6)}[self.target]
+        def answer(x: Any, step: Any) -> Any:
+            known = said(x, step, condition)
+            if condition is None or (GUIDANCE not in inputs and self.guidance == 1):
+                return known
+
+            def guided() -> Any:
+                without = said(x, step, tf.zeros_like(condition))
+                return without + guidance * (known - without)
+
+            return tf.cond(tf.reduce_any(guidance != 1), guided, lambda: known)
+
+        def body(number: Any, x: Any, last: Any) -> tuple[Any, Any, Any]:
+            now = dict(zip(diffusion.COLUMNS, tf.unstack(table(number), axis=1), strict=True))
+            step, (signals, noises, keep, share, before) = now["step"], (
+                now[name][:, None, None, None] for name in diffusion.COLUMNS[1:])
+            network = answer(x, step)
+            image = {"velocity": signals * x - noises * network, "image": network,
+                     "noise": (x - noises * network) / tf.maximum(signals, 1e-6)}[self.target]
             image = tf.clip_by_value(image, -1, 1)
-            added = (x - now["signal"] * image) / tf.maximum(now["noise"], 1e-6)
-            return number + 1, tf.ensure_shape(now["next_signal"] * image + now["next_noise"] * added, noise.shape)
+            after = keep * x + share * image + before * last
+            return number + 1, tf.where((number < counts)[:, None, None, None], after, x), image
 
-        _, x = tf.while_loop(lambda number, _: number < self.sampled, body, (tf.constant(0), noise))
+        begin = (tf.constant(0), noise, tf.zeros_like(noise))
+        _, x, _ = tf.while_loop(lambda number, *_: number < tf.reduce_max(counts), body, begin)
         return 127.5 * (x + 1)
 
     def noisy(self, images: np.ndarray, noise: np.ndarray, steps: np.ndarray, known: int) -> np.ndarray:

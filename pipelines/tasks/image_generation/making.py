@@ -43,7 +43,16 @@ class Making(Protocol):
         ...
 
     def in_graph(self, model: Any, data: Data) -> Callable[[Mapping[str, Any]], Any]:
-        """Return the function of `noise`, and `condition` where one is asked for, to pictures, 0..255, in a graph."""
+        """Return the function of `noise`, and `condition` where one is asked for, to pictures, 0..255, in a graph. It
+        also takes its settings."""
+        ...
+
+    def settings(self, index: Index) -> tuple[Tensor, ...]:
+        """Return what else can be asked for of each picture: numbers."""
+        ...
+
+    def driver(self) -> dict[str, Any] | None:
+        """Return what drivers in bundles must know to make pictures; None where there are no such drivers."""
         ...
 
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:

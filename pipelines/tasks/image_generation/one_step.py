@@ -50,6 +50,12 @@ class OneStep:
         made = self._generator(model, data.index)
         return lambda inputs: made.call(**inputs)[GENERATED]
 
+    def settings(self, index: Index) -> tuple[Tensor, ...]:
+        return ()
+
+    def driver(self) -> dict[str, Any] | None:
+        return {"kind": "generator"}
+
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:
         """Return noise for the generator, and training images for the encoder where there is one."""
         result: list[tuple[str, Arrays]] = [(DEFAULT, {name: values for name, values in inputs.items()

@@ -11,12 +11,15 @@ from export.keras_models import graph
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models.ddpm import DENOISED, STEP
 from pipelines.tasks.evaluation import Evaluation
-from pipelines.tasks.image_generation.diffusion import DiffusionSection
+from pipelines.tasks.image_generation.diffusion import GUIDANCE, STEPS, DiffusionSection
 from pipelines.tasks.image_generation.making import IMAGE, NOISE, predicted, served
 from pipelines.tasks.image_generation.measure import CONDITION, GENERATED
 
 with epy.lazy_imports():
     import numpy as np
+    import tensorflow as tf
+
+    from export.writing import diffusion
 
 if TYPE_CHECKING:
     from export.predictors import Predictor
@@ -30,11 +33,13 @@ class Stepwise:
     Args:
         section: how.
         steps: that the model knows.
+        is_whole: whether a server that makes pictures by itself is asked for them; it does so by the recipe's settings.
     """
 
-    def __init__(self, section: DiffusionSection, steps: int):
+    def __init__(self, section: DiffusionSection, steps: int, is_whole: bool = True):
         self.section = section
         self.steps = steps
+        self.is_whole = is_whole
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
         return (Tensor(name=DENOISED, dtype="float32", shape=index.inputs[IMAGE].shape,
@@ -46,7 +51,7 @@ class Stepwise:
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
         said = {DENOISED: predicted(predictor, inputs)[DENOISED]} if STEP in inputs else {}
-        pictures = served(predictor, inputs)
+        pictures = served(predictor, inputs) if self.is_whole else None
         if pictures is None:
             pictures = self.section.made(predictor, inputs[NOISE], inputs.get(CONDITION), self.steps)
         return {**said, GENERATED: pictures}
@@ -56,7 +61,30 @@ class Stepwise:
 
     def in_graph(self, model: Any, data: Data) -> Callable[[Mapping[str, Any]], Any]:
         step = graph.function(model, self.signature(data.index))
-        return lambda inputs: self.section.in_graph(step.call, inputs, self.steps)
+
+        def make(inputs: Mapping[str, Any]) -> Any:
+            asked = dict(inputs)
+            if STEPS in asked:
+                tf.debugging.assert_less_equal(asked[STEPS], self.steps, f"steps is at most {self.steps}")
+                asked[STEPS] = tf.where(asked[STEPS] < 1, self.section.sampled, asked[STEPS])
+            if GUIDANCE in asked:
+                asked[GUIDANCE] = tf.where(asked[GUIDANCE] < 0, self.section.guidance, asked[GUIDANCE])
+            return self.section.in_graph(step.call, asked, self.steps)
+
+        return make
+
+    def settings(self, index: Index) -> tuple[Tensor, ...]:
+        steps = Tensor(name=STEPS, dtype="int32", shape=(),
+                       meaning=f"that the sampler takes, 1 to {self.steps}; below 1 {self.section.sampled}")
+        guidance = Tensor(name=GUIDANCE, dtype="float32", shape=(),
+                          meaning=f"towards the class; below 0 {self.section.guidance:g}")
+        return (steps, guidance) if CONDITION in index.inputs else (steps,)
+
+    def driver(self) -> dict[str, Any] | None:
+        section = self.section
+        return {"kind": "diffusion", "target": section.target, "guidance": section.guidance,
+                "schedule": section.schedule, "known": self.steps, "sampler": section.sampler,
+                "columns": diffusion.COLUMNS, "table": section.plan(self.steps).tolist()}
 
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:
         """Return training images at steps of their drowning."""

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +13,7 @@ from pydantic import PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 import models
+from export.delivery import drawing
 from export.signature import Arrays, Function, Signature, Tensor
 from models.ddpm import STEP
 from models.vqvae import CODES
@@ -89,6 +92,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     _model: ModelSection | None = PrivateAttr(None)
     _learnt: GenerativeLoss | None = PrivateAttr(None)
     _steps: int = PrivateAttr(0)
+    _is_changed: bool = PrivateAttr(False)
 
     @model_validator(mode="after")
     def guidance_is_towards_a_class(self) -> ImageGeneration:
@@ -111,6 +115,29 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     def of_model(self, section: ModelSection) -> ImageGeneration:
         task = self.model_copy()
         task._model = section
+        return task
+
+    def sampled_by(self, steps: int | None, guidance: float | None) -> ImageGeneration:
+        """Return the task with another number of steps, or another guidance, than the recipe's; None leaves it.
+
+        Raises:
+            UserError: its models take no steps, or not so many, or no class.
+        """
+        if steps is None and guidance is None:
+            return self
+        if self.diffusion is None:
+            raise UserError(f"sample: {'--steps' if steps is not None else '--guidance'}: the model makes pictures "
+                            "without steps; leave it out")
+        if steps is not None and not 1 <= steps <= self._steps:
+            raise UserError(f"sample: --steps is {steps}; give 1 to {self._steps:,}, which the model knows")
+        if guidance is not None and not 0 <= guidance < math.inf:
+            raise UserError(f"sample: --guidance is {guidance:g}; give 0 or more")
+        if guidance is not None and self.by is None:
+            raise UserError("sample: --guidance is towards a class, and the model takes none; leave it out")
+        changes = {"sampled": steps, "guidance": guidance}
+        task = self.model_copy(update={"diffusion": self.diffusion.model_copy(update={
+            name: value for name, value in changes.items() if value is not None})})
+        task._is_changed = True
         return task
 
     def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
@@ -144,7 +171,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     def making(self) -> Making:
         """Return how its models make pictures."""
         if self.diffusion is not None:
-            return Stepwise(self.diffusion, self._steps)
+            return Stepwise(self.diffusion, self._steps, is_whole=not self._is_changed)
         if self.codes:
             return Coded(self._settings if self._builder == CODED else models.builder(CODED).settled({}))
         return OneStep()
@@ -206,7 +233,11 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         make = self.making.in_graph(model, data)
         if not isinstance(self.making, OneStep):
             functions.append(serving.generate(make, data.index))
-        return [*functions, serving.sample(make, data.index)]
+        return [*functions, serving.sample(make, data.index, self.making.settings(data.index))]
+
+    def files(self, data: Data) -> Mapping[str, bytes]:
+        known = self.making.driver()
+        return {} if known is None else {drawing.SAMPLER: json.dumps(known, indent=1).encode()}
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
         return self.making.calibration(inputs, load)

@@ -147,7 +147,10 @@ def adversarial(library: Any, loss: Players) -> type:
 
         def _measured(self, value: Any, inputs: Any, made: Any) -> dict[str, Any]:
             self._loss.update_state(value, sample_weight=tf.shape(made)[0])
-            self._game.means[VARIETY].update_state(_spread(made) / tf.maximum(_spread(inputs[IMAGE]), 1e-6))
+            real = _spread(inputs[IMAGE])
+            # images that are all alike, of a batch of one above all, say nothing of how pictures should differ
+            variety = tf.where(real > 0, _spread(made) / tf.maximum(real, 1e-6), 1.0)
+            self._game.means[VARIETY].update_state(variety)
             return self.get_metrics_result()
 
         @staticmethod

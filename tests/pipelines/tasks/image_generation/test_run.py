@@ -139,3 +139,13 @@ def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
         said = run_here("sample", artifact, "--seed", 3, "--count", 5, "--out", out, cwd=tmp_path)
         assert said.code == 0, said.err
     assert np.abs(pictures(tmp_path / "file").astype(int) - pictures(tmp_path / "served")).max() <= 1
+    if name == "ddpm":
+        said = run_here("sample", f"runs/{name}/latest", "--seed", 3, "--count", 5, "--steps", 6, "--guidance", 1.5,
+                        "--out", "other", cwd=tmp_path)
+        assert said.code == 0, said.err
+        served = open_predictor(folder / "export/saved_model/1").predict(
+            {"seed": np.array([3, 3]), "count": np.array([5, 5]), "label": np.array([-1, -1]),
+             "steps": np.array([6, 0]), "guidance": np.array([1.5, -1])}, "sample")["images"][..., 0].astype(int)
+        assert np.abs(pictures(tmp_path / "other") - served[0]).max() <= 1
+        assert np.abs(pictures(tmp_path / "file") - served[1]).max() <= 1
+        assert np.abs(served[0] - served[1]).max() > 1

@@ -94,6 +94,12 @@ def test_pictures_that_are_all_alike_are_named():
         learner.fit(batches(), epochs=1, verbose=0)
 
 
+def test_a_batch_of_one_does_not_look_like_a_collapse():
+    learner = learner_of()
+    one = tf.data.Dataset.from_tensor_slices((INPUTS, {"label": np.zeros(32)})).take(2).batch(1)
+    assert learner.fit(one, epochs=1, verbose=0).history["variety"] == [1.0]
+
+
 def test_players_that_diverge_are_named():
     learner = learner_of()
     dense = next(layer for layer in models.dcgan.parts(learner).discriminator.layers if layer.name == "realness")

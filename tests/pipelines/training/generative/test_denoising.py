@@ -10,7 +10,7 @@ from pipelines.errors import UserError
 from pipelines.features.noise import Noise
 from pipelines.ingest.indexing import Reader
 from pipelines.recipe.recipe import Recipe
-from pipelines.tasks.image_generation import ImageGeneration
+from pipelines.tasks.image_generation import ImageGeneration, sampling
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
 from pipelines.training.learners.diffusing import diffusing
 from pipelines.training.learners.supervised import learning
@@ -46,8 +46,10 @@ def test_what_is_learnt_leads_back_to_the_image_and_the_noise(target):
     learner.train_on_batch(inputs, {"label": np.zeros(64)})
     (shown, true), (drawn, other) = seen
     for number in (0, 17):
-        image, noise = diffusion.parts(true["denoised"][number].numpy(), shown["noise"][number].numpy(),
-                                       float(LEFT[int(inputs["step"][number])]), target)
+        x, left = shown["noise"][number].numpy(), float(LEFT[int(inputs["step"][number])])
+        signals, noises = left ** 0.5, (1 - left) ** 0.5
+        image = diffusion.image_of(true["denoised"][number].numpy(), x, signals, noises, target)
+        noise = (x - signals * image) / noises
         if inputs["step"][number] < 45:
             np.testing.assert_allclose(image, inputs["image"][number] / 127.5 - 1, atol=2e-3)
         np.testing.assert_allclose(noise, inputs["noise"][number], atol=2e-2)
@@ -57,27 +59,67 @@ def test_what_is_learnt_leads_back_to_the_image_and_the_noise(target):
     assert np.abs(drawn["noise"] - shown["noise"]).max() > 0.5 and other["denoised"].shape == true["denoised"].shape
 
 
+def known(**tensors):
+    """Stand in for a network, by a formula."""
+    x = tf.cast(tensors["noise"], tf.float32)
+    return {"denoised": 0.7 * x + 0.01 * tf.cast(tensors["step"], tf.float32)[:, None, None, None]
+            + 0.1 * tf.reduce_sum(tensors["condition"][:, :1], axis=1)[:, None, None, None]}
+
+
+class Known:
+    def predict(self, inputs):
+        return {name: value.numpy() for name, value in known(**inputs).items()}
+
+
 @pytest.mark.parametrize("target", ["velocity", "noise", "image"])
-@pytest.mark.parametrize("guidance", [1.0, 2.5])
-def test_the_sampler_in_a_graph_is_the_one_in_numpy(target, guidance):
-    section = DiffusionSection(sampled=7, guidance=guidance, target=target)
-
-    def call(**tensors):
-        x = tf.cast(tensors["noise"], tf.float32)
-        return {"denoised": 0.7 * x + 0.01 * tf.cast(tensors["step"], tf.float32)[:, None, None, None]
-                + 0.1 * tf.reduce_sum(tensors["condition"][:, :1], axis=1)[:, None, None, None]}
-
-    class Given:
-        def predict(self, inputs):
-            return {name: value.numpy() for name, value in call(**inputs).items()}
-
+@pytest.mark.parametrize(("sampler", "guidance"), [("ddim", 1.0), ("ddim", 2.5), ("dpm_solver", 2.5)])
+def test_the_sampler_in_a_graph_is_the_one_in_numpy(target, sampler, guidance):
+    section = DiffusionSection(sampled=7, guidance=guidance, target=target, sampler=sampler)
     noise = GENERATOR.normal(size=(3, 4, 4, 1)).astype("float32")
     condition = np.eye(2, dtype="float32")[[0, 1, 0]]
-    made = section.made(Given(), noise, condition, 50)
-    graph = tf.function(lambda: section.in_graph(call, {"noise": tf.constant(noise),
+    made = section.made(Known(), noise, condition, 50)
+    graph = tf.function(lambda: section.in_graph(known, {"noise": tf.constant(noise),
                                                         "condition": tf.constant(condition)}, 50))()
     np.testing.assert_allclose(graph, made, atol=0.05)
     assert made.min() >= -1e-3 and made.max() <= 255.001
+
+
+def test_each_picture_may_take_steps_and_guidance_of_its_own():
+    noise = GENERATOR.normal(size=(3, 4, 4, 1)).astype("float32")
+    condition = np.eye(2, dtype="float32")[[0, 1, 0]]
+    asked = [(9, 1.0), (2, 3.0), (50, 0.5)]
+    section = DiffusionSection(sampler="dpm_solver")
+    inputs = {"noise": noise, "condition": condition, "steps": np.int32([one for one, _ in asked]),
+              "guidance": np.float32([one for _, one in asked])}
+    graph = tf.function(lambda: section.in_graph(known, {name: tf.constant(one) for name, one in inputs.items()}, 50))()
+    for number, (steps, guidance) in enumerate(asked):
+        alone = DiffusionSection(sampler="dpm_solver", sampled=steps, guidance=guidance)
+        made = alone.made(Known(), noise[number:number + 1], condition[number:number + 1], 50)
+        np.testing.assert_allclose(graph[number:number + 1], made, atol=0.05)
+
+
+def test_rows_of_the_graph_are_those_of_the_table():
+    left = diffusion.signal(1000, "cosine")
+    counts = [1, 2, 3, 16, 33, 1000]
+    row = sampling.plan(left, tf.constant(counts), "dpm_solver")
+    tables = [diffusion.plan(left, count, "dpm_solver") for count in counts]
+    for number in (0, 1, 2, 15, 31, 32, 500, 999):
+        for known_row, table in zip(row(tf.constant(number)).numpy(), tables, strict=True):
+            if number < len(table):
+                np.testing.assert_allclose(known_row, table[number], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("changes", "steps", "guidance", "message"), [
+    ({}, 0, None, "--steps is 0; give 1 to 50, which"), ({}, 51, None, "--steps is 51"),
+    ({}, None, -1.0, "--guidance is -1; give 0 or more"), ({}, None, float("nan"), "--guidance is nan"),
+    ({"by": None, "diffusion": {"sampled": 5}}, None, 2.0, "the model takes none; leave it out"),
+    ({"diffusion": None}, 5, None, "--steps: the model makes pictures without steps"),
+    ({"diffusion": None}, None, 2.0, "--guidance: the model makes pictures without steps")])
+def test_steps_and_guidance_that_a_model_does_not_take_are_refused(changes, steps, guidance, message):
+    task = ImageGeneration.model_validate({**TASK["image_generation"], **changes})
+    task._steps = 50
+    with pytest.raises(UserError, match=message):
+        task.sampled_by(steps, guidance)
 
 
 def test_the_data_have_noise_of_the_images_size_and_a_step():

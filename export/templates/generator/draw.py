@@ -1,0 +1,143 @@
+"""Makes pictures out of noise with the model of this bundle, the same for the same seed, without litepress.
+
+    pip install ai-edge-litert numpy
+    python draw.py --seed 7 --count 4 --out pictures
+
+noise.py, diffusion.py and sampling.py are beside it. The classes in code/kotlin and code/swift do the same.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import diffusion
+import noise
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+#: Of this bundle, two folders above this file.
+FOLDER = Path(__file__).resolve().parents[2]
+NOISE, CONDITION, STEP = "noise", "condition", "step"
+#: How PNG files begin, and what they call grey pixels and coloured ones.
+BEGIN, GREY, COLOURED = b"\x89PNG\r\n\x1a\n", 0, 2
+
+
+class Model:
+    """A TFLite file of the bundle, called with real numbers, whatever it stores.
+
+    Args:
+        folder: of the bundle.
+        name: of the file, without its ending; the first one where not given.
+    """
+
+    def __init__(self, folder: Path = FOLDER, name: str | None = None):
+        self.sampler = json.loads((folder / "sampler.json").read_text(encoding="utf-8"))
+        described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        self.labels = described["labels"]
+        about = next((one for one in described["models"] if one["target"] == "litert" and name in (
+            None, one["variant"])), None)
+        if about is None:
+            raise ValueError(f"there is no TFLite file {name} in the bundle")
+        self.runner = Interpreter(model_path=str(folder / about["path"])).get_signature_runner(about["signature"])
+        self.inputs = self.runner.get_input_details()
+        (self.output, self.given), = self.runner.get_output_details().items()
+
+    def make(self, seed: int, count: int = 1, labels: Sequence[int] = (), steps: int | None = None,
+             guidance: float | None = None) -> np.ndarray:
+        """Return the first pictures of a seed, uint8 (count, height, width, channels).
+
+        Args:
+            seed: 0 to 2 ** 63 - 1.
+            labels: number of the class of each, where the model takes one; the classes in turn where not given.
+            steps, guidance: of a diffusion; as the model was trained for where not given.
+        """
+        drawn = noise.normal((seed, 0), [count, *self.inputs[NOISE]["shape"][1:]])
+        classes = self.inputs[CONDITION]["shape"][1] if CONDITION in self.inputs else 0
+        pictures = []
+        for number in range(count):
+            condition = None
+            if classes:
+                condition = np.zeros((1, classes), np.float32)
+                condition[0, labels[number] if len(labels) else number % classes] = 1
+            pictures.append(self._one(drawn[number:number + 1], condition, steps, guidance)[0])
+        return np.clip(np.round(np.stack(pictures)), 0, 255).astype(np.uint8)
+
+    def _one(self, drawn: np.ndarray, condition: np.ndarray | None, steps: int | None,
+             guidance: float | None) -> np.ndarray:
+        """Return the picture of some noise, pixels 0..255 that are not rounded."""
+        about = self.sampler
+        if about["kind"] != "diffusion":
+            return self._ask({NOISE: drawn, CONDITION: condition})
+        table = np.array(about["table"])
+        if steps is not None:
+            table = diffusion.plan(diffusion.signal(about["known"], about["schedule"]), steps, about["sampler"])
+        towards = about["guidance"] if guidance is None else guidance
+
+        def denoise(x: np.ndarray, step: int) -> np.ndarray:
+            inputs = {NOISE: x, STEP: np.array([step], np.float32), CONDITION: condition}
+            answer = self._ask(inputs)
+            if condition is None or towards == 1:
+                return answer
+            return diffusion.guided(answer, self._ask({**inputs, CONDITION: np.zeros_like(condition)}), towards)
+
+        return 127.5 * (diffusion.sampled(denoise, drawn, table, about["target"]) + 1)
+
+    def _ask(self, inputs: dict[str, np.ndarray | None]) -> np.ndarray:
+        stored = {}
+        for name, details in self.inputs.items():
+            values, (scale, zero) = np.asarray(inputs[name]), details["quantization"]
+            if scale:
+                known = np.iinfo(details["dtype"])
+                values = np.clip(np.round(values / scale) + zero, known.min, known.max)
+            stored[name] = values.astype(details["dtype"])
+        values, (scale, zero) = self.runner(**stored)[self.output], self.given["quantization"]
+        return (values.astype("float32") - zero) * scale if scale else values.astype("float32")
+
+
+def png(picture: np.ndarray) -> bytes:
+    """Return a picture, uint8 (height, width, channels), as a PNG file."""
+    height, width, channels = picture.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in picture)
+    header = struct.pack(">2I5B", width, height, 8, GREY if channels == 1 else COLOURED, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return BEGIN + b"".join(struct.pack(">I", len(content)) + kind + content
+                            + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in chunks)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--class", dest="label", help="its name; the classes in turn where not given")
+    parser.add_argument("--steps", type=int, help="of a diffusion")
+    parser.add_argument("--guidance", type=float, help="of a diffusion: towards the class")
+    parser.add_argument("--model", help="the file, for instance float16")
+    parser.add_argument("--out", type=Path, default=Path("pictures"))
+    asked = parser.parse_args(arguments)
+    try:
+        model = Model(name=asked.model)
+    except ValueError as error:
+        parser.error(str(error))
+    known = model.sampler.get("known", 0)
+    if not 0 <= asked.seed < 2 ** 63:
+        parser.error("--seed is 0 to 2 ** 63 - 1")
+    if asked.count < 1:
+        parser.error("--count is 1 or more")
+    if asked.label is not None and asked.label not in model.labels:
+        parser.error(f"--class is one of {', '.join(model.labels) or 'no classes: leave it out'}")
+    if asked.steps is not None and not 1 <= asked.steps <= known:
+        parser.error(f"--steps is 1 to {known}" if known else "--steps is of a diffusion; leave it out")
+    if asked.guidance is not None and not (known and model.labels):
+        parser.error("--guidance is of a diffusion by class; leave it out")
+    labels = [model.labels.index(asked.label)] * asked.count if asked.label is not None else []
+    asked.out.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(model.make(asked.seed, asked.count, labels, asked.steps, asked.guidance)):
+        (asked.out / f"{number:04}.png").write_bytes(png(picture))
+
+
+if __name__ == "__main__":
+    main()
