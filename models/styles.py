@@ -41,8 +41,9 @@ def styles_class() -> type:
             self.count, self.truncation = count, truncation
 
         def build(self, shape: Any) -> None:
-            self.average = self.add_weight(shape=(shape[-1],), initializer="zeros", trainable=False, name="average")
-            self.path_length = self.add_weight(shape=(), initializer="zeros", trainable=False, name="path_length")
+            kept: dict[str, Any] = {"initializer": "zeros", "trainable": False, "aggregation": "mean"}
+            self.average = self.add_weight(shape=(shape[-1],), name="average", **kept)
+            self.path_length = self.add_weight(shape=(), name="path_length", **kept)
 
         def call(self, style: Any, training: Any = False) -> list[Any]:
             """Return `count` styles of one, (batch, units) each."""
