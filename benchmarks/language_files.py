@@ -35,8 +35,8 @@ def main() -> None:
     for numbers, others in (("float32", "float32"), ("dynamic", "q8_0")):
         path = folder / f"{numbers}.tflite"
         path.write_bytes(convert.convert(folder / "graph", numbers))
-        litert_lm.pack(folder / f"{numbers}.litertlm", path, tokenizer, start=2, stop=3, never=barred,
-                       length=settings["length"])
+        litert_lm.pack(folder / f"{numbers}.litertlm", path, tokenizer, litert_lm.Manner(
+            start=2, stop=3, never=barred, length=settings["length"]))
         gguf.write(folder / f"{numbers}.gguf", numbers, gguf_network.network(model), gguf.of_sentencepiece(content),
                    gguf.Special(start=2, end=3, unknown=1, padding=0, never=barred), others)
     convert.float_graph(model, lambda one: [graph.function(one, graph.signature_of(one))], folder / "whole")
