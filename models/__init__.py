@@ -56,6 +56,7 @@ from models import (
     shufflenet,
     squeezenet,
     ssd,
+    stylegan2,
     summarizers,
     t5,
     tagger,
@@ -85,5 +86,5 @@ __all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "ber
            "inception", "iresnet", "language_rnn", "lenet5", "llama", "lraspp", "mistral", "mlp", "mobilefacenet",
            "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pretrained", "qwen", "register",
            "resnet", "retinanet", "seq2seq", "series_anomaly", "series_recurrent", "shufflenet", "squeezenet", "ssd",
-           "summarizers", "t5", "tagger", "tcn", "text_rnn", "textcnn", "translation_transformer", "unet",
+           "stylegan2", "summarizers", "t5", "tagger", "tcn", "text_rnn", "textcnn", "translation_transformer", "unet",
            "unet_plus_plus", "variational", "vgg", "vit", "vqvae", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

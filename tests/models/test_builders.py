@@ -104,6 +104,8 @@ PARAMETERS = {
     # layer by layer in test_variational, test_vqvae and test_dcgan
     "vae": (859_490, None), "vqvae": (177_746, None), "dcgan": (36_095_364, None),
     "ddpm": (35_746_307, None),  # the authors' model for CIFAR-10
+    # the authors' two players, layer by layer in test_stylegan2, the noise of 13 layers, and a mean and a length
+    "stylegan2": (30_034_338 + 28_864_129 + 174_736 + 513, None),
     "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet
     # the paper's tables say 9.04 M, with the heads that are left out here
     "unet_plus_plus": (9_042_177, None),

@@ -43,6 +43,7 @@ from pipelines.training.generative.denoising import Denoising
 from pipelines.training.generative.elbo import Elbo
 from pipelines.training.generative.loss import GenerativeLoss
 from pipelines.training.generative.quantized import Quantized
+from pipelines.training.generative.style_gan import StyleGan
 from pipelines.training.learners.diffusing import diffusing
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
@@ -60,9 +61,10 @@ if TYPE_CHECKING:
 
 LABEL = "label"
 #: What a recipe without train.loss means, by builder.
-LOSSES = {"vae": "elbo", "vqvae": "quantized", "dcgan": "gan", "ddpm": "denoising"}
+LOSSES = {"vae": "elbo", "vqvae": "quantized", "dcgan": "gan", "stylegan2": "style_gan", "ddpm": "denoising"}
 #: What their models can be trained by.
-KINDS: Mapping[str, type[GenerativeLoss]] = {"vae": Elbo, "vqvae": Quantized, "dcgan": Adversarial, "ddpm": Denoising}
+KINDS: Mapping[str, type[GenerativeLoss]] = {"vae": Elbo, "vqvae": Quantized, "dcgan": Adversarial,
+                                             "stylegan2": StyleGan, "ddpm": Denoising}
 #: The builders whose models are asked step by step, and for codes first.
 STEP_BY_STEP, CODED = "ddpm", "vqvae"
 #: The setting of a discriminator that looks at batches.

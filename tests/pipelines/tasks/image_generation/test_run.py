@@ -112,6 +112,8 @@ def test_what_cannot_be_made_is_said_in_a_line(folder, arguments, message):
 
 OTHERS = {
     "dcgan": ("", 8, "{builder: dcgan, width: 8, depth: 2}", "[float32, dynamic, int8]", "generated"),
+    "stylegan2": ("", 8, "{builder: stylegan2, width: 8, most: 8, depth: 2, units: 8, layers: 2}",
+                  "[float32, dynamic]", "generated"),
     "ddpm": (", diffusion: {sampled: 3, guidance: 2}", "image",
              "{builder: ddpm, width: 4, multipliers: [1, 2], units: 1, attention: [4], groups: 2}",
              "[float32, dynamic]", "denoised"),

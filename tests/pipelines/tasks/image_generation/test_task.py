@@ -64,6 +64,8 @@ def task_of(builder, **settings):
     ("dcgan", "elbo", "dcgan learns by gan or hinge_gan or wasserstein, and not by elbo; leave it out, and it is gan"),
     ("vae", "gan", "vae learns by elbo, and not by gan"), ("vae", "denoising", "vae learns by elbo, and not by"),
     ("vqvae", "elbo", "vqvae learns by quantized, and not by elbo"),
+    ("dcgan", "style_gan", "dcgan learns by gan or hinge_gan or wasserstein, and not by style_gan"),
+    ("stylegan2", "gan", "stylegan2 learns by style_gan, and not by gan; leave it out, and it is style_gan"),
     ("dcgan", "wasserstein", r"the discriminator normalizes batches; set model\.normalization to none")])
 def test_a_loss_of_other_models_is_refused(builder, loss, message):
     with pytest.raises(UserError, match=rf"train\.loss: .*{message}"):
