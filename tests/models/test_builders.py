@@ -103,6 +103,8 @@ PARAMETERS = {
     "resnet50_embedder": (23_587_712 + 2048 * 512 + 4 * 512, None),
     # layer by layer in test_variational, test_vqvae and test_dcgan
     "vae": (859_490, None), "vqvae": (177_746, None), "dcgan": (36_095_364, None),
+    # layer by layer in test_translators_of_images, and as the authors' code counts them
+    "pix2pix": (57_182_660, None), "cyclegan": (28_285_832, None),
     "ddpm": (35_746_307, None),  # the authors' model for CIFAR-10
     "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet
     # the paper's tables say 9.04 M, with the heads that are left out here
