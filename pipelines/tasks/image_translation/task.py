@@ -148,10 +148,11 @@ class ImageTranslation(Task, name="image_translation", shorthand="test"):
         return {GENERATED: said[GENERATED], CYCLED: said[CYCLED], IMAGE: inputs[IMAGE]}
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return the usual signatures, from image to image, and where a model has it that of the way back, `back`."""
+        """Return the usual signatures, from image to image, and on a device, where a model has it, that of the
+        way back, `back`."""
         functions = super().functions(_part(model, IMAGE, GENERATED), data, place)
         back = cyclegan.way_back(model)
-        if back is not None:
+        if back is not None and place == "device":
             index = data.index
             taken = index.targets[TARGET].model_copy(update={"dtype": "float32"})
             signature = Signature(name=BACK, inputs=(taken,), outputs=(_picture(RETURNED, index.inputs[IMAGE]),))
