@@ -27,6 +27,7 @@ from pipelines.features import (
     series,
     series_name,
     tags,
+    target_image,
     text,
     transcript,
     translated_text,
@@ -35,5 +36,5 @@ from pipelines.features.feature import Feature, Field, Learnt
 
 __all__ = ["Feature", "Field", "Learnt", "array", "audio", "boxes", "category", "codes", "condition", "conversation",
            "diffusion_step", "image", "instances", "label", "mask", "masked_text", "noise", "number", "outcome",
-           "pair_text", "picture", "question", "running_text", "scan", "series", "series_name", "tags", "text",
-           "transcript", "translated_text"]
+           "pair_text", "picture", "question", "running_text", "scan", "series", "series_name", "tags", "target_image",
+           "text", "transcript", "translated_text"]

@@ -7,6 +7,7 @@ from pipelines.tasks import (
     forecasting,
     image_classification,
     image_generation,
+    image_translation,
     instance_segmentation,
     instruction_tuning,
     language_model,
@@ -27,7 +28,8 @@ from pipelines.tasks import (
 from pipelines.tasks.task import Task
 
 __all__ = ["Task", "anomaly_detection", "audio_classification", "equivalence", "face_recognition", "forecasting",
-           "image_classification", "image_generation", "instance_segmentation", "instruction_tuning", "language_model",
-           "masked_language_model", "object_detection", "question_answering", "semantic_segmentation",
-           "sentence_embedding", "sentence_pair_classification", "series_classification", "speech_recognition",
-           "summarization", "tabular", "text_classification", "token_classification", "translation"]
+           "image_classification", "image_generation", "image_translation", "instance_segmentation",
+           "instruction_tuning", "language_model", "masked_language_model", "object_detection", "question_answering",
+           "semantic_segmentation", "sentence_embedding", "sentence_pair_classification", "series_classification",
+           "speech_recognition", "summarization", "tabular", "text_classification", "token_classification",
+           "translation"]

@@ -103,6 +103,8 @@ PARAMETERS = {
     "resnet50_embedder": (23_587_712 + 2048 * 512 + 4 * 512, None),
     # layer by layer in test_variational, test_vqvae and test_dcgan
     "vae": (859_490, None), "vqvae": (177_746, None), "dcgan": (36_095_364, None),
+    # layer by layer in test_translators_of_images, and as the authors' code counts them
+    "pix2pix": (57_182_660, None), "cyclegan": (28_285_832, None),
     "ddpm": (35_746_307, None),  # the authors' model for CIFAR-10
     # the authors' two players, layer by layer in test_stylegan2, the noise of 13 layers, and a mean and a length
     "stylegan2": (30_034_338 + 28_864_129 + 174_736 + 513, None),

@@ -1,7 +1,6 @@
 """The learner of two players, each with an optimizer of its own."""
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol
 
 from etils import epy
@@ -9,16 +8,25 @@ from etils import epy
 from models import dcgan as models
 from models.dcgan import CONDITION, GENERATED, IMAGE, NOISE, REALNESS
 from pipelines.errors import UserError
+from pipelines.training.learners.players import (
+    OF_DISCRIMINATOR,
+    TOLD_MADE,
+    TOLD_REAL,
+    VARIETY,
+    another,
+    apply,
+    mean,
+    variety,
+    watch,
+)
 from pipelines.training.learners.supervised import no_penalty, supervised
-from pipelines.training.optimizers import UNDECAYED
 
 with epy.lazy_imports():
     import tensorflow as tf
 
-#: Pictures of one batch that differ less than this share of how much real images do are of one kind: a collapse.
-COLLAPSED = 0.02
-#: What is measured of the players, beside the generator's loss.
-OF_DISCRIMINATOR, TOLD_REAL, TOLD_MADE, VARIETY = "discriminator_loss", "told_real", "told_made", "variety"
+#: What helps a game that one of the players has lost.
+AGAINST_DIVERGENCE = "model.normalization: spectral"
+AGAINST_COLLAPSE = "the wasserstein loss with model.normalization: none"
 
 
 class Players(Protocol):
@@ -67,7 +75,7 @@ def adversarial(library: Any, loss: Players) -> type:
 
         def compile(self, optimizer: Any = None, **settings: Any) -> None:
             super().compile(optimizer=optimizer, **settings)
-            self._game.rival = _another(optimizer)
+            self._game.rival = another(optimizer)
             optimizer.build(self._game.parts.generator.trainable_variables)
             self._game.rival.build(self._game.parts.discriminator.trainable_variables)
 
@@ -87,8 +95,8 @@ def adversarial(library: Any, loss: Players) -> type:
             generator = self._game.parts.generator
             with tf.GradientTape() as tape:
                 made = generator({**_condition(inputs), NOISE: noise[-1]}, training=True)[GENERATED]
-                value = _mean(loss.of_generator(self._realness(inputs, made, True)))
-            self._apply(self.optimizer, generator, tape, value)
+                value = mean(loss.of_generator(self._realness(inputs, made, True)))
+            apply(self.optimizer, generator.trainable_variables, tape, value)
             return self._measured(value, inputs, made)
 
         def test_step(self, data: Any) -> Any:
@@ -97,11 +105,12 @@ def adversarial(library: Any, loss: Players) -> type:
             made = self._game.parts.generator(asked, training=False)[GENERATED]
             scores = self._realness(inputs, made, False)
             real = self._realness(inputs, inputs[IMAGE], False)
-            self._note_discriminator(_mean(loss.of_discriminator(real, scores)), real, scores)
-            return self._measured(_mean(loss.of_generator(scores)), inputs, made)
+            self._note_discriminator(mean(loss.of_discriminator(real, scores)), real, scores)
+            return self._measured(mean(loss.of_generator(scores)), inputs, made)
 
         def fit(self, *arguments: Any, callbacks: Any = (), **settings: Any) -> Any:
-            return super().fit(*arguments, callbacks=[_watch(library), *callbacks], **settings)
+            return super().fit(*arguments, callbacks=[watch(library, AGAINST_DIVERGENCE, AGAINST_COLLAPSE), *callbacks],
+                               **settings)
 
         def _discriminate(self, inputs: Any, noise: Any) -> None:
             """Take a step of the discriminator."""
@@ -109,10 +118,10 @@ def adversarial(library: Any, loss: Players) -> type:
             image = tf.cast(inputs[IMAGE], made.dtype)
             with tf.GradientTape() as tape:
                 real, scores = self._realness(inputs, image, True), self._realness(inputs, made, True)
-                value = _mean(loss.of_discriminator(real, scores))
+                value = mean(loss.of_discriminator(real, scores))
                 if loss.penalty:
                     value += loss.penalty * self._steepness(inputs, image, made)
-            self._apply(self._game.rival, self._game.parts.discriminator, tape, value)
+            apply(self._game.rival, self._game.parts.discriminator.trainable_variables, tape, value)
             self._note_discriminator(value, real, scores)
 
         def _steepness(self, inputs: Any, image: Any, made: Any) -> Any:
@@ -126,18 +135,12 @@ def adversarial(library: Any, loss: Players) -> type:
                 scores = self._realness(inputs, between, True)
             slopes = tape.gradient(scores, between) * 127.5  # pixels are -1..1 to the network
             length = tf.sqrt(tf.reduce_sum(slopes * slopes, axis=(1, 2, 3)) + 1e-12)
-            return _mean((length - 1) ** 2)
+            return mean((length - 1) ** 2)
 
         def _realness(self, inputs: Any, image: Any, training: bool) -> Any:
             """Return how real images look, (batch,)."""
             shown = {**_condition(inputs), IMAGE: image}
             return tf.cast(self._game.parts.discriminator(shown, training=training)[REALNESS][:, 0], tf.float32)
-
-        def _apply(self, optimizer: Any, player: Any, tape: Any, value: Any) -> None:
-            variables = player.trainable_variables
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync  # their gradients add up
-            gradients = [gradient / replicas for gradient in tape.gradient(value, variables)]
-            optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
         def _note_discriminator(self, value: Any, real: Any, scores: Any) -> None:
             means = self._game.means
@@ -147,10 +150,7 @@ def adversarial(library: Any, loss: Players) -> type:
 
         def _measured(self, value: Any, inputs: Any, made: Any) -> dict[str, Any]:
             self._loss.update_state(value, sample_weight=tf.shape(made)[0])
-            real = _spread(inputs[IMAGE])
-            # images that are all alike, of a batch of one above all, say nothing of how pictures should differ
-            variety = tf.where(real > 0, _spread(made) / tf.maximum(real, 1e-6), 1.0)
-            self._game.means[VARIETY].update_state(variety)
+            self._game.means[VARIETY].update_state(variety(made, inputs[IMAGE]))
             return self.get_metrics_result()
 
         @staticmethod
@@ -159,17 +159,6 @@ def adversarial(library: Any, loss: Players) -> type:
             return models.parts(model).generator
 
     return AdversarialLearner
-
-
-def _another(optimizer: Any) -> Any:
-    """Return an optimizer with the settings of another, and no state of it."""
-    settings = optimizer.get_config()
-    rate = optimizer._learning_rate
-    settings["learning_rate"] = float(optimizer.learning_rate) if hasattr(rate, "assign") else rate
-    another = type(optimizer)(**settings)
-    if settings.get("weight_decay"):
-        another.exclude_from_weight_decay(var_names=UNDECAYED)
-    return another
 
 
 def _noises(noise: Any, step: Any, count: int) -> Any:
@@ -182,30 +171,3 @@ def _noises(noise: Any, step: Any, count: int) -> Any:
 
 def _condition(inputs: Any) -> dict[str, Any]:
     return {name: value for name, value in inputs.items() if name == CONDITION}
-
-
-def _mean(values: Any) -> Any:
-    return tf.reduce_mean(tf.cast(values, tf.float32))
-
-
-def _spread(images: Any) -> Any:
-    """Return how far the images of a batch differ, pixel by pixel."""
-    return tf.reduce_mean(tf.math.reduce_std(tf.cast(images, tf.float32), axis=0))
-
-
-def _watch(library: Any) -> Any:
-    """Return the callback that stops a game which one of the players has lost."""
-
-    class Watch(library.callbacks.Callback):
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            known = logs or {}
-            if not math.isfinite(known.get(OF_DISCRIMINATOR, 0.0)):
-                raise UserError(f"train: the players diverge: the discriminator's loss is {known[OF_DISCRIMINATOR]} "
-                                f"after epoch {epoch + 1}. Try a lower peak in train.schedule, or model.normalization: "
-                                "spectral")
-            if known.get(VARIETY, 1.0) < COLLAPSED:
-                raise UserError(f"train: the generator has collapsed: the pictures of a batch differ by "
-                                f"{known[VARIETY]:.1%} of what real ones do after epoch {epoch + 1}. Try a lower peak "
-                                "in train.schedule, or the wasserstein loss with model.normalization: none")
-
-    return Watch()
