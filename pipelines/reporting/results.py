@@ -44,7 +44,11 @@ class Milliseconds(BaseModel):
     """Latency of one inference.
 
     Args:
-        answered: median of a whole answer, where the driver has work behind the file: decoding and suppressing boxes.
+        answered: median of a whole answer, where the driver has work behind the file: decoding and suppressing boxes,
+            or asking it step by step.
+        calls: of the file in an answer, where it is asked step by step.
+        step_ms: of one of these calls.
+        memory_bytes: of the tensors between its operators then, of a TFLite file.
         real_time_factor: share of the time that what is asked lasts, where that is known; below 1 it keeps up.
         why: of an integer file that gains little over float32, the reason.
     """
@@ -54,6 +58,9 @@ class Milliseconds(BaseModel):
     threads: int
     runs: int
     answered: float | None = None
+    calls: int | None = None
+    step_ms: float | None = None
+    memory_bytes: int | None = None
     real_time_factor: float | None = None
     why: str = ""
 
@@ -242,6 +249,9 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
     if one.latency_ms.real_time_factor is not None:
         recommended.append(f"real-time factor {one.latency_ms.real_time_factor:.2g}")
+    if one.latency_ms.calls is not None:
+        memory = "" if one.latency_ms.memory_bytes is None else f", {one.latency_ms.memory_bytes / 1e6:.2f} MB"
+        recommended.append(f"{one.latency_ms.calls} steps an answer{memory}")
     if one.beyond:
         limit = "what its ranges were found with" if one.ranges else "its integers"
         recommended.append(f"{one.beyond:,} test examples reach beyond {limit}")

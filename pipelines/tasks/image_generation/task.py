@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 import models
 from export.delivery import drawing
+from export.keras_models.for_delegates import for_delegates
 from export.signature import Arrays, Function, Signature, Tensor
 from models.ddpm import STEP
 from models.vqvae import CODES
@@ -29,6 +30,7 @@ from pipelines.features.picture import Picture
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.answered import Answered
+from pipelines.tasks.compared import Compared
 from pipelines.tasks.image_generation import baselines, beside, serving
 from pipelines.tasks.image_generation.coded import Coded
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
@@ -229,7 +231,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return the signatures of a file; on a server also `generate`, where the usual one makes no whole picture, and
         `sample`, from seeds to pictures."""
-        functions = self.making.functions(model, data)
+        functions = self.making.functions(for_delegates(model) if place == "device" else model, data)
         if place == "device":
             return functions
         make = self.making.in_graph(model, data)
@@ -243,6 +245,13 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
         return self.making.calibration(inputs, load)
+
+    def compared(self, index: Index, given: Collection[str]) -> Compared:
+        """Return how a file is held against the trained model: by what networks give, and by the pictures where it
+        gives nothing else."""
+        outputs = self.outputs(index)
+        known = any(tensor.name in given for tensor in outputs)
+        return Compared(outputs if known else OneStep().outputs(index))
 
     def measure(self, index: Index) -> Pictures:
         return Pictures(functools.partial(self._judged, index), index.names(LABEL))

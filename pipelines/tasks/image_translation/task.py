@@ -10,6 +10,7 @@ from pydantic import PrivateAttr
 
 import models
 from export.keras_models import graph
+from export.keras_models.for_delegates import for_delegates
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models import cyclegan
 from models.cyclegan import BACK, RETURNED
@@ -150,13 +151,13 @@ class ImageTranslation(Task, name="image_translation", shorthand="test"):
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return the usual signatures, from image to image, and on a device, where a model has it, that of the
         way back, `back`."""
-        functions = super().functions(_part(model, IMAGE, GENERATED), data, place)
-        back = cyclegan.way_back(model)
+        there, back = _part(model, IMAGE, GENERATED), cyclegan.way_back(model)
+        functions = super().functions(for_delegates(there) if place == "device" else there, data, place)
         if back is not None and place == "device":
             index = data.index
             taken = index.targets[TARGET].model_copy(update={"dtype": "float32"})
             signature = Signature(name=BACK, inputs=(taken,), outputs=(_picture(RETURNED, index.inputs[IMAGE]),))
-            functions.append(graph.function(back, signature))
+            functions.append(graph.function(for_delegates(back), signature))
         return functions
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:

@@ -82,7 +82,7 @@ def test_a_server_makes_the_same_pictures_of_seeds(folder):
                                "sample")
     assert answer["images"].shape == (2, 5, 8, 8, 1)
     assert np.abs(answer["images"][0, ..., 0].astype(int) - pictures(folder / "fours")).max() <= 1
-    assert answer["images"][1, 2:].max() == 0 and answer["png"][1, 2:].tolist() == [b"", b"", b""]
+    assert answer["images"][1, 2:].max() == 0 and answer["png_bytes"][1, 2:].tolist() == [b"", b"", b""]
     with pytest.raises(Exception, match="count is 1 to 1024"):
         predictor.predict({"seed": np.array([7]), "count": np.array([0]), "label": np.array([4])}, "sample")
 
@@ -142,6 +142,8 @@ def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
         assert said.code == 0, said.err
     assert np.abs(pictures(tmp_path / "file").astype(int) - pictures(tmp_path / "served")).max() <= 1
     if name == "ddpm":
+        times = artifacts["float32"]["latency_ms"]
+        assert times["calls"] == 2 * 3 and times["answered"] >= 6 * times["step_ms"] and times["memory_bytes"] > 8 * 8
         said = run_here("sample", f"runs/{name}/latest", "--seed", 3, "--count", 5, "--steps", 6, "--guidance", 1.5,
                         "--out", "other", cwd=tmp_path)
         assert said.code == 0, said.err
