@@ -73,14 +73,18 @@ def _figures(run: Run, result: results.Results) -> dict[str, str]:
     drawn |= {f"evaluate/figures/{path.stem}": path for path in sorted(run.path("evaluate", "figures").glob("*.png"))}
     encoded = {name: _data_uri(path) for name, path in drawn.items()}
     if result.artifacts:
-        main = result.asked.main
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "pareto.png"
-            figures.pareto([(one.title, one.metrics[main.name], one.bytes, one.latency_ms.p50)
-                            for one in result.artifacts],
-                           main.title, path)
-            encoded["pareto"] = _data_uri(path)
+        encoded["pareto"] = pareto(result)
     return encoded
+
+
+def pareto(result: results.Results) -> str:
+    """Return the figure of what artifacts are worth against their size and their latency, as a data URI."""
+    main = result.asked.main
+    points = [(one.title, one.metrics[main.name], one.bytes, one.latency_ms.p50) for one in result.artifacts]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pareto.png"
+        figures.pareto(points, main.title, path)
+        return _data_uri(path)
 
 
 def _details(run: Run) -> dict[str, Any]:

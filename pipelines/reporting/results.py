@@ -14,6 +14,7 @@ from export.delivery.recommend import DEVICES, recommended
 from export.measure.compare import Measurement
 from export.tflite.chunked import ENDING
 from pipelines.engine.runs import Run, read_json
+from pipelines.errors import UserError
 from pipelines.recipe.gates import Gate, check
 from pipelines.reporting.verified import PROTOCOLS, Served
 from pipelines.tasks.task import Table, Task
@@ -73,10 +74,12 @@ class Results(BaseModel):
         compiled: what was made for hardware that this machine is not: not measured, but reported by the compilers.
         failed: variants and targets that could not be made, each with what happened; the others went on.
         left_out: targets that the user can make possible, each with a line that says how.
+        folder: of the run.
     """
 
     recipe: str
     run_id: str
+    folder: str = ""
     task: dict[str, Any] = {"image_classification": {}}
     stages: list[StageResult]
     reference: Reference | None = None
@@ -97,13 +100,41 @@ class Results(BaseModel):
     def failed_gates(self) -> list[Gate]:
         return [gate for gate in self.gates if not gate.passed]
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return what the trained model reaches on the test set, by name; nothing before it was evaluated."""
+        return self.reference.metrics if self.reference is not None else {}
+
+    def artifact(self, name: str) -> ArtifactResult:
+        """Return the artifact that gates call so, for instance int8. Raises UserError where there is none."""
+        for one in self.artifacts:
+            if one.name == name:
+                return one
+        known = ", ".join(one.name for one in self.artifacts) or "none"
+        raise UserError(f"{self.folder}: it has no artifact {name}; there are {known}")
+
+    def table(self) -> str:
+        """Return what `litepress run` prints: the table of all artifacts, and of what was compiled for others."""
+        return "\n\n".join(text for text in (table(self), compiled_table(self)) if text)
+
+    def __str__(self) -> str:
+        return self.table() or f"{self.folder}: not evaluated"
+
+    def _repr_html_(self) -> str:
+        """Return the results as a notebook shows them."""
+        from pipelines.reporting import notebook
+
+        return notebook.of_results(self)
+
 
 def collect(run: Run) -> Results:
     """Return the results out of a run's artifacts, as far as there are any."""
     record = run.record
     done = {name for name, stage in record.stages.items() if stage.state == "done"}
-    results = Results(recipe=record.recipe_path, run_id=record.id, task=record.recipe["task"], stages=[
-        StageResult(name=name, seconds=stage.seconds, cached=stage.cached) for name, stage in record.stages.items()])
+    stages = [StageResult(name=name, seconds=stage.seconds, cached=stage.cached)
+              for name, stage in record.stages.items()]
+    results = Results(recipe=record.recipe_path, run_id=record.id, folder=_relative(run.folder),
+                      task=record.recipe["task"], stages=stages)
     if "evaluate" in done:
         evaluation = read_json(run.path("evaluate", "evaluation.json"))
         results.reference = Reference(
@@ -196,14 +227,22 @@ def recommendations(results: Results) -> dict[str, str]:
 
 
 def table(results: Results) -> str:
-    """Return the table of all artifacts, for a terminal."""
+    """Return the table of all artifacts, for a terminal; empty where the model was not evaluated."""
+    rows = artifact_rows(results)
+    return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust]) if rows else ""
+
+
+def artifact_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return the rows of the table of all artifacts, the first of which are its titles: the trained model, those
+    beside it, and each artifact, behind which stand remarks."""
     if results.reference is None:
-        return ""
+        return []
     main = results.asked.main
     advice = recommendations(results)
     answered = gives_answered(results)
-    rows = [("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", *["answered"] * answered,
-             "order-independent", "")]
+    titles = ("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", *["answered"] * answered,
+              "order-independent", "")
+    rows: list[tuple[str, ...]] = [titles]
     none = ["–"] * (1 + answered)
     rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[main.name]:.4f}", "–",
                  "–", *none, _yes(results.reference.order_independent), ""))
@@ -223,7 +262,7 @@ def table(results: Results) -> str:
             numbers = (f"{value:.4f}", _signed(drop)) if served.examples is None else ("–", "–")
             rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", *none, "–",
                          ""))
-    return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
+    return rows
 
 
 def gives_answered(results: Results) -> bool:
@@ -258,14 +297,21 @@ def _remarks(results: Results, one: ArtifactResult, advice: Mapping[str, str]) -
 
 def compiled_table(results: Results) -> str:
     """Return the table of what was compiled for hardware that is not here, for a terminal; empty where nothing was."""
+    rows = compiled_rows(results)
+    return aligned(rows, [str.ljust, str.rjust, str.rjust, str.ljust, str.ljust]) if rows else ""
+
+
+def compiled_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return the rows of the table of what was compiled for hardware that is not here, the first of which are its
+    titles; none where nothing was."""
     if not results.compiled:
-        return ""
-    rows = [("compiled for", "bytes", "on it", "estimate", "")]
+        return []
+    rows: list[tuple[str, ...]] = [("compiled for", "bytes", "on it", "estimate", "")]
     for one in results.compiled:
         rows.append((one.title, f"{one.bytes:,}",
                      f"{one.coverage.taken} of {one.coverage.total}" if one.coverage else "–",
                      estimate(one), one.summary))
-    return aligned(rows, [str.ljust, str.rjust, str.rjust, str.ljust, str.ljust])
+    return rows
 
 
 def estimate(one: Exported) -> str:
