@@ -69,11 +69,12 @@ def run(
 @app.command(rich_help_panel=PRESS)
 def press(
         model: Annotated[Path, typer.Argument(
-            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, a frozen .pb, or a SavedModel folder")],
-        data: Annotated[str, typer.Option(
+            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, a frozen .pb, or a SavedModel folder; or a "
+                                  "KerasHub preset of Stable Diffusion 3, by name or a folder, without --data")],
+        data: Annotated[Optional[str], typer.Option(
             "--data", metavar="DATA",
             help="a folder of images, a .csv of images and labels, a .npz or .npy file, tfds:NAME, a table, or "
-                 "an .npz with the model's inputs")],
+                 "an .npz with the model's inputs")] = None,
         variants: Annotated[Optional[str], typer.Option(
             metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
         targets: Annotated[Optional[str], typer.Option(
@@ -90,6 +91,8 @@ def press(
         target: Annotated[Optional[str], typer.Option(
             "--target-column", metavar="NAME",
             help="of a table, what the model answers; target where not given")] = None,
+        size: Annotated[Optional[int], typer.Option(
+            metavar="PIXELS", help="a side of the pictures that a text-to-image preset makes")] = None,
         allow_code: Annotated[bool, typer.Option(
             "--allow-code", help="run the Python code that the model's file holds, in a process of its own")] = False,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
@@ -99,12 +102,24 @@ def press(
     """Press a model that was made elsewhere: variants, verification, report and bundle, as in a run."""
     from rich.console import Console
 
+    from models import stable_diffusion
     from pipelines.engine.display import Display
     from pipelines.runner import Options
     from pipelines.tools import press
     from pipelines.tools import run as run_tool
+    from pipelines.tools.text_to_image import press as press_preset
 
     check_json(json_)
+    if stable_diffusion.is_preset(model):
+        others = {"--data": data, "--pixels": pixels, "--name": name, "--task": task, "--target-column": target,
+                  "--allow-code": allow_code or None}
+        for line in press_preset.press(press_preset.TextToImageSettings(
+                str(model), out, size, variants, targets, json_), others):
+            typer.echo(line)
+        return
+    if data is None or size is not None:
+        raise UserError(f"press: {model}: " + ("give --data DATA, what it is measured on" if data is None else
+                                               "--size is of text-to-image presets; leave it out"))
     if out is not None:
         press.check_out(out)
     settings = press.PressSettings(

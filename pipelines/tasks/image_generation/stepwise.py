@@ -11,6 +11,7 @@ from export.keras_models import graph
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models.ddpm import DENOISED, STEP
 from pipelines.tasks.evaluation import Evaluation
+from pipelines.tasks.image_generation import revising
 from pipelines.tasks.image_generation.diffusion import GUIDANCE, STEPS, DiffusionSection
 from pipelines.tasks.image_generation.making import IMAGE, NOISE, predicted, served
 from pipelines.tasks.image_generation.measure import CONDITION, GENERATED
@@ -51,9 +52,10 @@ class Stepwise:
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
         said = {DENOISED: predicted(predictor, inputs)[DENOISED]} if STEP in inputs else {}
-        pictures = served(predictor, inputs) if self.is_whole else None
+        original = revising.original(inputs)
+        pictures = served(predictor, inputs) if self.is_whole and original is None else None
         if pictures is None:
-            pictures = self.section.made(predictor, inputs[NOISE], inputs.get(CONDITION), self.steps)
+            pictures = self.section.made(predictor, inputs[NOISE], inputs.get(CONDITION), self.steps, original)
         return {**said, GENERATED: pictures}
 
     def functions(self, model: Any, data: Data) -> list[Function]:

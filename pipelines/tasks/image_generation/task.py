@@ -30,7 +30,7 @@ from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
-from pipelines.tasks.image_generation import baselines, beside, serving, to_keras
+from pipelines.tasks.image_generation import baselines, beside, revising, serving, to_keras
 from pipelines.tasks.image_generation.coded import Coded
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
 from pipelines.tasks.image_generation.inception import Inception
@@ -188,6 +188,11 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return OneStep()
 
     @property
+    def revises(self) -> bool:
+        """Return whether its models make pictures of others."""
+        return type(self.making) is Stepwise
+
+    @property
     def _builder(self) -> str:
         return self._model.builder if self._model is not None else ""
 
@@ -236,15 +241,20 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return {**self.making.answer(predictor, inputs), **known}
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return the signatures of a file; on a server also `generate`, where the usual one makes no whole picture, and
-        `sample`, from seeds to pictures."""
+        """Return the signatures of a file; on a server also `generate`, where the usual one makes no whole picture,
+        `sample`, from seeds to pictures, and `revise` of a diffusion, from seeds and pictures to others."""
         functions = self.making.functions(model, data)
         if place == "device":
             return functions
         make = self.making.in_graph(model, data)
         if not isinstance(self.making, OneStep):
             functions.append(serving.generate(make, data.index))
-        return [*functions, serving.sample(make, data.index, self.making.settings(data.index))]
+        settings = self.making.settings(data.index)
+        functions.append(serving.sample(make, data.index, settings))
+        if self.revises:
+            asked = (*settings, *revising.tensors(data.index))
+            functions.append(serving.sample(make, data.index, asked, revising.REVISE))
+        return functions
 
     def files(self, data: Data) -> Mapping[str, bytes]:
         known = self.making.driver()

@@ -121,6 +121,9 @@ def test_a_file_encodes_images_too(folder):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["runs/small/latest", "--class", "fourr"], "there is no class fourr; give one of 0, 1"),
     (["runs/small/latest", "--seed", "-3"], "--seed is -3"),
+    (["runs/small/latest", "--text", "a four"], "makes pictures of no text; leave --text out"),
+    (["runs/small/latest", "--negative", "a four"], "--negative is for models that were pressed"),
+    (["runs/small/latest", "--image", "a.png"], "makes pictures without steps, and none of others; leave it out"),
     (["nowhere"], "nowhere")])
 def test_what_cannot_be_made_is_said_in_a_line(folder, arguments, message):
     said = run_here("sample", *arguments, cwd=folder)
@@ -172,3 +175,29 @@ def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
         assert np.abs(pictures(tmp_path / "other") - served[0]).max() <= 1
         assert np.abs(pictures(tmp_path / "file") - served[1]).max() <= 1
         assert np.abs(served[0] - served[1]).max() > 1
+        revised_alike(tmp_path, folder)
+
+
+def revised_alike(there, run):
+    """Hold pictures of a picture against each other: those of the file, the trained model and the server."""
+    PIL.Image.open(there / "file/0000.png").save(there / "image.png")
+    PIL.Image.fromarray(np.repeat([[255, 0]], 4, axis=1).repeat(8, axis=0).astype(np.uint8)).save(there / "mask.png")
+    image, mask = (np.asarray(PIL.Image.open(there / name)) for name in ("image.png", "mask.png"))
+    for masked, strength in ((False, 0.6), (True, 1.0)):
+        options = ["--image", "image.png", *(["--mask", "mask.png"] if masked else []), "--seed", 3, "--count", 5]
+        for out, artifact in (("file", run / "export/litert/float32.tflite"), ("keras", run / "train/model.keras")):
+            said = run_here("sample", artifact, *options, "--out", f"revised-{out}", cwd=there)
+            assert said.code == 0, said.err
+        file, keras = (pictures(there / f"revised-{out}").astype(int) for out in ("file", "keras"))
+        full = np.full_like(mask, 255)
+        served = open_predictor(run / "export/saved_model/1").predict(
+            {"seed": np.array([3]), "count": np.array([5]), "label": np.array([-1]), "steps": np.array([0]),
+             "guidance": np.array([-1]), "original": image[None, ..., None],
+             "mask": (mask if masked else full)[None, ..., None], "strength": np.array([strength])}, "revise")["images"]
+        assert np.abs(file - keras).max() <= 1 and np.abs(file - served[0, ..., 0]).max() <= 1
+        assert np.abs(file - image).max() > 8
+        assert not masked or (file[:, :, 4:] == image[:, 4:]).all()
+    note = json.loads(PIL.Image.open(there / "revised-file/0000.png").text["litepress"])
+    assert note["image"] == "image.png" and note["mask"] == "mask.png" and note["strength"] == 1
+    said = run_here("sample", run, "--image", "image.png", "--strength", 2, cwd=there)
+    assert said.code == 2 and "--strength is 2" in said.err and said.err.count("\n") == 1, said.err
