@@ -34,7 +34,8 @@ def write(folder: Path) -> None:
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         Path(__file__).with_name("report.html.j2").read_text())
     runs.write_whole(run.folder / NAME, template.render(
-        run=run.record, results=result, answered=results.gives_answered(result), task=result.asked,
+        run=run.record, results=result, answered=results.gives_answered(result),
+        beside_trained=results.beside_trained, task=result.asked,
         advice=results.recommendations(result),
         sentence=_sentence(run, result),
         estimate=results.estimate, replacements=replacements.advice, worth_it=profile.WORTH, protocols=PROTOCOLS,
@@ -72,14 +73,18 @@ def _figures(run: Run, result: results.Results) -> dict[str, str]:
     drawn |= {f"evaluate/figures/{path.stem}": path for path in sorted(run.path("evaluate", "figures").glob("*.png"))}
     encoded = {name: _data_uri(path) for name, path in drawn.items()}
     if result.artifacts:
-        main = result.asked.main
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "pareto.png"
-            figures.pareto([(one.title, one.metrics[main.name], one.bytes, one.latency_ms.p50)
-                            for one in result.artifacts],
-                           main.title, path)
-            encoded["pareto"] = _data_uri(path)
+        encoded["pareto"] = pareto(result)
     return encoded
+
+
+def pareto(result: results.Results) -> str:
+    """Return the figure of what artifacts are worth against their size and their latency, as a data URI."""
+    main = result.asked.main
+    points = [(one.title, one.metrics[main.name], one.bytes, one.latency_ms.p50) for one in result.artifacts]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pareto.png"
+        figures.pareto(points, main.title, path)
+        return _data_uri(path)
 
 
 def _details(run: Run) -> dict[str, Any]:

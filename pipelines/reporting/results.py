@@ -14,6 +14,7 @@ from export.delivery.recommend import DEVICES, recommended
 from export.measure.compare import Measurement
 from export.tflite.chunked import ENDING
 from pipelines.engine.runs import Run, read_json
+from pipelines.errors import UserError
 from pipelines.recipe.gates import Gate, check
 from pipelines.reporting.verified import PROTOCOLS, Served
 from pipelines.tasks.task import Table, Task
@@ -80,10 +81,12 @@ class Results(BaseModel):
         compiled: what was made for hardware that this machine is not: not measured, but reported by the compilers.
         failed: variants and targets that could not be made, each with what happened; the others went on.
         left_out: targets that the user can make possible, each with a line that says how.
+        folder: of the run.
     """
 
     recipe: str
     run_id: str
+    folder: str = ""
     task: dict[str, Any] = {"image_classification": {}}
     stages: list[StageResult]
     reference: Reference | None = None
@@ -104,13 +107,41 @@ class Results(BaseModel):
     def failed_gates(self) -> list[Gate]:
         return [gate for gate in self.gates if not gate.passed]
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return what the trained model reaches on the test set, by name; nothing before it was evaluated."""
+        return self.reference.metrics if self.reference is not None else {}
+
+    def artifact(self, name: str) -> ArtifactResult:
+        """Return the artifact that gates call so, for instance int8. Raises UserError where there is none."""
+        for one in self.artifacts:
+            if one.name == name:
+                return one
+        known = ", ".join(one.name for one in self.artifacts) or "none"
+        raise UserError(f"{self.folder}: it has no artifact {name}; there are {known}")
+
+    def table(self) -> str:
+        """Return what `litepress run` prints: the table of all artifacts, and of what was compiled for others."""
+        return "\n\n".join(text for text in (table(self), compiled_table(self)) if text)
+
+    def __str__(self) -> str:
+        return self.table() or f"{self.folder}: not evaluated"
+
+    def _repr_html_(self) -> str:
+        """Return the results as a notebook shows them."""
+        from pipelines.reporting import notebook
+
+        return notebook.of_results(self)
+
 
 def collect(run: Run) -> Results:
     """Return the results out of a run's artifacts, as far as there are any."""
     record = run.record
     done = {name for name, stage in record.stages.items() if stage.state == "done"}
-    results = Results(recipe=record.recipe_path, run_id=record.id, task=record.recipe["task"], stages=[
-        StageResult(name=name, seconds=stage.seconds, cached=stage.cached) for name, stage in record.stages.items()])
+    stages = [StageResult(name=name, seconds=stage.seconds, cached=stage.cached)
+              for name, stage in record.stages.items()]
+    results = Results(recipe=record.recipe_path, run_id=record.id, folder=_relative(run.folder),
+                      task=record.recipe["task"], stages=stages)
     if "evaluate" in done:
         evaluation = read_json(run.path("evaluate", "evaluation.json"))
         results.reference = Reference(
@@ -203,14 +234,22 @@ def recommendations(results: Results) -> dict[str, str]:
 
 
 def table(results: Results) -> str:
-    """Return the table of all artifacts, for a terminal."""
+    """Return the table of all artifacts, for a terminal; empty where the model was not evaluated."""
+    rows = artifact_rows(results)
+    return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust]) if rows else ""
+
+
+def artifact_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return the rows of the table of all artifacts, the first of which are its titles: the trained model, those
+    beside it, and each artifact, behind which stand remarks."""
     if results.reference is None:
-        return ""
+        return []
     main = results.asked.main
     advice = recommendations(results)
     answered = gives_answered(results)
-    rows = [("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", *["answered"] * answered,
-             "order-independent", "")]
+    titles = ("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", *["answered"] * answered,
+              "order-independent", "")
+    rows: list[tuple[str, ...]] = [titles]
     none = ["–"] * (1 + answered)
     rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[main.name]:.4f}", "–",
                  "–", *none, _yes(results.reference.order_independent), ""))
@@ -222,7 +261,7 @@ def table(results: Results) -> str:
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
                      _signed(one.drop[main.name]),
                      f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", *whole * answered,
-                     _yes(one.order_independent), _remarks(one, advice)))
+                     _yes(one.order_independent), _remarks(results, one, advice)))
         for protocol, served in one.served.items():
             value = served.metrics[main.name]
             drop = main.drop(results.reference.metrics[main.name], value)
@@ -230,7 +269,7 @@ def table(results: Results) -> str:
             numbers = (f"{value:.4f}", _signed(drop)) if served.examples is None else ("–", "–")
             rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", *none, "–",
                          ""))
-    return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
+    return rows
 
 
 def gives_answered(results: Results) -> bool:
@@ -243,7 +282,14 @@ def _signed(drop: float) -> str:
     return f"{round(drop, 4) + 0.0:.4f}"
 
 
-def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
+def beside_trained(results: Results, one: ArtifactResult) -> dict[str, float]:
+    """Return what is measured of an artifact alone, by title: how near it is to the trained model."""
+    known = results.reference.metrics if results.reference else {}
+    return {metric.title: one.metrics[metric.name] for metric in results.asked.metrics
+            if metric.name in one.metrics and metric.name not in known}
+
+
+def _remarks(results: Results, one: ArtifactResult, advice: Mapping[str, str]) -> str:
     """Return what stands behind an artifact in the table: what it is recommended for, and what a phone's file takes
     that the model does not."""
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
@@ -252,6 +298,7 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
     if one.latency_ms.calls is not None:
         memory = "" if one.latency_ms.memory_bytes is None else f", {one.latency_ms.memory_bytes / 1e6:.2f} MB"
         recommended.append(f"{one.latency_ms.calls} steps an answer{memory}")
+    recommended += [f"{title} {value:.4g}" for title, value in beside_trained(results, one).items()]
     if one.beyond:
         limit = "what its ranges were found with" if one.ranges else "its integers"
         recommended.append(f"{one.beyond:,} test examples reach beyond {limit}")
@@ -260,14 +307,21 @@ def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
 
 def compiled_table(results: Results) -> str:
     """Return the table of what was compiled for hardware that is not here, for a terminal; empty where nothing was."""
+    rows = compiled_rows(results)
+    return aligned(rows, [str.ljust, str.rjust, str.rjust, str.ljust, str.ljust]) if rows else ""
+
+
+def compiled_rows(results: Results) -> list[tuple[str, ...]]:
+    """Return the rows of the table of what was compiled for hardware that is not here, the first of which are its
+    titles; none where nothing was."""
     if not results.compiled:
-        return ""
-    rows = [("compiled for", "bytes", "on it", "estimate", "")]
+        return []
+    rows: list[tuple[str, ...]] = [("compiled for", "bytes", "on it", "estimate", "")]
     for one in results.compiled:
         rows.append((one.title, f"{one.bytes:,}",
                      f"{one.coverage.taken} of {one.coverage.total}" if one.coverage else "–",
                      estimate(one), one.summary))
-    return aligned(rows, [str.ljust, str.rjust, str.rjust, str.ljust, str.ljust])
+    return rows
 
 
 def estimate(one: Exported) -> str:

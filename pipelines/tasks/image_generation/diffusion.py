@@ -10,7 +10,7 @@ from pydantic import Field
 from export.signature import Arrays
 from models.ddpm import CONDITION, DENOISED, NOISE, STEP
 from pipelines.entries import Section
-from pipelines.tasks.image_generation import sampling
+from pipelines.tasks.image_generation import revising, sampling
 
 with epy.lazy_imports():
     import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from export.predictors import Predictor
+    from export.writing.diffusion import Original
 
 #: What a server's `sample` takes for another number of steps, and another guidance.
 STEPS, GUIDANCE = "steps", "guidance"
@@ -44,12 +45,14 @@ class DiffusionSection(Section):
     schedule: Literal["cosine", "linear"] = "cosine"
     target: Literal["velocity", "noise", "image"] = "velocity"
 
-    def made(self, predictor: Predictor, noise: np.ndarray, condition: np.ndarray | None, steps: int) -> np.ndarray:
+    def made(self, predictor: Predictor, noise: np.ndarray, condition: np.ndarray | None, steps: int,
+             original: Original | None = None) -> np.ndarray:
         """Return pictures of noise, 0..255.
 
         Args:
             condition: (batch, classes); None where nothing is asked for.
             steps: that the model knows.
+            original: what they are made of, beside noise.
         """
         def said(x: np.ndarray, step: int, asked: np.ndarray | None) -> np.ndarray:
             inputs: Arrays = {NOISE: x, STEP: np.full(len(x), step, np.float32),
@@ -62,7 +65,7 @@ class DiffusionSection(Section):
                 return answer
             return diffusion.guided(answer, said(x, step, np.zeros_like(condition)), self.guidance)
 
-        return 127.5 * (diffusion.sampled(denoise, noise, self.plan(steps), self.target) + 1)
+        return 127.5 * (diffusion.sampled(denoise, noise, self.plan(steps), self.target, original=original) + 1)
 
     def plan(self, steps: int) -> np.ndarray:
         """Return what the sampler does step by step, see `export.writing.diffusion.plan`.
@@ -78,13 +81,15 @@ class DiffusionSection(Section):
         Args:
             call: of the network.
             inputs: `noise`, and `condition` where one is asked for; `steps` that are taken and `guidance`, (batch,),
-                where they are another than these.
+                where they are another than these; `original`, `mask` and `strength` where they are made of images.
         """
         noise, condition = inputs[NOISE], inputs.get(CONDITION)
         count = tf.shape(noise)[0]
         counts = inputs.get(STEPS, tf.fill([count], self.sampled))
         guidance = tf.reshape(inputs.get(GUIDANCE, tf.fill([count], self.guidance)), [-1, 1, 1, 1])
-        table = sampling.plan(diffusion.signal(steps, self.schedule), counts, self.sampler)
+        original = revising.InGraph.of(inputs)
+        begin = tf.zeros_like(counts) if original is None else original.begin(counts)
+        table = sampling.plan(diffusion.signal(steps, self.schedule), counts, self.sampler, begin)
 
         def said(x: Any, step: Any, asked: Any) -> Any:
             tensors = {NOISE: x, STEP: step, **({} if asked is None else {CONDITION: asked})}
@@ -110,10 +115,15 @@ class DiffusionSection(Section):
                      "noise": (x - noises * network) / tf.maximum(signals, 1e-6)}[self.target]
             image = tf.clip_by_value(image, -1, 1)
             after = keep * x + share * image + before * last
-            return number + 1, tf.where((number < counts)[:, None, None, None], after, x), image
+            if original is not None:
+                after = original.kept(after, table(number + 1), noise)
+            taken = (number >= begin) & (number < counts)
+            return number + 1, tf.where(taken[:, None, None, None], after, x), image
 
-        begin = (tf.constant(0), noise, tf.zeros_like(noise))
-        _, x, _ = tf.while_loop(lambda number, *_: number < tf.reduce_max(counts), body, begin)
+        first = tf.reduce_min(begin)
+        x = noise if original is None else original.noisy(table(begin), noise)
+        _, x, _ = tf.while_loop(lambda number, *_: number < tf.reduce_max(counts), body,
+                                (first, x, tf.zeros_like(noise)))
         return 127.5 * (x + 1)
 
     def noisy(self, images: np.ndarray, noise: np.ndarray, steps: np.ndarray, known: int) -> np.ndarray:

@@ -35,7 +35,8 @@ def generate(make: Callable[[Mapping[str, Any]], Any], index: Index) -> Function
     return Function(signature, lambda **tensors: {GENERATED: make(tensors)})
 
 
-def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Sequence[Tensor] = ()) -> Function:
+def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Sequence[Tensor] = (),
+           name: str = SAMPLE) -> Function:
     """Return the function from seeds to pictures, each the same as by `litepress sample` of that seed.
 
     A row of a request is a seed, how many pictures of it, and their class where one can be asked for; below 0 the
@@ -44,6 +45,7 @@ def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Seq
     Args:
         make: from `noise`, and `condition` where one can be asked for, to pictures, 0..255.
         settings: what else it takes of each picture, and a row of a request has.
+        name: of the signature.
     """
     noise, shape = index.inputs[NOISE], index.inputs["image"].shape
     classes = index.inputs[CONDITION].shape[0] if CONDITION in index.inputs else None
@@ -52,7 +54,7 @@ def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Seq
     if classes is not None:
         asked.append(Tensor(name=CLASS, dtype="int32", shape=(),
                             meaning=f"of the class, 0 to {classes - 1}; below 0 all in turn"))
-    signature = Signature(name=SAMPLE, inputs=(*asked, *settings), outputs=(
+    signature = Signature(name=name, inputs=(*asked, *settings), outputs=(
         Tensor(name=IMAGES, dtype="uint8", shape=(None, *shape), role="image", meaning="pixels 0..255"),
         Tensor(name=PNG, dtype="string", shape=(None,), role="text", meaning="each picture as a PNG file")))
 
@@ -72,7 +74,7 @@ def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Seq
             chosen = tf.where(tensors[CLASS][:, None] < 0, numbers % classes, tensors[CLASS][:, None])
             inputs[CONDITION] = tf.one_hot(tf.reshape(chosen, [-1]), classes)
         for one in settings:
-            inputs[one.name] = tf.repeat(tensors[one.name], most)
+            inputs[one.name] = tf.repeat(tensors[one.name], most, axis=0)
         pictures = tf.cast(tf.round(tf.clip_by_value(make(inputs), 0, 255)), tf.uint8)
         files = tf.map_fn(tf.io.encode_png, pictures, fn_output_signature=tf.string)
         there = numbers < counts[:, None]

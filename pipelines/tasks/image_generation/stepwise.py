@@ -11,6 +11,7 @@ from export.keras_models import graph
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models.ddpm import DENOISED, STEP
 from pipelines.tasks.evaluation import Evaluation
+from pipelines.tasks.image_generation import revising
 from pipelines.tasks.image_generation.diffusion import GUIDANCE, STEPS, DiffusionSection
 from pipelines.tasks.image_generation.making import GENERATE, IMAGE, NOISE, predicted, served
 from pipelines.tasks.image_generation.measure import CONDITION, GENERATED
@@ -53,16 +54,18 @@ class Stepwise:
         if list(predictor.signatures) == [GENERATE]:
             return {GENERATED: self._looped(predictor, inputs)}
         said = {DENOISED: predicted(predictor, inputs)[DENOISED]} if STEP in inputs else {}
-        pictures = served(predictor, inputs) if self.is_whole else None
+        original = revising.original(inputs)
+        pictures = served(predictor, inputs) if self.is_whole and original is None else None
         if pictures is None:
-            pictures = self.section.made(predictor, inputs[NOISE], inputs.get(CONDITION), self.steps)
+            pictures = self.section.made(predictor, inputs[NOISE], inputs.get(CONDITION), self.steps, original)
         return {**said, GENERATED: pictures}
 
     def _looped(self, predictor: Predictor, inputs: Arrays) -> np.ndarray:
         """Return the pictures of a file that makes whole ones. Raises ValueError where other settings are asked for."""
-        if not self.is_whole:
-            raise ValueError("its steps and its guidance are in the file; leave --steps and --guidance out, or take a "
-                             "file that is asked step by step, for instance float32")
+        if not self.is_whole or revising.original(inputs) is not None:
+            raise ValueError("its steps and its guidance are in the file, and it makes pictures of noise alone; leave "
+                             "--steps, --guidance and --image out, or take a file that is asked step by step, for "
+                             "instance float32")
         pictures = served(predictor, inputs)
         assert pictures is not None
         return pictures
