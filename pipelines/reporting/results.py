@@ -16,6 +16,7 @@ from export.tflite.chunked import ENDING
 from pipelines.engine.runs import Run, read_json
 from pipelines.errors import UserError
 from pipelines.recipe.gates import Gate, check
+from pipelines.reporting.milliseconds import Milliseconds
 from pipelines.reporting.verified import PROTOCOLS, Served
 from pipelines.tasks.task import Table, Task
 from pipelines.training.model_section import FILE
@@ -39,31 +40,6 @@ class Reference(BaseModel):
     order_independent: bool
     baselines: dict[str, dict[str, float]] = {}
     tables: list[Table] = []
-
-
-class Milliseconds(BaseModel):
-    """Latency of one inference.
-
-    Args:
-        answered: median of a whole answer, where the driver has work behind the file: decoding and suppressing boxes,
-            or asking it step by step.
-        calls: of the file in an answer, where it is asked step by step.
-        step_ms: of one of these calls.
-        memory_bytes: of the tensors between its operators then, of a TFLite file.
-        real_time_factor: share of the time that what is asked lasts, where that is known; below 1 it keeps up.
-        why: of an integer file that gains little over float32, the reason.
-    """
-
-    p50: float
-    p95: float
-    threads: int
-    runs: int
-    answered: float | None = None
-    calls: int | None = None
-    step_ms: float | None = None
-    memory_bytes: int | None = None
-    real_time_factor: float | None = None
-    why: str = ""
 
 
 class ArtifactResult(Exported, Measurement):
@@ -295,9 +271,7 @@ def _remarks(results: Results, one: ArtifactResult, advice: Mapping[str, str]) -
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
     if one.latency_ms.real_time_factor is not None:
         recommended.append(f"real-time factor {one.latency_ms.real_time_factor:.2g}")
-    if one.latency_ms.calls is not None:
-        memory = "" if one.latency_ms.memory_bytes is None else f", {one.latency_ms.memory_bytes / 1e6:.2f} MB"
-        recommended.append(f"{one.latency_ms.calls} steps an answer{memory}")
+    recommended += one.latency_ms.in_steps
     recommended += [f"{title} {value:.4g}" for title, value in beside_trained(results, one).items()]
     if one.beyond:
         limit = "what its ranges were found with" if one.ranges else "its integers"
