@@ -59,7 +59,7 @@ def test_its_steps_and_its_guidance_are_fixed(tmp_path):
         signatures = {"generate": None}
 
     changed = task.sampled_by(steps=2, guidance=None)
-    with pytest.raises(ValueError, match="its steps and its guidance are in the file, .*; leave --steps, --guidance"):
+    with pytest.raises(ValueError, match=r"its steps and its guidance are in the file, .*; leave --steps, --guidance"):
         changed.answer(Loop(), data.arrays("test", 1)[0])
 
 
