@@ -14,6 +14,7 @@ from export.measure.compare import Measurement
 from pipelines.engine.runs import Run, read_json
 from pipelines.errors import UserError
 from pipelines.recipe.gates import Gate, check
+from pipelines.reporting.milliseconds import Milliseconds
 from pipelines.reporting.verified import Served
 from pipelines.tasks.task import Table, Task
 from pipelines.training.model_section import FILE
@@ -37,31 +38,6 @@ class Reference(BaseModel):
     order_independent: bool
     baselines: dict[str, dict[str, float]] = {}
     tables: list[Table] = []
-
-
-class Milliseconds(BaseModel):
-    """Latency of one inference.
-
-    Args:
-        answered: median of a whole answer, where the driver has work behind the file: decoding and suppressing boxes,
-            or asking it step by step.
-        calls: of the file in an answer, where it is asked step by step.
-        step_ms: of one of these calls.
-        memory_bytes: of the tensors between its operators then, of a TFLite file.
-        real_time_factor: share of the time that what is asked lasts, where that is known; below 1 it keeps up.
-        why: of an integer file that gains little over float32, the reason.
-    """
-
-    p50: float
-    p95: float
-    threads: int
-    runs: int
-    answered: float | None = None
-    calls: int | None = None
-    step_ms: float | None = None
-    memory_bytes: int | None = None
-    real_time_factor: float | None = None
-    why: str = ""
 
 
 class ArtifactResult(Exported, Measurement):

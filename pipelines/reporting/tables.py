@@ -71,9 +71,7 @@ def _remarks(results: Results, one: ArtifactResult, advice: Mapping[str, str]) -
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
     if one.latency_ms.real_time_factor is not None:
         recommended.append(f"real-time factor {one.latency_ms.real_time_factor:.2g}")
-    if one.latency_ms.calls is not None:
-        memory = "" if one.latency_ms.memory_bytes is None else f", {one.latency_ms.memory_bytes / 1e6:.2f} MB"
-        recommended.append(f"{one.latency_ms.calls} steps an answer{memory}")
+    recommended += one.latency_ms.in_steps
     recommended += [f"{title} {value:.4g}" for title, value in beside_trained(results, one).items()]
     if one.beyond:
         limit = "what its ranges were found with" if one.ranges else "its integers"

@@ -2,6 +2,7 @@
 import pipelines.variants.auto
 import pipelines.variants.buckets
 import pipelines.variants.int4_blocks
+import pipelines.variants.int8_parts
 import pipelines.variants.post_training
 import pipelines.variants.split_front_end
 import pipelines.variants.streaming
