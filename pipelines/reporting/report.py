@@ -34,7 +34,8 @@ def write(folder: Path) -> None:
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         Path(__file__).with_name("report.html.j2").read_text())
     runs.write_whole(run.folder / NAME, template.render(
-        run=run.record, results=result, answered=results.gives_answered(result), task=result.asked,
+        run=run.record, results=result, answered=results.gives_answered(result),
+        beside_trained=results.beside_trained, task=result.asked,
         advice=results.recommendations(result),
         sentence=_sentence(run, result),
         estimate=results.estimate, replacements=replacements.advice, worth_it=profile.WORTH, protocols=PROTOCOLS,

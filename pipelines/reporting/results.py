@@ -254,7 +254,7 @@ def artifact_rows(results: Results) -> list[tuple[str, ...]]:
         rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
                      _signed(one.drop[main.name]),
                      f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", *whole * answered,
-                     _yes(one.order_independent), _remarks(one, advice)))
+                     _yes(one.order_independent), _remarks(results, one, advice)))
         for protocol, served in one.served.items():
             value = served.metrics[main.name]
             drop = main.drop(results.reference.metrics[main.name], value)
@@ -275,12 +275,20 @@ def _signed(drop: float) -> str:
     return f"{round(drop, 4) + 0.0:.4f}"
 
 
-def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
+def beside_trained(results: Results, one: ArtifactResult) -> dict[str, float]:
+    """Return what is measured of an artifact alone, by title: how near it is to the trained model."""
+    known = results.reference.metrics if results.reference else {}
+    return {metric.title: one.metrics[metric.name] for metric in results.asked.metrics
+            if metric.name in one.metrics and metric.name not in known}
+
+
+def _remarks(results: Results, one: ArtifactResult, advice: Mapping[str, str]) -> str:
     """Return what stands behind an artifact in the table: what it is recommended for, and what a phone's file takes
     that the model does not."""
     recommended = [f"← {advice[one.name]}"] if one.name in advice else []
     if one.latency_ms.real_time_factor is not None:
         recommended.append(f"real-time factor {one.latency_ms.real_time_factor:.2g}")
+    recommended += [f"{title} {value:.4g}" for title, value in beside_trained(results, one).items()]
     if one.beyond:
         limit = "what its ranges were found with" if one.ranges else "its integers"
         recommended.append(f"{one.beyond:,} test examples reach beyond {limit}")

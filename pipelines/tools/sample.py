@@ -16,9 +16,10 @@ from pipelines.engine import runs, workers
 from pipelines.engine.store import whole
 from pipelines.entries import nearest
 from pipelines.errors import UserError
+from pipelines.figures.tiles import tiled
 from pipelines.reporting import results
 from pipelines.tasks.image_generation.making import NOISE
-from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, levels, tiled
+from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, levels
 from pipelines.tasks.image_generation.serving import MOST
 from pipelines.tasks.image_generation.task import ImageGeneration
 from pipelines.tools.predict import Asked, find_model
