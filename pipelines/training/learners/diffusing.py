@@ -12,10 +12,14 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
+    from export.writing import diffusion
+
 if TYPE_CHECKING:
     from export.writing.diffusion import Target
 
 IMAGE = "image"
+#: Steps of the pictures that are made to look at.
+SHORT = 20
 
 
 def diffusing(library: Any, left: np.ndarray, target: Target, dropped: float) -> type:
@@ -41,6 +45,24 @@ def diffusing(library: Any, left: np.ndarray, target: Target, dropped: float) ->
 
         def test_step(self, data: Any) -> Any:
             return super().test_step(_noisy(data[0]))
+
+        def pictures(self, inputs: Any) -> Any:
+            """Return what a few steps of DDIM make of noise, 0..255 (batch, height, width, channels)."""
+            network = self._traced()
+            condition = {name: value for name, value in inputs.items() if name == CONDITION}
+
+            def denoise(x: np.ndarray, step: int) -> np.ndarray:
+                steps = np.full(len(x), step, np.float32)
+                return tf.cast(network({**condition, NOISE: x, STEP: steps}), tf.float32).numpy()  # type: ignore[no-any-return]
+
+            steps = diffusion.plan(left, min(SHORT, len(left) - 1), "ddim")
+            return 127.5 * (diffusion.sampled(denoise, np.asarray(inputs[NOISE]), steps, target) + 1)
+
+        def _traced(self) -> Any:
+            """Return the network as a graph, which is made once."""
+            if not hasattr(self, "_graph_of_pictures"):
+                self._graph_of_pictures = tf.function(lambda asked: self(asked, training=False)[DENOISED])
+            return self._graph_of_pictures
 
     def _noisy(inputs: Any) -> tuple[Any, Any]:
         """Return a batch as the network sees it, and what it should say."""
