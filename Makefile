@@ -11,7 +11,7 @@ UV := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers recipes-generative test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation soak lock notebook schema clean
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers recipes-generative test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation bench-generative soak lock notebook schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -73,6 +73,9 @@ bench-serving: .venv/.ready ## measure what serving must reach, half an hour of 
 
 bench-generation: .venv/.ready ## measure how much faster served language models are with what they have read kept
 	@$(BIN)/python benchmarks/generation.py $(ARGS)
+
+bench-generative: .venv/.ready ## count StyleGAN2 and Stable Diffusion at the papers' sizes, and take one step of each (8 GB of memory)
+	@$(BIN)/python benchmarks/generative.py $(ARGS)
 
 soak: .venv/.ready ## half an hour of load on a server whose model is replaced every ten seconds; ARGS="--seconds 60" for less
 	@$(BIN)/python benchmarks/servers.py --only soak $(ARGS)
