@@ -118,10 +118,10 @@ def step_of_stylegan2(size: int) -> list[dict[str, Any]]:
     import keras
 
     import models
+    from pipelines.training.generative.style_gan import StyleGan
     from pipelines.training.learners.supervised import learning
-    from pipelines.training.losses import Loss
 
-    loss = Loss.read({"style_gan": {"r1_every": 1, "path_every": 1}})
+    loss = StyleGan(r1_every=1, path_every=1)
     model = models.build("stylegan2", input_shape=(256, 256, 3), noise_shape=(512,), classes=0)
     learner = learning(model, keras, loss.learner(keras)).prepare(loss.objective(), {})
     learner.compile(optimizer=keras.optimizers.Adam(1e-3, beta_1=0.0), jit_compile=False)
