@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 #: Of this bundle, two folders above this file.
 FOLDER = Path(__file__).resolve().parents[2]
-NOISE, CONDITION, STEP = "noise", "condition", "step"
+NOISE, CONDITION, STEP, CODES = "noise", "condition", "step", "codes"
+#: Signatures of a model of codes: from codes to what each is likely to be, and to a picture.
+PRIOR, DECODE = "prior", "decode"
 #: How PNG files begin, and what they call grey pixels and coloured ones.
 BEGIN, GREY, COLOURED = b"\x89PNG\r\n\x1a\n", 0, 2
 
@@ -42,9 +45,10 @@ class Model:
             None, one["variant"])), None)
         if about is None:
             raise ValueError(f"there is no TFLite file {name} in the bundle")
-        self.runner = Interpreter(model_path=str(folder / about["path"])).get_signature_runner(about["signature"])
-        self.inputs = self.runner.get_input_details()
-        (self.output, self.given), = self.runner.get_output_details().items()
+        interpreter = Interpreter(model_path=str(folder / about["path"]))
+        self.runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+        self.main = PRIOR if self.sampler["kind"] == CODES else about["signature"]
+        self.inputs = self.runners[self.main].get_input_details()
 
     def make(self, seed: int, count: int = 1, labels: Sequence[int] = (), steps: int | None = None,
              guidance: float | None = None) -> np.ndarray:
@@ -55,7 +59,7 @@ class Model:
             labels: number of the class of each, where the model takes one; the classes in turn where not given.
             steps, guidance: of a diffusion; as the model was trained for where not given.
         """
-        drawn = noise.normal((seed, 0), [count, *self.inputs[NOISE]["shape"][1:]])
+        drawn = noise.normal((seed, 0), [count, *self.inputs[CODES if self.main == PRIOR else NOISE]["shape"][1:]])
         classes = self.inputs[CONDITION]["shape"][1] if CONDITION in self.inputs else 0
         pictures = []
         for number in range(count):
@@ -70,7 +74,9 @@ class Model:
              guidance: float | None) -> np.ndarray:
         """Return the picture of some noise, pixels 0..255 that are not rounded."""
         about = self.sampler
-        if about["kind"] != "diffusion":
+        if self.main == PRIOR:
+            return self._ask({CODES: self._codes(drawn, condition)}, DECODE)
+        if STEP not in self.inputs:
             return self._ask({NOISE: drawn, CONDITION: condition})
         table = np.array(about["table"])
         if steps is not None:
@@ -86,15 +92,29 @@ class Model:
 
         return 127.5 * (diffusion.sampled(denoise, drawn, table, about["target"]) + 1)
 
-    def _ask(self, inputs: dict[str, np.ndarray | None]) -> np.ndarray:
+    def _codes(self, drawn: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
+        """Return codes, one drawn after the other: the share of normal numbers below one says how far along the codes'
+        probabilities, added up, the one lies that is drawn."""
+        codes = np.zeros(drawn.shape, np.int32)
+        for place, number in enumerate(drawn[0].tolist()):
+            logits = self._ask({CODES: codes, CONDITION: condition}, PRIOR)[0, place].astype(float)
+            ends = np.cumsum(np.exp(logits - logits.max()))
+            passed = int((ends / ends[-1] < 0.5 * math.erfc(-number / math.sqrt(2))).sum())
+            codes[0, place] = min(passed, len(ends) - 1)
+        return codes
+
+    def _ask(self, inputs: dict[str, np.ndarray | None], signature: str | None = None) -> np.ndarray:
+        """Return what a signature, the usual one where none is named, gives."""
+        runner = self.runners[signature or self.main]
         stored = {}
-        for name, details in self.inputs.items():
+        for name, details in runner.get_input_details().items():
             values, (scale, zero) = np.asarray(inputs[name]), details["quantization"]
             if scale:
                 known = np.iinfo(details["dtype"])
                 values = np.clip(np.round(values / scale) + zero, known.min, known.max)
             stored[name] = values.astype(details["dtype"])
-        values, (scale, zero) = self.runner(**stored)[self.output], self.given["quantization"]
+        (output, given), = runner.get_output_details().items()
+        values, (scale, zero) = runner(**stored)[output], given["quantization"]
         return (values.astype("float32") - zero) * scale if scale else values.astype("float32")
 
 
@@ -122,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model = Model(name=asked.model)
     except ValueError as error:
         parser.error(str(error))
-    known = model.sampler.get("known", 0)
+    known = model.sampler.get("known", 0) if STEP in model.inputs else 0
     if not 0 <= asked.seed < 2 ** 63:
         parser.error("--seed is 0 to 2 ** 63 - 1")
     if asked.count < 1:
@@ -130,9 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.label is not None and asked.label not in model.labels:
         parser.error(f"--class is one of {', '.join(model.labels) or 'no classes: leave it out'}")
     if asked.steps is not None and not 1 <= asked.steps <= known:
-        parser.error(f"--steps is 1 to {known}" if known else "--steps is of a diffusion; leave it out")
+        parser.error(f"--steps is 1 to {known}" if known else "--steps is of a file that is asked step by step; leave "
+                     "it out")
     if asked.guidance is not None and not (known and model.labels):
-        parser.error("--guidance is of a diffusion by class; leave it out")
+        parser.error("--guidance is of a file that is asked step by step, by class; leave it out")
     labels = [model.labels.index(asked.label)] * asked.count if asked.label is not None else []
     asked.out.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(model.make(asked.seed, asked.count, labels, asked.steps, asked.guidance)):

@@ -16,8 +16,9 @@ with epy.lazy_imports():
 if TYPE_CHECKING:
     from pipelines.ingest.index import Index
 
-#: The signature, what it takes beside a class, and what it gives.
-SAMPLE, SEED, COUNT, CLASS, IMAGES, PNG = "sample", "seed", "count", "label", "images", "png"
+#: The signature, what it takes beside a class, and what it gives; TF Serving sends as base64 in JSON what is called
+#: bytes, and takes all else for text.
+SAMPLE, SEED, COUNT, CLASS, IMAGES, PNG = "sample", "seed", "count", "label", "images", "png_bytes"
 #: Pictures of one seed at most.
 MOST = 1024
 

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 import models
 from export.delivery import drawing
+from export.keras_models.for_delegates import for_delegates
 from export.signature import Arrays, Function, Signature, Tensor
 from models.ddpm import STEP
 from models.vqvae import CODES
@@ -243,7 +244,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return the signatures of a file; on a server also `generate`, where the usual one makes no whole picture,
         `sample`, from seeds to pictures, and `revise` of a diffusion, from seeds and pictures to others."""
-        functions = self.making.functions(model, data)
+        functions = self.making.functions(for_delegates(model) if place == "device" else model, data)
         if place == "device":
             return functions
         make = self.making.in_graph(model, data)
@@ -270,7 +271,12 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return self._measured
 
     def compared(self, index: Index, given: Collection[str]) -> Compared:
-        return to_keras.compared(self.outputs(index), lambda: self._measured.to_keras if self._measured else None)
+        """Return how a file is held against the trained model: by what networks give, or by the pictures where it gives
+        nothing else."""
+        outputs = self.outputs(index)
+        known = any(tensor.name in given for tensor in outputs)
+        return to_keras.compared(outputs if known else OneStep().outputs(index),
+                                 lambda: self._measured.to_keras if self._measured else None)
 
     def _judged(self, index: Index) -> Judging:
         return judge_of(self.judge, index, IMAGE)

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 import models
 from export.keras_models import graph
+from export.keras_models.for_delegates import for_delegates
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models import cyclegan
 from models.cyclegan import BACK, RETURNED
@@ -172,12 +173,13 @@ class ImageTranslation(Task, name="image_translation", shorthand="test"):
         way back, `back`. On a server the usual ones give what comes back of an image where nothing else is measured:
         over REST files are sent, and the way back takes none."""
         back = cyclegan.way_back(model)
-        functions = super().functions(_part(model, IMAGE, self._said(place, back is not None)), data, place)
+        part = _part(model, IMAGE, self._said(place, back is not None))
+        functions = super().functions(for_delegates(part) if place == "device" else part, data, place)
         if back is not None and place == "device":
             index = data.index
             taken = index.targets[TARGET].model_copy(update={"dtype": "float32"})
             signature = Signature(name=BACK, inputs=(taken,), outputs=(_picture(RETURNED, index.inputs[IMAGE]),))
-            functions.append(graph.function(back, signature))
+            functions.append(graph.function(for_delegates(back), signature))
         return functions
 
     def signature(self, index: Index, place: Place = "device") -> Signature:

@@ -96,7 +96,7 @@ def test_a_server_makes_the_same_pictures_of_seeds(folder):
                                "sample")
     assert answer["images"].shape == (2, 5, 8, 8, 1)
     assert np.abs(answer["images"][0, ..., 0].astype(int) - pictures(folder / "fours")).max() <= 1
-    assert answer["images"][1, 2:].max() == 0 and answer["png"][1, 2:].tolist() == [b"", b"", b""]
+    assert answer["images"][1, 2:].max() == 0 and answer["png_bytes"][1, 2:].tolist() == [b"", b"", b""]
     for changed, message in (({"count": 0}, "count is 1 to 1024"), ({"seed": -1}, r"seed is 0 to 2 \*\* 63 - 1"),
                              ({"label": 10}, "label is below 10")):
         asked = {"seed": 7, "count": 1, "label": 4, **changed}
@@ -166,6 +166,8 @@ def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
         assert said.code == 0, said.err
     assert np.abs(pictures(tmp_path / "file").astype(int) - pictures(tmp_path / "served")).max() <= 1
     if name == "ddpm":
+        times = artifacts["float32"]["latency_ms"]
+        assert times["calls"] == 2 * 3 and times["answered"] >= 6 * times["step_ms"] and times["memory_bytes"] > 8 * 8
         said = run_here("sample", f"runs/{name}/latest", "--seed", 3, "--count", 5, "--steps", 6, "--guidance", 1.5,
                         "--out", "other", cwd=tmp_path)
         assert said.code == 0, said.err
