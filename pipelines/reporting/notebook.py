@@ -6,7 +6,8 @@ from pathlib import Path
 from etils import epy
 
 from pipelines.reporting import report
-from pipelines.reporting.results import Results, artifact_rows, compiled_rows
+from pipelines.reporting.results import Results
+from pipelines.reporting.tables import artifact_rows, compiled_rows
 
 with epy.lazy_imports():
     import jinja2

@@ -47,8 +47,9 @@ def test_a_mapping_is_left_as_it_is_and_may_hold_paths_tuples_and_numpys_numbers
     ({"data": {"augment": []}, "package": {"version": "2.0.0"}}, ["data.augment=[]", "package.version=2.0.0"])])
 def test_keyword_arguments_are_what_set_has(overrides, options, recipe_file_of):
     path = recipe_file_of()
-    assert recipes.read(path, overrides)[0] == recipe_file.read(path, options) != recipe_file.read(path)\
-        or "task" in overrides
+    changed, unchanged = recipe_file.read(path, options), recipe_file.read(path)
+    assert recipes.read(path, overrides)[0] == changed
+    assert (changed == unchanged) == ("task" in overrides)  # it is the default
 
 
 def test_the_line_of_a_text_is_named_and_the_setting_of_a_mapping():

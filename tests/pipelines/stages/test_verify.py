@@ -4,7 +4,8 @@ import pytest
 
 from pipelines.errors import StageError
 from pipelines.recipe.recipe import Recipe
-from pipelines.reporting.results import Results, table
+from pipelines.reporting.results import Results
+from pipelines.reporting.tables import table
 from pipelines.stages import asked, served, verify
 from pipelines.stages.context import REFERENCE
 from pipelines.tools.few_examples import few_examples
