@@ -11,7 +11,7 @@ UV := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers recipes-generative test test-all targets lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation bench-generative soak lock notebook schema clean
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers recipes-generative test test-all targets torch lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation bench-generative soak lock notebook schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -49,6 +49,8 @@ test-all: .venv/.targets .venv/.mediapipe ## all tests, the long ones too; SHARD
 	@$(BIN)/python -m pytest -m '' --splits $(lastword $(subst /, ,$(SHARD))) --group $(firstword $(subst /, ,$(SHARD))) $(ARGS)
 
 targets: .venv/.targets ## install the tools of all targets that install here: ONNX, OpenVINO, Core ML, Ethos-U, microcontrollers
+
+torch: .venv/.torch ## install PyTorch into an environment of its own, .venv/torch (6 GB), which `litepress press` of its models asks
 
 lint: .venv/.ready ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/mypy
@@ -90,8 +92,10 @@ lock: .venv/.ready ## pin the newest versions that setup.py allows
 		--extra dev --constraint requirements.txt setup.py --output-file requirements-dev.txt
 
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-		--extra dev --extra ethos-u --extra coreml --extra openvino --extra onnx --extra microcontroller --extra litert-lm --extra gguf --extra jax \
+		--extra dev --extra ethos-u --extra coreml --extra openvino --extra onnx --extra microcontroller --extra litert-lm --extra gguf --extra jax --extra torch \
 		--constraint requirements-dev.txt setup.py --output-file requirements-targets.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate requirements-torch.in \
+		--output-file requirements-torch.txt
 	@echo mediapipe | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate - \
 		--output-file requirements-mediapipe.txt
 
@@ -124,6 +128,12 @@ clean: ## remove .venv and what tools leave behind; runs/ stays
 # The tools of the targets, all that install here.
 .venv/.targets: .venv/.ready requirements-targets.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-targets.txt && touch $@
+
+# PyTorch pins other versions than TensorFlow, so it has an environment of its own, for a process that is asked.
+.venv/.torch: .venv/.ready requirements-torch.txt
+	@echo "PyTorch with its CUDA libraries takes 6 GB of .venv/torch"
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv/torch && \
+		$(BIN)/uv pip install --quiet --python .venv/torch/bin/python -r requirements-torch.txt && touch $@
 
 # MediaPipe wants another absl-py than TensorFlow's model optimization toolkit, so it has a folder of its own, for a test's process alone.
 .venv/.mediapipe: .venv/.ready requirements-mediapipe.txt

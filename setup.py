@@ -64,8 +64,10 @@ setup(
         "speech": SPEECH,
         "translation": TRANSLATION,
         "summarization": SUMMARIZATION,
-        # trains models that are divided among devices, see train.strategy
-        "jax": ["jax>=0.7,<0.12"],
+        # trains models that are divided among devices, see train.strategy; presses functions of JAX
+        "jax": ["jax>=0.7,<0.12", "flax>=0.12,<0.13"],
+        # reads weights of PyTorch; PyTorch itself has an environment of its own, see requirements-torch.in
+        "torch": ["safetensors>=0.8,<1"],
         # KerasHub reads Hugging Face's folders by safetensors
         "hub": ["keras-hub>=0.32,<0.33", "safetensors>=0.8,<1"],
         "ethos-u": ["ethos-u-vela>=5.2,<6"],

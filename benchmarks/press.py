@@ -6,7 +6,8 @@
 
 `applications` takes the networks of keras.applications, to logits, as Keras 2 and Keras 3 save them, and holds the
 model that comes of each file, and its float32 TFLite file, against the original in its own library. `models` presses
-small trained models of Keras 2, those of MLPerf Tiny beside the plain TensorFlow converter's files. `odd` presses
+small trained models of Keras 2, those of MLPerf Tiny beside the plain TensorFlow converter's files. `frameworks`
+presses models of PyTorch (`make torch`), JAX and ONNX for three targets. `odd` presses
 models, data and files as people have them. `layers` (a quarter of an hour) sends every layer of Keras through, in every
 setting that changes what it computes. `mutations` changes bits, sizes and names in model files of every format:
 whatever that does, the answer is one line, nothing is run, and the memory stays small. `python` holds `import
@@ -29,6 +30,7 @@ from typing import Any
 
 import keras_layers
 import numpy as np
+import press_frameworks
 import press_odd
 import press_python
 from compression import Row, print_table
@@ -38,6 +40,7 @@ from press_models import MODELS, TINY, pressed
 from pipelines.engine import workers
 from pipelines.errors import StageError, UserError
 from pipelines.tools import press
+from pipelines.training.model_section import ImportedModel
 
 #: Networks of keras.applications, and the side of the images that they are asked with.
 APPLICATIONS = {"MobileNet": 64, "MobileNetV2": 64, "MobileNetV3Small": 64, "EfficientNetB0": 64,
@@ -46,6 +49,8 @@ APPLICATIONS = {"MobileNet": 64, "MobileNetV2": 64, "MobileNetV3Small": 64, "Eff
 CLASSES, IMAGES = 7, 4
 #: Largest difference of an output from the original's, as a share of its largest.
 EQUAL = 1e-5
+#: The same of models of other libraries, whose kernels add up in other orders.
+ALIKE = 1e-4
 MUTATIONS, MEMORY = 2000, 2e9
 #: Mutated files that one process looks at.
 TOGETHER = 25
@@ -53,8 +58,8 @@ TOGETHER = 25
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"applications": applications, "models": models, "odd": odd, "layers": layers, "mutations": mutations,
-             "python": python}
+    parts = {"applications": applications, "models": models, "frameworks": frameworks, "odd": odd, "layers": layers,
+             "mutations": mutations, "python": python}
     parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
     parser.add_argument("--count", type=int, default=MUTATIONS, help=f"mutated files (default: {MUTATIONS})")
     options = parser.parse_args()
@@ -131,6 +136,25 @@ def models(options: argparse.Namespace) -> list[Row]:
             bound, reached = f">= {one.plain_agreement:.4f}", one.agreement >= (one.plain_agreement or 0)
         rows.append(Row(f"{title}, int8: {what}" + (", plain converter's beside" if is_tiny else ""), measured, bound,
                         reached))
+    return rows
+
+
+def frameworks(options: argparse.Namespace) -> list[Row]:
+    """Return rows of each model of PyTorch, JAX and ONNX: its float32 files against the original in its own library,
+    and how often its int8 file agrees with it."""
+    rows = []
+    for form, name in press_frameworks.MODELS:
+        title = f"{name} of {press_frameworks.LIBRARIES[form]}"
+        try:
+            one = press_frameworks.pressed(form, name)
+        except (ValueError, subprocess.CalledProcessError) as failure:
+            print(failure, getattr(failure, "stderr", ""), file=sys.stderr)
+            rows.append(Row(f"{title}: pressed", "no", "yes", False))
+            continue
+        for target, largest in one.largest.items():
+            rows.append(Row(f"{title}, float32, {target}: against the original", f"{largest:.1e}", f"<= {ALIKE:.0e}",
+                            largest <= ALIKE))
+        rows.append(Row(f"{title}, int8, litert: agreement", f"{one.agreement:.4f}", "made", True))
     return rows
 
 
@@ -278,7 +302,7 @@ def _described(paths: Sequence[Path]) -> list[tuple[str | None, int]]:
     for path in paths:
         message = ""
         try:
-            press.describe(path, False)
+            press.describe(ImportedModel(path=str(path)))
         except UserError as error:
             message = str(error)
         answers.append((message, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))

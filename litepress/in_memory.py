@@ -28,7 +28,7 @@ with epy.lazy_imports():
     import numpy as np
 
 #: What `press` takes, for an error.
-MODELS = "a Keras model, or the path of a .keras, .h5, .tflite or .pb file or of a SavedModel folder"
+MODELS = "a Keras model, or the path of a .keras, .h5, .tflite, .onnx, .pt2 or .pb file or of a SavedModel folder"
 DATA = ("images, (x, y), ((x_train, y_train), (x_test, y_test)), a mapping of the model's inputs, a data frame, or the "
         "path of a folder or file")
 

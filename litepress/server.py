@@ -82,7 +82,8 @@ class Server:
         try:
             if signature not in self.signatures:
                 raise ValueError(f"there is no signature {signature}; there are {', '.join(self.signatures)}")
-            return self._client.predict(named(inputs, self.signatures[signature]), signature)
+            chosen = self.signatures[signature]
+            return self._client.predict(chosen.fit(named(inputs, chosen)), signature)
         except (ServingError, ValueError) as error:
             raise UserError(f"serve: {self.name}: {error}") from error
 

@@ -1,5 +1,5 @@
-"""Models that are taken as a graph, and not layer by layer: .tflite files, SavedModel folders without Keras, frozen
-graphs, and Keras files whose code may be run or that do not cross to Keras 3."""
+"""Models that are taken as a graph, and not layer by layer: .tflite and .onnx files, SavedModel folders without Keras,
+frozen graphs, and Keras files whose code may be run or that do not cross to Keras 3."""
 from __future__ import annotations
 
 import contextlib
@@ -13,10 +13,14 @@ from etils import epy
 
 from export.conversion import converter
 from export.errors import first_line
+from export.frameworks.program import Program
 from export.keras_models import foreign_code, frozen, other_files
 from export.keras_models.imported import plain
 from export.keras_models.load import is_keras, load, load_original
 from export.keras_models.namesakes import BridgeError
+from export.onnx_models import saved as onnx_saved
+from export.onnx_models.reader import ENDING as ONNX
+from export.onnx_models.reader import Layout
 from export.predictors import Predictor, SavedModelPredictor, choose, open_predictor
 from export.signature import DEFAULT, Signature, Tensor, shown
 from export.tflite import edit, signatures
@@ -50,19 +54,20 @@ def layer_by_layer(path: Path, allow_code: bool = False) -> tuple[keras.Model | 
         return None, str(error).split(": ")[0]
 
 
-def as_tflite(path: Path, allow_code: bool = False) -> bytes:
+def as_tflite(path: Path, allow_code: bool = False, layout: Layout | None = None) -> bytes:
     """Return a classifier of images that is taken as a graph as a float32 TFLite file; of a SavedModel, from `image` to
     `logits`.
 
     Args:
-        path: a .tflite or .pb file, a SavedModel folder, or with `allow_code` a Keras file whose code is run: call this
-            in a process of its own.
+        path: a .tflite, .onnx or .pb file, a SavedModel folder, or with `allow_code` a Keras file whose code is run:
+            call this in a process of its own.
+        layout: of an .onnx file, see `export.onnx_models.saved.export`.
 
     Raises:
         ForeignCodeError: it would do more than compute, and that is not allowed.
         ValueError: it cannot be read, or takes and gives something else.
     """
-    with _as_saved(path, allow_code) as saved:
+    with _as_saved(path, allow_code, layout, batch=1) as saved:
         if saved.suffix == TFLITE:
             return saved.read_bytes()
         loaded, signature, main = _loaded(saved, path)
@@ -73,7 +78,8 @@ def as_tflite(path: Path, allow_code: bool = False) -> bytes:
                           lambda image: {"logits": signature(**{name: tf.cast(image, specification.dtype)})[output]})
 
 
-def as_named_tflite(path: Path, inputs: Sequence[Tensor], allow_code: bool = False) -> bytes:
+def as_named_tflite(path: Path, inputs: Sequence[Tensor], allow_code: bool = False,
+                    layout: Layout | None = None) -> bytes:
     """Return a model that is taken as a graph, whatever it takes and gives, as a float32 TFLite file for one example,
     whose signature has the names of `signature_of`.
 
@@ -83,7 +89,7 @@ def as_named_tflite(path: Path, inputs: Sequence[Tensor], allow_code: bool = Fal
     Raises:
         ForeignCodeError, ValueError: see `as_tflite`.
     """
-    with _as_saved(path, allow_code) as saved:
+    with _as_saved(path, allow_code, layout, batch=1) as saved:
         if saved.suffix == TFLITE:
             try:
                 return edit.renamed(saved.read_bytes(), plain)
@@ -92,26 +98,40 @@ def as_named_tflite(path: Path, inputs: Sequence[Tensor], allow_code: bool = Fal
         loaded, signature, main = _loaded(saved, path)
         if _is_of_tensorflow_1(loaded):
             return edit.renamed(_as_it_is(saved, path, main), plain)
-        sizes = {tensor.name: tensor for tensor in inputs}
-        own = signature.structured_input_signature[1]
-        specifications = {plain(name): tf.TensorSpec((1, *sizes[plain(name)].shape), own[name].dtype, plain(name))
-                          for name in own}
-
-        def answered(**tensors: Any) -> dict[str, Any]:
-            return {plain(name): value for name, value in signature(**{
-                name: tensors[plain(name)] for name in own}).items()}
-
-        return _converted(loaded, path, specifications, answered)
+        return _converted(loaded, path, *_named(signature, inputs, 1))
 
 
-def signature_of(path: Path, allow_code: bool = False) -> Signature:
+def served(path: Path, folder: Path, inputs: Sequence[Tensor], allow_code: bool = False,
+           layout: Layout | None = None) -> bool:
+    """Write a model that is taken as a graph as a SavedModel, for batches of any size where it takes them, whose
+    signature has the names of `signature_of`; return whether it can be one.
+
+    Args:
+        folder: to be made.
+        inputs: see `as_named_tflite`.
+
+    Raises:
+        ForeignCodeError, ValueError: see `as_tflite`.
+    """
+    with _as_saved(path, allow_code, layout) as saved:
+        if saved.suffix == TFLITE:
+            return False
+        loaded, signature, _ = _loaded(saved, path)
+        if _is_of_tensorflow_1(loaded):
+            return False
+        own = {spec.shape[0] for spec in signature.structured_input_signature[1].values()}
+        _save(loaded, folder, *_named(signature, inputs, 1 if 1 in own else None))
+    return True
+
+
+def signature_of(path: Path, allow_code: bool = False, layout: Layout | None = None) -> Signature:
     """Return what a model that is taken as a graph takes and gives in the signature that is called by default, in its
     order and under plain names.
 
     Raises:
         ForeignCodeError, ValueError: see `as_tflite`; or two inputs or outputs have one name.
     """
-    with _as_saved(path, allow_code) as saved, _titled(saved, path):
+    with _as_saved(path, allow_code, layout) as saved, _titled(saved, path):
         own = _own_signature(saved)
     renamed = [[tensor.model_copy(update={"name": plain(tensor.name)}) for tensor in tensors]
                for tensors in (own.inputs, own.outputs)]
@@ -120,23 +140,28 @@ def signature_of(path: Path, allow_code: bool = False) -> Signature:
     return Signature(inputs=tuple(renamed[0]), outputs=tuple(renamed[1]))
 
 
-def answers(path: Path, inputs: Sequence[Any], allow_code: bool = False) -> list[Any]:
-    """Return what the model answers where it is at home, output by output: a .tflite file on LiteRT, anything else in
-    TensorFlow.
+def answers(path: Path, inputs: Sequence[Any], allow_code: bool = False, layout: Layout | None = None,
+            program: Program | None = None) -> list[Any]:
+    """Return what the model answers where it is at home, output by output: a .tflite file on LiteRT, an .onnx file on
+    ONNX Runtime, anything else in TensorFlow.
 
     Args:
         inputs: (examples, …) each, in the order of `signature_of`.
+        program: the same model in the library that it was made with, which is asked instead.
 
     Raises:
         ForeignCodeError, ValueError: see `as_tflite`; or it does not take these inputs.
     """
-    with _as_saved(path, allow_code) as saved:
+    with _as_saved(path, allow_code, layout) as saved:
         with _titled(saved, path):
             predictor = open_predictor(saved)
             own = _own_signature(saved, predictor)
         named = {tensor.name: values for tensor, values in zip(own.inputs, inputs, strict=True)}
         try:
-            answered = predictor.predict(named, own.name)
+            if path.suffix == ONNX:
+                answered = onnx_saved.answers(program or onnx_saved.ONNXFile(path), named, layout)
+            else:
+                answered = program.answers(named) if program else predictor.predict(named, own.name)
         except (tf.errors.OpError, RuntimeError, ValueError, TypeError) as error:
             raise ValueError(f"{path} does not take these inputs: {first_line(error)}") from error
         return [answered[tensor.name] for tensor in own.outputs]
@@ -176,8 +201,14 @@ def _titled(saved: Path, title: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
-    """Give the model as a .tflite file or a SavedModel folder, looked at before."""
+def _as_saved(path: Path, allow_code: bool, layout: Layout | None = None, batch: int | None = None) -> Iterator[Path]:
+    """Give the model as a .tflite file or a SavedModel folder, looked at before.
+
+    Args:
+        batch: how many examples an .onnx file takes at a time; any number where not given.
+    """
+    if layout is not None and path.suffix != ONNX:
+        raise ValueError(f"{path} is not an .onnx file; a layout is for those alone")
     if allow_code:
         other_files.check(path)
     if not allow_code and path.exists():
@@ -198,6 +229,11 @@ def _as_saved(path: Path, allow_code: bool) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / "graph"
             frozen.export(path, exported, allow_code)
+            yield exported
+    elif path.suffix == ONNX and path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            exported = Path(folder) / "graph"
+            onnx_saved.export(path, exported, layout, batch)
             yield exported
     else:
         raise ValueError(other_files.why_not(path))
@@ -254,13 +290,32 @@ def _tflite(made: Any, title: Path) -> bytes:
 def _converted(loaded: Any, title: Path, specifications: dict[str, Any], call: Any) -> bytes:
     """Return a function of what was loaded as a float32 TFLite file, with a signature by its names. Raises
     ValueError."""
+    with tempfile.TemporaryDirectory() as folder:
+        _save(loaded, Path(folder), specifications, call)
+        return _tflite(tf.lite.TFLiteConverter.from_saved_model(folder), title)
+
+
+def _save(loaded: Any, folder: Path, specifications: dict[str, Any], call: Any) -> None:
+    """Write a function of what was loaded as a SavedModel."""
     module = tf.Module()
     module.loaded = loaded
     module.call = tf.function(call, autograph=False)
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures={
-            DEFAULT: module.call.get_concrete_function(**specifications)})
-        return _tflite(tf.lite.TFLiteConverter.from_saved_model(folder), title)
+    tf.saved_model.save(module, str(folder), signatures={
+        DEFAULT: module.call.get_concrete_function(**specifications)})
+
+
+def _named(signature: Any, inputs: Sequence[Tensor], batch: int | None) -> tuple[dict[str, Any], Any]:
+    """Return the specifications of a signature's inputs under plain names, and a function that calls it by these."""
+    sizes = {tensor.name: tensor for tensor in inputs}
+    own = signature.structured_input_signature[1]
+    specifications = {plain(name): tf.TensorSpec((batch, *sizes[plain(name)].shape), own[name].dtype, plain(name))
+                      for name in own}
+
+    def answered(**tensors: Any) -> dict[str, Any]:
+        return {plain(name): value for name, value in signature(**{
+            name: tensors[plain(name)] for name in own}).items()}
+
+    return specifications, answered
 
 
 def _image_and_output(signature: Any, folder: Path) -> tuple[str, tf.TensorSpec, str]:

@@ -7,9 +7,11 @@ from typing import Any
 
 from etils import epy
 
+from export.frameworks.program import Program
 from export.keras_models import as_graph
 from export.keras_models import file as keras_file
 from export.keras_models.load import load_original
+from export.onnx_models.reader import Layout
 
 with epy.lazy_imports():
     import keras
@@ -21,7 +23,8 @@ BATCH = 32
 
 
 def answers(path: Path, inputs: Sequence[np.ndarray], is_graph: bool = False,
-            allow_code: bool = False) -> list[np.ndarray]:
+            allow_code: bool = False, layout: Layout | None = None,
+            program: Program | None = None) -> list[np.ndarray]:
     """Return what a model answers, output by output, in its own library.
 
     Args:
@@ -29,12 +32,14 @@ def answers(path: Path, inputs: Sequence[np.ndarray], is_graph: bool = False,
         inputs: (examples, …) each, in the order of the model's inputs.
         is_graph: it is taken as one, see `as_graph.layer_by_layer`, which reads it; this does not again.
         allow_code: let its code run: for a process of its own.
+        layout: in which an .onnx file is asked, see `export.onnx_models.saved.export`.
+        program: see `as_graph.answers`.
 
     Raises:
         ValueError: it cannot be read, or does not take these inputs.
     """
     if is_graph:
-        return as_graph.answers(path, inputs, allow_code)
+        return as_graph.answers(path, inputs, allow_code, layout, program)
     model = load_original(path)
     parts: list[list[np.ndarray]] = []
     try:

@@ -4,16 +4,17 @@ from __future__ import annotations
 from pathlib import Path
 
 #: What litepress reads.
-WANTED = "give a .keras, .h5 or .tflite file, a SavedModel folder, or a frozen graph (.pb)"
+WANTED = "give a .keras, .h5, .tflite or .onnx file, a SavedModel folder, or a frozen graph (.pb)"
 #: Where other tools' models are made into one that litepress reads.
-PYTORCH = "is a model of PyTorch: export it to ONNX, and let onnx2tf make a SavedModel of that"
+PYTORCH = ("is a pickle of PyTorch, which runs code where it is read: export the model, torch.export.save(…, "
+           "\"model.pt2\") or torch.onnx.export(…, \"model.onnx\"), and give that")
 ARCHIVE = "is an archive: unpack it, and give what is inside"
 CHECKPOINT = "is part of a checkpoint, weights without their model: load them into the model, and save it whole"
 PICKLE = ("is a pickle, which runs code where it is read, and is no model of Keras or TensorFlow: save a Keras model "
           "with model.save; models of scikit-learn are not taken")
 #: What files of an ending are.
 ENDINGS = {
-    ".onnx": "is an ONNX model: let onnx2tf make a SavedModel of it", ".pt": PYTORCH, ".pth": PYTORCH,
+    ".pt": PYTORCH, ".pth": PYTORCH,
     ".safetensors": "holds weights without their model: load them into the model, and save it whole",
     ".mlmodel": "is a Core ML model: give the model that it was made of",
     ".mlpackage": "is a Core ML model: give the model that it was made of",
@@ -57,7 +58,7 @@ def _why_no_folder(path: Path) -> str:
     inner = sorted(one.parent for depth in ("*", "*/*") for one in path.glob(f"{depth}/saved_model.pb"))
     if inner:
         return f"{path} is not a model itself, and has {len(inner)} inside: give one, {inner[-1]}"
-    files = sorted(one for one in path.iterdir() if one.suffix in (".keras", ".h5", ".hdf5", ".tflite", ".pb"))
+    files = sorted(one for one in path.iterdir() if one.suffix in (".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".pb"))
     if files:
         return f"{path} is a folder, and not a SavedModel: give a file in it, {files[0]}"
     if path.suffix in ENDINGS:

@@ -54,6 +54,13 @@ def read_pixels(text: str) -> str:
     return text
 
 
+def read_layout(text: str) -> str:
+    """Return an order of axes as it is called. Raises typer.BadParameter."""
+    if text.lower() != "nhwc":
+        raise typer.BadParameter(f"{text} is not nhwc, which turns images that the file has channels first")
+    return text.lower()
+
+
 def check_json(path: Optional[Path]) -> None:
     """Raise UserError where a --json file cannot be written."""
     check_file("--json", path)

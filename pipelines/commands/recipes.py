@@ -18,6 +18,7 @@ from pipelines.commands.options import (
     RunsFolder,
     app,
     check_json,
+    read_layout,
     read_pixels,
 )
 from pipelines.errors import UserError
@@ -68,9 +69,10 @@ def run(
 
 @app.command(rich_help_panel=PRESS)
 def press(
-        model: Annotated[Path, typer.Argument(
-            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, a frozen .pb, or a SavedModel folder; or a "
-                                  "KerasHub preset of Stable Diffusion 3, by name or a folder, without --data")],
+        model: Annotated[Optional[Path], typer.Argument(
+            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, .onnx, .pt2 of PyTorch, a frozen .pb, or a "
+                                  "SavedModel folder; or a KerasHub preset of Stable Diffusion 3, by name or a folder, "
+                                  "without --data")] = None,
         data: Annotated[Optional[str], typer.Option(
             "--data", metavar="DATA",
             help="a folder of images, a .csv of images and labels, a .npz or .npy file, tfds:NAME, a table, or "
@@ -82,6 +84,8 @@ def press(
         pixels: Annotated[Optional[str], typer.Option(
             parser=read_pixels, metavar="RANGE",
             help="the range of pixels that the model was trained on: 0..255, 0..1 or -1..1")] = None,
+        layout: Annotated[Optional[str], typer.Option(
+            parser=read_layout, metavar="nhwc", help="of ONNX and PyTorch: images channels last, in and out")] = None,
         name: Annotated[Optional[str], typer.Option(help="what the runs are called")] = None,
         out: Annotated[Optional[Path], typer.Option(
             "--out", metavar="FOLDER", help="put the bundle and the report here")] = None,
@@ -93,6 +97,11 @@ def press(
             help="of a table, what the model answers; target where not given")] = None,
         size: Annotated[Optional[int], typer.Option(
             metavar="PIXELS", help="a side of the pictures that a text-to-image preset makes")] = None,
+        torch: Annotated[Optional[str], typer.Option(
+            metavar="MODULE:FUNCTION", help="in MODEL's place: a function that gives a module of PyTorch")] = None,
+        jax: Annotated[Optional[str], typer.Option(
+            metavar="MODULE:FUNCTION", help="in MODEL's place: one that gives a function of JAX, or a Flax module")
+        ] = None,
         allow_code: Annotated[bool, typer.Option(
             "--allow-code", help="run the Python code that the model's file holds, in a process of its own")] = False,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
@@ -110,7 +119,9 @@ def press(
     from pipelines.tools.text_to_image import press as press_preset
 
     check_json(json_)
-    if stable_diffusion.is_preset(model):
+    if sum(one is not None for one in (model, torch, jax)) != 1:
+        raise UserError("press: give one model: a file or folder, or --torch or --jax with the function that makes it")
+    if model is not None and stable_diffusion.is_preset(model):
         others = {"--data": data, "--pixels": pixels, "--name": name, "--task": task, "--target-column": target,
                   "--allow-code": allow_code or None}
         for line in press_preset.press(press_preset.TextToImageSettings(
@@ -118,13 +129,15 @@ def press(
             typer.echo(line)
         return
     if data is None or size is not None:
-        raise UserError(f"press: {model}: " + ("give --data DATA, what it is measured on" if data is None else
-                                               "--size is of text-to-image presets; leave it out"))
+        reason = ("give --data DATA, what it is measured on" if data is None
+                  else "--size is of text-to-image presets; leave it out")
+        raise UserError(f"press: {model or torch or jax}: {reason}")
     if out is not None:
         press.check_out(out)
     settings = press.PressSettings(
-        model=model, data=data, scratch=runs / ".given", variants=variants, targets=targets, name=name,
-        pixels=pixels, allow_code=allow_code, task=task, target=target)  # type: ignore[arg-type]  # read_pixels has checked it
+        model=model or Path(), data=data, scratch=runs / ".given", variants=variants, targets=targets, name=name,
+        pixels=pixels, allow_code=allow_code, task=task, target=target,  # type: ignore[arg-type]  # read_pixels has checked it
+        layout=layout, torch=torch, jax=jax)  # type: ignore[arg-type]  # and read_layout
     display = Display(Console())
     runner = run_tool.pressing(settings, Options(runs, track=track), display, sys.argv, _gates(gate or []))
     _run(runner, display, json_, out=out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from export.targets import onnx, openvino, replacements, saved_model, web, web_p
 from export.tflite import detection, gpu_coverage, metadata, phone, signatures
 from export.tflite import file as tflite_file
 from pipelines.targets.target import ExportContext, FromVariants, Target, fresh, sizes
+from pipelines.training.imported_model import SERVED
 from pipelines.variants.record import VariantRecord
 from pipelines.variants.split_front_end import front_file
 from pipelines.variants.variant import Variant
@@ -157,13 +159,19 @@ class SavedModel(Target, name="saved_model"):
         return ["float32"]
 
     def export(self, context: ExportContext, chosen: Sequence[str]) -> list[Exported]:
-        if context.model.suffix == ".tflite":
-            raise ValueError("a SavedModel is written of a Keras model, and this one is a TFLite file")
+        served = context.model.with_name(SERVED)
+        is_graph = context.model.suffix == ".tflite"
+        if is_graph and not served.is_dir():
+            raise ValueError("a SavedModel is written of a Keras model, or of a graph of TensorFlow or ONNX that is "
+                             "held against itself (task equivalence), and this one is a TFLite file")
         folder = fresh(context.folder / self.title) / FIRST_VERSION
-        model = keras_file.load(context.model)
-        task, data = context.data.task, context.data
-        template = task.files(data).get(saved_model.CHAT_TEMPLATE)
-        saved_model.export(model, folder, task.functions(model, data, "server"), template)
+        if is_graph:
+            shutil.copytree(served, folder)
+        else:
+            model = keras_file.load(context.model)
+            task, data = context.data.task, context.data
+            template = task.files(data).get(saved_model.CHAT_TEMPLATE)
+            saved_model.export(model, folder, task.functions(model, data, "server"), template)
         return [Exported(variant="float32", target=self.title, path=context.relative(folder), summary="for TF Serving",
                          **sizes(folder), runs=self.runs)]
 

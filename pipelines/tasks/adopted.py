@@ -20,7 +20,7 @@ def graph_of_images(settings: Any, task: str, index: Index) -> bytes:
     inputs = list(index.inputs.values())
     if len(inputs) != 1 or inputs[0].role != "image":
         raise ValueError(f"{settings.path} is not a Keras model; for {task} only those can be taken over")
-    content = as_graph.as_tflite(Path(settings.path), settings.allow_code)
+    content = as_graph.as_tflite(Path(settings.path), settings.allow_code, settings.layout)
     try:
         return edit.normalized(content, *SCALING[settings.pixels or "0..255"])
     except ValueError as error:

@@ -81,7 +81,12 @@ class Equivalence(Task, name="equivalence"):
 
     def adopt_graph(self, settings: ImportedModel, index: Index) -> bytes:
         """Return a model that is taken as a graph as a TFLite file of the same names."""
-        return as_graph.as_named_tflite(Path(settings.path), list(index.inputs.values()), settings.allow_code)
+        return as_graph.as_named_tflite(Path(settings.path), list(index.inputs.values()), settings.allow_code,
+                                        settings.layout)
+
+    def serve_graph(self, settings: ImportedModel, index: Index, folder: Path) -> None:
+        """Write a model that is taken as a graph as a SavedModel of the same names, where it can be one."""
+        as_graph.served(Path(settings.path), folder, list(index.inputs.values()), settings.allow_code, settings.layout)
 
 
 class Differences:

@@ -52,7 +52,6 @@ Taught = Callable[[Objective, Sequence[Tensor]], Objective]
 class Task(Entry):
     """What outputs mean, how they are learnt, what they are worth. Five methods must be written: dimensions, outputs,
     measure, in_words and sentence."""
-
     #: What the model is given, and what it learns to answer, by name.
     inputs: ClassVar[dict[str, type[Feature]]]
     targets: ClassVar[dict[str, type[Feature]]]
@@ -288,9 +287,11 @@ class Task(Entry):
         raise ValueError(f"models made elsewhere cannot be taken for {self.entry_name} so far")
 
     def adopt_graph(self, settings: Any, index: Index) -> bytes:
-        """Return a model that is taken as a graph as a float32 TFLite file of this task's inputs and outputs. Raises
-        ValueError where it is of another kind."""
+        """Return a model that is taken as a graph as a float32 file of this task's. Raises ValueError."""
         return graph_of_images(settings, str(self.entry_name), index)
+
+    def serve_graph(self, settings: Any, index: Index, folder: Path) -> None:
+        """Write a model that is taken as a graph as a SavedModel into a folder, where this task's models can be one."""
 
     def rows_of(self, path: Path, features: Features, index: Index,
                 like: Source | None = None) -> tuple[list[str], dict[str, np.ndarray]] | None:

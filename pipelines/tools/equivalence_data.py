@@ -10,6 +10,7 @@ from typing import Any
 from etils import epy
 
 from export.errors import first_line
+from export.frameworks.program import Program
 from export.keras_models import original
 from export.keras_models.imported import plain
 from export.keras_models.pixels import SCALING, Pixels
@@ -18,6 +19,7 @@ from pipelines.errors import UserError
 from pipelines.ingest.sources.table_file import ENDINGS
 from pipelines.tasks.equivalence import INPUT, OUTPUT
 from pipelines.tools.data_option import NUMPY, images_of
+from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
     import numpy as np
@@ -26,27 +28,27 @@ with epy.lazy_imports():
 SEED = 7
 
 
-def write(model: Path, data: str, signature: Signature, target: Path, *, allow_code: bool = False,
-          pixels: Pixels | None = None, reason: str = "", is_graph: bool = False) -> None:
+def write(model: ImportedModel, data: str, signature: Signature, target: Path, *, reason: str = "",
+          is_graph: bool = False, program: Program | None = None) -> None:
     """Write what the original answers on the given inputs to an .npz file: all of it as the test part, and half of it,
     drawn at random, as the training part.
 
     Args:
-        model: its file or folder, looked at before.
+        model: looked at before; its `pixels` are the range that pictures are given in.
         data: an .npz file with an array for each input by its name, an .npy file for the only input, a .csv or .parquet
             file with a column for each, or a folder of pictures for the only one.
         signature: the model's inputs and outputs by name, in its order.
-        allow_code: run the code that its file holds.
-        pixels: the range that pictures are given in, 0..255 where it is not known.
         reason: why the model is no classifier of images, where somebody may take it for one.
         is_graph: it is taken as one, see `as_graph.layer_by_layer`.
+        program: the same model in the library that it was made with.
 
     Raises:
         UserError: an array is missing or of another shape, or the original does not take them.
     """
-    given = _checked(data, _arrays(data, signature, pixels or "0..255", reason), signature)
+    given = _checked(data, _arrays(data, signature, model.pixels or "0..255", reason), signature)
     try:
-        answers = original.answers(model, list(given.values()), is_graph, allow_code)
+        answers = original.answers(Path(model.path), list(given.values()), is_graph, model.allow_code, model.layout,
+                                   program)
     except ValueError as error:
         raise UserError(f"press: {error}") from error
     count = len(answers[0])

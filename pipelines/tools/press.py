@@ -2,24 +2,21 @@
 apart, and any other by what it answers."""
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from etils import epy
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from export.keras_models import as_graph, graph, imported, other_files
+from export.keras_models import as_graph, other_files
 from export.keras_models import file as keras_file
-from export.keras_models.pixels import SCALING, Pixels
+from export.keras_models.pixels import Pixels
 from export.predictors import open_predictor
-from export.signature import Signature, shown
-from export.tflite import edit, signatures
+from export.signature import Signature
 from pipelines.engine import workers
 from pipelines.engine.store import whole
 from pipelines.errors import UserError
@@ -34,11 +31,11 @@ from pipelines.tasks.object_detection import ObjectDetection
 from pipelines.tasks.semantic_segmentation import SemanticSegmentation
 from pipelines.tasks.tabular.choice import TARGET
 from pipelines.tasks.tabular.task import Tabular
-from pipelines.tasks.task import Task
 from pipelines.tools import equivalence_data, press_detector, table_data
 from pipelines.tools.data_option import images_of, is_unlabelled, source_of
+from pipelines.tools.press_model import EQUIVALENCE, TASKS, USUAL, ModelShape, PressSettings, describe, normalized
 from pipelines.tools.written_option import listed, one_of
-from pipelines.training.model_section import FILE, ImportedModel
+from pipelines.training.model_section import ImportedModel
 
 with epy.lazy_imports():
     import numpy as np
@@ -48,61 +45,9 @@ if TYPE_CHECKING:
 
 #: What is made where nothing else is asked for: of a Keras model with labelled data, and otherwise.
 TRAINABLE, FIXED = "float32,float16,dynamic,auto", "float32,float16,dynamic,int8"
-#: The range of pixels that is taken where none is given.
-USUAL: Pixels = "0..255"
-#: The task of a model of which nothing is known but what it answers.
-EQUIVALENCE = "equivalence"
 DETECTION = str(ObjectDetection.entry_name)
-#: What a model can be measured as where the data have what it should answer.
-TASKS: dict[str, type[Task]] = {str(task.entry_name): task for task in (ImageClassification, SemanticSegmentation)}
 #: Files for phones that take what the model takes, grey images too.
 AS_IT_IS: dict[str, Any] = {"litert": {"rgb": False}}
-
-
-@dataclasses.dataclass(frozen=True)
-class PressSettings:
-    """What to press, and how.
-
-    Args:
-        model: a .keras, .h5, .tflite or .pb file, or a SavedModel folder.
-        data: see `pipelines.tools.data_option`.
-        scratch: folder where images without labels get the model's own answers.
-        variants, targets: as a recipe's lists name them, with commas between; the usual ones where not given.
-        pixels: the range that the model was trained on, where it is known.
-        name: of the runs; made from the file's where not given.
-        allow_code: run the code that the model's file holds, in a process of its own.
-        task: image_classification, semantic_segmentation, tabular or equivalence, as a recipe has it; where not given
-            the first for those that are such, else the last.
-        target: the column of a table that the model answers, where it has another name than a table's usual one.
-    """
-
-    model: Path
-    data: str
-    scratch: Path
-    variants: str | None = None
-    targets: str | None = None
-    pixels: Pixels | None = None
-    name: str | None = None
-    allow_code: bool = False
-    task: str | None = None
-    target: str | None = None
-
-
-class ModelShape(BaseModel):
-    """What a model takes and gives.
-
-    Args:
-        is_keras: it is taken layer by layer, and not as a graph.
-        shape, classes: of a classifier of images or of their pixels, (height, width, channels) and how many.
-        signature: of any other model; equivalence is its task.
-        reason: why it is no classifier of images, where that was looked at.
-    """
-
-    is_keras: bool
-    shape: tuple[int, int, int] = (0, 0, 0)
-    classes: int = 0
-    signature: Signature | None = None
-    reason: str = ""
 
 
 def recipe_for(settings: PressSettings) -> Recipe:
@@ -117,15 +62,15 @@ def recipe_for(settings: PressSettings) -> Recipe:
     named = _task(settings.task)
     if named == DETECTION:
         return _recipe(press_detector.document(
-            settings.model, settings.data, settings.pixels, settings.allow_code, name=_name(settings),
-            variants=listed(settings.variants or FIXED, "--variants"), targets=_targets(settings, is_keras=False)),
-            model)
+            settings.section, settings.data, name=_name(settings),
+            variants=listed(settings.variants or FIXED, "--variants"),
+            targets=_targets(settings, is_keras=False)), model)
     if named != str(Tabular.entry_name) and settings.target is not None:
         raise UserError(f"--target-column {settings.target}: only tables have one; add --task tabular or "
                         "\"tabular: regression\", or leave it out")
     if named == str(Tabular.entry_name) and settings.pixels is not None:
         raise UserError(f"--pixels {settings.pixels}: a table has no pixels; leave it out")
-    described = workers.call(describe, model, settings.allow_code, named, what="press: reading the model")
+    described = workers.call(describe, settings.section, named, what="press: reading the model")
     if named == str(Tabular.entry_name):
         return _tabular(settings, described)
     if described.signature is not None:
@@ -147,9 +92,8 @@ def recipe_for(settings: PressSettings) -> Recipe:
     recipe = _recipe({
         "name": _name(settings), "task": str(task.entry_name),
         "data": {"source": source.written(), **features, "labels": labels, "batch": batch},
-        "model": {"builder": FILE, "path": str(model), **({"pixels": settings.pixels} if settings.pixels else {}),
-                  **({"allow_code": True} if settings.allow_code else {})},
-        "compress": {"variants": listed(variants, "--variants")}, "export": {"targets": targets}}, model)
+        "model": settings.written(), "compress": {"variants": listed(variants, "--variants")},
+        "export": {"targets": targets}}, model)
     trained = [variant.title for variant in recipe.compress.variants if variant.learns]
     if labels == "model" and trained:
         raise UserError(f"--variants {', '.join(trained)}: trains, and {settings.data} has no labels to learn from. "
@@ -157,71 +101,19 @@ def recipe_for(settings: PressSettings) -> Recipe:
     return recipe
 
 
-def describe(model: Path, allow_code: bool, task: str | None = None) -> ModelShape:
-    """Return what a model takes and gives.
-
-    Args:
-        task: see `PressSettings`.
-
-    Raises:
-        UserError: it cannot be read, or is not of that task.
-    """
-    try:
-        loaded, reason = as_graph.layer_by_layer(model, allow_code)
-        if loaded is None:
-            if task == str(Tabular.entry_name):
-                raise ValueError(f"{model}: for tables only Keras models can be taken over, layer by layer; {reason}")
-            return _described(task, lambda: signatures.main(_normalized(model, USUAL, allow_code)).signature(),
-                              lambda: as_graph.signature_of(model, allow_code), is_keras=False)
-        section = ImportedModel(path=str(model))
-        if task == str(Tabular.entry_name):
-            return ModelShape(is_keras=True, signature=imported.signature_in_order(loaded))
-        adopt = TASKS[task]().adopt if task in TASKS else ImageClassification().adopt
-        return _described(task, lambda: graph.signature_of(adopt(loaded, section)),
-                          lambda: imported.signature_in_order(loaded), is_keras=True)
-    except ValueError as error:
-        message = str(error)
-        raise UserError(f"press: {message if str(model) in message else f'{model}: {message}'}") from error
-
-
-def _described(task: str | None, classifier: Callable[[], Signature], any_model: Callable[[], Signature],
-               is_keras: bool) -> ModelShape:
-    """Return what a model is: a classifier of images or of their pixels where it can be one, and equivalence is not
-    asked for.
-
-    Args:
-        classifier, any_model: what the model takes and gives as either; the first raises ValueError where it is none.
-    """
-    reason = ""
-    if task != EQUIVALENCE:
-        try:
-            signature = classifier()
-            image, logits = signature.inputs[0].shape, signature.outputs[0].shape
-            if None in image or not logits or logits[-1] is None:
-                raise ValueError(f"it takes {shown((None, *image))} and gives {shown((None, *logits))}; the size of an "
-                                 "image and how many classes there are must be known")
-            return ModelShape(shape=image, classes=logits[-1], is_keras=is_keras)  # type: ignore[arg-type]
-        except ValueError as error:
-            if task is not None:
-                raise
-            reason = str(error)
-    return ModelShape(is_keras=is_keras, signature=any_model(), reason=reason)
-
-
 def _equivalence(settings: PressSettings, described: ModelShape, signature: Signature) -> Recipe:
     """Return the recipe that holds files against the answers of a model of any inputs and outputs."""
     settings.scratch.mkdir(parents=True, exist_ok=True)
     path = settings.scratch / f"{Path(settings.data).stem}.answered-by-the-original.npz"
-    write = functools.partial(equivalence_data.write, allow_code=settings.allow_code, pixels=settings.pixels,
-                              reason=described.reason, is_graph=not described.is_keras)
-    workers.call(write, settings.model, settings.data, signature, path, what="press: asking the original")
+    write = functools.partial(equivalence_data.write, reason=described.reason, is_graph=not described.is_keras,
+                              program=settings.program)
+    workers.call(write, settings.section, settings.data, signature, path, what="press: asking the original")
     variants = listed(settings.variants or FIXED, "--variants")
-    allowed = {"allow_code": True} if settings.allow_code else {}
     recipe = _recipe({
         "name": _name(settings), "task": EQUIVALENCE,
         "data": {"source": {"arrays": str(path)}, "batch": 1},
-        "model": {"builder": FILE, "path": str(settings.model), **allowed}, "compress": {"variants": variants},
-        "export": {"targets": _targets(settings, described.is_keras)}}, settings.model)
+        "model": {**settings.written(), "pixels": None}, "compress": {"variants": variants},
+        "export": {"targets": _targets(settings, described.is_keras, by_itself=True)}}, settings.model)
     trained = [variant.title for variant in recipe.compress.variants if variant.learns]
     if trained:
         raise UserError(f"--variants {', '.join(trained)}: trains, and nothing is known of this model but what it "
@@ -253,15 +145,21 @@ def _tabular(settings: PressSettings, described: ModelShape) -> Recipe:
                                     settings.target or TARGET, classifies, what="press: reading the table")
     return _recipe({
         "name": _name(settings), "task": written, "data": section,
-        "model": {"builder": FILE, "path": str(settings.model), "columns": columns},
+        "model": settings.written(columns=columns),
         "compress": {"variants": listed(settings.variants or FIXED, "--variants")},
         "export": {"targets": _targets(settings, described.is_keras)}}, settings.model)
 
 
-def _targets(settings: PressSettings, is_keras: bool) -> list[Any]:
+def _targets(settings: PressSettings, is_keras: bool, by_itself: bool = False) -> list[Any]:
+    """Return the targets to make. Raises UserError.
+
+    Args:
+        by_itself: the model is held against its own answers.
+    """
     targets = listed(settings.targets or ("litert,saved_model" if is_keras else "litert"), "--targets")
-    if not is_keras and "saved_model" in targets:
-        raise UserError(f"--targets saved_model: {settings.model} is not a Keras model; leave the target out")
+    if not is_keras and "saved_model" in targets and (settings.model.suffix == as_graph.TFLITE or not by_itself):
+        raise UserError(f"--targets saved_model: {settings.model} is not a Keras model; leave the target out"
+                        + ("" if settings.model.suffix == as_graph.TFLITE else ", or add --task equivalence"))
     return targets
 
 
@@ -280,7 +178,7 @@ def label(settings: PressSettings, shape: tuple[int, int, int], target: Path) ->
         loaded, _ = as_graph.layer_by_layer(settings.model, settings.allow_code)
         if loaded is None:
             path = Path(folder) / "model.tflite"
-            path.write_bytes(_normalized(settings.model, pixels, settings.allow_code))
+            path.write_bytes(normalized(settings.section, pixels))
         else:
             path = Path(folder) / "model.keras"
             keras_file.save(adopted(settings.model, loaded, pixels), path)
@@ -318,15 +216,6 @@ def _labelled_by_model(settings: PressSettings, described: ModelShape) -> Source
     workers.call(label, settings, described.shape, path, what="press: asking the model for labels")
     names = [str(number) for number in range(described.classes)]
     return Arrays(path=str(path), class_names=names)
-
-
-def _normalized(model: Path, pixels: Pixels, allow_code: bool) -> bytes:
-    """Return a model that is taken as a graph as a TFLite file from raw pixels to logits.
-
-    Raises:
-        ValueError: it cannot be read, or is not an image classifier.
-    """
-    return edit.normalized(as_graph.as_tflite(model, allow_code), *SCALING[pixels])
 
 
 def _recipe(document: dict[str, Any], model: Path) -> Recipe:

@@ -10,7 +10,7 @@ from etils import epy
 from pydantic import BaseModel
 
 from export.keras_models import as_graph
-from export.keras_models.pixels import SCALING, Pixels
+from export.keras_models.pixels import SCALING
 from export.predictors import open_predictor
 from export.tflite import edit, heads
 from pipelines.engine import workers
@@ -21,7 +21,7 @@ from pipelines.ingest.sources.box_table import BoxTable
 from pipelines.ingest.sources.coco import Coco
 from pipelines.ingest.sources.voc import Voc
 from pipelines.ingest.sources.yolo import Yolo
-from pipelines.training.model_section import FILE, Head
+from pipelines.training.model_section import FILE, Head, ImportedModel
 
 with epy.lazy_imports():
     import numpy as np
@@ -42,7 +42,7 @@ class Looked(BaseModel):
     head: Head
 
 
-def document(model: Path, data: str, pixels: Pixels | None, allow_code: bool, **others: Any) -> dict[str, Any]:
+def document(model: ImportedModel, data: str, **others: Any) -> dict[str, Any]:
     """Return the recipe that measures a detector on images with boxes.
 
     Args:
@@ -52,13 +52,11 @@ def document(model: Path, data: str, pixels: Pixels | None, allow_code: bool, **
         UserError: the data have no boxes, or the model does not give them.
     """
     source = boxes_of(data)
-    looked: Looked = workers.call(look, model, source.written(), pixels, allow_code, what="press: reading the model")
-    given = {"pixels": pixels, "allow_code": allow_code or None}
+    looked: Looked = workers.call(look, model, source.written(), what="press: reading the model")
     return {"name": others["name"], "task": "object_detection",
             "data": {"source": source.written(), "batch": max(1, min(16, (source.size("train") or 160) // 10)),
                      "image": {"size": list(looked.image[:2]), "channels": looked.image[2]}},
-            "model": {"builder": FILE, "path": str(model), "head": looked.head.model_dump(),
-                      **{name: value for name, value in given.items() if value}},
+            "model": {"builder": FILE, **model.model_dump(exclude_defaults=True), "head": looked.head.model_dump()},
             "compress": {"variants": others["variants"]}, "export": {"targets": others["targets"]}}
 
 
@@ -83,7 +81,7 @@ def boxes_of(data: str) -> Source:
         raise UserError(f"--data {data}: there is no such file, folder or source") from None
 
 
-def look(model: Path, written: Any, pixels: Pixels | None, allow_code: bool) -> Looked:
+def look(model: ImportedModel, written: Any) -> Looked:
     """Return how a model's output is read: what is in it by its shape and the data's classes, and what boxes are
     counted in by asking it about a few images.
 
@@ -94,7 +92,7 @@ def look(model: Path, written: Any, pixels: Pixels | None, allow_code: bool) -> 
     source.prepare()
     classes = len(source.fields()["boxes"].names or [])
     try:
-        content = edit.normalized(_graph(model, allow_code), *SCALING[pixels or "0..255"])
+        content = edit.normalized(_graph(model), *SCALING[model.pixels or "0..255"])
     except ValueError as error:
         raise UserError(f"press: {error}") from error
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +101,7 @@ def look(model: Path, written: Any, pixels: Pixels | None, allow_code: bool) -> 
         predictor = open_predictor(path)
         signature = next(iter(predictor.signatures.values()))
         image, shape = signature.inputs[0].shape, (1, *(size or 0 for size in signature.outputs[0].shape))
-        objectness, axis = _layout(model, shape, classes)
+        objectness, axis = _layout(model.path, shape, classes)
         values = predictor.predict({signature.inputs[0].name: _images(source, image)})[signature.outputs[0].name]
     boxes = np.moveaxis(values, axis, -1)[..., :heads.SIDES]
     head = Head(boxes="pixels" if np.abs(boxes).max() > PIXELS_FROM else "shares", places=shape[3 - axis],
@@ -111,18 +109,19 @@ def look(model: Path, written: Any, pixels: Pixels | None, allow_code: bool) -> 
     return Looked(image=image, head=head)
 
 
-def _graph(model: Path, allow_code: bool) -> bytes:
+def _graph(model: ImportedModel) -> bytes:
     """Return a model as a TFLite file. Raises ValueError where it is not of one image and one output."""
-    signature = as_graph.signature_of(model, allow_code)
+    path, settings = Path(model.path), (model.allow_code, model.layout)
+    signature = as_graph.signature_of(path, *settings)
     if len(signature.outputs) == 2 and sorted(len(one.shape) for one in signature.outputs) == [2, 2]:
         named = " and ".join(f"{one.name} {one.shape}" for one in signature.outputs)
-        raise ValueError(f"{model}: its outputs {named} look like offsets from anchors, and scores; which anchors, the "
+        raise ValueError(f"{path}: its outputs {named} look like offsets from anchors, and scores; which anchors, the "
                          "file does not say. Leave --task out: files are held against its own answers, and each output "
                          "has a scale of its own")
-    return as_graph.as_tflite(model, allow_code)
+    return as_graph.as_tflite(path, *settings)
 
 
-def _layout(model: Path, shape: Sequence[int], classes: int) -> tuple[bool, int]:
+def _layout(model: str, shape: Sequence[int], classes: int) -> tuple[bool, int]:
     """Return whether an output holds how likely there is anything, and which of its axes has a box's numbers. Raises
     UserError."""
     for numbers, objectness in ((heads.SIDES + classes, False), (heads.SIDES + 1 + classes, True)):

@@ -12,7 +12,7 @@ from pipelines.recipe.file import in_words
 from pipelines.recipe.recipe import Recipe
 from pipelines.reporting.results import Results
 from pipelines.runner import Options, Runner
-from pipelines.tools import press
+from pipelines.tools import press, press_program
 from pipelines.tools.press import PressSettings
 from pipelines.training import distribution
 
@@ -41,14 +41,16 @@ def pressing(settings: PressSettings, options: Options, display: Display, comman
         gates: thresholds, as a recipe has them.
         command: the command line, for the record.
     """
+    title = settings.torch or settings.jax or str(settings.model)
+    settings = press_program.settled(settings)
     recipe = press.recipe_for(settings)
     if gates:
-        recipe = _with_gates(recipe, gates, settings.model)
-    display.line(f"{recipe.name} · {settings.model} on {settings.data}")
+        recipe = _with_gates(recipe, gates, Path(title))
+    display.line(f"{recipe.name} · {title} on {settings.data}")
     if recipe.data.labels == "model":
         display.line(f"  {settings.data} has no labels: accuracy is the share of images on which a file answers as "
-                     f"{settings.model.name} does")
-    return Runner(recipe, str(settings.model), options, display, command)
+                     f"{Path(title).name} does")
+    return Runner(recipe, title, options, display, command)
 
 
 def finish(runner: Runner, hint: str = "") -> Results:

@@ -1,6 +1,7 @@
 """Taking over a model that was made elsewhere, in the place of training one."""
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from export.keras_models import as_graph
 from export.keras_models import file as keras_file
 from export.keras_models.load import is_keras
 from export.keras_models.pixels import wrong_range
+from export.onnx_models.reader import ENDING as ONNX
 from export.predictors import open_predictor
 from export.predictors.litert import LiteRTPredictor
 from pipelines.engine import workers
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 #: What the train stage leaves: a Keras model, or a float TFLite file of a model that is not one.
 KERAS, TFLITE = "model.keras", "model.tflite"
+#: What it leaves beside such a file: the same model as a SavedModel, where it can be one.
+SERVED = "saved_model"
 #: Training images that a model is tried on before it is taken over.
 TRIED = 200
 
@@ -76,6 +80,7 @@ def take_over(section: ImportedModel, data: Data, folder: Path, journal: Journal
         raise UserError(f"model: {suspicion}. Say what it wants with --pixels, or model.pixels in a recipe")
     if suspicion:
         journal.note(f"pixels: {suspicion}")
+    fixed = fixed or _channels_first(section, data)
     for note in filter(None, (order, fixed)):
         journal.note(note)
     journal.parameters(_about(section, data))
@@ -138,6 +143,7 @@ def _take_over_graph(section: ImportedModel, data: Data, folder: Path) -> Shapes
     """Write a model that is taken as a graph as a TFLite file from raw pixels; return its outputs' shapes."""
     path = Path(section.path)
     content = workers.isolated(tflite_of, section, data, what=f"reading {path}")
+    workers.isolated(serve, section, data, folder / SERVED, what=f"reading {path}")
     try:
         (folder / TFLITE).write_bytes(content)
         predictor = LiteRTPredictor(folder / TFLITE)
@@ -153,6 +159,14 @@ def tflite_of(section: ImportedModel, data: Data) -> bytes:
         return data.task.adopt_graph(section, data.index)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
+
+
+def serve(section: ImportedModel, data: Data, folder: Path) -> None:
+    """Write a model that is taken as a graph as a SavedModel, where it can be one."""
+    try:
+        data.task.serve_graph(section, data.index, folder)
+    except ValueError:  # of a graph that is not saved again, which the target says
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_outputs(path: Path, shapes: Shapes, data: Data) -> None:
@@ -182,6 +196,15 @@ def _fixed(model: keras.Model, data: Data) -> str:
     fixed = [f"{name} {_shown(tensor.shape)}" for name, tensor in data.index.inputs.items()
              if name in given and None in given[name].shape[1:]]
     return f"files for phones take {', '.join(fixed)}, as the data are; the model leaves sizes open" if fixed else ""
+
+
+def _channels_first(section: ImportedModel, data: Data) -> str:
+    """Return that images are channels first in what was made of an ONNX file; empty where they are not."""
+    shapes = [tensor.shape for tensor in data.index.inputs.values()]
+    first = [shape for shape in shapes if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)]
+    if not first or section.layout is not None or Path(section.path).suffix != ONNX:
+        return ""
+    return f"images are channels first, {_shown(first[0])}, as in the original; --layout nhwc turns them"
 
 
 def _shown(shape: tuple[int | None, ...]) -> str:

@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator,
 from pydantic_core import PydanticCustomError
 
 import models
-import pipelines.training.hub_weights  # noqa: F401
+import pipelines.training.hub_weights
+import pipelines.training.torch_weights  # noqa: F401
 from export.keras_models import file as keras_file
 from export.keras_models.pixels import Pixels
+from export.onnx_models.reader import Layout
 from models.registry import own_layers
 from pipelines.entries import Section, inlined, nearest, unknown_key
 from pipelines.training.weights import Weights
@@ -21,7 +23,7 @@ FILE = "file"
 
 
 class ImportedModel(Section):
-    """A model that was made elsewhere: a .keras, .h5, .tflite or .pb file, or a SavedModel folder.
+    """A model that was made elsewhere: a .keras, .h5, .tflite, .onnx or .pb file, or a SavedModel folder.
 
     It is not trained any more.
 
@@ -32,6 +34,7 @@ class ImportedModel(Section):
             of it is taken as a graph, which is not trained any further.
         columns: of a table, by the names of the inputs that they become, in the order in which the model takes them.
         head: of a detector, how its output is read.
+        layout: of an .onnx file, which has channels first: nhwc takes and gives images channels last.
     """
 
     path: str = Field(min_length=1)
@@ -39,6 +42,7 @@ class ImportedModel(Section):
     allow_code: bool = False
     columns: tuple[str, ...] = ()
     head: Head | None = None
+    layout: Layout | None = None
 
 
 class Head(BaseModel):
@@ -103,7 +107,8 @@ class ModelSection(Section):
         """Return what changes when the files change that the weights come from."""
         if self.imported is not None:
             path = Path(self.imported.path)
-            files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
+            beside = [path.with_name(f"{path.name}{ending}") for ending in ("", ".data", "_data")]  # weights of ONNX
+            files = sorted(path.rglob("*")) if path.is_dir() else [file for file in beside if file.exists()]
             return " ".join(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
         return self.weights.fingerprint() if self.weights is not None else ""
 

@@ -86,6 +86,7 @@ def _built(section: ModelSection, dimensions: Mapping[str, Any]) -> keras.Model:
     model = models.builder(section.builder).build(dimensions, section.settings)
     if section.weights is not None:
         section.weights.suit(model, section.builder, section.settings)
+        model = section.weights.form(model, section.builder, section.settings)
     return model
 
 

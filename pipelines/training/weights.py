@@ -20,6 +20,10 @@ class Weights(Entry):
     def suit(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> None:
         """Make a fresh model take its pixels as the weights want them."""
 
+    def form(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> keras.Model:
+        """Return a fresh model as the network is drawn where the weights come from; by default as it is."""
+        return model
+
     def load(self, model: keras.Model, builder: str, settings: dict[str, Any]) -> list[str]:
         """Load the weights; return the names of the layers that have some now, from input to output."""
         raise NotImplementedError

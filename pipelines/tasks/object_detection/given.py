@@ -65,7 +65,7 @@ def adopted(settings: ImportedModel, classes: int, names: tuple[str, str]) -> by
         ValueError: it cannot be read, or gives something else.
     """
     assert settings.head is not None
-    content = as_graph.as_tflite(Path(settings.path), settings.allow_code)
+    content = as_graph.as_tflite(Path(settings.path), settings.allow_code, settings.layout)
     try:
         content = edit.normalized(content, *SCALING[settings.pixels or "0..255"])
         return heads.separated(content, classes, settings.head.objectness, names)[0]

@@ -117,7 +117,7 @@ def test_a_frozen_graph_that_calls_python_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "expected"), [
-    ("a.onnx", "is an ONNX model: let onnx2tf"), ("a.pth", "is a model of PyTorch"), ("a.zip", "is an archive: unpack"),
+    ("a.pth", "is a pickle of PyTorch"), ("a.zip", "is an archive: unpack"),
     ("a.ckpt", "is part of a checkpoint"), ("A.ONNX", "is an ONNX model"),
     ("m.data-00001-of-00002", "is part of a checkpoint"), ("a.json", "layers without their weights"),
     ("a.pkl", "runs code"),

@@ -18,6 +18,7 @@ from export.tflite import file as tflite_file
 from pipelines.errors import UserError
 from pipelines.tasks.equivalence import Differences
 from pipelines.tools import equivalence_data
+from pipelines.training.model_section import ImportedModel
 
 
 def test_differences_are_shares_of_the_originals_largest_number():
@@ -175,7 +176,7 @@ def columns_of_one(place):
 def test_pictures_and_tables_are_given_too(place, make):
     data, names = make(place)
     signature = imported.signature_in_order(load(Path("m.keras")))
-    equivalence_data.write(Path("m.keras"), data, signature, Path("made.npz"), pixels="-1..1")
+    equivalence_data.write(ImportedModel(path="m.keras", pixels="-1..1"), data, signature, Path("made.npz"))
     made = np.load("made.npz")
     inputs = [made[f"test_input_{name}"] for name in names]
     answered = original.answers(Path("m.keras"), inputs)[0]
@@ -274,7 +275,7 @@ def test_a_model_of_text_is_refused_in_a_line(place):
     signature = imported.signature_in_order(keras.models.load_model("m.keras"))
     np.savez("data.npz", words=np.array([["a"], ["b"], ["a"], ["c"]]))
     with pytest.raises(UserError, match="words is text, and models of text cannot be held against the original"):
-        equivalence_data.write(Path("m.keras"), "data.npz", signature, Path("made.npz"))
+        equivalence_data.write(ImportedModel(path="m.keras"), "data.npz", signature, Path("made.npz"))
 
 
 @pytest.mark.parametrize("save", [pytest.param(as_saved_model, marks=pytest.mark.slow), as_tflite,

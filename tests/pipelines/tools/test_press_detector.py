@@ -48,7 +48,7 @@ def yolo(path, *, rows=False, objectness=False, unit=SIDE):
 def test_an_output_is_understood_by_its_shape_and_its_numbers(ending, settings, read, tmp_path):
     path, source = tmp_path / f"yolo{ending}", press_detector.boxes_of(as_yolo(tmp_path / "data")["yolo"])
     model = yolo(path, **settings)
-    looked = press_detector.look(path, source.written(), None, False)
+    looked = press_detector.look(ImportedModel(path=str(path)), source.written())
     assert read in str(looked.head) and looked.image == (SIDE, SIDE, 3)
     section = ImportedModel(path=str(path), head=looked.head)
     content = given.adopted(section, 2, ("boxes", "logits"))
@@ -84,12 +84,12 @@ def test_what_is_no_such_detector_is_refused(tmp_path):
     x = keras.layers.Conv2D(9, 8, strides=8)(image)
     keras.Model(image, keras.layers.Reshape((PLACES, 9))(x)).save(tmp_path / "nine.keras")
     with pytest.raises(UserError, match=r"gives \(1, 16, 9\), and the data have 2 classes: a box must have 4 numbers"):
-        press_detector.look(tmp_path / "nine.keras", data, None, False)
+        press_detector.look(ImportedModel(path=str(tmp_path / "nine.keras")), data)
     two = [keras.layers.Reshape((PLACES, width), name=name)(keras.layers.Conv2D(width, 8, strides=8)(image))
            for width, name in ((4, "bbox_regression"), (2, "cls_logits"))]
     keras.Model(image, two).save(tmp_path / "retina.keras")
     with pytest.raises(UserError, match=r"output_0 \(16, 4\) and output_1 \(16, 2\) look like offsets from anchors"):
-        press_detector.look(tmp_path / "retina.keras", data, None, False)
+        press_detector.look(ImportedModel(path=str(tmp_path / "retina.keras")), data)
     with pytest.raises(UserError, match=r"it has no boxes; give a data\.yaml"):
         press_detector.boxes_of(str(tmp_path / "nine.keras"))
     with pytest.raises(UserError, match="there is no such file, folder or source"):
