@@ -133,7 +133,25 @@ def test_the_model_that_judges_is_trained_first_and_its_file_is_taken(tmp_path):
     assert judge.of == "first.yaml" and judge.file == str(tmp_path / "train" / "model.keras")
     assert judge.digest == hashlib.sha256(b"").hexdigest(), "another model judges otherwise"
     written["task"]["image_generation"]["judge"] = str(tmp_path / "none.keras")
-    with pytest.raises(UserError, match="judge: there is no file"):
+    with pytest.raises(UserError, match=r"task\.image_generation\.judge: there is no file"):
+        settled(Recipe.model_validate(written), lambda path: pytest.fail("trained"))
+    written |= {"task": {"image_translation": {"judge": "first.yaml"}}, "model": {"builder": "pix2pix"}}
+    written["data"]["source"] = {"filtered": "digits"}
+    judge = settled(Recipe.model_validate(written), lambda path: trained(tmp_path)).task.judge
+    assert judge.file == str(tmp_path / "train" / "model.keras")
+
+
+def test_inceptions_weights_are_taken_by_their_digest_or_downloaded_later(tmp_path):
+    written = {"name": "v", "task": {"image_generation": {"judge": "inception"}}, "model": {"builder": "vae"},
+               "data": {"source": "digits", "image": {"size": 8, "channels": 1}}}
+    recipe = Recipe.model_validate(written)
+    assert settled(recipe, lambda path: pytest.fail("trained")).written() == recipe.written()
+    (tmp_path / "inception.h5").write_bytes(b"weights")
+    written["task"]["image_generation"]["judge"] = {"of": "inception", "file": str(tmp_path / "inception.h5")}
+    judge = settled(Recipe.model_validate(written), lambda path: pytest.fail("trained")).task.judge
+    assert judge.is_inception and judge.digest == hashlib.sha256(b"weights").hexdigest()
+    written["task"]["image_generation"]["judge"]["file"] = str(tmp_path / "none.h5")
+    with pytest.raises(UserError, match=r"judge: there is no file .*none\.h5"):
         settled(Recipe.model_validate(written), lambda path: pytest.fail("trained"))
 
 
