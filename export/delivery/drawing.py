@@ -17,14 +17,17 @@ TEMPLATES = snippets.TEMPLATES / "generator"
 DRIVER, BESIDE = "draw.py", ("noise.py", "diffusion.py", "sampling.py")
 #: What says how pictures are made, in the bundle: the table of the sampler among it.
 SAMPLER = "sampler.json"
+#: The kind of those whose pictures take several signatures.
+IN_PARTS = "latent_diffusion"
 #: The modules as the package names them; in a bundle they lie beside each other.
 PACKAGE = "from export.writing."
 
 
 def write(folder: Path, about: Description, exported: Sequence[Exported], recommended: Mapping[str, str],
           source: Path) -> None:
-    """Write a driver in Python, and in Kotlin and Swift for the file that the class Model beside is for. Nothing where
-    the bundle does not say how pictures are made.
+    """Write a driver in Python, and in Kotlin and Swift for the file that the class Model beside is for, which asks its
+    usual signature alone: a file of several parts has the one in Python. Nothing where the bundle does not say how
+    pictures are made.
 
     Args:
         folder: of the code, in a bundle.
@@ -35,9 +38,17 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     one = next((one for one in snippets.chosen(about, exported, recommended) if one.target == "litert"), None)
     if one is None or not (folder.parent / SAMPLER).exists():
         return
+    python = folder / "python"
+    python.mkdir(parents=True, exist_ok=True)
+    shutil.copy(TEMPLATES / DRIVER, python)
+    for name in BESIDE:
+        code = (Path(writing.__path__[0]) / name).read_text(encoding="utf-8")
+        (python / name).write_text(code.replace(PACKAGE, "from "), encoding="utf-8")
+    sampler = json.loads((folder.parent / SAMPLER).read_text())
+    if sampler["kind"] == IN_PARTS:
+        return
     values = snippets.values_of(signatures.main((source / one.path).read_bytes()), about)
-    values |= {"sampler": json.loads((folder.parent / SAMPLER).read_text()),
-               "model": snippets.class_name(about.name, "Model")}
+    values |= {"sampler": sampler, "model": snippets.class_name(about.name, "Model")}
     for template in sorted(TEMPLATES.glob("*.j2")):
         stem, ending = template.name.removesuffix(".j2").split(".")
         name = snippets.class_name(about.name, stem)
@@ -46,9 +57,3 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     for ending, language in snippets.LANGUAGES.items():
         shutil.copy(TEMPLATES / f"Noise.{ending}", folder / language)
         shutil.copy(TEMPLATES / f"Sampler.{ending}", folder / language)
-    python = folder / "python"
-    python.mkdir(parents=True, exist_ok=True)
-    shutil.copy(TEMPLATES / DRIVER, python)
-    for name in BESIDE:
-        code = (Path(writing.__path__[0]) / name).read_text(encoding="utf-8")
-        (python / name).write_text(code.replace(PACKAGE, "from "), encoding="utf-8")

@@ -57,13 +57,15 @@ def noisy(image: np.ndarray, noise: np.ndarray, left: np.ndarray) -> np.ndarray:
     return (np.sqrt(left) * image + np.sqrt(1 - left) * noise).astype(np.float32)
 
 
-def image_of(said: np.ndarray, x: np.ndarray, signals: float, noises: float, target: Target) -> np.ndarray:
-    """Return the image, -1..1, that noisy images are made of, by what a network says of them.
+def image_of(said: np.ndarray, x: np.ndarray, signals: float, noises: float, target: Target,
+             most: float = 1.0) -> np.ndarray:
+    """Return the image, -1..1, or the latent that noisy ones are made of, by what a network says of them.
 
     The velocity is signals * noise - noises * image (Salimans & Ho, "Progressive Distillation", 2022).
 
     Args:
         signals, noises: the shares of the image and of the noise.
+        most: what it may be at most, and less what at least.
     """
     if target == "velocity":
         image = signals * x - noises * said
@@ -71,7 +73,7 @@ def image_of(said: np.ndarray, x: np.ndarray, signals: float, noises: float, tar
         image = said
     else:
         image = (x - noises * said) / max(signals, 1e-6)
-    return np.clip(image, -1, 1)
+    return np.clip(image, -most, most)
 
 
 def plan(left: np.ndarray, count: int, sampler: Sampler) -> np.ndarray:
@@ -99,17 +101,18 @@ def plan(left: np.ndarray, count: int, sampler: Sampler) -> np.ndarray:
     return np.stack([taken[:-1], signals[:-1], noises[:-1], keep, image, before], axis=1)
 
 
-def sampled(denoise: Denoise, noise: np.ndarray, steps: np.ndarray, target: Target) -> np.ndarray:
-    """Return pictures, -1..1, of noise.
+def sampled(denoise: Denoise, noise: np.ndarray, steps: np.ndarray, target: Target, most: float = 1.0) -> np.ndarray:
+    """Return pictures, -1..1, or latents, of noise.
 
     Args:
         noise: (batch, height, width, channels).
         steps: see `plan`.
+        most: see `image_of`.
     """
     x = noise.astype(np.float32)
     last = np.zeros_like(x)
     for step, signals, noises, keep, share, before in steps.tolist():
-        image = image_of(denoise(x, int(step)), x, signals, noises, target)
+        image = image_of(denoise(x, int(step)), x, signals, noises, target, most)
         x = (keep * x + share * image + before * last).astype(np.float32)
         last = image
     return x

@@ -17,13 +17,16 @@ def sample(
         count: Annotated[int, typer.Option(help="pictures")] = 16,
         name: Annotated[Optional[str], typer.Option(
             "--class", metavar="NAME", help="the class to make, where the model takes one; all in turn")] = None,
+        text: Annotated[Optional[str], typer.Option(
+            metavar="TEXT", help="what to make, where the model takes a text; nothing in particular if not given"
+        )] = None,
         steps: Annotated[Optional[int], typer.Option(
             help="that a diffusion takes from noise to a picture; the recipe's number if not given")] = None,
         guidance: Annotated[Optional[float], typer.Option(
-            help="how far a diffusion exaggerates the class: 1 is not at all; the recipe's if not given")] = None,
+            help="how far a diffusion exaggerates what is asked for: 1 is not at all; else the recipe's")] = None,
         out: Annotated[Path, typer.Option(
             "--out", metavar="FOLDER", help="for the pictures, and grid.png with all")] = Path("samples")) -> None:
     """Make pictures out of noise, by a model of image_generation."""
     from pipelines.tools import sample
 
-    typer.echo(sample.sample(artifact, sample.Wish(seed, count, name, steps, guidance), out))
+    typer.echo(sample.sample(artifact, sample.Wish(seed, count, name, text, steps, guidance), out))

@@ -16,9 +16,10 @@ from pipelines.engine import runs, workers
 from pipelines.engine.store import whole
 from pipelines.entries import nearest
 from pipelines.errors import UserError
+from pipelines.features.tokenizers.tokenizer import own_tokens
 from pipelines.reporting import results
 from pipelines.tasks.image_generation.making import NOISE
-from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, levels, tiled
+from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, TOKENS, levels, tiled
 from pipelines.tasks.image_generation.serving import MOST
 from pipelines.tasks.image_generation.task import ImageGeneration
 from pipelines.tools.predict import Asked, find_model
@@ -27,9 +28,12 @@ with epy.lazy_imports():
     import numpy as np
     import PIL.Image
     import PIL.PngImagePlugin
+    import tensorflow as tf
 
 #: The file with all pictures, and what a note in each file is called.
 GRID, NOTE = "grid.png", "litepress"
+#: Words that a message names, at most.
+SHOWN = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +44,14 @@ class Wish:
         seed: of the noise.
         count: pictures.
         name: of the class; the classes in turn where not given.
+        text: that a model by text is asked for; nothing in particular where not given.
         steps, guidance: of a diffusion; the recipe's where not given.
     """
 
     seed: int = 0
     count: int = 16
     name: str | None = None
+    text: str | None = None
     steps: int | None = None
     guidance: float | None = None
 
@@ -68,13 +74,15 @@ def sample(artifact: Path, wish: Wish, folder: Path) -> str:
     assert isinstance(asked.task, ImageGeneration)
     asked = dataclasses.replace(asked, task=asked.task.sampled_by(wish.steps, wish.guidance))
     classes = _classes(asked, wish)
-    if asked.path.suffix == ".tflite":
+    check_text(asked, wish)
+    if asked.path.suffix == ".tflite" and wish.text is None:
         with workers.quiet():
             pictures = made(asked, wish, classes)
     else:
         pictures = workers.call(made, asked, wish, classes, what="sample")
     about: dict[str, object] = {"model": _named(asked.path), "seed": wish.seed, "recipe": _recipe_digest(artifact)}
-    about |= {name: value for name, value in (("steps", wish.steps), ("guidance", wish.guidance)) if value is not None}
+    settings = {"text": wish.text, "steps": wish.steps, "guidance": wish.guidance}
+    about |= {name: value for name, value in settings.items() if value is not None}
     folder.mkdir(parents=True, exist_ok=True)
     names = asked.index.names("label")
     for number, picture in enumerate(pictures):
@@ -104,12 +112,36 @@ def made(asked: Asked, wish: Wish, classes: Sequence[int]) -> np.ndarray:
     inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape])}
     if classes:
         inputs[CONDITION] = np.eye(len(index.names("label")), dtype=np.float32)[list(classes)]
-    for one in choose(predictor.signatures).inputs:  # the trained model takes images too, and a diffusion a step
+    if wish.text is not None:
+        inputs[TOKENS] = np.repeat(_tokens(asked, wish.text)[None], wish.count, axis=0)
+    # no text asks for nothing; the trained model takes images too, and a diffusion a step
+    for one in choose(predictor.signatures).inputs:
         inputs.setdefault(one.name, np.zeros((wish.count, *(size or 1 for size in one.shape)), one.dtype))
     try:
         return levels(asked.task.answer(predictor, inputs)[GENERATED])
     except (ValueError, KeyError) as error:
         raise UserError(f"sample: {asked.path} does not make pictures of noise: {first_line(error)}") from error
+
+
+def check_text(asked: Asked, wish: Wish) -> None:
+    """Raise UserError where a text is empty, or the model takes none."""
+    if wish.text is None:
+        return
+    if TOKENS not in asked.index.inputs:
+        raise UserError(f"sample: {asked.path} makes pictures of no text; leave --text out")
+    if not wish.text.strip():
+        raise UserError("sample: --text is empty; say what the pictures show, or leave it out")
+
+
+def _tokens(asked: Asked, text: str) -> np.ndarray:
+    """Return the tokens of a text, int32 (length,). Raises UserError where the model knows no word of it."""
+    learnt = asked.index.learnt[TOKENS]
+    tokens = asked.features[TOKENS].decode(tf.constant(text.encode()), learnt).numpy()
+    first = own_tokens(learnt.names)
+    if not (tokens >= first).any():
+        raise UserError(f"sample: --text: the model has learnt no word of {text!r}; it knows "
+                        f"{', '.join(learnt.names[first:first + SHOWN])}{' …' if learnt.names[first + SHOWN:] else ''}")
+    return tokens  # type: ignore[no-any-return]
 
 
 def _classes(asked: Asked, wish: Wish) -> list[int]:
@@ -118,8 +150,8 @@ def _classes(asked: Asked, wish: Wish) -> list[int]:
     names = asked.task.labels(asked.index)
     if not names:
         if wish.name is not None:
-            raise UserError(f"sample: {asked.path} makes pictures of no class that could be asked for; leave --class "
-                            "out")
+            other = "give --text" if TOKENS in asked.index.inputs else "leave --class out"
+            raise UserError(f"sample: {asked.path} makes pictures of no class that could be asked for; {other}")
         return []
     if wish.name is None:
         return [number % len(names) for number in range(wish.count)]

@@ -17,14 +17,18 @@ with epy.lazy_imports():
     import numpy as np
 
 FID, KID, BITS = "fid_classifier", "kid_classifier", "bits_per_dimension"
+RECONSTRUCTION = "reconstruction_psnr"
 METRICS = (Metric(name=FID, label="FID (classifier)", better="lower", relative=True),
            Metric(name=KID, label="KID (classifier)", better="lower"),
            Metric(name="precision"), Metric(name="recall"),
            Metric(name="least_class", label="share of the rarest class", shown=False),
            Metric(name="class_accuracy", label="class asked for", shown=False),
-           Metric(name=BITS, label="bits per dimension", better="lower", relative=True, shown=False))
-#: What a task answers: the pictures, the images beside them, and the classes that were asked for.
-GENERATED, REAL, CONDITION = "generated", "image", "condition"
+           Metric(name=BITS, label="bits per dimension", better="lower", relative=True, shown=False),
+           Metric(name=RECONSTRUCTION, label="PSNR of images made again", shown=False))
+#: What a task answers: the pictures, the images beside them, and the classes or texts that were asked for.
+GENERATED, REAL, CONDITION, TOKENS = "generated", "image", "condition", "tokens"
+#: The class of a test example: what a text about it asks for.
+LABEL = "label"
 #: Pictures that the report shows at first, those that the judge is least sure of, and pictures in a row.
 SHOWN, UNSURE, COLUMNS = 80, 20, 10
 
@@ -55,8 +59,8 @@ class Pictures:
         if sum(map(len, self.first)) < SHOWN:
             self.first.append(pictures)
         scores = self.made[-1].scores
-        if CONDITION in outputs:
-            requested = np.argmax(outputs[CONDITION], axis=1)
+        if CONDITION in outputs or TOKENS in outputs:
+            requested = np.argmax(outputs[CONDITION], axis=1) if CONDITION in outputs else np.asarray(targets[LABEL])
             self.asked.append(requested)
             wrong = 0.5 - scores[np.arange(len(scores)), requested]
         else:

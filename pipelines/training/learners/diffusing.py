@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 
 from models.ddpm import CONDITION, DENOISED, NOISE, STEP
+from models.latent_diffusion import TOKENS
 from pipelines.training.learners.supervised import supervised
 
 with epy.lazy_imports():
@@ -28,7 +29,7 @@ def diffusing(library: Any, left: np.ndarray, target: Target, dropped: float) ->
     Args:
         left: of an image at each step, see `export.writing.diffusion.signal`.
         target: what is learnt.
-        dropped: share of the examples that are learnt without their condition.
+        dropped: share of the examples that are learnt without their condition or text.
     """
     base: Any = supervised(library)
     kept = np.asarray(left, np.float32)
@@ -37,22 +38,28 @@ def diffusing(library: Any, left: np.ndarray, target: Target, dropped: float) ->
         """A model that is shown noisy images."""
 
         def train_step(self, data: Any) -> Any:
-            return super().train_step(_noisy(_redrawn(data[0], self.optimizer.iterations, len(kept) - 1, dropped)))
+            redrawn = _redrawn(data[0], self.optimizer.iterations, len(kept) - 1, dropped)
+            return super().train_step(self.shown(redrawn))
 
         def test_step(self, data: Any) -> Any:
-            return super().test_step(_noisy(data[0]))
+            return super().test_step(self.shown(data[0]))
 
-    def _noisy(inputs: Any) -> tuple[Any, Any]:
-        """Return a batch as the network sees it, and what it should say."""
-        image = tf.cast(inputs[IMAGE], tf.float32) / 127.5 - 1
+        def shown(self, inputs: Any) -> tuple[Any, Any]:
+            """Return a batch as the network sees it, without the images, and what it should say."""
+            seen, true = _noisy(inputs, self.clean(inputs))
+            return {name: tensor for name, tensor in seen.items() if name != IMAGE}, true
+
+        def clean(self, inputs: Any) -> Any:
+            """Return what noise is added to: the images, -1..1."""
+            return tf.cast(inputs[IMAGE], tf.float32) / 127.5 - 1
+
+    def _noisy(inputs: Any, image: Any) -> tuple[Any, Any]:
+        """Return a batch with noisy images, or latents, and what the network should say of them."""
         of_step = tf.gather(kept, tf.cast(inputs[STEP], tf.int32))[:, None, None, None]
         signals, noises = tf.sqrt(of_step), tf.sqrt(1 - of_step)
         noise = inputs[NOISE]
         true = {"velocity": signals * noise - noises * image, "noise": noise, "image": image}[target]
-        seen = {NOISE: signals * image + noises * noise, STEP: inputs[STEP]}
-        if CONDITION in inputs:
-            seen[CONDITION] = inputs[CONDITION]
-        return seen, {DENOISED: true}
+        return {**inputs, NOISE: signals * image + noises * noise}, {DENOISED: true}
 
     return Diffusing
 
@@ -66,6 +73,7 @@ def _redrawn(inputs: Any, iteration: Any, steps: int, dropped: float) -> dict[st
     chances = tf.random.stateless_uniform([2, count], seed + 1, alg="philox")
     drawn = tf.ensure_shape(tf.random.stateless_normal(tf.shape(noise), seed, alg="philox"), noise.shape)
     result = {**inputs, NOISE: drawn, STEP: 1 + tf.floor(chances[0] * steps)}
-    if CONDITION in inputs:
-        result[CONDITION] = inputs[CONDITION] * tf.cast(chances[1] >= dropped, tf.float32)[:, None]
+    for name in (CONDITION, TOKENS):
+        if name in inputs:
+            result[name] = inputs[name] * tf.cast(chances[1] >= dropped, inputs[name].dtype)[:, None]
     return result
