@@ -35,7 +35,7 @@ from pipelines.features import audio
 from pipelines.ingest.data import Data
 from pipelines.ingest.index import Index
 from pipelines.recipe.recipe import Recipe
-from pipelines.reporting.results import aligned
+from pipelines.reporting.tables import aligned
 from pipelines.tasks.object_detection import detections
 from pipelines.tasks.object_detection import mediapipe as found_by
 

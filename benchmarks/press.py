@@ -9,8 +9,8 @@ model that comes of each file, and its float32 TFLite file, against the original
 small trained models of Keras 2, those of MLPerf Tiny beside the plain TensorFlow converter's files. `odd` presses
 models, data and files as people have them. `layers` (a quarter of an hour) sends every layer of Keras through, in every
 setting that changes what it computes. `mutations` changes bits, sizes and names in model files of every format:
-whatever that does, the answer is one line, nothing is run, and the memory stays small. Exits 1 where a figure is
-missed.
+whatever that does, the answer is one line, nothing is run, and the memory stays small. `python` holds `import
+litepress` against the command. Exits 1 where a figure is missed.
 """
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from typing import Any
 import keras_layers
 import numpy as np
 import press_odd
+import press_python
 from compression import Row, print_table
 from keras_layer_cases import cases
 from press_models import MODELS, TINY, pressed
@@ -52,7 +53,8 @@ TOGETHER = 25
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"applications": applications, "models": models, "odd": odd, "layers": layers, "mutations": mutations}
+    parts = {"applications": applications, "models": models, "odd": odd, "layers": layers, "mutations": mutations,
+             "python": python}
     parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
     parser.add_argument("--count", type=int, default=MUTATIONS, help=f"mutated files (default: {MUTATIONS})")
     options = parser.parse_args()
@@ -149,6 +151,11 @@ def layers(options: argparse.Namespace) -> list[Row]:
         rows.append(Row(f"layers of Keras, {step}: not as docs/keras_layers.md says", ", ".join(wrong) or
                         f"none; {holds} of {len(outcomes)} hold", "none", not wrong))
     return rows
+
+
+def python(options: argparse.Namespace) -> list[Row]:
+    """Return what `import litepress` takes, and whether it gives the command's figures."""
+    return press_python.rows()
 
 
 def mutations(options: argparse.Namespace) -> list[Row]:

@@ -21,7 +21,7 @@ from pipelines.errors import UserError
 from pipelines.ingest.index import Index
 from pipelines.ingest.sources.recordings import Recordings
 from pipelines.recipe.recipe import Recipe
-from pipelines.reporting.results import aligned
+from pipelines.reporting.tables import aligned
 from pipelines.tasks.audio_classification import AUDIO, LABEL
 from pipelines.tasks.classes import OUTPUT
 

@@ -21,6 +21,8 @@ with epy.lazy_imports():
 
 #: The numbers of a text's tokens.
 TOKENS = "tokens"
+#: What a number of a latent is at most while it is made, in deviations.
+MOST = 10.0
 Count = Annotated[int, Field(ge=1)]
 
 

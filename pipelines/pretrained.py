@@ -17,7 +17,7 @@ from pipelines.features.tokenizers import pretrained as vocabularies
 from pipelines.features.tokenizers.tokenizer import Tokenizer
 from pipelines.recipe.recipe import Recipe
 from pipelines.stages.context import INDEX
-from pipelines.tasks.image_generation.judge import SETTING as JUDGE
+from pipelines.tasks.image_generation.inception import INCEPTION
 from pipelines.training.imported_model import trained
 from pipelines.training.pretrained_weights import KERAS
 
@@ -52,8 +52,8 @@ def settled(recipe: Recipe, train: Callable[[Path], Trained]) -> Recipe:
     weights, latents = chosen.get(PRETRAINED), chosen.get(AUTOENCODER)
     texts = [settings for settings in written["data"].values() if isinstance(settings, dict)
              and isinstance(settings.get("tokenizer"), dict) and PRETRAINED in settings["tokenizer"]]
-    judged = next((settings for settings in written["task"].values() if settings.get("judge")), None)
-    if weights is None and latents is None and not texts and judged is None:
+    judged = {f"task.{task}.judge": settings for task, settings in written["task"].items() if settings.get("judge")}
+    if weights is None and latents is None and not texts and not judged:
         return recipe
     found: dict[str, Trained] = {}
 
@@ -62,8 +62,8 @@ def settled(recipe: Recipe, train: Callable[[Path], Trained]) -> Recipe:
             found[name] = train(Path(name)) if name.endswith((".yaml", ".yml")) else _of_run(Path(name), where)
         return found[name]
 
-    if judged is not None:
-        judged["judge"] = _judge(judged["judge"]["of"], of)
+    for where, settings in judged.items():
+        settings["judge"] = _judge(settings["judge"], where, of)
     for settings in texts:
         settings["tokenizer"] = {PRETRAINED: _tokenizer(settings["tokenizer"][PRETRAINED]["of"], of)}
     if weights is not None and not weights["of"].endswith(KERAS):
@@ -75,12 +75,22 @@ def settled(recipe: Recipe, train: Callable[[Path], Trained]) -> Recipe:
     return Recipe.model_validate(written)
 
 
-def _judge(name: str, of: Callable[[str, str], Trained]) -> dict[str, Any]:
-    """Return the settings of a judge whose file is there. Raises UserError."""
-    path = Path(name) if name.endswith(KERAS) else trained(of(name, JUDGE).train)
+def _judge(settings: dict[str, Any], where: str, of: Callable[[str, str], Trained]) -> dict[str, Any]:
+    """Return the settings of a judge whose file is there; Inception's may be downloaded later. Raises UserError."""
+    name = settings["of"]
+    if name == INCEPTION:
+        if settings.get("file") is None:
+            return {"of": name}
+        return {**settings, "digest": _digest(Path(settings["file"]), where)}
+    path = Path(name) if name.endswith(KERAS) else trained(of(name, where).train)
+    return {"of": name, "file": str(path), "digest": _digest(path, where)}
+
+
+def _digest(path: Path, where: str) -> str:
     if not path.is_file():
-        raise UserError(f"{JUDGE}: there is no file {path}")
-    return {"of": name, "file": str(path), "digest": hashlib.sha256(path.read_bytes()).hexdigest()}
+        raise UserError(f"{where}: there is no file {path}")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tokenizer(name: str, of: Callable[[str, str], Trained]) -> dict[str, Any]:

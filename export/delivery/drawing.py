@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from export import writing
 from export.artifacts import Exported
@@ -21,13 +22,15 @@ SAMPLER = "sampler.json"
 IN_PARTS = "latent_diffusion"
 #: The modules as the package names them; in a bundle they lie beside each other.
 PACKAGE = "from export.writing."
+#: The kind of model whose pictures are made of codes that are drawn one after the other; only Python draws them.
+CODES = "codes"
 
 
 def write(folder: Path, about: Description, exported: Sequence[Exported], recommended: Mapping[str, str],
           source: Path) -> None:
     """Write a driver in Python, and in Kotlin and Swift for the file that the class Model beside is for, which asks its
-    usual signature alone: a file of several parts has the one in Python. Nothing where the bundle does not say how
-    pictures are made.
+    usual signature alone: codes, and files of several parts, have the one in Python. Nothing where the bundle does not
+    say how pictures are made.
 
     Args:
         folder: of the code, in a bundle.
@@ -38,16 +41,20 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     one = next((one for one in snippets.chosen(about, exported, recommended) if one.target == "litert"), None)
     if one is None or not (folder.parent / SAMPLER).exists():
         return
+    sampler = json.loads((folder.parent / SAMPLER).read_text())
+    if sampler["kind"] not in (CODES, IN_PARTS):
+        _write_classes(folder, about, sampler, (source / one.path).read_bytes())
     python = folder / "python"
     python.mkdir(parents=True, exist_ok=True)
     shutil.copy(TEMPLATES / DRIVER, python)
     for name in BESIDE:
         code = (Path(writing.__path__[0]) / name).read_text(encoding="utf-8")
         (python / name).write_text(code.replace(PACKAGE, "from "), encoding="utf-8")
-    sampler = json.loads((folder.parent / SAMPLER).read_text())
-    if sampler["kind"] == IN_PARTS:
-        return
-    values = snippets.values_of(signatures.main((source / one.path).read_bytes()), about)
+
+
+def _write_classes(folder: Path, about: Description, sampler: Mapping[str, Any], content: bytes) -> None:
+    """Write what asks a file in Kotlin and Swift."""
+    values = snippets.values_of(signatures.main(content), about)
     values |= {"sampler": sampler, "model": snippets.class_name(about.name, "Model")}
     for template in sorted(TEMPLATES.glob("*.j2")):
         stem, ending = template.name.removesuffix(".j2").split(".")

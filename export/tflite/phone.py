@@ -1,7 +1,9 @@
-"""TFLite files as phone frameworks open them: metadata inside, and integer scores that MediaPipe Tasks can read."""
+"""TFLite files as phone frameworks open them: metadata inside, integer scores that MediaPipe Tasks can read, and
+pictures as bytes."""
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from etils import epy
 
@@ -16,11 +18,13 @@ with epy.lazy_imports():
 #: A byte of raw pixels stands for so much at least; of pixels 0..1 it stands for a 255th, and those of -1..1 do not
 #: begin at 0.
 DIMMEST = 0.1
+#: What generators call the pictures that they make, pixels 0..255, in any signature.
+PICTURES = ("generated", "returned")
 
 
 def ready(content: bytes, about: metadata.Description, rgb: bool = True) -> bytes:
-    """Return the same model with metadata, which takes images as their bytes; where it gives a single int8 output, that
-    is uint8.
+    """Return the same model with metadata, which takes images as their bytes, and gives pictures as theirs; where it
+    gives a single int8 output, that is uint8.
 
     Args:
         content: a TFLite file.
@@ -30,7 +34,7 @@ def ready(content: bytes, about: metadata.Description, rgb: bool = True) -> byte
     Raises:
         ValueError: the labels do not fit.
     """
-    content = with_raw_pixels(with_unsigned_output(content), about)
+    content = with_raw_pixels(with_unsigned_output(with_raw_pictures(content)), about)
     if rgb and takes_grey_image(content, about):
         content = with_rgb_input(content)
     return metadata.embed(content, about)
@@ -56,6 +60,21 @@ def with_raw_pixels(content: bytes, about: metadata.Description) -> bytes:
             stored.scale, stored.zeroPoint = np.array([1.0], "float32"), np.array([0], "int64")
             graph.tensors[info.index].quantization = stored
             changed = True
+    return tflite_file.write(model) if changed else content
+
+
+def with_raw_pictures(content: bytes) -> bytes:
+    """Return the same model, whose int8 pictures are uint8 of scale 1: each byte is the brightness of a pixel.
+
+    A file that makes pictures may have several signatures, and each of their pictures is changed.
+    """
+    model = tflite_file.read(content)
+    changed = False
+    for signature in signatures.of(content).values():
+        for info in signature.outputs.values():
+            if info.name in PICTURES and info.dtype == "int8" and len(info.shape) == 4:
+                _give_unsigned(model, signature.subgraph, info.index, 1.0, 0)
+                changed = True
     return tflite_file.write(model) if changed else content
 
 
@@ -111,18 +130,24 @@ def with_unsigned_output(content: bytes) -> bytes:
     signed = graph.tensors[inner]
     if len(graph.outputs) != 1 or signed.type != schema.TensorType.INT8:
         return content
+    _give_unsigned(model, 0, inner, float(signed.quantization.scale[0]), int(signed.quantization.zeroPoint[0]) + 128)
+    return tflite_file.write(model)
+
+
+def _give_unsigned(model: Any, subgraph: int, inner: int, scale: float, zero: int) -> None:
+    """Put a uint8 tensor behind an int8 one that a graph gives, in place.
+
+    Args:
+        scale, zero: of the new one.
+    """
+    graph = model.subgraphs[subgraph]
+    signed = graph.tensors[inner]
     outer = copy.copy(signed)
     outer.type, outer.buffer, outer.quantization = schema.TensorType.UINT8, 0, copy.copy(signed.quantization)
-    outer.quantization.zeroPoint = np.asarray(signed.quantization.zeroPoint) + 128
+    outer.quantization.scale, outer.quantization.zeroPoint = np.array([scale], "float32"), np.array([zero], "int64")
     signed.name = signed.name + b"/int8"
     graph.tensors.append(outer)
     index = len(graph.tensors) - 1
-    operator = schema.OperatorT()
-    operator.opcodeIndex = tflite_file.operator_code(model, schema.BuiltinOperator.QUANTIZE)
-    operator.inputs, operator.outputs = [inner], [index]
-    operator.builtinOptionsType = schema.BuiltinOptions.QuantizeOptions
-    operator.builtinOptions = schema.QuantizeOptionsT()
-    graph.operators.append(operator)
-    graph.outputs = [index]
-    edit.point_signatures(model, inner, index)
-    return tflite_file.write(model)
+    graph.operators.append(edit.operator_of(model, "QUANTIZE", "Quantize", [inner], index))
+    graph.outputs = [index if int(one) == inner else int(one) for one in graph.outputs]
+    edit.point_signatures(model, inner, index, subgraph)

@@ -5,19 +5,20 @@ by line.
 """
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 #: How fast an image drowns in noise, and what a network says of a noisy one.
 Schedule = Literal["cosine", "linear"]
-Target = Literal["velocity", "noise", "image"]
+Target = Literal["velocity", "noise", "image", "flow"]
 #: How one gets from noise to an image.
 Sampler = Literal["ddim", "dpm_solver"]
-#: From noisy images and the step that they are at to what a network says of them.
-Denoise = Callable[[np.ndarray, int], np.ndarray]
+#: From noisy images and the step that they are at, a whole number but of flows, to what a network says of them.
+Denoise = Callable[[np.ndarray, Any], np.ndarray]
 #: Of the cosine schedule: what keeps its first steps from vanishing, and the most that a step may take away.
 OFFSET, MOST = 0.008, 0.999
 #: What a sampler's step is made of: the number of the step, the shares of image and noise that its noisy image has, and
@@ -25,6 +26,24 @@ OFFSET, MOST = 0.008, 0.999
 COLUMNS = ("step", "signal", "noise", "keep", "image", "before")
 #: Of the linear schedule over 1,000 steps: its first and its last.
 FIRST, LAST = 1e-4, 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Original:
+    """Images, or latents, that others are made of.
+
+    Args:
+        images: (batch, height, width, channels).
+        strength: the share of the sampler's steps that are taken, 0..1: the fewer, the more is left of the images
+            (Meng et al., "SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations", 2022).
+        mask: (batch, height, width, 1), 1 where images are made anew and 0 where they are kept: there each step begins
+            with the original and its noise (Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion
+            Probabilistic Models", 2022, equation 8); None where nothing is kept.
+    """
+
+    images: np.ndarray
+    strength: float = 1.0
+    mask: np.ndarray | None = None
 
 
 def signal(steps: int, schedule: Schedule) -> np.ndarray:
@@ -61,7 +80,8 @@ def image_of(said: np.ndarray, x: np.ndarray, signals: float, noises: float, tar
              most: float = 1.0) -> np.ndarray:
     """Return the image, -1..1, or the latent that noisy ones are made of, by what a network says of them.
 
-    The velocity is signals * noise - noises * image (Salimans & Ho, "Progressive Distillation", 2022).
+    The velocity is signals * noise - noises * image (Salimans & Ho, "Progressive Distillation", 2022), the flow is
+    noise - image, where their shares are 1 together (see `export.writing.flow`).
 
     Args:
         signals, noises: the shares of the image and of the noise.
@@ -71,6 +91,8 @@ def image_of(said: np.ndarray, x: np.ndarray, signals: float, noises: float, tar
         image = signals * x - noises * said
     elif target == "image":
         image = said
+    elif target == "flow":
+        image = x - noises * said
     else:
         image = (x - noises * said) / max(signals, 1e-6)
     return np.clip(image, -most, most)
@@ -101,21 +123,46 @@ def plan(left: np.ndarray, count: int, sampler: Sampler) -> np.ndarray:
     return np.stack([taken[:-1], signals[:-1], noises[:-1], keep, image, before], axis=1)
 
 
-def sampled(denoise: Denoise, noise: np.ndarray, steps: np.ndarray, target: Target, most: float = 1.0) -> np.ndarray:
+def sampled(denoise: Denoise, noise: np.ndarray, steps: np.ndarray, target: Target, most: float = 1.0,
+            original: Original | None = None) -> np.ndarray:
     """Return pictures, -1..1, or latents, of noise.
 
     Args:
         noise: (batch, height, width, channels).
         steps: see `plan`.
         most: see `image_of`.
+        original: what they are made of, beside noise.
     """
     x = noise.astype(np.float32)
+    if original is not None:
+        steps = later(steps, original.strength)
+        x = _at(steps, 0, original, noise)
     last = np.zeros_like(x)
-    for step, signals, noises, keep, share, before in steps.tolist():
-        image = image_of(denoise(x, int(step)), x, signals, noises, target, most)
+    for number, (step, signals, noises, keep, share, before) in enumerate(steps.tolist()):
+        said = denoise(x, step if target == "flow" else int(step))
+        image = image_of(said, x, signals, noises, target, most)
         x = (keep * x + share * image + before * last).astype(np.float32)
+        if original is not None and original.mask is not None:
+            x = np.where(original.mask > 0, x, _at(steps, number + 1, original, noise))
         last = image
     return x
+
+
+def later(steps: np.ndarray, strength: float) -> np.ndarray:
+    """Return the last steps of a plan, as many as a strength says. The first of them has none before it, so it is
+    DDIM's."""
+    count = round(len(steps) * float(np.float32(strength)))  # as graphs have it
+    taken = steps[len(steps) - count:].copy()
+    if count:
+        taken[0, COLUMNS.index("image")] += taken[0, COLUMNS.index("before")]
+        taken[0, COLUMNS.index("before")] = 0
+    return taken
+
+
+def _at(steps: np.ndarray, number: int, original: Original, noise: np.ndarray) -> np.ndarray:
+    """Return originals as noisy as they are before a step of a plan; without noise behind the last."""
+    signals, noises = steps[number, 1:3] if number < len(steps) else (1.0, 0.0)
+    return (signals * original.images + noises * noise).astype(np.float32)
 
 
 def guided(with_condition: np.ndarray, without: np.ndarray, guidance: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from pipelines.commands.options import LOOK, PRESS, SHIP, Json, app, check_file, check_json, read_pixels
-from pipelines.errors import GateError, UserError
+from pipelines.errors import UserError
 
 
 class Architecture(str, enum.Enum):
@@ -167,7 +167,8 @@ def generate(
 
 @app.command(rich_help_panel=SHIP)
 def verify(
-        bundle: BundleFolder,
+        bundle: Annotated[Path, typer.Argument(
+            metavar="BUNDLE", help="a run's folder, or a bundle's, or its zip file")],
         arch: Annotated[Optional[Architecture], typer.Option(
             help="run the TFLite files on this processor, emulated")] = None,
         on_gpu: Annotated[bool, typer.Option(
@@ -178,11 +179,10 @@ def verify(
     if arch is not None and on_gpu:
         raise UserError("--arch and --gpu: one of the two; the emulated processor has no GPU")
     where: verify_bundle.Where = "arm64" if arch else "gpu" if on_gpu else "here"
-    checked = verify_bundle.verify(bundle, where, lambda text: typer.echo(f"  {text} …"))
-    for one in checked:
+    verification = verify_bundle.verify(bundle, where, lambda text: typer.echo(f"  {text} …"))
+    for one in verification.checked:
         typer.echo(one)
-    if wrong := [one.name for one in checked if not one.passed]:
-        raise GateError(f"verify: {', '.join(wrong)} {'does' if len(wrong) == 1 else 'do'} not answer as recorded")
+    verification.require()
 
 
 @app.command(rich_help_panel=SHIP)

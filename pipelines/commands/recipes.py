@@ -20,13 +20,12 @@ from pipelines.commands.options import (
     check_json,
     read_pixels,
 )
-from pipelines.errors import StageError, UserError
+from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.engine.display import Display
-    from pipelines.recipe.recipe import Recipe
     from pipelines.reporting.results import Results
-    from pipelines.runner import Options
+    from pipelines.runner import Runner
 
 
 class StageName(str, enum.Enum):
@@ -56,29 +55,26 @@ def run(
     from pipelines.engine.display import Display
     from pipelines.recipe import file as recipe_file
     from pipelines.runner import Options
-    from pipelines.training import distribution
+    from pipelines.tools import run
 
     display = Display(Console())
     read = recipe_file.read(recipe, set_ or [])
     check_json(json_)
-    display.line(f"{read.name} · {read.model.builder} on {read.data.source.entry_name} · seed {read.seed}")
     first = "ingest" if force else start.value if start else None
     options = Options(runs, first, until.value if until else None, track)
-    worker = distribution.role() if read.train.strategy in ("auto", "multi_worker") else distribution.Role()
-    if not worker.is_chief:
-        display.line(f"  worker {worker.index} of {worker.count}: trains with the others; worker 0 does the rest")
-        options = Options(runs / f"worker-{worker.index}", options.start, "train", track=False)
-    _run(read, str(recipe), options, display, json_, "; --from compress tries again")
+    runner = run.runner_of(read, str(recipe), options, display, sys.argv)
+    _run(runner, display, json_, "; --from compress tries again")
 
 
 @app.command(rich_help_panel=PRESS)
 def press(
         model: Annotated[Path, typer.Argument(
-            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, a frozen .pb, or a SavedModel folder")],
-        data: Annotated[str, typer.Option(
+            metavar="MODEL", help="a trained model: .keras, .h5, .tflite, a frozen .pb, or a SavedModel folder; or a "
+                                  "KerasHub preset of Stable Diffusion 3, by name or a folder, without --data")],
+        data: Annotated[Optional[str], typer.Option(
             "--data", metavar="DATA",
             help="a folder of images, a .csv of images and labels, a .npz or .npy file, tfds:NAME, a table, or "
-                 "an .npz with the model's inputs")],
+                 "an .npz with the model's inputs")] = None,
         variants: Annotated[Optional[str], typer.Option(
             metavar="LIST", help='for instance float16,int8 or "int8,{qat: 5}"')] = None,
         targets: Annotated[Optional[str], typer.Option(
@@ -95,53 +91,68 @@ def press(
         target: Annotated[Optional[str], typer.Option(
             "--target-column", metavar="NAME",
             help="of a table, what the model answers; target where not given")] = None,
+        size: Annotated[Optional[int], typer.Option(
+            metavar="PIXELS", help="a side of the pictures that a text-to-image preset makes")] = None,
         allow_code: Annotated[bool, typer.Option(
             "--allow-code", help="run the Python code that the model's file holds, in a process of its own")] = False,
         runs: RunsFolder = Path("runs"), track: Annotated[bool, typer.Option(help="send the run to MLflow")] = True,
+        gate: Annotated[Optional[list[str]], typer.Option(
+            metavar="GATE", help='a threshold, for instance "int8.drop <= 0.005"; may be repeated')] = None,
         json_: Json = None) -> None:
     """Press a model that was made elsewhere: variants, verification, report and bundle, as in a run."""
     from rich.console import Console
 
+    from models import stable_diffusion
     from pipelines.engine.display import Display
     from pipelines.runner import Options
     from pipelines.tools import press
+    from pipelines.tools import run as run_tool
+    from pipelines.tools.text_to_image import press as press_preset
 
     check_json(json_)
+    if stable_diffusion.is_preset(model):
+        others = {"--data": data, "--pixels": pixels, "--name": name, "--task": task, "--target-column": target,
+                  "--allow-code": allow_code or None}
+        for line in press_preset.press(press_preset.TextToImageSettings(
+                str(model), out, size, variants, targets, json_), others):
+            typer.echo(line)
+        return
+    if data is None or size is not None:
+        raise UserError(f"press: {model}: " + ("give --data DATA, what it is measured on" if data is None else
+                                               "--size is of text-to-image presets; leave it out"))
     if out is not None:
         press.check_out(out)
-    recipe = press.recipe_for(press.PressSettings(
+    settings = press.PressSettings(
         model=model, data=data, scratch=runs / ".given", variants=variants, targets=targets, name=name,
-        pixels=pixels, allow_code=allow_code, task=task, target=target))  # type: ignore[arg-type]  # read_pixels has checked it
+        pixels=pixels, allow_code=allow_code, task=task, target=target)  # type: ignore[arg-type]  # read_pixels has checked it
     display = Display(Console())
-    display.line(f"{recipe.name} · {model} on {data}")
-    if recipe.data.labels == "model":
-        display.line(f"  {data} has no labels: accuracy is the share of images on which a file answers as "
-                     f"{model.name} does")
-    _run(recipe, str(model), Options(runs, track=track), display, json_, out=out)
+    runner = run_tool.pressing(settings, Options(runs, track=track), display, sys.argv, _gates(gate or []))
+    _run(runner, display, json_, out=out)
 
 
-def _run(recipe: Recipe, path: str, options: Options, display: Display, json_: Optional[Path],
-         hint: str = "", out: Optional[Path] = None) -> None:
+def _gates(given: list[str]) -> dict[str, str]:
+    """Return thresholds that options give, by the names that recipes call them. Raises UserError."""
+    gates = {}
+    for text in given:
+        name, _, limit = text.strip().partition(" ")
+        if not limit:
+            raise UserError(f"--gate {text}: write it as \"int8.drop <= 0.005\"")
+        gates[name] = limit.strip()
+    return gates
+
+
+def _run(runner: Runner, display: Display, json_: Optional[Path], hint: str = "", out: Optional[Path] = None) -> None:
     """Run a recipe to its end and show its results, those that there are where it does not come to its end.
 
     Args:
-        path: of the recipe, for the record.
         hint: how to try variants again that failed.
         out: folder for the bundle, with what could be made.
     """
     from pipelines.engine import runs as records
-    from pipelines.runner import Runner
+    from pipelines.tools import run
 
-    runner = Runner(recipe, path, options, display, sys.argv)
     try:
-        results = runner()
-        if results.failed:
-            folder = options.runs / recipe.name / "latest"
-            messages = "\n".join((results.failed | results.left_out).values())
-            raise StageError(f"{messages}\nThe others went on. See log.txt in {folder / 'compress'} and "
-                             f"{folder / 'export'}{hint}.")
-        if results.left_out:
-            raise UserError("\n".join(results.left_out.values()))
+        run.finish(runner, hint)
     except KeyboardInterrupt:
         typer.echo("interrupted; run again to go on", err=True)
         raise typer.Exit(130) from None
@@ -151,27 +162,12 @@ def _run(recipe: Recipe, path: str, options: Options, display: Display, json_: O
                 records.write_whole(json_, runner.results.model_dump_json(indent=1) + "\n")
             _show(display, runner.results)
             if out is not None:
-                _deliver(out, display, runner.results)
-
-
-def _deliver(out: Path, display: Display, results: Results) -> None:
-    """Put a run's bundle into a folder of the user's, and say what is not in it; say so too where there is none."""
-    from pipelines.tools import press
-
-    missing = ", ".join(results.failed | results.left_out)
-    if results.bundle is None:
-        display.line(f"  bundle  nothing is put into {out}: the run has none")
-        return
-    press.bundle_to(out, results)
-    display.line(f"  bundle  {out}" + (f"; not in it: {missing}" if missing else ""))
+                run.deliver(out, display, runner.results)
 
 
 def _show(display: Display, results: Results) -> None:
-    from pipelines.reporting.results import compiled_table, table
-
-    tables = [text for text in (table(results), compiled_table(results)) if text]
-    if tables:
-        display.line("\n" + "\n\n".join(tables) + "\n")
+    if table := results.table():
+        display.line(f"\n{table}\n")
     if results.gates:
         display.line("  gates   " + "   ".join(str(gate) for gate in results.gates))
     if results.report:

@@ -1,4 +1,4 @@
-"""Reading a recipe file: YAML, overrides, and errors that name the line."""
+"""Reading a recipe: a file, text or a mapping, overrides, and errors that name the line."""
 from __future__ import annotations
 
 import difflib
@@ -25,14 +25,32 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: one line for each mistake, with the file's line, the setting, and what would be right.
     """
-    document = _parse(_text(path), str(path))
+    return of_text(_text(path), str(path), overrides)
+
+
+def of_text(text: str, title: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe in YAML text. Raises UserError as `read` does.
+
+    Args:
+        title: what errors call the recipe.
+    """
+    return of_document(_parse(text, title), title, overrides)
+
+
+def of_document(document: Any, title: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe in a mapping of settings, which the overrides change. Raises UserError as `read` does; a line
+    is named where the mapping was read from text.
+
+    Args:
+        title: what errors call the recipe.
+    """
     if not isinstance(document, dict):
-        raise UserError(f"{path}:1: a recipe is a mapping of settings (name: …, data: …), this is {_kind(document)}")
+        raise UserError(f"{title}:1: a recipe is a mapping of settings (name: …, data: …), this is {_kind(document)}")
     overridden = [_override(document, override) for override in overrides]
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        result = [in_words(str(path), document, dict(one), overridden) for one in error.errors(include_url=False)]
+        result = [in_words(title, document, dict(one), overridden) for one in error.errors(include_url=False)]
         raise UserError("\n".join(dict.fromkeys(result))) from None
 
 
@@ -106,7 +124,8 @@ def in_words(path: str, document: Any, result: dict[str, Any], overridden: Seque
 def _locate(document: Any, location: Sequence[str | int], key: str | None) -> tuple[list[str], int | None]:
     """Return the setting's path as the recipe writes it, and its line (from 1), of a location that pydantic names."""
     names: list[str] = []
-    node, line = document, 1
+    node: Any = document
+    line = 1 if hasattr(document, "lc") else None  # a mapping that no text was read from has no lines
     for item in [*location, *([key] if key is not None else [])]:
         if isinstance(node, dict) and item not in node and len(node) == 1 and isinstance(next(iter(node.values())),
                                                                                          dict):

@@ -16,7 +16,7 @@ from pipelines.figures import figures
 from pipelines.ingest.index import Index
 from pipelines.recipe import file as recipe_file
 from pipelines.recipe.recipe import Recipe
-from pipelines.reporting import results
+from pipelines.reporting import results, tables
 from pipelines.reporting.verified import PROTOCOLS
 from pipelines.tasks.task import Evaluation
 from pipelines.variants.record import VariantList, layers_file
@@ -34,10 +34,11 @@ def write(folder: Path) -> None:
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         Path(__file__).with_name("report.html.j2").read_text())
     runs.write_whole(run.folder / NAME, template.render(
-        run=run.record, results=result, answered=results.gives_answered(result), task=result.asked,
+        run=run.record, results=result, answered=tables.gives_answered(result),
+        beside_trained=tables.beside_trained, task=result.asked,
         advice=results.recommendations(result),
         sentence=_sentence(run, result),
-        estimate=results.estimate, replacements=replacements.advice, worth_it=profile.WORTH, protocols=PROTOCOLS,
+        estimate=tables.estimate, replacements=replacements.advice, worth_it=profile.WORTH, protocols=PROTOCOLS,
         figures=_figures(run, result), details=_details(run),
         recipe=recipe_file.write(Recipe.model_validate(run.record.recipe)),
         environment=_environment(), stages=run.record.stages))
@@ -72,14 +73,18 @@ def _figures(run: Run, result: results.Results) -> dict[str, str]:
     drawn |= {f"evaluate/figures/{path.stem}": path for path in sorted(run.path("evaluate", "figures").glob("*.png"))}
     encoded = {name: _data_uri(path) for name, path in drawn.items()}
     if result.artifacts:
-        main = result.asked.main
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "pareto.png"
-            figures.pareto([(one.title, one.metrics[main.name], one.bytes, one.latency_ms.p50)
-                            for one in result.artifacts],
-                           main.title, path)
-            encoded["pareto"] = _data_uri(path)
+        encoded["pareto"] = pareto(result)
     return encoded
+
+
+def pareto(result: results.Results) -> str:
+    """Return the figure of what artifacts are worth against their size and their latency, as a data URI."""
+    main = result.asked.main
+    points = [(one.title, one.metrics[main.name], one.bytes, one.latency_ms.p50) for one in result.artifacts]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pareto.png"
+        figures.pareto(points, main.title, path)
+        return _data_uri(path)
 
 
 def _details(run: Run) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from pydantic import BaseModel
 from export.artifacts import Exported, ExportedList
 from export.delivery.recommend import DEVICES, recommended
 from export.measure.compare import Measurement
-from export.tflite.chunked import ENDING
 from pipelines.engine.runs import Run, read_json
+from pipelines.errors import UserError
 from pipelines.recipe.gates import Gate, check
-from pipelines.reporting.verified import PROTOCOLS, Served
+from pipelines.reporting.milliseconds import Milliseconds
+from pipelines.reporting.verified import Served
 from pipelines.tasks.task import Table, Task
 from pipelines.training.model_section import FILE
 from pipelines.variants.record import VariantList
@@ -40,24 +40,6 @@ class Reference(BaseModel):
     tables: list[Table] = []
 
 
-class Milliseconds(BaseModel):
-    """Latency of one inference.
-
-    Args:
-        answered: median of a whole answer, where the driver has work behind the file: decoding and suppressing boxes.
-        real_time_factor: share of the time that what is asked lasts, where that is known; below 1 it keeps up.
-        why: of an integer file that gains little over float32, the reason.
-    """
-
-    p50: float
-    p95: float
-    threads: int
-    runs: int
-    answered: float | None = None
-    real_time_factor: float | None = None
-    why: str = ""
-
-
 class ArtifactResult(Exported, Measurement):
     """A file that ships, measured on the whole test set; a SavedModel also served, by protocol."""
 
@@ -73,10 +55,12 @@ class Results(BaseModel):
         compiled: what was made for hardware that this machine is not: not measured, but reported by the compilers.
         failed: variants and targets that could not be made, each with what happened; the others went on.
         left_out: targets that the user can make possible, each with a line that says how.
+        folder: of the run.
     """
 
     recipe: str
     run_id: str
+    folder: str = ""
     task: dict[str, Any] = {"image_classification": {}}
     stages: list[StageResult]
     reference: Reference | None = None
@@ -97,13 +81,43 @@ class Results(BaseModel):
     def failed_gates(self) -> list[Gate]:
         return [gate for gate in self.gates if not gate.passed]
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return what the trained model reaches on the test set, by name; nothing before it was evaluated."""
+        return self.reference.metrics if self.reference is not None else {}
+
+    def artifact(self, name: str) -> ArtifactResult:
+        """Return the artifact that gates call so, for instance int8. Raises UserError where there is none."""
+        for one in self.artifacts:
+            if one.name == name:
+                return one
+        known = ", ".join(one.name for one in self.artifacts) or "none"
+        raise UserError(f"{self.folder}: it has no artifact {name}; there are {known}")
+
+    def table(self) -> str:
+        """Return what `litepress run` prints: the table of all artifacts, and of what was compiled for others."""
+        from pipelines.reporting import tables
+
+        return "\n\n".join(text for text in (tables.table(self), tables.compiled_table(self)) if text)
+
+    def __str__(self) -> str:
+        return self.table() or f"{self.folder}: not evaluated"
+
+    def _repr_html_(self) -> str:
+        """Return the results as a notebook shows them."""
+        from pipelines.reporting import notebook
+
+        return notebook.of_results(self)
+
 
 def collect(run: Run) -> Results:
     """Return the results out of a run's artifacts, as far as there are any."""
     record = run.record
     done = {name for name, stage in record.stages.items() if stage.state == "done"}
-    results = Results(recipe=record.recipe_path, run_id=record.id, task=record.recipe["task"], stages=[
-        StageResult(name=name, seconds=stage.seconds, cached=stage.cached) for name, stage in record.stages.items()])
+    stages = [StageResult(name=name, seconds=stage.seconds, cached=stage.cached)
+              for name, stage in record.stages.items()]
+    results = Results(recipe=record.recipe_path, run_id=record.id, folder=_relative(run.folder),
+                      task=record.recipe["task"], stages=stages)
     if "evaluate" in done:
         evaluation = read_json(run.path("evaluate", "evaluation.json"))
         results.reference = Reference(
@@ -193,96 +207,6 @@ def recommendations(results: Results) -> dict[str, str]:
         devices.setdefault(name, []).append(DEVICES[device])
     return {name: f"recommended for {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}" for name,
             names in devices.items()}
-
-
-def table(results: Results) -> str:
-    """Return the table of all artifacts, for a terminal."""
-    if results.reference is None:
-        return ""
-    main = results.asked.main
-    advice = recommendations(results)
-    answered = gives_answered(results)
-    rows = [("artifact", "bytes", "zipped", main.title, "drop", "max |Δ|", "p50 ms", *["answered"] * answered,
-             "order-independent", "")]
-    none = ["–"] * (1 + answered)
-    rows.append((f"{results.reference.kind} (reference)", "–", "–", f"{results.reference.metrics[main.name]:.4f}", "–",
-                 "–", *none, _yes(results.reference.order_independent), ""))
-    for name, metrics in results.reference.baselines.items():
-        rows.append((f"  beside: {name.replace('_', ' ')}", "–", "–", f"{metrics[main.name]:.4f}", "–", "–", *none, "–",
-                     ""))
-    for one in results.artifacts:
-        whole = [f"{one.latency_ms.p50 if one.latency_ms.answered is None else one.latency_ms.answered:.3f}"]
-        rows.append((one.title, f"{one.bytes:,}", f"{one.zipped:,}", f"{one.metrics[main.name]:.4f}",
-                     _signed(one.drop[main.name]),
-                     f"{one.max_error:.0e}", f"{one.latency_ms.p50:.3f}", *whole * answered,
-                     _yes(one.order_independent), _remarks(one, advice)))
-        for protocol, served in one.served.items():
-            value = served.metrics[main.name]
-            drop = main.drop(results.reference.metrics[main.name], value)
-            # What was measured on fewer examples does not compare with the reference on all.
-            numbers = (f"{value:.4f}", _signed(drop)) if served.examples is None else ("–", "–")
-            rows.append((f"  served, {PROTOCOLS[protocol]}", "–", "–", *numbers, f"{served.max_error:.0e}", *none, "–",
-                         ""))
-    return aligned(rows, [str.ljust, *[str.rjust] * (len(rows[0]) - 2), str.ljust])
-
-
-def gives_answered(results: Results) -> bool:
-    """Return whether the driver of some artifact has work behind the file."""
-    return any(one.latency_ms.answered is not None for one in results.artifacts)
-
-
-def _signed(drop: float) -> str:
-    """Return a drop with four digits, and without a sign where these are all 0."""
-    return f"{round(drop, 4) + 0.0:.4f}"
-
-
-def _remarks(one: ArtifactResult, advice: Mapping[str, str]) -> str:
-    """Return what stands behind an artifact in the table: what it is recommended for, and what a phone's file takes
-    that the model does not."""
-    recommended = [f"← {advice[one.name]}"] if one.name in advice else []
-    if one.latency_ms.real_time_factor is not None:
-        recommended.append(f"real-time factor {one.latency_ms.real_time_factor:.2g}")
-    if one.beyond:
-        limit = "what its ranges were found with" if one.ranges else "its integers"
-        recommended.append(f"{one.beyond:,} test examples reach beyond {limit}")
-    return "; ".join(recommended + (one.notes if one.is_tflite or one.path.endswith(ENDING) else []))
-
-
-def compiled_table(results: Results) -> str:
-    """Return the table of what was compiled for hardware that is not here, for a terminal; empty where nothing was."""
-    if not results.compiled:
-        return ""
-    rows = [("compiled for", "bytes", "on it", "estimate", "")]
-    for one in results.compiled:
-        rows.append((one.title, f"{one.bytes:,}",
-                     f"{one.coverage.taken} of {one.coverage.total}" if one.coverage else "–",
-                     estimate(one), one.summary))
-    return aligned(rows, [str.ljust, str.rjust, str.rjust, str.ljust, str.ljust])
-
-
-def estimate(one: Exported) -> str:
-    """Return what a compiler estimates, in a few words."""
-    known = one.estimates
-    parts = []
-    if "latency_ms" in known:
-        parts.append(f"{known['latency_ms']:.3f} ms")
-    for name, memory in (("sram_bytes", "SRAM"), ("arena_bytes", "arena"), ("dram_bytes", "DRAM"),
-                         ("flash_bytes", "flash")):
-        if known.get(name):
-            parts.append(f"{memory} {known[name] / 1024:,.0f} kB")
-    return " · ".join(parts) or "–"
-
-
-def aligned(rows: Sequence[Sequence[str]], how: Sequence[Callable[[str, int], str]]) -> str:
-    """Return rows as lines of a table, each column as wide as its widest cell."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  " + "  ".join(align(cell, width) for align, cell,
-                                      width in zip(how, row, widths, strict=True)).rstrip()
-                     for row in rows)
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "NO"
 
 
 def _relative(path: Path) -> str:

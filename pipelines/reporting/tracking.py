@@ -41,7 +41,7 @@ ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIME
                "MLFLOW_DISABLE_TELEMETRY": "true",
                "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 #: What a stage's child run gets as artifacts, as globs.
-UPLOADED = {"ingest": ("*.png", "index.json", "unreadable.txt"), "train": ("*.keras", "*.png"),
+UPLOADED = {"ingest": ("*.png", "index.json", "unreadable.txt"), "train": ("*.keras", "*.png", "samples/*.png"),
             "evaluate": ("**/*.png", "*.json"),
             "compress": ("compress.json", "latency.json", "*.layers.json", "*.png"), "export": ("**/*",),
             "verify": ("*.png", "*.json"),

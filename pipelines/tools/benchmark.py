@@ -13,7 +13,7 @@ from export.signature import DEFAULT
 from pipelines.engine import runs, workers
 from pipelines.errors import StageError, UserError
 from pipelines.reporting import results
-from pipelines.reporting.results import aligned
+from pipelines.reporting.tables import aligned
 
 #: Kinds of operators that a profile shows.
 SHOWN = 5

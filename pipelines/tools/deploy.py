@@ -38,6 +38,9 @@ BYTES, ENCODED = "{}_bytes", "{}/encoded"
 TEXT, PIECES = "text", "pieces"
 OF_TEXTS: dict[str, Any] = {TEXT: b"a", PIECES: [b"a"], "behind": [0],
                             "count": 8, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}
+#: What signatures are asked that make pictures of a seed: one, by the recipe's settings.
+SEED = "seed"
+OF_SEEDS: dict[str, Any] = {SEED: 0, "count": 1, "label": -1, "steps": 0, "guidance": -1.0}
 
 
 def on_repository(folder: Path, method: str, *arguments: Any) -> Any:
@@ -132,8 +135,8 @@ def _requests(signatures: Iterable[Signature], samples: Samples, model: str) -> 
 
 
 def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -> Any | None:
-    """Return a Predict request of samples, as arrays or as the files that hold them, or of texts; None where the
-    signature takes something else."""
+    """Return a Predict request of samples, as arrays or as the files that hold them, or of texts, or of seeds; None
+    where the signature takes something else."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     from serving import tensors
@@ -143,14 +146,15 @@ def _predict(signature: Signature, samples: Samples, positions: Sequence[int]) -
     if not signature.inputs:
         return None
     of_texts = any(tensor.name in (TEXT, PIECES) and tensor.dtype == "string" for tensor in signature.inputs)
+    asked = OF_TEXTS if of_texts else OF_SEEDS if any(tensor.name == SEED for tensor in signature.inputs) else {}
     for tensor in signature.inputs:
         if tensor.name in samples.inputs:
             inputs[tensor.name] = samples.sent[tensor.name][list(positions)]
         elif tensor.name in files:
             paths = [files[tensor.name][position] for position in positions]
             inputs[tensor.name] = np.array([path.read_bytes() for path in paths], object)
-        elif of_texts and tensor.name in OF_TEXTS:
-            inputs[tensor.name] = np.array([OF_TEXTS[tensor.name]] * len(positions), object)
+        elif tensor.name in asked:
+            inputs[tensor.name] = np.array([asked[tensor.name]] * len(positions), object)
         else:
             return None
     log = prediction_log_pb2.PredictionLog()

@@ -92,7 +92,7 @@ def find_model(artifact: Path) -> Asked:
         raise UserError(f"{artifact}: there is no such file or folder. Give a run's folder, a .tflite or .keras file, "
                         "or a SavedModel")
     if (artifact / runs.RECORD).exists():
-        return _of_run(_best_file(artifact), artifact)
+        return _of_run(best_file(artifact), artifact)
     run = next((folder for folder in list(artifact.parents)[:LEVELS] if (folder / runs.RECORD).exists()), None)
     return _of_run(artifact, run) if run is not None else _of_classifier(artifact)
 
@@ -194,12 +194,15 @@ def main_signature(predictor: Predictor) -> Signature:
     return predictor.signatures.get(DEFAULT) or next(iter(predictor.signatures.values()))
 
 
-def _best_file(folder: Path) -> Path:
-    """Return the artifact of a run that is recommended for CPUs, or its first. Raises UserError where there is none."""
+def best_file(folder: Path, name: str | None = None) -> Path:
+    """Return the artifact of a run that is called so, or that is recommended for CPUs, or its first. Raises UserError
+    where there is none."""
     collected = results.collect(runs.load(folder))
     artifacts = collected.artifacts
     if not artifacts:
         raise UserError(f"{folder}: this run has no verified models yet; finish it with litepress run")
+    if name is not None:
+        return Path(collected.artifact(name).path)
     advice = results.recommendations(collected)
     return Path(next((one for one in artifacts if "CPUs" in advice.get(one.name, "")), artifacts[0]).path)
 

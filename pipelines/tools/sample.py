@@ -4,34 +4,35 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from etils import epy
 
 from export.errors import first_line
 from export.predictors import choose, open_predictor
+from export.signature import Arrays
 from export.writing import noise
 from pipelines.engine import runs, workers
-from pipelines.engine.store import whole
 from pipelines.entries import nearest
 from pipelines.errors import UserError
+from pipelines.features.image import Image
 from pipelines.features.tokenizers.tokenizer import own_tokens
 from pipelines.reporting import results
-from pipelines.tasks.image_generation.making import NOISE
-from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, TOKENS, levels, tiled
+from pipelines.tasks.image_generation.making import IMAGE, NOISE
+from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, TOKENS, levels
 from pipelines.tasks.image_generation.serving import MOST
 from pipelines.tasks.image_generation.task import ImageGeneration
+from pipelines.tools import originals, picture_files
+from pipelines.tools.originals import OriginalWish
 from pipelines.tools.predict import Asked, find_model
+from pipelines.tools.text_to_image import about as text_to_image
+from pipelines.tools.text_to_image import sample as text_to_image_sample
 
 with epy.lazy_imports():
     import numpy as np
-    import PIL.Image
-    import PIL.PngImagePlugin
     import tensorflow as tf
 
-#: The file with all pictures, and what a note in each file is called.
-GRID, NOTE = "grid.png", "litepress"
 #: Words that a message names, at most.
 SHOWN = 20
 
@@ -46,6 +47,8 @@ class Wish:
         name: of the class; the classes in turn where not given.
         text: that a model by text is asked for; nothing in particular where not given.
         steps, guidance: of a diffusion; the recipe's where not given.
+        negative: what pictures of a text do not show.
+        original: what a diffusion makes pictures of, beside noise.
     """
 
     seed: int = 0
@@ -54,6 +57,8 @@ class Wish:
     text: str | None = None
     steps: int | None = None
     guidance: float | None = None
+    negative: str | None = None
+    original: OriginalWish = dataclasses.field(default_factory=OriginalWish)
 
 
 def sample(artifact: Path, wish: Wish, folder: Path) -> str:
@@ -70,27 +75,28 @@ def sample(artifact: Path, wish: Wish, folder: Path) -> str:
     check(wish)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"sample: --out: {folder} is not a folder; give another one")
+    if text_to_image.folder_of(artifact) is not None:
+        return text_to_image_sample.sample(artifact, wish, folder)
+    if wish.negative is not None:
+        raise UserError("sample: --negative is for models that were pressed of a text-to-image preset; leave it out")
     asked = _found(artifact)
     assert isinstance(asked.task, ImageGeneration)
     asked = dataclasses.replace(asked, task=asked.task.sampled_by(wish.steps, wish.guidance))
     classes = _classes(asked, wish)
     check_text(asked, wish)
+    given, remark = _original(asked, wish)
     if asked.path.suffix == ".tflite" and wish.text is None:
         with workers.quiet():
-            pictures = made(asked, wish, classes)
+            pictures = made(asked, wish, classes, given)
     else:
-        pictures = workers.call(made, asked, wish, classes, what="sample")
+        pictures = workers.call(made, asked, wish, classes, given, what="sample")
     about: dict[str, object] = {"model": _named(asked.path), "seed": wish.seed, "recipe": _recipe_digest(artifact)}
     settings = {"text": wish.text, "steps": wish.steps, "guidance": wish.guidance}
     about |= {name: value for name, value in settings.items() if value is not None}
-    folder.mkdir(parents=True, exist_ok=True)
+    about |= wish.original.about()
     names = asked.index.names("label")
-    for number, picture in enumerate(pictures):
-        own = {"class": names[classes[number]]} if classes else {}
-        _write(folder / f"{number:04}.png", picture, {**about, "number": number, **own})
-    columns = int(np.ceil(np.sqrt(len(pictures))))
-    _write(folder / GRID, tiled(pictures, columns), {**about, "count": len(pictures)})
-    return f"{len(pictures):,} pictures of seed {wish.seed} by {asked.path}, in {folder}"
+    picture_files.write(folder, pictures, about, [{"class": names[label]} for label in classes])
+    return f"{len(pictures):,} pictures of seed {wish.seed} by {asked.path}, in {folder}{remark}"
 
 
 def check(wish: Wish) -> None:
@@ -99,17 +105,22 @@ def check(wish: Wish) -> None:
         raise UserError(f"sample: --seed is {wish.seed}; give 0 to {noise.MOST_SEED}")
     if not 1 <= wish.count <= MOST:
         raise UserError(f"sample: --count is {wish.count}; give 1 to {MOST:,}")
+    wish.original.check()
 
 
-def made(asked: Asked, wish: Wish, classes: Sequence[int]) -> np.ndarray:
-    """Return pictures, uint8 (count, height, width, channels)."""
+def made(asked: Asked, wish: Wish, classes: Sequence[int], original: Arrays) -> np.ndarray:
+    """Return pictures, uint8 (count, height, width, channels).
+
+    Args:
+        original: see `originals.read`.
+    """
     index = asked.index
     try:
         predictor = open_predictor(asked.path)
     except (ValueError, ImportError) as error:
         raise UserError(f"sample: {first_line(error)}") from error
     shape = [size or 1 for size in index.inputs[NOISE].shape]
-    inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape])}
+    inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape]), **original}
     if classes:
         inputs[CONDITION] = np.eye(len(index.names("label")), dtype=np.float32)[list(classes)]
     if wish.text is not None:
@@ -162,6 +173,16 @@ def _classes(asked: Asked, wish: Wish) -> list[int]:
     raise UserError(f"sample: --class: there is no class {wish.name}; {hint}")
 
 
+def _original(asked: Asked, wish: Wish) -> tuple[Arrays, str]:
+    """Return what pictures are made of beside noise, see `originals.read`. Raises UserError."""
+    assert isinstance(asked.task, ImageGeneration)
+    if wish.original.image is not None and not asked.task.revises:
+        raise UserError(f"sample: --image: {asked.path} makes pictures without steps, and none of others; leave it out")
+    feature = asked.features[IMAGE]
+    assert isinstance(feature, Image)
+    return originals.read(wish.original, feature, wish.count)
+
+
 def _found(artifact: Path) -> Asked:
     """Return the model that a path stands for: of a run its float32 TFLite file, where it has one. Raises UserError."""
     asked = find_model(artifact)
@@ -188,11 +209,3 @@ def _named(path: Path) -> str:
     if path.is_dir():
         return path.name
     return f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
-
-
-def _write(path: Path, picture: np.ndarray, about: Mapping[str, object]) -> None:
-    note = PIL.PngImagePlugin.PngInfo()
-    note.add_text(NOTE, json.dumps(about))
-    image = PIL.Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    with whole(path) as beside:
-        image.save(beside, "PNG", pnginfo=note)

@@ -7,6 +7,7 @@ from pathlib import Path
 from export.artifacts import ExportedList
 from pipelines.engine import runs, workers
 from pipelines.errors import UserError
+from pipelines.tools.text_to_image import about as text_to_image
 
 #: Where REST is offered when a run is served; the port that TF Serving's own image takes.
 REST_PORT = 8501
@@ -25,6 +26,8 @@ def serve(arguments: Sequence[str]) -> None:
     flags = list(arguments)
     if flags and not flags[0].startswith("-"):
         base, name = versions_of(Path(flags.pop(0)))
+        if text_to_image.folder_of(base) is not None:
+            _know_text_operators()
         chosen = {flag.partition("=")[0] for flag in flags}
         defaults = {"--model_base_path": base, "--model_name": name, "--rest_api_port": REST_PORT}
         flags = [*(f"{flag}={value}" for flag, value in defaults.items() if flag not in chosen), *flags]
@@ -46,9 +49,24 @@ def versions_of(folder: Path) -> tuple[Path, str]:
         if saved_model is None:
             raise UserError(f"{folder}: this run made no SavedModel; add saved_model to export.targets")
         return run.path("export", saved_model.path).parent, run.record.recipe["name"]
+    if (folder / text_to_image.ABOUT).is_file():
+        versions = (folder / text_to_image.SAVED_MODEL).parent
+        if not versions.is_dir():
+            raise UserError(f"{folder}: no SavedModel was made of it; press the preset with --targets saved_model")
+        return versions, folder.resolve().name
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder. Give a run's folder, or one that holds numbered versions "
                         "of a model")
     if (folder / "saved_model.pb").exists():
         raise UserError(f"{folder} is one version of a model; give the folder that holds it, {folder.parent}")
     return folder, folder.resolve().name
+
+
+def _know_text_operators() -> None:
+    """Make known to TensorFlow the operators that cut texts in the graph. Raises UserError."""
+    try:
+        with workers.quiet():
+            import tensorflow_text  # noqa: F401
+    except ImportError as error:
+        raise UserError("serve: TensorFlow Text cuts the texts, which the extra hub brings: "
+                        ".venv/bin/pip install -e '.[hub]'") from error

@@ -1,6 +1,8 @@
 """Options of a command that are written as recipes are."""
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -16,6 +18,13 @@ def listed(text: str, option: str) -> list[Any]:
     if not entries:
         raise UserError(f"{option}: it is empty")
     return entries
+
+
+def text_of(entries: str | Sequence[Any] | None) -> str | None:
+    """Return entries as `listed` reads them; text, and nothing, as they are."""
+    if entries is None or isinstance(entries, str):
+        return entries
+    return ",".join(json.dumps(entry) for entry in entries)
 
 
 def one_of(text: str, option: str = "", advice: str = "") -> Any:

@@ -2,7 +2,9 @@
 import pipelines.variants.auto
 import pipelines.variants.buckets
 import pipelines.variants.int4_blocks
+import pipelines.variants.int8_parts
 import pipelines.variants.post_training
 import pipelines.variants.split_front_end
 import pipelines.variants.streaming
-import pipelines.variants.trained  # noqa: F401
+import pipelines.variants.trained
+import pipelines.variants.whole_loop  # noqa: F401

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -22,9 +23,12 @@ from ai_edge_litert.interpreter import Interpreter
 
 #: Of this bundle, two folders above this file.
 FOLDER = Path(__file__).resolve().parents[2]
-NOISE, CONDITION, STEP, TOKENS = "noise", "condition", "step", "tokens"
-#: The kinds of models that are asked step by step; those in latents make one of noise, by a text, and a picture of it.
-DIFFUSION, IN_LATENTS = "diffusion", "latent_diffusion"
+NOISE, CONDITION, STEP, CODES, TOKENS = "noise", "condition", "step", "codes", "tokens"
+#: Signatures of a model of codes: from codes to what each is likely to be, and to a picture; and of a model in latents:
+#: from a text to a condition, and a step by that.
+PRIOR, DECODE, ENCODE_TEXT, DENOISE = "prior", "decode", "encode_text", "denoise"
+#: The kind of a model that makes a latent of noise, by a text, and a picture of that.
+IN_LATENTS = "latent_diffusion"
 #: How PNG files begin, and what they call grey pixels and coloured ones.
 BEGIN, GREY, COLOURED = b"\x89PNG\r\n\x1a\n", 0, 2
 
@@ -46,16 +50,15 @@ class Model:
         if about is None:
             raise ValueError(f"there is no TFLite file {name} in the bundle")
         interpreter = Interpreter(model_path=str(folder / about["path"]))
-        self.usual = Part(interpreter, about["signature"])
-        self.inputs = self.usual.inputs
-        self.vocabulary = {}
-        if TOKENS in self.inputs:
+        self.runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+        self.main = PRIOR if self.sampler["kind"] == CODES else about["signature"]
+        self.inputs = self.runners[self.main].get_input_details()
+        self.vocabulary: dict[str, int] = {}
+        if self.sampler["kind"] == IN_LATENTS:
             from tokenizer import Tokenizer
 
             self.tokenizer = Tokenizer.read(folder)
             self.vocabulary = self.tokenizer.numbers
-            self.text, self.denoise, self.decode = (Part(interpreter, name) for name in (
-                "encode_text", "denoise", "decode"))
 
     def make(self, seed: int, count: int = 1, labels: Sequence[int] = (), steps: int | None = None,
              guidance: float | None = None, text: str = "") -> np.ndarray:
@@ -67,7 +70,7 @@ class Model:
             steps, guidance: of a diffusion; as the model was trained for where not given.
             text: that is asked for, where the model takes one; nothing in particular where it is empty.
         """
-        drawn = noise.normal((seed, 0), [count, *self.inputs[NOISE]["shape"][1:]])
+        drawn = noise.normal((seed, 0), [count, *self.inputs[CODES if self.main == PRIOR else NOISE]["shape"][1:]])
         classes = self.inputs[CONDITION]["shape"][1] if CONDITION in self.inputs else 0
         pictures = []
         for number in range(count):
@@ -77,10 +80,12 @@ class Model:
                 condition[0, labels[number] if len(labels) else number % classes] = 1
             if self.sampler["kind"] == IN_LATENTS:
                 pictures.append(self._of_text(one, text, steps, guidance)[0])
-            elif self.sampler["kind"] == DIFFUSION:
+            elif self.main == PRIOR:
+                pictures.append(self._ask({CODES: self._codes(one, condition)}, DECODE)[0])
+            elif STEP in self.inputs:
                 pictures.append(self._step_by_step(one, condition, steps, guidance)[0])
             else:
-                pictures.append(self.usual.ask({NOISE: one, CONDITION: condition})[0])
+                pictures.append(self._ask({NOISE: one, CONDITION: condition})[0])
         return np.clip(np.round(np.stack(pictures)), 0, 255).astype(np.uint8)
 
     def known(self, text: str) -> bool:
@@ -91,7 +96,7 @@ class Model:
                       guidance: float | None) -> np.ndarray:
         """Return the picture of some noise, pixels 0..255 that are not rounded."""
         def said(x: np.ndarray, step: int, asked: np.ndarray | None) -> np.ndarray:
-            return self.usual.ask({NOISE: x, STEP: np.array([step], np.float32), CONDITION: asked})
+            return self._ask({NOISE: x, STEP: np.array([step], np.float32), CONDITION: asked})
 
         nothing = None if condition is None else np.zeros_like(condition)
         return 127.5 * (self._sampled(said, drawn, condition, nothing, steps, guidance) + 1)
@@ -99,12 +104,12 @@ class Model:
     def _of_text(self, drawn: np.ndarray, text: str, steps: int | None, guidance: float | None) -> np.ndarray:
         """Return the picture of a latent that some noise becomes."""
         def said(x: np.ndarray, step: int, asked: np.ndarray | None) -> np.ndarray:
-            return self.denoise.ask({NOISE: x, STEP: np.array([step], np.float32), CONDITION: asked})
+            return self._ask({NOISE: x, STEP: np.array([step], np.float32), CONDITION: asked}, DENOISE)
 
         nothing = np.zeros(self.inputs[TOKENS]["shape"], np.int32)
         tokens = np.array([self.tokenizer.tokens(text)], np.int32) if text else nothing
-        asked, without = (self.text.ask({TOKENS: one}) for one in (tokens, nothing))
-        return self.decode.ask({NOISE: self._sampled(said, drawn, asked, without, steps, guidance)})
+        asked, without = (self._ask({TOKENS: one}, ENCODE_TEXT) for one in (tokens, nothing))
+        return self._ask({NOISE: self._sampled(said, drawn, asked, without, steps, guidance)}, DECODE)
 
     def _sampled(self, said: Callable[[np.ndarray, int, np.ndarray | None], np.ndarray], drawn: np.ndarray,
                  condition: np.ndarray | None, nothing: np.ndarray | None, steps: int | None,
@@ -124,25 +129,29 @@ class Model:
 
         return diffusion.sampled(denoise, drawn, table, about["target"], about["most"])
 
+    def _codes(self, drawn: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
+        """Return codes, one drawn after the other: the share of normal numbers below one says how far along the codes'
+        probabilities, added up, the one lies that is drawn."""
+        codes = np.zeros(drawn.shape, np.int32)
+        for place, number in enumerate(drawn[0].tolist()):
+            logits = self._ask({CODES: codes, CONDITION: condition}, PRIOR)[0, place].astype(float)
+            ends = np.cumsum(np.exp(logits - logits.max()))
+            passed = int((ends / ends[-1] < 0.5 * math.erfc(-number / math.sqrt(2))).sum())
+            codes[0, place] = min(passed, len(ends) - 1)
+        return codes
 
-class Part:
-    """A signature of a TFLite file."""
-
-    def __init__(self, interpreter: Interpreter, name: str):
-        self.runner = interpreter.get_signature_runner(name)
-        self.inputs = self.runner.get_input_details()
-        (self.output, self.given), = self.runner.get_output_details().items()
-
-    def ask(self, inputs: dict[str, np.ndarray | None]) -> np.ndarray:
-        """Return what it gives, as real numbers, of inputs by name, among which there may be others."""
+    def _ask(self, inputs: dict[str, np.ndarray | None], signature: str | None = None) -> np.ndarray:
+        """Return what a signature, the usual one where none is named, gives."""
+        runner = self.runners[signature or self.main]
         stored = {}
-        for name, details in self.inputs.items():
+        for name, details in runner.get_input_details().items():
             values, (scale, zero) = np.asarray(inputs[name]), details["quantization"]
             if scale:
                 known = np.iinfo(details["dtype"])
                 values = np.clip(np.round(values / scale) + zero, known.min, known.max)
             stored[name] = values.astype(details["dtype"])
-        values, (scale, zero) = self.runner(**stored)[self.output], self.given["quantization"]
+        (output, given), = runner.get_output_details().items()
+        values, (scale, zero) = runner(**stored)[output], given["quantization"]
         return (values.astype("float32") - zero) * scale if scale else values.astype("float32")
 
 
@@ -171,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model = Model(name=asked.model)
     except ValueError as error:
         parser.error(str(error))
-    known = model.sampler.get("known", 0)
+    known = model.sampler.get("known", 0) if STEP in model.inputs else 0
     if not 0 <= asked.seed < 2 ** 63:
         parser.error("--seed is 0 to 2 ** 63 - 1")
     if asked.count < 1:
@@ -179,9 +188,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.label is not None and asked.label not in model.labels:
         parser.error(f"--class is one of {', '.join(model.labels) or 'no classes: leave it out'}")
     if asked.steps is not None and not 1 <= asked.steps <= known:
-        parser.error(f"--steps is 1 to {known}" if known else "--steps is of a diffusion; leave it out")
+        parser.error(f"--steps is 1 to {known}" if known else "--steps is of a file that is asked step by step; leave "
+                     "it out")
     if asked.guidance is not None and not (known and (model.labels or model.vocabulary)):
-        parser.error("--guidance is of a diffusion by class or text; leave it out")
+        parser.error("--guidance is of a file that is asked step by step, by class or text; leave it out")
     if asked.text is not None and not model.vocabulary:
         parser.error("--text: the model takes no text; leave it out")
     if asked.text is not None and not model.known(asked.text):

@@ -4,19 +4,36 @@ import {guided, pixels, sampled} from './sampler.js';
 
 /**
  * The pixels, 0..255, of a picture of a seed: the `number`-th, and of a class where there are such. `ask` gives what the network says, a
- * Float32Array, of its inputs by name; `shapes` are theirs, and `sampler` is sampler.json.
+ * Float32Array, of its inputs by name; `inputs` describes them, and `sampler` is sampler.json.
  */
-export async function made(ask, shapes, sampler, seed, number, label) {
-  const size = shapes.noise.slice(1).reduce((one, other) => one * other, 1);
+export async function made(ask, inputs, sampler, seed, number, label) {
+  const size = inputs.noise.shape.slice(1).reduce((one, other) => one * other, 1);
   const noise = normal(seed, (number + 1) * size).slice(number * size);
-  const condition = shapes.condition && new Float32Array(shapes.condition[1]);
+  const condition = inputs.condition && new Float32Array(inputs.condition.shape[1]);
   const asked = condition && condition.slice();
   if (asked) asked[label] = 1;
-  if (sampler.kind !== 'diffusion') return Uint8ClampedArray.from(await ask(asked ? {noise, condition: asked} : {noise}));
+  if (!inputs.step) return Uint8ClampedArray.from(await ask(asked ? {noise, condition: asked} : {noise}));
   const say = (x, step, towards) => ask({noise: x, step: Float32Array.of(step), ...(towards && {condition: towards})});
   const denoise = async (x, step) => {
     const answer = await say(x, step, asked);
     return asked && sampler.guidance !== 1 ? guided(answer, await say(x, step, condition), sampler.guidance) : answer;
   };
   return pixels(await sampled(denoise, noise, sampler.table, sampler.target));
+}
+
+/** Real numbers as an input stores them: Float32Array, or Uint8Array where it is of integers. */
+export function stored(values, {dtype, scale, zero}) {
+  if (dtype === 'float32') return values;
+  return Uint8Array.from(values, (value) => Math.min(255, Math.max(0, even(Math.fround(value / scale)) + zero)));
+}
+
+/** What the numbers that an output stores stand for, a Float32Array. */
+export function real(values, {dtype, scale, zero}) {
+  return Float32Array.from(values, (value) => (dtype === 'float32' ? value : (value - zero) * scale));
+}
+
+/** The nearest whole number; halves go to the even neighbour, as elsewhere. */
+function even(value) {
+  const below = Math.floor(value), rest = value - below;
+  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
 }

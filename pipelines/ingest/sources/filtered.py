@@ -1,26 +1,20 @@
 """Images of another source, and the same behind a filter: pairs that are as good as the filter says."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from etils import epy
 from pydantic import Field as Setting
-from pydantic import field_validator
-from pydantic_core import PydanticCustomError
 
-from pipelines.errors import UserError
 from pipelines.features import image_decoding, image_file
-from pipelines.features.feature import Field
-from pipelines.ingest.index import Part
-from pipelines.ingest.sources.image_pairs import IMAGE, TARGET, ImagePairs
-from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.image_pairs import IMAGE
+from pipelines.ingest.sources.made_pairs import MadePairs
 
 with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-SETTING = "data.source.filtered"
 #: Share of the steepest slope that there can be, from black to white, from which on a pixel is an edge.
 EDGE = 0.25
 #: Sobel's slope at such a step: 1 + 2 + 1 pixels of 255.
@@ -31,7 +25,7 @@ BLUR = (1.0, 4.0, 6.0, 4.0, 1.0)
 LEVELS = 4
 
 
-class Filtered(ImagePairs, name="filtered", shorthand="of"):
+class Filtered(MadePairs, name="filtered", shorthand="of"):
     """The images of another source beside what a filter makes of them, in pairs or not.
 
     The filters: `edges`, white where the slope of the brightness, Sobel's across and down, is at least a quarter of a
@@ -45,74 +39,15 @@ class Filtered(ImagePairs, name="filtered", shorthand="of"):
             examples, by which models are measured, are pairs all the same.
     """
 
-    of: str | dict[str, Any]
     filter: Literal["edges", "blur", "levels"] = "edges"
     to: Literal["image", "filtered"] = Setting("image")
-
-    @field_validator("of")
-    @classmethod
-    def must_be_a_source(cls, value: Any) -> Any:
-        if isinstance(Source.read(value), ImagePairs):
-            raise PydanticCustomError("source", "give a source of single images")
-        return value
-
-    @property
-    def source(self) -> Source:
-        """Return the source of the images."""
-        return Source.read(self.of)  # type: ignore[return-value]
-
-    @property
-    def tests_pairs(self) -> bool:
-        return True
 
     def fingerprint(self) -> str:
         return f"filtered {self.filter} {self.to} {self.paired} {self.source.entry_name} {self.source.fingerprint()}"
 
-    def prepare(self) -> None:
-        self.source.prepare()
-
-    def ready(self) -> bool:
-        return self.source.ready()
-
-    def fields(self) -> dict[str, Field]:
-        known = self.source.fields()
-        if IMAGE not in known or known[IMAGE].kind != "bytes":
-            raise UserError(f"{SETTING}.of: {self.source.entry_name} has no image files; its examples have "
-                            f"{', '.join(known)}. Give a source of images")
-        return super().fields()
-
-    def parts(self) -> list[Part]:
-        parts = self.source.parts()
-        if not self.paired and "test" not in parts:
-            raise UserError(f"{SETTING}.paired: false leaves no pairs in the training part, and "
-                            f"{self.source.entry_name} has no other to test on; give a source with a test part")
-        return parts
-
-    def size(self, part: Part) -> int | None:
-        return self.source.size(part)
-
-    def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:
-        if self.paired or part != "train":
-            return self._images(part, positions).map(self._pair, num_parallel_calls=tf.data.AUTOTUNE)
-        count = self.source.size(part) or sum(1 for _ in self.source.examples(part))
-        chosen = np.arange(count) if positions is None else np.asarray(positions, int)
-        others = (chosen + count // 2) % count  # in two runs, each ascending
-        turn = int((others >= chosen).sum()) if count > 1 else len(chosen)
-        runs = [self._images(part, run.tolist()) for run in (others[:turn], others[turn:]) if len(run)]
-        beside = runs[0] if len(runs) == 1 else runs[0].concatenate(runs[1])
-        both = tf.data.Dataset.zip(self._images(part, positions), beside)
-        return both.map(self._unpaired, num_parallel_calls=tf.data.AUTOTUNE)
-
-    def _images(self, part: Part, positions: Sequence[int] | None) -> tf.data.Dataset:
-        return self.source.examples(part, positions).map(lambda one: {IMAGE: one[IMAGE], "id": one["id"]})
-
-    def _pair(self, one: dict[str, Any]) -> dict[str, Any]:
+    def pair(self, one: Mapping[str, Any]) -> tuple[Any, Any]:
         filtered = self._filtered(one[IMAGE])
-        pair = (filtered, one[IMAGE]) if self.to == "image" else (one[IMAGE], filtered)
-        return {IMAGE: pair[0], TARGET: pair[1], "id": one["id"]}
-
-    def _unpaired(self, one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-        return {**self._pair(one), TARGET: self._pair(other)[TARGET]}
+        return (filtered, one[IMAGE]) if self.to == "image" else (one[IMAGE], filtered)
 
     def _filtered(self, content: Any) -> Any:
         """Return a file's image behind the filter as PNG; of a file that cannot be read itself, which says why."""

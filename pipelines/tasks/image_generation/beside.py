@@ -11,8 +11,8 @@ from export.signature import Arrays
 from pipelines.ingest.index import Part
 from pipelines.tasks.evaluation import Evaluation, Figure, rounded
 from pipelines.tasks.image_generation import baselines, distances
-from pipelines.tasks.image_generation.judge import Judge, Seen
 from pipelines.tasks.image_generation.measure import BITS, COLUMNS, REAL, compared, draw, levels
+from pipelines.tasks.image_generation.seen import Judging, Seen
 
 with epy.lazy_imports():
     import numpy as np
@@ -27,7 +27,7 @@ NEAREST = 4
 LEARNT = 10_000
 
 
-def completed(evaluation: Evaluation, judge: Judge, make: Callable[[Arrays], np.ndarray], data: Data,
+def completed(evaluation: Evaluation, judge: Judging, make: Callable[[Arrays], np.ndarray], data: Data,
               folder: Path) -> Evaluation:
     """Return an evaluation with what other pictures are worth: as many training images as there are test images, which
     are as near as pictures can come, and those of simple models of pixels; and with a figure of pictures beside the
@@ -41,10 +41,10 @@ def completed(evaluation: Evaluation, judge: Judge, make: Callable[[Arrays], np.
     real, seen = judge.look(test), judge.look(train)
     order = np.random.default_rng(data.seed).permutation(len(train))
     chosen = order[:len(test)]
-    worth = {baselines.TRAINING: compared(Seen(seen.features[chosen], seen.scores[chosen]), real)}
+    worth = {baselines.TRAINING: compared(Seen(seen.features[chosen], seen.scores[chosen]), real, judge.suffix)}
     for name, learn in ((baselines.FACTORIZED, baselines.factorized), (baselines.MIXTURE, baselines.mixture)):
         simple = learn(train[order[:LEARNT]], validation, test)
-        worth[name] = {**compared(judge.look(simple.pictures), real), BITS: simple.bits}
+        worth[name] = {**compared(judge.look(simple.pictures), real, judge.suffix), BITS: simple.bits}
     inputs, _ = data.arrays("test", COLUMNS)
     pictures = levels(make(inputs))
     near = distances.nearest(judge.look(pictures).features, seen.features, NEAREST)

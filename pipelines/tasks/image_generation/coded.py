@@ -122,7 +122,7 @@ class Coded:
         return ()
 
     def driver(self) -> dict[str, Any] | None:
-        return None
+        return {"kind": "codes", "codes": self.codes}
 
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:
         """Return training images, and their codes."""

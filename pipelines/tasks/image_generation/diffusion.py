@@ -10,7 +10,7 @@ from pydantic import Field
 from export.signature import Arrays
 from models.ddpm import CONDITION, DENOISED, NOISE, STEP
 from pipelines.entries import Section
-from pipelines.tasks.image_generation import sampling
+from pipelines.tasks.image_generation import revising, sampling
 
 with epy.lazy_imports():
     import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from export.predictors import Predictor
+    from export.writing.diffusion import Original
 
 #: What a server's `sample` takes for another number of steps, and another guidance.
 STEPS, GUIDANCE = "steps", "guidance"
@@ -44,12 +45,14 @@ class DiffusionSection(Section):
     schedule: Literal["cosine", "linear"] = "cosine"
     target: Literal["velocity", "noise", "image"] = "velocity"
 
-    def made(self, predictor: Predictor, noise: np.ndarray, condition: np.ndarray | None, steps: int) -> np.ndarray:
+    def made(self, predictor: Predictor, noise: np.ndarray, condition: np.ndarray | None, steps: int,
+             original: Original | None = None) -> np.ndarray:
         """Return pictures of noise, 0..255.
 
         Args:
             condition: (batch, classes); None where nothing is asked for.
             steps: that the model knows.
+            original: what they are made of, beside noise.
         """
         def said(x: np.ndarray, step: int, asked: np.ndarray | None) -> np.ndarray:
             inputs: Arrays = {NOISE: x, STEP: np.full(len(x), step, np.float32),
@@ -57,10 +60,11 @@ class DiffusionSection(Section):
             return predictor.predict(inputs)[DENOISED]
 
         nothing = None if condition is None else np.zeros_like(condition)
-        return 127.5 * (self.sampled_of(said, noise, (condition, nothing), steps) + 1)
+        return 127.5 * (self.sampled_of(said, noise, (condition, nothing), steps, original=original) + 1)
 
     def sampled_of(self, said: Callable[[np.ndarray, int, Any], np.ndarray], noise: np.ndarray,
-                   asked: tuple[np.ndarray | None, np.ndarray | None], steps: int, most: float = 1.0) -> np.ndarray:
+                   asked: tuple[np.ndarray | None, np.ndarray | None], steps: int, most: float = 1.0,
+                   original: Original | None = None) -> np.ndarray:
         """Return what noise becomes: pictures, -1..1, or latents.
 
         Args:
@@ -68,6 +72,7 @@ class DiffusionSection(Section):
             asked: what is asked for, and what asks for nothing; None where nothing can be asked for.
             steps: that the model knows.
             most: see `export.writing.diffusion.image_of`.
+            original: what pictures are made of, beside noise.
         """
         condition, nothing = asked
 
@@ -77,7 +82,7 @@ class DiffusionSection(Section):
                 return answer
             return diffusion.guided(answer, said(x, step, nothing), self.guidance)
 
-        return diffusion.sampled(denoise, noise, self.plan(steps), self.target, most)
+        return diffusion.sampled(denoise, noise, self.plan(steps), self.target, most, original)
 
     def plan(self, steps: int) -> np.ndarray:
         """Return what the sampler does step by step, see `export.writing.diffusion.plan`.
@@ -93,7 +98,7 @@ class DiffusionSection(Section):
         Args:
             call: of the network.
             inputs: `noise`, and `condition` where one is asked for; `steps` that are taken and `guidance`, (batch,),
-                where they are another than these.
+                where they are another than these; `original`, `mask` and `strength` where they are made of images.
         """
         condition = inputs.get(CONDITION)
 
@@ -108,13 +113,16 @@ class DiffusionSection(Section):
         """Return what noise becomes, in a graph: the same as `sampled_of` but for the last digits.
 
         Args:
-            inputs: `noise`, and `steps` and `guidance` where they are another than these.
+            inputs: `noise`; `steps` and `guidance` where they are another than these; `original`, `mask` and `strength`
+                where pictures are made of others.
         """
         noise, (condition, nothing) = inputs[NOISE], asked
         count = tf.shape(noise)[0]
         counts = inputs.get(STEPS, tf.fill([count], self.sampled))
         guidance = tf.reshape(inputs.get(GUIDANCE, tf.fill([count], self.guidance)), [-1, 1, 1, 1])
-        table = sampling.plan(diffusion.signal(steps, self.schedule), counts, self.sampler)
+        original = revising.InGraph.of(inputs)
+        begin = tf.zeros_like(counts) if original is None else original.begin(counts)
+        table = sampling.plan(diffusion.signal(steps, self.schedule), counts, self.sampler, begin)
 
         def answer(x: Any, step: Any) -> Any:
             known = tf.ensure_shape(said(x, step, condition), noise.shape)
@@ -136,10 +144,15 @@ class DiffusionSection(Section):
                      "noise": (x - noises * network) / tf.maximum(signals, 1e-6)}[self.target]
             image = tf.clip_by_value(image, -most, most)
             after = keep * x + share * image + before * last
-            return number + 1, tf.where((number < counts)[:, None, None, None], after, x), image
+            if original is not None:
+                after = original.kept(after, table(number + 1), noise)
+            taken = (number >= begin) & (number < counts)
+            return number + 1, tf.where(taken[:, None, None, None], after, x), image
 
-        begin = (tf.constant(0), noise, tf.zeros_like(noise))
-        return tf.while_loop(lambda number, *_: number < tf.reduce_max(counts), body, begin)[1]
+        first = tf.reduce_min(begin)
+        x = noise if original is None else original.noisy(table(begin), noise)
+        return tf.while_loop(lambda number, *_: number < tf.reduce_max(counts), body,
+                             (first, x, tf.zeros_like(noise)))[1]
 
     def noisy(self, images: np.ndarray, noise: np.ndarray, steps: np.ndarray, known: int) -> np.ndarray:
         """Return images, -1..1, or latents, at some steps of their drowning, as the network sees them.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from etils import epy
 from pydantic import Field, model_validator
@@ -13,6 +13,8 @@ from export.keras_models import file as keras_file
 from pipelines.entries import Section
 from pipelines.errors import UserError
 from pipelines.tasks.classes import OUTPUT
+from pipelines.tasks.image_generation.inception import INCEPTION, SETTING, Inception
+from pipelines.tasks.image_generation.seen import Judging, Seen
 
 with epy.lazy_imports():
     import keras
@@ -25,16 +27,16 @@ if TYPE_CHECKING:
 #: Images that it is asked at once.
 BATCH = 256
 KERAS = ".keras"
-SETTING = "task.image_generation.judge"
 
 
 class JudgeSection(Section):
     """Which classifier judges pictures.
 
     Args:
-        of: a recipe of image_classification, which is trained first where it has not been; the folder of a run; or a
-            .keras file.
-        file: the model's; it is found by `of` where not given.
+        of: a recipe of image_classification, which is trained first where it has not been; the folder of a run; a
+            .keras file; or `inception`, InceptionV3 with the weights of keras.applications.
+        file: the model's; it is found by `of` where not given. Of Inception its weights', which are downloaded where
+            not given.
         digest: of the file.
     """
 
@@ -45,7 +47,11 @@ class JudgeSection(Section):
     @property
     def is_there(self) -> bool:
         """Return whether its file is known, and not a recipe that is trained first."""
-        return self.file is not None or self.of.endswith(KERAS)
+        return self.file is not None or self.of.endswith(KERAS) or self.is_inception
+
+    @property
+    def is_inception(self) -> bool:
+        return self.of == INCEPTION
 
     @model_validator(mode="before")
     @classmethod
@@ -53,20 +59,19 @@ class JudgeSection(Section):
         return {"of": value} if isinstance(value, str) else value
 
 
-class Seen(NamedTuple):
-    """What a judge says of images: its features, (images, features), and the probabilities of its classes, (images,
-    classes)."""
-
-    features: np.ndarray
-    scores: np.ndarray
-
-
 class Judge:
     """A classifier: what its last dense layer sees of an image are the features.
+
+    Args:
+        path: of its .keras file.
+        size: of the images, (height, width, channels).
 
     Raises:
         UserError: it is no classifier, or of images of other sizes.
     """
+
+    suffix: ClassVar[str] = "_classifier"
+    what: ClassVar[str] = "a classifier that was trained for them"
 
     def __init__(self, path: Path, size: tuple[int, ...]):
         model = _model(path)
@@ -84,12 +89,12 @@ class Judge:
 
     def look(self, images: np.ndarray) -> Seen:
         """Return what it says of images, uint8 (images, height, width, 1 or 3 channels)."""
-        fitted = _channels(images, self.channels).astype(np.float32)
+        fitted = in_channels(images, self.channels).astype(np.float32)
         features, logits = self._model.predict(fitted, batch_size=BATCH, verbose=0)
         return Seen(features.reshape(len(features), -1), scipy.special.softmax(logits.astype(float), axis=1))
 
 
-def judge_of(section: JudgeSection | None, index: Index, name: str) -> Judge:
+def judge_of(section: JudgeSection | None, index: Index, name: str) -> Judging:
     """Return the judge of a recipe.
 
     Args:
@@ -101,6 +106,8 @@ def judge_of(section: JudgeSection | None, index: Index, name: str) -> Judge:
     if section is None:
         raise UserError(f"{SETTING}: pictures are compared in the features of a classifier; give its recipe, for "
                         "instance recipes/vision/digits.yaml, or the folder of its run")
+    if section.is_inception:
+        return Inception(Path(section.file) if section.file is not None else None)
     path = Path(section.file or section.of)
     if path.suffix != KERAS:
         raise UserError(f"{SETTING}: {section.of} has not been trained; litepress run trains it first")
@@ -123,7 +130,7 @@ def _model(path: Path) -> Any:
         raise UserError(f"{SETTING}: {error}") from error
 
 
-def _channels(images: np.ndarray, channels: int) -> np.ndarray:
+def in_channels(images: np.ndarray, channels: int) -> np.ndarray:
     """Return grey images repeated to three channels, or coloured ones averaged to one, where the judge sees such."""
     if images.shape[-1] == channels:
         return images

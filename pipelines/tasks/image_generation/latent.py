@@ -10,7 +10,7 @@ from export.delivery import drawing
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models import latent_diffusion
 from models.ddpm import DENOISED, STEP
-from models.latent_diffusion import CONDITION, GENERATED, IMAGE, MEAN, NOISE, TOKENS
+from models.latent_diffusion import CONDITION, GENERATED, IMAGE, MEAN, MOST, NOISE, TOKENS
 from pipelines.tasks.image_generation.making import predicted, said_by_part, served
 from pipelines.tasks.image_generation.stepwise import Stepwise
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 #: The parts of a file beside the usual signature, which is one step from tokens: the text, once for a picture; a step,
 #: from that; and the picture of a latent.
 ENCODE_TEXT, DENOISE, DECODE = "encode_text", "denoise", "decode"
-#: What a number of a latent is at most while it is made, in deviations.
-MOST = 10.0
 
 
 class Latent(Stepwise):

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from export.writing.diffusion import Sampler
 
 
-def plan(left: np.ndarray, counts: Any, sampler: Sampler) -> Callable[[Any], Any]:
+def plan(left: np.ndarray, counts: Any, sampler: Sampler, first: Any = 0) -> Callable[[Any], Any]:
     """Return the function from the number of a step to what a sampler does at it for each picture, float32 (batch, 6):
-    the rows of `export.writing.diffusion.plan`. What it gives for steps behind a picture's last means nothing.
+    the rows of `export.writing.diffusion.plan`. Behind a picture's last step it has the image and no noise; the rest of
+    what it gives there means nothing.
 
     Args:
         left: see `export.writing.diffusion.signal`.
-        counts: steps that are taken of each picture, int32 (batch,).
+        counts: steps that are planned for each picture, int32 (batch,).
+        first: the number of the first that is taken, int32 (batch,), which has none before it.
     """
     last = len(left) - 1
     known = tf.constant(left, tf.float64)
@@ -44,7 +46,7 @@ def plan(left: np.ndarray, counts: Any, sampler: Sampler) -> Callable[[Any], Any
             _, past_signals, past_noises = at(number - 1)
             ratios = [tf.math.log(tf.math.divide_no_nan(*pair)) for pair in (
                 (past_signals, past_noises), (signals, noises), (next_signals, next_noises))]
-            inside = (number > 0) & (number + 1 < counts)
+            inside = (number > first) & (number + 1 < counts)
             slope = -image * (ratios[2] - ratios[1]) / (2 * (ratios[1] - ratios[0]))
             before = tf.where(inside, slope, before)
             image -= before

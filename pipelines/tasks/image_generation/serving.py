@@ -17,8 +17,9 @@ with epy.lazy_imports():
 if TYPE_CHECKING:
     from pipelines.ingest.index import Index
 
-#: The signature, what it takes beside a class or a text, and what it gives.
-SAMPLE, SEED, COUNT, CLASS, IMAGES, PNG = "sample", "seed", "count", "label", "images", "png"
+#: The signature, what it takes beside a class or a text, and what it gives; TF Serving sends as base64 in JSON what is
+#: called bytes, and takes all else for text.
+SAMPLE, SEED, COUNT, CLASS, IMAGES, PNG = "sample", "seed", "count", "label", "images", "png_bytes"
 #: Pictures of one seed at most.
 MOST = 1024
 
@@ -36,7 +37,7 @@ def generate(make: Callable[[Mapping[str, Any]], Any], index: Index) -> Function
 
 
 def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Sequence[Tensor] = (),
-           tokens: Callable[[Any], Any] | None = None) -> Function:
+           name: str = SAMPLE, tokens: Callable[[Any], Any] | None = None) -> Function:
     """Return the function from seeds to pictures, each the same as by `litepress sample` of that seed.
 
     A row of a request is a seed, how many pictures of it, and their class where one can be asked for; below 0 the
@@ -46,6 +47,7 @@ def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Seq
     Args:
         make: from `noise`, and `condition` where one can be asked for, to pictures, 0..255.
         settings: what else it takes of each picture, and a row of a request has.
+        name: of the signature.
         tokens: from texts to their tokens, of a model that is asked by text.
     """
     noise, shape = index.inputs[NOISE], index.inputs["image"].shape
@@ -57,7 +59,7 @@ def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Seq
                             meaning=f"of the class, 0 to {classes - 1}; below 0 all in turn"))
     if tokens is not None:
         asked.append(text_tensor(meaning="what the pictures show, UTF-8; nothing where it is empty"))
-    signature = Signature(name=SAMPLE, inputs=(*asked, *settings), outputs=(
+    signature = Signature(name=name, inputs=(*asked, *settings), outputs=(
         Tensor(name=IMAGES, dtype="uint8", shape=(None, *shape), role="image", meaning="pixels 0..255"),
         Tensor(name=PNG, dtype="string", shape=(None,), role="text", meaning="each picture as a PNG file")))
 
@@ -80,7 +82,7 @@ def sample(make: Callable[[Mapping[str, Any]], Any], index: Index, settings: Seq
             is_text = tf.cast(tensors[TEXT] != "", tf.int32)[:, None]  # of nothing there may be tokens of the ends
             inputs[TOKENS] = tf.repeat(tokens(tensors[TEXT]) * is_text, most, axis=0)
         for one in settings:
-            inputs[one.name] = tf.repeat(tensors[one.name], most)
+            inputs[one.name] = tf.repeat(tensors[one.name], most, axis=0)
         pictures = tf.cast(tf.round(tf.clip_by_value(make(inputs), 0, 255)), tf.uint8)
         files = tf.map_fn(tf.io.encode_png, pictures, fn_output_signature=tf.string)
         there = numbers < counts[:, None]

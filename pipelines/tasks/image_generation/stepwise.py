@@ -12,8 +12,9 @@ from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models.ddpm import DENOISED, STEP
 from models.latent_diffusion import TOKENS
 from pipelines.tasks.evaluation import Evaluation
+from pipelines.tasks.image_generation import revising
 from pipelines.tasks.image_generation.diffusion import GUIDANCE, STEPS, DiffusionSection
-from pipelines.tasks.image_generation.making import IMAGE, NOISE, predicted, served
+from pipelines.tasks.image_generation.making import GENERATE, IMAGE, NOISE, predicted, served
 from pipelines.tasks.image_generation.measure import CONDITION, GENERATED
 
 with epy.lazy_imports():
@@ -51,11 +52,24 @@ class Stepwise:
         return Signature(inputs=asked, outputs=self.outputs(index))
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
+        if list(predictor.signatures) == [GENERATE]:
+            return {GENERATED: self._looped(predictor, inputs)}
         said = {DENOISED: predicted(predictor, inputs)[DENOISED]} if STEP in inputs else {}
-        pictures = served(predictor, inputs) if self.is_whole else None
+        original = revising.original(inputs)
+        pictures = served(predictor, inputs) if self.is_whole and original is None else None
         if pictures is None:
-            pictures = self.section.made(predictor, inputs[NOISE], inputs.get(CONDITION), self.steps)
+            pictures = self.section.made(predictor, inputs[NOISE], inputs.get(CONDITION), self.steps, original)
         return {**said, GENERATED: pictures}
+
+    def _looped(self, predictor: Predictor, inputs: Arrays) -> np.ndarray:
+        """Return the pictures of a file that makes whole ones. Raises ValueError where other settings are asked for."""
+        if not self.is_whole or revising.original(inputs) is not None:
+            raise ValueError("its steps and its guidance are in the file, and it makes pictures of noise alone; leave "
+                             "--steps, --guidance and --image out, or take a file that is asked step by step, for "
+                             "instance float32")
+        pictures = served(predictor, inputs)
+        assert pictures is not None
+        return pictures
 
     def functions(self, model: Any, data: Data) -> list[Function]:
         return [graph.function(model, self.signature(data.index))]

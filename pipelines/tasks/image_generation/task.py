@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 import models
 from export.delivery import drawing
+from export.keras_models.for_delegates import for_delegates
 from export.signature import Arrays, Function, Signature, Tensor
 from models.ddpm import STEP
 from models.latent_diffusion import TOKENS
@@ -33,16 +34,19 @@ from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
 from pipelines.tasks import text_files, text_serving
 from pipelines.tasks.answered import Answered
-from pipelines.tasks.image_generation import baselines, beside, serving
+from pipelines.tasks.compared import Compared
+from pipelines.tasks.image_generation import baselines, beside, revising, serving, to_keras
 from pipelines.tasks.image_generation.coded import Coded
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
+from pipelines.tasks.image_generation.inception import Inception
 from pipelines.tasks.image_generation.judge import Judge, JudgeSection, judge_of
 from pipelines.tasks.image_generation.latent import Latent
 from pipelines.tasks.image_generation.making import IMAGE, NOISE, Making
-from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, METRICS, Pictures, levels
+from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, Pictures, levels, metrics_in
 from pipelines.tasks.image_generation.one_step import OneStep
+from pipelines.tasks.image_generation.seen import Judging
 from pipelines.tasks.image_generation.stepwise import Stepwise
-from pipelines.tasks.task import Evaluation, Features, Place, Task
+from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.training.autoencoder_weights import Autoencoder
 from pipelines.training.generative.adversarial import Adversarial
 from pipelines.training.generative.denoising import Denoising
@@ -67,6 +71,8 @@ if TYPE_CHECKING:
     from pipelines.ingest.data import Data
 
 LABEL = "label"
+#: The folder beside the drawing of examples with what a network said of them.
+ANSWERS = "reference"
 #: What a recipe without train.loss means, by builder.
 LOSSES = {"vae": "elbo", "autoencoder": "elbo", "vqvae": "quantized", "dcgan": "gan", "stylegan2": "style_gan",
           "ddpm": "denoising", "latent_diffusion": "denoising"}
@@ -87,14 +93,13 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     the test images in what a classifier sees of both.
 
     Args:
-        judge: the classifier: its recipe, the folder of its run, or its .keras file.
+        judge: the classifier: its recipe, the folder of its run, or its .keras file; or `inception`.
         by: what is asked for beside noise: nothing, a class, or a text.
         diffusion: how pictures are made step by step, of builders ddpm and latent_diffusion.
         codes: whether codes are drawn first, of builder vqvae.
     """
 
     targets = {LABEL: Label}
-    metrics = METRICS
     baselines = baselines.NAMES
     judge: JudgeSection | None = None
     by: Literal["class", "text"] | None = None
@@ -104,6 +109,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     _learnt: GenerativeLoss | None = PrivateAttr(None)
     _steps: int = PrivateAttr(0)
     _is_changed: bool = PrivateAttr(False)
+    _measured: Pictures | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def guidance_is_towards_a_class(self) -> ImageGeneration:
@@ -119,6 +125,10 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
                 **({CODES: Codes} if self.codes else {}),
                 **({CONDITION: Condition} if self.by == "class" else {}),
                 **({TOKENS: Text} if self.by == "text" else {})}
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]
+        return metrics_in((Inception if self.judge is not None and self.judge.is_inception else Judge).suffix)
 
     @property
     def loss(self) -> str:  # type: ignore[override]
@@ -210,6 +220,11 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return OneStep()
 
     @property
+    def revises(self) -> bool:
+        """Return whether its models make pictures of others."""
+        return type(self.making) is Stepwise
+
+    @property
     def _builder(self) -> str:
         return self._model.builder if self._model is not None else ""
 
@@ -259,16 +274,21 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return {**self.making.answer(predictor, inputs), **known}
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
-        """Return the signatures of a file; on a server also `generate`, where the usual one makes no whole picture, and
-        `sample`, from seeds to pictures."""
-        functions = self.making.functions(model, data)
+        """Return the signatures of a file; on a server also `generate`, where the usual one makes no whole picture,
+        `sample`, from seeds to pictures, and `revise` of a diffusion, from seeds and pictures to others."""
+        functions = self.making.functions(for_delegates(model) if place == "device" else model, data)
         if place == "device":
             return functions
         make = self.making.in_graph(model, data)
         if not isinstance(self.making, OneStep):
             functions.append(serving.generate(make, data.index))
+        settings = self.making.settings(data.index)
         tokens = functools.partial(text_serving.tokens_of, data=data, name=TOKENS) if self.by == "text" else None
-        return [*functions, serving.sample(make, data.index, self.making.settings(data.index), tokens)]
+        functions.append(serving.sample(make, data.index, settings, tokens=tokens))
+        if self.revises:
+            asked = (*settings, *revising.tensors(data.index))
+            functions.append(serving.sample(make, data.index, asked, revising.REVISE))
+        return functions
 
     def files(self, data: Data) -> Mapping[str, bytes]:
         known = self.making.driver()
@@ -279,9 +299,20 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return self.making.calibration(inputs, load)
 
     def measure(self, index: Index) -> Pictures:
-        return Pictures(functools.partial(self._judged, index), index.names(LABEL))
+        """Return a fresh measure; the task takes note of it, which also holds files' pictures against the trained
+        model's."""
+        self._measured = Pictures(functools.partial(self._judged, index), index.names(LABEL))
+        return self._measured
 
-    def _judged(self, index: Index) -> Judge:
+    def compared(self, index: Index, given: Collection[str]) -> Compared:
+        """Return how a file is held against the trained model: by what networks give, or by the pictures where it gives
+        nothing else."""
+        outputs = self.outputs(index)
+        known = any(tensor.name in given for tensor in outputs)
+        return to_keras.compared(outputs if known else OneStep().outputs(index),
+                                 lambda: self._measured.to_keras if self._measured else None)
+
+    def _judged(self, index: Index) -> Judging:
         return judge_of(self.judge, index, IMAGE)
 
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
@@ -293,7 +324,10 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return self.making.completed(evaluation, predictor, data, folder)
 
     def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
-        """Draw nothing: the measure draws the pictures, of which what a network says by itself may have none."""
+        """Draw nothing: the measure draws the pictures, of which what a network says by itself may have none. They are
+        kept for files to be held against."""
+        if self._measured is not None and self._measured.folder is not None:
+            to_keras.keep_beside(self._measured.folder, path.parent / ANSWERS)
 
     def labels(self, index: Index) -> list[str]:
         """Return the classes that can be asked for; none where none can."""
@@ -306,6 +340,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         known = evaluation.metrics
         asked = f"noise and a {self.by}" if self.by is not None else "noise"
-        return (f"It makes {in_words(index.inputs[IMAGE])} of {asked}. In the features of a classifier their Fréchet "
-                f"distance from the test images is {known[FID]:.1f}, their precision {known['precision']:.2f} and "
-                f"their recall {known['recall']:.2f}.")
+        features = "Inception" if self.main.name == FID else "a classifier"
+        return (f"It makes {in_words(index.inputs[IMAGE])} of {asked}. In the features of {features} their Fréchet "
+                f"distance from the test images is {known[self.main.name]:.1f}, their precision "
+                f"{known['precision']:.2f} and their recall {known['recall']:.2f}.")

@@ -1,7 +1,7 @@
 """What a translation is put beside: the image as it is, and the linear filter that is nearest to the targets."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from etils import epy
@@ -10,6 +10,7 @@ from export.signature import Arrays
 from pipelines.ingest.sources.image_pairs import ImagePairs
 from pipelines.tasks.evaluation import Evaluation
 from pipelines.tasks.image_translation.measure import GENERATED, IMAGE, TARGET, Likeness
+from pipelines.tasks.image_translation.perceptual import Perceptual
 
 with epy.lazy_imports():
     import numpy as np
@@ -27,11 +28,15 @@ PIXELS = 1_000_000
 GREY = (0.2989, 0.587, 0.114)
 
 
-def completed(evaluation: Evaluation, data: Data) -> Evaluation:
+def completed(evaluation: Evaluation, data: Data, unlike: Callable[[], Perceptual] | None = None) -> Evaluation:
     """Return an evaluation with what the baselines are worth on the same test images; the filter is fitted on training
-    pairs, which a training without pairs has not seen as such."""
+    pairs, which a training without pairs has not seen as such.
+
+    Args:
+        unlike: see `Likeness`.
+    """
     weights = fitted((inputs[IMAGE], targets[TARGET]) for inputs, targets in _training_pairs(data))
-    copied, filtered = Likeness(), Likeness()
+    copied, filtered = Likeness(unlike=unlike), Likeness(unlike=unlike)
     for inputs, targets in data.batches("test"):
         channels = targets[TARGET].shape[-1]
         copied.add(targets, {GENERATED: in_channels(inputs[IMAGE], channels)})

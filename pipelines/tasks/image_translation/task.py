@@ -1,15 +1,18 @@
 """Image translation: one image made of another."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from etils import epy
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
 import models
 from export.keras_models import graph
+from export.keras_models.for_delegates import for_delegates
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models import cyclegan
 from models.cyclegan import BACK, RETURNED
@@ -23,7 +26,8 @@ from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.image_pairs import ImagePairs
 from pipelines.tasks import drawn_masks
 from pipelines.tasks.answered import Answered
-from pipelines.tasks.image_translation import baselines
+from pipelines.tasks.image_generation.judge import JudgeSection
+from pipelines.tasks.image_translation import baselines, perceptual
 from pipelines.tasks.image_translation.measure import (
     CYCLE_ERROR,
     CYCLED,
@@ -35,6 +39,7 @@ from pipelines.tasks.image_translation.measure import (
     Likeness,
     levels,
 )
+from pipelines.tasks.image_translation.perceptual import Perceptual
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.training.generative.cycles import CycleGan
 from pipelines.training.generative.translation import PairedGan, Translation
@@ -64,19 +69,33 @@ class ImageTranslation(Task, name="image_translation", shorthand="test"):
     Args:
         test: pairs, where what is made of test images is compared with their targets; cycles, where there are none to
             compare it with, and what comes back of the images is all that is measured.
+        judge: a classifier of images like the targets, in whose layers pictures are compared with them, too: its
+            recipe, which is trained first where it has not been, the folder of its run, or its .keras file.
     """
 
     inputs, targets, split, ranked = {IMAGE: Image}, {TARGET: TargetImage}, "random", True
     baselines = baselines.NAMES
     worst_caption = ("The best, the median and the worst test examples by their own figure: the image, what is made of "
-                     "it, and the target")
+                     "it, and the target or, without pairs, what comes back")
     test: Literal["pairs", "cycles"] = "pairs"
+    judge: JudgeSection | None = None
     _model: ModelSection | None = PrivateAttr(None)
     _learnt: Translation | None = PrivateAttr(None)
 
+    @model_validator(mode="after")
+    def judge_compares_with_targets(self) -> ImageTranslation:
+        if self.judge is not None and (self.judge.is_inception or self.test == "cycles"):
+            reason = ("is a classifier, in whose layers pictures are compared; give its recipe or file"
+                      if self.judge.is_inception else "compares with targets, and cycles have none; leave it out")
+            raise PydanticCustomError("combination", "{reason}", {
+                "reason": reason, "at": ["task", str(self.entry_name), "judge"]})
+        return self
+
     @property
     def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]
-        return (*METRICS, CYCLE_ERROR) if self._has_pairs else (CYCLE_ERROR.model_copy(update={"shown": True}),)
+        if not self._has_pairs:
+            return (CYCLE_ERROR.model_copy(update={"shown": True}),)
+        return (*METRICS, *([perceptual.METRIC] if self.judge is not None else []), CYCLE_ERROR)
 
     @property
     def loss(self) -> str:  # type: ignore[override]
@@ -116,6 +135,8 @@ class ImageTranslation(Task, name="image_translation", shorthand="test"):
         if self._has_pairs and min(height or 0, width or 0) < WINDOW:
             raise UserError(f"data.image.size is {height} x {width}, and structural similarity is measured in windows "
                             f"of {WINDOW} x {WINDOW} pixels: give {WINDOW} or more")
+        if self.judge is not None and self.judge.is_there:
+            self._unlike(index)  # what does not fit is said before the training
         return {"input_shape": index.inputs[IMAGE].shape, "output_shape": index.targets[TARGET].shape}
 
     def outputs(self, index: Index) -> tuple[Tensor, ...]:
@@ -149,39 +170,64 @@ class ImageTranslation(Task, name="image_translation", shorthand="test"):
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
         """Return the usual signatures, from image to image, and on a device, where a model has it, that of the
-        way back, `back`."""
-        functions = super().functions(_part(model, IMAGE, GENERATED), data, place)
+        way back, `back`. On a server the usual ones give what comes back of an image where nothing else is measured:
+        over REST files are sent, and the way back takes none."""
         back = cyclegan.way_back(model)
+        part = _part(model, IMAGE, self._said(place, back is not None))
+        functions = super().functions(for_delegates(part) if place == "device" else part, data, place)
         if back is not None and place == "device":
             index = data.index
             taken = index.targets[TARGET].model_copy(update={"dtype": "float32"})
             signature = Signature(name=BACK, inputs=(taken,), outputs=(_picture(RETURNED, index.inputs[IMAGE]),))
-            functions.append(graph.function(back, signature))
+            functions.append(graph.function(for_delegates(back), signature))
         return functions
+
+    def signature(self, index: Index, place: Place = "device") -> Signature:
+        known = super().signature(index, place)
+        if CYCLED not in self._said(place, self._builder == UNPAIRED):
+            return known
+        return known.model_copy(update={"outputs": (*known.outputs, _picture(CYCLED, index.inputs[IMAGE]))})
+
+    def _said(self, place: Place, comes_back: bool) -> list[str]:
+        """Return what the usual signature gives."""
+        return [GENERATED, CYCLED] if place == "server" and comes_back and not self._has_pairs else [GENERATED]
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
         """Return training images and, for the way back, what the trained model makes of them."""
         model = load()
         result: list[tuple[str, Arrays]] = [(DEFAULT, inputs)]
         if cyclegan.way_back(model) is not None:
-            made = _part(model, IMAGE, GENERATED).predict({IMAGE: inputs[IMAGE].astype(np.float32)}, verbose=0)
+            made = _part(model, IMAGE, [GENERATED]).predict({IMAGE: inputs[IMAGE].astype(np.float32)}, verbose=0)
             result.append((BACK, {TARGET: made[GENERATED]}))
         return result
 
     def measure(self, index: Index) -> Likeness:
-        return Likeness(self._has_pairs)
+        return Likeness(self._has_pairs, self._judging(index))
+
+    def _judging(self, index: Index) -> Callable[[], Perceptual] | None:
+        return functools.partial(self._unlike, index) if self.judge is not None else None
+
+    def _unlike(self, index: Index) -> Perceptual:
+        """Return what compares pictures as the judge sees them. Raises UserError where it does not fit them."""
+        assert self.judge is not None
+        if not self.judge.is_there:
+            raise UserError(f"{perceptual.SETTING}: {self.judge.of} has not been trained; litepress run trains it "
+                            "first")
+        return Perceptual(Path(self.judge.file or self.judge.of), index.targets[TARGET].shape)  # type: ignore[arg-type]
 
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
         """Return the evaluation with what the image itself and a linear filter are worth, where there are targets."""
-        return baselines.completed(evaluation, data) if self._has_pairs else evaluation
+        if not self._has_pairs:
+            return evaluation
+        return baselines.completed(evaluation, data, self._judging(data.index))
 
     def draw_answers(self, data: Data, examples: Sequence[Answered], path: Path) -> None:
-        """Draw each example's image, what is made of it, and its target."""
+        """Draw each example's image, what is made of it, and its target or, without pairs, what comes back."""
         drawings = []
         for one in examples:
+            last, title = (one.targets, TARGET) if self._has_pairs else (one.outputs, CYCLED)
             drawings += [_drawing(data, one.inputs[IMAGE][0], f"{one.rank} {1 - one.wrong:.3f}"),
-                         _drawing(data, one.outputs[GENERATED][0], "made"),
-                         _drawing(data, one.targets[TARGET][0], "target")]
+                         _drawing(data, one.outputs[GENERATED][0], "made"), _drawing(data, last[title][0], title)]
         figures.grid(drawings, path, columns=6)
 
     def in_words(self, outputs: Arrays, index: Index) -> list[str]:
@@ -207,10 +253,11 @@ def _picture(name: str, like: Tensor) -> Tensor:
     return Tensor(name=name, dtype="float32", shape=like.shape, role="image", meaning="pixels 0..255, to be rounded")
 
 
-def _part(model: Any, given: str, made: str) -> Any:
-    """Return the part of a model, of Keras 3 or tf_keras, that makes one output of one input."""
+def _part(model: Any, given: str, made: Sequence[str]) -> Any:
+    """Return the part of a model, of Keras 3 or tf_keras, that makes some outputs of one input."""
     library = keras if isinstance(model, keras.Model) else tf_keras
-    return library.Model({given: models.named_inputs(model)[given]}, {made: models.named_outputs(model)[made]},
+    outputs = models.named_outputs(model)
+    return library.Model({given: models.named_inputs(model)[given]}, {name: outputs[name] for name in made},
                          name=model.name)
 
 

@@ -23,18 +23,25 @@ HALF = 0.5
 
 class CycleGan(Translation, name="cycle_gan", shorthand="weight"):
     """The loss of CycleGAN (Zhu et al. 2017, sections 3 and 4): squares for the players, and what comes back of an
-    image is to be that image. Discriminators see what is made at this step, without the paper's history.
+    image is to be that image.
 
     Args:
         weight: of the mean absolute distance between an image and what comes back of it, both ways, lambda of the
             paper, with pixels as -1..1.
         identity: what a generator makes of an image that is already of its kind is to be that image: the weight beside
             `weight` (section 5.2). 0 for none, and of images with other channels than their targets none can be.
+        history: pictures of each kind that are kept, some of which discriminators see in place of new ones. 0 for none.
     """
 
     measured = "cycle_error"
+    made = (GENERATED, RETURNED)
+    history: int = Field(50, ge=0)
     weight: float = Field(10.0, ge=0)
     identity: float = Field(0.5, ge=0)
+
+    @property
+    def kept(self) -> int:
+        return self.history
 
     def check(self, image: Any, target: Any) -> None:
         """Raise UserError where images and targets are of unequal kinds and yet are to be made of themselves."""

@@ -33,6 +33,13 @@ class Translation(GenerativeLoss):
 
     #: What is measured of the makers beside their loss, in levels of a pixel.
     measured: ClassVar[str]
+    #: The outputs of the model that the makers make.
+    made: ClassVar[tuple[str, ...]] = (GENERATED,)
+
+    @property
+    def kept(self) -> int:
+        """Return how many pictures of each are kept, which judges may see again later."""
+        return 0
 
     def objective(self) -> Objective:
         """Return nothing that is made small: the players have a loss each."""

@@ -101,8 +101,7 @@ def adversarial(library: Any, loss: Players) -> type:
 
         def test_step(self, data: Any) -> Any:
             inputs = data[0]
-            asked = {**_condition(inputs), NOISE: inputs[NOISE]}
-            made = self._game.parts.generator(asked, training=False)[GENERATED]
+            made = self.pictures(inputs)
             scores = self._realness(inputs, made, False)
             real = self._realness(inputs, inputs[IMAGE], False)
             self._note_discriminator(mean(loss.of_discriminator(real, scores)), real, scores)
@@ -111,6 +110,11 @@ def adversarial(library: Any, loss: Players) -> type:
         def fit(self, *arguments: Any, callbacks: Any = (), **settings: Any) -> Any:
             return super().fit(*arguments, callbacks=[watch(library, AGAINST_DIVERGENCE, AGAINST_COLLAPSE), *callbacks],
                                **settings)
+
+        def pictures(self, inputs: Any) -> Any:
+            """Return what the generator makes of noise, 0..255 (batch, height, width, channels)."""
+            asked = {**_condition(inputs), NOISE: inputs[NOISE]}
+            return self._game.parts.generator(asked, training=False)[GENERATED]
 
         def _discriminate(self, inputs: Any, noise: Any) -> None:
             """Take a step of the discriminator."""

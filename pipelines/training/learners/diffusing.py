@@ -13,10 +13,14 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
+    from export.writing import diffusion
+
 if TYPE_CHECKING:
     from export.writing.diffusion import Target
 
 IMAGE = "image"
+#: Steps of the pictures that are made to look at.
+SHORT = 20
 
 
 def diffusing(library: Any, left: np.ndarray, target: Target, dropped: float) -> type:
@@ -52,6 +56,33 @@ def diffusing(library: Any, left: np.ndarray, target: Target, dropped: float) ->
         def clean(self, inputs: Any) -> Any:
             """Return what noise is added to: the images, -1..1."""
             return tf.cast(inputs[IMAGE], tf.float32) / 127.5 - 1
+
+        def pictures(self, inputs: Any) -> Any:
+            """Return what a few steps of DDIM make of noise, 0..255 (batch, height, width, channels)."""
+            return 127.5 * (self.sampled(inputs, CONDITION, 1.0) + 1)
+
+        def sampled(self, inputs: Any, asked: str, most: float) -> np.ndarray:
+            """Return what a few steps of DDIM make of noise.
+
+            Args:
+                asked: the input by which is asked for something, where there is one.
+                most: see `export.writing.diffusion.image_of`.
+            """
+            network = self._traced()
+            others = {name: value for name, value in inputs.items() if name == asked}
+
+            def denoise(x: np.ndarray, step: int) -> np.ndarray:
+                steps = np.full(len(x), step, np.float32)
+                return tf.cast(network({**others, NOISE: x, STEP: steps}), tf.float32).numpy()  # type: ignore[no-any-return]
+
+            steps = diffusion.plan(left, min(SHORT, len(left) - 1), "ddim")
+            return diffusion.sampled(denoise, np.asarray(inputs[NOISE]), steps, target, most)
+
+        def _traced(self) -> Any:
+            """Return the network as a graph, which is made once."""
+            if not hasattr(self, "_graph_of_pictures"):
+                self._graph_of_pictures = tf.function(lambda asked: self.call(asked, training=False)[DENOISED])
+            return self._graph_of_pictures
 
     def _noisy(inputs: Any, image: Any) -> tuple[Any, Any]:
         """Return a batch with noisy images, or latents, and what the network should say of them."""

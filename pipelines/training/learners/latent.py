@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 
 from models import latent_diffusion
-from models.latent_diffusion import IMAGE, MEAN, NOISE, STEP, TOKENS
+from models.latent_diffusion import GENERATED, IMAGE, MEAN, MOST, NOISE, STEP, TOKENS
 from pipelines.training.learners.diffusing import diffusing
 from pipelines.training.learners.supervised import no_penalty
 
@@ -53,6 +53,11 @@ def diffusing_latents(library: Any, left: np.ndarray, target: Target, dropped: f
         def clean(self, inputs: Any) -> Any:
             image = tf.cast(inputs[IMAGE], tf.float32)
             return tf.cast(self._held.parts.encoder(image, training=False)[MEAN], tf.float32)
+
+        def pictures(self, inputs: Any) -> Any:
+            """Return pictures of the latents that a few steps of DDIM make of noise, 0..255."""
+            latents = self.sampled(inputs, TOKENS, MOST)
+            return self._held.parts.decoder(tf.constant(latents), training=False)[GENERATED].numpy()
 
         @staticmethod
         def shipped(model: Any, outputs: Any) -> Any:

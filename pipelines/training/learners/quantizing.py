@@ -6,7 +6,7 @@ from typing import Any
 from etils import epy
 
 from models import vqvae as models
-from models.vqvae import CODES, CONDITION, IMAGE, LOGITS_OF_CODES, QUANTIZED, VECTORS
+from models.vqvae import CODES, CONDITION, GENERATED, IMAGE, LOGITS_OF_CODES, QUANTIZED, VECTORS
 from pipelines.training.learners.supervised import no_penalty, supervised
 
 with epy.lazy_imports():
@@ -46,6 +46,10 @@ def quantizing(library: Any) -> type:
             return {**parts.decoder(tf.ensure_shape(through, said.shape), training=training), VECTORS: said,
                     QUANTIZED: vectors, CODES: codes,
                     LOGITS_OF_CODES: parts.prior(asked, training=training)[LOGITS_OF_CODES]}
+
+        def pictures(self, inputs: Any) -> Any:
+            """Return images made again of their codes, 0..255 (batch, height, width, channels)."""
+            return self(inputs, training=False)[GENERATED]
 
         @staticmethod
         def shipped(model: Any, outputs: Any) -> Any:

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple, Protocol
 
 from etils import epy
 
-from models.patch_gan import IMAGE, TARGET
+from models.patch_gan import GENERATED, IMAGE, TARGET
 from pipelines.errors import UserError
+from pipelines.training.learners.history import history
 from pipelines.training.learners.players import (
     OF_DISCRIMINATOR,
     TOLD_MADE,
@@ -49,6 +50,12 @@ class Game(Protocol):
     @property
     def measured(self) -> str: ...
 
+    @property
+    def kept(self) -> int: ...
+
+    @property
+    def made(self) -> tuple[str, ...]: ...
+
     def players(self, model: Any) -> Any: ...
 
     def of_makers(self, players: Any, image: Any, target: Any, training: bool) -> tuple[Any, Made]: ...
@@ -72,8 +79,8 @@ def translating(library: Any, game: Game) -> type:
     """Return the class of learners of keras or tf_keras in which makers learn to make images of images, and judges to
     tell these from real ones.
 
-    A step is one of all makers and then one of all judges, of what was made in it. `optimizers` are those of the makers
-    and of the judges.
+    A step is one of all makers and then one of all judges, of what was made in it or, in part, before, where the game
+    keeps pictures. `optimizers` are those of the makers and of the judges.
     """
     base: Any = supervised(library)
 
@@ -86,6 +93,9 @@ def translating(library: Any, game: Game) -> type:
                                 "ship; make others")
             names = (OF_DISCRIMINATOR, TOLD_REAL, TOLD_MADE, VARIETY, game.measured)
             self._game = _State(game.players(self), {name: library.metrics.Mean(name=name) for name in names})
+            if game.kept:  # layers of the learner: what Keras does not know is in no checkpoint
+                self.histories = [history(library, game.kept, tuple(self.output[name].shape[1:]), f"history_{name}")
+                                  for name in game.made]
             return super().prepare(objective, watched, penalty)
 
         def compile(self, optimizer: Any = None, **settings: Any) -> None:
@@ -111,7 +121,7 @@ def translating(library: Any, game: Game) -> type:
             apply(self.optimizer, makers, tape, value)
             made = made._replace(images=[tf.stop_gradient(one) for one in made.images])
             with tf.GradientTape() as tape:
-                lost, judged = game.of_judges(players, image, target, made, True)
+                lost, judged = game.of_judges(players, image, target, self._with_older(made), True)
             apply(self._game.rival, judges, tape, lost)
             return self._measured(value, made, lost, judged, target)
 
@@ -124,6 +134,21 @@ def translating(library: Any, game: Game) -> type:
         def fit(self, *arguments: Any, callbacks: Any = (), **settings: Any) -> Any:
             return super().fit(*arguments, callbacks=[watch(library, AGAINST_DIVERGENCE, AGAINST_COLLAPSE), *callbacks],
                                **settings)
+
+        def _with_older(self, made: Made) -> Made:
+            """Return what was made, in part before this step, where pictures are kept."""
+            if not game.kept:
+                return made
+            bits = tf.reduce_sum(tf.bitcast(tf.cast(made.images[0], tf.float32), tf.int32))
+            seed = tf.stack([bits, tf.cast(self.optimizer.iterations, tf.int32)])
+            return made._replace(images=[one.exchange(images, seed + 2 * number) for number, (one, images) in enumerate(
+                zip(self.histories, made.images, strict=True))])
+
+        def pictures(self, inputs: Any) -> Any:
+            """Return images and, on the right of each, what is made of it, 0..255 (batch, height, width, channels)."""
+            image = tf.cast(inputs[IMAGE], tf.float32)
+            made = tf.cast(self._game.players.makers[0]({IMAGE: image}, training=False)[GENERATED], tf.float32)
+            return tf.concat([tf.broadcast_to(image, tf.shape(image + made)), made + 0 * image], axis=2)
 
         def _measured(self, value: Any, made: Made, lost: Any, judged: Judged, target: Any) -> dict[str, Any]:
             count, means = tf.shape(target)[0], self._game.means

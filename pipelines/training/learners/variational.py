@@ -43,6 +43,11 @@ def variational(library: Any) -> type:
             asked = {models.NOISE: noise, **{name: value for name, value in inputs.items() if name == models.CONDITION}}
             return {**halves.decoder(asked, training=training), **said}
 
+        def pictures(self, inputs: Any) -> Any:
+            """Return what the decoder makes of noise, 0..255 (batch, height, width, channels)."""
+            asked = {name: value for name, value in inputs.items() if name in (models.NOISE, models.CONDITION)}
+            return self._halves.parts.decoder(asked, training=False)[models.GENERATED]
+
         def train_step(self, data: Any) -> Any:
             return super().train_step(data[:2])  # of a single batch Keras has weights of examples too
 

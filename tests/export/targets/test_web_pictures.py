@@ -17,7 +17,7 @@ from pipelines.tasks.image_generation.measure import levels
 from pipelines.tasks.image_generation.stepwise import Stepwise
 from tests.export.delivery.test_drawing_code import KNOWN, SECTION, denoiser, generator
 from tests.export.targets.test_web_answers import RUN
-from tests.export.tflite.test_joined import converted
+from tests.export.tflite.test_joined import GIVEN, converted
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
 SEEDS = [0, 7, 2 ** 32 + 5, 2 ** 63 - 1]
@@ -51,8 +51,8 @@ def test_a_picture_is_pythons_of_that_number_of_the_seed(target, tmp_path):
     pixels = printed(f"""import {{made}} from '{MODULE}/pictures.js';
         const ask = async ({{noise, step, condition}}) =>
           noise.map((value) => 0.6 * value + 0.01 * step[0] + 0.3 * (condition[0] - 0.3 * condition[1]));
-        const shapes = {{noise: [1, 4, 4, 1], step: [1], condition: [1, 2]}};
-        console.log(JSON.stringify(Array.from(await made(ask, shapes, {json.dumps(how.driver())}, '7', 2, 1))));
+        const inputs = {{noise: {{shape: [1, 4, 4, 1]}}, step: {{shape: [1]}}, condition: {{shape: [1, 2]}}}};
+        console.log(JSON.stringify(Array.from(await made(ask, inputs, {json.dumps(how.driver())}, '7', 2, 1))));
         """, tmp_path)
 
     class Formula:
@@ -88,7 +88,7 @@ def test_the_page_is_whole_and_has_the_table(page, tmp_path):
     assert all(page.with_name(name).is_file() for name in web_pictures.MODULES)
 
 
-def test_integers_and_other_inputs_are_refused():
+def test_wide_integers_and_other_inputs_are_refused():
     content = converted(lambda noise: {"generated": tf.cast(noise * 127, tf.int32)}, NOISE_SPEC)
     with pytest.raises(ValueError, match="one takes and gives float32, int32; the page makes pictures of float32"):
         web_pictures.check("one", signatures.main(content))
@@ -96,6 +96,75 @@ def test_integers_and_other_inputs_are_refused():
                         tf.TensorSpec((1, 4, 4, 1), tf.float32, "mask"))
     with pytest.raises(ValueError, match="makes pictures of noise, a step and a class, and two takes"):
         web_pictures.check("two", signatures.main(content))
+
+
+def test_numbers_are_stored_as_python_stores_them(tmp_path):
+    values = np.concatenate([np.random.default_rng(0).normal(0, 3, 500), np.arange(-9, 9) * 0.025]).astype("float32")
+    info = signatures.TensorInfo(name="noise", shape=(1,), dtype="uint8", scale=0.05, zero=120)
+    kept = json.dumps({"dtype": "uint8", "scale": 0.05, "zero": 120})
+    stored, real = printed(f"""import {{real, stored}} from '{MODULE}/pictures.js';
+        const kept = stored(Float32Array.from({json.dumps(values.tolist())}), {kept});
+        console.log(JSON.stringify([Array.from(kept), Array.from(real(kept, {kept}))]));
+        """, tmp_path)
+    expected = info.to_tensor(values)
+    np.testing.assert_array_equal(np.array(stored), expected)
+    np.testing.assert_allclose(real, info.to_real(expected), atol=1e-6)
+
+
+def test_a_file_for_the_page_takes_bytes_of_the_same_meaning(tmp_path):
+    content = integers()
+    taken = web_pictures.with_unsigned_inputs(content)
+    before, after = signatures.main(content).inputs["x"], signatures.main(taken).inputs["x"]
+    assert (before.dtype, after.dtype, after.scale, after.zero) == ("int8", "uint8", before.scale, before.zero + 128)
+    for name, one in (("before", content), ("after", taken)):
+        (tmp_path / f"{name}.tflite").write_bytes(one)
+    answers = [open_predictor(tmp_path / f"{name}.tflite").predict({"x": GIVEN}) for name in ("before", "after")]
+    np.testing.assert_array_equal(answers[0]["y"], answers[1]["y"])
+
+
+def integers():
+    kernel = tf.constant(np.random.default_rng(1).normal(size=(6, 4)), tf.float32)
+    return converted(lambda x: {"y": x @ kernel}, tf.TensorSpec((1, 6), tf.float32, "x"), integers=True)
+
+
+def of_runtime(page, sampler, file, seed, numbers, folder):
+    """Return the pixels that a page makes with LiteRT's web runtime, run by Node.js, a list for each picture.
+
+    Args:
+        page: its folder, which is left as it is.
+        file: in it.
+        numbers: of each picture, and its class.
+    """
+    whole = folder / "page"
+    shutil.copytree(page, whole, dirs_exist_ok=True)
+    utilities = whole / "node_modules/@litertjs/wasm-utils"  # as the page's import map names it
+    utilities.mkdir(parents=True, exist_ok=True)
+    shutil.copy(whole / "litert/wasm-utils.js", utilities / "index.js")
+    (utilities / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
+    (whole / "package.json").write_text('{"type": "module"}')
+    signature = signatures.main((whole / file).read_bytes())
+    inputs = {name: info.model_dump(include=web.END) for name, info in signature.inputs.items()}
+    script = RUN[:RUN.index("const {shape, images}")] + f"""
+const {{made, real, stored}} = await import(path.join(page, 'pictures.js'));
+const model = await loadAndCompile(path.join(page, file), {{accelerator: 'wasm'}}), inputs = {json.dumps(inputs)};
+const ask = async (values) => {{
+  const pairs = Object.entries(values).map(([name, one]) => [
+    name, new Tensor(stored(one, inputs[name]), inputs[name].shape)]);
+  const outputs = await model.run(Object.fromEntries(pairs));
+  return real(await Object.values(outputs)[0].data(), {json.dumps(signature.output.model_dump(include=web.END))});
+}};
+const pictures = [];
+for (const [number, label] of {json.dumps(list(numbers))}) {{
+  pictures.push(Array.from(await made(ask, inputs, {json.dumps(sampler)}, '{seed}', number, label)));
+}}
+fs.writeFileSync(output, JSON.stringify(pictures));
+process.exit(0);
+"""
+    (folder / "run.mjs").write_text(script)
+    done = subprocess.run(["node", str(folder / "run.mjs"), str(whole), file, "none", str(folder / "out.json")],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "out.json").read_text())
 
 
 @pytest.mark.slow
@@ -106,38 +175,16 @@ def test_the_web_runtime_makes_pythons_pictures(kind, tmp_path):
         NOISE_SPEC, STEP, CONDITION)
     content = converted(generator if kind == "generator" else denoiser, *specs)
     (tmp_path / "file.tflite").write_bytes(content)
-    (tmp_path / "page").mkdir()
+    (tmp_path / "written").mkdir()
     sampler = {"kind": "generator"} if kind == "generator" else Stepwise(SECTION, KNOWN).driver()
-    web_pictures.write(tmp_path / "page", Description(name="digits", labels=["one", "two"]), sampler,
+    web_pictures.write(tmp_path / "written", Description(name="digits", labels=["one", "two"]), sampler,
                        {"float32": content})
-    utilities = tmp_path / "page/node_modules/@litertjs/wasm-utils"  # as the page's import map names it
-    utilities.mkdir(parents=True)
-    shutil.copy(tmp_path / "page/litert/wasm-utils.js", utilities / "index.js")
-    (utilities / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
-    (tmp_path / "page/package.json").write_text('{"type": "module"}')
-    shapes = {spec.name: list(spec.shape) for spec in specs}
-    script = RUN[:RUN.index("const {shape, images}")] + f"""
-const {{made}} = await import(path.join(page, 'pictures.js'));
-const model = await loadAndCompile(path.join(page, file), {{accelerator: 'wasm'}}), shapes = {json.dumps(shapes)};
-const ask = async (inputs) => {{
-  const pairs = Object.entries(inputs).map(([name, one]) => [name, new Tensor(one, shapes[name])]);
-  const tensors = Object.fromEntries(pairs);
-  return Float32Array.from(await Object.values(await model.run(tensors))[0].data());
-}};
-const pixels = await made(ask, shapes, {json.dumps(sampler)}, '7', 2, 1);
-fs.writeFileSync(output, JSON.stringify(Array.from(pixels)));
-process.exit(0);
-"""
-    (tmp_path / "run.mjs").write_text(script)
-    done = subprocess.run(["node", str(tmp_path / "run.mjs"), str(tmp_path / "page"), "float32.tflite", "none",
-                           str(tmp_path / "out.json")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    shape = shapes["noise"][1:]
-    inputs = {"noise": noise.normal((7, 0), (3, *shape))[2:], "condition": np.eye(2, dtype="float32")[[1]]}
+    (pixels,) = of_runtime(tmp_path / "written", sampler, "float32.tflite", 7, [(2, 1)], tmp_path)
+    inputs = {"noise": noise.normal((7, 0), (3, *specs[0].shape[1:]))[2:],
+              "condition": np.eye(2, dtype="float32")[[1]]}
     predictor = open_predictor(tmp_path / "file.tflite")
     if kind == "generator":
         expected = predictor.predict(inputs)["generated"]
     else:
         expected = DiffusionSection.made(SECTION, predictor, inputs["noise"], inputs["condition"], KNOWN)
-    pixels = np.array(json.loads((tmp_path / "out.json").read_text()))
-    assert np.abs(pixels - levels(expected).ravel()).max() <= 1 and len(np.unique(pixels)) > 5
+    assert np.abs(np.array(pixels) - levels(expected).ravel()).max() <= 1 and len(np.unique(pixels)) > 5

@@ -67,3 +67,43 @@ def test_what_is_no_image_keeps_its_scale(dim):
     values = IMAGE.model_copy(update={"role": "values"})
     about = ABOUT.model_copy(update={"signature": Signature(inputs=(values,), outputs=(LOGITS,))})
     assert phone.with_raw_pixels(dim, about) == dim
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    """Return an int8 file of two signatures, from noise to a picture, and from an image to another, and its
+    calibration."""
+    folder = tmp_path_factory.mktemp("generator")
+    keras.utils.set_random_seed(0)
+    taken, image = keras.Input((6,), name="noise"), keras.Input(IMAGE.shape, name="image")
+    first = keras.layers.Dense(64, "sigmoid", kernel_initializer="he_normal")(taken)
+    first = keras.layers.Rescaling(255.0)(keras.layers.Reshape((8, 8, 1))(first))
+    second = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(keras.layers.Rescaling(1 / 255)(image))
+    second = keras.layers.Rescaling(200.0)(second)
+    both = keras.Model({"noise": taken, "image": image}, {"generated": first, "returned": second})
+    functions = [
+        graph.function(keras.Model({name: value}, {made: output}), Signature(name=called, inputs=(Tensor(
+            name=name, dtype="float32", shape=shape),), outputs=(Tensor(name=made, dtype="float32", shape=sides),)))
+        for called, name, value, made, output, shape, sides in (
+            ("serving_default", "noise", taken, "generated", first, (6,), (8, 8, 1)),
+            ("back", "image", image, "returned", second, IMAGE.shape, IMAGE.shape))]
+    convert.float_graph(both, lambda plain: functions, folder)
+    random = np.random.default_rng(0)
+    calibration = {"serving_default": {"noise": random.normal(size=(50, 6)).astype("float32")},
+                   "back": {"image": random.integers(0, 256, (20, *IMAGE.shape)).astype("float32")}}
+    return convert.convert(folder, "int8", list(calibration.items())), calibration
+
+
+def test_pictures_are_the_bytes_of_their_pixels_in_every_signature(generator, tmp_path):
+    content, calibration = generator
+    ready = phone.ready(content, metadata.Description(name="small", task="image_generation"), rgb=False)
+    for name, one in (("before", content), ("after", ready)):
+        (tmp_path / f"{name}.tflite").write_bytes(one)
+    before, after = (LiteRTPredictor(tmp_path / f"{name}.tflite") for name in ("before", "after"))
+    for called, inputs in calibration.items():
+        (info,) = after.tensors[called].outputs.values()
+        assert info.stores_values and info.dtype == "uint8"
+        (given,), (expected,) = (one.predict(inputs, called).values() for one in (after, before))
+        assert len(np.unique(given)) > 20
+        assert np.abs(given - np.clip(np.round(expected), 0, 255)).max() <= 1
+    assert phone.with_raw_pictures(ready) == ready

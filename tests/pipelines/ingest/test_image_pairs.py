@@ -94,6 +94,32 @@ def test_folders_of_unequal_kinds_are_refused_in_a_line(names, paired, message, 
     assert "\n" not in str(error.value)
 
 
+def test_a_slice_of_a_brain_is_made_of_its_tissue():
+    plain, source = Source.read("brain"), Source.read({"from_masks": "brain"})
+    assert source.parts() == plain.parts() and source.size("test") == plain.size("test")
+    one, made = (next(each.examples("test", [3]).as_numpy_iterator()) for each in (plain, source))
+    assert made["target"] == one["image"] and made["id"] == one["id"]
+    np.testing.assert_array_equal(pixels(made["image"]), np.array([0, 85, 170, 255], "uint8")[one["mask"]])
+    others = Source.read({"from_masks": {"of": "brain", "paired": False}})
+    first = next(others.examples("train", [0]).as_numpy_iterator())
+    half = next(source.examples("train", [source.size("train") // 2]).as_numpy_iterator())
+    assert first["target"] == half["target"]
+
+
+def test_masks_in_files_are_painted_too(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        PIL.Image.fromarray(np.array([[0, 1], [2, 255]], "uint8")).save(tmp_path / folder / "1.png")
+    source = Source.read({"from_masks": {"of": {"image_and_mask_folder": str(tmp_path)}, "classes": 3}})
+    assert source.fields().keys() == {"image", "target"}
+    made = next(source.examples("train").as_numpy_iterator())
+    assert pixels(made["image"]).tolist() == [[0, 128], [255, 0]], "what is of no class is black"
+    with pytest.raises(UserError, match="does not say how many classes its masks have; set classes"):
+        Source.read({"from_masks": {"of": {"image_and_mask_folder": str(tmp_path)}}}).fields()
+    with pytest.raises(UserError, match=r"from_masks\.of: digits has no masks; its examples have .*image"):
+        Source.read({"from_masks": "digits"}).fields()
+
+
 def test_what_cannot_be_filtered_is_said():
     with pytest.raises(ValidationError, match="give a source of single images"):
         Source.read({"filtered": {"of": {"filtered": {"of": "digits"}}}})

@@ -4,11 +4,13 @@ import pytest
 
 from pipelines.errors import StageError
 from pipelines.recipe.recipe import Recipe
-from pipelines.reporting.results import Results, table
+from pipelines.reporting.results import Results
+from pipelines.reporting.tables import table
 from pipelines.stages import asked, served, verify
 from pipelines.stages.context import REFERENCE
 from pipelines.tools.few_examples import few_examples
 from tests.pipelines.stages.dense import EXAMPLES, SIDE, Network, bright
+from tests.pipelines.tasks.image_generation.made import task_of
 
 EXAMPLE = SIDE * SIDE * 2 * 4  # bytes of an example's outputs
 
@@ -75,3 +77,24 @@ def test_a_part_of_the_test_set_is_not_compared_with_the_reference_on_all():
     grpc, rest = table(results).splitlines()[-2:]
     assert grpc.split() == ["served,", "gRPC", "–", "–", "0.7500", "-0.2500", "1e-06", "–", "–"]
     assert rest.split() == ["served,", "REST", "–", "–", "–", "–", "1e-06", "–", "–"]
+
+
+def test_calls_of_a_file_that_is_asked_step_by_step_are_counted():
+    task, data = task_of("ddpm")  # 4 steps, with a class and without
+    inputs, _ = data.arrays("test", 1)
+
+    class Nothing:
+        signatures = {"serving_default": task.signature(data.index)}
+
+        def predict(self, inputs, signature="serving_default"):
+            return {"denoised": np.zeros_like(inputs["noise"])}
+
+    given = verify.Given(Nothing(), inputs)
+    task.answer(given, inputs)
+    assert given.others == 2 * 4
+    task, data = task_of("dcgan")
+    inputs, _ = data.arrays("test", 1)
+    given = verify.Given(Nothing(), inputs)
+    given.outputs = {"generated": np.zeros((1, 8, 8, 1))}
+    task.answer(given, inputs)
+    assert given.others == 0

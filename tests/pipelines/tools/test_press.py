@@ -60,6 +60,13 @@ def test_a_keras_2_file_learns_with_its_rounding(here, litepress):
     assert one["variant"] == "qat" and one["integer"] and abs(one["drop"]["accuracy"]) <= 0.05
 
 
+def test_a_gate_of_the_command_is_a_name_and_a_limit(here, litepress):
+    message = litepress("press", "spots.h5", "--data", "data.npz", "--gate", "int8.drop", "--no-track")
+    assert message.code == 2 and message.err.strip() == '--gate int8.drop: write it as "int8.drop <= 0.005"'
+    message = litepress("press", "spots.h5", "--data", "data.npz", "--gate", "int8.dorp <= 1", "--no-track")
+    assert message.code == 2 and "gates.int8.dorp: no value of this run is called int8.dorp" in message.err
+
+
 def test_a_keras_2_file_is_pressed_into_a_bundle(here, litepress):
     message = litepress("press", "spots.h5", "--data", "data.npz", "--pixels", "0..1", "--variants", "float32,int8",
                         "--out", "out", "--json", "r.json", "--no-track")

@@ -122,6 +122,23 @@ def test_only_signatures_that_the_samples_can_feed_are_warmed_up(tmp_path):
     assert tensors.to_array(requests[4].inputs["age"], "").dtype == np.float32
 
 
+def test_signatures_that_take_seeds_are_warmed_up_with_one_picture_of_each():
+    samples = Samples(inputs={"noise": np.zeros((2, 3), "float32")}, expected={}, encoded={})
+    asked = [Tensor(name=name, dtype=kind, shape=()) for name, kind in (
+        ("seed", "int64"), ("count", "int32"), ("label", "int32"), ("steps", "int32"), ("guidance", "float32"))]
+    noise = Tensor(name="noise", dtype="float32", shape=(3,))
+    images = Tensor(name="images", dtype="uint8", shape=(None, 2, 2, 1))
+    signatures = [Signature(name=name, inputs=inputs, outputs=(images,)) for name, inputs in (
+        ("serving_default", (noise,)), ("sample", tuple(asked)), ("other", (asked[0], noise, Tensor(
+            name="unknown", dtype="float32", shape=()))))]
+    requests = [log.predict_log.request for log in deploy._requests(signatures, samples, "model")]
+    assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 3 + ["sample"] * 3
+    sent = {name: tensors.to_array(value, name) for name, value in requests[4].inputs.items()}
+    assert {name: values.tolist() for name, values in sent.items()} == {
+        "seed": [0] * 8, "count": [1] * 8, "label": [-1] * 8, "steps": [0] * 8, "guidance": [-1.0] * 8}
+    assert sent["seed"].dtype == np.int64 and sent["count"].dtype == np.int32
+
+
 def test_the_champion_of_the_registry_is_promoted(litepress, work):
     message = litepress("models", "from-registry", "tiny", "repository")
     assert message.code == 0 and "tiny version 1 in repository" in message.out

@@ -18,7 +18,7 @@ data:
   noise: {{size: {noise}}}
   batch: 64
 model: {model}
-train: {{epochs: {epochs}, optimizer: adam, schedule: {{cosine: {{peak: 0.003}}}}}}
+train: {{epochs: {epochs}, optimizer: adam, schedule: {{cosine: {{peak: 0.003}}}}, callbacks: [{{samples: 4}}]}}
 compress: {{variants: {variants}}}
 export: {{targets: [litert, saved_model]}}
 verify: {{runs: 20}}
@@ -50,6 +50,20 @@ def test_files_are_held_against_keras_and_measured_by_the_judge(folder):
     known = results["reference"]["metrics"]
     assert results["reference"]["baselines"]["training_images"]["fid_classifier"] < known["fid_classifier"]
     assert 0 < known["bits_per_dimension"] < 8 and known["class_accuracy"] > 0.3
+    float32, int8 = (artifacts[name]["metrics"] for name in ("float32", "int8"))
+    assert float32["psnr_to_keras"] > 60 and float32["same_class"] == 1
+    assert 15 < int8["psnr_to_keras"] < 60 and 0.5 < int8["same_class"] <= 1
+
+
+@pytest.mark.slow
+def test_pictures_of_the_same_noise_are_in_the_run_the_report_and_mlflow(folder):
+    run = (folder / "runs/small/latest").resolve()
+    assert len(list((run / "train/samples").iterdir())) == 20
+    assert "Pictures of the same noise" in (run / "report.html").read_text()
+    assert "PSNR to Keras (dB)" in (run / "report.html").read_text()
+    sent = list((folder / "runs/mlartifacts").rglob("samples/epoch_0020.png"))
+    assert [path.read_bytes() for path in sent] == [(run / "train/samples/epoch_0020.png").read_bytes()]
+    assert list((folder / "runs/mlartifacts").rglob("pictures_by_epoch.png"))
 
 
 @pytest.mark.slow
@@ -82,9 +96,12 @@ def test_a_server_makes_the_same_pictures_of_seeds(folder):
                                "sample")
     assert answer["images"].shape == (2, 5, 8, 8, 1)
     assert np.abs(answer["images"][0, ..., 0].astype(int) - pictures(folder / "fours")).max() <= 1
-    assert answer["images"][1, 2:].max() == 0 and answer["png"][1, 2:].tolist() == [b"", b"", b""]
-    with pytest.raises(Exception, match="count is 1 to 1024"):
-        predictor.predict({"seed": np.array([7]), "count": np.array([0]), "label": np.array([4])}, "sample")
+    assert answer["images"][1, 2:].max() == 0 and answer["png_bytes"][1, 2:].tolist() == [b"", b"", b""]
+    for changed, message in (({"count": 0}, "count is 1 to 1024"), ({"seed": -1}, r"seed is 0 to 2 \*\* 63 - 1"),
+                             ({"label": 10}, "label is below 10")):
+        asked = {"seed": 7, "count": 1, "label": 4, **changed}
+        with pytest.raises(Exception, match=message):
+            predictor.predict({name: np.array([value]) for name, value in asked.items()}, "sample")
 
 
 @pytest.mark.slow
@@ -104,6 +121,9 @@ def test_a_file_encodes_images_too(folder):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["runs/small/latest", "--class", "fourr"], "there is no class fourr; give one of 0, 1"),
     (["runs/small/latest", "--seed", "-3"], "--seed is -3"),
+    (["runs/small/latest", "--text", "a four"], "makes pictures of no text; leave --text out"),
+    (["runs/small/latest", "--negative", "a four"], "--negative is for models that were pressed"),
+    (["runs/small/latest", "--image", "a.png"], "makes pictures without steps, and none of others; leave it out"),
     (["nowhere"], "nowhere")])
 def test_what_cannot_be_made_is_said_in_a_line(folder, arguments, message):
     said = run_here("sample", *arguments, cwd=folder)
@@ -134,6 +154,10 @@ def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
     artifacts = {one["variant"] if one["target"] == "litert" else one["target"]: one for one in results["artifacts"]}
     assert artifacts["float32"]["max_error"] <= 0.03 and artifacts["float32"]["agreement"] > 0.99
     assert set(artifacts["saved_model"]["served"]) == {"grpc", "rest"}
+    assert (tmp_path / "runs" / name / "latest/train/pictures_by_epoch.png").exists()
+    for metrics in (artifacts["float32"]["metrics"], artifacts["saved_model"]["metrics"],
+                    artifacts["saved_model"]["served"]["grpc"]["metrics"]):
+        assert metrics["psnr_to_keras"] > 40 and metrics["same_class"] >= 0.98
     folder = (tmp_path / "runs" / name / "latest").resolve()
     file = open_predictor(folder / "export/litert/float32.tflite")
     assert output in {tensor.name for tensor in file.signatures["serving_default"].outputs}
@@ -142,6 +166,8 @@ def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
         assert said.code == 0, said.err
     assert np.abs(pictures(tmp_path / "file").astype(int) - pictures(tmp_path / "served")).max() <= 1
     if name == "ddpm":
+        times = artifacts["float32"]["latency_ms"]
+        assert times["calls"] == 2 * 3 and times["answered"] >= 6 * times["step_ms"] and times["memory_bytes"] > 8 * 8
         said = run_here("sample", f"runs/{name}/latest", "--seed", 3, "--count", 5, "--steps", 6, "--guidance", 1.5,
                         "--out", "other", cwd=tmp_path)
         assert said.code == 0, said.err
@@ -151,3 +177,29 @@ def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
         assert np.abs(pictures(tmp_path / "other") - served[0]).max() <= 1
         assert np.abs(pictures(tmp_path / "file") - served[1]).max() <= 1
         assert np.abs(served[0] - served[1]).max() > 1
+        revised_alike(tmp_path, folder)
+
+
+def revised_alike(there, run):
+    """Hold pictures of a picture against each other: those of the file, the trained model and the server."""
+    PIL.Image.open(there / "file/0000.png").save(there / "image.png")
+    PIL.Image.fromarray(np.repeat([[255, 0]], 4, axis=1).repeat(8, axis=0).astype(np.uint8)).save(there / "mask.png")
+    image, mask = (np.asarray(PIL.Image.open(there / name)) for name in ("image.png", "mask.png"))
+    for masked, strength in ((False, 0.6), (True, 1.0)):
+        options = ["--image", "image.png", *(["--mask", "mask.png"] if masked else []), "--seed", 3, "--count", 5]
+        for out, artifact in (("file", run / "export/litert/float32.tflite"), ("keras", run / "train/model.keras")):
+            said = run_here("sample", artifact, *options, "--out", f"revised-{out}", cwd=there)
+            assert said.code == 0, said.err
+        file, keras = (pictures(there / f"revised-{out}").astype(int) for out in ("file", "keras"))
+        full = np.full_like(mask, 255)
+        served = open_predictor(run / "export/saved_model/1").predict(
+            {"seed": np.array([3]), "count": np.array([5]), "label": np.array([-1]), "steps": np.array([0]),
+             "guidance": np.array([-1]), "original": image[None, ..., None],
+             "mask": (mask if masked else full)[None, ..., None], "strength": np.array([strength])}, "revise")["images"]
+        assert np.abs(file - keras).max() <= 1 and np.abs(file - served[0, ..., 0]).max() <= 1
+        assert np.abs(file - image).max() > 8
+        assert not masked or (file[:, :, 4:] == image[:, 4:]).all()
+    note = json.loads(PIL.Image.open(there / "revised-file/0000.png").text["litepress"])
+    assert note["image"] == "image.png" and note["mask"] == "mask.png" and note["strength"] == 1
+    said = run_here("sample", run, "--image", "image.png", "--strength", 2, cwd=there)
+    assert said.code == 2 and "--strength is 2" in said.err and said.err.count("\n") == 1, said.err

@@ -10,7 +10,7 @@ from pipelines.errors import UserError
 from pipelines.ingest.index import Index
 from pipelines.tasks.image_generation import ImageGeneration
 from pipelines.tasks.image_generation.judge import Judge, judge_of
-from pipelines.tasks.image_generation.measure import Pictures, levels, tiled
+from pipelines.tasks.image_generation.measure import Pictures, levels
 from pipelines.tools import sample
 from pipelines.tools.predict import Asked
 from pipelines.training.losses import Loss
@@ -137,13 +137,6 @@ def test_pictures_are_measured_by_their_features_and_classes(judge, tmp_path):
     assert result.metrics["class_accuracy"] == pytest.approx(((left > 0.5) == (asked[:, 1] > 0)).mean())
     assert "40 pictures" in result.tables[0].title, "how many is written beside"
     assert (wrong > 0).tolist() == ((left > 0.5) != (asked[:, 1] > 0))[25:].tolist()
-
-
-def test_tiles_lie_row_by_row():
-    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
-    canvas = tiled(images, 2)
-    assert canvas.shape == (10, 9, 1)
-    assert canvas[1:3, 1:4].max() == 0 and (canvas[1:3, 5:8] == 1).all() and (canvas[7:9, 1:4] == 4).all()
 
 
 @pytest.mark.parametrize(("wish", "message"), [

@@ -22,6 +22,10 @@ def batches(size=4):
     return tf.data.Dataset.from_tensor_slices(({"image": IMAGES}, {"target": TARGETS})).batch(size)
 
 
+def loss_of(builder):
+    return Loss.read({"pix2pix": "paired_gan", "cyclegan": {"cycle_gan": {"history": 3}}}[builder])
+
+
 def learner_of(builder, loss=None):
     keras.utils.set_random_seed(0)
     model = models.build(builder, input_shape=(8, 8, 1), output_shape=(8, 8, 1), width=2, discriminator_width=2,
@@ -94,6 +98,7 @@ def test_each_side_learns_by_its_own_optimizer(builder):
                                                                              strict=True))
     assert [int(one.iterations.numpy()) for one in learner.optimizers] == [2, 2]
     assert sum(len(one.variables) - 2 for one in learner.optimizers) == 2 * len(learner.trainable_variables)
+    assert [int(one.filled.numpy()) for one in getattr(learner, "histories", [])] == [8] * (2 * (builder == "cyclegan"))
     shipped = learner.shipped(learner, [])
     assert set(shipped.output) == ({"generated"} if builder == "pix2pix" else {"generated", "cycled"})
 
@@ -101,16 +106,20 @@ def test_each_side_learns_by_its_own_optimizer(builder):
 @pytest.mark.slow
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_a_training_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(builder, tmp_path):
-    whole = learner_of(builder)
+    whole = learner_of(builder, loss_of(builder))
     whole.fit(batches(), epochs=2, verbose=0, shuffle=False)
-    first = learner_of(builder)
+    first = learner_of(builder, loss_of(builder))
     first.fit(batches(), epochs=1, verbose=0, shuffle=False)
     checkpoint.save(tmp_path, first, [], 1)
-    again = learner_of(builder)
+    again = learner_of(builder, loss_of(builder))
     checkpoint.restore(tmp_path, again, [])
     for one, other in zip(first.optimizers, again.optimizers, strict=True):
         for kept, restored in zip(one.variables, other.variables, strict=True):
             np.testing.assert_array_equal(kept, restored)
+    for one, other in zip(getattr(first, "histories", []), getattr(again, "histories", []), strict=True):
+        assert np.ptp(one.images) > 0 and int(one.filled.numpy()) == 3  # smaller than a batch, and so exchanged
+        np.testing.assert_array_equal(one.images, other.images)
+        np.testing.assert_array_equal(one.filled, other.filled)
     again.fit(batches(), initial_epoch=1, epochs=2, verbose=0, shuffle=False)
     for one, other in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)

@@ -1,0 +1,1 @@
+"""Text to image by models that were trained elsewhere: Stable Diffusion, out of KerasHub's presets."""
