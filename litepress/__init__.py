@@ -72,14 +72,15 @@ def run(recipe: Location | Mapping[str, Any], *, runs: Location = "runs", start:
 
 def press(model: Any, data: Any, *, variants: str | Sequence[Any] | None = None,
           targets: str | Sequence[Any] | None = None, gates: Mapping[str, str] | None = None, task: str | None = None,
-          pixels: Literal["0..255", "0..1", "-1..1"] | None = None, target_column: str | None = None,
-          name: str | None = None, out: Location | None = None, allow_code: bool = False, runs: Location = "runs",
+          pixels: Literal["0..255", "0..1", "-1..1"] | None = None, layout: Literal["nhwc"] | None = None,
+          target_column: str | None = None, name: str | None = None, out: Location | None = None,
+          torch: str | None = None, jax: str | None = None, allow_code: bool = False, runs: Location = "runs",
           track: bool = True, check: bool = True, quiet: bool = False) -> Results:
     """Press a model that was made elsewhere, as `litepress press` does: variants, verification, report and bundle.
 
     Args:
         model: a Keras model, or the path of a file or folder that the command takes. A model with layers of its own is
-            taken as a graph.
+            taken as a graph. None where `torch` or `jax` names the function that makes it.
         data: arrays, or what `--data` takes, such as a folder of images. Arrays are images alone, `(x, y)`,
             `((x_train, y_train), (x_test, y_test))`, or a mapping of the model's inputs; a table is a data frame.
         variants, targets: `["float32", "int8", {"qat": 5}]`, or as the command has them; the usual ones where not
@@ -87,9 +88,11 @@ def press(model: Any, data: Any, *, variants: str | Sequence[Any] | None = None,
         gates: thresholds, `{"int8.drop": "<= 0.005"}`.
         task: image_classification, semantic_segmentation, tabular, "tabular: regression" or equivalence.
         pixels: the range of pixels that the model was trained on.
+        layout: of ONNX and PyTorch, "nhwc": images channels last, in and out.
         target_column: of a table, what the model answers.
         name: of the runs; the model's where not given.
         out: folder for the bundle and the report.
+        torch, jax: in the model's place, "module:function", which gives one.
         allow_code: run the Python code that a model's file holds, in a process of its own.
         runs, track, check, quiet: see `run`.
 
@@ -105,6 +108,7 @@ def press(model: Any, data: Any, *, variants: str | Sequence[Any] | None = None,
     target_folder = Path(out) if out is not None else None
     if target_folder is not None:
         tool.check_out(target_folder)
+    run_tool.check_one_model(model, torch, jax)
     scratch = Path(runs) / ".given"
     with caller.kept():
         display = caller.display(quiet)
@@ -112,7 +116,7 @@ def press(model: Any, data: Any, *, variants: str | Sequence[Any] | None = None,
         settings = tool.PressSettings(
             model=given.path, data=in_memory.data_file(data, scratch), scratch=scratch, variants=text_of(variants),
             targets=text_of(targets), pixels=pixels, name=name or given.name, allow_code=allow_code, task=task,
-            target=target_column)
+            target=target_column, layout=layout, torch=torch, jax=jax)
         runner = run_tool.pressing(settings, Options(Path(runs), track=track), display,
                                    caller.command("press", str(given.path), {"data": settings.data}), gates)
         try:

@@ -41,7 +41,7 @@ class Given(NamedTuple):
 
 
 def model_file(model: Any, folder: Path) -> Given:
-    """Return the file of a model: of a path itself, of a Keras model one that is written into a folder.
+    """Return the file of a model: of a path itself, of a Keras model one that is written into a folder; none of None.
 
     A model of Keras' own layers is saved by Keras. One that others cannot read, since it has layers or functions of its
     own, is exported as a SavedModel, where it is known what they do.
@@ -49,8 +49,8 @@ def model_file(model: Any, folder: Path) -> Given:
     Raises:
         UserError: it is neither, or cannot be saved.
     """
-    if isinstance(model, (str, os.PathLike)):
-        return Given(Path(model), None)
+    if model is None or isinstance(model, (str, os.PathLike)):
+        return Given(Path(model or ""), None)
     library = next((name for name in ("keras", "tf_keras")
                     if name in sys.modules and isinstance(model, sys.modules[name].Model)), None)
     if library is None:

@@ -119,8 +119,7 @@ def press(
     from pipelines.tools.text_to_image import press as press_preset
 
     check_json(json_)
-    if sum(one is not None for one in (model, torch, jax)) != 1:
-        raise UserError("press: give one model: a file or folder, or --torch or --jax with the function that makes it")
+    run_tool.check_one_model(model, torch, jax)
     if model is not None and stable_diffusion.is_preset(model):
         others = {"--data": data, "--pixels": pixels, "--name": name, "--task": task, "--target-column": target,
                   "--allow-code": allow_code or None}

@@ -33,6 +33,12 @@ def runner_of(recipe: Recipe, path: str, options: Options, display: Display, com
     return Runner(recipe, path, options, display, command)
 
 
+def check_one_model(model: object, torch: str | None, jax: str | None) -> None:
+    """Raise UserError unless one model is given: itself, or the function that makes it."""
+    if sum(one is not None for one in (model, torch, jax)) != 1:
+        raise UserError("press: give one model: a file or folder, or --torch or --jax with the function that makes it")
+
+
 def pressing(settings: PressSettings, options: Options, display: Display, command: Sequence[str],
              gates: Mapping[str, str] | None = None) -> Runner:
     """Return what presses a model that was made elsewhere, and show which it is. Raises UserError.

@@ -100,6 +100,8 @@ def test_what_is_not_a_model_with_weights_is_refused(tmp_path):
         "press: the model is a builtins.builtin_function_or_method; give a Keras model, or the path of a .keras")
     empty = keras.Sequential([keras.layers.Dense(2)], name="empty")
     assert message(in_memory.model_file, empty, tmp_path).startswith("press: the model empty has no weights yet")
+    assert message(litepress.press, None, IMAGES) == (
+        "press: give one model: a file or folder, or --torch or --jax with the function that makes it")
     press = functools.partial(litepress.press, runs=tmp_path, quiet=True)
     assert message(press, tmp_path / "none.keras", IMAGES).startswith("press: ")
     assert "press: the model is a builtins.int; give" in message(press, 7, IMAGES)
