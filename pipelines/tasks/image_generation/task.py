@@ -101,6 +101,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
 
     targets = {LABEL: Label}
     baselines = baselines.NAMES
+    later = ("judge", "diffusion.sampled", "diffusion.guidance", "diffusion.sampler")
     judge: JudgeSection | None = None
     by: Literal["class", "text"] | None = None
     diffusion: DiffusionSection | None = None
