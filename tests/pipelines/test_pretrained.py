@@ -155,6 +155,17 @@ def test_inceptions_weights_are_taken_by_their_digest_or_downloaded_later(tmp_pa
         settled(Recipe.model_validate(written), lambda path: pytest.fail("trained"))
 
 
+def test_the_autoencoder_of_a_diffusion_is_trained_first_and_its_file_is_taken(tmp_path):
+    written = {"name": "l", "task": {"image_generation": {"judge": "judge.keras", "by": "text", "diffusion": {}}},
+               "model": {"builder": "latent_diffusion", "weights": {"autoencoder": "first.yaml"}},
+               "data": {"source": {"captioned": "digits"}, "image": {"size": 8, "channels": 1}}}
+    written["task"]["image_generation"]["judge"] = str(trained(tmp_path).train / "model.keras")
+    recipe = settled(Recipe.model_validate(written), lambda path: trained(tmp_path))
+    assert recipe.model.weights.file == str(tmp_path / "train" / "model.keras")
+    assert recipe.model.weights.fingerprint().startswith(recipe.model.weights.file), "other weights train anew"
+    assert settled(recipe, lambda path: trained(tmp_path)).written() == recipe.written()
+
+
 def test_a_recipe_that_takes_nothing_over_stays_as_it_is():
     recipe = Recipe.model_validate(FIRST)
     assert settled(recipe, lambda path: pytest.fail("trained")) is recipe
