@@ -62,7 +62,7 @@ def test_the_cases_of_onnx_hold_for_every_operator():
                 for result, expected in zip(answered(case.model, list(map(np.asarray, inputs))), outputs, strict=False):
                     assert result.shape == np.shape(expected)
                     np.testing.assert_allclose(result, np.asarray(expected, result.dtype), rtol=max(case.rtol, 1e-4),
-                                               atol=1e-5)
+                                               atol=max(case.atol, 1e-5))
         except (AssertionError, ValueError) as error:
             wrong.append(f"{name}: {' '.join(str(error).split())[:120]}")
         held |= kinds
