@@ -7,6 +7,7 @@ pixels 0..255. Classifiers end in logits. Outputs have names: a dict of them, or
 from models import (
     alexnet,
     attention_unet,
+    autoencoder,
     bc_resnet,
     bert,
     bert_embedder,
@@ -38,6 +39,7 @@ from models import (
     inception,
     iresnet,
     language_rnn,
+    latent_diffusion,
     lenet5,
     llama,
     lraspp,
@@ -81,13 +83,13 @@ from models.backbones import backbone
 from models.outputs import cut, named_inputs, named_outputs
 from models.registry import Builder, build, builder, builders, features, register
 
-__all__ = ["Builder", "alexnet", "attention_unet", "backbone", "bc_resnet", "bert", "bert_embedder", "bert_mlm",
-           "bert_pair", "bert_qa", "blazeface", "build", "builder", "builders", "census", "conformer", "convnext",
-           "crnn", "cut", "cyclegan", "dcgan", "ddpm", "deeplab", "deepspeech2", "densenet", "distilbert", "dlinear",
-           "ds_cnn", "efficientnet", "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer", "gemma",
-           "googlenet", "gpt", "inception", "iresnet", "language_rnn", "lenet5", "llama", "lraspp", "mistral", "mlp",
-           "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs", "nbeats", "pix2pix",
-           "pretrained", "qwen", "register", "resnet", "retinanet", "seq2seq", "series_anomaly", "series_recurrent",
-           "shufflenet", "squeezenet", "ssd", "stylegan2", "summarizers", "t5", "tagger", "tcn", "text_rnn", "textcnn",
-           "translation_transformer", "unet", "unet_plus_plus", "variational", "vgg", "vit", "vqvae", "wav2letter",
-           "wide_and_deep", "yolov3", "yolov8"]
+__all__ = ["Builder", "alexnet", "attention_unet", "autoencoder", "backbone", "bc_resnet", "bert", "bert_embedder",
+           "bert_mlm", "bert_pair", "bert_qa", "blazeface", "build", "builder", "builders", "census", "conformer",
+           "convnext", "crnn", "cut", "cyclegan", "dcgan", "ddpm", "deeplab", "deepspeech2", "densenet", "distilbert",
+           "dlinear", "ds_cnn", "efficientnet", "faster_rcnn", "fasttext", "fcn", "features", "ft_transformer",
+           "gemma", "googlenet", "gpt", "inception", "iresnet", "language_rnn", "latent_diffusion", "lenet5", "llama",
+           "lraspp", "mistral", "mlp", "mobilefacenet", "mobilenet", "mobilevit", "named_inputs", "named_outputs",
+           "nbeats", "pix2pix", "pretrained", "qwen", "register", "resnet", "retinanet", "seq2seq", "series_anomaly",
+           "series_recurrent", "shufflenet", "squeezenet", "ssd", "stylegan2", "summarizers", "t5", "tagger", "tcn",
+           "text_rnn", "textcnn", "translation_transformer", "unet", "unet_plus_plus", "variational", "vgg", "vit",
+           "vqvae", "wav2letter", "wide_and_deep", "yolov3", "yolov8"]

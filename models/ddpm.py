@@ -1,7 +1,6 @@
 """The U-Net of diffusion models: from a noisy image and the step that it is at to what is to be taken away."""
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -10,16 +9,14 @@ from pydantic import Field
 
 from models import blocks
 from models.registry import register
+from models.step_unet import Blocks, check_groups, unet
 from models.variational import CONDITION, NOISE
 
 with epy.lazy_imports():
     import keras
-    import numpy as np
 
 #: The step that an image is at, from 1; and what the network says of it.
 STEP, DENOISED = "step", "denoised"
-#: The longest wave of a step's vector, and a small number in normalizations, as the authors have them.
-LONGEST, EPSILON = 10_000.0, 1e-6
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
@@ -48,71 +45,19 @@ def ddpm(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], classe
     """
     _check(input_shape, noise_shape, width, multipliers, groups)
     make = _Blocks(width, groups, dropout)
-    x = noise = keras.Input(input_shape, name=NOISE)
+    noise = keras.Input(input_shape, name=NOISE)
     step = keras.Input((), name=STEP)
     condition = keras.Input((classes,), name=CONDITION) if classes else None
     known = make.vector(step, condition)
-    x = make.convolution(x, width)
-    skipped = [x]
-    for number, factor in enumerate(multipliers):
-        for _ in range(units):
-            x = make.attended(make.residual(x, known, width * factor), attention)
-            skipped.append(x)
-        if number < len(multipliers) - 1:
-            x = make.convolution(x, x.shape[-1], strides=2)
-            skipped.append(x)
-    x = make.attention(make.residual(x, known, x.shape[-1]))
-    x = make.residual(x, known, x.shape[-1])
-    for number, factor in reversed(list(enumerate(multipliers))):
-        for _ in range(units + 1):
-            joined = keras.layers.Concatenate()([x, skipped.pop()])
-            x = make.attended(make.residual(joined, known, width * factor), attention)
-        if number:
-            x = make.convolution(keras.layers.UpSampling2D(2)(x), x.shape[-1])
+    x = unet(make, noise, known, multipliers, units, look=lambda maps: make.attended(maps, attention),
+             deepest=make.attention)
     x = make.convolution(make.active(x), input_shape[-1], zeros=True, name=DENOISED)
     inputs = {NOISE: noise, STEP: step, **({CONDITION: condition} if classes else {})}
     return keras.Model(inputs, {DENOISED: x}, name="ddpm")
 
 
-class _Blocks:
+class _Blocks(Blocks):
     """Makes the parts of one network."""
-
-    def __init__(self, width: int, groups: int, dropout: float):
-        self.width = width
-        self.groups = groups
-        self.dropout = dropout
-
-    def vector(self, step: Any, condition: Any) -> Any:
-        """Return the vector of a step, (batch, 4 width), and of a class beside."""
-        half = self.width // 2
-        waves = np.exp(-math.log(LONGEST) * np.arange(half) / max(half - 1, 1)).astype("float32")
-        angles = keras.layers.Reshape((1,))(step) * waves[None]
-        x = keras.layers.Concatenate()([keras.ops.sin(angles), keras.ops.cos(angles)])
-        x = keras.layers.Dense(4 * self.width)(keras.layers.Dense(4 * self.width, "silu")(x))
-        if condition is not None:
-            x = keras.layers.Add()([x, keras.layers.Dense(4 * self.width, use_bias=False)(condition)])
-        return keras.layers.Activation("silu")(x)
-
-    def convolution(self, x: Any, filters: int, strides: int = 1, zeros: bool = False, name: str | None = None) -> Any:
-        return keras.layers.Conv2D(filters, 3, strides, padding="same", name=name,
-                                   kernel_initializer="zeros" if zeros else "glorot_uniform")(x)
-
-    def normalized(self, x: Any) -> Any:
-        return keras.layers.GroupNormalization(self.groups, epsilon=EPSILON)(x)
-
-    def active(self, x: Any) -> Any:
-        return keras.layers.Activation("silu")(self.normalized(x))
-
-    def residual(self, x: Any, known: Any, filters: int) -> Any:
-        """Return maps after two convolutions between which the step's vector is added, and what went in."""
-        y = self.convolution(self.active(x), filters)
-        added = keras.layers.Reshape((1, 1, filters))(keras.layers.Dense(filters)(known))
-        y = self.active(keras.layers.Add()([y, added]))
-        y = keras.layers.Dropout(self.dropout)(y) if self.dropout else y
-        y = self.convolution(y, filters, zeros=True)
-        if x.shape[-1] != filters:
-            x = keras.layers.Conv2D(filters, 1)(x)
-        return keras.layers.Add()([x, y])
 
     def attended(self, x: Any, heights: Sequence[int]) -> Any:
         return self.attention(x) if x.shape[1] in heights else x
@@ -139,5 +84,4 @@ def _check(input_shape: tuple[int, ...], noise_shape: tuple[int, ...], width: in
         raise ValueError(f"ddpm halves images {len(multipliers) - 1} times, and {input_shape[0]} x {input_shape[1]} "
                          f"pixels do not halve so often: set data.image.size to multiples of {halvings}, or give fewer "
                          "multipliers")
-    if unfit := next((width * factor for factor in multipliers if width * factor % groups), None):
-        raise ValueError(f"ddpm: {unfit} filters are no multiple of {groups} groups; change width or groups")
+    check_groups("ddpm", width, multipliers, groups)

@@ -21,7 +21,7 @@ from pipelines.tasks.image_generation.inception import INCEPTION
 from pipelines.training.imported_model import trained
 from pipelines.training.pretrained_weights import KERAS
 
-PRETRAINED, TOKENS = "pretrained", "tokens"
+PRETRAINED, AUTOENCODER, TOKENS = "pretrained", "autoencoder", "tokens"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +48,12 @@ def settled(recipe: Recipe, train: Callable[[Path], Trained]) -> Recipe:
         UserError: it is not there, or weights are taken without the vocabulary that they were trained with.
     """
     written = recipe.written()
-    weights = (written["model"].get("weights") or {}).get(PRETRAINED)
+    chosen = written["model"].get("weights") or {}
+    weights, latents = chosen.get(PRETRAINED), chosen.get(AUTOENCODER)
     texts = [settings for settings in written["data"].values() if isinstance(settings, dict)
              and isinstance(settings.get("tokenizer"), dict) and PRETRAINED in settings["tokenizer"]]
     judged = {f"task.{task}.judge": settings for task, settings in written["task"].items() if settings.get("judge")}
-    if weights is None and not texts and not judged:
+    if weights is None and latents is None and not texts and not judged:
         return recipe
     found: dict[str, Trained] = {}
 
@@ -69,6 +70,8 @@ def settled(recipe: Recipe, train: Callable[[Path], Trained]) -> Recipe:
         one = of(weights["of"], "model.weights")
         weights["file"] = str(trained(one.train))
         _check_vocabulary(weights["of"], one, texts)
+    if latents is not None and not latents["of"].endswith(KERAS):
+        latents["file"] = str(trained(of(latents["of"], "model.weights").train))
     return Recipe.model_validate(written)
 
 

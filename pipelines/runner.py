@@ -114,7 +114,7 @@ class Runner:
     def key(self, stage: Stage) -> str:
         """Return what the stage's artifact is made from, as a digest."""
         made_from = {"stage": stage.name, "code": self.code_of(stage),
-                     "recipe": {section: self.written[section] for section in stage.sections},
+                     "recipe": stage.part_of(self.recipe, self.written),
                      "inputs": {name: self.artifacts[name].digest for name in stage.needs}, **stage.extra(self.recipe)}
         if stage.name == "train" and (teacher := self._teacher()) is not None:
             made_from["teacher"] = hashlib.sha256(teacher.read_bytes()).hexdigest()

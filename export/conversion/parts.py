@@ -18,8 +18,8 @@ with epy.lazy_imports():
 Part = Literal["conditions", "normalization", "attention", "ends"]
 ATTENTION = {"BATCH_MATMUL", "SOFTMAX"}
 WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
-#: What the names of layers that normalize have in common.
-NORMALIZATION = "normalization"
+#: What the names of operators that normalize have in common: of their layer, and of means and variances in it.
+NORMALIZATION = ("normalization", "moments")
 #: Dimensions of maps, with the batch.
 MAPS = 4
 
@@ -35,7 +35,7 @@ def operators(content: bytes, parts: Collection[Part]) -> list[int]:
     if "conditions" in parts:
         chosen |= _of_conditions(trace)
     if "normalization" in parts:
-        chosen |= {step.number for step in trace.steps if NORMALIZATION in step.name}
+        chosen |= {step.number for step in trace.steps if any(word in step.name for word in NORMALIZATION)}
     if "attention" in parts:
         chosen |= {step.number for step in trace.steps if step.operator in ATTENTION}
     weighted = [step.number for step in trace.steps if step.operator in WEIGHTED]

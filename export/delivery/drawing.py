@@ -18,6 +18,8 @@ TEMPLATES = snippets.TEMPLATES / "generator"
 DRIVER, BESIDE = "draw.py", ("noise.py", "diffusion.py", "sampling.py")
 #: What says how pictures are made, in the bundle: the table of the sampler among it.
 SAMPLER = "sampler.json"
+#: The kind of those whose pictures take several signatures.
+IN_PARTS = "latent_diffusion"
 #: The modules as the package names them; in a bundle they lie beside each other.
 PACKAGE = "from export.writing."
 #: The kind of model whose pictures are made of codes that are drawn one after the other; only Python draws them.
@@ -26,8 +28,9 @@ CODES = "codes"
 
 def write(folder: Path, about: Description, exported: Sequence[Exported], recommended: Mapping[str, str],
           source: Path) -> None:
-    """Write a driver in Python, and in Kotlin and Swift for the file that the class Model beside is for, but for codes.
-    Nothing where the bundle does not say how pictures are made.
+    """Write a driver in Python, and in Kotlin and Swift for the file that the class Model beside is for, which asks its
+    usual signature alone: codes, and files of several parts, have the one in Python. Nothing where the bundle does not
+    say how pictures are made.
 
     Args:
         folder: of the code, in a bundle.
@@ -39,7 +42,7 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     if one is None or not (folder.parent / SAMPLER).exists():
         return
     sampler = json.loads((folder.parent / SAMPLER).read_text())
-    if sampler["kind"] != CODES:
+    if sampler["kind"] not in (CODES, IN_PARTS):
         _write_classes(folder, about, sampler, (source / one.path).read_bytes())
     python = folder / "python"
     python.mkdir(parents=True, exist_ok=True)

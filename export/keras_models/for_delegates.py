@@ -49,9 +49,6 @@ def _normalized_class() -> type:
     class FourDimensionalGroupNormalization(keras.layers.Layer):
         """Group normalization with the weights of another layer.
 
-        The variance is the mean of squared distances from the mean, and not what squares have on average less the
-        square of the mean, as Keras has it: the difference of two large numbers is nothing in integers.
-
         Args:
             source: the layer that has the weights.
         """

@@ -23,7 +23,7 @@ def sample(
         steps: Annotated[Optional[int], typer.Option(
             help="that a diffusion takes from noise to a picture; the recipe's number if not given")] = None,
         guidance: Annotated[Optional[float], typer.Option(
-            help="how far a diffusion exaggerates the class: 1 is not at all; the recipe's if not given")] = None,
+            help="how far a diffusion exaggerates what is asked for: 1 is not at all; else the recipe's")] = None,
         negative: Annotated[Optional[str], typer.Option(
             metavar="TEXT", help="what pictures of Stable Diffusion do not show")] = None,
         image: Annotated[Optional[Path], typer.Option(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from etils import epy
 from pydantic import Field as Setting
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
 from pipelines.features.feature import Feature, Field, Learnt
@@ -36,6 +38,15 @@ class Noise(Feature, name="noise", shorthand="size"):
     role = "noise"
     accepts: ClassVar[tuple[str, ...]] = ("text",)
     size: Side | tuple[Side, Side, Side] | Literal["image"] = 16
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def must_say_how_many(cls, value: object) -> object:
+        sides = value if isinstance(value, (list, tuple)) and len(value) == 3 else [value]
+        if value != "image" and not all(type(side) is int and side >= 1 for side in sides):
+            raise PydanticCustomError("size", "give how many numbers, 1 or more, [height, width, channels] of them, or "
+                                              "image")
+        return value
 
     @property
     def shape(self) -> tuple[int, ...]:

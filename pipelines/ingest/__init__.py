@@ -19,6 +19,7 @@ from pipelines.ingest.sources import (
     bible,
     box_table,
     brain,
+    captioned,
     coco,
     conll,
     conversations,
@@ -63,11 +64,11 @@ from pipelines.ingest.sources import (
 )
 from pipelines.ingest.sources.source import Source
 
-__all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "bible", "box_table",
-           "brain", "coco", "conll", "conversations", "dicom", "docstrings", "faces_in_scenes", "filtered",
+__all__ = ["Index", "Source", "Split", "array_file", "audio_folder", "augment_policies", "bible", "box_table", "brain",
+           "captioned", "coco", "conll", "conversations", "dicom", "docstrings", "faces_in_scenes", "filtered",
            "from_masks", "gain", "gettext", "identity_folder", "idx_files", "image_and_mask_folder", "image_folder",
            "image_table", "json_lines", "lfw_subset", "nifti", "noise", "nuclei", "package_questions", "packed",
-           "pairs", "parallel_text", "prompts", "prose", "recordings", "reverberation", "scikit_learn",
-           "series_table", "spec_augment", "speed", "squad", "statsmodels_series", "summaries", "table_file",
-           "text_folder", "text_lines", "text_shards", "tfds_audio", "tfds_source", "tfrecord", "time_shift",
-           "ts_file", "two_image_folders", "vader", "voc", "yolo"]
+           "pairs", "parallel_text", "prompts", "prose", "recordings", "reverberation", "scikit_learn", "series_table",
+           "spec_augment", "speed", "squad", "statsmodels_series", "summaries", "table_file", "text_folder",
+           "text_lines", "text_shards", "tfds_audio", "tfds_source", "tfrecord", "time_shift", "ts_file",
+           "two_image_folders", "vader", "voc", "yolo"]

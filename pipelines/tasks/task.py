@@ -64,10 +64,10 @@ class Task(Entry):
     baselines: ClassVar[tuple[str, ...]] = ()
     #: What is watched while it learns, beside the loss; callbacks monitor `val_` of the first unless they say another.
     watched: ClassVar[tuple[Metric, ...]] = ()
-    #: Output to the target that a pairwise loss compares it with.
-    pairs: ClassVar[dict[str, str]] = {}
-    #: Whether integer files take inputs as the real numbers that they are, and scale them in float: where their ranges
-    #: differ, or some may be missing, NaN.
+    pairs: ClassVar[dict[str, str]] = {}  # output to the target that a pairwise loss compares it with
+    #: Settings, by their names with dots, that say how a trained model is asked and judged: they train nothing again.
+    later: ClassVar[tuple[str, ...]] = ()
+    #: Whether integer files take real numbers and scale them: where their ranges differ, or some may be missing, NaN.
     real_inputs: ClassVar[bool] = False
     #: What a recipe without train.loss means, as it would write it.
     loss: ClassVar[str] = "cross_entropy"

@@ -17,9 +17,10 @@ from pipelines.engine import runs, workers
 from pipelines.entries import nearest
 from pipelines.errors import UserError
 from pipelines.features.image import Image
+from pipelines.features.tokenizers.tokenizer import own_tokens
 from pipelines.reporting import results
 from pipelines.tasks.image_generation.making import IMAGE, NOISE
-from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, levels
+from pipelines.tasks.image_generation.measure import CONDITION, GENERATED, TOKENS, levels
 from pipelines.tasks.image_generation.serving import MOST
 from pipelines.tasks.image_generation.task import ImageGeneration
 from pipelines.tools import originals, picture_files
@@ -30,6 +31,10 @@ from pipelines.tools.text_to_image import sample as text_to_image_sample
 
 with epy.lazy_imports():
     import numpy as np
+    import tensorflow as tf
+
+#: Words that a message names, at most.
+SHOWN = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,18 +81,18 @@ def sample(artifact: Path, wish: Wish, folder: Path) -> str:
         raise UserError("sample: --negative is for models that were pressed of a text-to-image preset; leave it out")
     asked = _found(artifact)
     assert isinstance(asked.task, ImageGeneration)
-    if wish.text is not None:
-        raise UserError(f"sample: {asked.path} makes pictures of no text; leave --text out")
     asked = dataclasses.replace(asked, task=asked.task.sampled_by(wish.steps, wish.guidance))
     classes = _classes(asked, wish)
+    check_text(asked, wish)
     given, remark = _original(asked, wish)
-    if asked.path.suffix == ".tflite":
+    if asked.path.suffix == ".tflite" and wish.text is None:
         with workers.quiet():
             pictures = made(asked, wish, classes, given)
     else:
         pictures = workers.call(made, asked, wish, classes, given, what="sample")
     about: dict[str, object] = {"model": _named(asked.path), "seed": wish.seed, "recipe": _recipe_digest(artifact)}
-    about |= {name: value for name, value in (("steps", wish.steps), ("guidance", wish.guidance)) if value is not None}
+    settings = {"text": wish.text, "steps": wish.steps, "guidance": wish.guidance}
+    about |= {name: value for name, value in settings.items() if value is not None}
     about |= wish.original.about()
     names = asked.index.names("label")
     picture_files.write(folder, pictures, about, [{"class": names[label]} for label in classes])
@@ -118,12 +123,36 @@ def made(asked: Asked, wish: Wish, classes: Sequence[int], original: Arrays) -> 
     inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape]), **original}
     if classes:
         inputs[CONDITION] = np.eye(len(index.names("label")), dtype=np.float32)[list(classes)]
-    for one in choose(predictor.signatures).inputs:  # the trained model takes images too, and a diffusion a step
+    if wish.text is not None:
+        inputs[TOKENS] = np.repeat(_tokens(asked, wish.text)[None], wish.count, axis=0)
+    # no text asks for nothing; the trained model takes images too, and a diffusion a step
+    for one in choose(predictor.signatures).inputs:
         inputs.setdefault(one.name, np.zeros((wish.count, *(size or 1 for size in one.shape)), one.dtype))
     try:
         return levels(asked.task.answer(predictor, inputs)[GENERATED])
     except (ValueError, KeyError) as error:
         raise UserError(f"sample: {asked.path} does not make pictures of noise: {first_line(error)}") from error
+
+
+def check_text(asked: Asked, wish: Wish) -> None:
+    """Raise UserError where a text is empty, or the model takes none."""
+    if wish.text is None:
+        return
+    if TOKENS not in asked.index.inputs:
+        raise UserError(f"sample: {asked.path} makes pictures of no text; leave --text out")
+    if not wish.text.strip():
+        raise UserError("sample: --text is empty; say what the pictures show, or leave it out")
+
+
+def _tokens(asked: Asked, text: str) -> np.ndarray:
+    """Return the tokens of a text, int32 (length,). Raises UserError where the model knows no word of it."""
+    learnt = asked.index.learnt[TOKENS]
+    tokens = asked.features[TOKENS].decode(tf.constant(text.encode()), learnt).numpy()
+    first = own_tokens(learnt.names)
+    if not (tokens >= first).any():
+        raise UserError(f"sample: --text: the model has learnt no word of {text!r}; it knows "
+                        f"{', '.join(learnt.names[first:first + SHOWN])}{' …' if learnt.names[first + SHOWN:] else ''}")
+    return tokens  # type: ignore[no-any-return]
 
 
 def _classes(asked: Asked, wish: Wish) -> list[int]:
@@ -132,8 +161,8 @@ def _classes(asked: Asked, wish: Wish) -> list[int]:
     names = asked.task.labels(asked.index)
     if not names:
         if wish.name is not None:
-            raise UserError(f"sample: {asked.path} makes pictures of no class that could be asked for; leave --class "
-                            "out")
+            other = "give --text" if TOKENS in asked.index.inputs else "leave --class out"
+            raise UserError(f"sample: {asked.path} makes pictures of no class that could be asked for; {other}")
         return []
     if wish.name is None:
         return [number % len(names) for number in range(wish.count)]

@@ -106,6 +106,8 @@ PARAMETERS = {
     # layer by layer in test_translators_of_images, and as the authors' code counts them
     "pix2pix": (57_182_660, None), "cyclegan": (28_285_832, None),
     "ddpm": (35_746_307, None),  # the authors' model for CIFAR-10
+    # layer by layer in test_autoencoder and test_latent_diffusion
+    "autoencoder": (86_930, 86_922), "latent_diffusion": (3_698_609, 3_612_228),
     # the authors' two players, layer by layer in test_stylegan2, the noise of 13 layers, and a mean and a length
     "stylegan2": (30_034_338 + 28_864_129 + 174_736 + 513, None),
     "unet": (31_030_658, None),  # counted arrow by arrow of the paper's figure 1 in test_unet

@@ -133,8 +133,37 @@ def test_the_model_that_judges_is_trained_first_and_its_file_is_taken(tmp_path):
     assert judge.of == "first.yaml" and judge.file == str(tmp_path / "train" / "model.keras")
     assert judge.digest == hashlib.sha256(b"").hexdigest(), "another model judges otherwise"
     written["task"]["image_generation"]["judge"] = str(tmp_path / "none.keras")
-    with pytest.raises(UserError, match="judge: there is no file"):
+    with pytest.raises(UserError, match=r"task\.image_generation\.judge: there is no file"):
         settled(Recipe.model_validate(written), lambda path: pytest.fail("trained"))
+    written |= {"task": {"image_translation": {"judge": "first.yaml"}}, "model": {"builder": "pix2pix"}}
+    written["data"]["source"] = {"filtered": "digits"}
+    judge = settled(Recipe.model_validate(written), lambda path: trained(tmp_path)).task.judge
+    assert judge.file == str(tmp_path / "train" / "model.keras")
+
+
+def test_inceptions_weights_are_taken_by_their_digest_or_downloaded_later(tmp_path):
+    written = {"name": "v", "task": {"image_generation": {"judge": "inception"}}, "model": {"builder": "vae"},
+               "data": {"source": "digits", "image": {"size": 8, "channels": 1}}}
+    recipe = Recipe.model_validate(written)
+    assert settled(recipe, lambda path: pytest.fail("trained")).written() == recipe.written()
+    (tmp_path / "inception.h5").write_bytes(b"weights")
+    written["task"]["image_generation"]["judge"] = {"of": "inception", "file": str(tmp_path / "inception.h5")}
+    judge = settled(Recipe.model_validate(written), lambda path: pytest.fail("trained")).task.judge
+    assert judge.is_inception and judge.digest == hashlib.sha256(b"weights").hexdigest()
+    written["task"]["image_generation"]["judge"]["file"] = str(tmp_path / "none.h5")
+    with pytest.raises(UserError, match=r"judge: there is no file .*none\.h5"):
+        settled(Recipe.model_validate(written), lambda path: pytest.fail("trained"))
+
+
+def test_the_autoencoder_of_a_diffusion_is_trained_first_and_its_file_is_taken(tmp_path):
+    written = {"name": "l", "task": {"image_generation": {"judge": "judge.keras", "by": "text", "diffusion": {}}},
+               "model": {"builder": "latent_diffusion", "weights": {"autoencoder": "first.yaml"}},
+               "data": {"source": {"captioned": "digits"}, "image": {"size": 8, "channels": 1}}}
+    written["task"]["image_generation"]["judge"] = str(trained(tmp_path).train / "model.keras")
+    recipe = settled(Recipe.model_validate(written), lambda path: trained(tmp_path))
+    assert recipe.model.weights.file == str(tmp_path / "train" / "model.keras")
+    assert recipe.model.weights.fingerprint().startswith(recipe.model.weights.file), "other weights train anew"
+    assert settled(recipe, lambda path: trained(tmp_path)).written() == recipe.written()
 
 
 def test_a_recipe_that_takes_nothing_over_stays_as_it_is():

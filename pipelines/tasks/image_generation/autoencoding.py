@@ -13,7 +13,7 @@ from export.keras_models import graph
 from export.signature import Arrays, Function, Signature, Tensor
 from models.variational import GENERATED, IMAGE, LOCATION, LOG_SCALE, LOG_VARIANCE, MEAN, NOISE
 from pipelines.tasks.evaluation import Evaluation, Figure, rounded
-from pipelines.tasks.image_generation.measure import BITS, COLUMNS, draw, levels
+from pipelines.tasks.image_generation.measure import BITS, COLUMNS, RECONSTRUCTION, draw, levels
 
 with epy.lazy_imports():
     import keras
@@ -62,7 +62,9 @@ def completed(evaluation: Evaluation, predictor: Predictor, data: Data, folder: 
     """
     inputs, _ = data.arrays("test", COLUMNS)
     result = with_bits(evaluation, evidence(predictor, data))
-    return result.model_copy(update={"figures": [*result.figures, *_drawn(predictor, inputs, folder)]})
+    metrics = {**result.metrics, **rounded({RECONSTRUCTION: reconstruction(predictor, data)})}
+    return result.model_copy(update={
+        "metrics": metrics, "figures": [*result.figures, *_drawn(predictor, inputs, folder)]})
 
 
 def with_bits(evaluation: Evaluation, bits: float) -> Evaluation:
@@ -87,10 +89,22 @@ def evidence(predictor: Predictor, data: Data) -> float:
     return total / count
 
 
+def reconstruction(predictor: Predictor, data: Data) -> float:
+    """Return the peak signal-to-noise ratio of test images that are made again of the mean of their noise, in dB, the
+    mean over the images; 100 at most of an image."""
+    ratios = []
+    for inputs, _ in data.batches("test"):
+        made = levels(predictor.predict({**inputs, NOISE: predictor.predict(inputs)[MEAN]})[GENERATED])
+        errors = np.square(made.astype(float) - inputs[IMAGE]).reshape(len(made), -1).mean(axis=1)
+        ratios.append(10 * np.log10(LARGEST ** 2 / np.maximum(errors, LARGEST ** 2 * 1e-10)))
+    return float(np.concatenate(ratios).mean())
+
+
 def bits_of(images: np.ndarray, said: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the bits of each image for each of its numbers, (images,): see `training.generative.elbo`."""
     mean, log_variance = said[MEAN].astype(float), said[LOG_VARIANCE].astype(float)
-    divergence = 0.5 * (np.exp(log_variance) + mean ** 2 - 1 - log_variance).sum(axis=1)
+    of_each = np.exp(log_variance) + mean ** 2 - 1 - log_variance
+    divergence = 0.5 * of_each.reshape(len(mean), -1).sum(axis=1)
     return bits_of_pixels(images, said) + divergence / (math.log(2) * math.prod(images.shape[1:]))
 
 
@@ -118,11 +132,12 @@ def bits_of_pixels(images: np.ndarray, said: Mapping[str, np.ndarray]) -> np.nda
 def _drawn(predictor: Predictor, inputs: Arrays, folder: Path) -> list[Figure]:
     """Draw what the noise of some test images means."""
     means = predictor.predict(inputs)[MEAN]
-    count, size = means.shape
+    count, *shape = means.shape
+    means, size = means.reshape(count, -1), math.prod(shape)
 
     def made(noise: np.ndarray, rows: np.ndarray) -> np.ndarray:
         asked = {name: values[rows] for name, values in inputs.items()}
-        return levels(predictor.predict({**asked, NOISE: noise.astype(np.float32)})[GENERATED])
+        return levels(predictor.predict({**asked, NOISE: noise.reshape(-1, *shape).astype(np.float32)})[GENERATED])
 
     again = made(means, np.arange(count))
     draw(np.concatenate([inputs[IMAGE], again]), folder / "again.png", count)

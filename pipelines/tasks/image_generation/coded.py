@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epy
 
-from export.predictors import choose
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models import vqvae
 from models.vqvae import CODEBOOK, CODES, LOCATION, LOG_SCALE, LOGITS_OF_CODES, QUANTIZED, VECTORS
 from pipelines.tasks.evaluation import Evaluation, Figure
 from pipelines.tasks.image_generation.autoencoding import bits_of_pixels, with_bits
-from pipelines.tasks.image_generation.making import IMAGE, NOISE, predicted, served
+from pipelines.tasks.image_generation.making import IMAGE, NOISE, predicted, said_by_part, served
 from pipelines.tasks.image_generation.measure import COLUMNS, CONDITION, GENERATED, draw, levels
 from pipelines.training.learners.quantizing import nearest
 
@@ -62,7 +61,7 @@ class Coded:
         pictures = served(predictor, inputs)
         if pictures is None:
             codes = self.drawn(predictor, inputs[NOISE], inputs.get(CONDITION))
-            pictures = _ask(predictor, DECODE, {CODES: codes})[GENERATED]
+            pictures = said_by_part(predictor, DECODE, {CODES: codes})[GENERATED]
         return {**said, GENERATED: pictures}
 
     def drawn(self, predictor: Predictor, noise: np.ndarray, condition: np.ndarray | None) -> np.ndarray:
@@ -76,7 +75,7 @@ class Coded:
         codes = np.zeros(noise.shape, np.int32)
         asked = {} if condition is None else {CONDITION: condition}
         for place in range(noise.shape[1]):
-            logits = _ask(predictor, PRIOR, {CODES: codes, **asked})[LOGITS_OF_CODES][:, place].astype(float)
+            logits = said_by_part(predictor, PRIOR, {CODES: codes, **asked})[LOGITS_OF_CODES][:, place].astype(float)
             ends = np.cumsum(scipy.special.softmax(logits, axis=1), axis=1)
             codes[:, place] = np.minimum((ends < chances[:, place, None]).sum(axis=1), self.codes - 1)
         return codes
@@ -190,16 +189,3 @@ class _Calls:
 
     def decode(self, codes: Any) -> dict[str, Any]:
         return {GENERATED: self._decoder(codes, training=False)[GENERATED]}
-
-
-def _ask(predictor: Predictor, signature: str, inputs: Arrays) -> dict[str, np.ndarray]:
-    """Return what a part of a model says: by its signature, or of the trained model, which is in one piece, with zeros
-    for what the others take."""
-    if signature in predictor.signatures:
-        return predictor.predict(inputs, signature)
-    count = len(inputs[CODES])
-    zeros = {tensor.name: np.zeros((count, *(size or 1 for size in tensor.shape)), tensor.dtype)
-             for tensor in choose(predictor.signatures).inputs if tensor.name not in inputs}
-    return predictor.predict({**inputs, **zeros})
-
-

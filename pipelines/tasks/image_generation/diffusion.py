@@ -59,13 +59,30 @@ class DiffusionSection(Section):
                               **({} if asked is None else {CONDITION: asked})}
             return predictor.predict(inputs)[DENOISED]
 
+        nothing = None if condition is None else np.zeros_like(condition)
+        return 127.5 * (self.sampled_of(said, noise, (condition, nothing), steps, original=original) + 1)
+
+    def sampled_of(self, said: Callable[[np.ndarray, int, Any], np.ndarray], noise: np.ndarray,
+                   asked: tuple[np.ndarray | None, np.ndarray | None], steps: int, most: float = 1.0,
+                   original: Original | None = None) -> np.ndarray:
+        """Return what noise becomes: pictures, -1..1, or latents.
+
+        Args:
+            said: from noisy ones, their step and what is asked for to what the network says.
+            asked: what is asked for, and what asks for nothing; None where nothing can be asked for.
+            steps: that the model knows.
+            most: see `export.writing.diffusion.image_of`.
+            original: what pictures are made of, beside noise.
+        """
+        condition, nothing = asked
+
         def denoise(x: np.ndarray, step: int) -> np.ndarray:
             answer = said(x, step, condition)
             if condition is None or self.guidance == 1:
                 return answer
-            return diffusion.guided(answer, said(x, step, np.zeros_like(condition)), self.guidance)
+            return diffusion.guided(answer, said(x, step, nothing), self.guidance)
 
-        return 127.5 * (diffusion.sampled(denoise, noise, self.plan(steps), self.target, original=original) + 1)
+        return diffusion.sampled(denoise, noise, self.plan(steps), self.target, most, original)
 
     def plan(self, steps: int) -> np.ndarray:
         """Return what the sampler does step by step, see `export.writing.diffusion.plan`.
@@ -83,7 +100,23 @@ class DiffusionSection(Section):
             inputs: `noise`, and `condition` where one is asked for; `steps` that are taken and `guidance`, (batch,),
                 where they are another than these; `original`, `mask` and `strength` where they are made of images.
         """
-        noise, condition = inputs[NOISE], inputs.get(CONDITION)
+        condition = inputs.get(CONDITION)
+
+        def said(x: Any, step: Any, asked: Any) -> Any:
+            return call(**{NOISE: x, STEP: step, **({} if asked is None else {CONDITION: asked})})[DENOISED]
+
+        nothing = None if condition is None else tf.zeros_like(condition)
+        return 127.5 * (self.sampled_in_graph(said, inputs, (condition, nothing), steps) + 1)
+
+    def sampled_in_graph(self, said: Callable[[Any, Any, Any], Any], inputs: Mapping[str, Any],
+                         asked: tuple[Any, Any], steps: int, most: float = 1.0) -> Any:
+        """Return what noise becomes, in a graph: the same as `sampled_of` but for the last digits.
+
+        Args:
+            inputs: `noise`; `steps` and `guidance` where they are another than these; `original`, `mask` and `strength`
+                where pictures are made of others.
+        """
+        noise, (condition, nothing) = inputs[NOISE], asked
         count = tf.shape(noise)[0]
         counts = inputs.get(STEPS, tf.fill([count], self.sampled))
         guidance = tf.reshape(inputs.get(GUIDANCE, tf.fill([count], self.guidance)), [-1, 1, 1, 1])
@@ -91,17 +124,13 @@ class DiffusionSection(Section):
         begin = tf.zeros_like(counts) if original is None else original.begin(counts)
         table = sampling.plan(diffusion.signal(steps, self.schedule), counts, self.sampler, begin)
 
-        def said(x: Any, step: Any, asked: Any) -> Any:
-            tensors = {NOISE: x, STEP: step, **({} if asked is None else {CONDITION: asked})}
-            return tf.ensure_shape(call(**tensors)[DENOISED], noise.shape)
-
         def answer(x: Any, step: Any) -> Any:
-            known = said(x, step, condition)
+            known = tf.ensure_shape(said(x, step, condition), noise.shape)
             if condition is None or (GUIDANCE not in inputs and self.guidance == 1):
                 return known
 
             def guided() -> Any:
-                without = said(x, step, tf.zeros_like(condition))
+                without = tf.ensure_shape(said(x, step, nothing), noise.shape)
                 return without + guidance * (known - without)
 
             return tf.cond(tf.reduce_any(guidance != 1), guided, lambda: known)
@@ -113,7 +142,7 @@ class DiffusionSection(Section):
             network = answer(x, step)
             image = {"velocity": signals * x - noises * network, "image": network,
                      "noise": (x - noises * network) / tf.maximum(signals, 1e-6)}[self.target]
-            image = tf.clip_by_value(image, -1, 1)
+            image = tf.clip_by_value(image, -most, most)
             after = keep * x + share * image + before * last
             if original is not None:
                 after = original.kept(after, table(number + 1), noise)
@@ -122,15 +151,13 @@ class DiffusionSection(Section):
 
         first = tf.reduce_min(begin)
         x = noise if original is None else original.noisy(table(begin), noise)
-        _, x, _ = tf.while_loop(lambda number, *_: number < tf.reduce_max(counts), body,
-                                (first, x, tf.zeros_like(noise)))
-        return 127.5 * (x + 1)
+        return tf.while_loop(lambda number, *_: number < tf.reduce_max(counts), body,
+                             (first, x, tf.zeros_like(noise)))[1]
 
     def noisy(self, images: np.ndarray, noise: np.ndarray, steps: np.ndarray, known: int) -> np.ndarray:
-        """Return images, 0..255, at some steps of their drowning, as the network sees them.
+        """Return images, -1..1, or latents, at some steps of their drowning, as the network sees them.
 
         Args:
             known: the steps that the model knows.
         """
-        left = diffusion.signal(known, self.schedule)[steps.astype(int)]
-        return diffusion.noisy(images.astype(np.float32) / 127.5 - 1, noise, left)
+        return diffusion.noisy(images, noise, diffusion.signal(known, self.schedule)[steps.astype(int)])

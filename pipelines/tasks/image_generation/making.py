@@ -5,14 +5,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from etils import epy
+
 from export.predictors import choose
 from export.signature import Arrays, Function, Signature, Tensor
+from models.latent_diffusion import TOKENS
 from pipelines.tasks.evaluation import Evaluation
 from pipelines.tasks.image_generation.measure import CONDITION, GENERATED
 
-if TYPE_CHECKING:
+with epy.lazy_imports():
     import numpy as np
 
+if TYPE_CHECKING:
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
     from pipelines.ingest.index import Index
@@ -65,8 +69,8 @@ class Making(Protocol):
 
 
 def asked_of(index: Index) -> tuple[Tensor, ...]:
-    """Return what pictures are made of: noise, and a condition where one is asked for."""
-    return tuple(index.inputs[name] for name in (NOISE, CONDITION) if name in index.inputs)
+    """Return what pictures are made of: noise, and a condition or a text where one is asked for."""
+    return tuple(index.inputs[name] for name in (NOISE, CONDITION, TOKENS) if name in index.inputs)
 
 
 def predicted(predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -80,5 +84,16 @@ def served(predictor: Predictor, inputs: Arrays) -> np.ndarray | None:
     """Return the pictures of a server that makes them by itself; None of any other predictor."""
     if GENERATE not in predictor.signatures:
         return None
-    asked = {name: inputs[name] for name in (NOISE, CONDITION) if name in inputs}
+    asked = {name: inputs[name] for name in (NOISE, CONDITION, TOKENS) if name in inputs}
     return predictor.predict(asked, GENERATE)[GENERATED]
+
+
+def said_by_part(predictor: Predictor, signature: str, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Return what a part of a model says: by its signature, or of the trained model, which is in one piece, with zeros
+    for what the others take."""
+    if signature in predictor.signatures:
+        return predictor.predict(inputs, signature)
+    count = len(next(iter(inputs.values())))
+    zeros = {tensor.name: np.zeros((count, *(size or 1 for size in tensor.shape)), tensor.dtype)
+             for tensor in choose(predictor.signatures).inputs if tensor.name not in inputs}
+    return predictor.predict({**inputs, **zeros})

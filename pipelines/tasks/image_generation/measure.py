@@ -17,14 +17,17 @@ from pipelines.tasks.image_generation.seen import Judging, Seen
 with epy.lazy_imports():
     import numpy as np
 
-#: Distances, whose names say by what stands behind them in which features; and bits.
-FID, KID, BITS = "fid", "kid", "bits_per_dimension"
+#: Distances, whose names say by what stands behind them in which features; bits; and how near images come back, in dB.
+FID, KID, BITS, RECONSTRUCTION = "fid", "kid", "bits_per_dimension", "reconstruction_psnr"
 OTHERS = (Metric(name="precision"), Metric(name="recall"),
           Metric(name="least_class", label="share of the rarest class", shown=False),
           Metric(name="class_accuracy", label="class asked for", shown=False),
-          Metric(name=BITS, label="bits per dimension", better="lower", relative=True, shown=False), *to_keras.METRICS)
-#: What a task answers: the pictures, the images beside them, and the classes that were asked for.
-GENERATED, REAL, CONDITION = "generated", "image", "condition"
+          Metric(name=BITS, label="bits per dimension", better="lower", relative=True, shown=False),
+          Metric(name=RECONSTRUCTION, label="PSNR of images made again", shown=False), *to_keras.METRICS)
+#: What a task answers: the pictures, the images beside them, and the classes or texts that were asked for.
+GENERATED, REAL, CONDITION, TOKENS = "generated", "image", "condition", "tokens"
+#: The class of a test example: what a text about it asks for.
+LABEL = "label"
 #: Pictures that the report shows at first, and those that the judge is least sure of.
 SHOWN, UNSURE = 80, 20
 
@@ -61,8 +64,8 @@ class Pictures:
         scores = self.made[-1].scores
         if not scores.shape[1]:
             return np.full(len(pictures), np.nan)
-        if CONDITION in outputs:
-            requested = np.argmax(outputs[CONDITION], axis=1)
+        if CONDITION in outputs or TOKENS in outputs:
+            requested = np.argmax(outputs[CONDITION], axis=1) if CONDITION in outputs else np.asarray(targets[LABEL])
             self.asked.append(requested)
             wrong = 0.5 - scores[np.arange(len(scores)), requested]
         else:

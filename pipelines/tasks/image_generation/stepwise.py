@@ -10,6 +10,7 @@ from etils import epy
 from export.keras_models import graph
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models.ddpm import DENOISED, STEP
+from models.latent_diffusion import TOKENS
 from pipelines.tasks.evaluation import Evaluation
 from pipelines.tasks.image_generation import revising
 from pipelines.tasks.image_generation.diffusion import GUIDANCE, STEPS, DiffusionSection
@@ -76,33 +77,35 @@ class Stepwise:
     def in_graph(self, model: Any, data: Data) -> Callable[[Mapping[str, Any]], Any]:
         step = graph.function(model, self.signature(data.index))
 
-        def make(inputs: Mapping[str, Any]) -> Any:
-            asked = dict(inputs)
-            if STEPS in asked:
-                tf.debugging.assert_less_equal(asked[STEPS], self.steps, f"steps is at most {self.steps}")
-                asked[STEPS] = tf.where(asked[STEPS] < 1, self.section.sampled, asked[STEPS])
-            if GUIDANCE in asked:
-                asked[GUIDANCE] = tf.where(asked[GUIDANCE] < 0, self.section.guidance, asked[GUIDANCE])
-            return self.section.in_graph(step.call, asked, self.steps)
+        return lambda inputs: self.section.in_graph(step.call, self._settled(inputs), self.steps)
 
-        return make
+    def _settled(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a server is asked, with the recipe's settings for those that are left to it."""
+        asked = dict(inputs)
+        if STEPS in asked:
+            tf.debugging.assert_less_equal(asked[STEPS], self.steps, f"steps is at most {self.steps}")
+            asked[STEPS] = tf.where(asked[STEPS] < 1, self.section.sampled, asked[STEPS])
+        if GUIDANCE in asked:
+            asked[GUIDANCE] = tf.where(asked[GUIDANCE] < 0, self.section.guidance, asked[GUIDANCE])
+        return asked
 
     def settings(self, index: Index) -> tuple[Tensor, ...]:
         steps = Tensor(name=STEPS, dtype="int32", shape=(),
                        meaning=f"that the sampler takes, 1 to {self.steps}; below 1 {self.section.sampled}")
         guidance = Tensor(name=GUIDANCE, dtype="float32", shape=(),
-                          meaning=f"towards the class; below 0 {self.section.guidance:g}")
-        return (steps, guidance) if CONDITION in index.inputs else (steps,)
+                          meaning=f"towards what is asked for; below 0 {self.section.guidance:g}")
+        return (steps, guidance) if {CONDITION, TOKENS} & set(index.inputs) else (steps,)
 
     def driver(self) -> dict[str, Any] | None:
         section = self.section
         return {"kind": "diffusion", "target": section.target, "guidance": section.guidance,
                 "schedule": section.schedule, "known": self.steps, "sampler": section.sampler,
-                "columns": diffusion.COLUMNS, "table": section.plan(self.steps).tolist()}
+                "columns": diffusion.COLUMNS, "table": section.plan(self.steps).tolist(), "most": 1.0}
 
     def calibration(self, inputs: Arrays, load: Callable[[], Any]) -> list[tuple[str, Arrays]]:
         """Return training images at steps of their drowning."""
-        noisy = self.section.noisy(inputs[IMAGE], inputs[NOISE], inputs[STEP], self.steps)
+        image = inputs[IMAGE].astype(np.float32) / 127.5 - 1
+        noisy = self.section.noisy(image, inputs[NOISE], inputs[STEP], self.steps)
         return [(DEFAULT, {**{name: values for name, values in inputs.items() if name != IMAGE}, NOISE: noisy})]
 
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:

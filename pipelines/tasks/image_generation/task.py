@@ -17,6 +17,7 @@ from export.delivery import drawing
 from export.keras_models.for_delegates import for_delegates
 from export.signature import Arrays, Function, Signature, Tensor
 from models.ddpm import STEP
+from models.latent_diffusion import TOKENS
 from models.vqvae import CODES
 from pipelines.errors import UserError
 from pipelines.features.codes import Codes
@@ -27,8 +28,11 @@ from pipelines.features.image import in_words
 from pipelines.features.label import Label
 from pipelines.features.noise import Noise
 from pipelines.features.picture import Picture
+from pipelines.features.text import FIELD as TEXT
+from pipelines.features.text import Text
 from pipelines.ingest.index import Index
 from pipelines.ingest.section import DataSection
+from pipelines.tasks import text_files, text_serving
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
 from pipelines.tasks.image_generation import baselines, beside, revising, serving, to_keras
@@ -36,12 +40,14 @@ from pipelines.tasks.image_generation.coded import Coded
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
 from pipelines.tasks.image_generation.inception import Inception
 from pipelines.tasks.image_generation.judge import Judge, JudgeSection, judge_of
+from pipelines.tasks.image_generation.latent import Latent
 from pipelines.tasks.image_generation.making import IMAGE, NOISE, Making
 from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, Pictures, levels, metrics_in
 from pipelines.tasks.image_generation.one_step import OneStep
 from pipelines.tasks.image_generation.seen import Judging
 from pipelines.tasks.image_generation.stepwise import Stepwise
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
+from pipelines.training.autoencoder_weights import Autoencoder
 from pipelines.training.generative.adversarial import Adversarial
 from pipelines.training.generative.denoising import Denoising
 from pipelines.training.generative.elbo import Elbo
@@ -49,6 +55,7 @@ from pipelines.training.generative.loss import GenerativeLoss
 from pipelines.training.generative.quantized import Quantized
 from pipelines.training.generative.style_gan import StyleGan
 from pipelines.training.learners.diffusing import diffusing
+from pipelines.training.learners.latent import diffusing_latents
 from pipelines.training.learners.supervised import Objective
 from pipelines.training.losses import Loss
 from pipelines.training.model_section import ModelSection
@@ -67,12 +74,14 @@ LABEL = "label"
 #: The folder beside the drawing of examples with what a network said of them.
 ANSWERS = "reference"
 #: What a recipe without train.loss means, by builder.
-LOSSES = {"vae": "elbo", "vqvae": "quantized", "dcgan": "gan", "stylegan2": "style_gan", "ddpm": "denoising"}
+LOSSES = {"vae": "elbo", "autoencoder": "elbo", "vqvae": "quantized", "dcgan": "gan", "stylegan2": "style_gan",
+          "ddpm": "denoising", "latent_diffusion": "denoising"}
 #: What their models can be trained by.
-KINDS: Mapping[str, type[GenerativeLoss]] = {"vae": Elbo, "vqvae": Quantized, "dcgan": Adversarial,
-                                             "stylegan2": StyleGan, "ddpm": Denoising}
-#: The builders whose models are asked step by step, and for codes first.
-STEP_BY_STEP, CODED = "ddpm", "vqvae"
+KINDS: Mapping[str, type[GenerativeLoss]] = {
+    "vae": Elbo, "autoencoder": Elbo, "vqvae": Quantized, "dcgan": Adversarial, "stylegan2": StyleGan,
+    "ddpm": Denoising, "latent_diffusion": Denoising}
+#: The builders whose models are asked step by step, for codes first, and by a text.
+STEP_BY_STEP, CODED, BY_TEXT = ("ddpm", "latent_diffusion"), "vqvae", "latent_diffusion"
 #: The setting of a discriminator that looks at batches.
 BATCH = "batch"
 
@@ -85,15 +94,16 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
 
     Args:
         judge: the classifier: its recipe, the folder of its run, or its .keras file; or `inception`.
-        by: what is asked for beside noise: nothing, or a class.
-        diffusion: how pictures are made step by step, of builder ddpm.
+        by: what is asked for beside noise: nothing, a class, or a text.
+        diffusion: how pictures are made step by step, of builders ddpm and latent_diffusion.
         codes: whether codes are drawn first, of builder vqvae.
     """
 
     targets = {LABEL: Label}
     baselines = baselines.NAMES
+    later = ("judge", "diffusion.sampled", "diffusion.guidance", "diffusion.sampler")
     judge: JudgeSection | None = None
-    by: Literal["class"] | None = None
+    by: Literal["class", "text"] | None = None
     diffusion: DiffusionSection | None = None
     codes: bool = False
     _model: ModelSection | None = PrivateAttr(None)
@@ -105,8 +115,8 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     @model_validator(mode="after")
     def guidance_is_towards_a_class(self) -> ImageGeneration:
         if self.diffusion is not None and self.by is None and self.diffusion.guidance != 1:
-            raise PydanticCustomError("combination", "guidance is towards a class that is asked for: give by: class, "
-                                      "or leave guidance out",
+            raise PydanticCustomError("combination", "guidance is towards a class or a text that is asked for: give "
+                                      "by: class, or leave guidance out",
                                       {"at": ["task", str(self.entry_name), "diffusion", "guidance"]})
         return self
 
@@ -114,7 +124,8 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     def inputs(self) -> dict[str, type[Feature]]:  # type: ignore[override]
         return {IMAGE: Picture, NOISE: Noise, **({STEP: DiffusionStep} if self.diffusion is not None else {}),
                 **({CODES: Codes} if self.codes else {}),
-                **({CONDITION: Condition} if self.by == "class" else {})}
+                **({CONDITION: Condition} if self.by == "class" else {}),
+                **({TOKENS: Text} if self.by == "text" else {})}
 
     @property
     def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]
@@ -145,7 +156,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         if guidance is not None and not 0 <= guidance < math.inf:
             raise UserError(f"sample: --guidance is {guidance:g}; give 0 or more")
         if guidance is not None and self.by is None:
-            raise UserError("sample: --guidance is towards a class, and the model takes none; leave it out")
+            raise UserError("sample: --guidance is towards a class or a text, and the model takes none; leave it out")
         changes = {"sampled": steps, "guidance": guidance}
         task = self.model_copy(update={"diffusion": self.diffusion.model_copy(update={
             name: value for name, value in changes.items() if value is not None})})
@@ -154,6 +165,10 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
 
     def features_of(self, section: DataSection, fields: Mapping[str, Field]) -> tuple[Features, Features]:
         """Return what an example is made of; the task takes note of how many steps a diffusion has."""
+        if self.by == "text" and not section.feature(TOKENS, Text).field and TEXT not in fields:
+            raise UserError("task.image_generation.by is text, and the source has none; it has "
+                            f"{', '.join(fields)}. Name a field of texts in data.tokens.field, or make them of the "
+                            "classes: source: {captioned: …}")
         inputs, targets = super().features_of(section, fields)
         step = inputs.get(STEP)
         if isinstance(step, DiffusionStep):
@@ -164,26 +179,43 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return inputs, targets
 
     def dimensions(self, index: Index) -> dict[str, Any]:
-        builder = self._builder
-        if builder == STEP_BY_STEP and self.diffusion is None:
-            raise UserError(f"model.builder: {builder} is asked step by step: give task.image_generation.diffusion, "
-                            "for instance {sampled: 20}, and data.noise.size: image")
-        if builder in LOSSES and (builder == CODED) != self.codes:
-            raise UserError(f"task.image_generation.codes is {str(self.codes).lower()}, and {builder} makes pictures "
-                            f"{'of' if builder == CODED else 'without'} codes: set it to {str(not self.codes).lower()}")
-        if builder in LOSSES and builder != STEP_BY_STEP and self.diffusion is not None:
-            raise UserError(f"task.image_generation.diffusion: {builder} makes pictures in one step; leave it out, or "
-                            f"take model.builder: {STEP_BY_STEP}")
+        self._check_builder()
         if self.judge is None or self.judge.is_there:
             self._judged(index)  # what does not fit is said before the training
         return {"input_shape": index.inputs[IMAGE].shape, "noise_shape": index.inputs[NOISE].shape,
-                "classes": len(index.names(LABEL)) if self.by == "class" else 0}
+                "classes": len(index.names(LABEL)) if self.by == "class" else 0,
+                **({"length": index.inputs[TOKENS].shape[0], "vocabulary": len(index.names(TOKENS))}
+                   if self.by == "text" else {})}
+
+    def _check_builder(self) -> None:
+        """Raise UserError where a builder that is known here does not go with the settings."""
+        builder, is_step_by_step = self._builder, self._builder in STEP_BY_STEP
+        if is_step_by_step and self.diffusion is None:
+            size = "image" if builder == "ddpm" else "[height / 4, width / 4, 4]"
+            raise UserError(f"model.builder: {builder} is asked step by step: give task.image_generation.diffusion, "
+                            f"for instance {{sampled: 20}}, and data.noise.size: {size}")
+        if builder not in LOSSES:
+            return
+        if (builder == CODED) != self.codes:
+            raise UserError(f"task.image_generation.codes is {str(self.codes).lower()}, and {builder} makes pictures "
+                            f"{'of' if builder == CODED else 'without'} codes: set it to {str(not self.codes).lower()}")
+        if not is_step_by_step and self.diffusion is not None:
+            raise UserError(f"task.image_generation.diffusion: {builder} makes pictures in one step; leave it out, or "
+                            f"take model.builder: {' or '.join(STEP_BY_STEP)}")
+        if (builder == BY_TEXT) != (self.by == "text"):
+            raise UserError(f"task.image_generation.by is {self.by or 'not given'}, and {builder} makes pictures "
+                            + ("of texts: set it to text" if builder == BY_TEXT else
+                               f"of no texts: leave it out, or take model.builder: {BY_TEXT}"))
+        if builder == BY_TEXT and (self._model is None or not isinstance(self._model.weights, Autoencoder)):
+            raise UserError(f"model.weights: {builder} learns in the latents of an autoencoder: give its recipe, for "
+                            "instance weights: {autoencoder: recipes/generative/autoencoder.yaml}")
 
     @property
     def making(self) -> Making:
         """Return how its models make pictures."""
         if self.diffusion is not None:
-            return Stepwise(self.diffusion, self._steps, is_whole=not self._is_changed)
+            kind = Latent if self.by == "text" else Stepwise
+            return kind(self.diffusion, self._steps, is_whole=not self._is_changed)
         if self.codes:
             return Coded(self._settings if self._builder == CODED else models.builder(CODED).settled({}))
         return OneStep()
@@ -233,12 +265,13 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         assert isinstance(loss, GenerativeLoss)
         if isinstance(loss, Denoising):
             process = self.diffusion or DiffusionSection()
-            return diffusing(library, diffusion.signal(self._steps, process.schedule), process.target, loss.dropped)
+            learner = diffusing_latents if self.by == "text" else diffusing
+            return learner(library, diffusion.signal(self._steps, process.schedule), process.target, loss.dropped)
         return loss.learner(library)
 
     def answer(self, predictor: Predictor, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return the pictures, and beside them the images and what was asked for."""
-        known = {name: inputs[name] for name in (IMAGE, CONDITION) if name in inputs}
+        known = {name: inputs[name] for name in (IMAGE, CONDITION, TOKENS) if name in inputs}
         return {**self.making.answer(predictor, inputs), **known}
 
     def functions(self, model: keras.Model, data: Data, place: Place) -> list[Function]:
@@ -251,7 +284,8 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         if not isinstance(self.making, OneStep):
             functions.append(serving.generate(make, data.index))
         settings = self.making.settings(data.index)
-        functions.append(serving.sample(make, data.index, settings))
+        tokens = functools.partial(text_serving.tokens_of, data=data, name=TOKENS) if self.by == "text" else None
+        functions.append(serving.sample(make, data.index, settings, tokens=tokens))
         if self.revises:
             asked = (*settings, *revising.tensors(data.index))
             functions.append(serving.sample(make, data.index, asked, revising.REVISE))
@@ -259,7 +293,8 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
 
     def files(self, data: Data) -> Mapping[str, bytes]:
         known = self.making.driver()
-        return {} if known is None else {drawing.SAMPLER: json.dumps(known, indent=1).encode()}
+        texts = text_files.shipped(data, TOKENS) if self.by == "text" else {}
+        return {**({} if known is None else {drawing.SAMPLER: json.dumps(known, indent=1).encode()}), **texts}
 
     def calibration(self, inputs: Arrays, load: Callable[[], keras.Model]) -> list[tuple[str, Arrays]]:
         return self.making.calibration(inputs, load)
@@ -305,7 +340,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
 
     def sentence(self, index: Index, evaluation: Evaluation) -> str:
         known = evaluation.metrics
-        asked = "noise and a class" if self.by == "class" else "noise"
+        asked = f"noise and a {self.by}" if self.by is not None else "noise"
         features = "Inception" if self.main.name == FID else "a classifier"
         return (f"It makes {in_words(index.inputs[IMAGE])} of {asked}. In the features of {features} their Fréchet "
                 f"distance from the test images is {known[self.main.name]:.1f}, their precision "

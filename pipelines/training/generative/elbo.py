@@ -56,7 +56,8 @@ def costs(inputs: Any, outputs: Any) -> tuple[Any, Any]:
     share = 1 / (math.log(2) * math.prod(image.shape[1:]))
     known = log_probability(image, outputs[LOCATION], outputs[LOG_SCALE])
     mean, log_variance = outputs[MEAN], outputs[LOG_VARIANCE]
-    divergence = 0.5 * tf.reduce_sum(tf.exp(log_variance) + mean * mean - 1 - log_variance, axis=1)
+    of_each = tf.exp(log_variance) + mean * mean - 1 - log_variance
+    divergence = 0.5 * tf.reduce_sum(of_each, axis=tf.range(1, tf.rank(of_each)))
     return -share * tf.reduce_sum(known, axis=(1, 2, 3)), share * divergence
 
 

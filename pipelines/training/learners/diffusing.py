@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from etils import epy
 
 from models.ddpm import CONDITION, DENOISED, NOISE, STEP
+from models.latent_diffusion import TOKENS
 from pipelines.training.learners.supervised import supervised
 
 with epy.lazy_imports():
@@ -32,7 +33,7 @@ def diffusing(library: Any, left: np.ndarray, target: Target, dropped: float) ->
     Args:
         left: of an image at each step, see `export.writing.diffusion.signal`.
         target: what is learnt.
-        dropped: share of the examples that are learnt without their condition.
+        dropped: share of the examples that are learnt without their condition or text.
     """
     base: Any = supervised(library)
     kept = np.asarray(left, np.float32)
@@ -41,40 +42,55 @@ def diffusing(library: Any, left: np.ndarray, target: Target, dropped: float) ->
         """A model that is shown noisy images."""
 
         def train_step(self, data: Any) -> Any:
-            return super().train_step(_noisy(_redrawn(data[0], self.optimizer.iterations, len(kept) - 1, dropped)))
+            redrawn = _redrawn(data[0], self.optimizer.iterations, len(kept) - 1, dropped)
+            return super().train_step(self.shown(redrawn))
 
         def test_step(self, data: Any) -> Any:
-            return super().test_step(_noisy(data[0]))
+            return super().test_step(self.shown(data[0]))
+
+        def shown(self, inputs: Any) -> tuple[Any, Any]:
+            """Return a batch as the network sees it, without the images, and what it should say."""
+            seen, true = _noisy(inputs, self.clean(inputs))
+            return {name: tensor for name, tensor in seen.items() if name != IMAGE}, true
+
+        def clean(self, inputs: Any) -> Any:
+            """Return what noise is added to: the images, -1..1."""
+            return tf.cast(inputs[IMAGE], tf.float32) / 127.5 - 1
 
         def pictures(self, inputs: Any) -> Any:
             """Return what a few steps of DDIM make of noise, 0..255 (batch, height, width, channels)."""
+            return 127.5 * (self.sampled(inputs, CONDITION, 1.0) + 1)
+
+        def sampled(self, inputs: Any, asked: str, most: float) -> np.ndarray:
+            """Return what a few steps of DDIM make of noise.
+
+            Args:
+                asked: the input by which is asked for something, where there is one.
+                most: see `export.writing.diffusion.image_of`.
+            """
             network = self._traced()
-            condition = {name: value for name, value in inputs.items() if name == CONDITION}
+            others = {name: value for name, value in inputs.items() if name == asked}
 
             def denoise(x: np.ndarray, step: int) -> np.ndarray:
                 steps = np.full(len(x), step, np.float32)
-                return tf.cast(network({**condition, NOISE: x, STEP: steps}), tf.float32).numpy()  # type: ignore[no-any-return]
+                return tf.cast(network({**others, NOISE: x, STEP: steps}), tf.float32).numpy()  # type: ignore[no-any-return]
 
             steps = diffusion.plan(left, min(SHORT, len(left) - 1), "ddim")
-            return 127.5 * (diffusion.sampled(denoise, np.asarray(inputs[NOISE]), steps, target) + 1)
+            return diffusion.sampled(denoise, np.asarray(inputs[NOISE]), steps, target, most)
 
         def _traced(self) -> Any:
             """Return the network as a graph, which is made once."""
             if not hasattr(self, "_graph_of_pictures"):
-                self._graph_of_pictures = tf.function(lambda asked: self(asked, training=False)[DENOISED])
+                self._graph_of_pictures = tf.function(lambda asked: self.call(asked, training=False)[DENOISED])
             return self._graph_of_pictures
 
-    def _noisy(inputs: Any) -> tuple[Any, Any]:
-        """Return a batch as the network sees it, and what it should say."""
-        image = tf.cast(inputs[IMAGE], tf.float32) / 127.5 - 1
+    def _noisy(inputs: Any, image: Any) -> tuple[Any, Any]:
+        """Return a batch with noisy images, or latents, and what the network should say of them."""
         of_step = tf.gather(kept, tf.cast(inputs[STEP], tf.int32))[:, None, None, None]
         signals, noises = tf.sqrt(of_step), tf.sqrt(1 - of_step)
         noise = inputs[NOISE]
         true = {"velocity": signals * noise - noises * image, "noise": noise, "image": image}[target]
-        seen = {NOISE: signals * image + noises * noise, STEP: inputs[STEP]}
-        if CONDITION in inputs:
-            seen[CONDITION] = inputs[CONDITION]
-        return seen, {DENOISED: true}
+        return {**inputs, NOISE: signals * image + noises * noise}, {DENOISED: true}
 
     return Diffusing
 
@@ -88,6 +104,7 @@ def _redrawn(inputs: Any, iteration: Any, steps: int, dropped: float) -> dict[st
     chances = tf.random.stateless_uniform([2, count], seed + 1, alg="philox")
     drawn = tf.ensure_shape(tf.random.stateless_normal(tf.shape(noise), seed, alg="philox"), noise.shape)
     result = {**inputs, NOISE: drawn, STEP: 1 + tf.floor(chances[0] * steps)}
-    if CONDITION in inputs:
-        result[CONDITION] = inputs[CONDITION] * tf.cast(chances[1] >= dropped, tf.float32)[:, None]
+    for name in (CONDITION, TOKENS):
+        if name in inputs:
+            result[name] = inputs[name] * tf.cast(chances[1] >= dropped, inputs[name].dtype)[:, None]
     return result

@@ -168,3 +168,14 @@ def test_guidance_of_1_is_the_condition_alone():
     one, other = GENERATOR.normal(size=(2, 3, 2, 2, 1))
     np.testing.assert_allclose(diffusion.guided(one, other, 1.0), one)
     np.testing.assert_allclose(diffusion.guided(one, other, 3.0), other + 3 * (one - other))
+
+
+def test_latents_reach_further_than_images():
+    noise = GENERATOR.normal(size=(2, 2, 2, 3)).astype("float32")
+    table = diffusion.plan(diffusion.signal(50, "cosine"), 5, "ddim")
+
+    def denoise(x, step):
+        return np.full_like(x, 2.5)
+
+    np.testing.assert_allclose(diffusion.sampled(denoise, noise, table, "image", 10.0), 2.5, atol=1e-6)
+    np.testing.assert_allclose(diffusion.sampled(denoise, noise, table, "image"), 1.0, atol=1e-6)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 import tensorflow as tf
+from keras.src.applications import inception_v3 as keras_inception
+from keras.src.backend import config
 
 from pipelines.errors import UserError
 from pipelines.tasks.image_generation import inception
@@ -35,9 +37,9 @@ def test_weights_that_cannot_be_had_are_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"of InceptionV3 cannot be had \(.*\): give a file of keras") as one:
         Inception(tmp_path / "wrong.weights.h5")
     assert "\n" not in str(one.value)
-    monkeypatch.setattr(keras.applications.inception_v3, "WEIGHTS_PATH_NO_TOP", (tmp_path / "none").as_uri())
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path), raising=False)
+    # Keras asks for its file where none is, and has none from before
+    monkeypatch.setattr(keras_inception, "WEIGHTS_PATH_NO_TOP", (tmp_path / "none").as_uri())
+    monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))
     inception._network.cache_clear()
     with pytest.raises(UserError, match=r"cannot be had \(.*\): give its file, \{of: inception, file: PATH\}, or a"):
         Inception(None)

@@ -1,4 +1,6 @@
 """The task: what it takes and refuses, and what it measures, with a judge that is a line."""
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from pipelines.tasks.image_generation import ImageGeneration
 from pipelines.tasks.image_generation.judge import Judge, judge_of
 from pipelines.tasks.image_generation.measure import Pictures, levels
 from pipelines.tools import sample
+from pipelines.tools.predict import Asked
 from pipelines.training.losses import Loss
 from pipelines.training.model_section import ModelSection
 
@@ -144,6 +147,13 @@ def test_pictures_are_measured_by_their_features_and_classes(judge, tmp_path):
 def test_a_seed_or_a_count_out_of_range_is_refused(wish, message):
     with pytest.raises(UserError, match=message):
         sample.check(wish)
+
+
+def test_a_text_is_for_models_that_take_one():
+    asked = Asked(Path("float32.tflite"), ImageGeneration(by="class"), index_of(), {})
+    with pytest.raises(UserError, match=r"float32\.tflite makes pictures of no text; leave --text out"):
+        sample.check_text(asked, sample.Wish(text="a three"))
+    sample.check_text(asked, sample.Wish())
 
 
 def test_pictures_do_not_go_into_a_file(tmp_path):

@@ -137,7 +137,8 @@ def test_the_data_have_noise_of_the_images_size_and_a_step():
 
 
 @pytest.mark.parametrize(("task", "message"), [
-    ({"by": None}, "guidance is towards a class that is asked for"), ({"diffusion": {"sampled": 0}}, "sampled")])
+    ({"by": None}, "guidance is towards a class or a text that is asked for"),
+    ({"diffusion": {"sampled": 0}}, "sampled")])
 def test_settings_that_mean_nothing_are_refused(task, message):
     changed = {"image_generation": {**TASK["image_generation"], **task}}
     with pytest.raises(ValueError, match=message):
