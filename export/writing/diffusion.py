@@ -81,7 +81,7 @@ def image_of(said: np.ndarray, x: np.ndarray, signals: float, noises: float, tar
     """Return the image, -1..1, or the latent that noisy ones are made of, by what a network says of them.
 
     The velocity is signals * noise - noises * image (Salimans & Ho, "Progressive Distillation", 2022), the flow is
-    noise - image, where their shares are 1 together (see `export.writing.flow`).
+    noise - image, where their shares are 1 together (see flow.py).
 
     Args:
         signals, noises: the shares of the image and of the noise.
