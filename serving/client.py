@@ -274,9 +274,9 @@ class RestClient(_Client):
         if response.status_code != 200:
             message = response.text[:500]
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                message = response.json()["error"]
+                message = json.loads(response.content)["error"]
             raise ServingError(_CODES.get(response.status_code, grpc.StatusCode.UNKNOWN), message)
-        return response.json()
+        return json.loads(response.content)  # requests may read by simplejson, which knows no Infinity
 
     def ask(self, inputs: Mapping[str, np.ndarray], *, signature: str = DEFAULT) -> dict[str, np.ndarray]:
         name = self._asked(signature)

@@ -4,7 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 
 #: What litepress reads.
-WANTED = "give a .keras, .h5, .tflite or .onnx file, a SavedModel folder, or a frozen graph (.pb)"
+MODELS = (".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".pt2", ".pb")
+WANTED = "give a .keras, .h5, .tflite, .onnx or .pt2 file, a SavedModel folder, or a frozen graph (.pb)"
 #: Where other tools' models are made into one that litepress reads.
 PYTORCH = ("is a pickle of PyTorch, which runs code where it is read: export the model, torch.export.save(…, "
            "\"model.pt2\") or torch.onnx.export(…, \"model.onnx\"), and give that")
@@ -39,6 +40,8 @@ def why_not(path: Path) -> str:
         return _why_no_folder(path)
     if path.name == "saved_model.pb":
         return f"{path} is the graph of a SavedModel alone: give its folder, {path.parent}"
+    if path.suffix != path.suffix.lower() and path.suffix.lower() in MODELS:
+        return f"{path} ends in {path.suffix}: rename it to {path.stem}{path.suffix.lower()}"
     ending = path.suffix.lower().split("-")[0]  # of a checkpoint's parts, .data-00000-of-00001
     return f"{path} {ENDINGS[ending]}" if ending in ENDINGS else f"{path} is not a model: {WANTED}"
 
@@ -58,7 +61,7 @@ def _why_no_folder(path: Path) -> str:
     inner = sorted(one.parent for depth in ("*", "*/*") for one in path.glob(f"{depth}/saved_model.pb"))
     if inner:
         return f"{path} is not a model itself, and has {len(inner)} inside: give one, {inner[-1]}"
-    files = sorted(one for one in path.iterdir() if one.suffix in (".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".pb"))
+    files = sorted(one for one in path.iterdir() if one.suffix in MODELS)
     if files:
         return f"{path} is a folder, and not a SavedModel: give a file in it, {files[0]}"
     if path.suffix in ENDINGS:

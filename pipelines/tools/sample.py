@@ -108,11 +108,11 @@ def check(wish: Wish) -> None:
     wish.original.check()
 
 
-def made(asked: Asked, wish: Wish, classes: Sequence[int], original: Arrays) -> np.ndarray:
+def made(asked: Asked, wish: Wish, classes: Sequence[int], original: Arrays | None = None) -> np.ndarray:
     """Return pictures, uint8 (count, height, width, channels).
 
     Args:
-        original: see `originals.read`.
+        original: see `originals.read`; None where nothing is begun with.
     """
     index = asked.index
     try:
@@ -120,7 +120,7 @@ def made(asked: Asked, wish: Wish, classes: Sequence[int], original: Arrays) -> 
     except (ValueError, ImportError) as error:
         raise UserError(f"sample: {first_line(error)}") from error
     shape = [size or 1 for size in index.inputs[NOISE].shape]
-    inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape]), **original}
+    inputs = {NOISE: noise.normal((wish.seed, 0), [wish.count, *shape]), **(original or {})}
     if classes:
         inputs[CONDITION] = np.eye(len(index.names("label")), dtype=np.float32)[list(classes)]
     if wish.text is not None:

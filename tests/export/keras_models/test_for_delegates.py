@@ -15,7 +15,8 @@ from export.tflite import gpu_coverage
 BUILDERS = {
     "ddpm": ({"input_shape": (8, 8, 1), "noise_shape": (8, 8, 1), "classes": 3, "width": 8, "multipliers": (1, 2),
               "units": 1, "attention": (4,), "groups": 4}, ["noise", "step", "condition"], "denoised"),
-    "pix2pix": ({"input_shape": (16, 16, 1), "output_shape": (16, 16, 1), "depth": 4, "width": 4}, ["image"],
+    "pix2pix": ({"input_shape": (16, 16, 1), "output_shape": (16, 16, 1), "depth": 4, "width": 4,
+                 "discriminator_steps": 2}, ["image"],
                 "generated"),
     "cyclegan": ({"input_shape": (16, 16, 1), "output_shape": (16, 16, 1), "width": 4, "residual_blocks": 1},
                  ["image"], "generated"),

@@ -118,7 +118,7 @@ def test_a_frozen_graph_that_calls_python_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("name", "expected"), [
     ("a.pth", "is a pickle of PyTorch"), ("a.zip", "is an archive: unpack"),
-    ("a.ckpt", "is part of a checkpoint"), ("A.ONNX", "is an ONNX model"),
+    ("a.ckpt", "is part of a checkpoint"), ("A.ONNX", "rename it to A.onnx"),
     ("m.data-00001-of-00002", "is part of a checkpoint"), ("a.json", "layers without their weights"),
     ("a.pkl", "runs code"),
     ("saved_model.pb", "is the graph of a SavedModel alone: give its folder"),

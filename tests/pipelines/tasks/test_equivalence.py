@@ -294,7 +294,6 @@ def test_a_graph_of_any_inputs_is_pressed(place, litepress, save):
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
-    (("--targets", "saved_model"), "graph is not a Keras model; leave the target out"),
     (("--variants", "qat,{pruned: {epochs: 1}}"), "--variants qat, pruned: trains, and nothing is known of this model"),
     (("--task", "image_classification"), "graph must take one image and give one output"),
     (("--task", "tabular"), "graph: for tables only Keras models can be taken over, layer by layer"),
@@ -303,6 +302,11 @@ def test_a_graph_of_any_inputs_is_pressed(place, litepress, save):
 def test_what_needs_keras_is_one_line(place, litepress, arguments, expected):
     done = litepress("press", as_saved_model(place), "--data", "data.npz", "--no-track", *arguments)
     assert done.code == 2 and expected in done.err and len(done.err.strip().splitlines()) == 1, done.err
+
+
+def test_a_tflite_file_becomes_no_saved_model(place, litepress):
+    done = litepress("press", as_tflite(place), "--data", "data.npz", "--no-track", "--targets", "saved_model")
+    assert done.code == 2 and "is not a Keras model; leave the target out" in done.err, done.err
 
 
 def test_a_damaged_graph_is_one_line(place, litepress):

@@ -43,7 +43,7 @@ def written(folder, task, data, model, train=""):
 
 @pytest.mark.parametrize(("task", "data", "model", "train", "message"), [
     ("{image_generation: {diffusion: {sampled: 0}}}", STEPS, "ddpm", "", "sampled is 0; it must be at least"),
-    ("{image_generation: {diffusion: {guidance: 2}}}", STEPS, "ddpm", "", "guidance is towards a class that is asked"),
+    ("{image_generation: {diffusion: {guidance: 2}}}", STEPS, "ddpm", "", "guidance is towards a class or"),
     ("{image_generation: {diffusion: {guidance: -1}}}", STEPS, "ddpm", "", "guidance is -1"),
     ("{image_generation: {diffusion: {}}}", STEPS.replace("10", "0"), "ddpm", "", "data.step.steps is 0"),
     ("{image_generation: {by: word}}", DIGITS, "vae", "", 'by is "word"; allowed'),

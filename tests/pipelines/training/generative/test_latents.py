@@ -93,7 +93,7 @@ class InParts:
 
 
 def test_the_loop_is_the_same_in_parts_in_one_piece_and_in_a_graph(model):
-    how = Latent(DiffusionSection(sampled=2, guidance=2.0), 50)
+    how = Latent(DiffusionSection(sampled=2, guidance=4.0), 50)
     inputs = {"noise": GENERATOR.normal(size=(3, 2, 2, 3)).astype("float32"),
               "tokens": np.array([[3, 4, 0, 0, 0, 0], [5, 6, 7, 8, 0, 0], [0, 0, 0, 0, 0, 0]], "int32")}
     made = how.made(InParts(model, True), inputs)
