@@ -67,8 +67,13 @@ def running(options: Options | None = None, **settings: object) -> Iterator[Runn
         loop.close()
 
 
-def serving(base: Path, name: str) -> contextlib.AbstractContextManager[Running]:
-    """Serve a folder of numbered versions, its batches not gathered, its files not watched."""
+def serving(base: Path, name: str, deadline: float = 30.0) -> contextlib.AbstractContextManager[Running]:
+    """Serve a folder of numbered versions, its batches not gathered, its files not watched.
+
+    Args:
+        deadline: seconds that a call over REST may take.
+    """
     if not base.is_dir():
         raise StartError(f"{base}: there is no such folder")
-    return running(model_name=name, model_base_path=str(base), file_system_poll_wait_seconds=0)
+    return running(model_name=name, model_base_path=str(base), file_system_poll_wait_seconds=0,
+                   rest_api_timeout_in_ms=int(1000 * deadline))

@@ -71,7 +71,7 @@ def predictors(versions: Path, name: str, data: Data) -> Iterator[tuple[str, Pre
     from serving.client import GrpcClient, RestClient
     from serving.embedded import serving
 
-    with serving(versions, name) as running:
+    with serving(versions, name, DEADLINE) as running:
         with GrpcClient(running.grpc, name, deadline=DEADLINE) as client:
             yield "grpc", Sending(client, data)
         if any(data.features[one].encoded for one in data.index.inputs):

@@ -17,8 +17,9 @@ from pipelines.tools import deploy, drift
 from pipelines.tools.few_examples import few_examples
 from serving import k6, tensors
 from serving import replay as replaying
-from serving.client import GrpcClient
+from serving.client import GrpcClient, RestClient
 from serving.embedded import running, serving
+from serving.errors import ServingError
 from serving.repository import Repository
 
 
@@ -161,6 +162,16 @@ def test_a_deployment_serves_what_was_trained(litepress, work):
                              (("--name", "Not_A_Label"), "is not a name for Kubernetes")):
         message = litepress("deploy", "runs/tiny/latest", "other", *arguments)
         assert message.code == 2 and words in message.err and not Path("other").exists()
+
+
+def test_a_call_over_rest_may_take_as_long_as_whoever_serves_says(work):
+    images = {"image": np.zeros((1, 8, 8, 3), "uint8")}
+    versions = Path("runs/tiny/latest/export/saved_model").resolve()
+    with serving(versions, "tiny", 300) as server, RestClient(server.rest, "tiny") as client:
+        assert client.predict(images)["logits"].shape == (1, 10)
+    with serving(versions, "tiny", 0) as server, RestClient(server.rest, "tiny") as client, \
+            pytest.raises(ServingError, match="Timed out waiting for the model"):
+        client.predict(images)
 
 
 @pytest.mark.slow
