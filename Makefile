@@ -105,7 +105,7 @@ data-series: .venv/.ready ## unpack the labelled series inside the packages aeon
 		(cat KDD-TSAD_135/*_TRAIN.csv; tail -n +2 -q KDD-TSAD_135/*_TEST.csv) > internal_bleeding.csv && rm -r packages
 
 notebook: .venv/.ready ## execute docs/notebook.ipynb and keep in it what it shows (a minute)
-	@rm -rf docs/runs && $(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False docs/notebook.ipynb && rm -rf docs/runs
+	@$(BIN)/python docs/execute.py
 
 schema: .venv/.ready ## write recipe.schema.json
 	@$(BIN)/litepress schema > recipe.schema.json
