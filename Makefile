@@ -11,7 +11,7 @@ UV := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers recipes-generative test test-all targets torch lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation bench-generative soak lock schema clean
+.PHONY: help setup run recipes-vision recipes-where recipes-sequences recipes-transformers recipes-generative test test-all targets torch lint ui data-speech data-text data-series bench bench-compression bench-targets bench-serving bench-generation bench-generative soak lock notebook schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -103,6 +103,9 @@ data-series: .venv/.ready ## unpack the labelled series inside the packages aeon
 	@$(BIN)/uv pip install --quiet --no-deps --upgrade --target data/series/packages aeon==1.6.0 sktime==1.2.0
 	@cd data/series && cp -r packages/aeon/datasets/data/*/ packages/sktime/datasets/data/mitdb packages/sktime/datasets/data/yahoo . && \
 		(cat KDD-TSAD_135/*_TRAIN.csv; tail -n +2 -q KDD-TSAD_135/*_TEST.csv) > internal_bleeding.csv && rm -r packages
+
+notebook: .venv/.ready ## execute docs/notebook.ipynb and keep in it what it shows (a minute)
+	@$(BIN)/python docs/execute.py
 
 schema: .venv/.ready ## write recipe.schema.json
 	@$(BIN)/litepress schema > recipe.schema.json

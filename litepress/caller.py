@@ -73,8 +73,12 @@ def _main_that_is_not_run_again() -> Iterator[None]:
 
 
 def display(quiet: bool) -> Display:
-    """Return what shows progress: live on a terminal, as lines elsewhere; in a notebook as the text of the cell."""
-    return Display(Console(file=io.StringIO()) if quiet else Console(force_jupyter=False))
+    """Return what shows progress: live on a terminal, as lines elsewhere; in a notebook as the text of the cell, whose
+    kernel is not a terminal, though it asks for colours (FORCE_COLOR)."""
+    if quiet:
+        return Display(Console(file=io.StringIO(), force_jupyter=False, force_terminal=False))
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Display(Console(force_jupyter=False, force_terminal=None if on_terminal else False))
 
 
 def command(function: str, first: str, arguments: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import html
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,7 +47,7 @@ class Server:
         self._stack = contextlib.ExitStack()
         try:
             options = parse([f"--{flag}={_written(value)}" for flag, value in settings.items()])
-            with workers.quiet():
+            with workers.quiet(), _without_messages():
                 running = self._stack.enter_context(embedded.running(options))
         except StartError as error:
             raise UserError(f"serve: {error}") from error
@@ -106,6 +107,19 @@ class Server:
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self))}</p>"
+
+
+@contextlib.contextmanager
+def _without_messages() -> Iterator[None]:
+    """Keep off the notebook what TensorFlow says where somebody types: which variables it restores, and what is
+    deprecated."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _written(value: Any) -> str:

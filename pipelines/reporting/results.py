@@ -103,6 +103,9 @@ class Results(BaseModel):
     def __str__(self) -> str:
         return self.table() or f"{self.folder}: not evaluated"
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         """Return the results as a notebook shows them."""
         from pipelines.reporting import notebook

@@ -46,6 +46,9 @@ class Verification:
     def __str__(self) -> str:
         return self.table()
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.table())}</pre>"
 

@@ -27,7 +27,7 @@ def test_a_run_of_the_command_is_found_again_with_its_very_figures(work, capsys)
     results = litepress.run("recipe.yaml", track=False)
     assert [stage.cached for stage in results.stages] == [True] * 7
     assert lasting(results) == {name: value for name, value in printed.items() if name not in OF_THIS_TIME}
-    assert results.table() == str(results) and results.table() in Path("printed.txt").read_text()
+    assert results.table() == str(results) == repr(results) and results.table() in Path("printed.txt").read_text()
     assert results.metrics == printed["reference"]["metrics"]
     assert results.artifact("int8").bytes == Path(results.artifact("int8").path).stat().st_size
     shown = capsys.readouterr().out
@@ -77,6 +77,16 @@ def test_the_callers_environment_and_script_stay_as_they_were(monkeypatch):
         os.environ["KERAS_BACKEND"] = "tensorflow"
         assert main.__spec__.name == "__main__" and "MPLBACKEND" not in os.environ
     assert dict(os.environ) == before and main.__spec__ is spec
+
+
+def test_a_kernels_cell_gets_lines_although_it_asks_for_colours(monkeypatch, capsys):
+    """Jupyter's kernels set FORCE_COLOR, which libraries take for a terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for quiet in (True, False):
+        display = caller.display(quiet)
+        display.begin("train")
+        display.end("train", "done", 1.0, cached=False)
+    assert capsys.readouterr().out == f"  train     {'done':<72}    1.0 s\n"
 
 
 def test_a_script_without_a_guard_runs_once(work):

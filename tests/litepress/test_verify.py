@@ -15,7 +15,7 @@ def test_a_bundles_zip_file_is_verified_as_its_folder_is(work, capsys):
     verification = litepress.verify(next((RUN / "package").glob("*.zip")))
     assert verification.passed and len(verification.checked) == 5
     assert verification.table().count("10 of 10 samples have the recorded best class") == 5
-    assert str(verification) == verification.table() and "float32" in verification._repr_html_()
+    assert repr(verification) == str(verification) == verification.table() and "float32" in verification._repr_html_()
     assert str(litepress.verify(litepress.results(RUN))) == str(verification)
 
 
