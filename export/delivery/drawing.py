@@ -12,14 +12,22 @@ from export.artifacts import Exported
 from export.delivery import snippets
 from export.tflite import signatures
 from export.tflite.metadata import Description
+from export.tflite.signatures import FileSignature
 
-TEMPLATES = snippets.TEMPLATES / "generator"
+TEMPLATES, BY_TEXT = snippets.TEMPLATES / "generator", snippets.TEMPLATES / "generator_by_text"
 #: The driver in Python, and what it imports.
 DRIVER, BESIDE = "draw.py", ("noise.py", "diffusion.py", "sampling.py")
 #: What says how pictures are made, in the bundle: the table of the sampler among it.
 SAMPLER = "sampler.json"
+#: What says how a text is cut that is asked for.
+TOKENIZER = "tokenizer.json"
 #: The kind of those whose pictures take several signatures.
 IN_PARTS = "latent_diffusion"
+#: Those signatures, each with one output: how what asks them is called in Kotlin and Swift, and what it takes.
+FUNCTIONS = {"encode_text": ("encodeText", ("tokens",)), "denoise": ("denoise", ("noise", "step", "condition")),
+             "decode": ("decode", ("noise",))}
+#: The first number of a token that is of the text: behind what fills up and what is unknown, and behind its two ends.
+FIRST, FIRST_BEHIND_ENDS = 2, 4
 #: The modules as the package names them; in a bundle they lie beside each other.
 PACKAGE = "from export.writing."
 #: The kind of model whose pictures are made of codes that are drawn one after the other; only Python draws them.
@@ -28,9 +36,8 @@ CODES = "codes"
 
 def write(folder: Path, about: Description, exported: Sequence[Exported], recommended: Mapping[str, str],
           source: Path) -> None:
-    """Write a driver in Python, and in Kotlin and Swift for the file that the class Model beside is for, which asks its
-    usual signature alone: codes, and files of several parts, have the one in Python. Nothing where the bundle does not
-    say how pictures are made.
+    """Write a driver in Python, and in Kotlin and Swift for the file that phones' CPUs take; codes have the one in
+    Python alone. Nothing where the bundle does not say how pictures are made.
 
     Args:
         folder: of the code, in a bundle.
@@ -42,8 +49,16 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
     if one is None or not (folder.parent / SAMPLER).exists():
         return
     sampler = json.loads((folder.parent / SAMPLER).read_text())
-    if sampler["kind"] not in (CODES, IN_PARTS):
-        _write_classes(folder, about, sampler, (source / one.path).read_bytes())
+    content = (source / one.path).read_bytes()
+    if sampler["kind"] == IN_PARTS:
+        said = json.loads((folder.parent / TOKENIZER).read_text(encoding="utf-8"))
+        path = Path(one.path)
+        values = {"parts": parts(content, about), "file": path.name, "stem": path.stem,
+                  "folder": path.parent.as_posix(), "first": FIRST_BEHIND_ENDS if said["ends"] else FIRST}
+        _write_classes(folder, BY_TEXT, about, sampler, values)
+    elif sampler["kind"] != CODES:
+        values = snippets.values_of(signatures.main(content), about)
+        _write_classes(folder, TEMPLATES, about, sampler, values | {"model": snippets.class_name(about.name, "Model")})
     python = folder / "python"
     python.mkdir(parents=True, exist_ok=True)
     shutil.copy(TEMPLATES / DRIVER, python)
@@ -52,15 +67,34 @@ def write(folder: Path, about: Description, exported: Sequence[Exported], recomm
         (python / name).write_text(code.replace(PACKAGE, "from "), encoding="utf-8")
 
 
-def _write_classes(folder: Path, about: Description, sampler: Mapping[str, Any], content: bytes) -> None:
+def asked_by_text(content: bytes) -> dict[str, FileSignature]:
+    """Return the signatures that a file by text is asked by, by name. Raises ValueError where it has others."""
+    known = signatures.of(content)
+    for name, (_, taken) in FUNCTIONS.items():
+        if name not in known or set(known[name].inputs) != set(taken) or len(known[name].outputs) != 1:
+            raise ValueError(f"a file that makes pictures by text has the signatures {', '.join(FUNCTIONS)}, and "
+                             f"{name} takes {', '.join(taken)} and gives one tensor; this one has {', '.join(known)}")
+    return {name: known[name] for name in FUNCTIONS}
+
+
+def parts(content: bytes, about: Description) -> dict[str, dict[str, Any]]:
+    """Return what asks those signatures, by their names: what it is called, its inputs and its output."""
+    result = {}
+    for name, signature in asked_by_text(content).items():
+        (function, taken), values = FUNCTIONS[name], snippets.values_of(signature, about)
+        inputs = {one.name: one for one in values["inputs"]}
+        result[name] = {"function": function, "inputs": [inputs[one] for one in taken], "output": values["outputs"][0]}
+    return result
+
+
+def _write_classes(folder: Path, templates: Path, about: Description, sampler: Mapping[str, Any],
+                   values: Mapping[str, Any]) -> None:
     """Write what asks a file in Kotlin and Swift."""
-    values = snippets.values_of(signatures.main(content), about)
-    values |= {"sampler": sampler, "model": snippets.class_name(about.name, "Model")}
-    for template in sorted(TEMPLATES.glob("*.j2")):
+    for template in sorted(templates.glob("*.j2")):
         stem, ending = template.name.removesuffix(".j2").split(".")
         name = snippets.class_name(about.name, stem)
         snippets.write_code(folder / snippets.LANGUAGES[ending] / f"{name}.{ending}", template,
-                            {"class_name": name, **values})
+                            {"class_name": name, "about": about, "sampler": sampler, **values})
     for ending, language in snippets.LANGUAGES.items():
         shutil.copy(TEMPLATES / f"Noise.{ending}", folder / language)
         shutil.copy(TEMPLATES / f"Sampler.{ending}", folder / language)

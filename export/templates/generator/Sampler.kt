@@ -5,9 +5,10 @@ import kotlin.math.max
 /**
  * @property steps a row for each step: its number, the shares of image and noise, and how much of the noisy image, of the image, and of the image of the step before there is in the next.
  * @property target what the network says of a noisy image: its velocity, its noise, or the image.
+ * @property most what a number of the image is at most, and less what at least.
  */
-class Sampler(private val steps: Array<DoubleArray>, private val target: String) {
-    /** Returns a picture, -1..1, of noise, by what a network says of a noisy image at a step. */
+class Sampler(private val steps: Array<DoubleArray>, private val target: String, private val most: Float = 1f) {
+    /** Returns a picture, -1..1, or a latent, of noise, by what a network says of a noisy image at a step. */
     fun picture(noise: FloatArray, denoise: (FloatArray, Float) -> FloatArray): FloatArray {
         var x = noise
         var last = FloatArray(noise.size)
@@ -15,7 +16,7 @@ class Sampler(private val steps: Array<DoubleArray>, private val target: String)
             val (signals, noises, keep, share, before) = row.drop(1).map { it.toFloat() }
             val said = denoise(x, row[0].toFloat())
             val now = x
-            val image = FloatArray(x.size) { imageOf(said[it], now[it], signals, noises).coerceIn(-1f, 1f) }
+            val image = FloatArray(x.size) { imageOf(said[it], now[it], signals, noises).coerceIn(-most, most) }
             val old = last
             x = FloatArray(x.size) { keep * now[it] + share * image[it] + before * old[it] }
             last = image
@@ -30,7 +31,7 @@ class Sampler(private val steps: Array<DoubleArray>, private val target: String)
     }
 
     companion object {
-        /** Returns what is said of a noisy image by what a network says with a class and without one (Ho & Salimans, 2022). */
+        /** Returns what is said of a noisy image by what a network says with a class, or a text, and without one (Ho & Salimans, 2022). */
         fun guided(withClass: FloatArray, without: FloatArray, guidance: Float): FloatArray =
             FloatArray(withClass.size) { without[it] + guidance * (withClass[it] - without[it]) }
     }

@@ -7,13 +7,16 @@ public struct Sampler {
     public var steps: [[Double]]
     /// What the network says of a noisy image: its velocity, its noise, or the image.
     public var target: String
+    /// What a number of the image is at most, and less what at least.
+    public var most: Float32
 
-    public init(steps: [[Double]], target: String) {
+    public init(steps: [[Double]], target: String, most: Float32 = 1) {
         self.steps = steps
         self.target = target
+        self.most = most
     }
 
-    /// Returns a picture, -1..1, of noise, by what a network says of a noisy image at a step.
+    /// Returns a picture, -1..1, or a latent, of noise, by what a network says of a noisy image at a step.
     public func picture(noise: [Float32], denoise: ([Float32], Float32) throws -> [Float32]) rethrows -> [Float32] {
         var x = noise
         var last = [Float32](repeating: 0, count: noise.count)
@@ -23,7 +26,7 @@ public struct Sampler {
             let said = try denoise(x, numbers[0])
             var image = x
             for at in x.indices {
-                image[at] = min(max(imageOf(said[at], x: x[at], signals: signals, noises: noises), -1), 1)
+                image[at] = min(max(imageOf(said[at], x: x[at], signals: signals, noises: noises), -most), most)
                 x[at] = keep * x[at] + share * image[at] + before * last[at]
             }
             last = image
@@ -31,7 +34,7 @@ public struct Sampler {
         return x
     }
 
-    /// Returns what is said of a noisy image by what a network says with a class and without one (Ho & Salimans, 2022).
+    /// Returns what is said of a noisy image by what a network says with a class, or a text, and without one (Ho & Salimans, 2022).
     public static func guided(_ withClass: [Float32], without: [Float32], guidance: Float32) -> [Float32] {
         zip(withClass, without).map { $1 + guidance * ($0 - $1) }
     }

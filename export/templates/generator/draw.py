@@ -4,7 +4,7 @@
     python draw.py --seed 7 --count 4 --out pictures
 
 noise.py, diffusion.py and sampling.py are beside it, and tokenizer.py where the model is asked by text. The classes in
-code/kotlin and code/swift, where there are such, do the same.
+code/kotlin and code/swift do the same; models of codes have none.
 """
 from __future__ import annotations
 

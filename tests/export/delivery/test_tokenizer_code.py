@@ -53,19 +53,23 @@ class JSONObject(content: String) {
 }
 """
 #: Reads what the Python below writes: fields a line each, then strings as code points.
+READER = """
+fun ints(line: String) = line.split(" ").filter { it.isNotEmpty() }.map { it.toInt() }.toIntArray()
+fun text(line: String) = ints(line).joinToString("") { String(Character.toChars(it)) }
+fun tokenizerOf(lines: List<String>): Tokenizer {
+    val of = { at: Int -> ints(lines[at]) }
+    val scores = lines[12].split(" ").filter { it.isNotEmpty() }.map { it.toFloat() }.toFloatArray()
+    return Tokenizer(Tokenizer.Said(
+        lines[0], lines[1] == "true", lines[2].toInt(), lines[3] == "true", lines[4].toInt(), lines[5].toInt(),
+        lines[6], of(7), of(8), of(9), of(10), List(lines[11].toInt()) { text(lines[17 + it]) }, scores, of(13), of(14),
+        of(15), of(16)))
+}
+"""
 PROGRAM = """import java.io.File
 fun main(files: Array<String>) = files.forEach { file ->
     val lines = File(file).readLines()
-    val ints = { at: Int -> lines[at].split(" ").filter { it.isNotEmpty() }.map { it.toInt() }.toIntArray() }
-    val text = { at: Int -> ints(at).joinToString("") { String(Character.toChars(it)) } }
-    val names = lines[11].toInt()
-    val scores = lines[12].split(" ").filter { it.isNotEmpty() }.map { it.toFloat() }.toFloatArray()
-    val said = Tokenizer.Said(
-        lines[0], lines[1] == "true", lines[2].toInt(), lines[3] == "true", lines[4].toInt(), lines[5].toInt(),
-        lines[6], ints(7), ints(8), ints(9), ints(10), List(names) { text(17 + it) }, scores, ints(13), ints(14),
-        ints(15), ints(16))
-    val tokenizer = Tokenizer(said)
-    for (at in 17 + names until lines.size) println(tokenizer.tokens(text(at)).joinToString(" "))
+    val tokenizer = tokenizerOf(lines)
+    for (line in lines.drop(17 + lines[11].toInt())) println(tokenizer.tokens(text(line)).joinToString(" "))
 }
 """
 
@@ -150,7 +154,7 @@ def written(said, strings):
 def test_kotlin_makes_the_same_tokens(learnt, tmp_path):
     strings = [*real(5000), *odd(5000)]
     (tmp_path / "Json.kt").write_text(JSON)
-    (tmp_path / "Main.kt").write_text(PROGRAM)
+    (tmp_path / "Main.kt").write_text(PROGRAM + READER)
     for name, feature in FEATURES.items():
         (tmp_path / name).write_text(written(feature.described(learnt[name]), strings))
     done = subprocess.run(["kotlinc", str(FOLDER / "Tokenizer.kt"), "Json.kt", "Main.kt", "-include-runtime", "-d",
