@@ -1,8 +1,9 @@
 """The grammar of a recipe: sections with known settings, and entries chosen by name.
 
-A *section* is a mapping of settings. An *entry* is one of several named things, each with settings of its own, and is
-written in the shortest way that says enough::
+A *section* is a mapping of settings. An *entry* is one of several named things, each with settings of its own. They
+are written in the shortest way that says enough::
 
+    calibration: 500                        # one value, for the section's main setting
     schedule: cosine                        # by name, all settings at their defaults
     augment: [{rotate: 15}]                 # one value, for the entry's main setting
     optimizer: {adamw: {weight_decay: 0.01}}
@@ -43,6 +44,32 @@ class Section(BaseModel):
                 if key not in known:
                     raise unknown_key(key, known)
         return value
+
+
+class ShortSection(Section):
+    """A section that may be written as one bare value, as in ``calibration: 500``.
+
+    Args (of the class statement):
+        shorthand: the setting that the value is.
+    """
+
+    shorthand: ClassVar[str]
+
+    @classmethod
+    def __init_subclass__(cls, shorthand: str, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.shorthand = shorthand
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_bare_value(cls, value: Any) -> Any:
+        return value if isinstance(value, (dict, cls)) else {cls.shorthand: value}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: Any) -> dict[str, Any]:
+        settings = handler.resolve_ref_schema(handler(schema))
+        description = settings.pop("description", "").split("\n")[0]
+        return {"description": description, "anyOf": [settings["properties"][cls.shorthand], settings]}
 
 
 def _is_kind(cls: type[Entry]) -> bool:

@@ -1,4 +1,4 @@
-"""Layers whose weights stay as they were trained, in a file whose other weights have fewer bits."""
+"""Layers and signatures whose weights stay as they were trained, in a file whose other weights have fewer bits."""
 from __future__ import annotations
 
 from collections.abc import Collection
@@ -8,6 +8,7 @@ from etils import epy
 
 from export.conversion import front
 from export.tflite import file as tflite_file
+from export.tflite import joined
 from export.tflite.trace import Trace, pairs
 
 with epy.lazy_imports():
@@ -45,6 +46,33 @@ def with_exact(content: bytes, reference: bytes, layers: Collection[str]) -> byt
                 inputs[position] = _added(model, graph, known.tensors[number], values)
         operators[other.number].inputs = inputs
     _without_what_is_unused(model, graph)
+    return tflite_file.slim(tflite_file.write(model))
+
+
+def with_exact_signatures(content: bytes, reference: bytes, names: Collection[str]) -> bytes:
+    """Return a file some of whose signatures are those of another, with its float32 weights.
+
+    Numbers by which something is drawn are such: a code that falls the other way changes all that follow.
+
+    Args:
+        content: a TFLite file.
+        reference: the float32 file of the same model.
+        names: of the signatures; both files have them.
+    """
+    model, other = tflite_file.read(content), tflite_file.read(reference)
+    codes = joined.operator_codes(model, other)
+    for name in names:
+        old, new = (next(one for one in file.signatureDefs if one.signatureKey.decode() == name)
+                    for file in (model, other))
+        graph = other.subgraphs[new.subgraphIndex]
+        graph.name = model.subgraphs[old.subgraphIndex].name
+        for tensor in graph.tensors:
+            tensor.buffer = joined.moved_buffer(model, other, tensor)
+        for operator in graph.operators:
+            operator.opcodeIndex = codes[operator.opcodeIndex]
+        model.subgraphs[old.subgraphIndex] = graph
+        old.inputs, old.outputs = new.inputs, new.outputs
+    _without_what_is_unused(model, model.subgraphs[0])
     return tflite_file.slim(tflite_file.write(model))
 
 

@@ -36,16 +36,13 @@ def joined(first: bytes, second: bytes) -> bytes:
             raise ValueError(f"{name} of {info.shape} is to come of the first file, which gives "
                              + ", ".join(f"{one} of {known.shape}" for one, known in giving.outputs.items()))
         placed[info.index] = given.index if not given.scale else _real(model, graph, given.index)
-    codes = [_code(model, code) for code in other.operatorCodes]
+    codes = operator_codes(model, other)
     for number, tensor in enumerate(behind.tensors):
         if number in placed:
             continue
         moved = copy.copy(tensor)
         moved.name = b"behind/" + tensor.name
-        moved.buffer = 0
-        if tflite_file.is_constant(other, tensor):
-            model.buffers.append(other.buffers[tensor.buffer])
-            moved.buffer = len(model.buffers) - 1
+        moved.buffer = moved_buffer(model, other, tensor)
         graph.tensors.append(moved)
         placed[number] = len(graph.tensors) - 1
     for operator in behind.operators:
@@ -60,6 +57,20 @@ def joined(first: bytes, second: bytes) -> bytes:
     signature.outputs = [_mapped(name, placed[info.index]) for name, info in taking.outputs.items()]
     model.signatureDefs = [signature]
     return tflite_file.write(model)
+
+
+def operator_codes(model: Any, other: Any) -> list[int]:
+    """Return the numbers in a file's list of the kinds of operators that another lists, which are added where they are
+    missing."""
+    return [_code(model, code) for code in other.operatorCodes]
+
+
+def moved_buffer(model: Any, other: Any, tensor: Any) -> int:
+    """Return the number in a file of what another file's tensor holds: 0 where it is no constant."""
+    if not tflite_file.is_constant(other, tensor):
+        return 0
+    model.buffers.append(other.buffers[tensor.buffer])
+    return len(model.buffers) - 1
 
 
 def _real(model: Any, graph: Any, index: int) -> int:

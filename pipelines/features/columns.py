@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJsonSchema, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, RootModel, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from pipelines.entries import Section, nearest
+from pipelines.entries import ShortSection, nearest
 from pipelines.features.category import Category
 from pipelines.features.feature import Feature
 from pipelines.features.number import Number
@@ -42,16 +42,11 @@ class Columns(RootModel[dict[str, Column]]):
     root: dict[str, Column] = {}
 
 
-class Target(Section):
-    """The column to learn. A bare word means `field`.
+class Target(ShortSection, shorthand="field"):
+    """The column to learn.
 
     Args:
         field: what the source calls it.
     """
 
     field: str = Field("target", min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def read_word(cls, value: Any) -> Any:
-        return {"field": value} if isinstance(value, str) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from etils import epy
 from pydantic import Field as Setting
@@ -24,6 +24,10 @@ with epy.lazy_imports():
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Side = Annotated[int, Setting(ge=1)]
+#: A size as a recipe writes it, see `whole_pixels`.
+Size = Side | tuple[Side, Side]
 
 
 class Window(Section):
@@ -60,7 +64,7 @@ class Image(Feature, name="image", shorthand="size"):
     fit: Literal["resize", "pad"] = "resize"
     window: Window | None = None
 
-    @field_validator("size", mode="before")
+    @field_validator("size", mode="before", json_schema_input_type=Size)
     @classmethod
     def read_size(cls, value: object) -> object:
         return whole_pixels(value)

@@ -11,7 +11,7 @@ from pydantic import field_validator
 
 from export.signature import Tensor
 from pipelines.features.feature import Feature, Field, Learnt
-from pipelines.features.image import Image, whole_pixels
+from pipelines.features.image import Image, Size, whole_pixels
 from pipelines.figures import segmentation
 
 with epy.lazy_imports():
@@ -38,7 +38,7 @@ class Instances(Feature, name="instances", shorthand="size"):
     role, accepts = "mask", ("bytes", "array")
     size: tuple[int, int] | None = Setting(None)
 
-    @field_validator("size", mode="before")
+    @field_validator("size", mode="before", json_schema_input_type=Size | None)
     @classmethod
     def read_size(cls, value: object) -> object:
         return None if value is None else whole_pixels(value)

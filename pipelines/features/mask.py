@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from export.signature import Tensor
 from pipelines.errors import UserError
 from pipelines.features.feature import Feature, Field, Learnt
-from pipelines.features.image import Image, whole_pixels
+from pipelines.features.image import Image, Size, whole_pixels
 from pipelines.figures import segmentation
 
 with epy.lazy_imports():
@@ -52,7 +52,7 @@ class Mask(Feature, name="mask", shorthand="size"):
     names: list[str] | None = Setting(None, min_length=2, max_length=VOID)
     values: list[int] | None = Setting(None, min_length=2, max_length=VOID)
 
-    @field_validator("size", mode="before")
+    @field_validator("size", mode="before", json_schema_input_type=Size | None)
     @classmethod
     def read_size(cls, value: object) -> object:
         return None if value is None else whole_pixels(value)

@@ -2,16 +2,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from etils import epy
-from pydantic import Field as Setting
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from export.signature import Tensor
 from pipelines.features.feature import Feature, Field, Learnt
-from pipelines.features.image import Image
+from pipelines.features.image import Image, Side
 
 with epy.lazy_imports():
     import numpy as np
@@ -20,7 +19,6 @@ with epy.lazy_imports():
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Side = Annotated[int, Setting(ge=1)]
 #: What every source calls its examples.
 ID = "id"
 #: Of an example's seed; the other number is the hash of its name, below this.

@@ -53,7 +53,7 @@ class DataSection(Section):
     max_unreadable: float = Field(0.01, ge=0, le=1)
     labels: Literal["true", "model"] = "true"
 
-    @field_validator("labels", mode="before")
+    @field_validator("labels", mode="before", json_schema_input_type=Literal["true", "model", True])
     @classmethod
     def yaml_reads_true_as_a_boolean(cls, value: Any) -> Any:
         """Return the word for YAML's boolean."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from etils import epy
 from pydantic import Field, field_validator, model_validator
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 IMAGE, MASK, OUTPUT = "image", "mask", "logits"
 #: Logits are the same where they differ by less, as a share of the largest of all.
 TIE = 2e-4
+Length = Annotated[float, Field(gt=0)]
 OVERLAPS = (Metric(name="mean_iou", label="mean IoU"), Metric(name="dice", label="Dice"),
             Metric(name="pixel_accuracy", label="pixel accuracy"))
 
@@ -66,7 +67,7 @@ class SemanticSegmentation(InWindows, name="semantic_segmentation"):
     spacing: tuple[float, float] | None = None
     tolerance: float | None = Field(None, gt=0)
 
-    @field_validator("spacing", mode="before")
+    @field_validator("spacing", mode="before", json_schema_input_type=Length | tuple[Length, Length] | None)
     @classmethod
     def read_spacing(cls, value: object) -> object:
         sides = value if isinstance(value, (list, tuple)) else [value, value]

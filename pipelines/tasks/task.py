@@ -67,6 +67,7 @@ class Task(Entry):
     pairs: ClassVar[dict[str, str]] = {}  # output to the target that a pairwise loss compares it with
     #: Settings, by their names with dots, that say how a trained model is asked and judged: they train nothing again.
     later: ClassVar[tuple[str, ...]] = ()
+    kept_exact: ClassVar[tuple[str, ...]] = ()  # signatures whose weights stay as they were trained in every file
     #: Whether integer files take real numbers and scale them: where their ranges differ, or some may be missing, NaN.
     real_inputs: ClassVar[bool] = False
     #: What a recipe without train.loss means, as it would write it.
@@ -77,8 +78,7 @@ class Task(Entry):
     gives_boxes: ClassVar[bool] = False
     #: Whether the test examples are others than those that files are calibrated with.
     held_out: ClassVar[bool] = True
-    #: What the report calls the examples that it shows.
-    worst_caption: ClassVar[str] = "The examples that the model is most wrong about"
+    worst_caption: ClassVar[str] = "The examples that the model is most wrong about"  # of what the report shows
 
     @property
     def main(self) -> Metric:

@@ -1,29 +1,22 @@
 """What several variants are told: the examples that ranges are found with, and how a training goes on."""
 from __future__ import annotations
 
-from typing import Any
+from pydantic import Field
 
-from pydantic import Field, model_validator
-
-from pipelines.entries import Section
+from pipelines.entries import Section, ShortSection
 from pipelines.training.distillation import Distillation
 
 
-class Calibration(Section):
-    """The training examples that integer variants find ranges with. A bare number means `examples`.
+class Calibration(ShortSection, shorthand="examples"):
+    """The training examples that integer variants find ranges with.
 
     Args:
         examples: how many.
         balanced: as many of each class; otherwise as they come.
     """
 
-    examples: int = Field(200, ge=1)
+    examples: int = Field(200, ge=1, strict=True)
     balanced: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def read_number(cls, value: Any) -> Any:
-        return {"examples": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Learning(Section):

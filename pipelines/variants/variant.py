@@ -17,6 +17,7 @@ from export.keras_models import file as keras_file
 from export.keras_models import graph
 from export.signature import DEFAULT, Arrays
 from export.tflite import file as tflite_file
+from export.tflite import signatures
 from export.tflite.trace import Trace
 from models import front_end
 from pipelines.engine import workers
@@ -214,6 +215,15 @@ class VariantContext:
         self.details["stays_float"] = ["front end"]
         return exact.with_exact(content, convert.convert(self.graph, "float32"), (front_end.NAME,))
 
+    def with_exact_signatures(self, content: bytes) -> bytes:
+        """Return a file with the float32 weights of the signatures that the task wants as they were trained, and note
+        it; the file as it is where it has none of them."""
+        names = [name for name in self.data.task.kept_exact if name in signatures.of(content)]
+        if not names:
+            return content
+        self.details["stays_float"] = [*self.details.get("stays_float", []), *names]
+        return exact.with_exact_signatures(content, convert.convert(self.graph, "float32"), names)
+
     @property
     def functions(self) -> Functions:
         """Return what is written of a model for devices: a function from a model to its signatures."""
@@ -292,7 +302,9 @@ class Variant(Named, Entry):
     def finished(self, context: VariantContext) -> bytes:
         """Return the file, whose layers that stay float are as exact as they were trained. Raises ValueError."""
         content = self.content(context)
-        return content if self.encoding == "float32" else context.with_exact_front(content)
+        if self.encoding == "float32":
+            return content
+        return context.with_exact_signatures(context.with_exact_front(content))
 
     def make(self, context: VariantContext, path: Path) -> VariantRecord:
         """Write the file; return what was made."""

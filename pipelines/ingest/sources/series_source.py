@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from etils import epy
 from pydantic import BeforeValidator
@@ -25,10 +25,16 @@ with epy.lazy_imports():
 
 #: The fields of an example.
 PAST, KNOWN, FUTURE, SCALE, LABEL = "past", "known", "future", "scale", "label"
-ONE_OR_SEVERAL = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+
+
+def _one_or_several(one: Any) -> BeforeValidator:
+    return BeforeValidator(lambda value: (value,) if isinstance(value, str) else value,
+                           json_schema_input_type=one | tuple[one, ...])
+
+
 #: A name, or several.
-Names = Annotated[tuple[str, ...], ONE_OR_SEVERAL]
-Calendar = Annotated[tuple[calendars.Feature, ...], ONE_OR_SEVERAL]
+Names = Annotated[tuple[str, ...], _one_or_several(str)]
+Calendar = Annotated[tuple[calendars.Feature, ...], _one_or_several(calendars.Feature)]
 Share = Annotated[float, Setting(gt=0, lt=1)]
 
 

@@ -55,6 +55,13 @@ class Source(Entry):
             return "tfds", {"name": value.removeprefix("tfds:")}
         return super().name_and_settings(value)
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        described = super().__get_pydantic_json_schema__(schema, handler)
+        if cls is not Source:
+            return described
+        return {"anyOf": [{"type": "string", "pattern": "^tfds:."}, *described["anyOf"]]}
+
     def fingerprint(self) -> str:
         """Return what changes when the data change; at once, without TensorFlow.
 

@@ -5,6 +5,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 from etils import epy
 from pydantic import Field as Setting
@@ -19,6 +20,9 @@ from pipelines.ingest.sources.source import Source
 
 with epy.lazy_imports():
     import tensorflow as tf
+
+#: The classes as a recipe writes them: how many there are, or their names.
+Classes = Annotated[int, Setting(ge=2)] | Annotated[list[Any], Setting(min_length=2)]
 
 
 class Features(Section):
@@ -43,7 +47,7 @@ class TfRecord(Source, name="tfrecord"):
     class_names: list[str] = Setting(alias="classes")
     features: Features = Features()
 
-    @field_validator("class_names", mode="before")
+    @field_validator("class_names", mode="before", json_schema_input_type=Classes)
     @classmethod
     def read_classes(cls, value: object) -> object:
         if isinstance(value, int):

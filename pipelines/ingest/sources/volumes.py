@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from etils import epy
 from pydantic import Field as Setting
@@ -32,6 +32,7 @@ with epy.lazy_imports():
 
 EXTRA = "medical"
 PATIENT = "patient"
+Millimetres = Annotated[float, Setting(gt=0)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Volumes(Source):
     spacing: tuple[float, float, float] | None = Setting(None)
     patient: str | None = Setting(None, min_length=1)
 
-    @field_validator("spacing", mode="before")
+    @field_validator("spacing", mode="before",
+                     json_schema_input_type=Millimetres | tuple[Millimetres, Millimetres, Millimetres] | None)
     @classmethod
     def read_spacing(cls, value: Any) -> Any:
         sides = [value] * 3 if isinstance(value, (int, float)) else value

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from etils import epy
-from pydantic import Field, model_validator
+from pydantic import Field
 
 import models
 from export.keras_models import file as keras_file
-from pipelines.entries import Section
+from pipelines.entries import ShortSection
 from pipelines.errors import UserError
 from pipelines.tasks.classes import OUTPUT
 from pipelines.tasks.image_generation.inception import INCEPTION, SETTING, Inception
@@ -29,7 +29,7 @@ BATCH = 256
 KERAS = ".keras"
 
 
-class JudgeSection(Section):
+class JudgeSection(ShortSection, shorthand="of"):
     """Which classifier judges pictures.
 
     Args:
@@ -52,11 +52,6 @@ class JudgeSection(Section):
     @property
     def is_inception(self) -> bool:
         return self.of == INCEPTION
-
-    @model_validator(mode="before")
-    @classmethod
-    def a_word_is_what_it_is_of(cls, value: Any) -> Any:
-        return {"of": value} if isinstance(value, str) else value
 
 
 class Judge:

@@ -36,7 +36,7 @@ from pipelines.tasks import text_files, text_serving
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
 from pipelines.tasks.image_generation import baselines, beside, revising, serving, to_keras
-from pipelines.tasks.image_generation.coded import Coded
+from pipelines.tasks.image_generation.coded import PRIOR, Coded
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
 from pipelines.tasks.image_generation.inception import Inception
 from pipelines.tasks.image_generation.judge import Judge, JudgeSection, judge_of
@@ -100,6 +100,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     """
 
     targets = {LABEL: Label}
+    kept_exact = (PRIOR,)
     baselines = baselines.NAMES
     later = ("judge", "diffusion.sampled", "diffusion.guidance", "diffusion.sampler")
     judge: JudgeSection | None = None

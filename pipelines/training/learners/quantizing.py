@@ -49,7 +49,8 @@ def quantizing(library: Any) -> type:
 
         def pictures(self, inputs: Any) -> Any:
             """Return images made again of their codes, 0..255 (batch, height, width, channels)."""
-            return self(inputs, training=False)[GENERATED]
+            tensors = {name: tf.convert_to_tensor(values) for name, values in inputs.items()}
+            return self(tensors, training=False)[GENERATED]
 
         @staticmethod
         def shipped(model: Any, outputs: Any) -> Any:

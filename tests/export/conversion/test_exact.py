@@ -7,7 +7,7 @@ import models
 from export.conversion import convert, exact, front, int8
 from export.keras_models import graph
 from export.predictors import open_predictor
-from export.signature import Signature, Tensor
+from export.signature import Function, Signature, Tensor
 from export.targets import microcontroller
 from export.tflite import file as tflite_file
 from export.tflite.trace import Trace
@@ -119,3 +119,31 @@ def test_files_of_two_models_are_refused(model):
     other = tf.lite.TFLiteConverter.from_keras_model(dense).convert()
     with pytest.raises(ValueError, match="operators that stay float 0 are found"):
         exact.with_exact(other, convert.convert(folder, "float32"), [NAME])
+
+
+@pytest.mark.parametrize("encoding", ["float16", "dynamic", "int8_weights"])
+def test_a_signature_keeps_its_weights_where_others_have_fewer_bits(encoding, tmp_path):
+    keras.utils.set_random_seed(0)
+    shape = (64,)
+    x = keras.Input(shape)
+    outputs = [keras.layers.Dense(64)(keras.layers.Dense(64, activation="relu")(x)) for _ in range(2)]
+    whole, first, second = (keras.Model(x, one) for one in (outputs, *outputs))
+    signatures = [Signature(name=name, inputs=(Tensor(name="x", dtype="float32", shape=shape),),
+                            outputs=(Tensor(name="y", dtype="float32", shape=shape),))
+                  for name in ("serving_default", "drawn")]
+    functions = [Function(signatures[0], lambda x: {"y": first(x, training=False)}),
+                 Function(signatures[1], lambda x: {"y": second(x, training=False)})]
+    graph.write(whole, tmp_path / "graph", functions, batch=1)
+    plain, coarse = (convert.convert(tmp_path / "graph", one) for one in ("float32", encoding))
+    content = exact.with_exact_signatures(coarse, plain, ["drawn"])
+    inputs = {"x": np.random.default_rng(0).normal(size=(9, *shape)).astype("float32")}
+    answers = []
+    for number, one in enumerate((plain, coarse, content)):
+        (tmp_path / f"{number}.tflite").write_bytes(one)
+        predictor = open_predictor(tmp_path / f"{number}.tflite")
+        answers.append({name: predictor.predict(inputs, name)["y"] for name in ("serving_default", "drawn")})
+    exactly, spoilt, kept = answers
+    assert np.abs(spoilt["drawn"] - exactly["drawn"]).max() > 1e-4
+    np.testing.assert_array_equal(kept["drawn"], exactly["drawn"])
+    np.testing.assert_array_equal(kept["serving_default"], spoilt["serving_default"])
+    assert len(coarse) < len(content) < len(plain)

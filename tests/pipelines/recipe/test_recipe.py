@@ -1,13 +1,10 @@
 """Recipes: what they say, and what they are told when they are wrong."""
-import json
 from pathlib import Path
 
 import pytest
 
-import models
 from pipelines.errors import UserError
 from pipelines.recipe import file as recipe_file
-from pipelines.recipe import json_schema
 from tests.conftest import ROOT, TINY
 
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
@@ -140,25 +137,6 @@ def test_show_names_settings_that_the_file_leaves_out(recipe_file_of):
                                                                                  "balanced: false}",
                     "max_unreadable: 0.01"):
         assert setting in shown
-
-
-def test_the_shipped_schema_is_the_codes():
-    assert (ROOT / "recipe.schema.json").read_text() == json_schema.text(), "run make schema"
-
-
-def test_the_schema_accepts_what_recipes_write():
-    """Against an independent validator, where one is installed; the structure in any case."""
-    schema = json.loads(json_schema.text())
-    assert schema["additionalProperties"] is False
-    train = schema["$defs"]["TrainSection"]["properties"]
-    names, mapping = train["schedule"]["anyOf"]
-    assert "cosine" in names["enum"]
-    assert "one_cycle" not in names["enum"], "it needs its peak, so it is no mere name"
-    assert mapping["properties"]["one_cycle"]["anyOf"][0]["exclusiveMinimum"] == 0
-    model = schema["properties"]["model"]
-    builders = model.get("anyOf") or schema["$defs"]["ModelSection"]["anyOf"]
-    assert {choice["properties"]["builder"]["const"] for choice in builders} == {
-        "file", *(builder.name for builder in models.builders())}
 
 
 def test_reading_a_recipe_needs_no_tensorflow(tmp_path):

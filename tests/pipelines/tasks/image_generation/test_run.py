@@ -165,6 +165,12 @@ def test_other_models_go_all_the_way(name, tiny_run, tmp_path):
         said = run_here("sample", artifact, "--seed", 3, "--count", 5, "--out", out, cwd=tmp_path)
         assert said.code == 0, said.err
     assert np.abs(pictures(tmp_path / "file").astype(int) - pictures(tmp_path / "served")).max() <= 1
+    if name == "vqvae":
+        codes = {"codes": np.zeros((2, 4), np.int32), "condition": np.eye(10, dtype="float32")[:2]}
+        exactly, kept = (open_predictor(folder / f"export/litert/{one}.tflite").predict(codes, "prior")["code_logits"]
+                         for one in ("float32", "dynamic"))
+        np.testing.assert_array_equal(exactly, kept)
+        assert artifacts["dynamic"]["metrics"]["same_class"] >= 0.98
     if name == "ddpm":
         times = artifacts["float32"]["latency_ms"]
         assert times["calls"] == 2 * 3 and times["answered"] >= 6 * times["step_ms"] and times["memory_bytes"] > 8 * 8

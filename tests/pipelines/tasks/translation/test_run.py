@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import sacrebleu
+import scipy.special
 
 from export.predictors import open_predictor
 from pipelines.features.tokenizers.tokenizer import END, START
@@ -65,7 +66,7 @@ def test_a_wide_beam_finds_no_worse_texts_than_greed(numbers, data):
         state, total, last = steps.begin({"tokens": inputs["tokens"][row:row + 1]}, ), 0.0, START
         for token in text:
             logits, state = steps.step(np.array([last]), state)
-            total += driver._log_softmax(driver._allowed(logits))[0, token]
+            total += scipy.special.log_softmax(driver._allowed(logits), axis=-1)[0, token]
             last = token
         return total / len(text)
 
