@@ -73,7 +73,7 @@ def with_raw_pictures(content: bytes) -> bytes:
     for signature in signatures.of(content).values():
         for info in signature.outputs.values():
             if info.name in PICTURES and info.dtype == "int8" and len(info.shape) == 4:
-                _give_unsigned(model, signature.subgraph, info.index, 1.0, 0)
+                give_unsigned(model, signature.subgraph, info.index, 1.0, 0)
                 changed = True
     return tflite_file.write(model) if changed else content
 
@@ -130,11 +130,11 @@ def with_unsigned_output(content: bytes) -> bytes:
     signed = graph.tensors[inner]
     if len(graph.outputs) != 1 or signed.type != schema.TensorType.INT8:
         return content
-    _give_unsigned(model, 0, inner, float(signed.quantization.scale[0]), int(signed.quantization.zeroPoint[0]) + 128)
+    give_unsigned(model, 0, inner, float(signed.quantization.scale[0]), int(signed.quantization.zeroPoint[0]) + 128)
     return tflite_file.write(model)
 
 
-def _give_unsigned(model: Any, subgraph: int, inner: int, scale: float, zero: int) -> None:
+def give_unsigned(model: Any, subgraph: int, inner: int, scale: float, zero: int) -> None:
     """Put a uint8 tensor behind an int8 one that a graph gives, in place.
 
     Args:

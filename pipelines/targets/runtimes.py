@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -209,7 +208,7 @@ class OpenVINO(FromVariants, name="openvino", shorthand="variants"):
 
 class Web(FromVariants, name="web", shorthand="variants"):
     """A static page that runs the model in the browser, on a picked image or the camera, and shows classes, masks or
-    boxes; or makes pictures of a seed."""
+    boxes; or makes pictures of a seed, and of a text."""
 
     runs, takes = False, ("float32", "int8", "float16", "dynamic", "int8_weights")
 
@@ -224,7 +223,7 @@ class Web(FromVariants, name="web", shorthand="variants"):
         for name, path in files.items():
             signature = signatures.main(path.read_bytes())
             if web_pictures.makes_pictures(signature):
-                web_pictures.check(name, signature)
+                web_pictures.asked(name, path.read_bytes())
             elif for_task.form_of(signature) != "network":  # its boxes are decoded in the file
                 web.kind_of(name, signature, metadata.Description(name=name, labels=["known"]))
         return []
@@ -236,9 +235,9 @@ class Web(FromVariants, name="web", shorthand="variants"):
         if behind is not None:
             behind = dataclasses.replace(behind, form="decoded")
         files = {variant.name: phone_file(context, variant, behind=behind) for variant in variants}
-        sampler = context.data.task.files(context.data).get(drawing.SAMPLER)
-        if sampler is not None:
-            page = web_pictures.write(folder, context.about, json.loads(sampler), files)
+        beside = context.data.task.files(context.data)
+        if drawing.SAMPLER in beside:
+            page = web_pictures.write(folder, context.about, beside, files)
         else:
             page = web.write(folder, context.about, files)
         exported = []

@@ -105,6 +105,28 @@ def test_python_makes_the_same_tokens(learnt, name, count):
         assert tokenizer.tokens(text) == row, repr(text)
 
 
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
+def test_javascript_makes_the_same_tokens(learnt, tmp_path):
+    strings = [*real(150), *odd(150)]
+    for name, feature in FEATURES.items():
+        said = json.dumps({"said": feature.described(learnt[name]), "strings": strings})
+        (tmp_path / f"{name}.json").write_text(said)
+    (tmp_path / "cut.mjs").write_text(f"""import {{readFileSync}} from 'node:fs';
+        import {{Tokenizer}} from '{(FOLDER / "tokenizer.js").as_uri()}';
+        for (const name of {json.dumps(list(FEATURES))}) {{
+          const {{said, strings}} = JSON.parse(readFileSync(`{tmp_path}/${{name}}.json`));
+          const tokenizer = new Tokenizer(said);
+          console.log(JSON.stringify(strings.map((text) => tokenizer.tokens(text))));
+        }}
+        """)
+    done = subprocess.run(["node", str(tmp_path / "cut.mjs")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for line, (name, feature) in zip(done.stdout.splitlines(), FEATURES.items(), strict=True):
+        tokens = expected(feature, learnt[name], strings).tolist()
+        for text, row, one in zip(strings, tokens, json.loads(line), strict=True):
+            assert one == row, (name, text)
+
+
 def test_python_reads_the_bundles_file(learnt, tmp_path):
     content = json.dumps(FEATURES["bpe"].described(learnt["bpe"]), ensure_ascii=False)
     (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export.delivery import drawing
 from export.predictors import open_predictor
 from export.targets import web, web_pictures
 from export.tflite import signatures
@@ -74,7 +75,12 @@ def page(tmp_path, monkeypatch):
     monkeypatch.setattr(web, "runtime", lambda: tmp_path / "runtime")
     content = converted(denoiser, NOISE_SPEC, STEP, CONDITION)
     about = Description(name="digits", labels=["one", "two"])
-    return web_pictures.write(tmp_path / "page", about, Stepwise(SECTION, KNOWN).driver(), {"float32": content})
+    return web_pictures.write(tmp_path / "page", about, beside(Stepwise(SECTION, KNOWN).driver()), {"float32": content})
+
+
+def beside(sampler):
+    """Return what a bundle has beside its models."""
+    return {drawing.SAMPLER: json.dumps(sampler).encode()}
 
 
 def test_the_page_is_whole_and_has_the_table(page, tmp_path):
@@ -91,11 +97,11 @@ def test_the_page_is_whole_and_has_the_table(page, tmp_path):
 def test_wide_integers_and_other_inputs_are_refused():
     content = converted(lambda noise: {"generated": tf.cast(noise * 127, tf.int32)}, NOISE_SPEC)
     with pytest.raises(ValueError, match="one takes and gives float32, int32; the page makes pictures of float32"):
-        web_pictures.check("one", signatures.main(content))
+        web_pictures.asked("one", content)
     content = converted(lambda noise, mask: {"generated": noise * mask}, NOISE_SPEC,
                         tf.TensorSpec((1, 4, 4, 1), tf.float32, "mask"))
     with pytest.raises(ValueError, match="makes pictures of noise, a step and a class, and two takes"):
-        web_pictures.check("two", signatures.main(content))
+        web_pictures.asked("two", content)
 
 
 def test_numbers_are_stored_as_python_stores_them(tmp_path):
@@ -113,9 +119,11 @@ def test_numbers_are_stored_as_python_stores_them(tmp_path):
 
 def test_a_file_for_the_page_takes_bytes_of_the_same_meaning(tmp_path):
     content = integers()
-    taken = web_pictures.with_unsigned_inputs(content)
-    before, after = signatures.main(content).inputs["x"], signatures.main(taken).inputs["x"]
-    assert (before.dtype, after.dtype, after.scale, after.zero) == ("int8", "uint8", before.scale, before.zero + 128)
+    taken = web_pictures.with_unsigned(content)
+    (old, new) = (signatures.main(one) for one in (content, taken))
+    for before, after in ((old.input, new.input), (old.output, new.output)):
+        assert (before.dtype, after.dtype, after.scale, after.zero) == (
+            "int8", "uint8", before.scale, before.zero + 128)
     for name, one in (("before", content), ("after", taken)):
         (tmp_path / f"{name}.tflite").write_bytes(one)
     answers = [open_predictor(tmp_path / f"{name}.tflite").predict({"x": GIVEN}) for name in ("before", "after")]
@@ -177,7 +185,7 @@ def test_the_web_runtime_makes_pythons_pictures(kind, tmp_path):
     (tmp_path / "file.tflite").write_bytes(content)
     (tmp_path / "written").mkdir()
     sampler = {"kind": "generator"} if kind == "generator" else Stepwise(SECTION, KNOWN).driver()
-    web_pictures.write(tmp_path / "written", Description(name="digits", labels=["one", "two"]), sampler,
+    web_pictures.write(tmp_path / "written", Description(name="digits", labels=["one", "two"]), beside(sampler),
                        {"float32": content})
     (pixels,) = of_runtime(tmp_path / "written", sampler, "float32.tflite", 7, [(2, 1)], tmp_path)
     inputs = {"noise": noise.normal((7, 0), (3, *specs[0].shape[1:]))[2:],

@@ -10,7 +10,9 @@ import PIL.Image
 import pytest
 
 from export.predictors import open_predictor
+from export.targets import web
 from tests.conftest import run_here
+from tests.export.targets.test_web_by_text import of_runtime
 
 FIRST = """\
 name: autoencoder
@@ -33,7 +35,7 @@ model: {{builder: latent_diffusion, width: 8, groups: 4, heads: 2, text_units: 8
         weights: {{autoencoder: first.yaml}}}}
 train: {{epochs: 2, optimizer: adam, callbacks: [{{ema: 0.9}}]}}
 compress: {{variants: [float32, dynamic, int8]}}
-export: {{targets: [litert, saved_model]}}
+export: {{targets: [litert, saved_model, web: [float32, int8]]}}
 verify: {{runs: 20}}
 """
 
@@ -117,6 +119,18 @@ def test_the_driver_of_the_bundle_makes_them_too(folder, tmp_path):
     for language, ending in (("kotlin", "kt"), ("swift", "swift")):
         beside = {path.name for path in (driver.parents[1] / language).iterdir()}
         assert beside >= {f"{name}.{ending}" for name in ("ByTextPictures", "Noise", "Sampler", "Tokenizer")}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(web.missing() != "", reason="LiteRT's web runtime cannot be fetched")
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_the_page_makes_them_too(folder, variant, tmp_path):
+    """Small differences of kernels add up over the steps in integers, as they do between other runtimes."""
+    run = "runs/by_text/latest"
+    made = sampled(folder, f"{run}/export/litert/{variant}.tflite", f"by_{variant}", "--text", "a three")
+    asked = [(number, "a three") for number in range(len(made))]
+    page = of_runtime((folder / run).resolve() / "export/web", f"{variant}.tflite", asked, tmp_path)
+    assert np.abs(page.reshape(made.shape) - made).max() <= 1
 
 
 @pytest.mark.slow
