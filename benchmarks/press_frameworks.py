@@ -65,11 +65,11 @@ class Pressed:
 
     Args:
         largest: difference of the float32 file of each target, as a share of the largest number of an output.
-        agreement: of the int8 file.
+        agreement: of the int8 file of each target that has one.
     """
 
     largest: dict[str, float]
-    agreement: float
+    agreement: dict[str, float]
 
 
 def pressed(form: str, name: str) -> Pressed:
@@ -100,6 +100,5 @@ def pressed(form: str, name: str) -> Pressed:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
         artifacts = json.loads((folder / "r.json").read_text())["artifacts"]
     largest = {one["target"]: one["metrics"]["largest"] for one in artifacts if one["variant"] == "float32"}
-    (agreement,) = [one["metrics"]["agreement"] for one in artifacts
-                    if (one["target"], one["variant"]) == ("litert", "int8")]
+    agreement = {one["target"]: one["metrics"]["agreement"] for one in artifacts if one["variant"] == "int8"}
     return Pressed(largest, agreement)

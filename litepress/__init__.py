@@ -103,22 +103,27 @@ def press(model: Any, data: Any, *, variants: str | Sequence[Any] | None = None,
     from pipelines.runner import Options
     from pipelines.tools import press as tool
     from pipelines.tools import run as run_tool
-    from pipelines.tools.written_option import text_of
+    from pipelines.tools.written_option import layout_of, pixels_of, text_of
 
     target_folder = Path(out) if out is not None else None
     if target_folder is not None:
         tool.check_out(target_folder)
     run_tool.check_one_model(model, torch, jax)
+    options: dict[str, Any] = {
+        "variants": text_of(variants), "targets": text_of(targets), "task": task,
+        "pixels": None if pixels is None else pixels_of(pixels),
+        "layout": None if layout is None else layout_of(layout), "torch": torch, "jax": jax}
     scratch = Path(runs) / ".given"
     with caller.kept():
         display = caller.display(quiet)
         given = in_memory.model_file(model, scratch)
         settings = tool.PressSettings(
-            model=given.path, data=in_memory.data_file(data, scratch), scratch=scratch, variants=text_of(variants),
-            targets=text_of(targets), pixels=pixels, name=name or given.name, allow_code=allow_code, task=task,
-            target=target_column, layout=layout, torch=torch, jax=jax)
-        runner = run_tool.pressing(settings, Options(Path(runs), track=track), display,
-                                   caller.command("press", str(given.path), {"data": settings.data}), gates)
+            model=given.path, data=in_memory.data_file(data, scratch), scratch=scratch, name=name or given.name,
+            allow_code=allow_code, target=target_column, **options)
+        arguments = {"data": settings.data, "target_column": target_column, **options}
+        call = caller.command("press", None if model is None else str(given.path), {
+            argument: value for argument, value in arguments.items() if value is not None})
+        runner = run_tool.pressing(settings, Options(Path(runs), track=track), display, call, gates)
         try:
             return caller.finish(runner, check)
         finally:

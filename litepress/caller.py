@@ -81,7 +81,7 @@ def display(quiet: bool) -> Display:
     return Display(Console(force_jupyter=False, force_terminal=None if on_terminal else False))
 
 
-def command(function: str, first: str, arguments: Mapping[str, Any]) -> list[str]:
+def command(function: str, first: str | None, arguments: Mapping[str, Any]) -> list[str]:
     """Return the call as it is written, for the record of a run."""
     written = "".join(f", {name}={value!r}" for name, value in arguments.items())
     return [f"litepress.{function}({first!r}{written})"]

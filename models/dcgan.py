@@ -8,7 +8,7 @@ from pydantic import Field
 
 from models import blocks
 from models.registry import register
-from models.variational import CONDITION, GENERATED, IMAGE, NOISE, image_input
+from models.variational import CONDITION, GENERATED, IMAGE, NOISE, beside_condition, inputs_of
 
 with epy.lazy_imports():
     import keras
@@ -51,17 +51,10 @@ def dcgan(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], class
         normalization: of the discriminator: of batches, as the paper has it, of its weights (Miyato et al., "Spectral
             Normalization for Generative Adversarial Networks", 2018), or none, as the Wasserstein loss wants it.
     """
-    if len(noise_shape) != 1:
-        raise ValueError(f"dcgan makes pictures of a row of numbers, and its noise is {noise_shape}: set data.noise to "
-                         "how many, for instance 64")
-    pixels = image_input(input_shape, "dcgan", depth)
-    noise = keras.Input(noise_shape, name=NOISE)
-    condition = keras.Input((classes,), name=CONDITION) if classes else None
+    inputs = inputs_of(input_shape, noise_shape, classes, "dcgan", depth)
     make = _Layers(kernel, momentum, normalization)
-    x = noise if condition is None else keras.layers.Concatenate()([noise, condition])
-    made = _generated(make, x, input_shape, width, depth)
-    realness = _judged(make, pixels, condition, width, depth)
-    inputs = {IMAGE: pixels, NOISE: noise, **({CONDITION: condition} if classes else {})}
+    made = _generated(make, beside_condition(inputs), input_shape, width, depth)
+    realness = _judged(make, inputs[IMAGE], inputs.get(CONDITION), width, depth)
     return keras.Model(inputs, {GENERATED: made, REALNESS: realness}, name="dcgan")
 
 

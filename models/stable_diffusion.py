@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ class Words:
     start: int
     end: int
     padding: int
+
+    def framed(self, tokens: Sequence[int]) -> list[int]:
+        """Return a text's tokens between start and end, cut or padded to the length."""
+        known = [self.start, *tokens[:self.length - 2], self.end]
+        return known + [self.padding] * (self.length - len(known))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from models.modulated import colours_class, styled_class
 from models.registry import register
 from models.styles import doubled_class, levels_class, normalized_class, styles_class
 from models.transformer import Size
-from models.variational import CONDITION, GENERATED, IMAGE, NOISE, image_input
+from models.variational import CONDITION, GENERATED, IMAGE, NOISE, inputs_of
 
 with epy.lazy_imports():
     import keras
@@ -107,17 +107,11 @@ def stylegan2(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], c
         truncation: of the way from the mean of all styles to a style, what is gone in inference: below 1 pictures are
             more alike, and fewer of them are poor.
     """
-    if len(noise_shape) != 1:
-        raise ValueError(f"stylegan2 makes pictures of a row of numbers, and its noise is {noise_shape}: set "
-                         "data.noise to how many, for instance 64")
-    pixels = image_input(input_shape, "stylegan2", depth)
-    noise = keras.Input(noise_shape, name=NOISE)
-    condition = keras.Input((classes,), name=CONDITION) if classes else None
+    inputs = inputs_of(input_shape, noise_shape, classes, "stylegan2", depth)
     maps = _filters(width, most, depth)
-    style = _mapped(noise, condition, units, layers)
+    style = _mapped(inputs[NOISE], inputs.get(CONDITION), units, layers)
     made = _generated(style, input_shape, maps, truncation)
-    realness = _judged(pixels, condition, maps)
-    inputs = {IMAGE: pixels, NOISE: noise, **({CONDITION: condition} if classes else {})}
+    realness = _judged(inputs[IMAGE], inputs.get(CONDITION), maps)
     return keras.Model(inputs, {GENERATED: made, REALNESS: realness}, name="stylegan2")
 
 

@@ -52,16 +52,9 @@ def vae(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], classes
         width: filters of the first convolution; the second has twice as many.
         units: of the dense layers.
     """
-    if len(noise_shape) != 1:
-        raise ValueError(f"vae makes pictures of a row of numbers, and its noise is {noise_shape}: set data.noise to "
-                         "how many, for instance 16")
-    image = image_input(input_shape, "vae")
-    mean, log_variance = _encoded(image, noise_shape[0], width, units)
-    noise = keras.Input(noise_shape, name=NOISE)
-    condition = keras.Input((classes,), name=CONDITION) if classes else None
-    x = noise if condition is None else keras.layers.Concatenate()([noise, condition])
-    inputs = {IMAGE: image, NOISE: noise, **({CONDITION: condition} if classes else {})}
-    outputs = _decoded(x, input_shape, width, units)
+    inputs = inputs_of(input_shape, noise_shape, classes, "vae")
+    mean, log_variance = _encoded(inputs[IMAGE], noise_shape[0], width, units)
+    outputs = _decoded(beside_condition(inputs), input_shape, width, units)
     return keras.Model(inputs, {**outputs, MEAN: mean, LOG_VARIANCE: log_variance}, name="vae")
 
 
@@ -72,6 +65,24 @@ def parts(model: Any) -> Parts:
     made = {name: model.output[name] for name in (GENERATED, LOCATION, LOG_SCALE)}
     return Parts(library.Model(model.input[IMAGE], {name: model.output[name] for name in (MEAN, LOG_VARIANCE)}),
                  library.Model(asked, made))
+
+
+def inputs_of(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], classes: int, name: str,
+              steps: int = STEPS) -> dict[str, Any]:
+    """Return the inputs of a model that makes pictures of a row of noise, and of a class where there are some. Raises
+    ValueError where noise is not a row, or images cannot be halved `steps` times."""
+    if len(noise_shape) != 1:
+        raise ValueError(f"{name} makes pictures of a row of numbers, and its noise is {noise_shape}: set data.noise "
+                         "to how many, for instance 64")
+    inputs = {IMAGE: image_input(input_shape, name, steps), NOISE: keras.Input(noise_shape, name=NOISE)}
+    return {**inputs, CONDITION: keras.Input((classes,), name=CONDITION)} if classes else inputs
+
+
+def beside_condition(inputs: dict[str, Any]) -> Any:
+    """Return the noise of such inputs and, behind it, the class that is asked for, where there is one."""
+    if CONDITION not in inputs:
+        return inputs[NOISE]
+    return keras.layers.Concatenate()([inputs[NOISE], inputs[CONDITION]])
 
 
 def image_input(input_shape: tuple[int, int, int], name: str, steps: int = STEPS) -> Any:

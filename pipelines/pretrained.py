@@ -17,7 +17,7 @@ from pipelines.features.tokenizers import pretrained as vocabularies
 from pipelines.features.tokenizers.tokenizer import Tokenizer
 from pipelines.recipe.recipe import Recipe
 from pipelines.stages.context import INDEX
-from pipelines.tasks.image_generation.inception import INCEPTION
+from pipelines.tasks.judge import INCEPTION
 from pipelines.training.imported_model import trained
 from pipelines.training.pretrained_weights import KERAS
 

@@ -59,13 +59,15 @@ def onnx(job):
     """
     program = _program(job)
     for name, tensor in _inputs(program):
-        sizes = [str(size) for size in tensor.shape]
+        # PyTorch's own names of open sizes, s77, are nothing that anybody has given
+        sizes = [str(size) if isinstance(size, int) else "any" if axis else "batch"
+                 for axis, size in enumerate(tensor.shape)]
         shown = f"{name} ({', '.join(sizes)})"
-        left = [str(size) for size in tensor.shape[1:] if not isinstance(size, int)]
+        left = [str(axis) for axis, size in enumerate(sizes) if size == "any"]
         if left:
-            raise RefusedError(f"{job['program']} takes {shown}, whose {' and '.join(left)} "
-                               f"{'are' if len(left) > 1 else 'is'} open; files for phones have fixed sizes, only the "
-                               "batch may be open. Export it for one size")
+            axes = f"axes {' and '.join(left)} are" if len(left) > 1 else f"axis {left[0]} is"
+            raise RefusedError(f"{job['program']} takes {shown}, whose {axes} open; files for phones have fixed sizes, "
+                               "only the batch may be open. Export it for one size")
         if not sizes or (isinstance(tensor.shape[0], int) and tensor.shape[0] != 1):
             raise RefusedError(f"{job['program']} takes {shown}, which is not one example or any number of them; "
                                "export it with one, or with dynamic_shapes that have 0: torch.export.Dim(\"batch\")")

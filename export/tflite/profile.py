@@ -10,9 +10,11 @@ from pydantic import BaseModel
 
 from export.benchmark import latency
 from export.tflite import file as tflite_file
+from export.tflite.trace import Trace
 
 with epy.lazy_imports():
     import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
 
 #: An int8 file that is not this many times as fast as its float32 one wants a reason.
 WORTH = 1.5
@@ -37,11 +39,13 @@ def operator_times(content: bytes, *, threads: int = 1, runs: int = 60) -> list[
     """
     model = tflite_file.read(content)
     times, unpacking = [], _unpacking(model)
+    computed = _computed_integers(model, content)
     for operator in model.subgraphs[0].operators:
         name = tflite_file.operator_name(model, operator)
         if int(operator.outputs[0]) in unpacking:
             continue  # done once, when the file is loaded
-        run = _prepared(_cut_out(model, operator, unpacking), threads)
+        taken = [computed.get(int(index)) for index in _taken(model, operator, unpacking)]
+        run = _prepared(_cut_out(model, operator, unpacking), threads, taken)
         times.append(OperatorTime(operator=name, ms=latency(run, runs=runs, threads=threads).p50))
     return times
 
@@ -79,6 +83,27 @@ def _unpacking(model: Any) -> dict[int, Any]:
             and tflite_file.is_constant(model, graph.tensors[int(operator.inputs[0])])}
 
 
+def _computed_integers(model: Any, content: bytes) -> dict[int, np.ndarray]:
+    """Return the whole numbers that operators are handed by others, by the tensor's number: sizes, without which an
+    operator of its own cannot run, and positions, as they are for some example."""
+    graph, wide = model.subgraphs[0], (schema.TensorType.INT32, schema.TensorType.INT64)
+    given = {int(index) for operator in graph.operators for index in operator.outputs}
+    asked = {int(index) for operator in graph.operators for index in operator.inputs
+             if int(index) in given and graph.tensors[int(index)].type in wide}
+    if not asked:
+        return {}
+    trace = Trace(content)
+    trace.run(trace.signature.example())
+    return {index: trace.stored(index) for index in asked}
+
+
+def _taken(model: Any, operator: Any, unpacking: Mapping[int, Any]) -> list[int]:
+    """Return the tensors that an operator takes, and that are neither constants nor what it remembers."""
+    tensors = model.subgraphs[0].tensors
+    return [index for index in dict.fromkeys(map(int, operator.inputs)) if index >= 0 and index not in unpacking
+            and not tflite_file.is_constant(model, tensors[index]) and not tensors[index].isVariable]
+
+
 def _cut_out(model: Any, operator: Any, unpacking: Mapping[int, Any]) -> bytes:
     """Return a file of one operator: its constants stay constants, with what unpacks them; its other inputs are the
     file's. One that computes by other graphs of the file comes with all of them."""
@@ -89,7 +114,7 @@ def _cut_out(model: Any, operator: Any, unpacking: Mapping[int, Any]) -> bytes:
     graph.tensors = [copy.copy(graph.tensors[index]) for index in used]
     graph.operators = [_renumbered(one, used) for one in operators]
     graph.outputs = graph.operators[-1].outputs
-    graph.inputs = _open_inputs(model, graph)
+    graph.inputs = [used.index(index) for index in _taken(model, operator, unpacking)]
     single.subgraphs, single.signatureDefs, single.metadata = [graph], [], []
     if tflite_file.operator_name(model, operator) in CALLING:
         single.subgraphs.extend(model.subgraphs[1:])
@@ -115,14 +140,6 @@ def _inside(operator: Any) -> list[int]:
     return [] if operator.intermediates is None else list(map(int, operator.intermediates))
 
 
-def _open_inputs(model: Any, graph: Any) -> list[int]:
-    """Return the tensors that the last operator takes, and that nothing in the graph gives nor it remembers."""
-    computed = {index for operator in graph.operators[:-1] for index in operator.outputs}
-    taken = dict.fromkeys(index for index in graph.operators[-1].inputs if index >= 0 and index not in computed)
-    return [index for index in taken if not tflite_file.is_constant(model, graph.tensors[index])
-            and not graph.tensors[index].isVariable]
-
-
 def _keep_buffers(single: Any, graph: Any) -> None:
     """Drop the constants that the graph does not use; the first buffer is the empty one."""
     kept = sorted({tensor.buffer for tensor in graph.tensors} | {0})
@@ -131,15 +148,18 @@ def _keep_buffers(single: Any, graph: Any) -> None:
         tensor.buffer = kept.index(tensor.buffer)
 
 
-def _prepared(content: bytes, threads: int) -> Callable[[], object]:
+def _prepared(content: bytes, threads: int, taken: Sequence[np.ndarray | None]) -> Callable[[], object]:
+    """Return what runs a file on what it takes, in its order; on random numbers where that is not known."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content, num_threads=threads)
     interpreter.allocate_tensors()
     generator = np.random.default_rng(0)
-    for detail in interpreter.get_input_details():
+    for detail, known in zip(interpreter.get_input_details(), taken, strict=True):
         kind = np.dtype(detail["dtype"])
-        if kind.kind in "iu":  # quantized numbers; wider ones may be positions, of which the first is always there
+        if known is not None and known.shape == tuple(detail["shape"]):
+            values = known
+        elif kind.kind in "iu":  # quantized numbers; wider ones may be positions, of which the first is always there
             values = generator.integers(0, 100 if kind.itemsize < 4 else 1, detail["shape"])
         else:
             values = generator.random(detail["shape"])

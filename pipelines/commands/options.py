@@ -46,19 +46,17 @@ Json = Annotated[Optional[Path], typer.Option("--json", metavar="FILE", help="wr
 
 
 def read_pixels(text: str) -> str:
-    """Return a range of pixels that models are trained on, as it is called. Raises typer.BadParameter."""
-    from export.keras_models.pixels import SCALING  # which takes its time to import
+    """Return a range of pixels that models are trained on. Raises UserError."""
+    from pipelines.tools.written_option import pixels_of
 
-    if text not in SCALING:
-        raise typer.BadParameter(f"{text} is not one of {', '.join(SCALING)}")
-    return text
+    return pixels_of(text)
 
 
 def read_layout(text: str) -> str:
-    """Return an order of axes as it is called. Raises typer.BadParameter."""
-    if text.lower() != "nhwc":
-        raise typer.BadParameter(f"{text} is not nhwc, which turns images that the file has channels first")
-    return text.lower()
+    """Return an order of axes. Raises UserError."""
+    from pipelines.tools.written_option import layout_of
+
+    return layout_of(text)
 
 
 def check_json(path: Optional[Path]) -> None:

@@ -3,12 +3,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from export.keras_models.pixels import Pixels
+    from export.onnx_models.reader import Layout
 
 
 def listed(text: str, option: str) -> list[Any]:
@@ -25,6 +29,23 @@ def text_of(entries: str | Sequence[Any] | None) -> str | None:
     if entries is None or isinstance(entries, str):
         return entries
     return ",".join(json.dumps(entry) for entry in entries)
+
+
+def pixels_of(text: str) -> Pixels:
+    """Return a range of pixels that models are trained on. Raises UserError where there is none of that name."""
+    from export.keras_models.pixels import SCALING  # which takes its time to import
+
+    if text not in SCALING:
+        raise UserError(f"--pixels {text}: give one of {', '.join(SCALING)}")
+    return text  # type: ignore[return-value]
+
+
+def layout_of(text: str) -> Layout:
+    """Return an order of axes. Raises UserError where it is not one that images are turned to."""
+    if text.lower() != "nhwc":
+        raise UserError(f"--layout {text}: give nhwc, which turns images that the file has channels first, or leave it "
+                        "out")
+    return "nhwc"
 
 
 def one_of(text: str, option: str = "", advice: str = "") -> Any:

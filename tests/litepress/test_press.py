@@ -1,5 +1,6 @@
 """`litepress.press`: models and arrays in memory become the files that the command takes."""
 import functools
+import json
 from pathlib import Path
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 import tf_keras
 
 import litepress
+from export.frameworks import torch_programs
 from litepress import in_memory
 from pipelines.tools.data_option import source_of
 from pipelines.tools.press import PressSettings, recipe_for
@@ -22,6 +24,11 @@ class Twice(keras.layers.Layer):
 
     def call(self, inputs):
         return 2 * inputs
+
+
+@pytest.fixture
+def litepress_command(litepress):
+    return litepress
 
 
 def message(function, *arguments) -> str:
@@ -108,6 +115,63 @@ def test_what_is_not_a_model_with_weights_is_refused(tmp_path):
     assert message(press, "none.keras", [IMAGES]).startswith("press: the data are a list; give images")
 
 
+def test_arguments_are_refused_in_the_commands_sentences(tmp_path, monkeypatch, litepress_command):
+    monkeypatch.chdir(tmp_path)
+    press = functools.partial(litepress.press, data=IMAGES, quiet=True)
+    np.save("images.npy", IMAGES)
+    for model, options in {
+            "m.onnx": {"layout": "nchw"}, "m.keras": {"pixels": "0..2"}, None: {"torch": "nothing"},
+            "m.tflite": {"jax": "nets:network"}}.items():
+        written = [text for name, value in options.items() for text in (f"--{name}", value)]
+        said = litepress_command("press", *filter(None, [model]), "--data", "images.npy", *written, "--no-track")
+        assert said.code == 2 and said.err.strip() == message(functools.partial(press, model, **options))
+
+
+FRAMEWORKS = {
+    "jax": """
+import numpy as np
+
+def network():
+    kernel = np.random.default_rng(0).normal(size=(192, 5)).astype("float32")
+    return lambda images: images.reshape((-1, 192)) @ kernel
+""",
+    "torch": """
+import torch
+
+def network():
+    torch.manual_seed(3)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 5))
+"""}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("framework", "options"), [("jax", {}), ("torch", {"layout": "nhwc"})])
+def test_models_of_other_frameworks_are_pressed_as_the_command_does(
+        tmp_path, monkeypatch, litepress_command, framework, options):
+    if framework == "jax":
+        pytest.importorskip("jax")
+    else:
+        try:
+            torch_programs.python()
+        except ValueError as error:
+            pytest.skip(str(error))
+    monkeypatch.chdir(tmp_path)
+    Path(f"{framework}_nets.py").write_text(FRAMEWORKS[framework])
+    images = np.random.default_rng(1).normal(size=(16, 8, 8, 3)).astype("float32")
+    function = f"{framework}_nets:network"
+    results = litepress.press(None, images, variants=["float32", "int8"], targets="litert", track=False, quiet=True,
+                              **{framework: function}, **options)
+    assert results.artifact("float32").metrics["largest"] < 1e-4
+    assert f"{framework}={function!r}" in Path(results.folder, "run.json").read_text()
+    np.save("images.npy", images)
+    written = [text for name, value in options.items() for text in (f"--{name}", value)]
+    said = litepress_command("press", f"--{framework}", function, "--data", "images.npy", *written, "--variants",
+                             "float32,int8", "--no-track", "--json", "r.json")
+    assert said.code == 0, said.out + said.err
+    printed = {one["variant"]: one["metrics"] for one in json.loads(Path("r.json").read_text())["artifacts"]}
+    assert printed == {one.variant: one.metrics for one in results.artifacts}
+
+
 def test_entries_are_what_the_commands_lists_have():
     entries = ["float32", {"qat": 5}, {"auto": {"drop": 0.01}}]
     assert listed(text_of(entries), "--variants") == entries
@@ -119,7 +183,8 @@ def test_a_model_of_its_own_layers_is_pressed_with_gates(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     labels = np.arange(200) % 2
-    images = (generator.integers(0, 90, (200, 8, 8, 1)) + 150 * labels[:, None, None, None]).astype("uint8")
+    bright = np.stack([np.arange(8) < 4, np.arange(8) >= 4])  # the half that is brighter, by class
+    images = (generator.integers(0, 90, (200, 8, 8, 1)) + 150 * bright[labels][:, None, :, None]).astype("uint8")
     model = network(keras, own=True)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(True), metrics=["accuracy"])
     model.fit(images, labels, epochs=20, verbose=0)

@@ -127,7 +127,9 @@ print(model.predict(images[:1], verbose=0).shape)
 def test_an_interrupted_run_goes_on_to_the_same_artifacts(tmp_path, tiny_run):
     (tmp_path / "recipe.yaml").write_text(TINY)
     (tmp_path / "script.py").write_text("""
+import signal
 import litepress
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that a shell runs in the background ignore it
 try:
     litepress.run("recipe.yaml", until="train", track=False)
 except KeyboardInterrupt:

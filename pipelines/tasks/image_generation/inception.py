@@ -16,8 +16,8 @@ with epy.lazy_imports():
     import numpy as np
     import tensorflow as tf
 
-#: What a recipe calls it, and its setting.
-INCEPTION, SETTING = "inception", "task.image_generation.judge"
+#: The setting that asks for it.
+SETTING = "task.image_generation.judge"
 #: Pixels of the images that it sees across and down, and images that it is asked at once.
 SIDE, BATCH = 299, 32
 

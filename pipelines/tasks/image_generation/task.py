@@ -39,13 +39,14 @@ from pipelines.tasks.image_generation import baselines, beside, revising, servin
 from pipelines.tasks.image_generation.coded import PRIOR, Coded
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
 from pipelines.tasks.image_generation.inception import Inception
-from pipelines.tasks.image_generation.judge import Judge, JudgeSection, judge_of
+from pipelines.tasks.image_generation.judge import Judge, judge_of
 from pipelines.tasks.image_generation.latent import Latent
 from pipelines.tasks.image_generation.making import IMAGE, NOISE, Making
 from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, Pictures, levels, metrics_in
 from pipelines.tasks.image_generation.one_step import OneStep
 from pipelines.tasks.image_generation.seen import Judging
 from pipelines.tasks.image_generation.stepwise import Stepwise
+from pipelines.tasks.judge import JudgeSection
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.training.autoencoder_weights import Autoencoder
 from pipelines.training.generative.adversarial import Adversarial

@@ -6,12 +6,9 @@ from typing import Any
 
 from etils import epy
 
-import models
-from export.keras_models import file as keras_file
 from pipelines.errors import UserError
-from pipelines.tasks.classes import OUTPUT
 from pipelines.tasks.evaluation import Metric
-from pipelines.tasks.image_generation.judge import in_channels
+from pipelines.tasks.judge import classifier, in_channels
 
 with epy.lazy_imports():
     import keras
@@ -41,21 +38,12 @@ class Perceptual:
     """
 
     def __init__(self, path: Path, size: tuple[int, ...]):
-        if not path.is_file():
-            raise UserError(f"{SETTING}: there is no file {path}")
-        try:
-            model = keras_file.load(path)
-        except ValueError as error:
-            raise UserError(f"{SETTING}: {error}") from error
-        taken = tuple(model.inputs[0].shape[1:])
+        model = classifier(path, size, SETTING)
         maps = layers(model)
-        if len(model.inputs) != 1 or OUTPUT not in models.named_outputs(model) or not maps:
+        if not maps:
             raise UserError(f"{SETTING}: {path} is not a classifier of images with convolutions; give a recipe of "
                             "image_classification")
-        if taken[:2] != tuple(size[:2]):
-            raise UserError(f"{SETTING}: it sees images of {taken[0]} x {taken[1]} pixels, and these are {size[0]} x "
-                            f"{size[1]}; give a classifier of this size")
-        self.channels = taken[2]
+        self.channels = model.inputs[0].shape[3]
         self._model = keras.Model(model.inputs, [layer.output for layer in maps])
 
     def distance(self, images: np.ndarray, others: np.ndarray) -> np.ndarray:

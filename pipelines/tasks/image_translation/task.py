@@ -26,7 +26,6 @@ from pipelines.ingest.section import DataSection
 from pipelines.ingest.sources.image_pairs import ImagePairs
 from pipelines.tasks import drawn_masks
 from pipelines.tasks.answered import Answered
-from pipelines.tasks.image_generation.judge import JudgeSection
 from pipelines.tasks.image_translation import baselines, perceptual
 from pipelines.tasks.image_translation.measure import (
     CYCLE_ERROR,
@@ -40,6 +39,7 @@ from pipelines.tasks.image_translation.measure import (
     levels,
 )
 from pipelines.tasks.image_translation.perceptual import Perceptual
+from pipelines.tasks.judge import JudgeSection
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
 from pipelines.training.generative.cycles import CycleGan
 from pipelines.training.generative.translation import PairedGan, Translation
@@ -210,10 +210,7 @@ class ImageTranslation(Task, name="image_translation", shorthand="test"):
     def _unlike(self, index: Index) -> Perceptual:
         """Return what compares pictures as the judge sees them. Raises UserError where it does not fit them."""
         assert self.judge is not None
-        if not self.judge.is_there:
-            raise UserError(f"{perceptual.SETTING}: {self.judge.of} has not been trained; litepress run trains it "
-                            "first")
-        return Perceptual(Path(self.judge.file or self.judge.of), index.targets[TARGET].shape)  # type: ignore[arg-type]
+        return Perceptual(self.judge.path(perceptual.SETTING), index.targets[TARGET].shape)  # type: ignore[arg-type]
 
     def completed(self, evaluation: Evaluation, predictor: Predictor, data: Data, folder: Path) -> Evaluation:
         """Return the evaluation with what the image itself and a linear filter are worth, where there are targets."""

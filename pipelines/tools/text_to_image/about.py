@@ -7,6 +7,7 @@ from pathlib import Path
 from etils import epy
 from pydantic import BaseModel, ValidationError
 
+from models.stable_diffusion import Words
 from pipelines.errors import UserError
 
 with epy.lazy_imports():
@@ -16,25 +17,6 @@ with epy.lazy_imports():
 ABOUT, TOKENIZER, LITERT, SAVED_MODEL = "text_to_image.json", "tokenizer.json", "litert", "saved_model/1"
 #: Folders above a file that are searched for what is known of it.
 LEVELS = 2
-
-
-class Words(BaseModel):
-    """How texts become tokens of one encoder.
-
-    Args:
-        length: tokens of a text, the first and the last included.
-        start, end, padding: their numbers.
-    """
-
-    length: int
-    start: int
-    end: int
-    padding: int
-
-    def framed(self, tokens: Sequence[int]) -> list[int]:
-        """Return a text's tokens between start and end, cut or padded to the length."""
-        known = [self.start, *tokens[:self.length - 2], self.end]
-        return known + [self.padding] * (self.length - len(known))
 
 
 class About(BaseModel):

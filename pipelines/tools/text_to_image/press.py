@@ -24,7 +24,7 @@ from pipelines.engine.store import whole
 from pipelines.errors import UserError
 from pipelines.tools.text_to_image import about as known
 from pipelines.tools.text_to_image import serving
-from pipelines.tools.text_to_image.about import About, Words
+from pipelines.tools.text_to_image.about import About
 
 with epy.lazy_imports():
     import numpy as np
@@ -137,8 +137,7 @@ def _prepare(settings: TextToImageSettings, targets: Sequence[str], work: Path, 
     backbone = model.backbone
     about = About(preset=Path(settings.preset).name, image=tuple(backbone.image_shape),
                   latent=tuple(backbone.latent_shape[1:]), known=backbone.num_train_timesteps, shift=backbone.shift,
-                  words={presets.tokens_of(name): Words(**dataclasses.asdict(one))
-                         for name, one in model.words().items()})
+                  words={presets.tokens_of(name): one for name, one in model.words().items()})
     (out / known.ABOUT).write_text(about.model_dump_json(indent=1) + "\n")
     (out / known.TOKENIZER).write_text(model.tokenizer())
     if "litert" in targets:

@@ -1,6 +1,7 @@
 """The learner of two players, each with an optimizer of its own."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from etils import epy
@@ -8,18 +9,8 @@ from etils import epy
 from models import dcgan as models
 from models.dcgan import CONDITION, GENERATED, IMAGE, NOISE, REALNESS
 from pipelines.errors import UserError
-from pipelines.training.learners.players import (
-    OF_DISCRIMINATOR,
-    TOLD_MADE,
-    TOLD_REAL,
-    VARIETY,
-    another,
-    apply,
-    mean,
-    variety,
-    watch,
-)
-from pipelines.training.learners.supervised import no_penalty, supervised
+from pipelines.training.learners.players import NO_DISCRIMINATOR, VARIETY, apply, mean, playing, variety
+from pipelines.training.learners.supervised import no_penalty
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -43,16 +34,6 @@ class Players(Protocol):
     def of_generator(self, made: Any) -> Any: ...
 
 
-class _Game:
-    """The players, the discriminator's optimizer and the means of an epoch, in an object that Keras does not search for
-    variables: the layers are the learner's already."""
-
-    def __init__(self, parts: models.Parts, means: dict[str, Any]):
-        self.parts = parts
-        self.means = means
-        self.rival: Any = None
-
-
 def adversarial(library: Any, loss: Players) -> type:
     """Return the class of learners of keras or tf_keras in which a discriminator learns to tell pictures from real
     images, and a generator to make pictures that it takes for real.
@@ -60,39 +41,27 @@ def adversarial(library: Any, loss: Players) -> type:
     A step is the discriminator's, some times, and then the generator's. Noise is drawn anew for each, by the step and
     by the noise of the batch. `optimizers` are those of the generator and of the discriminator.
     """
-    base: Any = supervised(library)
+    base: Any = playing(library, AGAINST_DIVERGENCE, AGAINST_COLLAPSE)
 
     class AdversarialLearner(base):
         """A model of two players."""
 
         def prepare(self, objective: Any, watched: Any, penalty: Any = no_penalty) -> AdversarialLearner:
             if REALNESS not in self.output:
-                raise UserError("compress.variants: a variant that is trained needs the discriminator, which does not "
-                                "ship; make others")
-            names = (OF_DISCRIMINATOR, TOLD_REAL, TOLD_MADE, VARIETY)
-            self._game = _Game(models.parts(self), {name: library.metrics.Mean(name=name) for name in names})
+                raise UserError(NO_DISCRIMINATOR)
+            self.begin(models.parts(self))
             return super().prepare(objective, watched, penalty)
 
-        def compile(self, optimizer: Any = None, **settings: Any) -> None:
-            super().compile(optimizer=optimizer, **settings)
-            self._game.rival = another(optimizer)
-            optimizer.build(self._game.parts.generator.trainable_variables)
-            self._game.rival.build(self._game.parts.discriminator.trainable_variables)
-
-        @property
-        def optimizers(self) -> list[Any]:
-            return [self.optimizer, self._game.rival]
-
-        @property
-        def metrics(self) -> list[Any]:
-            return [self._loss, *self._game.means.values()]
+        def sides(self) -> tuple[Sequence[Any], Sequence[Any]]:
+            players = self._game.players
+            return players.generator.trainable_variables, players.discriminator.trainable_variables
 
         def train_step(self, data: Any) -> Any:
             inputs = data[0]
             noise = _noises(inputs[NOISE], tf.cast(self.optimizer.iterations, tf.int32), loss.steps)
             for number in range(loss.steps):
                 self._discriminate(inputs, noise[number])
-            generator = self._game.parts.generator
+            generator = self._game.players.generator
             with tf.GradientTape() as tape:
                 made = generator({**_condition(inputs), NOISE: noise[-1]}, training=True)[GENERATED]
                 value = mean(loss.of_generator(self._realness(inputs, made, True)))
@@ -107,25 +76,21 @@ def adversarial(library: Any, loss: Players) -> type:
             self._note_discriminator(mean(loss.of_discriminator(real, scores)), real, scores)
             return self._measured(mean(loss.of_generator(scores)), inputs, made)
 
-        def fit(self, *arguments: Any, callbacks: Any = (), **settings: Any) -> Any:
-            return super().fit(*arguments, callbacks=[watch(library, AGAINST_DIVERGENCE, AGAINST_COLLAPSE), *callbacks],
-                               **settings)
-
         def pictures(self, inputs: Any) -> Any:
             """Return what the generator makes of noise, 0..255 (batch, height, width, channels)."""
             asked = {**_condition(inputs), NOISE: inputs[NOISE]}
-            return self._game.parts.generator(asked, training=False)[GENERATED]
+            return self._game.players.generator(asked, training=False)[GENERATED]
 
         def _discriminate(self, inputs: Any, noise: Any) -> None:
             """Take a step of the discriminator."""
-            made = self._game.parts.generator({**_condition(inputs), NOISE: noise}, training=True)[GENERATED]
+            made = self._game.players.generator({**_condition(inputs), NOISE: noise}, training=True)[GENERATED]
             image = tf.cast(inputs[IMAGE], made.dtype)
             with tf.GradientTape() as tape:
                 real, scores = self._realness(inputs, image, True), self._realness(inputs, made, True)
                 value = mean(loss.of_discriminator(real, scores))
                 if loss.penalty:
                     value += loss.penalty * self._steepness(inputs, image, made)
-            apply(self._game.rival, self._game.parts.discriminator.trainable_variables, tape, value)
+            apply(self._game.rival, self._game.players.discriminator.trainable_variables, tape, value)
             self._note_discriminator(value, real, scores)
 
         def _steepness(self, inputs: Any, image: Any, made: Any) -> Any:
@@ -144,13 +109,7 @@ def adversarial(library: Any, loss: Players) -> type:
         def _realness(self, inputs: Any, image: Any, training: bool) -> Any:
             """Return how real images look, (batch,)."""
             shown = {**_condition(inputs), IMAGE: image}
-            return tf.cast(self._game.parts.discriminator(shown, training=training)[REALNESS][:, 0], tf.float32)
-
-        def _note_discriminator(self, value: Any, real: Any, scores: Any) -> None:
-            means = self._game.means
-            means[OF_DISCRIMINATOR].update_state(value)
-            means[TOLD_REAL].update_state(tf.cast(real > 0, tf.float32))
-            means[TOLD_MADE].update_state(tf.cast(scores < 0, tf.float32))
+            return tf.cast(self._game.players.discriminator(shown, training=training)[REALNESS][:, 0], tf.float32)
 
         def _measured(self, value: Any, inputs: Any, made: Any) -> dict[str, Any]:
             self._loss.update_state(value, sample_weight=tf.shape(made)[0])

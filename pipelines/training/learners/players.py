@@ -1,12 +1,14 @@
-"""What games of players have in common: an optimizer for each, and the end of a game that one of them has lost."""
+"""What games of players have in common: an optimizer for each side, and the end of a game that one of them has lost."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epy
 
 from pipelines.errors import UserError
+from pipelines.training.learners.supervised import supervised
 from pipelines.training.optimizers import UNDECAYED
 
 with epy.lazy_imports():
@@ -16,6 +18,72 @@ with epy.lazy_imports():
 COLLAPSED = 0.02
 #: What is measured of the players, beside the generator's loss.
 OF_DISCRIMINATOR, TOLD_REAL, TOLD_MADE, VARIETY = "discriminator_loss", "told_real", "told_made", "variety"
+#: What is said where a model without the judges is to be trained.
+NO_DISCRIMINATOR = ("compress.variants: a variant that is trained needs the discriminator, which does not ship; make "
+                    "others")
+
+
+class _Game:
+    """The players, the optimizer of those that judge and the means of an epoch, in an object that Keras does not search
+    for variables: the layers are the learner's already."""
+
+    def __init__(self, players: Any, means: dict[str, Any]):
+        self.players = players
+        self.means = means
+        self.rival: Any = None
+
+
+def playing(library: Any, against_divergence: str, against_collapse: str) -> type:
+    """Return what learners of keras or tf_keras have in common in which some players make pictures, and others tell
+    these from real images. `optimizers` are those of the makers and of the judges.
+
+    Args:
+        against_divergence, against_collapse: see `watch`.
+    """
+    base: Any = supervised(library)
+
+    class Playing(base):
+        """A model of players."""
+
+        def begin(self, players: Any, names: Sequence[str] = ()) -> None:
+            """Begin a game, before `compile`.
+
+            Args:
+                names: of what is measured beside the players.
+            """
+            measured = (OF_DISCRIMINATOR, TOLD_REAL, TOLD_MADE, VARIETY, *names)
+            self._game = _Game(players, {name: library.metrics.Mean(name=name) for name in measured})
+
+        def sides(self) -> tuple[Sequence[Any], Sequence[Any]]:
+            """Return the variables that the makers learn, and those that the judges do."""
+            raise NotImplementedError
+
+        def compile(self, optimizer: Any = None, **settings: Any) -> None:
+            super().compile(optimizer=optimizer, **settings)
+            self._game.rival = another(optimizer)
+            makers, judges = self.sides()
+            optimizer.build(makers)
+            self._game.rival.build(judges)
+
+        @property
+        def optimizers(self) -> list[Any]:
+            return [self.optimizer, self._game.rival]
+
+        @property
+        def metrics(self) -> list[Any]:
+            return [self._loss, *self._game.means.values()]
+
+        def fit(self, *arguments: Any, callbacks: Any = (), **settings: Any) -> Any:
+            return super().fit(*arguments, callbacks=[watch(library, against_divergence, against_collapse), *callbacks],
+                               **settings)
+
+        def _note_discriminator(self, value: Any, real: Any, scores: Any, threshold: float = 0.0) -> None:
+            means = self._game.means
+            means[OF_DISCRIMINATOR].update_state(value)
+            means[TOLD_REAL].update_state(tf.cast(real > threshold, tf.float32))
+            means[TOLD_MADE].update_state(tf.cast(scores < threshold, tf.float32))
+
+    return Playing
 
 
 def another(optimizer: Any) -> Any:

@@ -68,7 +68,7 @@ def styled(library: Any, loss: Styled) -> type:
 
         def _judge(self, inputs: Any, noise: Any, seed: Any, step: Any) -> None:
             """Take a step of the discriminator."""
-            variables = self._game.parts.discriminator.trainable_variables
+            variables = self._game.players.discriminator.trainable_variables
             made = self._made(self._styles(inputs, noise, seed))
             image = tf.cast(inputs[IMAGE], made.dtype)
             with tf.GradientTape() as tape:
@@ -88,7 +88,7 @@ def styled(library: Any, loss: Styled) -> type:
 
         def _create(self, inputs: Any, noise: Any, seed: Any, step: Any) -> Any:
             """Take a step of the generator."""
-            variables = self._game.parts.generator.trainable_variables
+            variables = self._game.players.generator.trainable_variables
             with tf.GradientTape() as tape:
                 made = self._made(self._styles(inputs, noise, seed + 1, note=True))
                 value = tf.reduce_mean(loss.of_generator(self._realness(inputs, made, True)))

@@ -1,6 +1,7 @@
 """The learner of images that are made of other images, by players with an optimizer for each side."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from etils import epy
@@ -8,17 +9,8 @@ from etils import epy
 from models.patch_gan import GENERATED, IMAGE, TARGET
 from pipelines.errors import UserError
 from pipelines.training.learners.history import history
-from pipelines.training.learners.players import (
-    OF_DISCRIMINATOR,
-    TOLD_MADE,
-    TOLD_REAL,
-    VARIETY,
-    another,
-    apply,
-    variety,
-    watch,
-)
-from pipelines.training.learners.supervised import no_penalty, supervised
+from pipelines.training.learners.players import NO_DISCRIMINATOR, VARIETY, apply, playing, variety
+from pipelines.training.learners.supervised import no_penalty
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -65,16 +57,6 @@ class Game(Protocol):
     def shipped(self, model: Any) -> Any: ...
 
 
-class _State:
-    """The players, the judges' optimizer and the means of an epoch, in an object that Keras does not search for
-    variables: the layers are the learner's already."""
-
-    def __init__(self, players: Any, means: dict[str, Any]):
-        self.players = players
-        self.means = means
-        self.rival: Any = None
-
-
 def translating(library: Any, game: Game) -> type:
     """Return the class of learners of keras or tf_keras in which makers learn to make images of images, and judges to
     tell these from real ones.
@@ -82,40 +64,27 @@ def translating(library: Any, game: Game) -> type:
     A step is one of all makers and then one of all judges, of what was made in it or, in part, before, where the game
     keeps pictures. `optimizers` are those of the makers and of the judges.
     """
-    base: Any = supervised(library)
+    base: Any = playing(library, AGAINST_DIVERGENCE, AGAINST_COLLAPSE)
 
     class Translating(base):
         """A model of players."""
 
         def prepare(self, objective: Any, watched: Any, penalty: Any = no_penalty) -> Translating:
             if TARGET not in self.input or len(self.output) < 2:
-                raise UserError("compress.variants: a variant that is trained needs the discriminator, which does not "
-                                "ship; make others")
-            names = (OF_DISCRIMINATOR, TOLD_REAL, TOLD_MADE, VARIETY, game.measured)
-            self._game = _State(game.players(self), {name: library.metrics.Mean(name=name) for name in names})
+                raise UserError(NO_DISCRIMINATOR)
+            self.begin(game.players(self), [game.measured])
             if game.kept:  # layers of the learner: what Keras does not know is in no checkpoint
                 self.histories = [history(library, game.kept, tuple(self.output[name].shape[1:]), f"history_{name}")
                                   for name in game.made]
             return super().prepare(objective, watched, penalty)
 
-        def compile(self, optimizer: Any = None, **settings: Any) -> None:
-            super().compile(optimizer=optimizer, **settings)
-            self._game.rival = another(optimizer)
-            optimizer.build(_variables(self._game.players.makers))
-            self._game.rival.build(_variables(self._game.players.judges))
-
-        @property
-        def optimizers(self) -> list[Any]:
-            return [self.optimizer, self._game.rival]
-
-        @property
-        def metrics(self) -> list[Any]:
-            return [self._loss, *self._game.means.values()]
+        def sides(self) -> tuple[Sequence[Any], Sequence[Any]]:
+            return _variables(self._game.players.makers), _variables(self._game.players.judges)
 
         def train_step(self, data: Any) -> Any:
             image, target = _pair(data)
             players = self._game.players
-            makers, judges = _variables(players.makers), _variables(players.judges)
+            makers, judges = self.sides()
             with tf.GradientTape() as tape:
                 value, made = game.of_makers(players, image, target, True)
             apply(self.optimizer, makers, tape, value)
@@ -130,10 +99,6 @@ def translating(library: Any, game: Game) -> type:
             value, made = game.of_makers(self._game.players, image, target, False)
             lost, judged = game.of_judges(self._game.players, image, target, made, False)
             return self._measured(value, made, lost, judged, target)
-
-        def fit(self, *arguments: Any, callbacks: Any = (), **settings: Any) -> Any:
-            return super().fit(*arguments, callbacks=[watch(library, AGAINST_DIVERGENCE, AGAINST_COLLAPSE), *callbacks],
-                               **settings)
 
         def _with_older(self, made: Made) -> Made:
             """Return what was made, in part before this step, where pictures are kept."""
@@ -154,9 +119,7 @@ def translating(library: Any, game: Game) -> type:
             count, means = tf.shape(target)[0], self._game.means
             self._loss.update_state(value, sample_weight=count)
             means[game.measured].update_state(made.measured, sample_weight=count)
-            means[OF_DISCRIMINATOR].update_state(lost)
-            means[TOLD_REAL].update_state(tf.cast(judged.real > judged.threshold, tf.float32))
-            means[TOLD_MADE].update_state(tf.cast(judged.made < judged.threshold, tf.float32))
+            self._note_discriminator(lost, judged.real, judged.made, judged.threshold)
             means[VARIETY].update_state(variety(made.images[0], target))
             return self.get_metrics_result()
 

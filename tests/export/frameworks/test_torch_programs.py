@@ -1,5 +1,6 @@
 """Models of PyTorch: exported, read, and held against PyTorch; what is said where they cannot be."""
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,19 @@ def network():
 
 def number():
     return 3
+'''
+#: Writes a program whose sizes are open, and one of two examples.
+OPEN = '''
+import nets
+import torch
+from torch.export import Dim
+
+def saved(path, **sizes):
+    torch.export.save(torch.export.export(nets.network().eval(), (torch.zeros(2, 3, 20, 24),), **sizes), path)
+
+saved("sizes.pt2", dynamic_shapes=({0: Dim("batch"), 2: Dim("height", min=8, max=64), 3: Dim("width", min=8, max=64)},))
+saved("height.pt2", dynamic_shapes=({0: Dim("batch"), 2: Dim("height", min=8, max=64)},))
+saved("two.pt2")
 '''
 
 
@@ -77,3 +91,15 @@ def test_what_pytorch_cannot_give_is_said_in_a_line(here, litepress, pytorch):
     Path("m.pt2").write_bytes(b"nothing")
     message = litepress("press", "m.pt2", "--data", "first.npz", "--no-track")
     assert message.code == 2 and "m.pt2 cannot be read as a torch.export program" in message.err
+
+
+@pytest.mark.slow
+def test_open_sizes_are_refused_by_the_inputs_name(here, litepress, pytorch):
+    subprocess.run([pytorch, "-c", OPEN], check=True, capture_output=True)
+    for name, says in {
+            "sizes": "takes input (batch, 3, any, any), whose axes 2 and 3 are open; files for phones have fixed sizes",
+            "height": "takes input (batch, 3, any, 24), whose axis 2 is open; files for phones have fixed sizes",
+            "two": "takes input (2, 3, 20, 24), which is not one example or any number of them; export it"}.items():
+        message = litepress("press", f"{name}.pt2", "--data", "first.npz", "--no-track")
+        assert message.code == 2 and f"press: {name}.pt2 {says}" in message.err
+        assert len(message.err.strip().splitlines()) == 1

@@ -135,6 +135,19 @@ def test_operators_on_their_own_take_about_as_long_as_the_whole(files):
     assert latency(lambda: None, runs=10, threads=1).p50 < sum(one.ms for one in times)
 
 
+def test_operators_that_are_handed_sizes_run_on_their_own():
+    """Sizes that depend on how many examples there are: a reshape to random numbers would be none."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8, 3))])
+    def network(x):
+        return tf.reshape(x, (tf.shape(x)[0], 24)) @ tf.ones((24, 2))
+
+    content = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()]).convert()
+    times = profile.operator_times(content, runs=2)
+    assert {"SHAPE", "STRIDED_SLICE", "PACK", "RESHAPE"} <= {one.operator for one in times}
+
+
 def test_the_reason_names_the_kind_that_gains_least():
     message = profile.why_slow({"CONV_2D": 0.3, "DEPTHWISE_CONV_2D": 0.1}, {"CONV_2D": 0.1, "DEPTHWISE_CONV_2D": 0.1})
     assert message.startswith("DEPTHWISE_CONV_2D takes 50% of its time and gains less than 1.5 times")

@@ -43,7 +43,7 @@ def test_what_cannot_be_pressed_is_said_in_a_line(here, litepress):
     assert message.code == 2
     assert "pixels is of (batch, 12, 10, 3); the model takes pixels (batch, 3, 12, 10)" in message.err
     message = litepress("press", "m.onnx", "--data", "first.npz", "--layout", "nchw", "--no-track")
-    assert message.code == 2 and "nchw is not nhwc" in message.err
+    assert message.code == 2 and message.err.startswith("--layout nchw: give nhwc, which turns images")
     message = litepress("press", "--data", "first.npz")
     assert message.code == 2 and "press: give one model" in message.err
     message = litepress("press", "m.onnx")

@@ -79,6 +79,10 @@ def test_judges_that_do_not_fit_are_named(classifier, tmp_path):
     keras_file.save(keras.Model(values, logits), tmp_path / "flat.keras")
     with pytest.raises(UserError, match="is not a classifier of images with convolutions"):
         Perceptual(tmp_path / "flat.keras", (12, 12, 3))
+    masks = keras.layers.Conv2D(2, 3, name="logits")(values)
+    keras_file.save(keras.Model(values, masks), tmp_path / "masks.keras")
+    with pytest.raises(UserError, match=r"masks\.keras is not a classifier of images; give a recipe"):
+        Perceptual(tmp_path / "masks.keras", (12, 12, 3))
     with pytest.raises(UserError, match="has not been trained; litepress run trains it first"):
         ImageTranslation(judge="recipes/vision/digits.yaml")._unlike(None)
 

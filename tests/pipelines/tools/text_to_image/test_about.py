@@ -9,11 +9,12 @@ import tokenizers
 
 from export.writing import flow
 from models import stable_diffusion
+from models.stable_diffusion import Words
 from pipelines.errors import UserError
 from pipelines.tools.sample import Wish
 from pipelines.tools.text_to_image import about as known
 from pipelines.tools.text_to_image import press, sample, serving
-from pipelines.tools.text_to_image.about import About, Words
+from pipelines.tools.text_to_image.about import About
 from pipelines.tools.text_to_image.press import PartFigures, TextToImageSettings
 
 WORDS = {"clip_l_tokens": Words(length=5, start=8, end=9, padding=9),

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import models
+import pipelines.training.generative.adversarial  # noqa: F401  makes its losses known
 from pipelines.errors import UserError
 from pipelines.training import checkpoint
 from pipelines.training.learners.supervised import learning
