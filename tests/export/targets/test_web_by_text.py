@@ -1,4 +1,5 @@
 """Pictures that a page makes of a seed and a text, run by Node.js and held against what Python makes of them."""
+import copy
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import tensorflow as tf
 from export.delivery import drawing
 from export.predictors import open_predictor
 from export.targets import web, web_pictures
+from export.tflite import file as tflite_file
 from export.tflite import signatures
 from export.tflite.metadata import Description
 from export.writing import noise
@@ -19,7 +21,8 @@ from pipelines.tasks.image_generation.measure import levels
 from tests.export.delivery.test_drawing_by_text import LATENT, TEXT, in_parts
 from tests.export.delivery.test_drawing_code import KNOWN, SECTION
 from tests.export.targets.test_web_answers import RUN
-from tests.export.targets.test_web_pictures import MODULE, printed
+from tests.export.targets.test_web_pictures import MODULE, integers, printed
+from tests.export.tflite.test_joined import GIVEN
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
 LEARNT = [b"a three", b"the digit four"]
@@ -112,6 +115,28 @@ def test_a_file_that_lacks_a_part_is_refused(network):
     assert "dekode" in signatures.of(content)
     with pytest.raises(ValueError, match="the signatures encode_text, denoise, decode, and decode takes noise"):
         web_pictures.asked("one", content)
+
+
+def test_bytes_have_the_same_meaning_in_every_signature(tmp_path):
+    content = twice(integers())
+    for name, one in (("before", content), ("after", web_pictures.with_unsigned(content))):
+        (tmp_path / f"{name}.tflite").write_bytes(one)
+        for known in signatures.of(one).values():
+            assert {known.input.dtype, known.output.dtype} == {"int8" if name == "before" else "uint8"}
+    before, after = (open_predictor(tmp_path / f"{name}.tflite") for name in ("before", "after"))
+    assert set(after.signatures) == {"serving_default", "again"}
+    for name in after.signatures:
+        np.testing.assert_array_equal(*(file.predict({"x": GIVEN}, name)["y"] for file in (before, after)))
+
+
+def twice(content):
+    """Return a file whose only signature has a second name, and a graph of its own for that."""
+    model = tflite_file.read(content)
+    model.subgraphs.append(copy.deepcopy(model.subgraphs[0]))
+    again = copy.deepcopy(model.signatureDefs[0])
+    again.signatureKey, again.subgraphIndex = b"again", 1
+    model.signatureDefs.append(again)
+    return tflite_file.write(model)
 
 
 def of_runtime(page, file, asked, folder):

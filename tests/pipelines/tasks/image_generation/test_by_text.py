@@ -35,7 +35,7 @@ model: {{builder: latent_diffusion, width: 8, groups: 4, heads: 2, text_units: 8
         weights: {{autoencoder: first.yaml}}}}
 train: {{epochs: 2, optimizer: adam, callbacks: [{{ema: 0.9}}]}}
 compress: {{variants: [float32, dynamic, int8]}}
-export: {{targets: [litert, saved_model, web: [float32, int8]]}}
+export: {{targets: [litert, saved_model, {{web: [float32]}}]}}
 verify: {{runs: 20}}
 """
 
@@ -123,13 +123,10 @@ def test_the_driver_of_the_bundle_makes_them_too(folder, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(web.missing() != "", reason="LiteRT's web runtime cannot be fetched")
-@pytest.mark.parametrize("variant", ["float32", "int8"])
-def test_the_page_makes_them_too(folder, variant, tmp_path):
-    """Small differences of kernels add up over the steps in integers, as they do between other runtimes."""
-    run = "runs/by_text/latest"
-    made = sampled(folder, f"{run}/export/litert/{variant}.tflite", f"by_{variant}", "--text", "a three")
+def test_the_page_makes_them_too(folder, tmp_path):
+    made = sampled(folder, "runs/by_text/latest", "paged", "--text", "a three")
     asked = [(number, "a three") for number in range(len(made))]
-    page = of_runtime((folder / run).resolve() / "export/web", f"{variant}.tflite", asked, tmp_path)
+    page = of_runtime((folder / "runs/by_text/latest").resolve() / "export/web", "float32.tflite", asked, tmp_path)
     assert np.abs(page.reshape(made.shape) - made).max() <= 1
 
 
