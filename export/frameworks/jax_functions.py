@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,7 +47,8 @@ class JaxFunction:
 
 
 def export(made_by: str, inputs: Mapping[str, np.ndarray], folder: Path) -> None:
-    """Write what a function makes as a SavedModel, for any number of examples where it can be. Its code is run.
+    """Write what a function makes as a SavedModel: for any number of examples where both that and a TFLite file of it
+    can be, which knows no indices of open arrays, else for one. Its code is run.
 
     Args:
         made_by: module:function, found from this folder on; it gives a function of arrays, or a Flax module that is
@@ -75,9 +77,12 @@ def export(made_by: str, inputs: Mapping[str, np.ndarray], folder: Path) -> None
         try:
             tf.saved_model.save(module, str(folder), signatures={
                 DEFAULT: module.call.get_concrete_function(**specifications)})
+            if batch is None:
+                tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
             return
         except Exception as error:  # of JAX's and TensorFlow's own classes
             kept = error
+            shutil.rmtree(folder, ignore_errors=True)
     raise ValueError(f"{made_by} cannot be taken from JAX: {first_line(kept or '')}")
 
 

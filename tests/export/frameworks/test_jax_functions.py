@@ -27,6 +27,9 @@ def network():
 def two():
     return lambda left, right: [left @ units[:4], jax.nn.softmax(right - left)]
 
+def indexed():
+    return lambda image: {"logits": jax.nn.softmax(image[..., 0] @ units[:4]).mean(1) + image[:, 0, 1:2, 0]}
+
 def of_nnx():
     from flax import nnx
     keys = nnx.Rngs(0)
@@ -45,7 +48,7 @@ def number():
     return 3
 '''
 INPUTS = {"of_nnx": {"x": (4,)}, "of_linen": {"x": (4,)}, "network": {"image": (12, 10, 3)},
-          "two": {"left": (4,), "right": (4,)}}
+          "indexed": {"image": (6, 4, 1)}, "two": {"left": (4,), "right": (4,)}}
 
 
 @pytest.fixture
