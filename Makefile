@@ -39,7 +39,7 @@ recipes-transformers: .venv/.targets ## train, press and verify the Transformers
 	@$(BIN)/python benchmarks/recipes.py recipes/language translate_transformer vit --variants float16 int8 dynamic $(ARGS)
 
 recipes-generative: .venv/.ready ## train, press and verify what makes pictures and print one table (an hour)
-	@$(BIN)/python benchmarks/recipes.py recipes/generative --variants float16 dynamic int8 $(ARGS)
+	@$(BIN)/python benchmarks/recipes.py recipes/generative --variants float16 int8 dynamic $(ARGS)
 
 test: .venv/.targets ## the tests, but for those that take long
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -101,4 +101,6 @@ def pressed(form: str, name: str) -> Pressed:
         artifacts = json.loads((folder / "r.json").read_text())["artifacts"]
     largest = {one["target"]: one["metrics"]["largest"] for one in artifacts if one["variant"] == "float32"}
     agreement = {one["target"]: one["metrics"]["agreement"] for one in artifacts if one["variant"] == "int8"}
+    if "litert" not in agreement:
+        raise ValueError(f"{name}: no int8 file was made")
     return Pressed(largest, agreement)

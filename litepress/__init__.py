@@ -120,7 +120,8 @@ def press(model: Any, data: Any, *, variants: str | Sequence[Any] | None = None,
         settings = tool.PressSettings(
             model=given.path, data=in_memory.data_file(data, scratch), scratch=scratch, name=name or given.name,
             allow_code=allow_code, target=target_column, **options)
-        arguments = {"data": settings.data, "target_column": target_column, **options}
+        arguments = {"data": settings.data, "target_column": target_column, "name": name, "gates": gates,
+                     "allow_code": allow_code or None, **options}
         call = caller.command("press", None if model is None else str(given.path), {
             argument: value for argument, value in arguments.items() if value is not None})
         runner = run_tool.pressing(settings, Options(Path(runs), track=track), display, call, gates)

@@ -73,6 +73,7 @@ def with_exact_signatures(content: bytes, reference: bytes, names: Collection[st
         model.subgraphs[old.subgraphIndex] = graph
         old.inputs, old.outputs = new.inputs, new.outputs
     _without_what_is_unused(model, model.subgraphs[0])
+    tflite_file.drop_unused_codes(model)
     return tflite_file.slim(tflite_file.write(model))
 
 

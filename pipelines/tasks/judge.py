@@ -75,7 +75,8 @@ def classifier(path: Path, size: tuple[int, ...], setting: str) -> keras.Model:
     except ValueError as error:
         raise UserError(f"{setting}: {error}") from error
     outputs = models.named_outputs(model)
-    if len(model.inputs) != 1 or OUTPUT not in outputs or len(outputs[OUTPUT].shape) != 2:
+    takes_images = len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
+    if not takes_images or OUTPUT not in outputs or len(outputs[OUTPUT].shape) != 2:
         raise UserError(f"{setting}: {path} is not a classifier of images; give a recipe of image_classification")
     taken = tuple(model.inputs[0].shape[1:])
     if taken[:2] != tuple(size[:2]):

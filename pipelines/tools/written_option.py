@@ -35,14 +35,14 @@ def pixels_of(text: str) -> Pixels:
     """Return a range of pixels that models are trained on. Raises UserError where there is none of that name."""
     from export.keras_models.pixels import SCALING  # which takes its time to import
 
-    if text not in SCALING:
+    if not isinstance(text, str) or text not in SCALING:
         raise UserError(f"--pixels {text}: give one of {', '.join(SCALING)}")
     return text  # type: ignore[return-value]
 
 
 def layout_of(text: str) -> Layout:
     """Return an order of axes. Raises UserError where it is not one that images are turned to."""
-    if text.lower() != "nhwc":
+    if str(text).lower() != "nhwc":
         raise UserError(f"--layout {text}: give nhwc, which turns images that the file has channels first, or leave it "
                         "out")
     return "nhwc"

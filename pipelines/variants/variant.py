@@ -304,7 +304,9 @@ class Variant(Named, Entry):
         content = self.content(context)
         if self.encoding == "float32":
             return content
-        return context.with_exact_signatures(context.with_exact_front(content))
+        content = context.with_exact_front(content)
+        # what a variant has trained is not the trained model's any more
+        return content if self.learns else context.with_exact_signatures(content)
 
     def make(self, context: VariantContext, path: Path) -> VariantRecord:
         """Write the file; return what was made."""

@@ -23,7 +23,7 @@ def built(name):
     return models.build(name, input_shape=(32, 32, 1), **SMALL[name])
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ["iresnet18", pytest.param("mobilefacenet", marks=pytest.mark.slow)])
 def test_embeddings_are_of_length_1_in_built_in_operators_and_in_integers(name, tmp_path):
     model = built(name)
     expected = np.asarray(model(PIXELS, training=False))

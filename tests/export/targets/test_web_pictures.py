@@ -158,7 +158,7 @@ const model = await loadAndCompile(path.join(page, file), {{accelerator: 'wasm'}
 const ask = async (values) => {{
   const pairs = Object.entries(values).map(([name, one]) => [
     name, new Tensor(stored(one, inputs[name]), inputs[name].shape)]);
-  const outputs = await model.run(Object.fromEntries(pairs));
+  const outputs = await model.run({json.dumps(signature.name)}, Object.fromEntries(pairs));
   return real(await Object.values(outputs)[0].data(), {json.dumps(signature.output.model_dump(include=web.END))});
 }};
 const pictures = [];

@@ -19,7 +19,7 @@ def changed(*settings: str) -> list[str]:
 
 
 @pytest.mark.parametrize("setting", [
-    "diffusion.guidance=3", "diffusion.sampled=5", "diffusion.sampler=dpm_solver", "judge=runs/others/latest"])
+    "diffusion.guidance=3", "diffusion.sampled=5", "diffusion.sampler=ddim", "judge=runs/others/latest"])
 def test_how_a_trained_model_is_asked_and_judged_trains_nothing_again(setting):
     stages = changed(setting)
     assert "ingest" not in stages and "train" not in stages

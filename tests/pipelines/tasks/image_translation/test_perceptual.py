@@ -83,6 +83,10 @@ def test_judges_that_do_not_fit_are_named(classifier, tmp_path):
     keras_file.save(keras.Model(values, masks), tmp_path / "masks.keras")
     with pytest.raises(UserError, match=r"masks\.keras is not a classifier of images; give a recipe"):
         Perceptual(tmp_path / "masks.keras", (12, 12, 3))
+    table = keras.Input((20,))
+    keras_file.save(keras.Model(table, keras.layers.Dense(2, name="logits")(table)), tmp_path / "table.keras")
+    with pytest.raises(UserError, match=r"table\.keras is not a classifier of images; give a recipe"):
+        Perceptual(tmp_path / "table.keras", (12, 12, 3))
     with pytest.raises(UserError, match="has not been trained; litepress run trains it first"):
         ImageTranslation(judge="recipes/vision/digits.yaml")._unlike(None)
 

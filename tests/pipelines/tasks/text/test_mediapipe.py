@@ -37,6 +37,7 @@ def read_data(folder, recipe):
     return Data(recipe.data, recipe.task, index, recipe.seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tokenizer", "message"), [
     (None, "does not cut texts as word does; give data.tokens.tokenizer: wordpiece"),
     ("regex", "opens the files of the target litert where the tokenizer is regex"),
