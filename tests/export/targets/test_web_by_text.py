@@ -21,7 +21,7 @@ from pipelines.tasks.image_generation.measure import levels
 from tests.export.delivery.test_drawing_by_text import LATENT, TEXT, in_parts
 from tests.export.delivery.test_drawing_code import KNOWN, SECTION
 from tests.export.targets.test_web_answers import RUN
-from tests.export.targets.test_web_pictures import MODULE, integers, printed
+from tests.export.targets.test_web_pictures import MODULE, in_node, integers, printed
 from tests.export.tflite.test_joined import GIVEN
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
@@ -147,13 +147,7 @@ def of_runtime(page, file, asked, folder):
         file: in it.
         asked: number and text of each picture.
     """
-    whole = folder / "page"
-    shutil.copytree(page, whole, dirs_exist_ok=True)
-    utilities = whole / "node_modules/@litertjs/wasm-utils"  # as the page's import map names it
-    utilities.mkdir(parents=True, exist_ok=True)
-    shutil.copy(whole / "litert/wasm-utils.js", utilities / "index.js")
-    (utilities / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
-    (whole / "package.json").write_text('{"type": "module"}')
+    whole = in_node(page, folder)
     (folder / "run.mjs").write_text(MADE)
     done = subprocess.run(["node", str(folder / "run.mjs"), str(whole), file, json.dumps(asked),
                            str(folder / "out.json")], capture_output=True, text=True)

@@ -135,6 +135,18 @@ def integers():
     return converted(lambda x: {"y": x @ kernel}, tf.TensorSpec((1, 6), tf.float32, "x"), integers=True)
 
 
+def in_node(page, folder):
+    """Return a copy of a page's folder in another, in which Node.js finds its modules."""
+    whole = folder / "page"
+    shutil.copytree(page, whole, dirs_exist_ok=True)
+    utilities = whole / "node_modules/@litertjs/wasm-utils"  # as the page's import map names it
+    utilities.mkdir(parents=True, exist_ok=True)
+    shutil.copy(whole / "litert/wasm-utils.js", utilities / "index.js")
+    (utilities / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
+    (whole / "package.json").write_text('{"type": "module"}')
+    return whole
+
+
 def of_runtime(page, sampler, file, seed, numbers, folder):
     """Return the pixels that a page makes with LiteRT's web runtime, run by Node.js, a list for each picture.
 
@@ -143,13 +155,7 @@ def of_runtime(page, sampler, file, seed, numbers, folder):
         file: in it.
         numbers: of each picture, and its class.
     """
-    whole = folder / "page"
-    shutil.copytree(page, whole, dirs_exist_ok=True)
-    utilities = whole / "node_modules/@litertjs/wasm-utils"  # as the page's import map names it
-    utilities.mkdir(parents=True, exist_ok=True)
-    shutil.copy(whole / "litert/wasm-utils.js", utilities / "index.js")
-    (utilities / "package.json").write_text('{"type": "module", "exports": "./index.js"}')
-    (whole / "package.json").write_text('{"type": "module"}')
+    whole = in_node(page, folder)
     signature = signatures.main((whole / file).read_bytes())
     inputs = {name: info.model_dump(include=web.END) for name, info in signature.inputs.items()}
     script = RUN[:RUN.index("const {shape, images}")] + f"""
