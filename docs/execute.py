@@ -14,7 +14,7 @@ LONGEST = 600
 
 def executed(folder: Path) -> nbformat.NotebookNode:
     """Return the notebook as it shows itself when it is run in a folder: without what is said on standard error, where
-    TensorFlow tells of the machine, and without times."""
+    TensorFlow tells of the machine, and without when each cell ran."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=LONGEST, kernel_name="python3", coalesce_streams=True, record_timing=False,
                    resources={"metadata": {"path": str(folder)}}).execute()

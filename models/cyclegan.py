@@ -7,13 +7,13 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks, patch_gan
+from models.outputs import library_of
 from models.patch_gan import GENERATED, IMAGE, REALNESS, TARGET
 from models.registry import register
 from models.variational import image_input
 
 with epy.lazy_imports():
     import keras
-    import tf_keras
 
 #: What the way back makes of a target, and how real images of the kind of the input look.
 RETURNED, INPUT_REALNESS = "returned", "input_realness"
@@ -67,7 +67,7 @@ def cyclegan(input_shape: tuple[int, int, int], output_shape: tuple[int, int, in
 
 def parts(model: Any) -> Parts:
     """Return the players of a model of Keras 3 or tf_keras."""
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
 
     def part(given: str, said: str) -> Any:
         return library.Model({given: model.input[given]}, {said: model.output[said]})
@@ -78,7 +78,7 @@ def parts(model: Any) -> Parts:
 def both_ways(model: Any) -> Any:
     """Return the generators alone: a model from `image` to `generated`, and to `cycled`, what the way back makes of
     that; the way back is a model in it, see `way_back`."""
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
     back = library.Model({TARGET: model.input[TARGET]}, {RETURNED: model.output[RETURNED]}, name=BACK)
     made = model.output[GENERATED]
     return library.Model({IMAGE: model.input[IMAGE]}, {GENERATED: made, CYCLED: back({TARGET: made})[RETURNED]},

@@ -7,12 +7,12 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks
+from models.outputs import library_of
 from models.registry import register
 from models.variational import CONDITION, GENERATED, IMAGE, NOISE, beside_condition, inputs_of
 
 with epy.lazy_imports():
     import keras
-    import tf_keras
 
 #: What the discriminator says of an image: the higher, the more it looks like a real one.
 REALNESS = "realness"
@@ -61,7 +61,7 @@ def dcgan(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], class
 def parts(model: Any) -> Parts:
     """Return the generator, from noise to `generated`, and the discriminator, from an image to `realness`, of a model
     of Keras 3 or tf_keras; a condition, where there is one, goes into both."""
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
     asked = {name: tensor for name, tensor in model.input.items() if name != IMAGE}
     shown = {name: tensor for name, tensor in model.input.items() if name != NOISE}
     return Parts(library.Model(asked, {GENERATED: model.output[GENERATED]}, name=model.name),

@@ -7,6 +7,7 @@ from typing import Any
 from etils import epy
 
 from models.decoding import WRITTEN, CachedStack
+from models.outputs import library_of
 from models.seq2seq import Parts
 
 with epy.lazy_imports():
@@ -44,7 +45,7 @@ def parts(model: Any, masked: float, vector: Callable[[Any, Any], Any], logits: 
     outputs, inputs = model.output, model.input
     steps = CachedStack(model, DECODER, inputs["previous"].shape[1])
     memory = [name for name in outputs if name.startswith("memory_")]
-    library = keras if isinstance(model, keras.Model) else __import__("tf_keras")
+    library = library_of(model)
     encoder = library.Model(inputs["tokens"], {name: outputs[name] for name in memory})
 
     def encode(tokens: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from models import autoencoder, blocks, texts, variational
 from models.ddpm import DENOISED, STEP, Counts
+from models.outputs import library_of
 from models.registry import register
 from models.step_unet import Blocks, check_groups, unet
 from models.text_encoder import encoded_text
@@ -17,7 +18,6 @@ from models.variational import CONDITION, GENERATED, IMAGE, MEAN, NOISE
 
 with epy.lazy_imports():
     import keras
-    import tf_keras
 
 #: The numbers of a text's tokens.
 TOKENS = "tokens"
@@ -104,7 +104,7 @@ def halves(model: Any) -> tuple[Any, Any]:
 
 
 def _part(model: Any, inputs: Any, name: str) -> Any:
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
     return library.Model(inputs, {name: model.output[name]})
 
 

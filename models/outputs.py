@@ -8,9 +8,15 @@ from etils import epy
 
 with epy.lazy_imports():
     import keras
+    import tf_keras
 
 #: How the names begin of outputs that only training looks at.
 AUXILIARY = "auxiliary"
+
+
+def library_of(model: Any) -> Any:
+    """Return the library that a model is of: keras, or tf_keras, whose layers and models others are made with."""
+    return keras if isinstance(model, keras.Model) else tf_keras
 
 
 def named_inputs(model: Any) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks, patch_gan
+from models.outputs import library_of
 from models.patch_gan import GENERATED, IMAGE, REALNESS, SLOPE, TARGET, WIDEST
 from models.registry import register
 from models.variational import image_input
 
 with epy.lazy_imports():
     import keras
-    import tf_keras
 
 #: Steps of the expanding path that have dropout.
 DROPPED = 3
@@ -61,7 +61,7 @@ def pix2pix(input_shape: tuple[int, int, int], output_shape: tuple[int, int, int
 def parts(model: Any) -> Parts:
     """Return the generator, from `image` to `generated`, and the discriminator, from `image` and `target` to
     `realness`, of a model of Keras 3 or tf_keras."""
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
     return Parts(library.Model({IMAGE: model.input[IMAGE]}, {GENERATED: model.output[GENERATED]}, name=model.name),
                  library.Model(model.input, {REALNESS: model.output[REALNESS]}))
 

@@ -8,6 +8,7 @@ from etils import epy
 from pydantic import Field
 
 from models import texts
+from models.outputs import library_of
 from models.recurrent import last_step, lengths, recurrent
 from models.registry import register
 from models.stepping import gate_by_gate
@@ -133,7 +134,7 @@ def parts(model: Any) -> Parts:
     outputs, inputs = model.output, model.input
     names = [name for name in ("hidden", "cell") if name in outputs]
     kept = [MEMORY, KEYS, *names]
-    library = keras if isinstance(model, keras.Model) else __import__("tf_keras")
+    library = library_of(model)
     encoder = library.Model(inputs["tokens"], {name: outputs[name] for name in kept})
     own = {name: model.get_layer(name) for name in ("combined", "logits", "query", "energy")
            if any(layer.name == name for layer in model.layers)}

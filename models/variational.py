@@ -7,11 +7,11 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks
+from models.outputs import library_of
 from models.registry import register
 
 with epy.lazy_imports():
     import keras
-    import tf_keras
 
 #: What such a model takes.
 IMAGE, NOISE, CONDITION = "image", "noise", "condition"
@@ -60,7 +60,7 @@ def vae(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], classes
 
 def parts(model: Any) -> Parts:
     """Return the encoder and the decoder of a model of Keras 3 or tf_keras."""
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
     asked = {name: tensor for name, tensor in model.input.items() if name != IMAGE}
     made = {name: model.output[name] for name in (GENERATED, LOCATION, LOG_SCALE)}
     return Parts(library.Model(model.input[IMAGE], {name: model.output[name] for name in (MEAN, LOG_VARIANCE)}),

@@ -7,12 +7,12 @@ from etils import epy
 from pydantic import Field
 
 from models import blocks, variational
+from models.outputs import library_of
 from models.registry import register
 from models.variational import CONDITION, GENERATED, IMAGE, LOCATION, LOG_SCALE, STEPS
 
 with epy.lazy_imports():
     import keras
-    import tf_keras
 
 #: The numbers of vectors of the codebook, row by row; what the encoder says in their place; the vectors themselves; and
 #: how likely each code is at its place, given those before it.
@@ -80,7 +80,7 @@ def vqvae(input_shape: tuple[int, int, int], noise_shape: tuple[int, ...], class
 
 def parts(model: Any) -> Parts:
     """Return the parts of a model of Keras 3 or tf_keras."""
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
     inputs, outputs = model.input, model.output
     asked = {name: tensor for name, tensor in inputs.items() if name != IMAGE}
     made = {name: outputs[name] for name in (GENERATED, LOCATION, LOG_SCALE)}

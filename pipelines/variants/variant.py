@@ -20,6 +20,7 @@ from export.tflite import file as tflite_file
 from export.tflite import signatures
 from export.tflite.trace import Trace
 from models import front_end
+from models.outputs import library_of
 from pipelines.engine import workers
 from pipelines.engine.journal import Journal
 from pipelines.engine.store import whole
@@ -39,7 +40,6 @@ with epy.lazy_imports():
     import keras
     import numpy as np
     import tensorflow as tf
-    import tf_keras
 
 if TYPE_CHECKING:
     from export.conversion.convert import Functions
@@ -248,7 +248,7 @@ class VariantContext:
         if self.train.deterministic:
             tf.config.experimental.enable_op_determinism()
         task, index = self.data.task, self.data.index
-        library = keras if isinstance(model, keras.Model) else tf_keras
+        library = library_of(model)
         settings = TrainSection(
             epochs=learning.epochs, loss=self.train.loss, optimizer=Adam(), schedule=Cosine(peak=learning.rate),
             strategy="one", deterministic=self.train.deterministic)

@@ -11,14 +11,13 @@ from etils import epy
 import models
 from export.keras_models import graph
 from export.signature import Arrays, Function, Signature, Tensor
+from models.outputs import library_of
 from models.variational import GENERATED, IMAGE, LOCATION, LOG_SCALE, LOG_VARIANCE, MEAN, NOISE
 from pipelines.tasks.evaluation import Evaluation, Figure, rounded
 from pipelines.tasks.image_generation.measure import BITS, COLUMNS, RECONSTRUCTION, draw, levels
 
 with epy.lazy_imports():
-    import keras
     import numpy as np
-    import tf_keras
 
 if TYPE_CHECKING:
     from export.predictors import Predictor
@@ -41,7 +40,7 @@ def has_encoder(model: Any) -> bool:
 
 def encode(model: Any, image: Tensor, noise: Tensor) -> Function:
     """Return the signature `encode`: from an image to mean and logarithm of the variance of its noise."""
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
     outputs = models.named_outputs(model)
     part = library.Model(models.named_inputs(model)[IMAGE], {name: outputs[name] for name in (MEAN, LOG_VARIANCE)})
     taken = image.model_copy(update={"dtype": "float32"})

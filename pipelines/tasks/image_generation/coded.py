@@ -10,6 +10,7 @@ from etils import epy
 
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models import vqvae
+from models.outputs import library_of
 from models.vqvae import CODEBOOK, CODES, LOCATION, LOG_SCALE, LOGITS_OF_CODES, QUANTIZED, VECTORS
 from pipelines.tasks.evaluation import Evaluation, Figure
 from pipelines.tasks.image_generation.autoencoding import bits_of_pixels, with_bits
@@ -18,11 +19,9 @@ from pipelines.tasks.image_generation.measure import COLUMNS, CONDITION, GENERAT
 from pipelines.training.learners.quantizing import nearest
 
 with epy.lazy_imports():
-    import keras
     import numpy as np
     import scipy.special
     import tensorflow as tf
-    import tf_keras
 
 if TYPE_CHECKING:
     from export.predictors import Predictor
@@ -175,7 +174,7 @@ class _Calls:
     """The parts of a model as functions in a graph."""
 
     def __init__(self, model: Any):
-        library = keras if isinstance(model, keras.Model) else tf_keras
+        library = library_of(model)
         parts = vqvae.parts(model)
         self._encoder, self._prior = parts.encoder, parts.prior
         self._decoder = library.Model(model.input[CODES], {GENERATED: model.output[GENERATED]})

@@ -10,6 +10,7 @@ from etils import epy
 import models
 from export.keras_models import graph
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
+from models.outputs import library_of
 from models.variational import LOG_VARIANCE
 from pipelines.tasks.evaluation import Evaluation
 from pipelines.tasks.image_generation import autoencoding
@@ -17,9 +18,7 @@ from pipelines.tasks.image_generation.making import IMAGE, NOISE, asked_of, pred
 from pipelines.tasks.image_generation.measure import GENERATED
 
 with epy.lazy_imports():
-    import keras
     import numpy as np
-    import tf_keras
 
 if TYPE_CHECKING:
     from export.predictors import Predictor
@@ -71,7 +70,7 @@ class OneStep:
     def _generator(self, model: Any, index: Index) -> Function:
         """Return the part of a model, of Keras 3 or tf_keras, that makes pictures."""
         signature = self.signature(index)
-        library = keras if isinstance(model, keras.Model) else tf_keras
+        library = library_of(model)
         inputs = models.named_inputs(model)
         asked = {tensor.name: inputs[tensor.name] for tensor in signature.inputs}
         part = library.Model(asked, {GENERATED: models.named_outputs(model)[GENERATED]}, name=model.name)

@@ -16,6 +16,7 @@ from export.keras_models.for_delegates import for_delegates
 from export.signature import DEFAULT, Arrays, Function, Signature, Tensor
 from models import cyclegan
 from models.cyclegan import BACK, RETURNED
+from models.outputs import library_of
 from pipelines.errors import UserError
 from pipelines.features.feature import Field
 from pipelines.features.image import Image, in_words
@@ -51,7 +52,6 @@ with epy.lazy_imports():
     import keras
     import numpy as np
     import PIL.Image
-    import tf_keras
 
 if TYPE_CHECKING:
     from export.predictors import Predictor
@@ -252,7 +252,7 @@ def _picture(name: str, like: Tensor) -> Tensor:
 
 def _part(model: Any, given: str, made: Sequence[str]) -> Any:
     """Return the part of a model, of Keras 3 or tf_keras, that makes some outputs of one input."""
-    library = keras if isinstance(model, keras.Model) else tf_keras
+    library = library_of(model)
     outputs = models.named_outputs(model)
     return library.Model({given: models.named_inputs(model)[given]}, {name: outputs[name] for name in made},
                          name=model.name)
