@@ -14,6 +14,7 @@ from export.predictors import (
     SavedModelPredictor,
     choose,
     gpu,
+    litert,
     open_predictor,
 )
 from export.predictors import coreml as coreml_predictor
@@ -279,3 +280,35 @@ def test_a_saved_model_without_signatures_cannot_be_called(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path))
     with pytest.raises(ValueError, match="has no signatures"):
         open_predictor(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["float32", "int8", "bare"])
+def test_examples_that_are_divided_among_interpreters_are_computed_as_alone(name, converted, examples, monkeypatch):
+    one = LiteRTPredictor(converted[name])
+    inputs = {tensor.name: value for tensor in one.signatures[DEFAULT].inputs for known, value in examples(40).items()
+              if tensor.name in (known, f"serving_default_{known}:0")}  # as a file without signatures has it
+    alone = one.predict(inputs)
+    monkeypatch.setattr(litert, "LONG", 0)
+    monkeypatch.setattr(litert.os, "cpu_count", lambda: 3)
+    divided = LiteRTPredictor(converted[name])
+    for _ in range(2):
+        for output, value in divided.predict(inputs).items():
+            np.testing.assert_array_equal(value, alone[output])
+    assert len(divided._beside) == 2
+    several = LiteRTPredictor(converted[name], threads=2)
+    several.predict(inputs)
+    assert not several._beside, "its threads are those that it was told to use"
+
+
+def test_a_file_that_was_replaced_is_not_opened_again_for_others(converted, examples, monkeypatch, tmp_path):
+    monkeypatch.setattr(litert, "LONG", 0)
+    monkeypatch.setattr(litert.os, "cpu_count", lambda: 3)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(converted["float32"].read_bytes())
+    predictor = LiteRTPredictor(path)
+    path.unlink()
+    before = predictor.predict(examples(9))
+    path.write_bytes(converted["int8"].read_bytes())
+    for output, value in predictor.predict(examples(9)).items():
+        np.testing.assert_array_equal(value, before[output])
+    assert not predictor._beside
