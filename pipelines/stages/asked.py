@@ -204,9 +204,9 @@ class Varied:
         self.firsts: dict[int, int] = {}
         self.seen = 0
 
-    def add(self, targets: Arrays) -> None:
-        """Look at a batch of targets."""
-        count = len(next(iter(targets.values())))
+    def add(self, inputs: Arrays, targets: Arrays) -> None:
+        """Look at a batch."""
+        count = len(next(iter(inputs.values())))
         keys = np.asarray(targets[self.target]) if self.target is not None else np.arange(self.seen, self.seen + count)
         for offset, key in enumerate(keys.tolist()):
             self.firsts.setdefault(key, self.seen + offset)

@@ -37,7 +37,7 @@ def run(context: Context) -> str:
         first.add(inputs, {})
         kept.add(outputs)
         shown.add(inputs, targets, outputs, wrong)
-        varied.add(targets)
+        varied.add(inputs, targets)
         context.progress(0.8 * first.seen / examples, f"{first.seen:,} of {examples:,} examples")
 
     drawn = context.work / FIGURES

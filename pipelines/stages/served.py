@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BYTES_SIGNATURE = "serving_bytes"
 #: Bytes of outputs that are asked over a protocol, about: as JSON a number takes several times its own.
 OUTPUT_BYTES = {"grpc": 2**30, "rest": 64 * 2**20}
+#: Calls of a network that are asked over a protocol, where an answer takes several, as pictures made step by step do.
+CALLS = 8000
 #: Seconds that a call may take: states of many examples are long in JSON, and others may use this machine, too.
 DEADLINE = 300.0
 
@@ -52,14 +54,17 @@ class _Encoding:
 
 
 def examples_over(protocol: str, data: Data) -> int:
-    """Return how many of the first test examples are asked over a protocol: all, but fewer where outputs are dense.
+    """Return how many of the first test examples are asked over a protocol: all, but fewer where outputs are dense
+    or take many calls.
 
     Args:
         protocol: grpc or rest.
     """
     dense = [tensor for tensor in data.task.outputs(data.index)
              if tensor.role not in ("logits", "scores") or len(tensor.shape) > 1]  # one number a class is not
-    examples = data.index.splits["test"].examples
+    examples, calls = data.index.splits["test"].examples, data.task.calls
+    if calls > 1:
+        examples = min(examples, max(1, CALLS // calls))
     size = sum(tensor.bytes for tensor in dense)
     if any(tensor.role == "state" for tensor in dense):  # they go to and fro with each token that is written
         size *= max(tensor.shape[0] or 1 for tensor in data.index.targets.values() if tensor.shape)

@@ -72,8 +72,8 @@ class Task(Entry):
     real_inputs: ClassVar[bool] = False
     #: What a recipe without train.loss means, as it would write it.
     loss: ClassVar[str] = "cross_entropy"
-    #: Whether the report shows the best, the median and the worst examples, and not those alone that are wrong.
-    ranked: ClassVar[bool] = False
+    calls: ClassVar[int] = 1  # of its network for an answer
+    ranked: ClassVar[bool] = False  # the report shows the best, the median and the worst examples, not the wrong alone
     #: Whether its network's outputs become boxes, see `post_processing`.
     gives_boxes: ClassVar[bool] = False
     #: Whether the test examples are others than those that files are calibrated with.

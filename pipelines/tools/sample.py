@@ -94,7 +94,7 @@ def sample(artifact: Path, wish: Wish, folder: Path) -> str:
     settings = {"text": wish.text, "steps": wish.steps, "guidance": wish.guidance}
     about |= {name: value for name, value in settings.items() if value is not None}
     about |= wish.original.about()
-    names = asked.index.names("label")
+    names = asked.task.labels(asked.index)
     picture_files.write(folder, pictures, about, [{"class": names[label]} for label in classes])
     return f"{len(pictures):,} pictures of seed {wish.seed} by {asked.path}, in {folder}{remark}"
 

@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import ClassVar
 
 from etils import epy
-from pydantic import Field as Setting
 from pydantic import PrivateAttr
 
 from pipelines.errors import UserError
 from pipelines.features import image_file
 from pipelines.features.feature import Field
 from pipelines.ingest.index import Part
-from pipelines.ingest.sources.part_names import folders_of_parts
-from pipelines.ingest.sources.source import Source
+from pipelines.ingest.sources.part_folder import PartFolder
 
 with epy.lazy_imports():
     import tensorflow as tf
 
 
-class ClassFolder(Source):
+class ClassFolder(PartFolder):
     """A folder of files of one kind, one folder per class, or train/val/test folders of such.
 
     Hidden files and folders, and what systems leave behind, are passed over.
@@ -31,13 +29,15 @@ class ClassFolder(Source):
         path: the folder, relative to where litepress runs.
     """
 
-    #: What the files are called among the fields, and several of them for people.
+    #: What the files are called among the fields.
     field: ClassVar[str]
-    plural: ClassVar[str]
     #: The kinds of files that are read, for people.
     read_files: ClassVar[str]
-    path: str = Setting(min_length=1)
     _are_apart: bool = PrivateAttr(False)
+
+    @property
+    def wanted(self) -> str:
+        return f"give a folder with one folder of {self.plural} per class"
 
     def files_in(self, folder: Path, *, below: bool = False) -> list[Path]:
         """Return the files in a folder, and in those below too, sorted."""
@@ -50,13 +50,6 @@ class ClassFolder(Source):
                 status = os.stat(name)
                 digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
-
-    def parts(self) -> list[Part]:
-        known = set(folders_of_parts(self._folders(Path(self.path))).values())
-        if known and "train" not in known:
-            raise UserError(f"data.source.{self.entry_name}.path: {self.path} has {' and '.join(sorted(known))} but "
-                            "no train folder")
-        return [part for part in ("train", "validation", "test") if part in known] or ["train"]
 
     def fields(self) -> dict[str, Field]:
         return {self.field: Field(kind="bytes"), "label": Field(kind="class", names=self._classes())}
@@ -117,15 +110,3 @@ class ClassFolder(Source):
         if not self._are_apart:
             return names
         return sorted({name for part in self.parts() for name in self._folders(self._root(part))})
-
-    def _root(self, part: Part) -> Path:
-        base = Path(self.path)
-        known = folders_of_parts(self._folders(base))
-        return base / next((name for name, own in known.items() if own == part), ".")
-
-    def _folders(self, folder: Path) -> list[str]:
-        if not folder.is_dir():
-            reason = "not a folder" if folder.exists() else "not there"
-            raise UserError(f"data.source.{self.entry_name}.path: {self.path} is {reason}; give a folder with one "
-                            f"folder of {self.plural} per class")
-        return [child.name for child in image_file.folders(folder)]

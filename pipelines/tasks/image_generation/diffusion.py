@@ -84,6 +84,11 @@ class DiffusionSection(Section):
 
         return diffusion.sampled(denoise, noise, self.plan(steps), self.target, most, original)
 
+    @property
+    def calls(self) -> int:
+        """Return how often the network is asked for a picture."""
+        return self.sampled * (1 if self.guidance == 1 else 2)
+
     def plan(self, steps: int) -> np.ndarray:
         """Return what the sampler does step by step, see `export.writing.diffusion.plan`.
 

@@ -64,7 +64,7 @@ class Pictures:
         scores = self.made[-1].scores
         if not scores.shape[1]:
             return np.full(len(pictures), np.nan)
-        if CONDITION in outputs or TOKENS in outputs:
+        if CONDITION in outputs or (TOKENS in outputs and LABEL in targets):
             requested = np.argmax(outputs[CONDITION], axis=1) if CONDITION in outputs else np.asarray(targets[LABEL])
             self.asked.append(requested)
             wrong = 0.5 - scores[np.arange(len(scores)), requested]

@@ -35,26 +35,23 @@ from pipelines.ingest.section import DataSection
 from pipelines.tasks import text_files, text_serving
 from pipelines.tasks.answered import Answered
 from pipelines.tasks.compared import Compared
-from pipelines.tasks.image_generation import baselines, beside, revising, serving, to_keras
+from pipelines.tasks.image_generation import baselines, beside, builders, revising, serving, to_keras
+from pipelines.tasks.image_generation.builders import CODED, KINDS, LOSSES
 from pipelines.tasks.image_generation.coded import PRIOR, Coded
 from pipelines.tasks.image_generation.diffusion import DiffusionSection
 from pipelines.tasks.image_generation.inception import Inception
 from pipelines.tasks.image_generation.judge import Judge, judge_of
 from pipelines.tasks.image_generation.latent import Latent
 from pipelines.tasks.image_generation.making import IMAGE, NOISE, Making
-from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, Pictures, levels, metrics_in
+from pipelines.tasks.image_generation.measure import CONDITION, FID, GENERATED, LABEL, Pictures, levels, metrics_in
 from pipelines.tasks.image_generation.one_step import OneStep
 from pipelines.tasks.image_generation.seen import Judging
 from pipelines.tasks.image_generation.stepwise import Stepwise
 from pipelines.tasks.judge import JudgeSection
 from pipelines.tasks.task import Evaluation, Features, Metric, Place, Task
-from pipelines.training.autoencoder_weights import Autoencoder
 from pipelines.training.generative.adversarial import Adversarial
 from pipelines.training.generative.denoising import Denoising
-from pipelines.training.generative.elbo import Elbo
 from pipelines.training.generative.loss import GenerativeLoss
-from pipelines.training.generative.quantized import Quantized
-from pipelines.training.generative.style_gan import StyleGan
 from pipelines.training.learners.diffusing import diffusing
 from pipelines.training.learners.latent import diffusing_latents
 from pipelines.training.learners.supervised import Objective
@@ -71,18 +68,8 @@ if TYPE_CHECKING:
     from export.predictors import Predictor
     from pipelines.ingest.data import Data
 
-LABEL = "label"
 #: The folder beside the drawing of examples with what a network said of them.
 ANSWERS = "reference"
-#: What a recipe without train.loss means, by builder.
-LOSSES = {"vae": "elbo", "autoencoder": "elbo", "vqvae": "quantized", "dcgan": "gan", "stylegan2": "style_gan",
-          "ddpm": "denoising", "latent_diffusion": "denoising"}
-#: What their models can be trained by.
-KINDS: Mapping[str, type[GenerativeLoss]] = {
-    "vae": Elbo, "autoencoder": Elbo, "vqvae": Quantized, "dcgan": Adversarial, "stylegan2": StyleGan,
-    "ddpm": Denoising, "latent_diffusion": Denoising}
-#: The builders whose models are asked step by step, for codes first, and by a text.
-STEP_BY_STEP, CODED, BY_TEXT = ("ddpm", "latent_diffusion"), "vqvae", "latent_diffusion"
 #: The setting of a discriminator that looks at batches.
 BATCH = "batch"
 
@@ -113,6 +100,7 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     _steps: int = PrivateAttr(0)
     _is_changed: bool = PrivateAttr(False)
     _measured: Pictures | None = PrivateAttr(None)
+    _has_classes: bool = PrivateAttr(True)
 
     @model_validator(mode="after")
     def guidance_is_towards_a_class(self) -> ImageGeneration:
@@ -128,6 +116,14 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
                 **({CODES: Codes} if self.codes else {}),
                 **({CONDITION: Condition} if self.by == "class" else {}),
                 **({TOKENS: Text} if self.by == "text" else {})}
+
+    @property
+    def split(self) -> Literal["stratified", "random"]:  # type: ignore[override]
+        return "stratified" if self._has_classes else "random"
+
+    @property
+    def calls(self) -> int:  # type: ignore[override]
+        return 1 if self.diffusion is None else self.diffusion.calls
 
     @property
     def metrics(self) -> tuple[Metric, ...]:  # type: ignore[override]
@@ -172,6 +168,8 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
                             f"{', '.join(fields)}. Name a field of texts in data.tokens.field, or make them of the "
                             "classes: source: {captioned: …}")
         inputs, targets = super().features_of(section, fields)
+        if self.by != "class" and LABEL not in fields and not section.feature(LABEL, Label).field:
+            targets, self._has_classes = {}, False  # pictures alone, or with texts
         step = inputs.get(STEP)
         if isinstance(step, DiffusionStep):
             if self.diffusion is not None and self.diffusion.sampled > step.steps:
@@ -181,36 +179,13 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         return inputs, targets
 
     def dimensions(self, index: Index) -> dict[str, Any]:
-        self._check_builder()
+        builders.check(self._model, self)
         if self.judge is None or self.judge.is_there:
             self._judged(index)  # what does not fit is said before the training
         return {"input_shape": index.inputs[IMAGE].shape, "noise_shape": index.inputs[NOISE].shape,
                 "classes": len(index.names(LABEL)) if self.by == "class" else 0,
                 **({"length": index.inputs[TOKENS].shape[0], "vocabulary": len(index.names(TOKENS))}
                    if self.by == "text" else {})}
-
-    def _check_builder(self) -> None:
-        """Raise UserError where a builder that is known here does not go with the settings."""
-        builder, is_step_by_step = self._builder, self._builder in STEP_BY_STEP
-        if is_step_by_step and self.diffusion is None:
-            size = "image" if builder == "ddpm" else "[height / 4, width / 4, 4]"
-            raise UserError(f"model.builder: {builder} is asked step by step: give task.image_generation.diffusion, "
-                            f"for instance {{sampled: 20}}, and data.noise.size: {size}")
-        if builder not in LOSSES:
-            return
-        if (builder == CODED) != self.codes:
-            raise UserError(f"task.image_generation.codes is {str(self.codes).lower()}, and {builder} makes pictures "
-                            f"{'of' if builder == CODED else 'without'} codes: set it to {str(not self.codes).lower()}")
-        if not is_step_by_step and self.diffusion is not None:
-            raise UserError(f"task.image_generation.diffusion: {builder} makes pictures in one step; leave it out, or "
-                            f"take model.builder: {' or '.join(STEP_BY_STEP)}")
-        if (builder == BY_TEXT) != (self.by == "text"):
-            raise UserError(f"task.image_generation.by is {self.by or 'not given'}, and {builder} makes pictures "
-                            + ("of texts: set it to text" if builder == BY_TEXT else
-                               f"of no texts: leave it out, or take model.builder: {BY_TEXT}"))
-        if builder == BY_TEXT and (self._model is None or not isinstance(self._model.weights, Autoencoder)):
-            raise UserError(f"model.weights: {builder} learns in the latents of an autoencoder: give its recipe, for "
-                            "instance weights: {autoencoder: recipes/generative/autoencoder.yaml}")
 
     @property
     def making(self) -> Making:
@@ -289,8 +264,8 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
         tokens = functools.partial(text_serving.tokens_of, data=data, name=TOKENS) if self.by == "text" else None
         functions.append(serving.sample(make, data.index, settings, tokens=tokens))
         if self.revises:
-            asked = (*settings, *revising.tensors(data.index))
-            functions.append(serving.sample(make, data.index, asked, revising.REVISE))
+            settings += revising.tensors(data.index)
+            functions.append(serving.sample(make, data.index, settings, revising.REVISE))
         return functions
 
     def files(self, data: Data) -> Mapping[str, bytes]:
@@ -304,7 +279,8 @@ class ImageGeneration(Task, name="image_generation", shorthand="judge"):
     def measure(self, index: Index) -> Pictures:
         """Return a fresh measure; the task takes note of it, which also holds files' pictures against the trained
         model's."""
-        self._measured = Pictures(functools.partial(self._judged, index), index.names(LABEL))
+        self._measured = Pictures(functools.partial(self._judged, index),
+                                  index.names(LABEL) if LABEL in index.targets else [])
         return self._measured
 
     def compared(self, index: Index, given: Collection[str]) -> Compared:

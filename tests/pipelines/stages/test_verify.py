@@ -57,6 +57,13 @@ def test_dense_outputs_are_asked_of_the_first_examples(data, expected, evaluated
     assert verify.serve_one(Network(), data, "rest", written(tmp_path / "late", late)).max_error == 0
 
 
+def test_answers_that_take_many_calls_are_asked_of_the_first_examples(data, monkeypatch):
+    monkeypatch.setattr(type(data.task), "calls", 2001)
+    assert served.examples_over("rest", data) == served.examples_over("grpc", data) == 3 < EXAMPLES
+    monkeypatch.setattr(type(data.task), "calls", 9000)
+    assert served.examples_over("grpc", data) == 1
+
+
 def test_classifiers_are_always_asked_everything(monkeypatch):
     monkeypatch.setitem(served.OUTPUT_BYTES, "rest", 1)
     recipe = Recipe.model_validate({"name": "x", "data": {"source": "digits", "image": {"size": 8}},

@@ -7,7 +7,9 @@ import pytest
 
 from export.keras_models import file as keras_file
 from pipelines.errors import UserError
+from pipelines.features.feature import Field
 from pipelines.ingest.index import Index
+from pipelines.ingest.section import DataSection
 from pipelines.tasks.image_generation import ImageGeneration
 from pipelines.tasks.image_generation.judge import Judge, judge_of
 from pipelines.tasks.image_generation.measure import Pictures, levels
@@ -161,3 +163,21 @@ def test_pictures_do_not_go_into_a_file(tmp_path):
     with pytest.raises(UserError, match=r"--out: .*note\.txt is not a folder"):
         sample.sample(tmp_path, sample.Wish(), tmp_path / "note.txt")
     assert (tmp_path / "note.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("diffusion", "calls"), [
+    (None, 1), ({"sampled": 12}, 12), ({"sampled": 12, "guidance": 1.5}, 24), ({"sampled": 3, "guidance": 0}, 6)])
+def test_a_picture_takes_a_call_of_the_network_for_each_step_and_two_with_guidance(diffusion, calls):
+    assert ImageGeneration(by="class", diffusion=diffusion).calls == calls
+
+
+def test_pictures_without_classes_are_learnt_and_divided_at_random():
+    section = DataSection(source="digits", image={"size": 4}, noise={"size": 3})
+    fields = {"image": Field(kind="bytes"), "text": Field(kind="text")}
+    for by, inputs in ((None, {"image", "noise"}), ("text", {"image", "noise", "tokens"})):
+        task = ImageGeneration(by=by)
+        assert task.split == "stratified"
+        given, targets = task.features_of(section, fields)
+        assert set(given) == inputs and not targets and task.split == "random"
+    task = ImageGeneration(by="class")
+    assert set(task.features_of(section, fields)[1]) == {"label"} and task.split == "stratified"
