@@ -38,7 +38,7 @@ recipes-sequences: .venv/.ready ## run the recipes of texts, time series and spe
 recipes-transformers: .venv/.targets ## train, press and verify the Transformers and print one table (an hour and a half)
 	@$(BIN)/python benchmarks/recipes.py recipes/language translate_transformer vit --variants float16 int8 dynamic $(ARGS)
 
-recipes-generative: .venv/.ready ## train, press and verify what makes pictures and print one table (an hour)
+recipes-generative: .venv/.ready ## train, press and verify what makes pictures and print one table (two hours)
 	@$(BIN)/python benchmarks/recipes.py recipes/generative --variants float16 int8 dynamic $(ARGS)
 
 test: .venv/.targets ## the tests, but for those that take long
