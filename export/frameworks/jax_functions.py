@@ -1,19 +1,21 @@
 """Functions of JAX, and modules of Flax, as SavedModels, and asked in JAX."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
 from export.errors import first_line
+from export.frameworks.program import TOGETHER
 from export.keras_models.imported import plain
 from export.signature import DEFAULT
 from export.targets import tools
@@ -23,7 +25,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 #: Examples that are asked at once.
-TOGETHER = 32
+ASKED = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +42,16 @@ class JaxFunction:
         """Return what it answers, see `export.frameworks.program.Program`."""
         called = _called(self.made_by)
         parts = []
-        for start in range(0, len(next(iter(inputs.values()))), TOGETHER):
+        for start in range(0, len(next(iter(inputs.values()))), ASKED):
             parts.append({name: np.asarray(value) for name, value in called(
-                **{name: values[start:start + TOGETHER] for name, values in inputs.items()}).items()})
+                **{name: values[start:start + ASKED] for name, values in inputs.items()}).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def export(made_by: str, inputs: Mapping[str, np.ndarray], folder: Path) -> None:
-    """Write what a function makes as a SavedModel: for any number of examples where both that and a TFLite file of it
-    can be, which knows no indices of open arrays, else for one. Its code is run.
+    """Write what a function makes as a SavedModel for one example, of which device files are made, whose sizes are then
+    all known. What takes any number of examples is in it as the function `TOGETHER`, where JAX can say so. Its code is
+    run.
 
     Args:
         made_by: module:function, found from this folder on; it gives a function of arrays, or a Flax module that is
@@ -61,37 +64,39 @@ def export(made_by: str, inputs: Mapping[str, np.ndarray], folder: Path) -> None
     """
     if missing := tools.missing("jax"):
         raise ValueError(f"{made_by}: {missing}")
+    inputs = {plain(name): values for name, values in inputs.items()}
+    called = _called(made_by)
+    module = tf.Module()
+    with contextlib.suppress(Exception):  # of JAX's and TensorFlow's own classes: it is not for any number
+        setattr(module, TOGETHER, _converted(called, inputs, None)[0])
+    try:
+        module.call, concrete = _converted(called, inputs, 1)
+        tf.saved_model.save(module, str(folder), signatures={DEFAULT: concrete})
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ValueError(f"{made_by} cannot be taken from JAX: {first_line(error)}") from error
+
+
+def _converted(called: Callable[..., dict[str, Any]], inputs: Mapping[str, np.ndarray], batch: int | None
+               ) -> tuple[Any, Any]:
+    """Return a function of arrays by name as TensorFlow's, and traced.
+
+    Args:
+        batch: examples at a time; None for any number.
+    """
     from jax.experimental import jax2tf
 
-    inputs = {plain(name): values for name, values in inputs.items()}
-    called, names = _called(made_by), list(inputs)
-    kept: Exception | None = None
-    for batch in (None, 1):
-        shapes = ["(b, " + ", ".join(str(size) for size in inputs[name].shape[1:]) + ")" for name in names]
-        converted = jax2tf.convert(lambda *arrays: called(**dict(zip(names, arrays, strict=True))), with_gradient=False,
-                                   polymorphic_shapes=shapes if batch is None else None)
-        module = tf.Module()
-        module.call = _of_names(converted, names)
-        specifications = {name: tf.TensorSpec((batch, *inputs[name].shape[1:]), inputs[name].dtype, name)
-                          for name in names}
-        try:
-            tf.saved_model.save(module, str(folder), signatures={
-                DEFAULT: module.call.get_concrete_function(**specifications)})
-            if batch is None:
-                tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
-            return
-        except Exception as error:  # of JAX's and TensorFlow's own classes
-            kept = error
-            shutil.rmtree(folder, ignore_errors=True)
-    raise ValueError(f"{made_by} cannot be taken from JAX: {first_line(kept or '')}")
+    names = list(inputs)
+    shapes = ["(b, " + ", ".join(str(size) for size in inputs[name].shape[1:]) + ")" for name in names]
+    converted = jax2tf.convert(lambda *arrays: called(**dict(zip(names, arrays, strict=True))), with_gradient=False,
+                               polymorphic_shapes=shapes if batch is None else None)
 
-
-def _of_names(converted: Callable[..., Any], names: Sequence[str]) -> Any:
-    """Return a function of arrays in an order as TensorFlow's of arrays by name."""
     def call(**given: Any) -> Any:
         return converted(*(given[name] for name in names))
 
-    return tf.function(call, autograph=False)
+    function = tf.function(call, autograph=False)
+    return function, function.get_concrete_function(**{
+        name: tf.TensorSpec((batch, *inputs[name].shape[1:]), inputs[name].dtype, name) for name in names})
 
 
 def _called(made_by: str) -> Callable[..., dict[str, Any]]:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
+#: What a SavedModel for one example calls the function of any number that computes the same, where it has one.
+TOGETHER = "together"
+
 
 class Program(Protocol):
     """A model that is asked in its own library."""

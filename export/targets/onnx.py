@@ -22,8 +22,8 @@ OPSET = 17
 def convert(content: bytes, labels: Sequence[str] = ()) -> bytes:
     """Return a TFLite file as an ONNX file that gives the same answers.
 
-    Its inputs and outputs have the names of the file's main signature. Images that the file takes as integers are taken
-    as raw pixels, uint8; what is quantized otherwise is taken and given as float32.
+    Its inputs and outputs have the names of the file's main signature. Images of raw pixels that the file takes as
+    integers are taken as uint8; what is quantized otherwise, images of 0..1 too, is taken and given as float32.
 
     Args:
         content: of one example at a time.
@@ -41,7 +41,7 @@ def convert(content: bytes, labels: Sequence[str] = ()) -> bytes:
     roles = {tensor.name: tensor.role for tensor in signature.signature().inputs}
     for name, info in reversed(signature.inputs.items()):
         if info.scale and not info.stores_values:
-            _quantize(graph, info, roles[name] == "image")
+            _quantize(graph, info, roles[name] == "image" and info.reaches_pixels)
     for info in signature.outputs.values():
         if info.scale:
             _dequantize(graph, info)

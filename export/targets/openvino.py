@@ -19,8 +19,8 @@ with epy.lazy_imports():
 def convert(content: bytes, labels: Sequence[str], target: Path) -> None:
     """Write a TFLite file as OpenVINO's model.xml, with model.bin beside it.
 
-    Its inputs and outputs have the names of the file's main signature. Images that the file takes as integers are taken
-    as raw pixels, uint8; what is quantized otherwise is taken and given as float32.
+    Its inputs and outputs have the names of the file's main signature. Images of raw pixels that the file takes as
+    integers are taken as uint8; what is quantized otherwise, images of 0..1 too, is taken and given as float32.
 
     Args:
         labels: class names, written into the model's information, if there are any.
@@ -47,7 +47,8 @@ def _of_real_numbers(model: Any, signature: FileSignature) -> Any:
     from openvino import opset13 as ops
 
     roles = {tensor.name: tensor.role for tensor in signature.signature().inputs}
-    parameters = [_quantized(_named(model.inputs, info).get_node(), info, roles[name] == "image")
+    parameters = [_quantized(_named(model.inputs, info).get_node(), info,
+                             roles[name] == "image" and info.reaches_pixels)
                   for name, info in signature.inputs.items()]
     results = []
     for info in signature.outputs.values():

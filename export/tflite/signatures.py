@@ -15,6 +15,9 @@ from export.tflite import quantization
 with epy.lazy_imports():
     import numpy as np
 
+#: Smallest step of integers that can be raw pixels, 0..255; those of 0..1 have steps of 1/255.
+PIXEL = 1 / 32
+
 
 class TensorInfo(BaseModel):
     """An input or output of a TFLite file. A quantized one stands for (stored - zero) * scale; any other has no scale.
@@ -40,6 +43,11 @@ class TensorInfo(BaseModel):
         """Return whether the stored numbers are the values themselves, as raw pixels are: uint8, scale 1, zero point
         0."""
         return self.dtype == "uint8" and self.scale == 1.0 and self.zero == 0
+
+    @property
+    def reaches_pixels(self) -> bool:
+        """Return whether its integers stand for numbers from 0 on that can be raw pixels, 0..255, and not 0..1."""
+        return bool(self.scale) and self.zero == np.iinfo(self.dtype).min and self.scale > PIXEL
 
     def described(self, *, output: bool = False) -> Tensor:
         """Return the tensor as predictors show it: in the type of what it stands for, without its batch."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from export.frameworks import jax_functions
 from export.keras_models import as_graph
@@ -76,6 +77,10 @@ def test_a_function_answers_as_in_jax(here, name):
         answered = predictor.predict(inputs)
         for key, values in expected.items():
             np.testing.assert_allclose(answered[key], values, atol=1e-5 * np.abs(values).max())
+    served = tf.saved_model.load(str(here / "served")).signatures["serving_default"]
+    together = served(**{key: tf.constant(values) for key, values in inputs.items()})
+    for key, values in expected.items():
+        np.testing.assert_allclose(together[key], values, atol=1e-5 * np.abs(values).max())
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_an_input_that_is_not_raw_pixels_is_quantized_inside(converted, tmp_path
     (tmp_path / "model.tflite").write_bytes(content)
     (tmp_path / "model.onnx").write_bytes(onnx.convert(content, ["a", "b", "c"]))
     openvino.convert(content, ["a", "b", "c"], tmp_path / "model.xml")
-    pixels = np.random.default_rng(1).integers(0, 2, (20, 8, 8, 3)).astype("uint8")
+    pixels = np.random.default_rng(1).uniform(0, 1, (20, 8, 8, 3)).astype("float32")
     expected = open_predictor(tmp_path / "model.tflite").predict({"image": pixels})["logits"]
     assert np.ptp(expected) > 0.1
     for path in (tmp_path / "model.onnx", tmp_path / "model.xml"):
