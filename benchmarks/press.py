@@ -141,7 +141,7 @@ def models(options: argparse.Namespace) -> list[Row]:
 
 def frameworks(options: argparse.Namespace) -> list[Row]:
     """Return rows of each model of PyTorch, JAX and ONNX: its float32 files against the original in its own library,
-    and how often its int8 files agree with it."""
+    and how often its int8 and dynamic files agree with it."""
     rows = []
     for form, name in press_frameworks.MODELS:
         title = f"{name} of {press_frameworks.LIBRARIES[form]}"
@@ -155,8 +155,8 @@ def frameworks(options: argparse.Namespace) -> list[Row]:
         for target, largest in one.largest.items():
             rows.append(Row(f"{title}, float32, {target}: against the original", f"{largest:.1e}", f"<= {ALIKE:.0e}",
                             largest <= ALIKE))
-        rows += [Row(f"{title}, int8, {target}: agreement", f"{agreement:.4f}", "made", True)
-                 for target, agreement in one.agreement.items()]
+        rows += [Row(f"{title}, {variant}, {target}: agreement", f"{agreement:.4f}", "made", True)
+                 for (variant, target), agreement in one.agreement.items()]
     return rows
 
 

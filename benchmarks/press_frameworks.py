@@ -65,11 +65,11 @@ class Pressed:
 
     Args:
         largest: difference of the float32 file of each target, as a share of the largest number of an output.
-        agreement: of the int8 file of each target that has one.
+        agreement: of the int8 and the dynamic file of each target that has one, by variant and target.
     """
 
     largest: dict[str, float]
-    agreement: dict[str, float]
+    agreement: dict[tuple[str, str], float]
 
 
 def pressed(form: str, name: str) -> Pressed:
@@ -96,11 +96,12 @@ def pressed(form: str, name: str) -> Pressed:
                            text=True)
             model = [f"model.{form}"]
         command = [LITEPRESS, "press", *model, "--data", "data.npz", "--task", "equivalence", "--variants",
-                   "float32,int8", "--targets", "litert,onnx,saved_model", "--no-track", "--json", "r.json"]
+                   "float32,int8,dynamic", "--targets", "litert,onnx,saved_model", "--no-track", "--json", "r.json"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
         artifacts = json.loads((folder / "r.json").read_text())["artifacts"]
     largest = {one["target"]: one["metrics"]["largest"] for one in artifacts if one["variant"] == "float32"}
-    agreement = {one["target"]: one["metrics"]["agreement"] for one in artifacts if one["variant"] == "int8"}
-    if "litert" not in agreement:
+    agreement = {(one["variant"], one["target"]): one["metrics"]["agreement"] for one in artifacts
+                 if one["variant"] in ("int8", "dynamic")}
+    if ("int8", "litert") not in agreement:
         raise ValueError(f"{name}: no int8 file was made")
     return Pressed(largest, agreement)

@@ -327,8 +327,7 @@ def _one_by_one(signature: Any, call: Any) -> Any:
              for name, spec in signature.structured_outputs.items()}
 
     def of_one(tensors: dict[str, Any]) -> dict[str, Any]:
-        answered = call(**{name: value[None] for name, value in tensors.items()})
-        return {name: value[0] for name, value in answered.items()}
+        return {name: value[0] for name, value in call(**{one: own[None] for one, own in tensors.items()}).items()}
 
     return lambda **tensors: tf.map_fn(of_one, tensors, fn_output_signature=given)
 
