@@ -68,6 +68,12 @@ def images(folder: Path, *, below: bool = False) -> list[Path]:
     return sorted(path for path in files(folder, below=below) if is_image(path))
 
 
+def why_none(folder: Path) -> str:
+    """Return what there is in a folder without images, and those below, for people."""
+    count = sum(1 for _ in files(folder, below=True))
+    return f"{count} files and none of them is an image" if count else "no files"
+
+
 def group_of(parts: Sequence[str]) -> str:
     """Return what holds a file together with others: the first of the folders on the way to it, or its own name.
 

@@ -62,9 +62,8 @@ class Images(PartFolder, name="images", shorthand="path"):
         root = self._root(part)
         images = image_file.images(root, below=True)
         if not images and part == "train":
-            count = sum(1 for _ in image_file.files(root, below=True))
-            reason = f"{count} files and none of them is an image" if count else "no files"
-            raise UserError(f"{SETTING}.path: {root} has {reason}; give a folder of images ({image_file.READ})")
+            raise UserError(f"{SETTING}.path: {root} has {image_file.why_none(root)}; give a folder of images "
+                            f"({image_file.READ})")
         return images
 
     def examples(self, part: Part, positions: Sequence[int] | None = None) -> tf.data.Dataset:

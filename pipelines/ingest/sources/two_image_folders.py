@@ -112,7 +112,6 @@ def _images(folder: Path, other: Path) -> dict[str, Path]:
             raise UserError(f"{SETTING}: {images[name]} and {path} have one name; rename one of them")
         images[name] = path
     if not images:
-        count = sum(1 for _ in image_file.files(folder, below=True))
-        reason = f"{count} files and none of them is an image" if count else "no files"
-        raise UserError(f"{SETTING}: {folder} has {reason}; both it and {other} must hold images ({image_file.READ})")
+        raise UserError(f"{SETTING}: {folder} has {image_file.why_none(folder)}; both it and {other} must hold images "
+                        f"({image_file.READ})")
     return images
