@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 #: What a SavedModel for one example calls the function of any number that computes the same, where it has one.
-TOGETHER = "together"
+TOGETHER = "litepress_together"
 
 
 class Program(Protocol):

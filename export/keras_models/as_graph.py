@@ -13,8 +13,8 @@ from etils import epy
 
 from export.conversion import converter
 from export.errors import first_line
-from export.frameworks.program import TOGETHER, Program
-from export.keras_models import foreign_code, frozen, other_files
+from export.frameworks.program import Program
+from export.keras_models import any_number, foreign_code, frozen, other_files
 from export.keras_models.imported import plain
 from export.keras_models.load import is_keras, load, load_original
 from export.keras_models.namesakes import BridgeError
@@ -119,11 +119,11 @@ def served(path: Path, folder: Path, inputs: Sequence[Tensor], allow_code: bool 
         loaded, signature, _ = _loaded(saved, path)
         if _is_of_tensorflow_1(loaded):
             return False
-        own = {spec.shape[0] for spec in signature.structured_input_signature[1].values()}
         specifications, call = _named(signature, inputs, None)
-        if 1 in own:
-            call = getattr(loaded, TOGETHER, None) or _one_by_one(signature, call)
-        _save(loaded, folder, specifications, call)
+        if (together := any_number.called(loaded, signature, call)) is not None:
+            _save(loaded, folder, specifications, together)
+        else:
+            _save(loaded, folder, *_named(signature, inputs, 1))
     return True
 
 
@@ -319,17 +319,6 @@ def _named(signature: Any, inputs: Sequence[Tensor], batch: int | None) -> tuple
             name: tensors[plain(name)] for name in own}).items()}
 
     return specifications, answered
-
-
-def _one_by_one(signature: Any, call: Any) -> Any:
-    """Return a function that calls one for a single example with each of a batch."""
-    given = {plain(name): tf.TensorSpec(spec.shape[1:], spec.dtype)
-             for name, spec in signature.structured_outputs.items()}
-
-    def of_one(tensors: dict[str, Any]) -> dict[str, Any]:
-        return {name: value[0] for name, value in call(**{one: own[None] for one, own in tensors.items()}).items()}
-
-    return lambda **tensors: tf.map_fn(of_one, tensors, fn_output_signature=given)
 
 
 def _image_and_output(signature: Any, folder: Path) -> tuple[str, tf.TensorSpec, str]:

@@ -18,7 +18,6 @@ from export.tflite.signatures import FileSignature, TensorInfo, of_detail
 with epy.lazy_imports():
     import numpy as np
 
-
 #: Seconds of work from which on other interpreters are opened for it, how many work at most, and the size of a file of
 #: which one must do.
 LONG, MOST, LARGE = 0.2, 8, 2**28

@@ -44,7 +44,8 @@ class Images(PartFolder, name="images", shorthand="path"):
     def fingerprint(self) -> str:
         digest = hashlib.sha256(self.text.encode())
         for part in self.parts():
-            for path in (*self.files(part), *self._table(part), *map(_beside, self.files(part))):
+            files = self.files(part)
+            for path in (*files, *self._table(part), *map(_beside, files)):
                 if path.is_file():
                     status = os.stat(path)
                     digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
